@@ -1,0 +1,28 @@
+"""codedata: tokenized, packed and checked datasets of source code.
+
+Names are imported when they are first used, so that what needs no torch does not wait for it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from codedata.errors import CodedataError as CodedataError
+    from codedata.pickle_dataset import PickledTrainerDataset as PickledTrainerDataset
+
+_EXPORTS = {
+    "CodedataError": "codedata.errors",
+    "PickledTrainerDataset": "codedata.pickle_dataset",
+}
+
+__all__ = ["CodedataError", "PickledTrainerDataset"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})

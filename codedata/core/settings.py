@@ -1,0 +1,116 @@
+"""The switches of a dataset and the character ranges they imply.
+
+Switches -> validated `Settings`; a window of characters -> the chunks it is cut into.
+Every address counts characters (Unicode code points), never bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+from codedata.errors import SettingsError
+
+DEFAULT_TOKENIZER = "deepseek-ai/deepseek-coder-33b-base"
+
+MAX_TOKEN_ID = 2**31 - 1
+"""The largest id that the pickle opcode BININT holds."""
+
+MAX_SEQ_LENGTH = 2**24
+"""A sample is padded to seq_length: 16.8 million ids are 80 MB, beyond any context window."""
+
+MAX_CHARACTERS = 2**62
+"""Addresses and their sums stay within int64; more than this is a slip of the keyboard."""
+
+
+class CharRange(NamedTuple):
+    """Characters `start` to `stop` (exclusive) of a text."""
+
+    start: int
+    stop: int
+
+    @property
+    def key(self) -> str:
+        """The range as it names a chunk: `0000000000-0010000000`."""
+        return f"{self.start:010d}-{self.stop:010d}"
+
+    @property
+    def num_chars(self) -> int:
+        """Number of characters in the range."""
+        return self.stop - self.start
+
+    def first(self, num_chars: int) -> "CharRange":
+        """The leading part of at most `num_chars` characters."""
+        return CharRange(self.start, min(self.stop, self.start + num_chars))
+
+    def cut(self, chunk_size: int) -> list["CharRange"]:
+        """The range cut every `chunk_size` characters; the last piece may be shorter."""
+        return [
+            CharRange(start, min(start + chunk_size, self.stop))
+            for start in range(self.start, self.stop, chunk_size)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The switches of the reference script, with its names and defaults.
+
+    Raises:
+        SettingsError: a value is outside its range; the message names every such switch.
+    """
+
+    tokenizer_base: str = DEFAULT_TOKENIZER
+    min_sample_length: int = 1000
+    seq_length: int = 1536
+    max_dump_size: int = 10_000
+    pad_token: int = 32014
+    starting_character: int = 0
+    chars_to_tokenize: int = 100_000_000
+    chunk_size: int = 10_000_000
+
+    def __post_init__(self) -> None:
+        limits = {
+            "min_sample_length": (0, MAX_CHARACTERS),
+            "seq_length": (1, MAX_SEQ_LENGTH),
+            "max_dump_size": (1, MAX_CHARACTERS),
+            "pad_token": (0, MAX_TOKEN_ID),
+            "starting_character": (0, MAX_CHARACTERS),
+            "chars_to_tokenize": (1, MAX_CHARACTERS),
+            "chunk_size": (1, MAX_CHARACTERS),
+        }
+        wrong: list[str] = []
+        for name, (least, most) in limits.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                wrong.append(f"{name} must be a whole number, not {value!r}")
+            elif not least <= value <= most:
+                wrong.append(f"{name} must be {least} to {most}, not {value}")
+        if not self.tokenizer_base.strip():
+            wrong.append("tokenizer_base must name a tokenizer, and is empty")
+        if wrong:
+            raise SettingsError("; ".join(wrong))
+
+    @property
+    def window(self) -> CharRange:
+        """The characters asked for, before the text's own length shortens them."""
+        return CharRange(self.starting_character, self.starting_character + self.chars_to_tokenize)
+
+    def as_dict(self) -> dict[str, int | str]:
+        """The switches by name, in declaration order."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def require_held_out(name: str, window: CharRange, others: Sequence[tuple[str, CharRange]]) -> None:
+    """Refuse a split whose window shares characters with a split it is held out from.
+
+    Raises:
+        SettingsError: naming both splits and the shared range.
+    """
+    for other_name, other in others:
+        shared = CharRange(max(window.start, other.start), min(window.stop, other.stop))
+        if shared.num_chars > 0:
+            raise SettingsError(
+                f"split {name!r} is held out from {other_name!r}, but characters {shared.start} to "
+                f"{shared.stop} are in both: {name!r} takes {window.start} to {window.stop}, "
+                f"{other_name!r} {other.start} to {other.stop}; move starting_character of "
+                f"{name!r} to {other.stop} or later"
+            )

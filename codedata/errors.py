@@ -1,0 +1,37 @@
+"""The errors a user can meet: each message names what, the value found, where, and the remedy.
+
+All derive from `CodedataError`, itself a `ValueError`: a command line prints them as one line.
+They carry nothing but their message, so they survive pickling between processes.
+"""
+
+
+class CodedataError(ValueError):
+    """A mistake of input, configuration or environment that the user can mend."""
+
+
+class SettingsError(CodedataError):
+    """A switch has a value outside its range, or two switches contradict each other."""
+
+
+class CorpusError(CodedataError):
+    """The parquet is missing, damaged, of the wrong shape, or holds no usable text."""
+
+
+class TokenizerError(CodedataError):
+    """The tokenizer is missing, unreadable, or does not keep the text."""
+
+
+class DatasetError(CodedataError):
+    """A dataset folder, its meta or one of its shards is not what the format says."""
+
+
+class TargetError(CodedataError):
+    """The target folder cannot be replaced by a dataset."""
+
+
+class ChunkMismatchError(CodedataError):
+    """Token chunks that do not belong together were about to be packed into one dataset."""
+
+
+class WorkerError(CodedataError):
+    """A worker process ended before its chunk was done."""

@@ -1,0 +1,1 @@
+"""Files: parquet text in, token chunks between, dataset folders out. No dagster, no torch."""

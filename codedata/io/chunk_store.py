@@ -1,0 +1,117 @@
+"""Token chunks on disk: one Arrow file a chunk, its fingerprint inside.
+
+Ids (num_tokens,) -> `<start>-<stop>.arrow`, and back as a view of the mapped file. A chunk appears
+under its name only when it is whole; one whose fingerprint is another's is as good as missing.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from codedata.core.fingerprint import ChunkFingerprint
+from codedata.core.packing import IdArray
+from codedata.core.settings import CharRange
+from codedata.errors import ChunkMismatchError
+from codedata.io.files import replace_atomically
+
+_METADATA_KEY = b"codedata.chunk"
+_COLUMN = "input_ids"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenChunk:
+    """A chunk that is on disk.
+
+    Attributes:
+        path: its file.
+        fingerprint: what its ids depend on.
+        num_tokens: how many they are.
+        ids_sha256: of their bytes, little-endian.
+    """
+
+    path: Path
+    fingerprint: ChunkFingerprint
+    num_tokens: int
+    ids_sha256: str
+
+    @property
+    def chars(self) -> CharRange:
+        """The characters that the chunk covers."""
+        return self.fingerprint.chars
+
+    def read_ids(self) -> IdArray:
+        """The ids, shape (num_tokens,), uint16 or int32, a read-only view of the mapped file.
+
+        Raises:
+            ChunkMismatchError: the file is gone, damaged, or was replaced meanwhile.
+        """
+        try:
+            stored, ids = _open_chunk(self.path)
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise ChunkMismatchError(f"chunk {self.path} cannot be read: {error}") from error
+        if stored != self or _sha256(ids) != self.ids_sha256:
+            raise ChunkMismatchError(
+                f"chunk {self.path} is damaged or was replaced; remove it and run again"
+            )
+        return ids
+
+
+def chunk_path(folder: Path, chars: CharRange) -> Path:
+    """Where the chunk of a character range lies."""
+    return folder / f"{chars.key}.arrow"
+
+
+def write_chunk(folder: Path, fingerprint: ChunkFingerprint, ids: IdArray) -> TokenChunk:
+    """Store a chunk's ids durably; a file of the same range is replaced."""
+    chunk = TokenChunk(
+        path=chunk_path(folder, fingerprint.chars),
+        fingerprint=fingerprint,
+        num_tokens=len(ids),
+        ids_sha256=_sha256(ids),
+    )
+    stored = {"fingerprint": fingerprint.as_dict(), "ids_sha256": chunk.ids_sha256}
+    column = pa.array(ids)
+    schema = pa.schema(
+        [pa.field(_COLUMN, column.type, nullable=False)],
+        metadata={_METADATA_KEY: json.dumps(stored)},
+    )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.record_batch([column], schema=schema))
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_atomically(chunk.path, memoryview(sink.getvalue()))
+    return chunk
+
+
+def find_chunk(folder: Path, fingerprint: ChunkFingerprint) -> TokenChunk | None:
+    """The stored chunk with exactly this fingerprint; None where it has to be made."""
+    try:
+        chunk, _ = _open_chunk(chunk_path(folder, fingerprint.chars))
+    except (OSError, pa.ArrowException, ValueError):
+        return None  # absent, or left incomplete by a crash of the machine: made again
+    return chunk if chunk.fingerprint == fingerprint else None
+
+
+def _open_chunk(path: Path) -> tuple[TokenChunk, IdArray]:
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        stored = json.loads((reader.schema.metadata or {}).get(_METADATA_KEY, b"null"))
+        if not isinstance(stored, dict) or reader.num_record_batches != 1:
+            raise ValueError("it is not a token chunk")
+        ids = reader.get_batch(0).column(0).to_numpy()
+    chunk = TokenChunk(
+        path=path,
+        fingerprint=ChunkFingerprint.from_dict(stored["fingerprint"]),
+        num_tokens=len(ids),
+        ids_sha256=stored["ids_sha256"],
+    )
+    return chunk, ids
+
+
+def _sha256(ids: IdArray) -> str:
+    little_endian = ids.astype(ids.dtype.newbyteorder("<"), copy=False)
+    return hashlib.sha256(np.ascontiguousarray(little_endian).data).hexdigest()

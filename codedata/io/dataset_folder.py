@@ -1,0 +1,179 @@
+"""A dataset folder -> its meta and its shards as mapped arrays, every byte of structure checked.
+
+The folder is opened once and every file relative to that descriptor, so a reader sees the dataset
+that was there at that moment or, if a run replaces it meanwhile, starts again with the new one;
+never files of both. Only `dump-meta_data.json` and the shards it names are opened; links and
+special files are refused, and nothing is unpickled.
+"""
+
+import errno
+import hashlib
+import mmap
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codedata.core.foreign_shards import decode_foreign_shard
+from codedata.core.meta import (
+    MAX_META_BYTES,
+    META_NAME,
+    ShardEntry,
+    dump_meta,
+    parse_meta,
+    shard_index,
+    shard_name,
+)
+from codedata.core.shards import Bytes, is_fixed_width, view_shard
+from codedata.errors import DatasetError
+
+_ATTEMPTS = 1000
+"""A reader that finds the folder replaced this often in a row reports it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """An opened dataset.
+
+    Attributes:
+        folder: its path.
+        digest: sha256 of the meta's bytes, which names the dataset's content.
+        entries: what the meta says of each shard.
+        shards: for each shard the ids, uint16 or int32, shape (num_samples, seq_length), read-only:
+            views of the mapped files, or decoded arrays where `pickle.dump` wrote them.
+    """
+
+    folder: Path
+    digest: str
+    entries: tuple[ShardEntry, ...]
+    shards: tuple[NDArray[Any], ...]
+
+    @property
+    def seq_length(self) -> int:
+        """Tokens a sample."""
+        return self.entries[0].seq_length
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of all shards."""
+        return sum(entry.num_samples for entry in self.entries)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all samples, padding included."""
+        return sum(entry.num_tokens for entry in self.entries)
+
+
+def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
+    """Open a dataset folder.
+
+    Args:
+        folder: as `tokenize_data` or the old script wrote it.
+        verify: also recompute every hash that the meta states, and refuse a meta that is not
+            byte for byte what this package writes (so a dataset of the old script, which states
+            none, does not verify).
+
+    Raises:
+        DatasetError: the folder, its meta or a shard is missing, damaged or of another shape.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise DatasetError(f"{folder} is no dataset folder: {error.strerror}") from error
+        try:
+            return _open_relative(folder, descriptor, verify=verify)
+        except FileNotFoundError as error:
+            if not _was_replaced(folder, descriptor):
+                raise DatasetError(_missing(folder, str(error.filename))) from error
+        finally:
+            os.close(descriptor)
+    raise DatasetError(f"{folder} was replaced {_ATTEMPTS} times while it was being opened")
+
+
+def _missing(folder: Path, name: str) -> str:
+    if name == META_NAME:
+        return (
+            f"{folder} holds no {META_NAME}, the mark of a whole dataset; name the folder that "
+            "tokenize_data wrote"
+        )
+    return f"{folder} lacks {name}, which its meta names; make the dataset again"
+
+
+def _was_replaced(folder: Path, descriptor: int) -> bool:
+    try:
+        return not os.path.samestat(os.stat(folder), os.fstat(descriptor))
+    except FileNotFoundError:
+        return True
+
+
+def _open_relative(folder: Path, descriptor: int, *, verify: bool) -> Dataset:
+    meta_file = _open_file(folder, META_NAME, descriptor)
+    try:
+        if os.fstat(meta_file).st_size > MAX_META_BYTES:
+            raise DatasetError(f"{folder / META_NAME} is larger than {MAX_META_BYTES} bytes")
+        with open(meta_file, "rb", closefd=False) as file:
+            meta = file.read()
+    finally:
+        os.close(meta_file)
+    entries = parse_meta(meta, str(folder / META_NAME))
+    if verify and dump_meta(entries) != meta:
+        raise DatasetError(
+            f"{folder / META_NAME} is not as it was written: this package writes each entry with "
+            "its hashes, in order; a dataset of the old script has none to verify"
+        )
+    names = {shard_name(index) for index in range(len(entries))}
+    extra = [n for n in os.listdir(descriptor) if shard_index(n) is not None and n not in names]
+    if extra:
+        raise DatasetError(
+            f"{folder} holds {min(extra)}, which its meta does not name: it is left from another "
+            "run; remove it, or make the dataset again"
+        )
+    shards = tuple(
+        _read_shard(folder, shard_name(index), descriptor, entry, verify=verify)
+        for index, entry in enumerate(entries)
+    )
+    return Dataset(
+        folder=folder,
+        digest=hashlib.sha256(meta).hexdigest(),
+        entries=tuple(entries),
+        shards=shards,
+    )
+
+
+def _open_file(folder: Path, name: str, descriptor: int) -> int:
+    """Open a plain file of the folder: no link, no pipe or device that would block."""
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        why = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        raise DatasetError(f"{folder / name} cannot be opened: {why}") from error
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise DatasetError(f"{folder / name} is not a plain file")
+    return file
+
+
+def _read_shard(
+    folder: Path, name: str, descriptor: int, entry: ShardEntry, *, verify: bool
+) -> NDArray[Any]:
+    file = _open_file(folder, name, descriptor)
+    try:
+        if not os.fstat(file).st_size:
+            raise DatasetError(f"{folder / name} is empty; make the dataset again")
+        data: Bytes = np.frombuffer(mmap.mmap(file, 0, access=mmap.ACCESS_READ), np.uint8)
+    finally:
+        os.close(file)
+    where = str(folder / name)
+    if verify and hashlib.sha256(data.data).hexdigest() != entry.sha256:
+        raise DatasetError(
+            f"{where} does not have the sha256 that its meta states; make the dataset again"
+        )
+    read = view_shard if is_fixed_width(data) else decode_foreign_shard
+    return read(data, num_samples=entry.num_samples, seq_length=entry.seq_length, name=where)

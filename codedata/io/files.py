@@ -1,0 +1,44 @@
+"""Durable writes: a file is there whole under its name, or not at all."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+_HASH_BUFFER_BYTES = 1 << 20
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, data: bytes | memoryview) -> None:
+    """Write a file that nobody reads before it is complete, and force it to the disk."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_atomically(path: Path, data: bytes | memoryview) -> None:
+    """Write under a temporary name of this process, force to the disk, then take the place."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write_durably(temporary, data)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """The sha256 of what is left to read of a file, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    while block := file.read(_HASH_BUFFER_BYTES):
+        digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,65 @@
+"""One writer a dataset: a lock that its holder's death releases.
+
+`flock` on a file inside the dataset's work folder: the kernel drops it with the process, so a
+killed run never blocks the next one. The file says who holds it, for the other one's message.
+"""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from codedata.errors import TargetError
+
+
+@contextmanager
+def exclusive_lock(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file `path`; it and its folder, if then empty, are removed at the end.
+
+    Raises:
+        TargetError: another process holds it; the message says which, and names `what`.
+    """
+    descriptor = _acquire(path, what)
+    try:
+        os.truncate(descriptor, 0)
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        os.write(
+            descriptor, f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode()
+        )
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # finished chunks are kept in it for the next run
+            path.parent.rmdir()
+        os.close(descriptor)
+
+
+def _acquire(path: Path, what: str) -> int:
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            continue  # a holder that finished just now removed the folder
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 200).decode(errors="replace") or "a process"
+            os.close(descriptor)
+            raise TargetError(
+                f"{what} is being written by another run ({holder}); wait for it to end, or end it"
+            ) from None
+        if _is_still(path, descriptor):
+            return descriptor
+        os.close(descriptor)
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    """Whether the locked file is the one under the name, not one that was removed meanwhile."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

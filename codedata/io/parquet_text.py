@@ -1,0 +1,333 @@
+"""A parquet's documents as one text, addressed in characters.
+
+The text is the file's non-null contents in file order, joined by one space. Only the column
+`content` is read, and of it only the row groups that hold the characters asked for, batch by
+batch. Where each row group's characters start is counted once, as far as a window reaches, and
+kept in a small sidecar named by the file's sha256 (see `cache_folder`).
+
+Invariants: `read` of adjoining ranges concatenates to the text; a row group before the window is
+never decoded once its count is known; every document read was found to be valid UTF-8.
+"""
+
+import json
+import logging
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from codedata.core.settings import CharRange
+from codedata.errors import CorpusError
+from codedata.io.files import replace_atomically, sha256_of
+
+logger = logging.getLogger(__name__)
+
+COLUMN = "content"
+
+_MAGIC = b"PAR1"
+_BATCH_ROWS = 256
+"""Documents decoded at once: The Stack's are 10 kB on average and at most 1 MB."""
+
+_READ_BUFFER_BYTES = 1 << 20
+"""Compressed pages are read through a buffer of this size, never a whole column chunk."""
+
+_TEXT_TYPES = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+)
+
+
+def cache_folder() -> Path:
+    """Where sidecars are kept: `$XDG_CACHE_HOME/codedata`, by default `~/.cache/codedata`."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "codedata"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileIdentity:
+    """What tells, at no cost, that a file is still the one that was hashed."""
+
+    num_bytes: int
+    modified_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> "FileIdentity":
+        """The identity of the file that is at `path` now."""
+        stat = path.stat()
+        return cls(num_bytes=stat.st_size, modified_ns=stat.st_mtime_ns, inode=stat.st_ino)
+
+
+@dataclass(kw_only=True)
+class TextIndex:
+    """Counts of the leading row groups, lists of equal length that grow as windows reach on.
+
+    Attributes:
+        num_chars: characters of the contents, a space after each included.
+        num_documents: contents that are not null.
+        num_nulls: null contents.
+    """
+
+    num_chars: list[int] = field(default_factory=list)
+    num_documents: list[int] = field(default_factory=list)
+    num_nulls: list[int] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, data: bytes, num_row_groups: int) -> "TextIndex":
+        """Read a sidecar.
+
+        Raises:
+            ValueError: it does not hold three lists of counts for at most `num_row_groups`.
+        """
+        counts = json.loads(data)
+        names = [each.name for each in fields(cls)]
+        if not isinstance(counts, dict) or sorted(counts) != sorted(names):
+            raise ValueError(f"it does not hold {', '.join(names)}")
+        lengths = {len(counts[name]) for name in names}
+        right = all(type(n) is int and n >= 0 for name in names for n in counts[name])
+        if not right or len(lengths) != 1 or max(lengths) > num_row_groups:
+            raise ValueError("its counts are not those of the file's row groups")
+        return cls(**counts)
+
+    def starts(self) -> list[int]:
+        """Where each counted row group starts, and last where the counted part ends.
+
+        The space after the text's very last document is counted, but not of the text.
+        """
+        return list(accumulate(self.num_chars, initial=0))
+
+
+class ParquetText:
+    """The text of one parquet file.
+
+    Args:
+        path: the file.
+        expected_sha256: refuse the file if its bytes hash to anything else.
+
+    Raises:
+        CorpusError: missing, not a whole parquet, no usable `content` column, or another sha256.
+    """
+
+    def __init__(self, path: Path, *, expected_sha256: str | None = None) -> None:
+        self.path = path
+        _require_parquet(path)
+        self.identity = FileIdentity.of(path)
+        with self._open() as file:
+            self.num_row_groups = file.metadata.num_row_groups
+            self.num_rows = file.metadata.num_rows
+            self._require_text_column(file.schema_arrow)
+        with open(path, "rb") as raw:
+            self.sha256 = sha256_of(raw)
+        if expected_sha256 not in (None, self.sha256):
+            raise CorpusError(
+                f"{path} has sha256 {self.sha256}, but {expected_sha256} was expected: it is "
+                "damaged or another file; remove it and fetch it again"
+            )
+        self.index = self._read_sidecar()
+
+    def clip(self, window: CharRange) -> CharRange:
+        """The part of a window that the text has; counts row groups as far as that needs.
+
+        Raises:
+            CorpusError: the text is empty, or ends before the window starts.
+        """
+        self._count_to(window.stop)
+        counted = self.index.starts()[-1]
+        if counted > window.stop:
+            return window
+        if counted == sum(self.index.num_documents):
+            raise CorpusError(
+                f"{self.path} holds no text: {self.num_rows} rows, of which "
+                f"{sum(self.index.num_nulls)} have a null and {sum(self.index.num_documents)} an "
+                f"empty {COLUMN!r}"
+            )
+        length = counted - 1
+        if window.start >= length:
+            raise CorpusError(
+                f"starting_character is {window.start}, but the text of {self.path} has only "
+                f"{length} characters; choose a smaller one"
+            )
+        return CharRange(window.start, min(window.stop, length))
+
+    def read(self, chars: CharRange) -> str:
+        """The characters of a range that `clip` returned, or of a part of it."""
+        starts = self.index.starts()
+        first = bisect_right(starts, chars.start) - 1
+        stop = bisect_right(starts, chars.stop - 1)
+        position = starts[first]
+        pieces: list[str] = []
+        for column in self._contents(range(first, stop)):
+            documents = column.drop_null()
+            ends = [position + end for end in _running_lengths(documents)]
+            row = bisect_right(ends, chars.start)
+            rows = bisect_right(ends, chars.stop - 1) + 1 - row
+            if rows > 0 and row < len(documents):
+                text_start = ends[row - 1] if row else position
+                text = " ".join(documents.slice(row, rows).to_pylist()) + " "
+                pieces.append(
+                    text[max(0, chars.start - text_start) : max(0, chars.stop - text_start)]
+                )
+            if ends:
+                position = ends[-1]
+            if position >= chars.stop:
+                break
+        text = "".join(pieces)
+        if len(text) != chars.num_chars:
+            raise CorpusError(
+                f"characters {chars.start} to {chars.stop} of {self.path} are {len(text)}: the "
+                f"index {self._sidecar} does not agree with the file; remove it and run again"
+            )
+        return text
+
+    def _open(self) -> pq.ParquetFile:
+        if self.identity != FileIdentity.of(self.path):
+            raise CorpusError(
+                f"{self.path} changed while it was being read; run again once it is complete"
+            )
+        try:
+            return pq.ParquetFile(
+                self.path,
+                buffer_size=_READ_BUFFER_BYTES,
+                pre_buffer=False,
+                page_checksum_verification=True,
+            )
+        except (pa.ArrowException, OSError) as error:
+            raise CorpusError(f"{self.path} is not a readable parquet file: {error}") from error
+
+    def _require_text_column(self, schema: pa.Schema) -> None:
+        places = schema.get_all_field_indices(COLUMN)
+        if len(places) != 1:
+            raise CorpusError(
+                f"{self.path} has {len(places) or 'no'} columns named {COLUMN!r}; its columns are "
+                f"{', '.join(schema.names) or '(none)'}; rename the one that holds the documents"
+            )
+        column_type = schema.field(places[0]).type
+        if pa.types.is_dictionary(column_type):
+            column_type = column_type.value_type
+        if not any(is_text(column_type) for is_text in _TEXT_TYPES):
+            raise CorpusError(
+                f"column {COLUMN!r} of {self.path} has type {column_type}; it must be text"
+            )
+
+    def _contents(self, row_groups: range) -> Iterator[pa.LargeStringArray]:
+        """The contents of row groups, batch by batch, found to be valid UTF-8."""
+        with self._open() as file:
+            for group in row_groups:
+                num_rows = 0
+                try:
+                    batches = file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[COLUMN])
+                    for batch in batches:
+                        first_row = self._first_row(file, group) + num_rows
+                        num_rows += batch.num_rows
+                        yield self._as_text(batch.column(0), first_row)
+                except (pa.ArrowException, OSError) as error:
+                    raise CorpusError(
+                        f"{self.path} is damaged in row group {group}: {error}; fetch it again"
+                    ) from error
+
+    @staticmethod
+    def _first_row(file: pq.ParquetFile, group: int) -> int:
+        return sum(file.metadata.row_group(before).num_rows for before in range(group))
+
+    def _as_text(self, column: pa.Array, first_row: int) -> pa.LargeStringArray:
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        if pa.types.is_string(column.type) or pa.types.is_string_view(column.type):
+            column = column.cast(pa.large_string())
+        elif not pa.types.is_large_string(column.type):
+            column = column.cast(pa.large_binary()).view(pa.large_string())
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid as error:
+            for row, value in enumerate(column.view(pa.large_binary()).to_pylist(), first_row):
+                try:
+                    _ = value is None or value.decode("utf-8")
+                except UnicodeDecodeError as invalid:
+                    raise CorpusError(
+                        f"{COLUMN!r} of row {row} of {self.path} is not valid UTF-8 (byte "
+                        f"{invalid.start}: {invalid.reason}); repair or remove that row"
+                    ) from error
+            raise
+        return column
+
+    def _count_to(self, stop: int) -> None:
+        """Count row groups until one reaches beyond `stop` or none is left."""
+        index = self.index
+        counted = index.starts()[-1]
+        known = len(index.num_chars)
+        for group in range(known, self.num_row_groups):
+            if counted > stop:
+                break
+            num_chars = num_documents = num_nulls = 0
+            for column in self._contents(range(group, group + 1)):
+                num_chars += (_running_lengths(column.drop_null()) or [0])[-1]
+                num_documents += len(column) - column.null_count
+                num_nulls += column.null_count
+            index.num_chars.append(num_chars)
+            index.num_documents.append(num_documents)
+            index.num_nulls.append(num_nulls)
+            counted += num_chars
+        if len(index.num_chars) > known:
+            self._write_sidecar()
+
+    @property
+    def _sidecar(self) -> Path:
+        return cache_folder() / "text-index-1" / f"{self.sha256}.json"
+
+    def _read_sidecar(self) -> TextIndex:
+        try:
+            return TextIndex.from_json(self._sidecar.read_bytes(), self.num_row_groups)
+        except FileNotFoundError:
+            return TextIndex()
+        except (OSError, ValueError) as error:
+            logger.info("counting again: the sidecar %s is unusable (%s)", self._sidecar, error)
+            return TextIndex()
+
+    def _write_sidecar(self) -> None:
+        try:
+            self._sidecar.parent.mkdir(parents=True, exist_ok=True)
+            replace_atomically(self._sidecar, json.dumps(asdict(self.index)).encode())
+        except OSError as error:
+            logger.info("the next run counts characters again: %s", error)
+
+
+def _running_lengths(documents: pa.LargeStringArray) -> list[int]:
+    """Where each document and the space after it end, counted from the first one's start."""
+    num_chars = pc.call_function("utf8_length", [documents]).to_numpy()
+    return np.cumsum(num_chars.astype(np.int64) + 1).tolist()
+
+
+def _require_parquet(path: Path) -> None:
+    """Refuse, by its first and last bytes, what is not a whole parquet file."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(64)
+            num_bytes = file.seek(0, os.SEEK_END)
+            file.seek(max(0, num_bytes - len(_MAGIC)))
+            tail = file.read()
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read: {error.strerror}") from error
+    if head.startswith(_MAGIC) and tail == _MAGIC and num_bytes > 2 * len(_MAGIC):
+        return
+    if not num_bytes:
+        found = "is empty; fetch it again"
+    elif head.startswith(b"version https://git-lfs"):
+        found = "is a Git LFS pointer, not the file it stands for; run `git lfs pull`"
+    elif head.lstrip()[:1] == b"<":
+        found = "is a web page, not a parquet file; a download that needs a login saves one"
+    elif head.startswith(_MAGIC):
+        found = f"is a parquet file cut off after {num_bytes} bytes; fetch it again"
+    else:
+        found = f"is not a parquet file: it starts with {head[:8]!r}"
+    raise CorpusError(f"{path} {found}")

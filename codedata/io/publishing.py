@@ -1,0 +1,207 @@
+"""A dataset folder is replaced whole: staged beside it, forced to the disk, swapped in.
+
+    parent/name/                    the dataset: dump-N.pkl, dump-meta_data.json
+    parent/.name.codedata/          exists while a run works, or after one that did not finish
+        lock                        held by the one run that writes
+        chunks/                     finished token chunks, reused by the next run
+        stage/                      the dataset being written; after the swap, the old one
+        previous/                   the old one, only on filesystems that cannot exchange folders
+
+Invariants: whoever opens the dataset sees the old one or the new one; nothing but a dataset's own
+files is ever removed; a run that finds what a killed one left behind sets it right.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from codedata.core.meta import META_NAME, ShardEntry, dump_meta, shard_index, shard_name
+from codedata.errors import TargetError
+from codedata.io.files import fsync_folder, write_durably
+from codedata.io.locks import exclusive_lock
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2  # linux/fs.h
+_RENAME_SWAP = 2  # sys/stdio.h of macOS
+_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+
+
+def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
+    """The real path of a folder that a dataset may replace.
+
+    Args:
+        target: the folder as the user named it; it need not exist.
+        inputs: files that the run reads; the target may not hold them.
+
+    Raises:
+        TargetError: naming the entry in the way and the remedy.
+    """
+    folder = Path(os.path.realpath(target.expanduser()))
+    remedy = "; name a subfolder that is its own"
+    if folder.exists() and not folder.is_dir():
+        raise TargetError(f"the target {target} is a file; name a folder")
+    if os.path.ismount(folder):
+        raise TargetError(f"the target {target} is a mount point, which cannot be replaced{remedy}")
+    for path in inputs:
+        if folder in Path(os.path.realpath(path)).parents:
+            raise TargetError(f"the target {target} holds the input {path}{remedy}")
+    here = Path.cwd()
+    if folder == here or folder in here.parents:
+        raise TargetError(
+            f"the target {target} is or holds the working folder, which would be replaced under "
+            f"your feet{remedy}"
+        )
+    if folder.is_dir() and (foreign := _foreign_entries(folder)):
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise TargetError(
+            f"the target {target} holds {foreign[0]!r}{more}, which no dataset has{remedy}"
+        )
+    parent = folder.parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise TargetError(f"the target {target} cannot be made: {parent} is not writable")
+    return folder
+
+
+class Staging:
+    """The work folder of one dataset, while its lock is held."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.folder = target.with_name(f".{target.name}.codedata")
+        self.chunks = self.folder / "chunks"
+        self.stage = self.folder / "stage"
+        self._previous = self.folder / "previous"
+        self._num_shards = 0
+
+    def add_shard(self, data: memoryview) -> Path:
+        """Write the next shard of the staged dataset."""
+        self.stage.mkdir(exist_ok=True)
+        path = self.stage / shard_name(self._num_shards)
+        write_durably(path, data)
+        self._num_shards += 1
+        return path
+
+    def add_meta(self, entries: Sequence[ShardEntry]) -> None:
+        """Write the meta, the mark that the staged dataset is whole."""
+        assert len(entries) == self._num_shards > 0, "every staged shard has its entry"
+        write_durably(self.stage / META_NAME, dump_meta(entries))
+        fsync_folder(self.stage)
+
+    def publish(self) -> None:
+        """Put the staged dataset in the target's place and remove the old one.
+
+        Raises:
+            TargetError: meanwhile something that is not a dataset's came into the target.
+        """
+        if self.target.is_dir():
+            self.stage.chmod(stat.S_IMODE(self.target.stat().st_mode))
+        old = self._swap_in()
+        fsync_folder(self.target.parent)
+        if old is not None:
+            _remove_dataset(old)
+
+    def _swap_in(self) -> Path | None:
+        """Put the stage in place; where the old dataset is then."""
+        if not self.target.exists():
+            os.rename(self.stage, self.target)
+            return None
+        if exchange(self.stage, self.target):
+            if foreign := _foreign_entries(self.stage):
+                exchange(self.stage, self.target)
+                raise TargetError(
+                    f"{foreign[0]!r} came into {self.target} during the run; move it elsewhere and "
+                    "run again"
+                )
+            return self.stage
+        os.rename(self.target, self._previous)
+        try:
+            os.rename(self.stage, self.target)
+        except OSError:
+            os.rename(self._previous, self.target)
+            raise
+        return self._previous
+
+    def recover(self) -> None:
+        """Set right what a run left that was killed."""
+        if self._previous.exists():
+            if self.target.exists():
+                _remove_dataset(self._previous)
+            else:
+                os.rename(self._previous, self.target)
+        self.discard_stage()
+
+    def discard_stage(self) -> None:
+        """Remove what is staged."""
+        if self.stage.exists():
+            _remove_dataset(self.stage)
+        self._num_shards = 0
+
+    def discard_chunks(self) -> None:
+        """Remove the finished chunks: the dataset is made of them."""
+        if self.chunks.exists():
+            for path in sorted(self.chunks.iterdir()):
+                path.unlink()
+            self.chunks.rmdir()
+
+
+@contextmanager
+def open_staging(target: Path) -> Iterator[Staging]:
+    """Lock a dataset (see `check_target`) and stage its successor.
+
+    Raises:
+        TargetError: another run holds the lock.
+    """
+    staging = Staging(target)
+    with exclusive_lock(staging.folder / "lock", f"the dataset {target}"):
+        staging.recover()
+        try:
+            yield staging
+        finally:
+            staging.discard_stage()
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system or filesystem cannot."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    first, second = os.fsencode(one), os.fsencode(other)
+    if sys.platform == "darwin":
+        status = libc.renamex_np(first, second, _RENAME_SWAP)
+    elif hasattr(libc, "renameat2"):
+        status = libc.renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE)
+    else:
+        return False
+    if status == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(one), None, str(other))
+
+
+def _foreign_entries(folder: Path) -> list[str]:
+    """Names in a folder that are no plain files of a dataset, sorted."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if not entry.is_file(follow_symlinks=False)
+            or (entry.name != META_NAME and shard_index(entry.name) is None)
+        )
+
+
+def _remove_dataset(folder: Path) -> None:
+    """Remove a folder and a dataset's files in it, nothing else."""
+    if foreign := _foreign_entries(folder):
+        raise TargetError(
+            f"{folder} holds {foreign[0]!r}, which no dataset has; move it elsewhere and run again"
+        )
+    for name in sorted(os.listdir(folder)):
+        os.unlink(folder / name)
+    os.rmdir(folder)

@@ -1,0 +1,150 @@
+"""Dataset folders -> a PyTorch dataset of samples for causal language models.
+
+Each sample is {"input_ids": LongTensor (seq_length,), "labels": LongTensor (seq_length,)}. The
+samples stay in the mapped shard files, which all processes share; only the one asked for is copied
+into tensors. Nothing is unpickled: see `codedata.core.shards`.
+"""
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset as TorchDataset
+from tqdm import tqdm
+
+from codedata.core.meta import META_NAME, shard_name
+from codedata.errors import DatasetError
+from codedata.io.dataset_folder import Dataset, open_dataset
+
+StrPath = str | os.PathLike[str]
+Sample = dict[str, torch.Tensor]
+
+
+class PickledTrainerDataset(TorchDataset[Sample]):
+    """The samples of one or more dataset folders, in the order of folders, shards and rows.
+
+    A sequence: `len`, negative indices and iteration as a list has them; a slice is another
+    dataset over the same files. Picklable: another process maps the same files, and refuses if the
+    folder holds another dataset by then.
+
+    Args:
+        folders: dataset folders, as `tokenize_data` or the old script wrote them.
+        quiet: neither print what is found nor show progress bars.
+        verify: also recompute the hashes that each meta states.
+
+    Attributes:
+        datasets: the opened folders.
+        seq_length: tokens a sample.
+
+    Raises:
+        DatasetError: a folder is no whole dataset, or its samples have another length than those
+            of the first.
+    """
+
+    def __init__(
+        self, folders: StrPath | Iterable[StrPath], *, quiet: bool = False, verify: bool = False
+    ) -> None:
+        paths = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
+        if not paths:
+            raise DatasetError("no dataset folder was given")
+        opened = [
+            _open_folder(Path(path), quiet=quiet, verify=verify)
+            for path in tqdm(paths, desc="Finding files", disable=quiet)
+        ]
+        self._adopt(opened)
+        self._rows = range(self._ends[-1])
+        if not quiet:
+            self._report()
+
+    def _adopt(self, datasets: list[Dataset]) -> None:
+        self.datasets = datasets
+        self.seq_length = datasets[0].seq_length
+        for dataset in datasets[1:]:
+            if dataset.seq_length != self.seq_length:
+                raise DatasetError(
+                    f"{dataset.folder} has samples of {dataset.seq_length} tokens, but "
+                    f"{datasets[0].folder} of {self.seq_length}; load them as two datasets"
+                )
+        self._shards: list[NDArray[Any]] = [ids for each in datasets for ids in each.shards]
+        self._ends = list(accumulate(len(ids) for ids in self._shards))
+
+    def _report(self) -> None:
+        num_files = len(self._shards)
+        tqdm.write(
+            f"Checked {len(self.datasets)} folders and found {num_files} files with extension: pkl"
+        )
+        tqdm.write(f"Total samples: {self.total_samples}")
+        tqdm.write(f"Total tokens: {self.total_tokens}")
+        named = (
+            (each.folder / shard_name(i), ids)
+            for each in self.datasets
+            for i, ids in enumerate(each.shards)
+        )
+        for path, ids in tqdm(named, desc="Loading tokenized data"):
+            tqdm.write(f"Loaded {len(ids)} vectors from {path}")
+
+    @property
+    def total_samples(self) -> int:
+        """Number of samples, the same as `len`."""
+        return len(self._rows)
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens of all samples, padding included."""
+        return len(self._rows) * self.seq_length
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self._sample(row) for row in self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> "PickledTrainerDataset": ...
+    def __getitem__(self, index: int | slice) -> "Sample | PickledTrainerDataset":
+        if isinstance(index, slice):
+            part = object.__new__(type(self))
+            part.__dict__ = {**self.__dict__, "_rows": self._rows[index]}
+            return part
+        return self._sample(self._rows[index])
+
+    def _sample(self, row: int) -> Sample:
+        shard = bisect_right(self._ends, row)
+        ids = self._shards[shard][row - self._ends[shard]].astype(np.int64)
+        return {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(ids.copy())}
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_shards"]
+        state["datasets"] = [(each.folder.absolute(), each.digest) for each in self.datasets]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        reopened: list[Dataset] = []
+        for folder, digest in state["datasets"]:
+            dataset = open_dataset(folder)
+            if dataset.digest != digest:
+                raise DatasetError(
+                    f"{folder} was replaced by another dataset since this one was opened; open it "
+                    "again, so that all processes read the same"
+                )
+            reopened.append(dataset)
+        self._adopt(reopened)
+
+
+def _open_folder(folder: Path, *, quiet: bool, verify: bool) -> Dataset:
+    if not quiet:
+        tqdm.write(f"Checking folder: {folder}")
+    dataset = open_dataset(folder, verify=verify)
+    if not quiet:
+        tqdm.write(f"Found meta file: {folder / META_NAME}")
+    return dataset

@@ -1,0 +1,187 @@
+"""The stages between a parquet and a published dataset, for the script and the assets alike.
+
+window -> chunks (tokenized in parallel, stored, reused) -> samples -> staged shards and meta.
+No dagster, no torch. What a worker gets (`ChunkTask`) is small and picklable; the text and the ids
+never travel between processes.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+from codedata.core.fingerprint import ChunkFingerprint
+from codedata.core.meta import ShardEntry
+from codedata.core.packing import id_dtype, pack_samples, split_shards
+from codedata.core.settings import Settings
+from codedata.core.shards import encode_shard
+from codedata.errors import ChunkMismatchError, CorpusError, SettingsError, TargetError, WorkerError
+from codedata.io.chunk_store import TokenChunk, find_chunk, write_chunk
+from codedata.io.parquet_text import ParquetText
+from codedata.io.publishing import Staging
+from codedata.tokenization.engine import Engine, choose_engine
+from codedata.tokenization.loading import LoadedTokenizer, TokenizerFiles, load_tokenizer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkTask:
+    """One chunk to tokenize.
+
+    Attributes:
+        text: the opened parquet, its index counted as far as the chunk reaches.
+        tokenizer: the tokenizer's files.
+        fingerprint: of the chunk.
+        folder: where the chunk is stored.
+    """
+
+    text: ParquetText
+    tokenizer: TokenizerFiles
+    fingerprint: ChunkFingerprint
+    folder: Path
+
+
+@lru_cache(maxsize=4)
+def engine_for(files: TokenizerFiles) -> Engine:
+    """The engine of a tokenizer, made once a process."""
+    return choose_engine(load_tokenizer(files))
+
+
+def tokenize_chunk(task: ChunkTask) -> TokenChunk:
+    """Read a chunk's characters, tokenize them, store the ids; runs in a worker."""
+    ids = engine_for(task.tokenizer).encode(task.text.read(task.fingerprint.chars))
+    return write_chunk(task.folder, task.fingerprint, ids)
+
+
+def stored_chunks(tasks: Sequence[ChunkTask]) -> list[TokenChunk]:
+    """The chunks of an earlier run that are still right, in the order of `tasks`."""
+    found = (find_chunk(task.folder, task.fingerprint) for task in tasks)
+    return [chunk for chunk in found if chunk is not None]
+
+
+def tokenize_chunks(tasks: Sequence[ChunkTask], executor: Executor) -> Iterator[TokenChunk]:
+    """Tokenize chunks and yield each as soon as it is stored, in any order.
+
+    Raises:
+        WorkerError: a worker process was killed; finished chunks stay.
+    """
+    pending: list[Future[TokenChunk]] = []
+    try:
+        for task in tasks:
+            future = executor.submit(tokenize_chunk, task)
+            if future.done():
+                yield future.result()
+            else:
+                pending.append(future)
+        for future in as_completed(pending):
+            yield future.result()
+    except BrokenExecutor as error:
+        raise WorkerError(
+            "a worker process was killed, by the system if memory ran out; finished chunks are "
+            "kept: run again, with a smaller num_workers or chunk_size if it was memory"
+        ) from error
+
+
+def require_same_origin(chunks: Sequence[TokenChunk]) -> None:
+    """Refuse chunks that were not made of the same corpus, by the same tokenizer and code.
+
+    Raises:
+        ChunkMismatchError: naming the two chunks and what differs.
+    """
+    for chunk in chunks[1:]:
+        if differing := chunks[0].fingerprint.differences(chunk.fingerprint):
+            raise ChunkMismatchError(
+                f"chunks {chunks[0].chars.key} and {chunk.chars.key} do not belong together: they "
+                f"differ in {', '.join(differing)}; tokenize both again"
+            )
+
+
+def stage_dataset(
+    chunks: Sequence[TokenChunk], settings: Settings, staging: Staging
+) -> list[ShardEntry]:
+    """Pack chunks into samples and write the shards and the meta of a staged dataset.
+
+    Returns:
+        The entries of the meta.
+
+    Raises:
+        ChunkMismatchError: chunks do not belong together or are damaged.
+        CorpusError: they give no sample at all.
+    """
+    require_same_origin(chunks)
+    entries: list[ShardEntry] = []
+    for chunk in chunks:
+        samples = pack_samples(
+            chunk.read_ids(),
+            seq_length=settings.seq_length,
+            min_sample_length=settings.min_sample_length,
+            pad_token=settings.pad_token,
+        )
+        for shard_samples in split_shards(samples, settings.max_dump_size):
+            shard = encode_shard(shard_samples, pad_token=settings.pad_token)
+            staging.add_shard(shard.data)
+            entries.append(
+                ShardEntry(
+                    num_samples=len(shard_samples),
+                    num_tokens=shard_samples.size,
+                    sha256=sha256(shard.data).hexdigest(),
+                    chars=chunk.chars,
+                )
+            )
+    if not entries:
+        tokens = max(chunk.num_tokens for chunk in chunks)
+        raise CorpusError(
+            f"the {len(chunks)} chunks of the window give no sample: the longest has {tokens} "
+            f"tokens, and one must have more than min_sample_length ({settings.min_sample_length})"
+        )
+    staging.add_meta(entries)
+    return entries
+
+
+def require_pad_in_vocabulary(settings: Settings, loaded: LoadedTokenizer) -> None:
+    """Refuse a pad token that the tokenizer does not have.
+
+    Raises:
+        SettingsError: naming the token and the vocabulary's size.
+    """
+    if loaded.tokenizer.id_to_token(settings.pad_token) is None:
+        size = loaded.tokenizer.get_vocab_size(with_added_tokens=True)
+        raise SettingsError(
+            f"pad_token {settings.pad_token} is not in the vocabulary of "
+            f"{settings.tokenizer_base} ({size} tokens); name the id of one of its tokens"
+        )
+
+
+def require_disk_space(
+    folder: Path, *, num_tokens: int, num_tokens_missing: int, largest_id: int
+) -> None:
+    """Refuse to start work that the disk has no room for.
+
+    Args:
+        folder: where chunks and shards go; it need not exist yet.
+        num_tokens: tokens of the whole window, estimated.
+        num_tokens_missing: tokens of it that are not stored as chunks yet.
+        largest_id: of the vocabulary, which decides the bytes of an id.
+
+    Raises:
+        TargetError: with the estimate and what is free.
+    """
+    id_bytes = id_dtype(largest_id).itemsize
+    needed = num_tokens * (1 + id_bytes) + num_tokens_missing * id_bytes
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise TargetError(
+            f"about {num_tokens:,} tokens need {_megabytes(needed)} on the disk of {folder}, which "
+            f"has {_megabytes(free)} free; make room, or choose a smaller chars_to_tokenize"
+        )
+
+
+def _megabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:,.1f} MB"

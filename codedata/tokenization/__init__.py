@@ -1,0 +1,1 @@
+"""Text -> ids, exactly as the tokenizer's own files say."""

@@ -1,0 +1,86 @@
+"""A tokenizer and a text sample -> nothing, or the reason why the tokenizer is refused.
+
+Two things are compared: the engine's ids with those of the tokenizer's own file, and the text with
+what its ids decode to. The second finds tokenizers that lose white space or characters, as
+deepseek-coder's did when transformers 5 rebuilt it.
+"""
+
+from collections.abc import Sequence
+
+from tokenizers.normalizers import NFC
+
+from codedata.errors import TokenizerError
+from codedata.tokenization.engine import Engine, reference_ids
+from codedata.tokenization.loading import LoadedTokenizer
+from codedata.tokenization.structure import normalizes_to_nfc_only
+
+SAMPLE_CHARS = 16_384
+"""Characters of the text that a run checks before it starts: milliseconds of work."""
+
+PROBE = (
+    "#include <stdio.h>\n\n\nint main(void)\r\n{\r\n\tfor (int i = 0; i < 1024; ++i) {\n"
+    '\t    printf("%d  %s\\n", i,   "naïve façade — 中文 한국어 🙂");   \n'
+    "    }\n\n    return 0x7f;\n}\n"
+)
+"""What C code may hold: indentation, runs of blanks, CRLF, digits, other scripts, emoji."""
+
+
+def check_fidelity(
+    loaded: LoadedTokenizer, engine: Engine, sample: str, *, where: str = "the text"
+) -> None:
+    """Refuse a tokenizer or an engine that does not give the text's own ids.
+
+    Args:
+        loaded: the tokenizer.
+        engine: the engine that the run uses.
+        sample: some of the text that will be tokenized.
+        where: what the sample is, for the message.
+
+    Raises:
+        TokenizerError: naming the first difference.
+    """
+    for text, name in ((PROBE, "the built-in sample of C"), (sample, where)):
+        expected = reference_ids(loaded, text)
+        if (place := _first_difference(expected, engine.encode(text).tolist())) is not None:
+            raise TokenizerError(
+                f"the engine '{engine.name}' and {loaded.files.tokenizer_json} give different ids "
+                f"for {name}, from token {place} on; please report this with the tokenizer's name"
+            )
+        _check_round_trip(loaded, text, name)
+
+
+def _check_round_trip(loaded: LoadedTokenizer, text: str, name: str) -> None:
+    """Refuse a tokenizer whose ids do not decode to the text.
+
+    Added tokens that stand for one visible character are left out of the comparison: byte-level
+    decoders cannot give them back (deepseek-coder's 32000 to 32012, such as 'ü', decode to U+FFFD).
+    """
+    added = loaded.tokenizer.get_added_tokens_decoder().values()
+    single = {ord(t.content) for t in added if len(t.content) == 1 and not t.content.isspace()}
+    text = text.translate(dict.fromkeys(single))
+    if normalizes_to_nfc_only(loaded.structure):
+        text = NFC().normalize_str(text)
+    ids = loaded.tokenizer.encode(text, add_special_tokens=False).ids
+    decoded = loaded.tokenizer.decode(ids, skip_special_tokens=False)
+    place = _first_difference(text, decoded)
+    if place is not None:
+        found, back = (repr(each[max(0, place - 10) : place + 20]) for each in (text, decoded))
+        lost = _without_space(text) == _without_space(decoded)
+        raise TokenizerError(
+            f"the tokenizer {loaded.files.source} loses {'white space' if lost else 'text'}: in "
+            f"{name}, {found} comes back as {back} (character {place}); use the tokenizer.json "
+            "that the model was published with"
+        )
+
+
+def _without_space(text: str) -> str:
+    return "".join(text.split())
+
+
+def _first_difference(expected: Sequence[object], found: Sequence[object]) -> int | None:
+    """Index of the first place where two sequences differ; None where they are equal."""
+    if expected == found:
+        return None
+    pairs = zip(expected, found, strict=False)
+    shorter = min(len(expected), len(found))
+    return next((i for i, (one, other) in enumerate(pairs) if one != other), shorter)

@@ -1,0 +1,224 @@
+"""A hub name, a folder or a tokenizer.json -> the files that define a tokenizer, and their rules.
+
+Always by tokenizer.json, through `tokenizers.Tokenizer`, never through transformers: releases of
+transformers 5 rebuilt deepseek-coder's tokenizer with another pre-tokenizer and dropped every
+space. From tokenizer_config.json only `add_bos_token`, `add_eos_token` and the two tokens' names
+are taken (docs/format.md, "Ids").
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+from tokenizers import Tokenizer
+
+from codedata.errors import TokenizerError
+
+TOKENIZER_JSON = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerFiles:
+    """Where a tokenizer's files lie, and a fingerprint of what they hold.
+
+    Attributes:
+        source: as the user named it.
+        tokenizer_json: path of tokenizer.json.
+        tokenizer_config: path of tokenizer_config.json; None where there is none, or where
+            `source` is a tokenizer.json itself.
+        revision: the hub's commit; None for local files.
+        fingerprint: sha256 over the bytes of both files.
+    """
+
+    source: str
+    tokenizer_json: Path
+    tokenizer_config: Path | None
+    revision: str | None
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedTokenizer:
+    """A tokenizer, the structure it was read from, and the ids that frame a chunk.
+
+    Attributes:
+        files: where it came from.
+        tokenizer: without truncation and padding, whatever its file declares.
+        structure: the parsed tokenizer.json.
+        bos_id: goes first where the first id is another; None where the config does not ask.
+        eos_id: goes last likewise.
+    """
+
+    files: TokenizerFiles
+    tokenizer: Tokenizer
+    structure: dict[str, Any]
+    bos_id: int | None
+    eos_id: int | None
+
+
+def find_tokenizer(source: str) -> TokenizerFiles:
+    """Find a tokenizer's files, on this machine or, by its name, on the Hugging Face Hub.
+
+    Args:
+        source: a folder, a tokenizer.json, or the name of a model repository.
+
+    Raises:
+        TokenizerError: nothing is there, it has no tokenizer.json, or the hub does not give it.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return _fingerprinted(source, path, None)
+    if path.is_dir():
+        if not (path / TOKENIZER_JSON).is_file():
+            raise TokenizerError(
+                f"the tokenizer folder {source} has no {TOKENIZER_JSON}; save the tokenizer as a "
+                "fast one (save_pretrained of a PreTrainedTokenizerFast) and name that folder"
+            )
+        config = path / TOKENIZER_CONFIG
+        return _fingerprinted(source, path / TOKENIZER_JSON, config if config.is_file() else None)
+    if not _REPO_ID.fullmatch(source):
+        raise TokenizerError(
+            f"tokenizer {source!r} does not exist here, and is no name of a hub repository; name "
+            f"a folder, a {TOKENIZER_JSON} or a repository such as owner/name"
+        )
+    return _from_hub(source)
+
+
+def _from_hub(repo: str) -> TokenizerFiles:
+    # A second of imports that a local tokenizer does not need.
+    import httpx2
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    def refuse(why: str) -> TokenizerError:
+        return TokenizerError(
+            f"tokenizer {repo!r} is no folder or file here, and the hub does not give it: {why}"
+        )
+
+    elsewhere = "; or download its files and name their folder"
+    try:
+        tokenizer_json = Path(hf_hub_download(repo, TOKENIZER_JSON))
+        commit = tokenizer_json.parent.name
+        revision = commit if _COMMIT.fullmatch(commit) else None
+        try:
+            config = Path(hf_hub_download(repo, TOKENIZER_CONFIG, revision=revision))
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError:
+            config = None
+    except GatedRepoError as error:
+        raise refuse(
+            f"its terms must be accepted first; accept them on its page, then set HF_TOKEN or "
+            f"run `hf auth login`{elsewhere}"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise refuse(f"there is no such repository, or it is private{elsewhere}") from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
+        if isinstance(error, HfHubHTTPError):
+            raise refuse(f"{error}{elsewhere}") from error
+        raise refuse(f"it cannot be reached, and holds no copy in the cache{elsewhere}") from error
+    except EntryNotFoundError as error:
+        raise refuse(f"the repository has no {TOKENIZER_JSON}{elsewhere}") from error
+    return _fingerprinted(repo, tokenizer_json, config, revision)
+
+
+def _fingerprinted(
+    source: str, tokenizer_json: Path, config: Path | None, revision: str | None = None
+) -> TokenizerFiles:
+    return TokenizerFiles(
+        source=source,
+        tokenizer_json=tokenizer_json,
+        tokenizer_config=config,
+        revision=revision,
+        fingerprint=_fingerprint(_read(tokenizer_json), _read(config) if config else None),
+    )
+
+
+def _fingerprint(tokenizer_json: bytes, config: bytes | None) -> str:
+    parts = [
+        hashlib.sha256(part).hexdigest() if part is not None else "none"
+        for part in (tokenizer_json, config)
+    ]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TokenizerError(f"{path} cannot be read: {error.strerror}") from error
+
+
+@lru_cache(maxsize=4)
+def load_tokenizer(files: TokenizerFiles) -> LoadedTokenizer:
+    """Load a tokenizer, once a process.
+
+    Raises:
+        TokenizerError: a file is not what its name says, or changed since it was found.
+    """
+    json_bytes = _read(files.tokenizer_json)
+    config_bytes = _read(files.tokenizer_config) if files.tokenizer_config else None
+    if _fingerprint(json_bytes, config_bytes) != files.fingerprint:
+        raise TokenizerError(f"the files of tokenizer {files.source} changed during the run")
+    structure = _parse(json_bytes, files.tokenizer_json)
+    try:
+        tokenizer = Tokenizer.from_buffer(json_bytes)
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise TokenizerError(f"{files.tokenizer_json} is no tokenizer: {error}") from error
+    if (structure.get("model") or {}).get("dropout"):
+        raise TokenizerError(
+            f"{files.tokenizer_json} declares a BPE dropout, so the same text gives other ids each "
+            "time; set its model's dropout to null"
+        )
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    config = _parse(config_bytes, files.tokenizer_config) if config_bytes else {}
+    return LoadedTokenizer(
+        files=files,
+        tokenizer=tokenizer,
+        structure=structure,
+        bos_id=_framing_id(tokenizer, config, "bos", files),
+        eos_id=_framing_id(tokenizer, config, "eos", files),
+    )
+
+
+def _parse(data: bytes, path: Path | None) -> dict[str, Any]:
+    try:
+        parsed = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise TokenizerError(f"{path} is not JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise TokenizerError(f"{path} does not hold a JSON object")
+    return cast("dict[str, Any]", parsed)
+
+
+def _framing_id(
+    tokenizer: Tokenizer, config: dict[str, Any], which: str, files: TokenizerFiles
+) -> int | None:
+    if config.get(f"add_{which}_token") is not True:
+        return None
+    token = config.get(f"{which}_token")
+    if isinstance(token, dict):
+        token = cast("dict[str, Any]", token).get("content")
+    token_id = tokenizer.token_to_id(token) if isinstance(token, str) else None
+    if token_id is None:
+        raise TokenizerError(
+            f"{files.tokenizer_config} says add_{which}_token, but its {which}_token {token!r} is "
+            f"not in the vocabulary of {TOKENIZER_JSON}"
+        )
+    return token_id

@@ -1,0 +1,183 @@
+"""The drop-in script: a parquet and the reference's switches -> a dataset folder.
+
+    python -m codedata.tokenize_data --data_file F --tokenization_folder D
+
+Switches, defaults and format are those of the script it replaces (docs/format.md). Finished chunks
+are kept beside the target until the dataset is published, so that the same command continues after
+an interruption. Exit status: 0 done, 1 refused or failed, 2 unknown switch, 130 interrupted.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from tqdm import tqdm
+
+from codedata.core.fingerprint import ChunkFingerprint
+from codedata.core.meta import ShardEntry
+from codedata.core.settings import Settings
+from codedata.errors import CodedataError
+from codedata.io.parquet_text import ParquetText
+from codedata.io.publishing import check_target, open_staging
+from codedata.parallel import available_cores, check_num_workers, chunk_executor
+from codedata.pipeline import (
+    ChunkTask,
+    engine_for,
+    require_disk_space,
+    require_pad_in_vocabulary,
+    stage_dataset,
+    stored_chunks,
+    tokenize_chunks,
+)
+from codedata.tokenization.fidelity import SAMPLE_CHARS, check_fidelity
+from codedata.tokenization.loading import find_tokenizer, load_tokenizer
+
+_HELP = {
+    "tokenizer_base": "hub name, folder or tokenizer.json of the tokenizer",
+    "min_sample_length": "a rest of a chunk of this many tokens or fewer is dropped",
+    "seq_length": "tokens a sample",
+    "max_dump_size": "samples a shard file, at most",
+    "pad_token": "id that fills up the last sample of a chunk",
+    "starting_character": "where in the text to start",
+    "chars_to_tokenize": "how many characters to take from there",
+    "chunk_size": "characters tokenized at once, each chunk packed for itself",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the script's switches, one for each field of `Settings` and four more."""
+    parser = argparse.ArgumentParser(
+        prog="tokenize_data",
+        description="Tokenize a parquet of source code into a folder of packed samples.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--data_file", type=Path, required=True, help="parquet file with a column 'content'"
+    )
+    parser.add_argument(
+        "--tokenization_folder", type=Path, required=True, help="where the dataset goes"
+    )
+    for field in fields(Settings):
+        parser.add_argument(
+            f"--{field.name}", type=field.type, default=field.default, help=_HELP[field.name]
+        )
+    parser.add_argument(
+        "--num_workers",
+        type=int,
+        default=available_cores(),
+        help="processes that tokenize chunks side by side",
+    )
+    return parser
+
+
+def tokenize_data(
+    data_file: Path, tokenization_folder: Path, settings: Settings, *, num_workers: int
+) -> list[ShardEntry]:
+    """Make the dataset of one parquet's window.
+
+    Args:
+        data_file: the parquet.
+        tokenization_folder: the dataset's folder; an old dataset in it is replaced whole.
+        settings: the switches.
+        num_workers: processes side by side.
+
+    Returns:
+        The entries of the published meta.
+
+    Raises:
+        CodedataError: a switch, the file, the tokenizer or the target is refused.
+        OSError: the disk is full or fails; the old dataset stays.
+    """
+    check_num_workers(num_workers)
+    target = check_target(tokenization_folder, inputs=[data_file])
+    text = ParquetText(data_file)
+    tokenizer = find_tokenizer(settings.tokenizer_base)
+    loaded = load_tokenizer(tokenizer)
+    require_pad_in_vocabulary(settings, loaded)
+    with open_staging(target) as staging:
+        window = text.clip(settings.window)
+        engine = engine_for(tokenizer)
+        sample = text.read(window.first(SAMPLE_CHARS))
+        check_fidelity(loaded, engine, sample, where=f"{data_file} from {window.start} on")
+        tasks = [
+            ChunkTask(
+                text=text,
+                tokenizer=tokenizer,
+                fingerprint=ChunkFingerprint(
+                    corpus_sha256=text.sha256,
+                    tokenizer_sha256=tokenizer.fingerprint,
+                    chars=chars,
+                ),
+                folder=staging.chunks,
+            )
+            for chars in window.cut(settings.chunk_size)
+        ]
+        chunks = stored_chunks(tasks)
+        finished = {chunk.chars for chunk in chunks}
+        missing = [task for task in tasks if task.fingerprint.chars not in finished]
+        tokens_per_char = len(engine.encode(sample)) / len(sample)
+        require_disk_space(
+            target,
+            num_tokens=int(tokens_per_char * window.num_chars),
+            num_tokens_missing=int(
+                tokens_per_char * sum(task.fingerprint.chars.num_chars for task in missing)
+            ),
+            largest_id=max(engine.vocab_size - 1, settings.pad_token),
+        )
+        with (
+            tqdm(
+                desc="Tokenizing",
+                total=window.num_chars,
+                initial=sum(chunk.chars.num_chars for chunk in chunks),
+                unit="char",
+                unit_scale=True,
+            ) as bar,
+            chunk_executor(num_workers, len(missing)) as executor,
+        ):
+            for chunk in tokenize_chunks(missing, executor):
+                chunks.append(chunk)
+                bar.update(chunk.chars.num_chars)
+        chunks.sort(key=lambda chunk: chunk.chars)
+        entries = stage_dataset(chunks, settings, staging)
+        staging.publish()
+        staging.discard_chunks()
+    return entries
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the script; its exit status."""
+    switches = vars(build_parser().parse_args(arguments))
+    data_file, folder = switches.pop("data_file"), switches.pop("tokenization_folder")
+    num_workers = switches.pop("num_workers")
+    started = time.monotonic()
+    try:
+        entries = tokenize_data(data_file, folder, Settings(**switches), num_workers=num_workers)
+    except CodedataError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{error}; what was in {folder} before is untouched")
+    except KeyboardInterrupt:
+        print(
+            "tokenize_data: interrupted; finished chunks are kept, the same command continues",
+            file=sys.stderr,
+        )
+        return 130
+    seconds = time.monotonic() - started
+    num_samples = sum(entry.num_samples for entry in entries)
+    num_tokens = sum(entry.num_tokens for entry in entries)
+    print(f"Wrote {len(entries)} files to {folder} in {seconds:.1f} s")
+    print(f"Total samples: {num_samples}")
+    print(f"Total tokens: {num_tokens}")
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"tokenize_data: error: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
