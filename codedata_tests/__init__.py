@@ -1,0 +1,1 @@
+"""Tests of codedata; the folders mirror the package."""

@@ -1,0 +1,42 @@
+"""Fixtures that every test may ask for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codedata_tests import scenario
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Sidecars and hub files go to a folder of this run, and no test reaches the network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer of deepseek-coder's structure, whose config asks for BOS."""
+    tokenizer = scenario.train_tokenizer(scenario.deepseek_like())
+    return scenario.save_tokenizer(
+        tokenizer,
+        tmp_path_factory.mktemp("deepseek-like"),
+        add_bos_token=True,
+        bos_token=scenario.BOS,
+    )
+
+
+@pytest.fixture(scope="session")
+def documents() -> list[str]:
+    """About 200 kB of C-like text."""
+    return scenario.c_documents(60)
+
+
+@pytest.fixture(scope="session")
+def corpus(documents: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documents as a parquet of several row groups."""
+    return scenario.write_parquet(tmp_path_factory.mktemp("corpus") / "c.parquet", documents)

@@ -1,0 +1,124 @@
+"""The one small world that the tests share: C-like documents, tokenizers trained on them, parquets.
+
+Everything is made here from fixed seeds; nothing is fetched and nothing is larger than 300 kB.
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+BOS, PAD, EOT = "<|begin|>", "<|pad|>", "<|EOT|>"
+SINGLE_CHARACTERS = ("ü", "õ")
+
+_NAMES = [
+    "buffer",
+    "count",
+    "index",
+    "node",
+    "list",
+    "size",
+    "flags",
+    "device",
+    "queue",
+    "length",
+    "state",
+    "offset",
+]
+_TYPES = ["int", "char", "long", "void", "size_t", "uint32_t", "struct"]
+
+
+def c_function(random_: random.Random) -> str:
+    """A function that looks like C: indentation, digits, comments, now and then other scripts."""
+    name, argument, other = random_.sample(_NAMES, 3)
+    lines = [
+        f"/* {random_.choice(['returns', 'übergibt', '计算', 'вычисляет'])} the {name} 🙂 */",
+        f"static {random_.choice(_TYPES)} {name}_{argument}({random_.choice(_TYPES)} {argument})",
+        "{",
+        f"\tint {other} = {random_.randrange(10_000)};\r" if random_.random() < 0.1 else "\tint i;",
+        "",
+        f"\tfor (i = 0; i < {argument}; i++)   {{",
+        f"\t\t{other}[i] += 0x{random_.randrange(2**16):04x} * {name};",
+        "\t}",
+        f"    return {other} ? {name} : -1;",
+        "}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def c_documents(num_documents: int, seed: int = 0) -> list[str]:
+    """Documents of one to thirty functions each."""
+    random_ = random.Random(seed)
+    return [
+        "\n".join(c_function(random_) for _ in range(random_.randrange(1, 30)))
+        for _ in range(num_documents)
+    ]
+
+
+def plain_text(documents: Sequence[str | None]) -> str:
+    """The text as the contract defines it."""
+    return " ".join(document for document in documents if document is not None)
+
+
+def write_parquet(
+    path: Path,
+    documents: Sequence[Any],
+    *,
+    row_group_size: int = 7,
+    type_: pa.DataType | None = None,
+) -> Path:
+    """A parquet with the column `content` between two others."""
+    contents = pa.array(documents, type_ or pa.string())
+    rows = range(len(documents))
+    table = pa.table({"hexsha": [f"{i:040x}" for i in rows], "content": contents, "size": rows})
+    pq.write_table(table, path, row_group_size=row_group_size)
+    return path
+
+
+def deepseek_like() -> pre_tokenizers.PreTokenizer:
+    """The pre-tokenizer structure of deepseek-coder."""
+    isolated = [r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-\ud7ff]+"]
+    return pre_tokenizers.Sequence(
+        [
+            *(pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in isolated),
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
+def gpt2_like() -> pre_tokenizers.PreTokenizer:
+    """The pre-tokenizer of GPT-2, which a cut after a newline may change."""
+    return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+
+
+def train_tokenizer(pre_tokenizer: pre_tokenizers.PreTokenizer, vocab_size: int = 600) -> Tokenizer:
+    """A byte-level BPE trained on the documents, with added tokens as deepseek-coder has them."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizer
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(c_documents(40, seed=1), trainer)
+    tokenizer.add_tokens([AddedToken(character) for character in SINGLE_CHARACTERS])
+    tokenizer.add_special_tokens([BOS, PAD])
+    tokenizer.add_tokens([AddedToken(EOT)])
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path, **config: Any) -> Path:
+    """A tokenizer folder; without `config` there is no tokenizer_config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    if config:
+        (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
