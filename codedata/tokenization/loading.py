@@ -97,43 +97,41 @@ def _from_hub(repo: str) -> TokenizerFiles:
     import httpx2
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
-        EntryNotFoundError,
         GatedRepoError,
         HfHubHTTPError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
+        RemoteEntryNotFoundError,
         RepositoryNotFoundError,
     )
 
     def refuse(why: str) -> TokenizerError:
         return TokenizerError(
-            f"tokenizer {repo!r} is no folder or file here, and the hub does not give it: {why}"
+            f"tokenizer {repo!r} is no folder or file here, and the hub does not give it: {why}; "
+            "or download its files and name their folder"
         )
 
-    elsewhere = "; or download its files and name their folder"
     try:
         tokenizer_json = Path(hf_hub_download(repo, TOKENIZER_JSON))
         commit = tokenizer_json.parent.name
         revision = commit if _COMMIT.fullmatch(commit) else None
         try:
             config = Path(hf_hub_download(repo, TOKENIZER_CONFIG, revision=revision))
-        except LocalEntryNotFoundError:
-            raise
-        except EntryNotFoundError:
+        except RemoteEntryNotFoundError:
             config = None
     except GatedRepoError as error:
         raise refuse(
-            f"its terms must be accepted first; accept them on its page, then set HF_TOKEN or "
-            f"run `hf auth login`{elsewhere}"
+            "its terms must be accepted first; accept them on its page, then set HF_TOKEN or run "
+            "`hf auth login`"
         ) from error
     except RepositoryNotFoundError as error:
-        raise refuse(f"there is no such repository, or it is private{elsewhere}") from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
-        if isinstance(error, HfHubHTTPError):
-            raise refuse(f"{error}{elsewhere}") from error
-        raise refuse(f"it cannot be reached, and holds no copy in the cache{elsewhere}") from error
-    except EntryNotFoundError as error:
-        raise refuse(f"the repository has no {TOKENIZER_JSON}{elsewhere}") from error
+        raise refuse("there is no such repository, or it is private") from error
+    except RemoteEntryNotFoundError as error:
+        raise refuse(f"the repository has no {TOKENIZER_JSON}") from error
+    except HfHubHTTPError as error:
+        raise refuse(" ".join(str(error).split())) from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError) as error:
+        raise refuse("it cannot be reached, and the cache has no copy") from error
     return _fingerprinted(repo, tokenizer_json, config, revision)
 
 

@@ -1,0 +1,243 @@
+"""The drop-in script against the plain reference: the same samples for every corpus and switch."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+from codedata.core.settings import Settings
+from codedata.errors import CodedataError
+from codedata.io.parquet_text import ParquetText
+from codedata.tokenize_data import build_parser, main, tokenize_data
+from codedata_tests import scenario
+from codedata_tests.plain_reference import reference_shards
+
+ADDED = [scenario.BOS, scenario.PAD, scenario.EOT, *scenario.SINGLE_CHARACTERS]
+PIECES = st.one_of(
+    st.text(max_size=30),
+    st.sampled_from(
+        [*ADDED, "\r\n", "\n\n\n", "\0", "\ufeff", "  \t", "🜲🙂", "int i = 0;\n", "中文"]
+    ),
+    st.builds(lambda seed: scenario.c_documents(1, seed)[0], st.integers(0, 50)),
+)
+DOCUMENTS = st.lists(
+    st.one_of(st.none(), st.lists(PIECES, max_size=6).map("".join)), min_size=1, max_size=12
+)
+PAD_ID = 534
+
+
+def unpickled(folder: Path) -> list[list[list[int]]]:
+    """The shards as plain `pickle.load` reads them, in the order of the meta."""
+    meta = json.loads((folder / "dump-meta_data.json").read_bytes())
+    return [pickle.loads((folder / name).read_bytes()) for name in meta]
+
+
+def assert_is_reference(
+    folder: Path, documents: list[str | None], tokenizer: Path, switches: dict[str, Any]
+) -> None:
+    expected = reference_shards(documents, tokenizer, switches)
+    shards = unpickled(folder)
+    assert shards == [samples for samples, _ in expected]
+    assert all(type(token) is int for shard in shards for sample in shard for token in sample)
+    meta = json.loads((folder / "dump-meta_data.json").read_bytes())
+    for (samples, (start, stop)), (name, entry) in zip(expected, meta.items(), strict=True):
+        assert entry["num_samples"] == len(samples), name
+        assert entry["num_tokens"] == len(samples) * switches["seq_length"]
+        assert (entry["start_character"], entry["stop_character"]) == (start, stop)
+    assert sorted(os.listdir(folder)) == sorted([*meta, "dump-meta_data.json"])
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(
+    documents=DOCUMENTS,
+    seq_length=st.integers(1, 40),
+    min_sample_length=st.integers(0, 60),
+    max_dump_size=st.integers(1, 8),
+    starting_character=st.integers(0, 300),
+    chars_to_tokenize=st.integers(1, 4000),
+    chunk_size=st.integers(1, 900),
+    row_group_size=st.integers(1, 5),
+)
+@example(
+    documents=["x" * 500, None, "", "int 🙂 = 1;\r\n" * 40],
+    seq_length=8,
+    min_sample_length=20,
+    max_dump_size=2,
+    starting_character=3,
+    chars_to_tokenize=700,
+    chunk_size=90,
+    row_group_size=1,
+)
+def test_the_script_gives_the_samples_of_the_plain_reference(
+    documents: list[str | None],
+    row_group_size: int,
+    tokenizer_folder: Path,
+    **switches: int,
+) -> None:
+    assume(any(documents))  # only empty documents: refused, where the reference has blanks
+    switches["pad_token"] = PAD_ID
+    with TemporaryDirectory() as temporary:
+        target = Path(temporary) / "dataset"
+        corpus = scenario.write_parquet(
+            Path(temporary) / "c.parquet", documents, row_group_size=row_group_size
+        )
+        wanted = Settings(tokenizer_base=str(tokenizer_folder), **switches)
+        if not reference_shards(documents, tokenizer_folder, switches):
+            with pytest.raises(CodedataError):
+                tokenize_data(corpus, target, wanted, num_workers=1)
+            assert os.listdir(temporary) in (["c.parquet"], [".dataset.codedata", "c.parquet"])
+            return
+        tokenize_data(corpus, target, wanted, num_workers=1)
+        assert_is_reference(target, documents, tokenizer_folder, switches)
+        assert sorted(os.listdir(temporary)) == ["c.parquet", "dataset"]
+
+
+def test_the_command_line_gives_the_same_in_worker_processes(
+    corpus: Path, documents: list[str], tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "deep" / "dataset"
+    switches = {
+        "min_sample_length": 10,
+        "seq_length": 64,
+        "max_dump_size": 50,
+        "pad_token": PAD_ID,
+        "starting_character": 1000,
+        "chars_to_tokenize": 100_000,
+        "chunk_size": 30_000,
+    }
+    command = [sys.executable, "-m", "codedata.tokenize_data", "--num_workers", "2"]
+    command += ["--data_file", str(corpus), "--tokenization_folder", str(target)]
+    command += ["--tokenizer_base", str(tokenizer_folder)]
+    for name, value in switches.items():
+        command += [f"--{name}", str(value)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert_is_reference(target, [*documents], tokenizer_folder, switches)
+    expected = reference_shards([*documents], tokenizer_folder, switches)
+    num_samples = sum(len(samples) for samples, _ in expected)
+    assert f"Wrote {len(expected)} files to {target}" in done.stdout
+    assert f"Total samples: {num_samples}\nTotal tokens: {num_samples * 64}\n" in done.stdout
+    assert "100%" in done.stderr, "the bar came to its end"
+
+
+def test_one_worker_and_many_write_the_same_bytes(
+    corpus: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    wanted = Settings(
+        tokenizer_base=str(tokenizer_folder),
+        pad_token=PAD_ID,
+        min_sample_length=5,
+        seq_length=32,
+        chunk_size=20_000,
+    )
+    for num_workers in (1, 2):
+        tokenize_data(corpus, tmp_path / str(num_workers), wanted, num_workers=num_workers)
+    names = sorted(os.listdir(tmp_path / "1"))
+    assert len(names) > 3
+    for name in names:
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+def test_the_switches_and_defaults_are_the_reference_s() -> None:
+    defaults = vars(build_parser().parse_args(["--data_file", "f", "--tokenization_folder", "d"]))
+    del defaults["data_file"], defaults["tokenization_folder"], defaults["num_workers"]
+    assert defaults == {
+        "tokenizer_base": "deepseek-ai/deepseek-coder-33b-base",
+        "min_sample_length": 1000,
+        "seq_length": 1536,
+        "max_dump_size": 10000,
+        "pad_token": 32014,
+        "starting_character": 0,
+        "chars_to_tokenize": 100_000_000,
+        "chunk_size": 10_000_000,
+    }
+
+
+REFUSED = {
+    "a zero seq_length": (["--seq_length", "0"], "seq_length must be 1 to 16777216, not 0"),
+    "no workers": (["--num_workers", "0"], "num_workers must be 1 to 1024, not 0"),
+    "a pad outside the vocabulary": (["--pad_token", "99999"], "pad_token 99999 is not in the"),
+    "a start beyond the text": (
+        ["--starting_character", "999999999"],
+        "starting_character is 999999999, but the text of",
+    ),
+    "a missing tokenizer": (["--tokenizer_base", "/no/such/folder"], "'/no/such/folder' does not"),
+    "chunks too short for a sample": (["--min_sample_length", "90000"], "give no sample"),
+}
+
+
+@pytest.mark.parametrize(("switches", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_refusal_is_one_line_and_leaves_the_old_dataset(
+    switches: list[str],
+    message: str,
+    corpus: Path,
+    tokenizer_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    target = tmp_path / "dataset"
+    common = ["--data_file", str(corpus), "--tokenization_folder", str(target)]
+    common += ["--tokenizer_base", str(tokenizer_folder), "--pad_token", str(PAD_ID)]
+    common += ["--min_sample_length", "100", "--seq_length", "128", "--num_workers", "1"]
+    assert main(common) == 0
+    before = {name: (target / name).read_bytes() for name in os.listdir(target)}
+    capsys.readouterr()
+    assert main([*common, *switches]) == 1
+    last_line = capsys.readouterr().err.splitlines()[-1]
+    assert last_line.startswith("tokenize_data: error: ")
+    assert message in last_line
+    assert {name: (target / name).read_bytes() for name in os.listdir(target)} == before
+
+
+def test_a_tokenizer_that_changed_between_chunks_makes_all_chunks_again(
+    corpus: Path, documents: list[str], tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    """Chunks of an interrupted run are reused only where their fingerprint is the same."""
+    target = tmp_path / "dataset"
+    switches = {
+        "min_sample_length": 10, "seq_length": 64, "max_dump_size": 50, "pad_token": PAD_ID,
+        "starting_character": 0, "chars_to_tokenize": 50_000, "chunk_size": 10_000,
+    }  # fmt: skip
+    bare = tokenizer_folder / "tokenizer.json"
+    with pytest.raises(CodedataError, match="give no sample"):
+        tokenize_data(
+            corpus,
+            target,
+            Settings(tokenizer_base=str(bare), **{**switches, "min_sample_length": 50_000}),
+            num_workers=1,
+        )
+    assert len(list((tmp_path / ".dataset.codedata" / "chunks").iterdir())) == 5
+    tokenize_data(
+        corpus, target, Settings(tokenizer_base=str(tokenizer_folder), **switches), num_workers=1
+    )
+    assert_is_reference(target, [*documents], tokenizer_folder, switches)
+
+
+def test_the_text_of_a_window_past_the_end_is_shorter(
+    corpus: Path, documents: list[str], tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    switches = {
+        "min_sample_length": 0, "seq_length": 16, "max_dump_size": 9, "pad_token": PAD_ID,
+        "starting_character": len(scenario.plain_text(documents)) - 100,
+        "chars_to_tokenize": 10**15, "chunk_size": 10**15,
+    }  # fmt: skip
+    text = ParquetText(corpus)
+    assert text.clip(Settings(tokenizer_base="x", **switches).window).num_chars == 100
+    tokenize_data(
+        corpus,
+        tmp_path / "d",
+        Settings(tokenizer_base=str(tokenizer_folder), **switches),
+        num_workers=1,
+    )
+    assert_is_reference(tmp_path / "d", [*documents], tokenizer_folder, switches)

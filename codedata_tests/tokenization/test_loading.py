@@ -1,0 +1,324 @@
+"""Finding a tokenizer, its framing ids and its refusals; the hub spoken to for real, on loopback."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, processors
+
+from codedata.errors import TokenizerError
+from codedata.tokenization.engine import choose_engine, reference_ids
+from codedata.tokenization.loading import find_tokenizer, load_tokenizer
+from codedata_tests import plain_reference, scenario
+
+COMMIT = "5" * 40
+
+
+@pytest.fixture(scope="module")
+def trained() -> Tokenizer:
+    return scenario.train_tokenizer(scenario.deepseek_like())
+
+
+def ids_of(source: Path, text: str) -> list[int]:
+    loaded = load_tokenizer(find_tokenizer(str(source)))
+    ids = choose_engine(loaded).encode(text).tolist()
+    assert ids == reference_ids(loaded, text)
+    return ids
+
+
+def with_template(tokenizer: Tokenizer) -> Tokenizer:
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    bos, pad = copy.token_to_id(scenario.BOS), copy.token_to_id(scenario.PAD)
+    copy.post_processor = processors.TemplateProcessing(
+        single=f"{scenario.BOS} $A {scenario.PAD}",
+        special_tokens=[(scenario.BOS, bos), (scenario.PAD, pad)],
+    )
+    return copy
+
+
+FRAMES: dict[str, tuple[bool, dict[str, Any], list[str], list[str]]] = {
+    "no config": (False, {}, [], []),
+    "config says false": (False, {"add_bos_token": False, "bos_token": scenario.BOS}, [], []),
+    "config says true": (False, {"add_bos_token": True, "bos_token": scenario.BOS}, ["B"], []),
+    "the token as an object": (
+        False,
+        {"add_bos_token": True, "bos_token": {"content": scenario.BOS}},
+        ["B"],
+        [],
+    ),
+    "BOS and EOS": (
+        False,
+        {
+            "add_bos_token": True,
+            "bos_token": scenario.BOS,
+            "add_eos_token": True,
+            "eos_token": scenario.EOT,
+        },
+        ["B"],
+        ["E"],
+    ),
+    "template only": (True, {}, ["B"], ["P"]),
+    "template and the same BOS": (
+        True,
+        {"add_bos_token": True, "bos_token": scenario.BOS},
+        ["B"],
+        ["P"],
+    ),
+    "template and another EOS": (
+        True,
+        {"add_eos_token": True, "eos_token": scenario.EOT},
+        ["B"],
+        ["P", "E"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("template", "config", "before", "after"), FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize("text", ["hello world", "a\n" * 30_000, "int\nx", ""])
+def test_special_tokens_are_those_that_the_files_declare(
+    template: bool,
+    config: dict[str, Any],
+    before: list[str],
+    after: list[str],
+    text: str,
+    trained: Tokenizer,
+    tmp_path: Path,
+) -> None:
+    tokenizer = with_template(trained) if template else trained
+    folder = scenario.save_tokenizer(tokenizer, tmp_path / "t", **config)
+    names = {"B": scenario.BOS, "P": scenario.PAD, "E": scenario.EOT}
+    frame = {name: trained.token_to_id(token) for name, token in names.items()}
+    bare = trained.encode(text, add_special_tokens=False).ids
+    expected = [frame[n] for n in before] + bare + [frame[n] for n in after]
+    assert ids_of(folder, text) == expected
+    assert plain_reference.reference_ids(folder, text) == expected or "bos_token" in config
+
+
+def test_a_text_that_starts_with_bos_gets_no_second_one(trained: Tokenizer, tmp_path: Path) -> None:
+    folder = scenario.save_tokenizer(
+        trained, tmp_path / "t", add_bos_token=True, bos_token=scenario.BOS
+    )
+    text = f"{scenario.BOS}int"
+    assert ids_of(folder, text) == trained.encode(text).ids
+
+
+def test_a_bare_tokenizer_json_has_its_post_processor_only(
+    trained: Tokenizer, tmp_path: Path
+) -> None:
+    folder = scenario.save_tokenizer(
+        trained, tmp_path / "t", add_bos_token=True, bos_token=scenario.BOS
+    )
+    assert ids_of(folder / "tokenizer.json", "int i") == trained.encode("int i").ids
+
+
+def test_truncation_and_padding_that_the_file_declares_are_switched_off(
+    trained: Tokenizer, tmp_path: Path
+) -> None:
+    copy = Tokenizer.from_str(trained.to_str())
+    copy.enable_truncation(4)
+    copy.enable_padding(length=50)
+    folder = scenario.save_tokenizer(copy, tmp_path / "t")
+    assert ids_of(folder, "int i = 0; int j = 1;") == trained.encode("int i = 0; int j = 1;").ids
+
+
+def test_the_fingerprint_follows_the_bytes_of_both_files(
+    trained: Tokenizer, tmp_path: Path
+) -> None:
+    one = scenario.save_tokenizer(trained, tmp_path / "one", add_bos_token=False)
+    two = scenario.save_tokenizer(trained, tmp_path / "two", add_bos_token=False)
+    assert find_tokenizer(str(one)).fingerprint == find_tokenizer(str(two)).fingerprint
+    bare = find_tokenizer(str(one / "tokenizer.json"))
+    assert bare.fingerprint != find_tokenizer(str(one)).fingerprint
+    with open(two / "tokenizer_config.json", "a", encoding="utf-8") as file:
+        file.write(" ")
+    assert find_tokenizer(str(one)).fingerprint != find_tokenizer(str(two)).fingerprint
+
+
+def test_files_that_change_after_they_were_found_are_refused(
+    trained: Tokenizer, tmp_path: Path
+) -> None:
+    files = find_tokenizer(str(scenario.save_tokenizer(trained, tmp_path / "t")))
+    with open(files.tokenizer_json, "a", encoding="utf-8") as file:
+        file.write(" ")
+    with pytest.raises(TokenizerError, match="changed during the run"):
+        load_tokenizer(files)
+
+
+BAD_FILES = {
+    "not JSON": ("{", "is not JSON"),
+    "not an object": ("[1]", "does not hold a JSON object"),
+    "not a tokenizer": ("{}", "is no tokenizer"),
+    "deeply nested": ("[" * 100_000, "is not JSON"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BAD_FILES.values(), ids=BAD_FILES)
+def test_a_file_that_is_no_tokenizer_is_refused_by_name(
+    content: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(TokenizerError, match=message) as caught:
+        load_tokenizer(find_tokenizer(str(path)))
+    assert str(path) in str(caught.value)
+
+
+def test_dropout_is_refused(trained: Tokenizer, tmp_path: Path) -> None:
+    structure = json.loads(trained.to_str())
+    structure["model"]["dropout"] = 0.1
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(structure), encoding="utf-8")
+    with pytest.raises(TokenizerError, match="dropout"):
+        load_tokenizer(find_tokenizer(str(path)))
+
+
+def test_a_bos_that_is_not_in_the_vocabulary_is_refused(trained: Tokenizer, tmp_path: Path) -> None:
+    folder = scenario.save_tokenizer(trained, tmp_path / "t", add_bos_token=True, bos_token="<no>")
+    with pytest.raises(TokenizerError, match="'<no>' is not in the vocabulary"):
+        load_tokenizer(find_tokenizer(str(folder)))
+
+
+def test_a_folder_without_tokenizer_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match=r"has no tokenizer\.json"):
+        find_tokenizer(str(tmp_path))
+
+
+def test_a_name_that_is_neither_here_nor_a_repository_is_refused() -> None:
+    with pytest.raises(TokenizerError, match="is no name of a hub repository"):
+        find_tokenizer("./no/such/folder")
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub's protocol as the client asks for a model's small files."""
+
+    files: dict[str, bytes]
+    error: tuple[int, str] | None
+    requests: list[str]
+
+    def do_HEAD(self) -> None:
+        self.answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self.answer(with_body=True)
+
+    def answer(self, *, with_body: bool) -> None:
+        self.requests.append(self.path)
+        name = self.path.rsplit("/", 1)[-1]
+        data = self.files.get(name)
+        if self.error or data is None:
+            status, code = self.error or (404, "EntryNotFound")
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("ETag", f'"{hashlib.sha1(data, usedforsecurity=False).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the tests' output clean."""
+
+
+@pytest.fixture
+def hub(trained: Tokenizer) -> Iterator[type[Hub]]:
+    class ThisHub(Hub):
+        files = {
+            "tokenizer.json": trained.to_str().encode(),
+            "tokenizer_config.json": json.dumps(
+                {"add_bos_token": True, "bos_token": scenario.BOS}
+            ).encode(),
+        }
+        error = None
+        requests = []
+        address = ""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ThisHub)
+    ThisHub.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield ThisHub
+    server.shutdown()
+    server.server_close()
+
+
+FIND = """
+import json, sys
+from codedata.errors import TokenizerError
+from codedata.tokenization.loading import find_tokenizer, load_tokenizer
+try:
+    files = find_tokenizer("owner/name")
+    loaded = load_tokenizer(files)
+    print(json.dumps({"revision": files.revision, "bos": loaded.bos_id}))
+except TokenizerError as error:
+    print(json.dumps({"error": str(error)}))
+"""
+
+
+def find_on(hub: type[Hub], cache: Path, **environment: str) -> dict[str, Any]:
+    """What a new process, with the real client, makes of `owner/name` on this hub."""
+    settings = {"HF_ENDPOINT": hub.address, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", FIND],
+        env={**os.environ, **settings, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def test_a_hub_name_is_fetched_at_one_commit_and_then_found_offline(
+    hub: type[Hub], trained: Tokenizer, tmp_path: Path
+) -> None:
+    expected = {"revision": COMMIT, "bos": trained.token_to_id(scenario.BOS)}
+    assert find_on(hub, tmp_path) == expected
+    config_requests = [path for path in hub.requests if "tokenizer_config" in path]
+    assert config_requests, "the config was asked for"
+    assert all(COMMIT in path for path in config_requests), "at the commit of tokenizer.json"
+    hub.requests.clear()
+    assert find_on(hub, tmp_path, HF_HUB_OFFLINE="1") == expected
+    assert not hub.requests
+
+
+def test_a_repository_without_a_config_has_its_post_processor_only(
+    hub: type[Hub], tmp_path: Path
+) -> None:
+    del hub.files["tokenizer_config.json"]
+    assert find_on(hub, tmp_path) == {"revision": COMMIT, "bos": None}
+
+
+HUB_ERRORS = {
+    "gated": ((403, "GatedRepo"), "terms must be accepted"),
+    "unknown": ((404, "RepoNotFound"), "no such repository"),
+    "without the file": ((404, "EntryNotFound"), "the repository has no tokenizer.json"),
+}
+
+
+@pytest.mark.parametrize(("error", "message"), HUB_ERRORS.values(), ids=HUB_ERRORS)
+def test_what_the_hub_refuses_is_said_with_its_remedy(
+    error: tuple[int, str], message: str, hub: type[Hub], tmp_path: Path
+) -> None:
+    hub.error = error
+    said = find_on(hub, tmp_path)["error"]
+    assert message in said
+    assert "'owner/name'" in said
+    assert "download its files and name their folder" in said
+
+
+def test_offline_without_a_copy_is_said(hub: type[Hub], tmp_path: Path) -> None:
+    said = find_on(hub, tmp_path, HF_HUB_OFFLINE="1")["error"]
+    assert "cannot be reached, and holds no copy in the cache" in said
