@@ -18,7 +18,8 @@ SAMPLE_CHARS = 16_384
 """Characters of the text that a run checks before it starts: milliseconds of work."""
 
 PROBE = (
-    "#include <stdio.h>\n\n\nint main(void)\r\n{\r\n\tfor (int i = 0; i < 1024; ++i) {\n"
+    "#include <stdio.h>\n#define MAX_SIZE 0x7FFF\n\n\n"
+    "int main(void)\r\n{\r\n\tfor (int i = 0; i < 1024; ++i) {\n"
     '\t    printf("%d  %s\\n", i,   "naïve façade — 中文 한국어 🙂");   \n'
     "    }\n\n    return 0x7f;\n}\n"
 )

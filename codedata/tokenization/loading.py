@@ -95,7 +95,7 @@ def find_tokenizer(source: str) -> TokenizerFiles:
 def _from_hub(repo: str) -> TokenizerFiles:
     # A second of imports that a local tokenizer does not need.
     import httpx2
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -118,6 +118,11 @@ def _from_hub(repo: str) -> TokenizerFiles:
         try:
             config = Path(hf_hub_download(repo, TOKENIZER_CONFIG, revision=revision))
         except RemoteEntryNotFoundError:
+            config = None
+        except LocalEntryNotFoundError:  # offline: the cache knows if there is none
+            known = try_to_load_from_cache(repo, TOKENIZER_CONFIG, revision=revision)
+            if known is not _CACHED_NO_EXIST:
+                raise
             config = None
     except GatedRepoError as error:
         raise refuse(

@@ -1,4 +1,4 @@
-"""Finding a tokenizer, its framing ids and its refusals; the hub spoken to for real, on loopback."""
+"""Finding a tokenizer, its framing ids, its refusals; the real hub client against loopback."""
 
 import hashlib
 import json
@@ -99,7 +99,8 @@ def test_special_tokens_are_those_that_the_files_declare(
     bare = trained.encode(text, add_special_tokens=False).ids
     expected = [frame[n] for n in before] + bare + [frame[n] for n in after]
     assert ids_of(folder, text) == expected
-    assert plain_reference.reference_ids(folder, text) == expected or "bos_token" in config
+    if not isinstance(config.get("bos_token"), dict):
+        assert plain_reference.reference_ids(folder, text) == expected
 
 
 def test_a_text_that_starts_with_bos_gets_no_second_one(trained: Tokenizer, tmp_path: Path) -> None:
@@ -181,8 +182,8 @@ def test_dropout_is_refused(trained: Tokenizer, tmp_path: Path) -> None:
 
 
 def test_a_bos_that_is_not_in_the_vocabulary_is_refused(trained: Tokenizer, tmp_path: Path) -> None:
-    folder = scenario.save_tokenizer(trained, tmp_path / "t", add_bos_token=True, bos_token="<no>")
-    with pytest.raises(TokenizerError, match="'<no>' is not in the vocabulary"):
+    folder = scenario.save_tokenizer(trained, tmp_path / "t", add_bos_token=True, bos_token="?no?")
+    with pytest.raises(TokenizerError, match="'\\?no\\?' is not in the vocabulary"):
         load_tokenizer(find_tokenizer(str(folder)))
 
 
@@ -202,6 +203,7 @@ class Hub(BaseHTTPRequestHandler):
     files: dict[str, bytes]
     error: tuple[int, str] | None
     requests: list[str]
+    address: str
 
     def do_HEAD(self) -> None:
         self.answer(with_body=False)
@@ -229,28 +231,23 @@ class Hub(BaseHTTPRequestHandler):
         if with_body:
             self.wfile.write(data)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class names it)
         """Keep the tests' output clean."""
 
 
 @pytest.fixture
 def hub(trained: Tokenizer) -> Iterator[type[Hub]]:
-    class ThisHub(Hub):
-        files = {
-            "tokenizer.json": trained.to_str().encode(),
-            "tokenizer_config.json": json.dumps(
-                {"add_bos_token": True, "bos_token": scenario.BOS}
-            ).encode(),
-        }
-        error = None
-        requests = []
-        address = ""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), ThisHub)
-    ThisHub.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield ThisHub
+    config = {"add_bos_token": True, "bos_token": scenario.BOS}
+    Hub.files = {
+        "tokenizer.json": trained.to_str().encode(),
+        "tokenizer_config.json": json.dumps(config).encode(),
+    }
+    Hub.error = None
+    Hub.requests = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Hub.address = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield Hub
     server.shutdown()
     server.server_close()
 
@@ -298,7 +295,9 @@ def test_a_repository_without_a_config_has_its_post_processor_only(
     hub: type[Hub], tmp_path: Path
 ) -> None:
     del hub.files["tokenizer_config.json"]
-    assert find_on(hub, tmp_path) == {"revision": COMMIT, "bos": None}
+    expected = {"revision": COMMIT, "bos": None}
+    assert find_on(hub, tmp_path) == expected
+    assert find_on(hub, tmp_path, HF_HUB_OFFLINE="1") == expected
 
 
 HUB_ERRORS = {
@@ -321,4 +320,4 @@ def test_what_the_hub_refuses_is_said_with_its_remedy(
 
 def test_offline_without_a_copy_is_said(hub: type[Hub], tmp_path: Path) -> None:
     said = find_on(hub, tmp_path, HF_HUB_OFFLINE="1")["error"]
-    assert "cannot be reached, and holds no copy in the cache" in said
+    assert "cannot be reached, and the cache has no copy" in said
