@@ -1,0 +1,30 @@
+"""What README.md tells people to type is what CI runs and what the code does."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from codedata.core.settings import Settings
+from codedata.tokenize_data import build_parser
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_ci_runs_the_readme_s_test_command_to_the_letter() -> None:
+    command = next(line for line in README.splitlines() if line.endswith("&& .venv/bin/pytest"))
+    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert command in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_readme_s_table_has_every_switch_with_its_default() -> None:
+    table = dict(re.findall(r"^\| `--(\w+)` \| (\S.*?) \|", README, re.MULTILINE))
+    assert table.pop("num_workers") == "all cores"
+    assert table == {field.name: str(field.default) for field in fields(Settings)}
+
+
+def test_the_readme_s_commands_have_only_switches_that_exist() -> None:
+    commands = re.findall(r"codedata\.tokenize_data \\\n((?:.*\\\n)*.*)", README)
+    assert len(commands) == 2
+    for command in commands:
+        build_parser().parse_args(command.replace("\\\n", " ").split())
