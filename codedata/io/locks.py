@@ -7,7 +7,7 @@ killed run never blocks the next one. The file says who holds it, for the other 
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,11 +24,7 @@ def exclusive_lock(path: Path, what: str) -> Iterator[None]:
     """
     descriptor = _acquire(path, what)
     try:
-        os.truncate(descriptor, 0)
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        os.write(
-            descriptor, f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode()
-        )
+        _sign(descriptor)
         yield
     finally:
         path.unlink(missing_ok=True)
@@ -47,7 +43,7 @@ def _acquire(path: Path, what: str) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(descriptor, 200).decode(errors="replace") or "a process"
+            holder = _holder(descriptor)
             os.close(descriptor)
             raise TargetError(
                 f"{what} is being written by another run ({holder}); wait for it to end, or end it"
@@ -63,3 +59,38 @@ def _is_still(path: Path, descriptor: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
+
+
+@contextmanager
+def waiting_lock(path: Path, announce: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock file `path`, waiting for another holder as long as it lives.
+
+    Args:
+        path: the lock file; it stays, and its folder must exist.
+        announce: told once, if there is somebody to wait for.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            announce(f"waiting for {_holder(descriptor)}, which is at work on {path.parent}")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _sign(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sign(descriptor: int) -> None:
+    """Say in a lock file who holds it."""
+    os.truncate(descriptor, 0)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    os.pwrite(
+        descriptor, f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode(), 0
+    )
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds a lock file, as its holder signed it."""
+    return os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"

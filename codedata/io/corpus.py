@@ -1,0 +1,123 @@
+"""A corpus that was fetched, pointed at or written: its parquet, and the record of what it is.
+
+    <root>/corpora/<name>/corpus.json       the record: path, sha256, counts, origin
+    <root>/corpora/<name>/corpus.parquet    only where codedata wrote the parquet itself
+
+Downstream goes by the record, and refuses a parquet that no longer has its sha256.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from codedata.core.settings import MAX_CHARACTERS, CharRange
+from codedata.errors import CorpusError
+from codedata.io.files import replace_atomically
+from codedata.io.locks import waiting_lock
+from codedata.io.parquet_text import ParquetText
+from codedata.io.source_folders import SkippedFiles, Walk, write_source_parquet
+
+RECORD_NAME = "corpus.json"
+PARQUET_NAME = "corpus.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """The record of a corpus.
+
+    Attributes:
+        path: absolute path of the parquet.
+        sha256: of its bytes.
+        num_bytes: its size.
+        num_rows: rows, null ones included.
+        num_null_rows: rows whose content is null.
+        num_chars: characters of the text, the joining spaces included.
+        num_row_groups: row groups.
+        columns: type by column name.
+        origin: where the parquet came from: kind, and what identifies it there.
+    """
+
+    path: str
+    sha256: str
+    num_bytes: int
+    num_rows: int
+    num_null_rows: int
+    num_chars: int
+    num_row_groups: int
+    columns: dict[str, str]
+    origin: dict[str, Any]
+
+    def open_text(self) -> ParquetText:
+        """The text of the parquet, refused if its bytes are others than those recorded."""
+        return ParquetText(Path(self.path), expected_sha256=self.sha256)
+
+
+def record_corpus(
+    folder: Path, parquet: Path, origin: dict[str, Any], *, expected_sha256: str | None = None
+) -> Corpus:
+    """Read a parquet once and record what it is.
+
+    Raises:
+        CorpusError: the file is no usable corpus, or has another sha256.
+    """
+    text = ParquetText(parquet.absolute(), expected_sha256=expected_sha256)
+    window = text.clip(CharRange(0, MAX_CHARACTERS))
+    schema = pq.read_schema(parquet)
+    corpus = Corpus(
+        path=str(text.path),
+        sha256=text.sha256,
+        num_bytes=text.identity.num_bytes,
+        num_rows=text.num_rows,
+        num_null_rows=sum(text.index.num_nulls),
+        num_chars=window.stop,
+        num_row_groups=text.num_row_groups,
+        columns={field.name: str(field.type) for field in schema},
+        origin=origin,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_atomically(folder / RECORD_NAME, json.dumps(asdict(corpus), indent=2).encode())
+    return corpus
+
+
+def read_corpus(folder: Path) -> Corpus:
+    """The record of a corpus that was materialized.
+
+    Raises:
+        CorpusError: there is none; the message says how to make it.
+    """
+    try:
+        return Corpus(**json.loads((folder / RECORD_NAME).read_bytes()))
+    except FileNotFoundError as error:
+        raise CorpusError(
+            f"corpus {folder.name!r} is not materialized: {folder / RECORD_NAME} does not exist; "
+            f"materialize {folder.name}/raw_parquet"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise CorpusError(f"{folder / RECORD_NAME} is damaged; materialize it again") from error
+
+
+def write_source_corpus(
+    folder: Path, walk: Walk, announce: Callable[[str], None]
+) -> tuple[Corpus, SkippedFiles]:
+    """Write the files of a walk as a corpus, unless that is what the folder holds already.
+
+    Two processes at once share the work: one writes, the other waits and takes the result.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parquet = folder / PARQUET_NAME
+    with waiting_lock(folder / ".lock", announce):
+        origin = {"kind": "folders", "walk": walk.fingerprint}
+        if (folder / RECORD_NAME).exists():
+            corpus = read_corpus(folder)
+            same = {key: corpus.origin.get(key) for key in origin} == origin
+            if same and parquet.exists() and parquet.stat().st_size == corpus.num_bytes:
+                announce(f"{len(walk.files)} files are unchanged: {parquet} is kept")
+                return corpus, SkippedFiles(**corpus.origin["skipped"])
+        staged = folder / f".{PARQUET_NAME}.tmp"
+        skipped = write_source_parquet(walk, staged)
+        staged.replace(parquet)
+        return record_corpus(folder, parquet, {**origin, "skipped": asdict(skipped)}), skipped
