@@ -17,16 +17,81 @@ from pathlib import Path
 from codedata.core.fingerprint import ChunkFingerprint
 from codedata.core.meta import ShardEntry
 from codedata.core.packing import id_dtype, pack_samples, split_shards
-from codedata.core.settings import Settings
+from codedata.core.settings import CharRange, Settings
 from codedata.core.shards import encode_shard
 from codedata.errors import ChunkMismatchError, CorpusError, SettingsError, TargetError, WorkerError
 from codedata.io.chunk_store import TokenChunk, find_chunk, write_chunk
 from codedata.io.parquet_text import ParquetText
 from codedata.io.publishing import Staging
 from codedata.tokenization.engine import Engine, choose_engine
-from codedata.tokenization.loading import LoadedTokenizer, TokenizerFiles, load_tokenizer
+from codedata.tokenization.fidelity import SAMPLE_CHARS, check_fidelity
+from codedata.tokenization.loading import (
+    LoadedTokenizer,
+    TokenizerFiles,
+    find_tokenizer,
+    load_tokenizer,
+)
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a dataset is made from, opened and checked.
+
+    Attributes:
+        settings: the switches.
+        text: the corpus, its index counted as far as the window reaches.
+        tokenizer: the tokenizer's files.
+        window: the characters to take, shortened to those that the text has.
+    """
+
+    settings: Settings
+    text: ParquetText
+    tokenizer: TokenizerFiles
+    window: CharRange
+
+    @property
+    def sample(self) -> str:
+        """The leading characters of the window, which the tokenizer is tried on."""
+        return self.text.read(self.window.first(SAMPLE_CHARS))
+
+    def require_fidelity(self) -> None:
+        """Try tokenizer and engine on a built-in sample of C and on the window's start.
+
+        Raises:
+            TokenizerError: they do not give the text's own ids.
+        """
+        check_fidelity(
+            load_tokenizer(self.tokenizer),
+            engine_for(self.tokenizer),
+            self.sample,
+            where=f"{self.text.path} from {self.window.start} on",
+        )
+
+    def task(self, chars: CharRange, folder: Path) -> "ChunkTask":
+        """The chunk of some characters, stored in `folder`."""
+        fingerprint = ChunkFingerprint(
+            corpus_sha256=self.text.sha256, tokenizer_sha256=self.tokenizer.fingerprint, chars=chars
+        )
+        return ChunkTask(
+            text=self.text, tokenizer=self.tokenizer, fingerprint=fingerprint, folder=folder
+        )
+
+
+def open_inputs(text: ParquetText, settings: Settings) -> Inputs:
+    """Find and load the tokenizer, and clip the window to the text.
+
+    Raises:
+        TokenizerError: the tokenizer cannot be had.
+        SettingsError: it does not have the pad token.
+        CorpusError: the text ends before the window.
+    """
+    tokenizer = find_tokenizer(settings.tokenizer_base)
+    _require_pad_in_vocabulary(settings, load_tokenizer(tokenizer))
+    return Inputs(
+        settings=settings, text=text, tokenizer=tokenizer, window=text.clip(settings.window)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,12 +208,7 @@ def stage_dataset(
     return entries
 
 
-def require_pad_in_vocabulary(settings: Settings, loaded: LoadedTokenizer) -> None:
-    """Refuse a pad token that the tokenizer does not have.
-
-    Raises:
-        SettingsError: naming the token and the vocabulary's size.
-    """
+def _require_pad_in_vocabulary(settings: Settings, loaded: LoadedTokenizer) -> None:
     if loaded.tokenizer.id_to_token(settings.pad_token) is None:
         size = loaded.tokenizer.get_vocab_size(with_added_tokens=True)
         raise SettingsError(
@@ -157,29 +217,32 @@ def require_pad_in_vocabulary(settings: Settings, loaded: LoadedTokenizer) -> No
         )
 
 
-def require_disk_space(
-    folder: Path, *, num_tokens: int, num_tokens_missing: int, largest_id: int
-) -> None:
-    """Refuse to start work that the disk has no room for.
+def require_disk_space(inputs: Inputs, missing: Sequence[ChunkTask], folder: Path) -> None:
+    """Refuse to start work that the disk has no room for, going by the window's leading characters.
 
     Args:
+        inputs: what the dataset is made from.
+        missing: the chunks that are not stored yet.
         folder: where chunks and shards go; it need not exist yet.
-        num_tokens: tokens of the whole window, estimated.
-        num_tokens_missing: tokens of it that are not stored as chunks yet.
-        largest_id: of the vocabulary, which decides the bytes of an id.
 
     Raises:
         TargetError: with the estimate and what is free.
     """
-    id_bytes = id_dtype(largest_id).itemsize
-    needed = num_tokens * (1 + id_bytes) + num_tokens_missing * id_bytes
+    engine, sample = engine_for(inputs.tokenizer), inputs.sample
+    tokens_per_char = len(engine.encode(sample)) / len(sample)
+    id_bytes = id_dtype(max(engine.vocab_size - 1, inputs.settings.pad_token)).itemsize
+    num_chars_missing = sum(task.fingerprint.chars.num_chars for task in missing)
+    needed = int(
+        tokens_per_char * (inputs.window.num_chars * (1 + id_bytes) + num_chars_missing * id_bytes)
+    )
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise TargetError(
-            f"about {num_tokens:,} tokens need {_megabytes(needed)} on the disk of {folder}, which "
-            f"has {_megabytes(free)} free; make room, or choose a smaller chars_to_tokenize"
+            f"{inputs.window.num_chars:,} characters need about {_megabytes(needed)} on the disk "
+            f"of {folder}, which has {_megabytes(free)} free; make room, or choose a smaller "
+            "chars_to_tokenize"
         )
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from codedata.core.fingerprint import ChunkFingerprint
 from codedata.core.meta import ShardEntry
 from codedata.core.settings import Settings
 from codedata.errors import CodedataError
@@ -24,16 +23,12 @@ from codedata.io.parquet_text import ParquetText
 from codedata.io.publishing import check_target, open_staging
 from codedata.parallel import available_cores, check_num_workers, chunk_executor
 from codedata.pipeline import (
-    ChunkTask,
-    engine_for,
+    open_inputs,
     require_disk_space,
-    require_pad_in_vocabulary,
     stage_dataset,
     stored_chunks,
     tokenize_chunks,
 )
-from codedata.tokenization.fidelity import SAMPLE_CHARS, check_fidelity
-from codedata.tokenization.loading import find_tokenizer, load_tokenizer
 
 _HELP = {
     "tokenizer_base": "hub name, folder or tokenizer.json of the tokenizer",
@@ -93,44 +88,19 @@ def tokenize_data(
     """
     check_num_workers(num_workers)
     target = check_target(tokenization_folder, inputs=[data_file])
-    text = ParquetText(data_file)
-    tokenizer = find_tokenizer(settings.tokenizer_base)
-    loaded = load_tokenizer(tokenizer)
-    require_pad_in_vocabulary(settings, loaded)
+    inputs = open_inputs(ParquetText(data_file), settings)
+    inputs.require_fidelity()
     with open_staging(target) as staging:
-        window = text.clip(settings.window)
-        engine = engine_for(tokenizer)
-        sample = text.read(window.first(SAMPLE_CHARS))
-        check_fidelity(loaded, engine, sample, where=f"{data_file} from {window.start} on")
-        tasks = [
-            ChunkTask(
-                text=text,
-                tokenizer=tokenizer,
-                fingerprint=ChunkFingerprint(
-                    corpus_sha256=text.sha256,
-                    tokenizer_sha256=tokenizer.fingerprint,
-                    chars=chars,
-                ),
-                folder=staging.chunks,
-            )
-            for chars in window.cut(settings.chunk_size)
-        ]
+        chars = inputs.window.cut(settings.chunk_size)
+        tasks = [inputs.task(chunk, staging.chunks) for chunk in chars]
         chunks = stored_chunks(tasks)
         finished = {chunk.chars for chunk in chunks}
         missing = [task for task in tasks if task.fingerprint.chars not in finished]
-        tokens_per_char = len(engine.encode(sample)) / len(sample)
-        require_disk_space(
-            target,
-            num_tokens=int(tokens_per_char * window.num_chars),
-            num_tokens_missing=int(
-                tokens_per_char * sum(task.fingerprint.chars.num_chars for task in missing)
-            ),
-            largest_id=max(engine.vocab_size - 1, settings.pad_token),
-        )
+        require_disk_space(inputs, missing, target)
         with (
             tqdm(
                 desc="Tokenizing",
-                total=window.num_chars,
+                total=inputs.window.num_chars,
                 initial=sum(chunk.chars.num_chars for chunk in chunks),
                 unit="char",
                 unit_scale=True,

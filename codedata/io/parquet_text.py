@@ -190,6 +190,15 @@ class ParquetText:
             )
         return text
 
+    def first_documents(self, num_documents: int) -> list[str]:
+        """The first documents, for a look at them."""
+        documents: list[str] = []
+        for column in self._contents(range(self.num_row_groups)):
+            documents += column.drop_null().slice(0, num_documents - len(documents)).to_pylist()
+            if len(documents) == num_documents:
+                break
+        return documents
+
     def _open(self) -> pq.ParquetFile:
         if self.identity != FileIdentity.of(self.path):
             raise CorpusError(

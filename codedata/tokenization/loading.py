@@ -17,12 +17,12 @@ from typing import Any, cast
 from tokenizers import Tokenizer
 
 from codedata.errors import TokenizerError
+from codedata.io.hub import HubError, NoSuchFileError, fetch_file
 
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,51 +93,18 @@ def find_tokenizer(source: str) -> TokenizerFiles:
 
 
 def _from_hub(repo: str) -> TokenizerFiles:
-    # A second of imports that a local tokenizer does not need.
-    import httpx2
-    from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RemoteEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    def refuse(why: str) -> TokenizerError:
-        return TokenizerError(
-            f"tokenizer {repo!r} is no folder or file here, and the hub does not give it: {why}; "
-            "or download its files and name their folder"
-        )
-
     try:
-        tokenizer_json = Path(hf_hub_download(repo, TOKENIZER_JSON))
-        commit = tokenizer_json.parent.name
-        revision = commit if _COMMIT.fullmatch(commit) else None
+        found = fetch_file(repo, TOKENIZER_JSON, kind="model")
         try:
-            config = Path(hf_hub_download(repo, TOKENIZER_CONFIG, revision=revision))
-        except RemoteEntryNotFoundError:
+            config = fetch_file(repo, TOKENIZER_CONFIG, kind="model", revision=found.commit).path
+        except NoSuchFileError:
             config = None
-        except LocalEntryNotFoundError:  # offline: the cache knows if there is none
-            known = try_to_load_from_cache(repo, TOKENIZER_CONFIG, revision=revision)
-            if known is not _CACHED_NO_EXIST:
-                raise
-            config = None
-    except GatedRepoError as error:
-        raise refuse(
-            "its terms must be accepted first; accept them on its page, then set HF_TOKEN or run "
-            "`hf auth login`"
+    except HubError as error:
+        raise TokenizerError(
+            f"tokenizer {repo!r} is no folder or file here, and the hub does not give it: {error}; "
+            "or download its files and name their folder"
         ) from error
-    except RepositoryNotFoundError as error:
-        raise refuse("there is no such repository, or it is private") from error
-    except RemoteEntryNotFoundError as error:
-        raise refuse(f"the repository has no {TOKENIZER_JSON}") from error
-    except HfHubHTTPError as error:
-        raise refuse(" ".join(str(error).split())) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx2.HTTPError) as error:
-        raise refuse("it cannot be reached, and the cache has no copy") from error
-    return _fingerprinted(repo, tokenizer_json, config, revision)
+    return _fingerprinted(repo, found.path, config, found.commit)
 
 
 def _fingerprinted(

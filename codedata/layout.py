@@ -1,0 +1,56 @@
+"""Where everything lies under one root, and the environment that moves or overrides it.
+
+    <root>/corpora/<name>/      records and written parquets
+    <root>/tokenizers/<name>/   trained tokenizers
+    <root>/chunks/<split>/      token chunks, a folder a file of the corpus
+    <root>/datasets/<split>/    published datasets
+    <root>/.dagster/            the Dagster instance of the command line
+
+No dagster, no torch.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT_VARIABLE = "CODEDATA_ROOT"
+CORPUS_VARIABLE = "CODEDATA_CORPUS"
+TOKENIZER_VARIABLE = "CODEDATA_TOKENIZER"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders under a root."""
+
+    root: Path
+
+    @classmethod
+    def from_environment(cls) -> "Layout":
+        """The layout under `$CODEDATA_ROOT`, by default `./data`."""
+        return cls(Path(os.environ.get(ROOT_VARIABLE) or "data").absolute())
+
+    def corpus(self, name: str) -> Path:
+        """The folder of a corpus."""
+        return self.root / "corpora" / name
+
+    def tokenizer(self, name: str) -> Path:
+        """The folder of a tokenizer that is an asset."""
+        return self.root / "tokenizers" / name
+
+    def chunks(self, split: str) -> Path:
+        """The folder of a split's token chunks."""
+        return self.root / "chunks" / split
+
+    def dataset(self, split: str) -> Path:
+        """The folder of a split's published dataset."""
+        return self.root / "datasets" / split
+
+    @property
+    def dagster_home(self) -> Path:
+        """The Dagster instance's folder."""
+        return self.root / ".dagster"
+
+
+def switch_variable(split: str, switch: str) -> str:
+    """The environment variable that overrides a switch: `CODEDATA_TRAIN_CHUNK_SIZE`."""
+    return f"CODEDATA_{split}_{switch}".upper()
