@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -59,9 +59,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
     """A parquet of documents, as the asset `<name>/raw_parquet`."""
 
     name: str = Field(description="Name of the corpus, first part of the asset's key.")
-    source: Annotated[Source, dg.Resolver.default(model_field_type=Annotated[Any, Field()])] = (
-        Field(description="Where the parquet comes from.")
-    )
+    source: Source = Field(description="Where the parquet comes from.")
     description: str | None = Field(default=None, description="What the UI shows.")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
@@ -96,13 +94,9 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
             announce(f"{CORPUS_VARIABLE} puts {override} in the place of {source.repo}")
             source = LocalSource(kind="local", path=override)
         if isinstance(source, FoldersSource):
-            walk = walk_folders(
-                {
-                    **{k: Path(v) for k, v in source.folders.items()},
-                    **header_folders(source.headers_of),
-                },
-                source.extensions,
-            )
+            folders = {name: Path(place) for name, place in source.folders.items()}
+            folders |= header_folders(source.headers_of)
+            walk = walk_folders(folders, source.extensions)
             return write_source_corpus(folder, walk, announce)[0]
         if isinstance(source, LocalSource):
             return record_corpus(folder, Path(source.path), {"kind": "local"})
@@ -120,7 +114,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
 
 def corpus_metadata(corpus: Corpus) -> dict[str, Any]:
     """A corpus's record as the UI shows it."""
-    columns = [dg.TableColumn(name, type) for name, type in corpus.columns.items()]
+    columns = [dg.TableColumn(name, kind) for name, kind in corpus.columns.items()]
     return {
         "dagster/row_count": corpus.num_rows,
         "null rows": corpus.num_null_rows,

@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-_HEADERS = {
-    "numpy": "_core/include",
-    "pyarrow": "include",
-    "torch": "include",
-}
+_HEADERS = {"numpy": "_core/include"}
+"""Where a package has its headers, if not in its folder `include`."""
 
 
 def header_folders(packages: Sequence[str]) -> dict[str, Path]:
@@ -20,15 +17,18 @@ def header_folders(packages: Sequence[str]) -> dict[str, Path]:
 
     Args:
         packages: `python` for the interpreter's own, or a package's import name; its headers are
-            looked for where known packages have them, by default in its folder `include`.
+            looked for in its folder `include`, or where the package is known to have them.
     """
     folders: dict[str, Path] = {}
     for package in packages:
         if package == "python":
-            candidates = [Path(sysconfig.get_paths()["include"])]
+            folder = Path(sysconfig.get_paths()["include"])
         else:
             spec = find_spec(package)
-            places = (spec.submodule_search_locations if spec else None) or []
-            candidates = [Path(place, _HEADERS.get(package, "include")) for place in places]
-        folders.update({package: folder for folder in candidates if folder.is_dir()})
+            places = list(spec.submodule_search_locations or []) if spec else []
+            if not places:
+                continue
+            folder = Path(places[0], _HEADERS.get(package, "include"))
+        if folder.is_dir():
+            folders[package] = folder
     return folders

@@ -1,0 +1,154 @@
+"""One YAML -> the assets of a split: token chunks, shards and meta, dataset, token report, a job.
+
+    <corpus>/raw_parquet -> <split>/token_chunks -> <split>/pickle_shards + <split>/meta_json
+        -> <split>/dataset -> <split>/token_report
+
+Switches are validated when the code location loads, before any work. Each has an environment
+variable that overrides the YAML: CODEDATA_<SPLIT>_<SWITCH>.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import dagster as dg
+from pydantic import Field, model_validator
+
+from codedata.components import split_assets
+from codedata.core.fingerprint import CODE_VERSION
+from codedata.core.settings import CharRange, Settings, require_held_out
+from codedata.errors import SettingsError
+from codedata.layout import TOKENIZER_VARIABLE, Layout, switch_variable
+
+MAX_CHUNKS = 10_000
+"""Partitions of an asset: the UI stays quick, and a chunk_size of 1 is found out at once."""
+
+_DEFAULTS = Settings()
+
+
+class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
+    """A tokenized and packed dataset over a part of a corpus."""
+
+    name: str = Field(description="Name of the split, its assets' group and its job.")
+    corpus: str = Field(description="Name of the corpus.")
+    description: str | None = Field(default=None, description="What the UI shows.")
+    tokenizer_asset: str | None = Field(
+        default=None,
+        description="Key of an asset that trains the tokenizer, in place of tokenizer_base.",
+    )
+    held_out_from: list[str] = Field(
+        default_factory=list, description="Splits that this one may share no characters with."
+    )
+    tokenizer_base: str = Field(
+        default=_DEFAULTS.tokenizer_base, description="Hub name, folder or tokenizer.json."
+    )
+    min_sample_length: int = Field(
+        default=_DEFAULTS.min_sample_length,
+        description="A rest of a chunk of this many tokens or fewer is dropped.",
+    )
+    seq_length: int = Field(default=_DEFAULTS.seq_length, description="Tokens a sample.")
+    max_dump_size: int = Field(default=_DEFAULTS.max_dump_size, description="Samples a shard.")
+    pad_token: int = Field(
+        default=_DEFAULTS.pad_token, description="Id that fills up a chunk's last sample."
+    )
+    starting_character: int = Field(
+        default=_DEFAULTS.starting_character, description="Where in the text to start."
+    )
+    chars_to_tokenize: int = Field(
+        default=_DEFAULTS.chars_to_tokenize, description="How many characters to take."
+    )
+    chunk_size: int = Field(
+        default=_DEFAULTS.chunk_size, description="Characters a chunk, which is a partition."
+    )
+
+    @model_validator(mode="after")
+    def _validate_switches(self) -> "DatasetSplit":
+        _ = self.settings
+        if len(self.window.cut(self.settings.chunk_size)) > MAX_CHUNKS:
+            raise SettingsError(
+                f"split {self.name!r}: chars_to_tokenize {self.settings.chars_to_tokenize} in "
+                f"chunks of {self.settings.chunk_size} are more than {MAX_CHUNKS} partitions; "
+                "choose a larger chunk_size"
+            )
+        return self
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The switches: the YAML's, or the environment's where it overrides them.
+
+        Raises:
+            SettingsError: naming the switch, and the variable if the value is from one.
+        """
+        switches = {field.name: getattr(self, field.name) for field in fields(Settings)}
+        if self.tokenizer_asset is not None:
+            switches["tokenizer_base"] = str(
+                Layout.from_environment().tokenizer(self.tokenizer_asset)
+            )
+        elif os.environ.get(TOKENIZER_VARIABLE):
+            switches["tokenizer_base"] = os.environ[TOKENIZER_VARIABLE]
+        for switch in switches:
+            variable = switch_variable(self.name, switch)
+            if value := os.environ.get(variable):
+                switches[switch] = _override(variable, value, type(getattr(_DEFAULTS, switch)))
+        try:
+            return Settings(**switches)
+        except SettingsError as error:
+            raise SettingsError(f"split {self.name!r}: {error}") from error
+
+    @property
+    def window(self) -> CharRange:
+        """The characters that the split asks for."""
+        return self.settings.window
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The assets, checks and the job of the split.
+
+        Raises:
+            SettingsError: the split shares characters with one it is held out from.
+        """
+        others = {
+            name: context.load_component(name, DatasetSplit).window for name in self.held_out_from
+        }
+        require_held_out(self.name, self.window, list(others.items()))
+        spec = SplitSpec(
+            name=self.name,
+            corpus=self.corpus,
+            tokenizer_asset=self.tokenizer_asset,
+            settings=self.settings,
+            held_out_from=others,
+            description=self.description or f"Dataset {self.name} over {self.corpus}.",
+        )
+        return split_assets.build_split(spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSpec:
+    """A split after all overrides, as its assets see it."""
+
+    name: str
+    corpus: str
+    tokenizer_asset: str | None
+    settings: Settings
+    held_out_from: dict[str, CharRange]
+    description: str
+
+    @property
+    def chunk_ranges(self) -> dict[str, CharRange]:
+        """The characters of each partition, by its key: `<file>/<start>-<stop>`."""
+        ranges = self.settings.window.cut(self.settings.chunk_size)
+        return {f"{0:05d}/{chars.key}": chars for chars in ranges}
+
+    def code_version(self, *switches: str) -> str:
+        """What the assets' content depends on besides their inputs, as a short hash."""
+        values = {switch: getattr(self.settings, switch) for switch in switches}
+        text = json.dumps([CODE_VERSION, self.corpus, values], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _override(variable: str, value: str, kind: type[int] | type[str]) -> int | str:
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise SettingsError(f"{variable} is {value!r}, which is not a whole number") from error

@@ -1,0 +1,86 @@
+"""A dataset and its tokenizer -> what it is made of: tokens, padding, vocabulary, one sample."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from codedata.tokenization.loading import TokenizerFiles, load_tokenizer
+
+if TYPE_CHECKING:
+    from codedata.pickle_dataset import PickledTrainerDataset
+
+_MOST_FREQUENT = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenReport:
+    """Figures of a dataset.
+
+    Attributes:
+        num_tokens: all tokens, padding included.
+        num_padding: tokens that fill up the last samples of chunks: the run of pad tokens that a
+            sample ends with.
+        vocab_size: tokens of the vocabulary.
+        vocab_used: how many of them occur.
+        most_frequent: token, id and count, most frequent first, padding left out.
+        sample: the text of the first sample.
+    """
+
+    num_tokens: int
+    num_padding: int
+    vocab_size: int
+    vocab_used: int
+    most_frequent: Sequence[tuple[str, int, int]]
+    sample: str
+
+    def markdown(self) -> str:
+        """The report as the UI shows it."""
+        share = self.num_padding / self.num_tokens
+        lines = [
+            "| | |",
+            "|---|---:|",
+            f"| tokens | {self.num_tokens:,} |",
+            f"| of them padding | {self.num_padding:,} ({share:.2%}) |",
+            f"| vocabulary used | {self.vocab_used:,} of {self.vocab_size:,} |",
+            "",
+            "First sample, decoded:",
+            "",
+            "~~~c",
+            self.sample.replace("~~~", ""),
+            "~~~",
+        ]
+        return "\n".join(lines)
+
+
+def token_report(
+    dataset: "PickledTrainerDataset", tokenizer: TokenizerFiles, pad_token: int
+) -> TokenReport:
+    """Count a dataset's tokens, shard by shard."""
+    loaded = load_tokenizer(tokenizer)
+    vocab_size = max(loaded.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+    counts = np.zeros(max(vocab_size, pad_token + 1), np.int64)
+    num_padding = 0
+    for opened in dataset.datasets:
+        for ids in opened.shards:
+            counts += np.bincount(ids.reshape(-1), minlength=len(counts))
+            is_pad = ids[:, ::-1] == pad_token
+            lengths = np.where(is_pad.all(axis=1), ids.shape[1], np.argmin(is_pad, axis=1))
+            num_padding += int(lengths.sum())
+    used = int(np.count_nonzero(counts))
+    counts[pad_token] -= num_padding
+    order = np.argsort(-counts, kind="stable")[:_MOST_FREQUENT]
+    decode = loaded.tokenizer.decode
+    return TokenReport(
+        num_tokens=dataset.total_tokens,
+        num_padding=num_padding,
+        vocab_size=vocab_size,
+        vocab_used=used,
+        most_frequent=[
+            (repr(decode([int(i)], skip_special_tokens=False)), int(i), int(counts[i]))
+            for i in order
+            if counts[i]
+        ],
+        sample=decode(dataset[0]["input_ids"].tolist(), skip_special_tokens=False),
+    )
