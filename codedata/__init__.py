@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from codedata.errors import CodedataError as CodedataError
+    from codedata.loading import load_dataset as load_dataset
     from codedata.pickle_dataset import PickledTrainerDataset as PickledTrainerDataset
 
 _EXPORTS = {
     "CodedataError": "codedata.errors",
     "PickledTrainerDataset": "codedata.pickle_dataset",
+    "load_dataset": "codedata.loading",
 }
 
-__all__ = ["CodedataError", "PickledTrainerDataset"]
+__all__ = ["CodedataError", "PickledTrainerDataset", "load_dataset"]
 
 
 def __getattr__(name: str) -> Any:

@@ -62,7 +62,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
     source: Source = Field(description="Where the parquet comes from.")
     description: str | None = Field(default=None, description="What the UI shows.")
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
         """The asset."""
         kinds = {"hub": {"huggingface", "parquet"}}.get(self.source.kind, {"parquet"})
 

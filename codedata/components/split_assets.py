@@ -1,7 +1,7 @@
 """The assets of one split: each reads, calls the core, writes and reports."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,7 @@ def open_split(spec: "SplitSpec", layout: Layout) -> Inputs:
 
 
 def chunk_tasks(
-    spec: "SplitSpec", inputs: Inputs, layout: Layout, keys: list[str]
+    spec: "SplitSpec", inputs: Inputs, layout: Layout, keys: Sequence[str]
 ) -> dict[str, ChunkTask]:
     """The tasks of partitions, by key; those beyond the text's end have none."""
     tasks: dict[str, ChunkTask] = {}
@@ -221,7 +221,7 @@ class _ChunkRun:
             "path": dg.MetadataValue.path(str(chunk.path)),
         }
 
-    def events(self, keys: list[str]) -> Iterator[Any]:
+    def events(self, keys: Sequence[str]) -> Iterator[Any]:
         """Metadata and the id check of each partition, and the closing check over all."""
         vocab_size = engine_for(self.inputs.tokenizer).vocab_size
         smallest, largest, failed = vocab_size, -1, 0

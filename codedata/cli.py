@@ -1,0 +1,225 @@
+"""The command line: materialize splits, show and verify datasets.
+
+Exit status: 0 done, 1 refused, failed or damaged, 2 wrong usage, 130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from codedata.errors import CodedataError
+from codedata.io.dataset_folder import Dataset, open_dataset
+from codedata.layout import Layout
+
+_EXAMPLES = """\
+examples:
+  codedata materialize demo_train demo_validation   make the embedded demo
+  codedata materialize train --force                tokenize everything again
+  codedata show data/datasets/train                 what is in a dataset
+  codedata verify data/datasets/train               recompute every hash
+
+Everything goes below $CODEDATA_ROOT, by default ./data.
+"""
+
+_INSTANCE = """\
+# The instance of codedata's command line: https://docs.dagster.io/deployment/oss/dagster-yaml
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+"""
+
+_SHOWN_TOKENS = 400
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="codedata",
+        description="Tokenized, packed and checked datasets of source code.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    materialize = commands.add_parser("materialize", help="make the datasets of splits")
+    materialize.add_argument("splits", nargs="+", metavar="SPLIT", help="name of a split")
+    materialize.add_argument(
+        "--force", action="store_true", help="tokenize again what is stored and right"
+    )
+    materialize.set_defaults(run=_materialize)
+
+    show = commands.add_parser("show", help="say what is in a dataset folder")
+    show.add_argument("folder", type=Path, help="dataset folder")
+    show.add_argument(
+        "--tokenizer", help="decode a sample with this hub name, folder or tokenizer.json"
+    )
+    show.add_argument("--sample", type=int, default=0, help="which sample (default 0)")
+    show.set_defaults(run=_show)
+
+    verify = commands.add_parser("verify", help="check structure, counts and hashes of a dataset")
+    verify.add_argument("folder", type=Path, nargs="+", help="dataset folder")
+    verify.set_defaults(run=_verify)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (CodedataError, OSError) as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("codedata: interrupted; finished chunks are kept", file=sys.stderr)
+        return 130
+
+
+def _fail(message: str) -> int:
+    print(f"codedata: error: {message}", file=sys.stderr)
+    return 1
+
+
+def prepare_dagster_home() -> Path:
+    """Set DAGSTER_HOME to a folder below the root, unless it is set, and make it an instance."""
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(Layout.from_environment().dagster_home)))
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        (home / "dagster.yaml").write_text(_INSTANCE, encoding="utf-8")
+    return home
+
+
+def _materialize(options: argparse.Namespace) -> int:
+    layout = Layout.from_environment()
+    prepare_dagster_home()
+    # Seconds of imports that the other commands do not need.
+    import dagster as dg
+
+    from codedata.components.split_assets import PROGRESS_TAG
+
+    defs = _load_definitions()
+    jobs = {job.name: job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
+    if unknown := [split for split in options.splits if split not in jobs]:
+        return _fail(f"there is no split {unknown[0]!r}; there are {', '.join(sorted(jobs))}")
+    made: list[Dataset] = []
+    with dg.DagsterInstance.get() as instance:
+        for split in options.splits:
+            result = jobs[split].execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                tags={PROGRESS_TAG: "bar"},
+                run_config=_run_config(split, force=options.force),
+            )
+            if not result.success:
+                return _fail(f"split {split!r}: {_why(result)}")
+            made.append(open_dataset(layout.dataset(split)))
+    for dataset in made:
+        print(
+            f"{dataset.folder}: {len(dataset.shards)} files, {dataset.num_samples} samples of "
+            f"{dataset.seq_length} tokens, {dataset.num_tokens} tokens, digest {dataset.digest}"
+        )
+    return 0
+
+
+def _load_definitions() -> Any:
+    """The code location.
+
+    Raises:
+        CodedataError: a YAML or an environment variable sets a switch to what it cannot be.
+    """
+    try:
+        from codedata.definitions import defs
+    except Exception as error:
+        if (cause := _user_error(error)) is not None:
+            raise cause from error
+        raise
+    return defs
+
+
+def _user_error(error: BaseException | None) -> CodedataError | None:
+    """Our own error among the causes of one of Dagster's, pydantic's wrapping included."""
+    while error is not None:
+        if isinstance(error, CodedataError):
+            return error
+        if isinstance(error, ValidationError):
+            for detail in error.errors():
+                cause = detail.get("ctx", {}).get("error")
+                if isinstance(cause, CodedataError):
+                    return cause
+        error = error.__cause__
+    return None
+
+
+def _run_config(split: str, *, force: bool) -> dict[str, Any]:
+    return {
+        "ops": {f"{split}__token_chunks": {"config": {"force": force}}},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+
+
+def _why(result: Any) -> str:
+    """The message of the error that a run failed with, down to its cause."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error.cause is not None:
+                error = error.cause
+            message = error.message.strip().split("\n")[0]
+            return f"{event.step_key}: {message.partition(': ')[2] or message}"
+    return "the run failed before its first step; `dagster dev` shows its log"
+
+
+def _show(options: argparse.Namespace) -> int:
+    dataset = open_dataset(options.folder)
+    print(f"{dataset.folder}: {len(dataset.shards)} files")
+    print(f"Samples: {dataset.num_samples} of {dataset.seq_length} tokens")
+    print(f"Tokens: {dataset.num_tokens}")
+    print(f"Digest: {dataset.digest}")
+    for index, (entry, ids) in enumerate(zip(dataset.entries, dataset.shards, strict=True)):
+        chars = f", characters {entry.chars.start} to {entry.chars.stop}" if entry.chars else ""
+        span = f"ids {ids.min()} to {ids.max()}"
+        print(f"  dump-{index}.pkl: {entry.num_samples} samples, {span}{chars}")
+    if not 0 <= options.sample < dataset.num_samples:
+        return _fail(f"there is no sample {options.sample}: there are {dataset.num_samples}")
+    sample = _sample(dataset, options.sample)[:_SHOWN_TOKENS]
+    print(f"Sample {options.sample}, its first {len(sample)} tokens:")
+    if options.tokenizer is None:
+        print(sample)
+        return 0
+    from codedata.tokenization.loading import find_tokenizer, load_tokenizer
+
+    tokenizer = load_tokenizer(find_tokenizer(options.tokenizer)).tokenizer
+    print(tokenizer.decode(sample, skip_special_tokens=False))
+    return 0
+
+
+def _sample(dataset: Dataset, index: int) -> list[int]:
+    ends = list(accumulate(len(ids) for ids in dataset.shards))
+    shard = bisect_right(ends, index)
+    return dataset.shards[shard][index - ends[shard]].tolist()
+
+
+def _verify(options: argparse.Namespace) -> int:
+    status = 0
+    for folder in options.folder:
+        try:
+            dataset = open_dataset(folder, verify=True)
+        except CodedataError as error:
+            status = _fail(str(error))
+        else:
+            print(
+                f"{folder}: whole; {len(dataset.shards)} files, {dataset.num_samples} samples, "
+                f"{dataset.num_tokens} tokens, digest {dataset.digest}"
+            )
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
