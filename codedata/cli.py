@@ -165,11 +165,12 @@ def _run_config(split: str, *, force: bool) -> dict[str, Any]:
 
 
 def _why(result: Any) -> str:
-    """The message of the error that a run failed with, down to its cause."""
+    """The message of the error that a run failed with: our own, or the first cause."""
+    ours = {kind.__name__ for kind in CodedataError.__subclasses__()}
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            while error.cause is not None:
+            while error.cause is not None and error.cls_name not in ours:
                 error = error.cause
             message = error.message.strip().split("\n")[0]
             return f"{event.step_key}: {message.partition(': ')[2] or message}"

@@ -20,7 +20,7 @@ _BLOCK_CHARS = 8_000
 """Blocks of this size are the fastest of 2,000 to 128,000: the work per call is spread, and the
 pieces of one block stay in the processor's cache."""
 
-_BATCH_BLOCKS = 64
+_BATCH_BLOCKS = 16
 """Blocks encoded in one call, in parallel; bounds the memory of their `Encoding` objects."""
 
 
