@@ -28,10 +28,19 @@ examples:
 Everything goes below $CODEDATA_ROOT, by default ./data.
 """
 
-_INSTANCE = """\
-# The instance of codedata's command line: https://docs.dagster.io/deployment/oss/dagster-yaml
+INSTANCE_YAML = """\
+# A Dagster instance for one machine: https://docs.dagster.io/deployment/oss/dagster-yaml
+# Put it as dagster.yaml into the folder that DAGSTER_HOME names; `codedata materialize` does so.
+
+# A launched run starts at once, with the webserver alone; a queue would need the daemon too.
+run_coordinator:
+  module: dagster._core.run_coordinator
+  class: DefaultRunCoordinator
+
 telemetry:
   enabled: false
+
+# No dialogue at the first visit of the UI.
 nux:
   enabled: false
 """
@@ -92,7 +101,7 @@ def prepare_dagster_home() -> Path:
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(Layout.from_environment().dagster_home)))
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text(_INSTANCE, encoding="utf-8")
+        (home / "dagster.yaml").write_text(INSTANCE_YAML, encoding="utf-8")
     return home
 
 

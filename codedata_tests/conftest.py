@@ -1,11 +1,15 @@
 """Fixtures that every test may ask for."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from codedata_tests import scenario
+from codedata_tests.demo import Demo
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,3 +44,16 @@ def documents() -> list[str]:
 def corpus(documents: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The documents as a parquet of several row groups."""
     return scenario.write_parquet(tmp_path_factory.mktemp("corpus") / "c.parquet", documents)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The demo's two splits, made by the command of the README in an empty root."""
+    root = tmp_path_factory.mktemp("demo")
+    environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
+    environment["CODEDATA_ROOT"] = str(root)
+    command = [sys.executable, "-m", "codedata.cli", "materialize", "demo_train", "demo_validation"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    environment["DAGSTER_HOME"] = str(root / ".dagster")
+    return Demo(root=root, environment=environment, stdout=done.stdout, stderr=done.stderr)

@@ -19,10 +19,12 @@ def reference_ids(tokenizer_folder: Path, text: str) -> list[int]:
     config = json.loads(config_file.read_text(encoding="utf-8")) if config_file.exists() else {}
     if config.get("add_bos_token") is True:
         bos = tokenizer.token_to_id(config["bos_token"])
+        assert bos is not None
         if not ids or ids[0] != bos:
             ids.insert(0, bos)
     if config.get("add_eos_token") is True:
         eos = tokenizer.token_to_id(config["eos_token"])
+        assert eos is not None
         if not ids or ids[-1] != eos:
             ids.append(eos)
     return ids

@@ -143,6 +143,8 @@ class SplitSpec:
     def code_version(self, *switches: str) -> str:
         """What the assets' content depends on besides their inputs, as a short hash."""
         values = {switch: getattr(self.settings, switch) for switch in switches}
+        if self.tokenizer_asset is not None:
+            values.pop("tokenizer_base", None)  # a path below the root; the asset is upstream
         text = json.dumps([CODE_VERSION, self.corpus, values], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

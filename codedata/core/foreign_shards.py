@@ -155,6 +155,8 @@ class _Decoder:
         for row in range(self.num_samples):
             header = b"]" + self.memo(row + 1)
             start = self.body.find(header + mark, start, self.num_bytes)
+            while start > 0 and row and self.body[start - 1] not in b"ea(":  # within an id
+                start = self.body.find(header + mark, start + 1, self.num_bytes)
             if start < 0:
                 raise self.refusal(f"sample {row} was not found")
             starts[row], headers[row] = start, len(header)

@@ -10,7 +10,9 @@ import errno
 import hashlib
 import mmap
 import os
+import resource
 import stat
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,12 @@ from codedata.core.meta import (
 )
 from codedata.core.shards import Bytes, is_fixed_width, view_shard
 from codedata.errors import DatasetError
+
+_MMAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+"""From Python 3.13 on a mapping needs no open file; before, each shard holds a descriptor."""
+
+_MANY_FILES = 1 << 16
+"""Where the system sets no hard limit on open files; macOS refuses to set 'infinite'."""
 
 _ATTEMPTS = 1000
 """A reader that finds the folder replaced this often in a row reports it."""
@@ -80,10 +88,34 @@ def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
     Raises:
         DatasetError: the folder, its meta or a shard is missing, damaged or of another shape.
     """
+    try:
+        return _open(folder, verify=verify)
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+    # Too many files are open for this process's soft limit, which it may raise itself.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        most = _MANY_FILES if hard == resource.RLIM_INFINITY else hard
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        return _open(folder, verify=verify)
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        raise DatasetError(
+            f"{folder} cannot be opened: the process may have {soft} files open, {hard} at the "
+            "most, and each shard takes one; raise the limit (ulimit -n), or make fewer, larger "
+            "shards (max_dump_size, chunk_size)"
+        ) from error
+
+
+def _open(folder: Path, *, verify: bool) -> Dataset:
     for _ in range(_ATTEMPTS):
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
+            if error.errno == errno.EMFILE:
+                raise
             raise DatasetError(f"{folder} is no dataset folder: {error.strerror}") from error
         try:
             return _open_relative(folder, descriptor, verify=verify)
@@ -152,6 +184,8 @@ def _open_file(folder: Path, name: str, descriptor: int) -> int:
     except FileNotFoundError:
         raise
     except OSError as error:
+        if error.errno == errno.EMFILE:
+            raise
         why = "it is a link" if error.errno == errno.ELOOP else error.strerror
         raise DatasetError(f"{folder / name} cannot be opened: {why}") from error
     if not stat.S_ISREG(os.fstat(file).st_mode):
@@ -167,7 +201,9 @@ def _read_shard(
     try:
         if not os.fstat(file).st_size:
             raise DatasetError(f"{folder / name} is empty; make the dataset again")
-        data: Bytes = np.frombuffer(mmap.mmap(file, 0, access=mmap.ACCESS_READ), np.uint8)
+        data: Bytes = np.frombuffer(
+            mmap.mmap(file, 0, access=mmap.ACCESS_READ, **_MMAP_OPTIONS), np.uint8
+        )
     finally:
         os.close(file)
     where = str(folder / name)

@@ -1,0 +1,1 @@
+"""Tests of codedata.components: real Dagster instances, runs, command lines, a webserver."""

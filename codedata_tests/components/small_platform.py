@@ -1,0 +1,117 @@
+"""A small split over a small corpus as Dagster definitions, and what its runs did."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from codedata.components.dataset_split import SplitSpec
+from codedata.components.raw_corpus import LocalSource, RawCorpus
+from codedata.components.split_assets import build_split
+from codedata.core.settings import Settings
+from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store
+
+SWITCHES: dict[str, int] = {
+    "min_sample_length": 10,
+    "seq_length": 64,
+    "max_dump_size": 50,
+    "pad_token": 534,
+    "starting_character": 1000,
+    "chars_to_tokenize": 100_000,
+    "chunk_size": 30_000,
+}
+"""Four chunks of a corpus of 150,000 characters."""
+
+
+@dataclass
+class SmallPlatform:
+    """Definitions of corpus `c` and split `small` under a root of their own."""
+
+    root: Path
+    corpus: Path
+    tokenizer: Path
+    instance: dg.DagsterInstance
+    switches: dict[str, int] = field(default_factory=lambda: dict(SWITCHES))
+
+    @property
+    def store(self) -> Store:
+        return Store(root=str(self.root))
+
+    @property
+    def dataset_folder(self) -> Path:
+        return self.root / "datasets" / "small"
+
+    @property
+    def spec(self) -> SplitSpec:
+        return SplitSpec(
+            name="small",
+            corpus="c",
+            tokenizer_asset=None,
+            settings=Settings(tokenizer_base=str(self.tokenizer), **self.switches),
+            held_out_from={},
+            description="A split of the tests.",
+        )
+
+    def definitions(self, *more: dg.AssetsDefinition) -> dg.Definitions:
+        corpus = RawCorpus(name="c", source=LocalSource(kind="local", path=str(self.corpus)))
+        return dg.Definitions.merge(
+            corpus.build_defs(dg.ComponentTree.for_test().load_context),
+            build_split(self.spec),
+            dg.Definitions(
+                assets=more,
+                executor=dg.in_process_executor,
+                resources={
+                    "store": self.store,
+                    "chunk_executor": ChunkExecutor(kind="inline"),
+                    "datasets": Datasets(store=self.store),
+                    "dataset_io_manager": DatasetIOManager(store=self.store),
+                },
+            ),
+        )
+
+    def run(
+        self, *, partition_key: str | None = None, force: bool = False
+    ) -> dg.ExecuteInProcessResult:
+        return (
+            self.definitions()
+            .resolve_job_def("small")
+            .execute_in_process(
+                instance=self.instance,
+                partition_key=partition_key,
+                raise_on_error=False,
+                run_config={"ops": {"small__token_chunks": {"config": {"force": force}}}},
+            )
+        )
+
+    def reused(self) -> dict[str, bool]:
+        """Whether each partition's last materialization reused its chunk."""
+        found: dict[str, bool] = {}
+        for key in self.spec.chunk_ranges:
+            metadata = self.chunk_metadata(key)
+            found[key] = bool(metadata["reused"].value)
+        return found
+
+    def chunk_metadata(self, partition: str) -> dict[str, Any]:
+        """Metadata of a partition's last materialization."""
+        records = self.instance.fetch_materializations(
+            dg.AssetRecordsFilter(
+                asset_key=dg.AssetKey(["small", "token_chunks"]), asset_partitions=[partition]
+            ),
+            limit=1,
+        ).records
+        assert records, f"partition {partition} was not materialized"
+        materialization = records[0].asset_materialization
+        assert materialization is not None
+        return dict(materialization.metadata)
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    """Every message of the error that a run failed with."""
+    assert not result.success
+    [event] = [event for event in result.all_events if event.is_step_failure]
+    error, messages = event.step_failure_data.error, []
+    while error is not None:
+        messages.append(error.message)
+        error = error.cause
+    return "\n".join(messages)

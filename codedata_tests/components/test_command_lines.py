@@ -1,0 +1,215 @@
+"""The dagster and dg command lines as CI calls them, over the shipped splits."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from codedata.core.settings import Settings
+from codedata.io.dataset_folder import open_dataset
+from codedata.tokenize_data import tokenize_data
+from codedata_tests.components.small_platform import SWITCHES
+
+ROOT = Path(__file__).parent.parent.parent
+BIN = Path(sys.executable).parent
+EXECUTE = [str(BIN / "dagster"), "job", "execute", "-m", "codedata.definitions", "-j"]
+
+
+@pytest.fixture
+def environment(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> dict[str, str]:
+    """`train` and `validation` over the small corpus, under a root and an instance of their own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+    train = {f"CODEDATA_TRAIN_{switch.upper()}": str(value) for switch, value in SWITCHES.items()}
+    validation = {name.replace("TRAIN", "VALIDATION"): value for name, value in train.items()}
+    validation |= {
+        "CODEDATA_VALIDATION_STARTING_CHARACTER": "101000",
+        "CODEDATA_VALIDATION_CHARS_TO_TOKENIZE": "20000",
+        "CODEDATA_VALIDATION_SEQ_LENGTH": "32",
+    }
+    return {
+        **os.environ,
+        **train,
+        **validation,
+        "DAGSTER_HOME": str(home),
+        "CODEDATA_ROOT": str(tmp_path / "root"),
+        "CODEDATA_CORPUS": str(corpus),
+        "CODEDATA_TOKENIZER": str(tokenizer_folder),
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def run(
+    command: list[str], environment: dict[str, str], *, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, env=environment, cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_dagster_job_execute_and_dg_launch_make_what_the_script_makes(
+    environment: dict[str, str], corpus: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    done = run([*EXECUTE, "train"], environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    expected = tmp_path / "script"
+    settings = Settings(tokenizer_base=str(tokenizer_folder), **SWITCHES)
+    tokenize_data(corpus, expected, settings, num_workers=1)
+    assert contents(tmp_path / "root/datasets/train") == contents(expected)
+    launched = run([str(BIN / "dg"), "launch", "--job", "validation"], environment)
+    assert launched.returncode == 0, launched.stderr[-3000:]
+    validation = open_dataset(tmp_path / "root/datasets/validation", verify=True)
+    assert validation.seq_length == 32
+    assert validation.entries[0].chars == (101_000, 121_000)
+
+
+def test_what_stops_a_run_is_said_with_an_exit_status(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["CODEDATA_TRAIN_PAD_TOKEN"] = "60000"
+    done = run([*EXECUTE, "train"], environment)
+    assert done.returncode != 0
+    assert "pad_token 60000 is not in the vocabulary" in done.stderr + done.stdout
+    assert not (tmp_path / "root/datasets").exists()
+
+
+def test_a_wrong_switch_stops_the_code_location_before_any_work(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["CODEDATA_TRAIN_SEQ_LENGTH"] = "0"
+    done = run([*EXECUTE, "train"], environment)
+    assert done.returncode != 0
+    assert "split 'train': seq_length must be 1 to 16777216, not 0" in done.stderr + done.stdout
+    assert not (tmp_path / "root").exists()
+
+
+def test_after_kill_9_the_next_run_finishes_with_the_finished_chunks(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["CODEDATA_TRAIN_CHUNK_SIZE"] = "500"
+    process = subprocess.Popen(
+        [*EXECUTE, "train"],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    chunks = tmp_path / "root/chunks/train/00000"
+    deadline = time.monotonic() + 60
+    while len(list(chunks.glob("*.arrow"))) < 20:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = {path.name: path.stat().st_mtime_ns for path in chunks.glob("*.arrow")}
+    assert 20 <= len(finished) < 200, "killed in the middle"
+    assert not (tmp_path / "root/datasets/train").exists()
+    done = run([*EXECUTE, "train"], environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {name: (chunks / name).stat().st_mtime_ns for name in finished} == finished
+    assert open_dataset(tmp_path / "root/datasets/train", verify=True).num_samples > 100
+    assert os.listdir(tmp_path / "root/datasets") == ["train"]
+
+
+NEW_SPLIT = """\
+type: codedata.components.DatasetSplit
+attributes:
+  name: tiny
+  corpus: mine
+  seq_length: 32
+  min_sample_length: 8
+  pad_token: 534
+  chars_to_tokenize: 40000
+  chunk_size: 10000
+  tokenizer_base: {tokenizer}
+"""
+NEW_CORPUS = """\
+type: codedata.components.RawCorpus
+attributes:
+  name: mine
+  source:
+    kind: folders
+    folders:
+      project: {folder}
+    extensions: [c]
+"""
+PROJECT = """\
+[tool.dg]
+directory_type = "project"
+[tool.dg.project]
+root_module = "mine"
+"""
+DOWNSTREAM = '''\
+"""A user's own code location: new YAML files, and an asset that takes the dataset."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from codedata import PickledTrainerDataset
+from codedata.definitions import resources
+
+
+@dg.asset(ins={"train": dg.AssetIn(["tiny", "dataset"])}, group_name="mine")
+def model(train: PickledTrainerDataset) -> dg.MaterializeResult:
+    tokens = sum(int(sample["input_ids"].numel()) for sample in train)
+    return dg.MaterializeResult(metadata={"trained on": tokens})
+
+
+defs = dg.Definitions.merge(
+    dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
+    dg.Definitions(
+        assets=[model],
+        jobs=[dg.define_asset_job("train_model", selection=["model"])],
+        resources=resources,
+        executor=dg.in_process_executor,
+    ),
+)
+'''
+
+
+def test_a_new_corpus_and_split_are_two_yaml_files_and_no_python(
+    environment: dict[str, str], documents: list[str], tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    """In a project of its own, with a downstream asset that takes a PickledTrainerDataset."""
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    for index, document in enumerate(documents):
+        (sources / f"{index}.c").write_text(document, encoding="utf-8")
+    project = tmp_path / "project"
+    defs = project / "mine" / "defs"
+    for folder, text in (
+        ("tiny", NEW_SPLIT.format(tokenizer=tokenizer_folder)),
+        ("corpus", NEW_CORPUS.format(folder=sources)),
+    ):
+        (defs / folder).mkdir(parents=True)
+        (defs / folder / "defs.yaml").write_text(text, encoding="utf-8")
+    for name, text in (
+        ("mine/__init__.py", ""),
+        ("mine/defs/__init__.py", ""),
+        ("mine/definitions.py", DOWNSTREAM),
+        ("pyproject.toml", PROJECT),
+    ):
+        (project / name).write_text(text, encoding="utf-8")
+    del environment["CODEDATA_TOKENIZER"]
+    environment["PYTHONPATH"] = str(project)
+    command = [str(BIN / "dagster"), "job", "execute", "-m", "mine.definitions", "-j"]
+    done = run([*command, "tiny"], environment, cwd=project)
+    assert done.returncode == 0, done.stderr[-3000:]
+    dataset = open_dataset(tmp_path / "root/datasets/tiny", verify=True)
+    assert dataset.seq_length == 32
+    assert [entry.chars.key for entry in dataset.entries if entry.chars] == [
+        f"{start:010d}-{start + 10_000:010d}" for start in range(0, 40_000, 10_000)
+    ]
+    done = run([*command, "train_model"], environment, cwd=project)
+    assert done.returncode == 0, done.stderr[-3000:]

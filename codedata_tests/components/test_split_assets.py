@@ -1,0 +1,287 @@
+"""The assets of a split: one run makes, checks and publishes all; nothing wrong is published."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+
+from codedata import pipeline
+from codedata.components.split_assets import build_split
+from codedata.core.settings import Settings
+from codedata.pickle_dataset import PickledTrainerDataset
+from codedata.resources import DatasetIOManager, Datasets
+from codedata.tokenize_data import tokenize_data
+from codedata_tests import scenario
+from codedata_tests.components.small_platform import SmallPlatform, failure
+from codedata_tests.plain_reference import reference_shards
+
+CHECKS = {
+    "held_out", "tokenizer_fidelity", "token_ids", "integrity", "sample_counts",
+    "sequence_lengths", "known_counts",
+}  # fmt: skip
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def passed_checks(result: dg.ExecuteInProcessResult) -> set[str]:
+    evaluations = result.get_asset_check_evaluations()
+    assert all(evaluation.passed for evaluation in evaluations)
+    return {evaluation.check_name for evaluation in evaluations}
+
+
+def test_one_run_without_arguments_makes_checks_and_publishes_everything(
+    platform: SmallPlatform, documents: list[str], tmp_path: Path
+) -> None:
+    result = platform.run()
+    assert result.success
+    assert passed_checks(result) == CHECKS
+    expected = reference_shards([*documents], platform.tokenizer, platform.switches)
+    for index, (samples, _) in enumerate(expected):
+        shard = (platform.dataset_folder / f"dump-{index}.pkl").read_bytes()
+        assert pickle.loads(shard) == samples
+    script = tmp_path / "script"
+    tokenize_data(platform.corpus, script, platform.spec.settings, num_workers=1)
+    assert contents(platform.dataset_folder) == contents(script)
+    materialized = {
+        event.asset_key.to_user_string()
+        for event in result.get_asset_materialization_events()
+        if event.asset_key
+    }
+    assert materialized == {
+        "c/raw_parquet", "small/token_chunks", "small/pickle_shards", "small/meta_json",
+        "small/dataset", "small/token_report",
+    }  # fmt: skip
+
+
+def test_each_partition_reports_its_own_chunk(platform: SmallPlatform) -> None:
+    assert platform.run().success
+    keys = list(platform.spec.chunk_ranges)
+    assert keys[0] == "00000/0000001000-0000031000"
+    tokens = [platform.chunk_metadata(key)["tokens"].value for key in keys]
+    assert len(set(tokens)) == len(keys) == 4, "each chunk has tokens of its own"
+    characters = [platform.chunk_metadata(key)["characters"].value for key in keys]
+    assert characters == [30_000, 30_000, 30_000, 10_000]
+
+
+def test_the_corpus_reports_what_it_is(platform: SmallPlatform, documents: list[str]) -> None:
+    result = platform.run()
+    [event] = [e for e in result.get_asset_materialization_events() if e.asset_key
+               and e.asset_key.path == ["c", "raw_parquet"]]  # fmt: skip
+    metadata = event.materialization.metadata
+    assert metadata["dagster/row_count"].value == len(documents)
+    assert metadata["characters"].value == len(scenario.plain_text(documents))
+    columns = metadata["dagster/column_schema"].value
+    assert [c.name for c in columns.columns] == ["hexsha", "content", "size"]  # type: ignore[union-attr]
+    assert "static" in str(metadata["preview"].value)
+
+
+def test_unchanged_chunks_are_reused_and_force_makes_them_again(platform: SmallPlatform) -> None:
+    assert platform.run().success
+    assert not any(platform.reused().values())
+    before = contents(platform.dataset_folder)
+    assert platform.run().success
+    assert all(platform.reused().values())
+    assert platform.run(force=True).success
+    assert not any(platform.reused().values())
+    assert contents(platform.dataset_folder) == before
+
+
+EDITS: dict[str, tuple[dict[str, int], list[bool]]] = {
+    "seq_length": ({"seq_length": 32}, [True] * 4),
+    "a longer window": ({"chars_to_tokenize": 110_000}, [True, True, True, False]),
+    "chunk_size": ({"chunk_size": 25_000}, [False] * 4),
+    "another start": ({"starting_character": 0}, [False] * 4),
+}
+
+
+@pytest.mark.parametrize(("edit", "reused"), EDITS.values(), ids=EDITS)
+def test_after_an_edit_exactly_the_chunks_that_it_leaves_alone_are_reused(
+    edit: dict[str, int], reused: list[bool], platform: SmallPlatform, documents: list[str]
+) -> None:
+    assert platform.run().success
+    platform.switches |= edit
+    assert platform.run().success
+    assert list(platform.reused().values()) == reused
+    expected = reference_shards([*documents], platform.tokenizer, platform.switches)
+    meta = json.loads((platform.dataset_folder / "dump-meta_data.json").read_bytes())
+    assert [entry["num_samples"] for entry in meta.values()] == [len(s) for s, _ in expected]
+
+
+def stale_assets(platform: SmallPlatform) -> set[str]:
+    graph = platform.definitions().resolve_asset_graph()
+    loading = LoadingContextForTest(platform.instance)
+    resolver = CachingStaleStatusResolver(platform.instance, graph, loading)
+    keys = [dg.AssetKey(["small", name]) for name in ("pickle_shards", "dataset")]
+    stale = {key.path[-1] for key in keys if resolver.get_status(key) == StaleStatus.STALE}
+    chunks = dg.AssetKey(["small", "token_chunks"])
+    statuses = {resolver.get_status(chunks, key) for key in platform.spec.chunk_ranges}
+    return stale | ({"token_chunks"} if statuses != {StaleStatus.FRESH} else set())
+
+
+def test_the_ui_shows_what_an_edit_made_stale(platform: SmallPlatform) -> None:
+    assert platform.run().success
+    assert stale_assets(platform) == set()
+    platform.switches["seq_length"] = 32
+    assert stale_assets(platform) == {"pickle_shards"}
+    platform.switches["seq_length"] = 64
+    assert stale_assets(platform) == set()
+    platform.switches["chunk_size"] = 25_000
+    assert "token_chunks" in stale_assets(platform)
+
+
+def test_another_tokenizer_makes_every_chunk_again(platform: SmallPlatform, tmp_path: Path) -> None:
+    assert platform.run().success
+    other = tmp_path / "other"
+    shutil.copytree(platform.tokenizer, other)
+    (other / "tokenizer_config.json").unlink()
+    platform.tokenizer = other
+    assert "token_chunks" in stale_assets(platform)
+    assert platform.run().success
+    assert not any(platform.reused().values())
+
+
+def test_a_run_of_one_partition_refuses_to_publish_while_others_are_missing(
+    platform: SmallPlatform,
+) -> None:
+    keys = list(platform.spec.chunk_ranges)
+    message = failure(platform.run(partition_key=keys[1]))
+    assert "3 of 4 chunks of small are missing or stale" in message
+    assert f"{keys[0]}, {keys[2]}, {keys[3]}" in message
+    assert "`codedata materialize small`" in message
+    assert not platform.dataset_folder.exists()
+    for key in (keys[0], keys[2]):
+        failure(platform.run(partition_key=key))
+    assert platform.run(partition_key=keys[3]).success, "the last missing one completes it"
+    assert platform.dataset_folder.exists()
+
+
+def test_a_text_that_ends_early_leaves_its_last_partitions_with_no_tokens(
+    platform: SmallPlatform, documents: list[str]
+) -> None:
+    length = len(scenario.plain_text(documents))
+    platform.switches |= {"starting_character": length - 40_000, "chars_to_tokenize": 120_000}
+    assert platform.run().success
+    tokens = [platform.chunk_metadata(key)["tokens"].value for key in platform.spec.chunk_ranges]
+    assert tokens[0] > 0
+    assert tokens[1] > 0
+    assert tokens[2:] == [0, 0]
+
+
+def test_a_failed_check_publishes_nothing_and_says_why(
+    platform: SmallPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packing that loses a sample: the files agree with themselves, but not with the chunks."""
+    assert platform.run().success
+    before = contents(platform.dataset_folder)
+    real = pipeline.pack_samples
+    monkeypatch.setattr(pipeline, "pack_samples", lambda *a, **k: real(*a, **k)[1:])
+    platform.switches["seq_length"] = 32
+    result = platform.run()
+    assert "sample_counts" in failure(result)
+    assert "nothing was published" in failure(result)
+    failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    assert [e.check_name for e in failed] == ["sample_counts"]
+    assert contents(platform.dataset_folder) == before
+    assert sorted(p.name for p in platform.dataset_folder.parent.iterdir()) == ["small"]
+
+
+def test_ids_outside_the_vocabulary_stop_the_run(
+    platform: SmallPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = pipeline.write_chunk
+
+    def write_wrong(folder: Path, fingerprint: Any, ids: Any) -> Any:
+        return real(folder, fingerprint, np.where(np.arange(len(ids)) == 7, 60_000, ids))
+
+    monkeypatch.setattr(pipeline, "write_chunk", write_wrong)
+    result = platform.run()
+    assert not result.success
+    failed = {e.check_name for e in result.get_asset_check_evaluations() if not e.passed}
+    assert failed == {"token_ids"}
+    assert not platform.dataset_folder.exists()
+
+
+def test_a_tokenizer_that_loses_text_stops_the_run_before_any_chunk(
+    platform: SmallPlatform, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(platform.tokenizer, broken)
+    structure = json.loads((broken / "tokenizer.json").read_text(encoding="utf-8"))
+    structure["pre_tokenizer"] = {
+        "type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True,
+    }  # fmt: skip
+    (broken / "tokenizer.json").write_text(json.dumps(structure), encoding="utf-8")
+    platform.tokenizer = broken
+    assert f"the tokenizer {broken} loses" in failure(platform.run())
+    assert not (platform.root / "chunks").exists()
+    assert not platform.dataset_folder.exists()
+
+
+def test_a_downstream_asset_takes_the_dataset_from_the_resource_or_as_a_parameter(
+    platform: SmallPlatform,
+) -> None:
+    assert platform.run().success
+
+    @dg.asset(deps=[["small", "dataset"]])
+    def by_resource(datasets: Datasets) -> int:
+        return len(datasets.load("small"))
+
+    @dg.asset(ins={"train": dg.AssetIn(["small", "dataset"])})
+    def by_parameter(train: PickledTrainerDataset) -> int:
+        return len(train)
+
+    defs = platform.definitions(by_resource, by_parameter)
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=platform.instance, asset_selection=[by_resource.key, by_parameter.key]
+    )
+    num_samples = len(PickledTrainerDataset([platform.dataset_folder], quiet=True))
+    assert result.output_for_node("by_resource") == num_samples > 500
+    assert result.output_for_node("by_parameter") == num_samples
+    loaded = defs.load_asset_value(["small", "dataset"], instance=platform.instance)
+    assert isinstance(loaded, PickledTrainerDataset)
+    assert len(loaded) == num_samples
+
+
+def test_the_io_manager_refuses_a_returned_value(platform: SmallPlatform) -> None:
+    manager = DatasetIOManager(store=platform.store)
+    context = dg.build_output_context(asset_key=dg.AssetKey(["mine", "dataset"]))
+    with pytest.raises(TypeError, match="mine/dataset returned a list"):
+        manager.handle_output(context, [])
+
+
+def test_the_token_report_shows_figures_and_a_sample(platform: SmallPlatform) -> None:
+    result = platform.run()
+    [event] = [e for e in result.get_asset_materialization_events() if e.asset_key
+               and e.asset_key.path[-1] == "token_report"]  # fmt: skip
+    metadata = event.materialization.metadata
+    dataset = PickledTrainerDataset([platform.dataset_folder], quiet=True)
+    assert metadata["tokens"].value == dataset.total_tokens
+    assert 0 < float(str(metadata["vocabulary coverage"].value)) <= 1
+    assert "static" in str(metadata["report"].value)
+
+
+def test_the_job_of_a_split_with_one_chunk_needs_no_argument_either(
+    platform: SmallPlatform,
+) -> None:
+    platform.switches["chunk_size"] = 200_000
+    assert len(platform.spec.chunk_ranges) == 1
+    assert platform.run().success
+
+
+def test_the_switches_of_the_assets_are_those_of_the_script() -> None:
+    """A new switch has to find its way into the code versions, or staleness misses it."""
+    from dataclasses import fields
+
+    chunk_switches = {"tokenizer_base", "starting_character", "chars_to_tokenize", "chunk_size"}
+    shard_switches = {"seq_length", "min_sample_length", "max_dump_size", "pad_token"}
+    assert {field.name for field in fields(Settings)} == chunk_switches | shard_switches
+    assert callable(build_split)
