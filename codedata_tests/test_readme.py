@@ -4,6 +4,11 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+import yaml
+
+from codedata.cli import INSTANCE_YAML
+from codedata.components import DatasetSplit, RawCorpus
 from codedata.core.settings import Settings
 from codedata.tokenize_data import build_parser
 
@@ -17,9 +22,26 @@ def test_ci_runs_the_readme_s_test_command_to_the_letter() -> None:
     assert command in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()
 
 
+def test_the_readme_s_yaml_and_environment_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODEDATA_TRAIN_CHUNK_SIZE", "5000000")
+    blocks = [
+        yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    ]
+    split, corpus = blocks
+    assert split.pop("type") == "codedata.components.DatasetSplit"
+    assert DatasetSplit(**split["attributes"]).window == (102_000_000, 104_000_000)
+    assert corpus.pop("type") == "codedata.components.RawCorpus"
+    assert RawCorpus(**corpus["attributes"]).source.kind == "folders"
+    train = DatasetSplit(name="train", corpus="the_stack_c")
+    assert train.settings.chunk_size == 5_000_000
+
+
+def test_the_sample_dagster_yaml_is_the_one_that_the_command_line_writes() -> None:
+    assert (ROOT / "dagster.yaml").read_text(encoding="utf-8") == INSTANCE_YAML
+
+
 def test_the_readme_s_table_has_every_switch_with_its_default() -> None:
-    table = dict(re.findall(r"^\| `--(\w+)` \| (\S.*?) \|", README, re.MULTILINE))
-    assert table.pop("num_workers") == "all cores"
+    table = dict(re.findall(r"^\| `(\w+)` \| (\S.*?) \|", README, re.MULTILINE))
     assert table == {field.name: str(field.default) for field in fields(Settings)}
 
 
