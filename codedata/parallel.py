@@ -36,6 +36,21 @@ class InlineExecutor(Executor):
         return future
 
 
+class _WorkerPool(ProcessPoolExecutor):
+    """Workers that Ctrl-C does not reach: it is the parent's to handle.
+
+    They inherit the blocked signal, so it does not reach them while they start either.
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Submit a call, which may start a worker."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def available_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -64,7 +79,7 @@ def chunk_executor(num_workers: int, num_chunks: int) -> Iterator[Executor]:
         yield InlineExecutor()
         return
     threads = max(1, num_workers // processes)
-    executor = ProcessPoolExecutor(
+    executor = _WorkerPool(
         processes,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
@@ -84,7 +99,6 @@ def chunk_executor(num_workers: int, num_chunks: int) -> Iterator[Executor]:
 def _start_worker(threads: int) -> None:
     """Prepare a worker process: its share of the threads, and its end."""
     os.environ["RAYON_NUM_THREADS"] = str(threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from codedata.core.fingerprint import ChunkFingerprint
 from codedata.core.meta import ShardEntry
-from codedata.core.packing import id_dtype, pack_samples, split_shards
+from codedata.core.packing import count_samples, id_dtype, pack_samples, split_shards
 from codedata.core.settings import CharRange, Settings
 from codedata.core.shards import encode_shard
 from codedata.errors import ChunkMismatchError, CorpusError, SettingsError, TargetError, WorkerError
@@ -229,12 +229,20 @@ def require_disk_space(inputs: Inputs, missing: Sequence[ChunkTask], folder: Pat
         TargetError: with the estimate and what is free.
     """
     engine, sample = engine_for(inputs.tokenizer), inputs.sample
+    settings = inputs.settings
     tokens_per_char = len(engine.encode(sample)) / len(sample)
-    id_bytes = id_dtype(max(engine.vocab_size - 1, inputs.settings.pad_token)).itemsize
-    num_chars_missing = sum(task.fingerprint.chars.num_chars for task in missing)
-    needed = int(
-        tokens_per_char * (inputs.window.num_chars * (1 + id_bytes) + num_chars_missing * id_bytes)
+    id_bytes = id_dtype(max(engine.vocab_size - 1, settings.pad_token)).itemsize
+    num_samples = sum(
+        count_samples(
+            int(tokens_per_char * chunk.num_chars),
+            seq_length=settings.seq_length,
+            min_sample_length=settings.min_sample_length,
+        )
+        for chunk in inputs.window.cut(settings.chunk_size)
     )
+    num_chars_missing = sum(task.fingerprint.chars.num_chars for task in missing)
+    needed = num_samples * settings.seq_length * (1 + id_bytes)
+    needed += int(tokens_per_char * num_chars_missing) * id_bytes
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

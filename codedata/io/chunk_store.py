@@ -103,11 +103,13 @@ def _open_chunk(path: Path) -> tuple[TokenChunk, IdArray]:
         if not isinstance(stored, dict) or reader.num_record_batches != 1:
             raise ValueError("it is not a token chunk")
         ids = reader.get_batch(0).column(0).to_numpy()
+    try:
+        fingerprint = ChunkFingerprint.from_dict(stored["fingerprint"])
+        ids_sha256 = stored["ids_sha256"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("its description is not a token chunk's") from error
     chunk = TokenChunk(
-        path=path,
-        fingerprint=ChunkFingerprint.from_dict(stored["fingerprint"]),
-        num_tokens=len(ids),
-        ids_sha256=stored["ids_sha256"],
+        path=path, fingerprint=fingerprint, num_tokens=len(ids), ids_sha256=ids_sha256
     )
     return chunk, ids
 

@@ -90,10 +90,15 @@ class TextIndex:
         Raises:
             ValueError: it does not hold three lists of counts for at most `num_row_groups`.
         """
-        counts = json.loads(data)
+        try:
+            counts = json.loads(data)
+        except RecursionError as error:
+            raise ValueError("it is nested without end") from error
         names = [each.name for each in fields(cls)]
         if not isinstance(counts, dict) or sorted(counts) != sorted(names):
             raise ValueError(f"it does not hold {', '.join(names)}")
+        if not all(isinstance(counts[name], list) for name in names):
+            raise ValueError("its counts are no lists")
         lengths = {len(counts[name]) for name in names}
         right = all(type(n) is int and n >= 0 for name in names for n in counts[name])
         if not right or len(lengths) != 1 or max(lengths) > num_row_groups:
@@ -144,14 +149,14 @@ class ParquetText:
         """
         self._count_to(window.stop)
         counted = self.index.starts()[-1]
-        if counted > window.stop:
-            return window
         if counted == sum(self.index.num_documents):
             raise CorpusError(
                 f"{self.path} holds no text: {self.num_rows} rows, of which "
                 f"{sum(self.index.num_nulls)} have a null and {sum(self.index.num_documents)} an "
                 f"empty {COLUMN!r}"
             )
+        if counted > window.stop:
+            return window
         length = counted - 1
         if window.start >= length:
             raise CorpusError(
@@ -269,12 +274,12 @@ class ParquetText:
         return column
 
     def _count_to(self, stop: int) -> None:
-        """Count row groups until one reaches beyond `stop` or none is left."""
+        """Count row groups until one reaches beyond `stop`, and beyond empty documents."""
         index = self.index
         counted = index.starts()[-1]
         known = len(index.num_chars)
         for group in range(known, self.num_row_groups):
-            if counted > stop:
+            if counted > stop and counted > sum(index.num_documents):
                 break
             num_chars = num_documents = num_nulls = 0
             for column in self._contents(range(group, group + 1)):

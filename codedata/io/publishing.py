@@ -100,33 +100,47 @@ class Staging:
         Raises:
             TargetError: meanwhile something that is not a dataset's came into the target.
         """
-        if self.target.is_dir():
-            self.stage.chmod(stat.S_IMODE(self.target.stat().st_mode))
+        mode = None
+        if self.target.is_dir() and not self.target.is_symlink():
+            mode = stat.S_IMODE(self.target.stat().st_mode)
+            self.target.chmod(mode | stat.S_IRWXU)  # a read-only folder cannot be moved
         old = self._swap_in()
+        if mode is not None:
+            self.target.chmod(mode)
         fsync_folder(self.target.parent)
         if old is not None:
             _remove_dataset(old)
 
     def _swap_in(self) -> Path | None:
         """Put the stage in place; where the old dataset is then."""
-        if not self.target.exists():
+        if not os.path.lexists(self.target):
             os.rename(self.stage, self.target)
             return None
         if exchange(self.stage, self.target):
-            if foreign := _foreign_entries(self.stage):
+            try:
+                self._require_no_arrival(self.stage)
+            except TargetError:
                 exchange(self.stage, self.target)
-                raise TargetError(
-                    f"{foreign[0]!r} came into {self.target} during the run; move it elsewhere and "
-                    "run again"
-                )
+                raise
             return self.stage
         os.rename(self.target, self._previous)
         try:
+            self._require_no_arrival(self._previous)
             os.rename(self.stage, self.target)
-        except OSError:
+        except (TargetError, OSError):
             os.rename(self._previous, self.target)
             raise
         return self._previous
+
+    def _require_no_arrival(self, old: Path) -> None:
+        """Refuse to go on if what was the target until now is not a dataset or empty folder."""
+        if old.is_symlink() or not old.is_dir():
+            came = f"something else came in the place of {self.target}"
+        elif foreign := _foreign_entries(old):
+            came = f"{foreign[0]!r} came into {self.target}"
+        else:
+            return
+        raise TargetError(f"{came} during the run; move it elsewhere and run again")
 
     def recover(self) -> None:
         """Set right what a run left that was killed."""
@@ -138,10 +152,12 @@ class Staging:
         self.discard_stage()
 
     def discard_stage(self) -> None:
-        """Remove what is staged."""
+        """Remove what is staged, and what workers that were ended left of unfinished chunks."""
         if self.stage.exists():
             _remove_dataset(self.stage)
         self._num_shards = 0
+        for unfinished in self.chunks.glob(".*.tmp"):
+            unfinished.unlink(missing_ok=True)
 
     def discard_chunks(self) -> None:
         """Remove the finished chunks: the dataset is made of them."""
@@ -202,6 +218,7 @@ def _remove_dataset(folder: Path) -> None:
         raise TargetError(
             f"{folder} holds {foreign[0]!r}, which no dataset has; move it elsewhere and run again"
         )
+    folder.chmod(stat.S_IRWXU)
     for name in sorted(os.listdir(folder)):
         os.unlink(folder / name)
     os.rmdir(folder)
