@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from codedata.errors import CodedataError
 from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.layout import Layout
+from codedata.progress import SHOW_BARS
 
 _EXAMPLES = """\
 examples:
@@ -32,10 +33,12 @@ INSTANCE_YAML = """\
 # A Dagster instance for one machine: https://docs.dagster.io/deployment/oss/dagster-yaml
 # Put it as dagster.yaml into the folder that DAGSTER_HOME names; `codedata materialize` does so.
 
-# A launched run starts at once, with the webserver alone; a queue would need the daemon too.
+# A launched run starts within a second; `dagster dev` has the daemon that starts it.
 run_coordinator:
-  module: dagster._core.run_coordinator
-  class: DefaultRunCoordinator
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
+    dequeue_interval_seconds: 1
 
 telemetry:
   enabled: false
@@ -111,19 +114,17 @@ def _materialize(options: argparse.Namespace) -> int:
     # Seconds of imports that the other commands do not need.
     import dagster as dg
 
-    from codedata.components.split_assets import PROGRESS_TAG
-
     defs = _load_definitions()
     jobs = {job.name: job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
     if unknown := [split for split in options.splits if split not in jobs]:
         return _fail(f"there is no split {unknown[0]!r}; there are {', '.join(sorted(jobs))}")
+    SHOW_BARS.set(True)
     made: list[Dataset] = []
     with dg.DagsterInstance.get() as instance:
         for split in options.splits:
             result = jobs[split].execute_in_process(
                 instance=instance,
                 raise_on_error=False,
-                tags={PROGRESS_TAG: "bar"},
                 run_config=_run_config(split, force=options.force),
             )
             if not result.success:

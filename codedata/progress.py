@@ -1,8 +1,12 @@
-"""Finished chunks -> log lines with rate and remaining time."""
+"""Finished chunks -> log lines with rate and remaining time, and where a bar is wanted instead."""
 
 import time
+from contextvars import ContextVar
 
 from codedata.io.chunk_store import TokenChunk
+
+SHOW_BARS = ContextVar("SHOW_BARS", default=False)
+"""Whether runs in this context belong to a terminal that shows progress bars."""
 
 
 class ChunkProgress:

@@ -24,10 +24,8 @@ def test_ci_runs_the_readme_s_test_command_to_the_letter() -> None:
 
 def test_the_readme_s_yaml_and_environment_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODEDATA_TRAIN_CHUNK_SIZE", "5000000")
-    blocks = [
-        yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    ]
-    split, corpus = blocks
+    found = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    split, corpus = (yaml.safe_load(block) for block in found)
     assert split.pop("type") == "codedata.components.DatasetSplit"
     assert DatasetSplit(**split["attributes"]).window == (102_000_000, 104_000_000)
     assert corpus.pop("type") == "codedata.components.RawCorpus"

@@ -27,15 +27,12 @@ from codedata.pipeline import (
     stored_chunks,
     tokenize_chunks,
 )
-from codedata.progress import ChunkProgress
+from codedata.progress import SHOW_BARS, ChunkProgress
 from codedata.report import token_report
 from codedata.resources import ChunkExecutor, Datasets, Store
 
 if TYPE_CHECKING:
     from codedata.components.dataset_split import SplitSpec
-
-PROGRESS_TAG = "codedata/progress"
-"""Run tag; the value `bar` shows a progress bar in the terminal that runs the job."""
 
 _SINGLE_RUN = dg.BackfillPolicy.single_run()
 _SHARD_CHECKS = ("sample_counts", "sequence_lengths", "token_ids")
@@ -200,7 +197,7 @@ class _ChunkRun:
             raise
 
     def _bar(self, num_chars: int) -> "AbstractContextManager[tqdm[Any] | None]":
-        if self.context.run.tags.get(PROGRESS_TAG) != "bar" or not num_chars:
+        if not SHOW_BARS.get() or not num_chars:
             return nullcontext()
         return tqdm(
             desc=f"Tokenizing {self.key.path[0]}", total=num_chars, unit="char", unit_scale=True

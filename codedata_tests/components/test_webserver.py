@@ -1,6 +1,8 @@
-"""A real webserver over the demo: it launches the demo's job and shows its results."""
+"""`dagster dev` for real over the demo: its webserver launches the job and tells the results."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -70,11 +72,12 @@ def webserver(demo: Demo) -> Iterator[Webserver]:
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [
-            str(Path(sys.executable).parent / "dagster-webserver"),
-            *("-w", "workspace.yaml", "-p", str(port)),
+            str(Path(sys.executable).parent / "dagster"),
+            *("dev", "-w", "workspace.yaml", "-p", str(port)),
         ],
         cwd=ROOT,
         env=demo.environment,
+        start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -88,8 +91,8 @@ def webserver(demo: Demo) -> Iterator[Webserver]:
         except OSError:
             time.sleep(0.2)
     yield Webserver(port)
-    process.terminate()
-    process.wait(30)
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(60)
 
 
 def listening_addresses(port: int) -> set[str]:
