@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CodedataError as error:
         return _fail(str(error))
     except OSError as error:
-        return _fail(f"{error}; what was in {folder} before is untouched")
+        return _fail(f"{error}; {folder} holds what it held before, or the new dataset whole")
     except KeyboardInterrupt:
         print(
             "tokenize_data: interrupted; finished chunks are kept, the same command continues",

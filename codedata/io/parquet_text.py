@@ -13,7 +13,7 @@ import json
 import logging
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import accumulate
 from pathlib import Path
@@ -84,11 +84,15 @@ class TextIndex:
     num_nulls: list[int] = field(default_factory=list)
 
     @classmethod
-    def from_json(cls, data: bytes, num_row_groups: int) -> "TextIndex":
+    def from_json(cls, data: bytes, group_rows: Sequence[int]) -> "TextIndex":
         """Read a sidecar.
 
+        Args:
+            data: the file's bytes.
+            group_rows: rows of each row group, which the counts must add up to.
+
         Raises:
-            ValueError: it does not hold three lists of counts for at most `num_row_groups`.
+            ValueError: it does not hold three lists of counts for these row groups.
         """
         try:
             counts = json.loads(data)
@@ -101,9 +105,15 @@ class TextIndex:
             raise ValueError("its counts are no lists")
         lengths = {len(counts[name]) for name in names}
         right = all(type(n) is int and n >= 0 for name in names for n in counts[name])
-        if not right or len(lengths) != 1 or max(lengths) > num_row_groups:
+        if not right or len(lengths) != 1 or max(lengths) > len(group_rows):
             raise ValueError("its counts are not those of the file's row groups")
-        return cls(**counts)
+        index = cls(**counts)
+        for chars, documents, nulls, rows in zip(
+            index.num_chars, index.num_documents, index.num_nulls, group_rows, strict=False
+        ):
+            if documents + nulls != rows or chars < documents:
+                raise ValueError("its counts do not add up to the file's rows")
+        return index
 
     def starts(self) -> list[int]:
         """Where each counted row group starts, and last where the counted part ends.
@@ -131,6 +141,9 @@ class ParquetText:
         with self._open() as file:
             self.num_row_groups = file.metadata.num_row_groups
             self.num_rows = file.metadata.num_rows
+            self.group_rows = [
+                file.metadata.row_group(group).num_rows for group in range(self.num_row_groups)
+            ]
             self._require_text_column(file.schema_arrow)
         with open(path, "rb") as raw:
             self.sha256 = sha256_of(raw)
@@ -239,7 +252,7 @@ class ParquetText:
         """The contents of row groups, batch by batch, found to be valid UTF-8."""
         with self._open() as file:
             for group in row_groups:
-                row = sum(file.metadata.row_group(before).num_rows for before in range(group))
+                row = sum(self.group_rows[:group])
                 try:
                     batches = file.iter_batches(
                         _BATCH_ROWS, row_groups=[group], columns=[COLUMN], use_threads=False
@@ -299,7 +312,7 @@ class ParquetText:
 
     def _read_sidecar(self) -> TextIndex:
         try:
-            return TextIndex.from_json(self._sidecar.read_bytes(), self.num_row_groups)
+            return TextIndex.from_json(self._sidecar.read_bytes(), self.group_rows)
         except FileNotFoundError:
             return TextIndex()
         except (OSError, ValueError) as error:

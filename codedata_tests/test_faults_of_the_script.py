@@ -1,0 +1,506 @@
+"""The script as a process of its own, and what befalls it: a full disk, kills, Ctrl-C, a rival.
+
+Whatever happens, the dataset that was there stays or the new one is whole, one line says what
+happened, and the same command then succeeds unaided.
+"""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+
+from codedata.io.dataset_folder import open_dataset
+from codedata.tokenize_data import main
+from codedata_tests import scenario
+
+PAD_ID = 534
+OLD = ["--seq_length", "50", "--max_dump_size", "30"]
+NEW = ["--seq_length", "64", "--max_dump_size", "200", "--chunk_size", "1000"]
+"""150 chunks and as many shards: a second of work in two processes."""
+
+
+@pytest.fixture
+def switches(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> list[str]:
+    """Those that all runs share; the dataset is `tmp_path / "data" / "set"`."""
+    return [
+        *("--data_file", str(corpus), "--tokenization_folder", str(tmp_path / "data" / "set")),
+        *("--tokenizer_base", str(tokenizer_folder), "--pad_token", str(PAD_ID)),
+        *("--min_sample_length", "0"),
+    ]
+
+
+@pytest.fixture
+def target(switches: list[str]) -> Path:
+    """The dataset's folder with an old dataset in it, all that is in its parent."""
+    folder = Path(switches[3])
+    assert run_here([*switches, *OLD]) == 0
+    assert os.listdir(folder.parent) == [folder.name]
+    return folder
+
+
+def command(switches: Sequence[str], num_workers: int = 2) -> list[str]:
+    start = [sys.executable, "-m", "codedata.tokenize_data"]
+    return [*start, *switches, "--num_workers", str(num_workers)]
+
+
+def run_here(switches: Sequence[str]) -> int:
+    """The same script in this process: what is being tested then is not the process."""
+    return main([*switches, "--num_workers", "1"])
+
+
+def run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def work_folder(target: Path) -> Path:
+    return target.with_name(f".{target.name}.codedata")
+
+
+def finished_chunks(target: Path) -> dict[str, int]:
+    """Names of the chunks that are stored, with their inodes: another file has another one."""
+    try:
+        paths = list((work_folder(target) / "chunks").iterdir())
+        return {path.name: path.stat().st_ino for path in paths if path.suffix == ".arrow"}
+    except FileNotFoundError:
+        return {}
+
+
+def lines(stderr: str) -> list[str]:
+    """What stands on stderr beside the progress bar."""
+    return [line for line in re.split(r"[\r\n]+", stderr) if not re.match(r"Tokenizing:|$", line)]
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], message: str) -> None:
+    assert done.returncode == 1, done.stderr
+    [line] = lines(done.stderr)
+    assert line.startswith("tokenize_data: error: ")
+    assert re.search(message, line), line
+    assert "Wrote" not in done.stdout
+
+
+def assert_only_chunks_are_left(target: Path) -> None:
+    """Beside the dataset nothing but finished chunks, which the next run reuses."""
+    work = work_folder(target)
+    assert set(os.listdir(target.parent)) <= {target.name, work.name}
+    if work.exists():
+        assert os.listdir(work) == ["chunks"]
+        assert set(os.listdir(work / "chunks")) == set(finished_chunks(target))
+
+
+# Processes
+
+
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert process.poll() is None, f"it ended before: {process.communicate()}"
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.001)
+
+
+@contextmanager
+def started(switches: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """The script with two workers, in a process group that ends with the block."""
+    with subprocess.Popen(
+        command(switches),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            for member in members_of_group(process.pid):
+                os.kill(member, signal.SIGKILL)
+
+
+def members_of_group(group: int) -> list[int]:
+    """Processes of a group that live, zombies aside."""
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _parent, its_group = (
+                (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:3]
+            )
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(its_group) == group and state not in "ZX":
+            found.append(int(folder.name))
+    return sorted(found)
+
+
+def assert_all_end(group: int) -> None:
+    """Workers, and multiprocessing's tracker, see within a moment that the script is gone."""
+    deadline = time.monotonic() + 5
+    while left := members_of_group(group):
+        assert time.monotonic() < deadline, f"{left} outlived the script"
+        time.sleep(0.01)
+
+
+def workers_of_group(group: int) -> list[int]:
+    found: list[int] = []
+    for member in members_of_group(group):
+        try:
+            called = Path(f"/proc/{member}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b"multiprocessing.spawn" in called:
+            found.append(member)
+    return found
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="processes are found in /proc"
+)
+
+
+# Refusals (rows 10 and 14)
+
+
+def test_wrong_switches_are_all_named_before_any_work(switches: list[str], tmp_path: Path) -> None:
+    """Row 10; neither the parquet nor the tokenizer is there, so no work can have begun."""
+    wrong = {
+        "--seq_length": "0",
+        "--chunk_size": "-5",
+        "--max_dump_size": "0",
+        "--chars_to_tokenize": "-1",
+        "--min_sample_length": "-1",
+        "--starting_character": str(10**30),
+        "--data_file": "/nowhere.parquet",
+        "--tokenizer_base": "/nowhere",
+    }
+    done = run(command([*switches, *(word for pair in wrong.items() for word in pair)]))
+    assert_refused(done, "")
+    for name in ("seq_length", "chunk_size", "max_dump_size", "chars_to_tokenize"):
+        assert f"{name} must be 1 to " in done.stderr
+    assert "min_sample_length must be 0 to 4611686018427387904, not -1" in done.stderr
+    assert f"not {10**30}" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(["--seq_length", value] for value in ("0", "-1", "16777217", str(10**30))),
+        *(["--chunk_size", value] for value in ("0", "-1", str(10**30))),
+        *(["--max_dump_size", value] for value in ("0", "-1", str(10**30))),
+        *(["--chars_to_tokenize", value] for value in ("0", "-1", str(10**30))),
+        *(["--starting_character", value] for value in ("-1", str(10**30))),
+        *(["--min_sample_length", value] for value in ("-1", str(10**30))),
+        *(["--pad_token", value] for value in ("-1", str(2**31), str(10**30))),
+    ],
+    ids=" ".join,
+)
+def test_a_switch_outside_its_range_is_refused(
+    wrong: list[str], switches: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here([*switches, *wrong]) == 1
+    name = wrong[0].removeprefix("--")
+    pattern = rf"tokenize_data: error: {name} must be \d+ to \d+, not {wrong[1]}\n"
+    assert re.fullmatch(pattern, capsys.readouterr().err)
+    assert not (tmp_path / "data").exists()
+
+
+def write_metaspace_tokenizer(sound: Path, folder: Path) -> None:
+    """As some releases of transformers rebuilt deepseek-coder: words lose their spaces."""
+    tokenizer = Tokenizer.from_file(str(sound / "tokenizer.json"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="never")
+    tokenizer.decoder = decoders.ByteLevel()
+    scenario.save_tokenizer(tokenizer, folder)
+
+
+def write_garbage_tokenizer(_sound: Path, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text('{"version": "1.0", "model"', encoding="utf-8")
+
+
+def write_tokenizer_without_its_file(_sound: Path, folder: Path) -> None:
+    folder.mkdir()
+    (folder / "vocab.json").write_text("{}", encoding="utf-8")
+
+
+def write_nothing(_sound: Path, _folder: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (write_metaspace_tokenizer, r"the tokenizer \S*broken loses (white space|text): in .* use"),
+        (write_garbage_tokenizer, r"broken.*tokenizer\.json"),
+        (write_tokenizer_without_its_file, r"broken.*tokenizer\.json"),
+        (write_nothing, r"broken' does not"),
+    ],
+    ids=["one that loses spaces", "garbage", "one without tokenizer.json", "none"],
+)
+def test_a_tokenizer_that_cannot_be_used_is_refused(
+    write: Callable[[Path, Path], None],
+    message: str,
+    switches: list[str],
+    target: Path,
+    tokenizer_folder: Path,
+    tmp_path: Path,
+) -> None:
+    """Row 14."""
+    write(tokenizer_folder, tmp_path / "broken")
+    before = contents(target)
+    done = run(command([*switches, *NEW, "--tokenizer_base", str(tmp_path / "broken")]))
+    assert_refused(done, message)
+    assert contents(target) == before
+    assert os.listdir(target.parent) == [target.name]
+
+
+# No room (rows 16 and 32)
+
+
+LIMITED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Sets the limit and becomes the script: Python 3.12 warns of `preexec_fn` where threads run."""
+
+
+@pytest.mark.parametrize(
+    ("max_file_bytes", "num_workers", "chunks_are_stored"),
+    [(4_000, 2, False), (22_000, 1, True)],
+    ids=["chunks do not fit", "chunks fit and shards do not"],
+)
+def test_a_file_size_limit_fails_the_run_and_not_the_old_dataset(
+    max_file_bytes: int,
+    num_workers: int,
+    chunks_are_stored: bool,
+    switches: list[str],
+    target: Path,
+    corpus: Path,
+) -> None:
+    """Row 16; a chunk of 20,000 characters has 8,400 tokens, 17 kB here and 25 kB in a shard."""
+    before = contents(target)
+    wanted = [*switches, "--seq_length", "64", "--chunk_size", "20000"]
+    limited = [sys.executable, "-c", LIMITED, str(max_file_bytes)]
+    done = run([*limited, *command(wanted, num_workers)])
+    assert_refused(done, f"File too large.*{target} holds what it held before")
+    assert contents(target) == before
+    assert_only_chunks_are_left(target)
+    chunks = finished_chunks(target)
+    assert bool(chunks) == chunks_are_stored
+    assert run_here(wanted) == 0
+    assert contents(target) != before
+    assert len(open_dataset(target, verify=True).shards) > 5
+    assert os.listdir(target.parent) == [target.name]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of one megabyte."""
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    if os.geteuid() != 0 or mount is None or unmount is None:
+        pytest.skip("only root mounts a small filesystem")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = run([mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)])
+    if mounted.returncode:
+        pytest.skip(f"no small filesystem can be mounted: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run([unmount, str(folder)], check=True)
+
+
+def test_a_full_disk_fails_the_run_and_not_the_old_dataset(
+    switches: list[str], small_disk: Path, tmp_path: Path
+) -> None:
+    """Row 16; the text starts with plain C, so that the estimate falls short of what follows."""
+    random_ = random.Random(0)
+    dense = "".join(chr(random_.randrange(0x10000, 0x10FFFF)) for _ in range(90_000))
+    corpus = tmp_path / "dense.parquet"
+    scenario.write_parquet(corpus, [*scenario.c_documents(10), dense])
+    target = small_disk / "set"
+    switches = [*switches, "--data_file", str(corpus), "--tokenization_folder", str(target)]
+    assert run_here([*switches, *OLD, "--chars_to_tokenize", "5000"]) == 0
+    before = contents(target)
+    wanted = [*switches, "--seq_length", "64", "--chunk_size", "30000"]
+    done = run(command(wanted))
+    assert_refused(done, f"No space left on device.*{target} holds what it held before")
+    assert contents(target) == before
+    assert open_dataset(target, verify=True).num_samples > 10
+    assert_only_chunks_are_left(target)
+    assert run_here([*wanted, "--chars_to_tokenize", "20000"]) == 0, "there is room for less"
+    assert os.listdir(small_disk) == ["set"]
+
+
+def test_a_disk_too_small_for_the_switches_is_said_before_work(
+    switches: list[str], small_disk: Path, corpus: Path, tmp_path: Path
+) -> None:
+    """Row 32."""
+    target = small_disk / "new" / "set"
+    (small_disk / "ballast").write_bytes(b"x" * 900_000)
+    switches = [*switches, "--tokenization_folder", str(target), "--seq_length", "64"]
+    done = run(command(switches))
+    assert_refused(
+        done,
+        rf"149,\d\d\d characters need about 0\.\d MB on the disk of {small_disk}\S*, which has "
+        r"0\.1 MB free; make room, or choose a smaller chars_to_tokenize",
+    )
+    assert "Tokenizing" not in done.stderr
+    assert finished_chunks(target) == {}
+    (small_disk / "ballast").unlink()
+    assert run_here(switches) == 0
+
+
+def test_the_padding_of_samples_counts_as_room_too(
+    switches: list[str], small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Row 32; every chunk of 200 characters becomes a sample of 1,536 tokens, 3.4 MB in all."""
+    target = small_disk / "set"
+    wanted = [*switches, "--tokenization_folder", str(target), "--chunk_size", "200"]
+    assert run_here([*wanted, "--seq_length", "1536"]) == 1
+    assert re.search(r"characters need about [34]\.\d MB on the disk", capsys.readouterr().err)
+    assert os.listdir(small_disk) == []
+
+
+# Kills and Ctrl-C (rows 17, 26 and 31)
+
+
+@needs_proc
+def test_a_run_killed_at_random_moments_leaves_a_whole_dataset_and_the_next_one_succeeds(
+    switches: list[str], target: Path, tmp_path: Path
+) -> None:
+    """Row 17: only the parent is killed; its workers have to end by themselves."""
+    work = work_folder(target)
+    old = contents(target)
+    elsewhere = ["--tokenization_folder", str(tmp_path / "undisturbed")]
+    assert run_here([*switches, *NEW, *elsewhere]) == 0
+    new = contents(tmp_path / "undisturbed")
+    assert new != old
+    random_ = random.Random(17)
+    moments: list[tuple[Callable[[], object], float]] = [
+        ((work / "lock").exists, 0.3),
+        (lambda: len(finished_chunks(target)) > 0, 0.1),
+        (lambda: len(finished_chunks(target)) > 50, 0.1),
+        (lambda: len(finished_chunks(target)) > 100, 0.1),
+        *[((work / "stage").exists, 0.5)] * 3,
+        ((work / "stage" / "dump-149.pkl").exists, 0.01),
+    ]
+    num_chunks = num_killed = 0
+    for moment, longest_wait in moments:
+        with started([*switches, *NEW]) as process:
+            while not moment() and process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(random_.uniform(0, longest_wait))
+            process.kill()
+            process.communicate()
+            assert_all_end(process.pid)
+        num_killed += process.returncode == -signal.SIGKILL
+        assert contents(target) in (old, new)
+        if num_chunks:
+            assert len(finished_chunks(target)) >= num_chunks or contents(target) == new
+        num_chunks = len(finished_chunks(target))
+    assert num_killed >= 4, "a run may end before it is killed, but few do"
+    done = run(command([*switches, *NEW]))
+    assert done.returncode == 0, done.stderr
+    assert contents(target) == new
+    assert os.listdir(target.parent) == [target.name]
+
+
+def worker_starts(process: subprocess.Popen[str], target: Path) -> object:
+    if not workers_of_group(process.pid):
+        return False
+    time.sleep(0.05)  # now it imports
+    return True
+
+
+def chunks_are_stored(process: subprocess.Popen[str], target: Path) -> object:
+    return len(finished_chunks(target)) > 20
+
+
+@needs_proc
+@pytest.mark.parametrize("moment", [worker_starts, chunks_are_stored])
+def test_ctrl_c_ends_all_processes_with_one_line_and_keeps_finished_chunks(
+    moment: Callable[[subprocess.Popen[str], Path], object], switches: list[str], target: Path
+) -> None:
+    """Row 31: as a terminal does, the whole process group is interrupted."""
+    before = contents(target)
+    with started([*switches, *NEW]) as process:
+        wait_until(lambda: moment(process, target), process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+        assert_all_end(process.pid)
+    assert process.returncode == 130, stderr
+    assert lines(stderr) == [
+        "tokenize_data: interrupted; finished chunks are kept, the same command continues"
+    ]
+    assert contents(target) == before
+    assert_only_chunks_are_left(target)
+    finished = finished_chunks(target)
+    if moment is chunks_are_stored:
+        assert len(finished) > 20
+    too_long = ["--min_sample_length", "100000"]
+    assert run_here([*switches, *NEW, *too_long]) == 1, "no sample: the chunks are kept once more"
+    now = finished_chunks(target)
+    assert {name: now[name] for name in finished} == finished, "not made again"
+    assert len(now) > len(finished)
+
+
+@needs_proc
+def test_a_killed_worker_fails_the_run_and_the_next_one_continues(
+    switches: list[str], target: Path
+) -> None:
+    """Row 26."""
+    before = contents(target)
+    with started([*switches, *NEW]) as process:
+        wait_until(lambda: len(finished_chunks(target)) > 20, process)
+        os.kill(workers_of_group(process.pid)[0], signal.SIGKILL)
+        stdout, stderr = process.communicate(timeout=30)
+        assert_all_end(process.pid)
+    assert_refused(
+        subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr),
+        "a worker process was killed, by the system if memory ran out; finished chunks are kept: "
+        "run again, with a smaller num_workers or chunk_size",
+    )
+    assert contents(target) == before
+    assert len(finished_chunks(target)) > 20
+    assert run_here([*switches, *NEW]) == 0
+    assert open_dataset(target, verify=True).seq_length == 64
+    assert os.listdir(target.parent) == [target.name]
+
+
+# A rival (row 18)
+
+
+@needs_proc
+def test_of_two_runs_at_once_one_wins_and_the_other_says_who(
+    switches: list[str], target: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first one is stopped while the second one tries, so that the two surely meet."""
+    before = contents(target)
+    with started([*switches, *NEW]) as first:
+        wait_until(lambda: len(finished_chunks(target)) > 5, first)
+        os.kill(first.pid, signal.SIGSTOP)
+        second = run(command([*switches, *OLD]))
+        assert_refused(
+            second,
+            rf"the dataset {target} is being written by another run \(process {first.pid} on .*, "
+            r"since 20.*\); wait for it to end, or end it",
+        )
+        assert contents(target) == before
+        os.kill(first.pid, signal.SIGCONT)
+        _, stderr = first.communicate(timeout=60)
+    assert first.returncode == 0, stderr
+    assert open_dataset(target, verify=True).seq_length == 64
+    assert os.listdir(target.parent) == [target.name]
