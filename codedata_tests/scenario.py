@@ -3,15 +3,21 @@
 Everything is made here from fixed seeds; nothing is fetched and nothing is larger than 300 kB.
 """
 
+import hashlib
 import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from codedata.core.meta import META_NAME, ShardEntry, dump_meta, shard_name
+from codedata.core.settings import CharRange
+from codedata.core.shards import encode_shard
 
 BOS, PAD, EOT = "<|begin|>", "<|pad|>", "<|EOT|>"
 SINGLE_CHARACTERS = ("ü", "õ")
@@ -121,4 +127,26 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, **config: Any) -> Path:
     tokenizer.save(str(folder / "tokenizer.json"))
     if config:
         (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def write_dataset(
+    folder: Path, shards: Sequence[Any], *, chars: Sequence[CharRange] | None = None
+) -> Path:
+    """A dataset folder as this package writes it; each shard a list or array of samples."""
+    folder.mkdir(parents=True)
+    entries: list[ShardEntry] = []
+    for index, samples in enumerate(shards):
+        ids = np.array(samples, np.int32)
+        data = encode_shard(ids, pad_token=0).tobytes()
+        (folder / shard_name(index)).write_bytes(data)
+        entries.append(
+            ShardEntry(
+                num_samples=len(ids),
+                num_tokens=ids.size,
+                sha256=hashlib.sha256(data).hexdigest(),
+                chars=chars[index] if chars else None,
+            )
+        )
+    (folder / META_NAME).write_bytes(dump_meta(entries))
     return folder

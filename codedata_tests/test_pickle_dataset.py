@@ -1,6 +1,5 @@
 """PickledTrainerDataset on folders made by hand: samples, order, slices, messages, memory."""
 
-import hashlib
 import itertools
 import json
 import pickle
@@ -15,11 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from codedata.core.meta import ShardEntry, dump_meta
 from codedata.core.packing import IdArray
-from codedata.core.shards import encode_shard
 from codedata.errors import DatasetError
 from codedata.pickle_dataset import PickledTrainerDataset
+from codedata_tests import scenario
 
 SMAPS = Path("/proc/self/smaps_rollup")
 
@@ -27,24 +25,6 @@ SMAPS = Path("/proc/self/smaps_rollup")
 def numbered(num_samples: int, seq_length: int = 4, *, first: int = 0) -> IdArray:
     """Shape (num_samples, seq_length): row r is r + first, repeated."""
     return np.repeat(np.arange(first, first + num_samples)[:, None], seq_length, axis=1)
-
-
-def write_dataset(folder: Path, shards: Sequence[IdArray]) -> Path:
-    """A dataset folder as this package writes it."""
-    folder.mkdir(parents=True)
-    entries: list[ShardEntry] = []
-    for index, samples in enumerate(shards):
-        data = encode_shard(samples, pad_token=0).tobytes()
-        (folder / f"dump-{index}.pkl").write_bytes(data)
-        entries.append(
-            ShardEntry(
-                num_samples=len(samples),
-                num_tokens=samples.size,
-                sha256=hashlib.sha256(data).hexdigest(),
-            )
-        )
-    (folder / "dump-meta_data.json").write_bytes(dump_meta(entries))
-    return folder
 
 
 def write_old_dataset(folder: Path, shards: Sequence[IdArray], *, protocol: int) -> Path:
@@ -80,14 +60,14 @@ def flip_lowest_bit(path: Path, offset: int) -> None:
 @pytest.fixture
 def ten(tmp_path: Path) -> PickledTrainerDataset:
     """Ten samples in two folders and three shards; sample i holds i four times."""
-    first = write_dataset(tmp_path / "first", [numbered(3), numbered(1, first=3)])
-    return opened(first, write_dataset(tmp_path / "second", [numbered(6, first=4)]))
+    first = scenario.write_dataset(tmp_path / "first", [numbered(3), numbered(1, first=3)])
+    return opened(first, scenario.write_dataset(tmp_path / "second", [numbered(6, first=4)]))
 
 
 @pytest.mark.parametrize("largest_id", [600, 2**16 - 1, 2**16, 2**31 - 1])
 def test_a_sample_is_input_ids_and_labels_as_long_tensors(tmp_path: Path, largest_id: int) -> None:
     ids = np.array([[7, 0, largest_id], [1, largest_id, 2]])
-    dataset = opened(write_dataset(tmp_path / "d", [ids]))
+    dataset = opened(scenario.write_dataset(tmp_path / "d", [ids]))
     for i in range(2):
         sample = dataset[i]
         assert list(sample) == ["input_ids", "labels"]
@@ -98,7 +78,7 @@ def test_a_sample_is_input_ids_and_labels_as_long_tensors(tmp_path: Path, larges
 
 
 def test_a_sample_s_tensors_share_no_memory_with_each_other_or_the_file(tmp_path: Path) -> None:
-    dataset = opened(write_dataset(tmp_path / "d", [numbered(2)]))
+    dataset = opened(scenario.write_dataset(tmp_path / "d", [numbered(2)]))
     sample = dataset[1]
     sample["labels"][0] = -100
     assert sample["input_ids"].tolist() == [1, 1, 1, 1]
@@ -115,7 +95,7 @@ def test_shards_come_in_the_order_of_their_numbers_not_of_their_names(
     if old:
         folder = write_old_dataset(tmp_path / "d", shards, protocol=4)
     else:
-        folder = write_dataset(tmp_path / "d", shards)
+        folder = scenario.write_dataset(tmp_path / "d", shards)
     dataset = opened(folder)
     expected = [0, 100, 200, 300, 400, 401, 500, 501, 600, 601, 700, 701]
     expected += [800, 801, 802, 900, 901, 902, 1000, 1001, 1002, 1100, 1101, 1102]
@@ -124,8 +104,8 @@ def test_shards_come_in_the_order_of_their_numbers_not_of_their_names(
 
 
 def test_folders_come_in_the_order_given(tmp_path: Path) -> None:
-    a = write_dataset(tmp_path / "a", [numbered(2)])
-    b = write_dataset(tmp_path / "b", [numbered(1, first=50), numbered(1, first=60)])
+    a = scenario.write_dataset(tmp_path / "a", [numbered(2)])
+    b = scenario.write_dataset(tmp_path / "b", [numbered(1, first=50), numbered(1, first=60)])
     c = write_old_dataset(tmp_path / "c", [numbered(2, first=70)], protocol=2)
     assert firsts(opened(b, c, a)) == [50, 60, 70, 71, 0, 1]
     assert firsts(opened(a, b, a)) == [0, 1, 50, 60, 0, 1]
@@ -133,7 +113,7 @@ def test_folders_come_in_the_order_given(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [str, Path])
 def test_one_folder_may_stand_without_a_list(tmp_path: Path, kind: type[str] | type[Path]) -> None:
-    folder = kind(write_dataset(tmp_path / "d", [numbered(3)]))
+    folder = kind(scenario.write_dataset(tmp_path / "d", [numbered(3)]))
     assert firsts(PickledTrainerDataset(folder, quiet=True)) == [0, 1, 2]
     assert firsts(PickledTrainerDataset([folder], quiet=True)) == [0, 1, 2]
     assert firsts(PickledTrainerDataset(iter([folder]), quiet=True)) == [0, 1, 2]
@@ -219,9 +199,9 @@ def test_the_totals_are_those_of_the_part_that_a_slice_keeps(
 
 
 def test_folders_of_different_lengths_are_refused_by_name(tmp_path: Path) -> None:
-    a = write_dataset(tmp_path / "a", [numbered(2, 4)])
-    b = write_dataset(tmp_path / "b", [numbered(2, 4)])
-    c = write_dataset(tmp_path / "c", [numbered(2, 6)])
+    a = scenario.write_dataset(tmp_path / "a", [numbered(2, 4)])
+    b = scenario.write_dataset(tmp_path / "b", [numbered(2, 4)])
+    c = scenario.write_dataset(tmp_path / "c", [numbered(2, 6)])
     with pytest.raises(DatasetError) as refusal:
         opened(a, b, c)
     message = str(refusal.value)
@@ -236,14 +216,14 @@ def test_no_folder_at_all_is_refused(folders: Sequence[Path]) -> None:
 
 
 def test_a_folder_without_a_meta_is_refused_by_name(tmp_path: Path) -> None:
-    folder = write_dataset(tmp_path / "d", [numbered(2)])
+    folder = scenario.write_dataset(tmp_path / "d", [numbered(2)])
     (folder / "dump-meta_data.json").unlink()
     with pytest.raises(DatasetError, match=re.escape(f"{folder} holds no dump-meta_data.json")):
         opened(folder)
 
 
 def test_quiet_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    folder = write_dataset(tmp_path / "d", [numbered(2), numbered(1)])
+    folder = scenario.write_dataset(tmp_path / "d", [numbered(2), numbered(1)])
     assert len(PickledTrainerDataset([folder, folder], quiet=True, verify=True)[1:]) == 5
     assert capfd.readouterr() == ("", "")
 
@@ -252,8 +232,8 @@ def test_what_is_found_is_printed_as_the_old_loader_did(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_dataset(Path("deep/train"), [numbered(3), numbered(2)])
-    write_dataset(Path("more"), [numbered(1)])
+    scenario.write_dataset(Path("deep/train"), [numbered(3), numbered(2)])
+    scenario.write_dataset(Path("more"), [numbered(1)])
     PickledTrainerDataset(["deep/train", "more"])
     printed, bars = capfd.readouterr()
     assert printed.splitlines() == [
@@ -273,7 +253,7 @@ def test_what_is_found_is_printed_as_the_old_loader_did(
 
 
 def test_verify_refuses_a_flipped_bit_that_no_structure_shows(tmp_path: Path) -> None:
-    folder = write_dataset(tmp_path / "d", [numbered(3), numbered(3, first=8)])
+    folder = scenario.write_dataset(tmp_path / "d", [numbered(3), numbered(3, first=8)])
     assert len(PickledTrainerDataset(folder, quiet=True, verify=True)) == 6
     shard = folder / "dump-1.pkl"
     flip_lowest_bit(shard, len(b"\x80\x02](" + b"](M"))
@@ -283,7 +263,7 @@ def test_verify_refuses_a_flipped_bit_that_no_structure_shows(tmp_path: Path) ->
 
 
 def test_a_flipped_bit_of_the_structure_is_refused_without_verify_too(tmp_path: Path) -> None:
-    folder = write_dataset(tmp_path / "d", [numbered(3)])
+    folder = scenario.write_dataset(tmp_path / "d", [numbered(3)])
     flip_lowest_bit(folder / "dump-0.pkl", len(b"\x80\x02](" + b"](M\0\0"))
     with pytest.raises(DatasetError, match="sample 0 breaks the format"):
         opened(folder)
@@ -312,7 +292,7 @@ def test_a_dataset_of_the_old_script_gives_the_same_samples(
     shards = [random.integers(0, largest_id, shape, endpoint=True) for shape in shapes]
     expected = [row for shard in shards for row in shard.tolist()]
     old = opened(write_old_dataset(tmp_path / "old", shards, protocol=protocol))
-    ours = opened(write_dataset(tmp_path / "ours", shards))
+    ours = opened(scenario.write_dataset(tmp_path / "ours", shards))
     assert rows(old) == rows(ours) == expected
     assert old[0]["input_ids"].dtype == old[0]["labels"].dtype == torch.int64
     assert old.total_tokens == ours.total_tokens == sum(shard.size for shard in shards)
@@ -340,7 +320,7 @@ print(*(int(sample["labels"][0]) for sample in PickledTrainerDataset(sys.argv[1]
 
 def test_more_shards_are_opened_than_the_soft_limit_of_open_files(tmp_path: Path) -> None:
     # 1,024 by default; a file of The Stack gives 36 shards, its C has 257 files.
-    folder = write_dataset(tmp_path / "d", [numbered(1, first=i) for i in range(100)])
+    folder = scenario.write_dataset(tmp_path / "d", [numbered(1, first=i) for i in range(100)])
     command = [sys.executable, "-c", OPEN_WITH_FEW_DESCRIPTORS, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.split() == [str(i) for i in range(100)], done.stderr
@@ -368,8 +348,8 @@ print(kib("Anonymous") - private)
 @pytest.mark.skipif(not SMAPS.exists(), reason="only Linux tells private from shared memory")
 def test_the_samples_stay_in_the_mapped_files_and_take_no_private_memory(tmp_path: Path) -> None:
     shards = [np.random.default_rng(i).integers(0, 32_022, (1100, 1536)) for i in range(4)]
-    large = write_dataset(tmp_path / "large", shards)
-    small = write_dataset(tmp_path / "small", [shards[0][:2]])
+    large = scenario.write_dataset(tmp_path / "large", shards)
+    small = scenario.write_dataset(tmp_path / "small", [shards[0][:2]])
     file_kib = sum(path.stat().st_size for path in large.glob("*.pkl")) // 1024
     assert file_kib > 19 * 1024
     command = [sys.executable, "-c", READ_ALL, str(small), str(large)]

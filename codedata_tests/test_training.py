@@ -1,6 +1,5 @@
 """PickledTrainerDataset in training: DataLoader, pickling, samplers, transformers' Trainer."""
 
-import hashlib
 import multiprocessing
 import pickle
 import shutil
@@ -20,11 +19,10 @@ from transformers import (
     set_seed,
 )
 
-from codedata.core.meta import ShardEntry, dump_meta
 from codedata.core.packing import IdArray
-from codedata.core.shards import encode_shard
 from codedata.errors import DatasetError
 from codedata.pickle_dataset import PickledTrainerDataset
+from codedata_tests import scenario
 
 # Python 3.12 and later warn of every fork of a process with threads, and torch has some: DataLoader
 # forks by default all the same.
@@ -37,21 +35,8 @@ SEQ_LENGTH = 16
 
 
 def write_dataset(folder: Path, ids: IdArray, *, num_shards: int = 3) -> Path:
-    """A dataset folder of `ids`, shape (num_samples, seq_length), as this package writes it."""
-    folder.mkdir()
-    entries: list[ShardEntry] = []
-    for index, samples in enumerate(np.array_split(ids, num_shards)):
-        data = encode_shard(samples, pad_token=0).tobytes()
-        (folder / f"dump-{index}.pkl").write_bytes(data)
-        entries.append(
-            ShardEntry(
-                num_samples=len(samples),
-                num_tokens=samples.size,
-                sha256=hashlib.sha256(data).hexdigest(),
-            )
-        )
-    (folder / "dump-meta_data.json").write_bytes(dump_meta(entries))
-    return folder
+    """A dataset folder of `ids`, shape (num_samples, seq_length)."""
+    return scenario.write_dataset(folder, np.array_split(ids, num_shards))
 
 
 def opened(folder: Path | str) -> PickledTrainerDataset:

@@ -12,6 +12,7 @@ from codedata.errors import CorpusError
 from codedata.io.corpus import Corpus, record_corpus, write_source_corpus
 from codedata.io.hub import HubError, fetch_file
 from codedata.io.installed_headers import header_folders
+from codedata.io.locks import waiting_lock
 from codedata.io.source_folders import walk_folders
 from codedata.layout import CORPUS_VARIABLE
 from codedata.resources import Store
@@ -93,13 +94,19 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         if isinstance(source, HubSource) and override:
             announce(f"{CORPUS_VARIABLE} puts {override} in the place of {source.repo}")
             source = LocalSource(kind="local", path=override)
-        if isinstance(source, FoldersSource):
-            folders = {name: Path(place) for name, place in source.folders.items()}
-            folders |= header_folders(source.headers_of)
-            walk = walk_folders(folders, source.extensions)
-            return write_source_corpus(folder, walk, announce)[0]
-        if isinstance(source, LocalSource):
-            return record_corpus(folder, Path(source.path), {"kind": "local"})
+        folder.mkdir(parents=True, exist_ok=True)
+        # Two runs at once share the work: one does it, the other waits and finds it done.
+        with waiting_lock(folder / ".lock", announce):
+            if isinstance(source, FoldersSource):
+                folders = {name: Path(place) for name, place in source.folders.items()}
+                folders |= header_folders(source.headers_of)
+                walk = walk_folders(folders, source.extensions)
+                return write_source_corpus(folder, walk, announce)
+            if isinstance(source, LocalSource):
+                return record_corpus(folder, Path(source.path), {"kind": "local"})
+            return self._fetch(source, folder)
+
+    def _fetch(self, source: HubSource, folder: Path) -> Corpus:
         try:
             found = fetch_file(source.repo, source.path, kind="dataset", revision=source.revision)
         except HubError as error:

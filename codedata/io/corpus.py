@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 from codedata.core.settings import MAX_CHARACTERS, CharRange
 from codedata.errors import CorpusError
 from codedata.io.files import replace_atomically
-from codedata.io.locks import waiting_lock
 from codedata.io.parquet_text import ParquetText
-from codedata.io.source_folders import SkippedFiles, Walk, write_source_parquet
+from codedata.io.source_folders import Walk, write_source_parquet
 
 RECORD_NAME = "corpus.json"
 PARQUET_NAME = "corpus.parquet"
@@ -100,24 +99,21 @@ def read_corpus(folder: Path) -> Corpus:
         raise CorpusError(f"{folder / RECORD_NAME} is damaged; materialize it again") from error
 
 
-def write_source_corpus(
-    folder: Path, walk: Walk, announce: Callable[[str], None]
-) -> tuple[Corpus, SkippedFiles]:
+def write_source_corpus(folder: Path, walk: Walk, announce: Callable[[str], None]) -> Corpus:
     """Write the files of a walk as a corpus, unless that is what the folder holds already.
 
-    Two processes at once share the work: one writes, the other waits and takes the result.
+    One process at a time: the caller holds the corpus's lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parquet = folder / PARQUET_NAME
-    with waiting_lock(folder / ".lock", announce):
-        origin = {"kind": "folders", "walk": walk.fingerprint}
-        if (folder / RECORD_NAME).exists():
-            corpus = read_corpus(folder)
-            same = {key: corpus.origin.get(key) for key in origin} == origin
-            if same and parquet.exists() and parquet.stat().st_size == corpus.num_bytes:
-                announce(f"{len(walk.files)} files are unchanged: {parquet} is kept")
-                return corpus, SkippedFiles(**corpus.origin["skipped"])
-        staged = folder / f".{PARQUET_NAME}.tmp"
-        skipped = write_source_parquet(walk, staged)
-        staged.replace(parquet)
-        return record_corpus(folder, parquet, {**origin, "skipped": asdict(skipped)}), skipped
+    if (folder / RECORD_NAME).exists():
+        corpus = read_corpus(folder)
+        unchanged = corpus.origin.get("walk") == walk.fingerprint
+        if unchanged and parquet.exists() and parquet.stat().st_size == corpus.num_bytes:
+            announce(f"{len(walk.files)} files are unchanged: {parquet} is kept")
+            return corpus
+    staged = folder / f".{PARQUET_NAME}.tmp"
+    skipped = write_source_parquet(walk, staged)
+    staged.replace(parquet)
+    origin = {"kind": "folders", "walk": walk.fingerprint, "skipped": asdict(skipped)}
+    return record_corpus(folder, parquet, origin)

@@ -13,34 +13,20 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from codedata.core.meta import META_NAME, ShardEntry, dump_meta
+from codedata.core.meta import META_NAME
 from codedata.core.settings import CharRange
-from codedata.core.shards import encode_shard
 from codedata.errors import DatasetError
 from codedata.io.dataset_folder import open_dataset
+from codedata_tests import scenario
 
 SAMPLES = [[[1, 2, 65535], [4, 5, 6]], [[7, 8, 9], [0, 11, 12]], [[13, 14, 15]]]
 """Three shards; the first two have the same shape."""
 
 
 def write_dataset(folder: Path, shards: Sequence[Any] = SAMPLES) -> Path:
-    """A dataset as this package writes it."""
-    folder.mkdir(parents=True)
-    entries: list[ShardEntry] = []
-    for index, samples in enumerate(shards):
-        ids = np.array(samples, np.int32)
-        data = encode_shard(ids, pad_token=0).tobytes()
-        (folder / f"dump-{index}.pkl").write_bytes(data)
-        entries.append(
-            ShardEntry(
-                num_samples=len(ids),
-                num_tokens=ids.size,
-                sha256=hashlib.sha256(data).hexdigest(),
-                chars=CharRange(100 * index, 100 * index + 100),
-            )
-        )
-    (folder / META_NAME).write_bytes(dump_meta(entries))
-    return folder
+    """A dataset of chunks of 100 characters each."""
+    chars = CharRange(0, 100 * len(shards)).cut(100)
+    return scenario.write_dataset(folder, shards, chars=chars)
 
 
 def write_old_dataset(folder: Path, shards: Sequence[Any], protocol: int) -> Path:
