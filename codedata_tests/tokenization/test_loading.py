@@ -1,13 +1,10 @@
 """Finding a tokenizer, its framing ids, its refusals; the real hub client against loopback."""
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,7 @@ from codedata.errors import TokenizerError
 from codedata.tokenization.engine import choose_engine, reference_ids
 from codedata.tokenization.loading import find_tokenizer, load_tokenizer
 from codedata_tests import plain_reference, scenario
-
-COMMIT = "5" * 40
+from codedata_tests.loopback_hub import COMMIT, Hub, serve
 
 
 @pytest.fixture(scope="module")
@@ -197,59 +193,15 @@ def test_a_name_that_is_neither_here_nor_a_repository_is_refused() -> None:
         find_tokenizer("./no/such/folder")
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of the hub's protocol as the client asks for a model's small files."""
-
-    files: dict[str, bytes]
-    error: tuple[int, str] | None
-    requests: list[str]
-    address: str
-
-    def do_HEAD(self) -> None:
-        self.answer(with_body=False)
-
-    def do_GET(self) -> None:
-        self.answer(with_body=True)
-
-    def answer(self, *, with_body: bool) -> None:
-        self.requests.append(self.path)
-        name = self.path.rsplit("/", 1)[-1]
-        data = self.files.get(name)
-        if self.error or data is None:
-            status, code = self.error or (404, "EntryNotFound")
-            self.send_response(status)
-            self.send_header("X-Error-Code", code)
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        self.send_response(200)
-        self.send_header("ETag", f'"{hashlib.sha1(data, usedforsecurity=False).hexdigest()}"')
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if with_body:
-            self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class names it)
-        """Keep the tests' output clean."""
-
-
 @pytest.fixture
 def hub(trained: Tokenizer) -> Iterator[type[Hub]]:
     config = {"add_bos_token": True, "bos_token": scenario.BOS}
-    Hub.files = {
+    files = {
         "tokenizer.json": trained.to_str().encode(),
         "tokenizer_config.json": json.dumps(config).encode(),
     }
-    Hub.error = None
-    Hub.requests = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    Hub.address = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield Hub
-    server.shutdown()
-    server.server_close()
+    with serve(files) as server:
+        yield server
 
 
 FIND = """
