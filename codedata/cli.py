@@ -110,9 +110,10 @@ def prepare_dagster_home() -> Path:
 
 def _materialize(options: argparse.Namespace) -> int:
     layout = Layout.from_environment()
-    prepare_dagster_home()
+    home = prepare_dagster_home()
     # Seconds of imports that the other commands do not need.
     import dagster as dg
+    from dagster._core.instance import InstanceRef
 
     defs = _load_definitions()
     jobs = {job.name: job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
@@ -120,13 +121,22 @@ def _materialize(options: argparse.Namespace) -> int:
         return _fail(f"there is no split {unknown[0]!r}; there are {', '.join(sorted(jobs))}")
     SHOW_BARS.set(True)
     made: list[Dataset] = []
-    with dg.DagsterInstance.get() as instance:
+    # Steps' output belongs in this terminal: Dagster's processes that copy it into the instance
+    # would each print a traceback at Ctrl-C.
+    no_copies = {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+    instance_ref = InstanceRef.from_dir(str(home), overrides={"compute_logs": no_copies})
+    with dg.DagsterInstance.from_ref(instance_ref) as instance:
         for split in options.splits:
             result = jobs[split].execute_in_process(
                 instance=instance,
                 raise_on_error=False,
                 run_config=_run_config(split, force=options.force),
             )
+            if _was_interrupted(result):
+                raise KeyboardInterrupt
             if not result.success:
                 return _fail(f"split {split!r}: {_why(result)}")
             made.append(open_dataset(layout.dataset(split)))
@@ -174,17 +184,28 @@ def _run_config(split: str, *, force: bool) -> dict[str, Any]:
     }
 
 
+def _step_error(result: Any) -> tuple[str, Any] | None:
+    """Step and error of the first failure of a run."""
+    failures = (event for event in result.all_events if event.is_step_failure)
+    return next(((event.step_key, event.step_failure_data.error) for event in failures), None)
+
+
+def _was_interrupted(result: Any) -> bool:
+    failure = _step_error(result)
+    return failure is not None and failure[1].cls_name == "DagsterExecutionInterruptedError"
+
+
 def _why(result: Any) -> str:
     """The message of the error that a run failed with: our own, or the first cause."""
+    failure = _step_error(result)
+    if failure is None:
+        return "the run failed before its first step; `dagster dev` shows its log"
+    step, error = failure
     ours = {kind.__name__ for kind in CodedataError.__subclasses__()}
-    for event in result.all_events:
-        if event.is_step_failure:
-            error = event.step_failure_data.error
-            while error.cause is not None and error.cls_name not in ours:
-                error = error.cause
-            message = error.message.strip().split("\n")[0]
-            return f"{event.step_key}: {message.partition(': ')[2] or message}"
-    return "the run failed before its first step; `dagster dev` shows its log"
+    while error.cause is not None and error.cls_name not in ours:
+        error = error.cause
+    message = error.message.strip().split("\n")[0]
+    return f"{step}: {message.partition(': ')[2] or message}"
 
 
 def _show(options: argparse.Namespace) -> int:

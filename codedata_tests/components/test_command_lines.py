@@ -92,33 +92,58 @@ def test_a_wrong_switch_stops_the_code_location_before_any_work(
     assert not (tmp_path / "root").exists()
 
 
-def test_after_kill_9_the_next_run_finishes_with_the_finished_chunks(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    environment["CODEDATA_TRAIN_CHUNK_SIZE"] = "500"
+def start_until_chunks_are_there(
+    command: list[str], environment: dict[str, str], chunks: Path
+) -> subprocess.Popen[str]:
+    """Start a run of 100 chunks in a process group of its own, and come back in its middle."""
+    environment["CODEDATA_TRAIN_CHUNK_SIZE"] = "1000"
     process = subprocess.Popen(
-        [*EXECUTE, "train"],
+        command,
         env=environment,
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    chunks = tmp_path / "root/chunks/train/00000"
     deadline = time.monotonic() + 60
-    while len(list(chunks.glob("*.arrow"))) < 20:
+    while len(list(chunks.glob("*.arrow"))) < 10:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    return process
+
+
+def test_after_kill_9_the_next_run_finishes_with_the_finished_chunks(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    chunks = tmp_path / "root/chunks/train/00000"
+    process = start_until_chunks_are_there([*EXECUTE, "train"], environment, chunks)
+    process.kill()
+    process.communicate()
     finished = {path.name: path.stat().st_mtime_ns for path in chunks.glob("*.arrow")}
-    assert 20 <= len(finished) < 200, "killed in the middle"
+    assert 10 <= len(finished) < 100, "killed in the middle"
     assert not (tmp_path / "root/datasets/train").exists()
     done = run([*EXECUTE, "train"], environment)
     assert done.returncode == 0, done.stderr[-3000:]
     assert {name: (chunks / name).stat().st_mtime_ns for name in finished} == finished
     assert open_dataset(tmp_path / "root/datasets/train", verify=True).num_samples > 100
     assert os.listdir(tmp_path / "root/datasets") == ["train"]
+
+
+def test_ctrl_c_ends_codedata_materialize_with_one_line_and_status_130(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "codedata.cli", "materialize", "train"]
+    chunks = tmp_path / "root/chunks/train/00000"
+    process = start_until_chunks_are_there(command, environment, chunks)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate()[1]
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == "codedata: interrupted; finished chunks are kept"
+    assert "Traceback" not in said
+    assert len(list(chunks.glob("*.arrow"))) >= 10
+    assert not (tmp_path / "root/datasets/train").exists()
 
 
 NEW_SPLIT = """\
