@@ -93,8 +93,10 @@ def _sample_counts(
         for chunk, has, must in zip(chunks, found, expected, strict=True)
         if has != must
     ]
+    if extra := dataset.num_samples - sum(found):
+        wrong.append(f"{extra} are of no chunk")
     return CheckOutcome(
-        passed=not wrong and sum(expected) == dataset.num_samples,
+        passed=not wrong,
         description=f"samples are missing or too many: {'; '.join(wrong)}"
         if wrong
         else "each chunk gave as many samples as its tokens and the switches say",

@@ -101,7 +101,8 @@ def _fail(message: str) -> int:
 
 def prepare_dagster_home() -> Path:
     """Set DAGSTER_HOME to a folder below the root, unless it is set, and make it an instance."""
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(Layout.from_environment().dagster_home)))
+    home = Path(os.environ.get("DAGSTER_HOME") or Layout.from_environment().dagster_home)
+    os.environ["DAGSTER_HOME"] = str(home)
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
         (home / "dagster.yaml").write_text(INSTANCE_YAML, encoding="utf-8")

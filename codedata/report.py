@@ -61,9 +61,10 @@ def token_report(
     loaded = load_tokenizer(tokenizer)
     vocab_size = max(loaded.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
     counts = np.zeros(max(vocab_size, pad_token + 1), np.int64)
-    num_padding = 0
+    num_tokens = num_padding = 0
     for opened in dataset.datasets:
         for ids in opened.shards:
+            num_tokens += ids.size
             counts += np.bincount(ids.reshape(-1), minlength=len(counts))
             is_pad = ids[:, ::-1] == pad_token
             lengths = np.where(is_pad.all(axis=1), ids.shape[1], np.argmin(is_pad, axis=1))
@@ -73,7 +74,7 @@ def token_report(
     order = np.argsort(-counts, kind="stable")[:_MOST_FREQUENT]
     decode = loaded.tokenizer.decode
     return TokenReport(
-        num_tokens=dataset.total_tokens,
+        num_tokens=num_tokens,
         num_padding=num_padding,
         vocab_size=vocab_size,
         vocab_used=used,

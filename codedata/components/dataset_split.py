@@ -66,7 +66,7 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
     @model_validator(mode="after")
     def _validate_switches(self) -> "DatasetSplit":
         _ = self.settings
-        if len(self.window.cut(self.settings.chunk_size)) > MAX_CHUNKS:
+        if self.window.num_chars > MAX_CHUNKS * self.settings.chunk_size:
             raise SettingsError(
                 f"split {self.name!r}: chars_to_tokenize {self.settings.chars_to_tokenize} in "
                 f"chunks of {self.settings.chunk_size} are more than {MAX_CHUNKS} partitions; "

@@ -15,6 +15,7 @@ refused: nothing is looked up, called, memoised or nested.
 """
 
 import struct
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,15 @@ _FRAME_TARGET = 64 * 1024
 _FRAME_MIN = 4
 """Fewer bytes than this at the end stand outside a frame: `_FRAME_SIZE_MIN`."""
 
+_FEW_ROWS = 64
+"""Fewer rows than this in step are slower than a walk through them."""
+
 _FRAME_HEADER = struct.Struct("<cQ")
 _PADDING = bytes(8)
 
-_ID_BYTES = np.zeros(256, np.int64)
+_ID_BYTES = np.zeros(256, np.uint8)
 _ID_BYTES[[ord("K"), ord("M"), ord("J")]] = 2, 3, 5
+_WIDTHS = _ID_BYTES.tolist()
 _ID_MASK = np.zeros(256, np.uint32)
 _ID_MASK[[ord("K"), ord("M"), ord("J")]] = 0xFF, 0xFFFF, 0xFFFFFFFF
 
@@ -85,10 +90,10 @@ class _Decoder:
         self.body += _PADDING
         self.bytes = np.frombuffer(self.body, np.uint8)
         self.words = np.ndarray(
-            (self.num_bytes,), np.dtype("<u4"), buffer=self.body, offset=1, strides=(1,)
+            (self.num_bytes + 4,), np.dtype("<u4"), buffer=self.body, offset=1, strides=(1,)
         )
         """words[i]: the four bytes after byte i, as an unsigned integer."""
-        self.is_opcode = np.zeros(self.num_bytes + 1, np.bool_)
+        self.is_opcode = np.zeros(len(self.body), np.bool_)
 
     def refusal(self, why: str) -> DatasetError:
         return DatasetError(
@@ -138,71 +143,131 @@ class _Decoder:
         start = self.expect(start, self.memo(0))
         if self.num_samples > 1:
             start = self.expect(start, b"(")
-        starts, headers = self.find_rows(start)
-        ids, stops = self.decode_rows(starts + headers)
-        self.check_between_rows(starts, stops)
-        self.is_opcode[starts] = self.is_opcode[starts + 1] = True
+        ids = None
+        with suppress(DatasetError):
+            ids = self.decode_rows(start, self.search_rows(start))
+        if ids is None:  # rare and slower: an id above 680 million may look like a row's start
+            ids = self.decode_rows(start, self.walk_rows(start))
         for end in self.frame_ends:
             if end < self.num_bytes and not self.is_opcode[end]:
                 raise self.refusal("an opcode straddles two frames")
         return ids
 
-    def find_rows(self, start: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where each row starts and how long its header is, both of shape (num_samples,)."""
+    def row_header(self, row: int) -> bytes:
+        return b"]" + self.memo(row + 1)
+
+    def search_rows(self, start: int) -> NDArray[np.int64]:
+        """Where the rows seem to start, going by their headers; shape (num_samples,)."""
         starts = np.empty(self.num_samples, np.int64)
-        headers = np.empty(self.num_samples, np.int64)
+        starts[0] = start
         mark = b"(" if self.seq_length > 1 else b""
-        for row in range(self.num_samples):
-            header = b"]" + self.memo(row + 1)
-            start = self.body.find(header + mark, start, self.num_bytes)
-            while start > 0 and row and self.body[start - 1] not in b"ea(":  # within an id
-                start = self.body.find(header + mark, start + 1, self.num_bytes)
+        for row in range(1, self.num_samples):
+            start += len(self.row_header(row - 1)) + 2 * self.seq_length + 1
+            start = self.body.find(self.row_header(row) + mark, start, self.num_bytes)
             if start < 0:
                 raise self.refusal(f"sample {row} was not found")
-            starts[row], headers[row] = start, len(header)
-            start += len(header) + 2 * self.seq_length + 1
-        return starts, headers
+            starts[row] = start
+        return starts
 
-    def decode_rows(self, at: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Decode all rows in step, from after their headers; ids, and where each row stops."""
-        at = at.copy()
-        columns = np.empty((self.seq_length, len(at)), np.uint32)
-        right = np.ones(len(at), np.bool_)
-        last_byte = self.num_bytes - 1
-        closing = np.full(len(at), ord("a"), np.uint8)
-        for column in range(self.seq_length):
-            if column % _BATCH == 0 and self.seq_length > 1:
-                if column:
-                    self.is_opcode[at] = True
-                    right &= self.bytes[at] == ord("e")
-                    at = np.minimum(at + 1, last_byte)
-                has_mark = self.bytes[at] == ord("(")
-                if self.seq_length - column > 1:
-                    right &= has_mark
-                self.is_opcode[at] = True
-                at = np.minimum(at + has_mark, last_byte)
-                closing = np.where(has_mark, ord("e"), ord("a")).astype(np.uint8)
-            self.is_opcode[at] = True
-            opcodes = self.bytes[at]
-            columns[column] = self.words[at] & _ID_MASK[opcodes]
-            widths = _ID_BYTES[opcodes]
-            right &= widths > 0
-            at = np.minimum(at + widths, last_byte)
-        self.is_opcode[at] = True
-        right &= self.bytes[at] == closing
-        right &= columns.max(axis=0) <= MAX_TOKEN_ID
-        if not right.all():
-            raise self.refusal(
-                f"sample {int(np.argmin(right))} does not hold {self.seq_length} ids of 0 to "
-                f"{MAX_TOKEN_ID}"
-            )
+    def walk_rows(self, start: int) -> NDArray[np.int64]:
+        """Where the rows start, id by id; shape (num_samples,)."""
+        starts = np.empty(self.num_samples, np.int64)
+        for row in range(self.num_samples):
+            starts[row] = start
+            _, start = self.walk_row(start + len(self.row_header(row)))
+            if (row + 1) % _BATCH == 0 and row + 1 < self.num_samples:
+                start += 1
+                start += self.body[start : start + 1] == b"("
+        return starts
+
+    def walk_row(self, position: int) -> tuple[list[int], int]:
+        """Where the batches of a row start, and where the row stops; what is no id has no width."""
+        widths, body = _WIDTHS, self.body
+        batches: list[int] = []
+        for first in range(0, self.seq_length, _BATCH):
+            batches.append(position)
+            position += body[position : position + 1] == b"("
+            position = min(position, self.num_bytes)
+            for _ in range(min(_BATCH, self.seq_length - first)):
+                position += widths[body[position]]
+            position = min(position + 1, self.num_bytes)
+        return batches, position
+
+    def decode_rows(self, start: int, starts: NDArray[np.int64]) -> NDArray[Any]:
+        """The ids of the rows at `starts`, once every byte from `start` to the end is checked."""
+        self.is_opcode[:] = False
+        at = np.empty_like(starts)
+        for row, row_start in enumerate(starts):
+            at[row] = self.expect(int(row_start), self.row_header(row))
+        self.is_opcode[starts + 1] = True
+        if self.num_samples < _FEW_ROWS and self.seq_length >= _BATCH:
+            columns = self.decode_few_rows(at)
+        else:
+            columns = np.empty((self.seq_length, self.num_samples), np.uint32)
+            for first in range(0, self.seq_length, _BATCH):
+                self.decode_batches(at, columns[first : first + _BATCH])
+        if columns.max() > MAX_TOKEN_ID:
+            raise self.refusal(f"an id is above {MAX_TOKEN_ID}")
+        self.check_between_rows(start, starts, at)
         ids = np.ascontiguousarray(columns.T, id_dtype(int(columns.max())))
         ids.flags.writeable = False
-        return ids, at + 1
+        return ids
 
-    def check_between_rows(self, starts: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
-        """Every byte between and after the rows is the outer list's."""
-        gaps = np.zeros(self.num_samples - 1, np.int64)
+    def decode_few_rows(self, at: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Decode few, long rows: a walk finds their full batches, which then go in step.
+
+        Args and returns as `decode_batches` has them, `at` and the ids by rows.
+        """
+        num_full, num_left = divmod(self.seq_length, _BATCH)
+        starts = np.array([self.walk_row(position)[0][:num_full] for position in at.tolist()])
+        stops = starts.copy()
+        full = np.empty((_BATCH, stops.size), np.uint32)
+        self.decode_batches(stops.reshape(-1), full)
+        self.require((stops[:, :-1] == starts[:, 1:]).all(axis=1) & (starts[:, 0] == at))
+        at[:] = stops[:, -1]
+        rest = np.empty((num_left, self.num_samples), np.uint32)
+        if num_left:
+            self.decode_batches(at, rest)
+        return np.concatenate([full.T.reshape(-1, num_full * _BATCH).T, rest])
+
+    def decode_batches(self, at: NDArray[np.int64], columns: NDArray[np.uint32]) -> None:
+        """Decode batches in step, one id of each at a time.
+
+        Args:
+            at: where each starts, shape (num_batches,), any number of them in a row; moved on to
+                where each stops.
+            columns: takes the ids, shape (ids of a batch, num_batches).
+        """
+        has_mark = self.bytes[at] == ord("(")
+        # A single item has no mark; left over from batches of 1,000 it may have one.
+        right = has_mark.copy() if len(columns) > 1 else ~has_mark | (self.seq_length > 1)
+        self.is_opcode[at] = True
+        at += has_mark
+        for column in columns:
+            self.is_opcode[at] = True
+            opcodes = self.bytes[at]
+            np.bitwise_and(self.words[at], _ID_MASK[opcodes], out=column)
+            widths = _ID_BYTES[opcodes]
+            right &= widths > 0
+            at += widths
+            np.minimum(at, self.num_bytes, out=at)
+        self.is_opcode[at] = True
+        right &= self.bytes[at] == np.where(has_mark, np.uint8(ord("e")), np.uint8(ord("a")))
+        self.require(right)
+        at += 1
+
+    def require(self, right: NDArray[np.bool_]) -> None:
+        """Refuse the first row, of equally many entries a row, that is not right."""
+        if not right.all():
+            row = int(np.argmin(right)) * self.num_samples // len(right)
+            raise self.refusal(f"sample {row} does not hold {self.seq_length} ids as it must")
+
+    def check_between_rows(
+        self, start: int, starts: NDArray[np.int64], stops: NDArray[np.int64]
+    ) -> None:
+        """Every byte before, between and after the rows is the outer list's."""
+        if starts[0] != start:
+            raise self.refusal("the first sample does not follow the start of the list")
         batch_starts = range(_BATCH, self.num_samples, _BATCH)
         appended = self.num_samples == 1
         for row in batch_starts:
@@ -210,8 +275,8 @@ class _Decoder:
             appended = row == self.num_samples - 1 and self.body[position : position + 1] != b"("
             if not appended:
                 position = self.expect(position, b"(")
-            gaps[row - 1] = position - stops[row - 1]
-        wrong = np.flatnonzero(starts[1:] != stops[:-1] + gaps)
+            stops[row - 1] = position
+        wrong = np.flatnonzero(starts[1:] != stops[:-1])
         if len(wrong):
             raise self.refusal(f"sample {int(wrong[0]) + 1} does not follow the one before")
         position = self.expect(int(stops[-1]), b"a" if appended else b"e")

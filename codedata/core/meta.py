@@ -152,6 +152,8 @@ def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
     chars = None
     if "start_character" in fields or "stop_character" in fields:
         chars = CharRange(count("start_character", 0), count("stop_character", 0))
+        if chars.num_chars < 0:
+            raise _BadMetaError(f"{name} covers characters {chars.start} to {chars.stop}")
     entry = ShardEntry(num_samples=num_samples, num_tokens=num_tokens, sha256=sha256, chars=chars)
     recorded = fields.get("entry_sha256")
     if recorded is not None and recorded != _entry_sha256(name, _entry_fields(entry)):

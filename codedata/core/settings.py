@@ -84,7 +84,10 @@ class Settings:
                 wrong.append(f"{name} must be a whole number, not {value!r}")
             elif not least <= value <= most:
                 wrong.append(f"{name} must be {least} to {most}, not {value}")
-        if not self.tokenizer_base.strip():
+        tokenizer = self.as_dict()["tokenizer_base"]
+        if not isinstance(tokenizer, str):
+            wrong.append(f"tokenizer_base must be text, not {tokenizer!r}")
+        elif not tokenizer.strip():
             wrong.append("tokenizer_base must name a tokenizer, and is empty")
         if wrong:
             raise SettingsError("; ".join(wrong))

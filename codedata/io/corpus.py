@@ -8,6 +8,7 @@ Downstream goes by the record, and refuses a parquet that no longer has its sha2
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def read_corpus(folder: Path) -> Corpus:
             f"corpus {folder.name!r} is not materialized: {folder / RECORD_NAME} does not exist; "
             f"materialize {folder.name}/raw_parquet"
         ) from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CorpusError(f"{folder / RECORD_NAME} is damaged; materialize it again") from error
 
 
@@ -106,7 +107,7 @@ def write_source_corpus(folder: Path, walk: Walk, announce: Callable[[str], None
     """
     folder.mkdir(parents=True, exist_ok=True)
     parquet = folder / PARQUET_NAME
-    if (folder / RECORD_NAME).exists():
+    with suppress(CorpusError):  # no record, or a damaged one: written again
         corpus = read_corpus(folder)
         unchanged = corpus.origin.get("walk") == walk.fingerprint
         if unchanged and parquet.exists() and parquet.stat().st_size == corpus.num_bytes:

@@ -24,7 +24,10 @@ def header_folders(packages: Sequence[str]) -> dict[str, Path]:
         if package == "python":
             folder = Path(sysconfig.get_paths()["include"])
         else:
-            spec = find_spec(package)
+            try:
+                spec = find_spec(package)
+            except ModuleNotFoundError:  # of a dotted name, the parent
+                continue
             places = list(spec.submodule_search_locations or []) if spec else []
             if not places:
                 continue

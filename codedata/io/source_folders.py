@@ -82,7 +82,8 @@ class Walk:
     def __post_init__(self) -> None:
         digest = hashlib.sha256()
         for file in self.files:
-            digest.update(f"{file.name}\0{file.num_bytes}\0{file.modified_ns}\n".encode())
+            line = f"{file.name}\0{file.num_bytes}\0{file.modified_ns}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
         object.__setattr__(self, "fingerprint", digest.hexdigest())
 
 
@@ -140,6 +141,12 @@ def write_source_parquet(walk: Walk, path: Path) -> SkippedFiles:
     return skipped
 
 
+def _git_hash(data: bytes) -> str:
+    """The hash that git has for a file: of its kind, its size and its bytes."""
+    blob = b"blob %d\0" % len(data) + data
+    return hashlib.sha1(blob, usedforsecurity=False).hexdigest()
+
+
 def _rows(files: Sequence[SourceFile], skipped: SkippedFiles) -> Iterator[dict[str, Any]]:
     for file in files:
         data = file.path.read_bytes()
@@ -151,13 +158,14 @@ def _rows(files: Sequence[SourceFile], skipped: SkippedFiles) -> Iterator[dict[s
             continue
         try:
             text = data.decode("utf-8")
-        except UnicodeDecodeError:
+            file.name.encode("utf-8")
+        except UnicodeError:
             skipped.not_utf8 += 1
             continue
         lines = text.split("\n")
         extension = file.path.suffix[1:]
         yield {
-            "hexsha": hashlib.sha1(data, usedforsecurity=False).hexdigest(),
+            "hexsha": _git_hash(data),
             "size": len(data),
             "ext": extension,
             "lang": _LANGUAGES.get(extension, "C++"),

@@ -7,12 +7,15 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from codedata.core.meta import ShardEntry, dump_meta, parse_meta, shard_index, shard_name
 from codedata.core.settings import CharRange
 from codedata.errors import DatasetError
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""On a busy machine any example may be slow."""
 
 SHA256 = hashlib.sha256(b"").hexdigest()
 ENTRIES = [
@@ -62,6 +65,7 @@ def test_readers_that_sum_over_all_values_find_counts_in_each() -> None:
     assert sum(value["num_tokens"] for value in values) == 24
 
 
+@UNHURRIED
 @given(
     st.integers(1, 1000).flatmap(
         lambda seq_length: st.lists(
@@ -170,6 +174,7 @@ def test_a_name_that_is_not_exactly_a_shard_s_is_refused(name: str) -> None:
 SHARD_NAMES = {f"dump-{index}.pkl" for index in range(1000)}
 
 
+@UNHURRIED
 @given(st.text(max_size=12) | st.from_regex(r"\S{0,3}dump-\d{0,3}\.pkl\s?", fullmatch=True))
 def test_only_the_names_of_shards_have_a_number(name: str) -> None:
     index = shard_index(name)
@@ -414,17 +419,20 @@ def assert_sound_or_refused(data: bytes) -> None:
     assert parse_meta(dump_meta(entries), "x") == entries
 
 
+@UNHURRIED
 @given(JSON | NEARLY_METAS)
 @example(json.loads(GOOD))
 def test_any_json_is_refused_or_read_soundly(meta: object) -> None:
     assert_sound_or_refused(json.dumps(meta).encode())
 
 
+@UNHURRIED
 @given(st.binary(max_size=100))
 def test_any_bytes_are_refused_or_read_soundly(data: bytes) -> None:
     assert_sound_or_refused(data)
 
 
+@UNHURRIED
 @given(st.integers(0, 255), st.data())
 def test_a_meta_with_one_byte_changed_is_refused_or_read_soundly(
     byte: int, data: st.DataObject

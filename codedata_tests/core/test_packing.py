@@ -4,10 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from codedata.core.packing import count_samples, id_dtype, pack_samples, split_shards
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""On a busy machine any example may be slow."""
 
 PAD = 99
 
@@ -164,6 +167,7 @@ def plain_samples(
     return samples
 
 
+@UNHURRIED
 @given(
     ids=st.lists(st.integers(0, 65_535), max_size=120),
     seq_length=st.integers(1, 40),
@@ -188,6 +192,7 @@ def test_packing_gives_the_samples_of_a_plain_loop(
     assert given_ids.tolist() == ids, "the ids are not changed"
 
 
+@UNHURRIED
 @given(
     num_tokens=st.integers(0, 2**62),
     seq_length=st.integers(1, 2**24),

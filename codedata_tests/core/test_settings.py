@@ -5,11 +5,14 @@ from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codedata.core.settings import CharRange, Settings, require_held_out
 from codedata.errors import CodedataError, SettingsError
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""On a busy machine any example may be slow."""
 
 DEFAULTS = {
     "tokenizer_base": "deepseek-ai/deepseek-coder-33b-base",
@@ -167,6 +170,7 @@ def test_a_range_is_cut_every_chunk_size_characters_from_its_start(
     assert all(type(piece) is CharRange for piece in CharRange(*chars).cut(chunk_size))
 
 
+@UNHURRIED
 @given(start=st.integers(0, 2**62), length=st.integers(0, 500), chunk_size=st.integers(1, 600))
 def test_the_pieces_of_a_range_are_the_range(start: int, length: int, chunk_size: int) -> None:
     pieces = CharRange(start, start + length).cut(chunk_size)
@@ -237,6 +241,7 @@ def test_every_other_split_is_looked_at() -> None:
     require_held_out("validation", CharRange(0, 1000), [])
 
 
+@UNHURRIED
 @given(st.integers(0, 12), st.integers(1, 6), st.integers(0, 12), st.integers(1, 6))
 def test_a_split_is_refused_exactly_where_a_character_is_in_both(
     start: int, length: int, other_start: int, other_length: int

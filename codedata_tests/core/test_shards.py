@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from codedata.core.foreign_shards import decode_foreign_shard
@@ -17,6 +17,9 @@ from codedata.core.settings import CharRange
 from codedata.core.shards import encode_shard, is_fixed_width, view_shard
 from codedata.errors import DatasetError
 from codedata.io.dataset_folder import open_dataset
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""On a busy machine any example may be slow."""
 
 EDGES = [0, 1, 40, 46, 74, 77, 93, 101, 128, 255, 256, 65_535, 65_536, 2**24, 2**31 - 1]
 """Where widths change, and the bytes that are opcodes of the format: ( . J M ] e and \\x80."""
@@ -54,10 +57,7 @@ def test_the_bytes_of_a_shard_with_ids_of_two_bytes() -> None:
 
 def test_the_bytes_of_a_shard_with_ids_of_four_bytes() -> None:
     assert encoded([[1, 0x04030201], [0, 2**31 - 1]]) == (
-        b"\x80\x02]("
-        b"](J\x01\x00\x00\x00J\x01\x02\x03\x04e"
-        b"](J\x00\x00\x00\x00J\xff\xff\xff\x7fe"
-        b"e."
+        b"\x80\x02](](J\x01\x00\x00\x00J\x01\x02\x03\x04e](J\x00\x00\x00\x00J\xff\xff\xff\x7fee."
     )
 
 
@@ -123,6 +123,7 @@ SAMPLES = st.tuples(st.integers(1, 7), st.integers(1, 9), st.sampled_from(EDGES)
 )
 
 
+@UNHURRIED
 @given(samples=SAMPLES, pad_token=st.sampled_from(EDGES))
 @example(samples=[EDGES], pad_token=0)
 @example(samples=[[edge] for edge in EDGES], pad_token=0)
@@ -147,8 +148,6 @@ def test_the_view_is_read_only_and_of_the_same_memory(largest: int) -> None:
     assert not ids.flags.writeable
     with pytest.raises(ValueError, match="read-only"):
         ids[0, 0] = 5
-    with pytest.raises(ValueError, match="WRITEABLE"):
-        ids[:1].flags.writeable = True
     data[7] = 9
     assert ids[0, 0] == 9, "the shard's own bytes"
 
@@ -226,7 +225,6 @@ def test_a_byte_too_many_or_too_few_anywhere_is_refused() -> None:
         (3, 2),
         (1, 6),
         (6, 1),
-        (1, 7),
         (2**62, 3),
         (2, 2**62),
         (2**62, 2**62),
@@ -243,6 +241,12 @@ def test_a_shape_that_is_not_the_meta_s_is_refused(
         f"{6 + num_samples * (3 + seq_length * width)}: it is truncated, or belongs to another "
         "meta; make the dataset again"
     )
+
+
+def test_a_shape_that_takes_as_many_bytes_is_refused_all_the_same() -> None:
+    data = encoded([[1, 2, 3], [4, 5, 6]])
+    assert len(data) == len(encoded([[1, 2, 3, 4, 5, 6, 7]]))
+    assert "sample 0 breaks the format" in refusal(data, 1, 7)
 
 
 @pytest.mark.parametrize("value", [-1, -2, -(2**31)])
@@ -285,7 +289,7 @@ def test_what_pickle_dump_writes_is_never_taken_for_fixed_width(protocol: int) -
     assert is_fixed_width(encode_shard(np.array([[1]]), pad_token=0))
 
 
-@settings(max_examples=300)
+@settings(UNHURRIED, max_examples=300)
 @given(data=st.data())
 def test_no_mutation_of_the_bytes_changes_anything_but_ids(data: st.DataObject) -> None:
     samples = data.draw(SAMPLES)

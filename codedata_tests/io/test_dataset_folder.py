@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pickle
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,8 @@ def test_no_descriptor_stays_open(folder: Path) -> None:
     mapped = 3 * 5  # mmap keeps a descriptor of its own for each shard
     assert open_descriptors() <= before + mapped
     kept.clear()
-    assert open_descriptors() < before
+    holds_descriptors = sys.version_info < (3, 13)  # later, a mapping needs none
+    assert open_descriptors() < before if holds_descriptors else open_descriptors() == before
 
 
 # Folders that are none

@@ -1,0 +1,321 @@
+"""The command line and `load_dataset`: what they print, their exit status, and their refusals."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from codedata import load_dataset
+from codedata.cli import INSTANCE_YAML, main, prepare_dagster_home
+from codedata.core.settings import CharRange
+from codedata.errors import DatasetError
+from codedata.io.dataset_folder import open_dataset
+from codedata.layout import ROOT_VARIABLE
+from codedata.tokenization.loading import find_tokenizer, load_tokenizer
+from codedata_tests import scenario
+
+ROOT = Path(__file__).parent.parent
+SHARDS = [[[1, 2, 3, 4], [5, 6, 7, 8]], [[9, 10, 11, 600]]]
+CHARS = [CharRange(0, 100), CharRange(100, 150)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return scenario.write_dataset(tmp_path / "d", SHARDS, chars=CHARS)
+
+
+def damage(folder: Path) -> Path:
+    """Flip a bit of an id, which only a hash finds."""
+    data = bytearray((folder / "dump-1.pkl").read_bytes())
+    data[data.index(b"M") + 1] ^= 1
+    (folder / "dump-1.pkl").write_bytes(data)
+    return folder
+
+
+def refusal_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """The one line on stderr with which a command ends."""
+    assert main([str(argument) for argument in arguments]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("codedata: error: ")
+    return line.removeprefix("codedata: error: ")
+
+
+def test_show_says_what_is_in_a_dataset(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(folder)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [
+        f"{folder}: 2 files",
+        "Samples: 3 of 4 tokens",
+        "Tokens: 12",
+        f"Digest: {open_dataset(folder).digest}",
+        "  dump-0.pkl: 2 samples, ids 1 to 8, characters 0 to 100",
+        "  dump-1.pkl: 1 samples, ids 9 to 600, characters 100 to 150",
+        "Sample 0, its first 4 tokens:",
+        "[1, 2, 3, 4]",
+    ]
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_show_prints_the_sample_asked_for(
+    index: int, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", str(folder), "--sample", str(index)]) == 0
+    samples = [sample for shard in SHARDS for sample in shard]
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"Sample {index}, its first 4 tokens:",
+        str(samples[index]),
+    ]
+
+
+def test_show_cuts_a_long_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = scenario.write_dataset(tmp_path / "d", [[list(range(500))]])
+    assert main(["show", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:] == [
+        "  dump-0.pkl: 1 samples, ids 0 to 499",
+        "Sample 0, its first 400 tokens:",
+        str(list(range(400))),
+    ]
+
+
+@pytest.mark.parametrize("index", [3, 10**30, -1])
+def test_show_refuses_a_sample_that_is_not_there(
+    index: int, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refusal_of(capsys, "show", folder, "--sample", str(index))
+    assert said == f"there is no sample {index}: there are 3"
+
+
+def test_show_decodes_a_sample_with_a_tokenizer(
+    tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "int main(void)\n{\n\treturn 0;\n}"
+    tokenizer = load_tokenizer(find_tokenizer(str(tokenizer_folder))).tokenizer
+    ids = [tokenizer.token_to_id(scenario.BOS), *tokenizer.encode(text).ids]
+    folder = scenario.write_dataset(tmp_path / "d", [[[7] * len(ids)], [ids]])
+    assert main(["show", str(folder), "--sample", "1", "--tokenizer", str(tokenizer_folder)]) == 0
+    assert capsys.readouterr().out.endswith(f" tokens:\n{scenario.BOS}{text}\n")
+
+
+def test_show_refuses_a_tokenizer_that_is_not_there(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refusal_of(capsys, "show", folder, "--tokenizer", "/no/such/tokenizer")
+    assert said.startswith("tokenizer '/no/such/tokenizer' does not exist here")
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_a_missing_folder_is_refused_by_its_path(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refusal_of(capsys, command, tmp_path / "none")
+    assert said == f"{tmp_path}/none is no dataset folder: No such file or directory"
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_a_folder_without_a_meta_is_refused(
+    command: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "dump-meta_data.json").unlink()
+    assert "holds no dump-meta_data.json" in refusal_of(capsys, command, folder)
+
+
+def test_verify_says_that_a_dataset_is_whole(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(folder)]) == 0
+    captured = capsys.readouterr()
+    digest = open_dataset(folder).digest
+    assert captured.out == f"{folder}: whole; 2 files, 3 samples, 12 tokens, digest {digest}\n"
+    assert captured.err == ""
+
+
+def test_verify_finds_a_flipped_bit_that_show_does_not(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(folder)
+    assert main(["show", str(folder)]) == 0
+    capsys.readouterr()
+    assert str(folder / "dump-1.pkl") in refusal_of(capsys, "verify", folder)
+
+
+@pytest.mark.parametrize("order", [("good", "bad", "other"), ("bad", "good", "other")])
+def test_verify_goes_through_all_folders_and_fails_if_one_is_bad(
+    order: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in order:
+        scenario.write_dataset(tmp_path / name, SHARDS, chars=CHARS)
+    damage(tmp_path / "bad")
+    assert main(["verify", *(str(tmp_path / name) for name in order)]) == 1
+    captured = capsys.readouterr()
+    whole = [line.partition(": whole; ")[0] for line in captured.out.splitlines()]
+    assert whole == [f"{tmp_path}/good", f"{tmp_path}/other"]
+    [line] = captured.err.splitlines()
+    assert f"{tmp_path}/bad/dump-1.pkl" in line
+
+
+def test_help_gives_examples_and_the_root(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert "examples:\n  codedata materialize demo_train demo_validation " in said
+    assert "Everything goes below $CODEDATA_ROOT, by default ./data." in said
+
+
+WRONG_USAGE = [[], ["nonsense"], ["show"], ["verify"], ["materialize"], ["show", "d", "--no"]]
+
+
+@pytest.mark.parametrize("arguments", WRONG_USAGE, ids=str)
+def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: codedata")
+
+
+def test_show_and_verify_import_neither_dagster_nor_torch(folder: Path) -> None:
+    code = (
+        "import sys; from codedata.cli import main; "
+        "status = [main(['verify', sys.argv[1]]), main(['show', sys.argv[1]])]; "
+        "print(status, {'dagster', 'torch', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[0, 0] set()"
+
+
+REFUSED_RUNS = {
+    "an unknown split": (
+        "nope",
+        {},
+        r"there is no split 'nope'; there are demo_train, demo_validation, train, validation",
+    ),
+    "a switch out of its range": (
+        "demo_train",
+        {"CODEDATA_DEMO_TRAIN_SEQ_LENGTH": "0"},
+        r"split 'demo_train': seq_length must be 1 to 16777216, not 0",
+    ),
+    "a switch that is no number": (
+        "demo_train",
+        {"CODEDATA_DEMO_TRAIN_CHUNK_SIZE": "many"},
+        r"CODEDATA_DEMO_TRAIN_CHUNK_SIZE is 'many', which is not a whole number",
+    ),
+    "too many partitions": (
+        "demo_train",
+        {"CODEDATA_DEMO_TRAIN_CHUNK_SIZE": "1"},
+        r"split 'demo_train': .* more than 10000 partitions; choose a larger chunk_size",
+    ),
+    "an overlapping held-out split": (
+        "demo_train",
+        {"CODEDATA_DEMO_VALIDATION_STARTING_CHARACTER": "0"},
+        r"split 'demo_validation' is held out from 'demo_train', but characters 0 to 4000000 .*",
+    ),
+}
+
+
+@pytest.mark.parametrize(("split", "switches", "said"), REFUSED_RUNS.values(), ids=REFUSED_RUNS)
+def test_materialize_refuses_in_one_line_before_any_work(
+    split: str, switches: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    home, root = tmp_path / "home", tmp_path / "root"
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("CODEDATA_")
+    }
+    environment |= {"DAGSTER_HOME": str(home), ROOT_VARIABLE: str(root), **switches}
+    done = subprocess.run(
+        [sys.executable, "-m", "codedata.cli", "materialize", split],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=15,  # it takes one second on an idle machine
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert re.fullmatch(f"codedata: error: {said}", done.stderr.splitlines()[-1]), done.stderr
+    assert not root.exists()
+    assert os.listdir(home) == ["dagster.yaml"]
+
+
+def test_a_dagster_home_that_is_set_is_kept_and_made_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "deep" / "home"
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "root"))
+    assert prepare_dagster_home() == home
+    assert os.environ["DAGSTER_HOME"] == str(home)
+    assert (home / "dagster.yaml").read_text(encoding="utf-8") == INSTANCE_YAML
+    written = yaml.safe_load(INSTANCE_YAML)
+    assert written["telemetry"] == {"enabled": False}
+    assert written["nux"] == {"enabled": False}
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_dagster_yaml_of_the_user_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: true\n", encoding="utf-8")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    prepare_dagster_home()
+    assert (tmp_path / "dagster.yaml").read_text() == "telemetry:\n  enabled: true\n"
+
+
+@pytest.mark.parametrize("value", [None, ""], ids=["unset", "empty"])
+def test_without_a_dagster_home_it_is_below_the_root(
+    value: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", "")  # so that what is set below is taken back
+    if value is None:
+        del os.environ["DAGSTER_HOME"]
+    monkeypatch.setenv(ROOT_VARIABLE, "root")
+    home = tmp_path / "root" / ".dagster"
+    assert prepare_dagster_home() == home
+    assert os.environ["DAGSTER_HOME"] == str(home)
+    assert (home / "dagster.yaml").read_text(encoding="utf-8") == INSTANCE_YAML
+
+
+def test_load_dataset_of_a_missing_split_names_the_command_and_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    with pytest.raises(DatasetError) as refusal:
+        load_dataset("train")
+    assert str(refusal.value) == (
+        f"split 'train' has no dataset in {tmp_path}/datasets/train; run `codedata materialize "
+        "train`, or set CODEDATA_ROOT to the folder that holds it"
+    )
+
+
+def test_load_dataset_opens_a_dataset_below_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scenario.write_dataset(tmp_path / "datasets" / "train", SHARDS, chars=CHARS)
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    dataset = load_dataset("train")
+    samples = [sample for shard in SHARDS for sample in shard]
+    assert [sample["input_ids"].tolist() for sample in dataset] == samples
+    assert capsys.readouterr() == ("", ""), "it is quiet"
+    damage(folder)
+    assert len(load_dataset("train")) == 3
+    with pytest.raises(DatasetError, match=r"dump-1\.pkl"):
+        load_dataset("train", verify=True)
+
+
+def test_the_root_is_the_folder_data_where_no_variable_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario.write_dataset(tmp_path / "data" / "datasets" / "train", SHARDS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(ROOT_VARIABLE, raising=False)
+    assert len(load_dataset("train")) == 3

@@ -1,0 +1,152 @@
+"""The token report of a tiny dataset, counted by hand, and the progress line of a run."""
+
+import re
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from codedata.core.fingerprint import ChunkFingerprint
+from codedata.core.settings import CharRange
+from codedata.io.chunk_store import TokenChunk
+from codedata.pickle_dataset import PickledTrainerDataset
+from codedata.progress import ChunkProgress
+from codedata.report import TokenReport, token_report
+from codedata.tokenization.loading import TokenizerFiles, find_tokenizer
+from codedata_tests import scenario
+
+WORDS = ["pad", "int", "x", ";", "never", "~~~"]
+PAD = 0
+
+
+def words_tokenizer(folder: Path, words: list[str]) -> TokenizerFiles:
+    """Each word is the token of its place in the list."""
+    model = models.WordLevel({word: index for index, word in enumerate(words)}, unk_token=words[0])
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return find_tokenizer(str(scenario.save_tokenizer(tokenizer, folder)))
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> TokenizerFiles:
+    return words_tokenizer(tmp_path / "words", WORDS)
+
+
+def report_of(
+    folder: Path, shards: list[list[list[int]]], tokenizer: TokenizerFiles, pad: int = PAD
+) -> TokenReport:
+    dataset = PickledTrainerDataset(scenario.write_dataset(folder, shards), quiet=True)
+    return token_report(dataset, tokenizer, pad)
+
+
+SHARDS = [[[1, 2, 0, 3], [1, 2, 3, 0]], [[2, 0, 0, 0], [0, 0, 0, 0], [0, 0, 2, 2]]]
+"""Padding: 0 (the pad id stands inside), 1, 3, 4 (all pad) and 0 (pad ids lead)."""
+
+
+def test_tokens_padding_and_vocabulary_are_as_counted_by_hand(
+    tokenizer: TokenizerFiles, tmp_path: Path
+) -> None:
+    report = report_of(tmp_path / "d", SHARDS, tokenizer)
+    assert report == TokenReport(
+        num_tokens=20,
+        num_padding=8,
+        vocab_size=6,
+        vocab_used=4,
+        # Of the eleven pad ids three are no padding. Equal counts come in the order of the ids.
+        most_frequent=[("'x'", 2, 5), ("'pad'", 0, 3), ("'int'", 1, 2), ("';'", 3, 2)],
+        sample="int x pad ;",
+    )
+
+
+PADDINGS = {
+    "no pad id": ([[1, 2, 3, 3]], 0),
+    "pad ids inside only": ([[1, 0, 0, 3]], 0),
+    "pad ids that lead": ([[0, 0, 0, 3]], 0),
+    "a pad id inside and one at the end": ([[1, 0, 3, 0]], 1),
+    "a tail of them": ([[1, 0, 0, 0]], 3),
+    "nothing but pad ids": ([[0, 0, 0, 0]], 4),
+    "in each of three samples": ([[1, 2, 3, 0], [1, 2, 0, 0], [1, 0, 0, 0]], 6),
+}
+
+
+@pytest.mark.parametrize(("samples", "num_padding"), PADDINGS.values(), ids=PADDINGS)
+def test_padding_is_the_run_of_pad_ids_that_a_sample_ends_with(
+    samples: list[list[int]], num_padding: int, tokenizer: TokenizerFiles, tmp_path: Path
+) -> None:
+    assert report_of(tmp_path / "d", [samples], tokenizer).num_padding == num_padding
+
+
+def test_a_pad_id_that_only_pads_is_not_among_the_most_frequent(
+    tokenizer: TokenizerFiles, tmp_path: Path
+) -> None:
+    report = report_of(tmp_path / "d", [[[3, 0, 0, 0], [3, 1, 0, 0]]], tokenizer)
+    assert report.most_frequent == [("';'", 3, 2), ("'int'", 1, 1)]
+
+
+def test_another_pad_token_is_another_padding(tokenizer: TokenizerFiles, tmp_path: Path) -> None:
+    report = report_of(tmp_path / "d", SHARDS, tokenizer, pad=2)
+    assert report.num_padding == 2
+    assert report.most_frequent[:2] == [("'pad'", 0, 11), ("'x'", 2, 3)]
+
+
+def test_ids_above_65535_are_counted_too(tmp_path: Path) -> None:
+    tokenizer = words_tokenizer(tmp_path / "many", [f"w{index}" for index in range(70_001)])
+    report = report_of(tmp_path / "d", [[[70_000, 1], [70_000, 0]]], tokenizer)
+    assert (report.vocab_size, report.vocab_used, report.num_padding) == (70_001, 3, 1)
+    assert report.most_frequent == [("'w70000'", 70_000, 2), ("'w1'", 1, 1)]
+
+
+def test_twenty_five_tokens_are_listed(tmp_path: Path) -> None:
+    tokenizer = words_tokenizer(tmp_path / "many", [f"w{index}" for index in range(40)])
+    report = report_of(tmp_path / "d", [[[*range(1, 31), 30]]], tokenizer)
+    expected = [30, *range(1, 25)]
+    assert [token_id for _, token_id, _ in report.most_frequent] == expected
+
+
+def test_the_markdown_has_the_figures_and_the_sample_in_a_fence(
+    tokenizer: TokenizerFiles, tmp_path: Path
+) -> None:
+    report = report_of(tmp_path / "d", [[[1, 2, 5, 0]] * 500], tokenizer)
+    assert report.sample == "int x ~~~ pad"
+    assert report.markdown() == (
+        "| | |\n"
+        "|---|---:|\n"
+        "| tokens | 2,000 |\n"
+        "| of them padding | 500 (25.00%) |\n"
+        "| vocabulary used | 4 of 6 |\n"
+        "\n"
+        "First sample, decoded:\n"
+        "\n"
+        "~~~c\n"
+        "int x  pad\n"
+        "~~~"
+    )
+
+
+def chunk_of(start: int, stop: int, num_tokens: int) -> TokenChunk:
+    fingerprint = ChunkFingerprint(
+        corpus_sha256="c", tokenizer_sha256="t", chars=CharRange(start, stop)
+    )
+    return TokenChunk(
+        path=Path("chunk"), fingerprint=fingerprint, num_tokens=num_tokens, ids_sha256="0"
+    )
+
+
+def test_a_progress_line_has_count_rate_and_the_time_that_is_left() -> None:
+    """One chunk of five was reused; 3 of the 12 million characters took ten seconds."""
+    progress = ChunkProgress(num_chunks=5, reused=1, num_chars=12_000_000)
+    progress._started -= 10
+    assert progress.line(chunk_of(4_000_000, 7_000_000, 1_234_567)) == (
+        "chunk 0004000000-0007000000: 1,234,567 tokens; 2 of 5 chunks, "
+        "0.3 M characters/s, 30 s left"
+    )
+
+
+def test_the_last_progress_line_leaves_nothing() -> None:
+    progress = ChunkProgress(num_chunks=2, reused=0, num_chars=250)
+    lines = [progress.line(chunk_of(0, 200, 9)), progress.line(chunk_of(200, 250, 0))]
+    assert "; 1 of 2 chunks, " in lines[0]
+    assert re.fullmatch(
+        r"chunk 0000000200-0000000250: 0 tokens; 2 of 2 chunks, [\d.]+ M characters/s, 0 s left",
+        lines[1],
+    )
