@@ -22,6 +22,10 @@ MAX_CHARACTERS = 2**62
 """Addresses and their sums stay within int64; more than this is a slip of the keyboard."""
 
 
+_SHOWN_BITS = 256
+"""A message shows numbers of up to 77 digits; Python itself refuses to print those of 4,300."""
+
+
 class CharRange(NamedTuple):
     """Characters `start` to `stop` (exclusive) of a text."""
 
@@ -83,7 +87,8 @@ class Settings:
             if not isinstance(value, int) or isinstance(value, bool):
                 wrong.append(f"{name} must be a whole number, not {value!r}")
             elif not least <= value <= most:
-                wrong.append(f"{name} must be {least} to {most}, not {value}")
+                shown = value if value.bit_length() <= _SHOWN_BITS else "a far larger number"
+                wrong.append(f"{name} must be {least} to {most}, not {shown}")
         tokenizer = self.as_dict()["tokenizer_base"]
         if not isinstance(tokenizer, str):
             wrong.append(f"tokenizer_base must be text, not {tokenizer!r}")

@@ -962,6 +962,7 @@ def test_mutants_are_refused_or_read_as_pickle_reads_them(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.timeout(3600)
 @settings(UNHURRIED, max_examples=100_000)
 @MUTANTS

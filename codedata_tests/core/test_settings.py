@@ -147,6 +147,11 @@ def test_a_refusal_is_a_value_error_that_survives_pickling() -> None:
     assert str(again) == str(error.value)
 
 
+def test_a_number_too_long_to_print_is_refused_by_its_switch() -> None:
+    with pytest.raises(SettingsError, match=r"chunk_size must be .* not a far larger number"):
+        Settings(chunk_size=10**5000)
+
+
 # Ranges of characters
 
 
