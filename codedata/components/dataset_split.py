@@ -7,17 +7,15 @@ Switches are validated when the code location loads, before any work. Each has a
 variable that overrides the YAML: CODEDATA_<SPLIT>_<SWITCH>.
 """
 
-import hashlib
-import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cached_property
 
 import dagster as dg
 from pydantic import Field, model_validator
 
 from codedata.components import split_assets
-from codedata.core.fingerprint import CODE_VERSION
+from codedata.components.split_spec import SplitSpec
 from codedata.core.settings import CharRange, Settings, require_held_out
 from codedata.errors import SettingsError
 from codedata.layout import TOKENIZER_VARIABLE, Layout, switch_variable
@@ -121,32 +119,6 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             description=self.description or f"Dataset {self.name} over {self.corpus}.",
         )
         return split_assets.build_split(spec)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitSpec:
-    """A split after all overrides, as its assets see it."""
-
-    name: str
-    corpus: str
-    tokenizer_asset: str | None
-    settings: Settings
-    held_out_from: dict[str, CharRange]
-    description: str
-
-    @property
-    def chunk_ranges(self) -> dict[str, CharRange]:
-        """The characters of each partition, by its key: `<file>/<start>-<stop>`."""
-        ranges = self.settings.window.cut(self.settings.chunk_size)
-        return {f"{0:05d}/{chars.key}": chars for chars in ranges}
-
-    def code_version(self, *switches: str) -> str:
-        """What the assets' content depends on besides their inputs, as a short hash."""
-        values = {switch: getattr(self.settings, switch) for switch in switches}
-        if self.tokenizer_asset is not None:
-            values.pop("tokenizer_base", None)  # a path below the root; the asset is upstream
-        text = json.dumps([CODE_VERSION, self.corpus, values], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _override(variable: str, value: str, kind: type[int] | type[str]) -> int | str:

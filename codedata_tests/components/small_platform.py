@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from codedata.components.dataset_split import SplitSpec
 from codedata.components.raw_corpus import LocalSource, RawCorpus
 from codedata.components.split_assets import build_split
+from codedata.components.split_spec import SplitSpec
 from codedata.core.settings import Settings
 from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store
 

@@ -1,0 +1,198 @@
+"""The asset `<split>/token_chunks`: a partition a chunk, tokenized or reused, logged, checked."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+from tqdm import tqdm
+
+from codedata.checks import CheckOutcome, check_ids
+from codedata.components.split_spec import (
+    SINGLE_RUN,
+    SplitSpec,
+    check_result,
+    chunk_tasks,
+    open_split,
+)
+from codedata.core.settings import CharRange
+from codedata.io.chunk_store import TokenChunk
+from codedata.layout import Layout
+from codedata.pipeline import (
+    ChunkTask,
+    Inputs,
+    engine_for,
+    require_disk_space,
+    stored_chunks,
+    tokenize_chunks,
+)
+from codedata.progress import SHOW_BARS, ChunkProgress
+from codedata.resources import ChunkExecutor, Store
+
+
+class ChunkConfig(dg.Config):
+    """Launch-time choices of token_chunks."""
+
+    force: bool = Field(default=False, description="Tokenize again what is stored and right.")
+
+
+def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetKey]) -> dg.AssetsDefinition:
+    """The asset of a split, downstream of its corpus and tokenizer."""
+    key = dg.AssetKey([spec.name, "token_chunks"])
+
+    def check(name: str, description: str) -> dg.AssetCheckSpec:
+        return dg.AssetCheckSpec(name, asset=key, blocking=True, description=description)
+
+    @dg.asset(
+        key=key,
+        deps=upstream,
+        group_name=spec.name,
+        kinds={"arrow", "huggingface"},
+        description=f"The ids of each chunk of {spec.name}'s window, one partition a chunk. "
+        "Unchanged chunks are reused.",
+        partitions_def=dg.StaticPartitionsDefinition(list(spec.chunk_ranges)),
+        backfill_policy=SINGLE_RUN,
+        code_version=spec.code_version(
+            "tokenizer_base", "starting_character", "chars_to_tokenize", "chunk_size"
+        ),
+        check_specs=[
+            check("held_out", "The window shares no characters with the splits it is held from."),
+            check("tokenizer_fidelity", "The ids are the tokenizer's own and decode to the text."),
+            check("token_ids", "Every id is within the vocabulary, chunk by chunk."),
+        ],
+    )
+    def token_chunks(
+        context: dg.AssetExecutionContext,
+        store: Store,
+        chunk_executor: ChunkExecutor,
+        config: ChunkConfig,
+    ) -> Iterator[Any]:
+        yield _passed("held_out", *_held_out_report(spec))
+        inputs = open_split(spec, store.layout)
+        inputs.require_fidelity()
+        engine = engine_for(inputs.tokenizer)
+        yield _passed(
+            "tokenizer_fidelity",
+            f"{engine.name}: {engine.reason}",
+            {"tokenizer": inputs.tokenizer.fingerprint, "vocabulary": engine.vocab_size},
+        )
+        tasks = chunk_tasks(spec, inputs, store.layout, context.partition_keys)
+        run = _ChunkRun(context, key, inputs, tasks, force=config.force)
+        run.tokenize(chunk_executor, store.layout)
+        yield from run.events(context.partition_keys)
+        yield dg.MaterializeResult(asset_key=key)
+
+    return token_chunks
+
+
+def _passed(name: str, description: str, numbers: dict[str, Any]) -> dg.AssetCheckResult:
+    return check_result(name, CheckOutcome(passed=True, description=description, numbers=numbers))
+
+
+def _held_out_report(spec: SplitSpec) -> tuple[str, dict[str, Any]]:
+    """What the configuration, validated when the code location loaded, says of shared text."""
+    window = spec.settings.window
+    numbers: dict[str, Any] = {"start": window.start, "stop": window.stop}
+    for name, other in spec.held_out_from.items():
+        numbers |= {f"{name} start": other.start, f"{name} stop": other.stop}
+    if not spec.held_out_from:
+        return "the split is held out from no other", numbers
+    return f"shares no characters with {', '.join(spec.held_out_from)}", numbers
+
+
+class _ChunkRun:
+    """The chunks of one run: tokenized or reused, logged, and reported per partition."""
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        key: dg.AssetKey,
+        inputs: Inputs,
+        tasks: dict[str, ChunkTask],
+        *,
+        force: bool,
+    ) -> None:
+        self.context = context
+        self.key = key
+        self.inputs = inputs
+        self.tasks = tasks
+        stored = [] if force else stored_chunks(list(tasks.values()))
+        self.reused = {chunk.chars for chunk in stored}
+        self.chunks: dict[CharRange, TokenChunk] = {chunk.chars: chunk for chunk in stored}
+
+    def tokenize(self, chunk_executor: ChunkExecutor, layout: Layout) -> None:
+        """Make the missing chunks; those that are done are recorded even if one fails."""
+        missing = [
+            task for task in self.tasks.values() if task.fingerprint.chars not in self.chunks
+        ]
+        require_disk_space(self.inputs, missing, layout.root)
+        self.context.log.info(
+            f"{len(self.reused)} of {len(self.tasks)} chunks are unchanged and reused, "
+            f"{len(missing)} to tokenize"
+        )
+        num_chars = sum(task.fingerprint.chars.num_chars for task in missing)
+        progress = ChunkProgress(len(self.tasks), len(self.reused), num_chars)
+        try:
+            with self._bar(num_chars) as bar, chunk_executor.executor(len(missing)) as executor:
+                for chunk in tokenize_chunks(missing, executor):
+                    self.chunks[chunk.chars] = chunk
+                    self.context.log.info(progress.line(chunk))
+                    if bar is not None:
+                        bar.update(chunk.chars.num_chars)
+        except BaseException:
+            for key in self.context.partition_keys:
+                if (chunk := self._chunk(key)) is not None:
+                    self.context.log_event(
+                        dg.AssetMaterialization(
+                            self.key, partition=key, metadata=self._metadata(chunk)
+                        )
+                    )
+            raise
+
+    def _bar(self, num_chars: int) -> "AbstractContextManager[tqdm[Any] | None]":
+        if not SHOW_BARS.get() or not num_chars:
+            return nullcontext()
+        return tqdm(
+            desc=f"Tokenizing {self.key.path[0]}", total=num_chars, unit="char", unit_scale=True
+        )
+
+    def _chunk(self, key: str) -> TokenChunk | None:
+        task = self.tasks.get(key)
+        return self.chunks.get(task.fingerprint.chars) if task else None
+
+    def _metadata(self, chunk: TokenChunk | None) -> dict[str, Any]:
+        if chunk is None:
+            return {"tokens": 0, "characters": 0, "reused": False}
+        return {
+            "tokens": chunk.num_tokens,
+            "characters": chunk.chars.num_chars,
+            "reused": chunk.chars in self.reused,
+            "sha256": chunk.ids_sha256,
+            "path": dg.MetadataValue.path(str(chunk.path)),
+        }
+
+    def events(self, keys: Sequence[str]) -> Iterator[Any]:
+        """Metadata and the id check of each partition, and the closing check over all."""
+        vocab_size = engine_for(self.inputs.tokenizer).vocab_size
+        smallest, largest, failed = vocab_size, -1, 0
+        for key in keys:
+            chunk = self._chunk(key)
+            self.context.add_asset_metadata(self._metadata(chunk), partition_key=key)
+            if chunk is None:
+                continue
+            ids = chunk.read_ids()
+            low, high = (int(ids.min()), int(ids.max())) if len(ids) else (0, 0)
+            outcome = check_ids(low, high, vocab_size)
+            smallest, largest = min(smallest, low), max(largest, high)
+            failed += not outcome.passed
+            yield dg.AssetCheckEvaluation(
+                asset_key=self.key,
+                check_name="token_ids",
+                passed=outcome.passed,
+                description=outcome.description,
+                metadata=outcome.numbers,
+                blocking=True,
+                partition=key,
+            )
+        yield check_result("token_ids", check_ids(min(smallest, largest), largest, vocab_size))
