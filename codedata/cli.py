@@ -4,6 +4,7 @@ Exit status: 0 done, 1 refused, failed or damaged, 2 wrong usage, 130 interrupte
 """
 
 import argparse
+import logging
 import os
 import sys
 from bisect import bisect_right
@@ -114,6 +115,7 @@ def _materialize(options: argparse.Namespace) -> int:
     home = prepare_dagster_home()
     # Seconds of imports that the other commands do not need.
     import dagster as dg
+    from dagster._core.errors import DagsterExecutionInterruptedError
     from dagster._core.instance import InstanceRef
 
     defs = _load_definitions()
@@ -121,6 +123,8 @@ def _materialize(options: argparse.Namespace) -> int:
     if unknown := [split for split in options.splits if split not in jobs]:
         return _fail(f"there is no split {unknown[0]!r}; there are {', '.join(sorted(jobs))}")
     SHOW_BARS.set(True)
+    # Ctrl-C may come while a connection is closed, which its pool would log with a traceback.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     made: list[Dataset] = []
     # Steps' output belongs in this terminal: Dagster's processes that copy it into the instance
     # would each print a traceback at Ctrl-C.
@@ -131,11 +135,14 @@ def _materialize(options: argparse.Namespace) -> int:
     instance_ref = InstanceRef.from_dir(str(home), overrides={"compute_logs": no_copies})
     with dg.DagsterInstance.from_ref(instance_ref) as instance:
         for split in options.splits:
-            result = jobs[split].execute_in_process(
-                instance=instance,
-                raise_on_error=False,
-                run_config=_run_config(split, force=options.force),
-            )
+            try:
+                result = jobs[split].execute_in_process(
+                    instance=instance,
+                    raise_on_error=False,
+                    run_config=_run_config(split, force=options.force),
+                )
+            except DagsterExecutionInterruptedError as error:  # Ctrl-C between two steps
+                raise KeyboardInterrupt from error
             if _was_interrupted(result):
                 raise KeyboardInterrupt
             if not result.success:
