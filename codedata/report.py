@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from codedata.tokenization.engine import vocabulary_size
 from codedata.tokenization.loading import TokenizerFiles, load_tokenizer
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def token_report(
 ) -> TokenReport:
     """Count a dataset's tokens, shard by shard."""
     loaded = load_tokenizer(tokenizer)
-    vocab_size = max(loaded.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+    vocab_size = vocabulary_size(loaded)
     counts = np.zeros(max(vocab_size, pad_token + 1), np.int64)
     num_tokens = num_padding = 0
     for opened in dataset.datasets:

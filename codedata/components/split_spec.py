@@ -53,9 +53,10 @@ def chunk_tasks(
     spec: SplitSpec, inputs: Inputs, layout: Layout, keys: Sequence[str]
 ) -> dict[str, ChunkTask]:
     """The tasks of partitions, by key; those beyond the text's end have none."""
+    ranges = spec.chunk_ranges
     tasks: dict[str, ChunkTask] = {}
     for key in keys:
-        nominal = spec.chunk_ranges[key]
+        nominal = ranges[key]
         chars = CharRange(nominal.start, min(nominal.stop, inputs.window.stop))
         if chars.num_chars > 0:
             tasks[key] = inputs.task(chars, layout.chunks(spec.name) / key.split("/")[0])

@@ -175,7 +175,8 @@ class _ChunkRun:
     def events(self, keys: Sequence[str]) -> Iterator[Any]:
         """Metadata and the id check of each partition, and the closing check over all."""
         vocab_size = engine_for(self.inputs.tokenizer).vocab_size
-        smallest, largest, failed = vocab_size, -1, 0
+        lows: list[int] = []
+        highs: list[int] = []
         for key in keys:
             chunk = self._chunk(key)
             self.context.add_asset_metadata(self._metadata(chunk), partition_key=key)
@@ -184,8 +185,8 @@ class _ChunkRun:
             ids = chunk.read_ids()
             low, high = (int(ids.min()), int(ids.max())) if len(ids) else (0, 0)
             outcome = check_ids(low, high, vocab_size)
-            smallest, largest = min(smallest, low), max(largest, high)
-            failed += not outcome.passed
+            lows.append(low)
+            highs.append(high)
             yield dg.AssetCheckEvaluation(
                 asset_key=self.key,
                 check_name="token_ids",
@@ -195,4 +196,5 @@ class _ChunkRun:
                 blocking=True,
                 partition=key,
             )
-        yield check_result("token_ids", check_ids(min(smallest, largest), largest, vocab_size))
+        over_all = check_ids(min(lows, default=0), max(highs, default=0), vocab_size)
+        yield check_result("token_ids", over_all)

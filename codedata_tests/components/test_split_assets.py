@@ -174,6 +174,8 @@ def test_a_text_that_ends_early_leaves_its_last_partitions_with_no_tokens(
     assert tokens[0] > 0
     assert tokens[1] > 0
     assert tokens[2:] == [0, 0]
+    last = list(platform.spec.chunk_ranges)[-1]
+    assert platform.run(partition_key=last).success, "a partition beyond the end by itself"
 
 
 def test_a_failed_check_publishes_nothing_and_says_why(
