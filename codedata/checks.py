@@ -122,6 +122,19 @@ def _token_ids(dataset: Dataset, vocab_size: int) -> CheckOutcome:
     )
 
 
+def check_compared(chunks: Sequence[TokenChunk]) -> CheckOutcome:
+    """Sum up what was compared of chunks before they were stored; a difference stores nothing."""
+    engines = sorted({chunk.engine for chunk in chunks})
+    compared = sum(chunk.compared_bytes for chunk in chunks)
+    return CheckOutcome(
+        passed=True,
+        description=f"{compared:,} bytes of {len(chunks)} chunks were tokenized again and compared"
+        if compared or engines != ["whole"]
+        else "the ids are the tokenizers library's own, of each chunk as one string",
+        numbers={"compared bytes": compared, "chunks": len(chunks), "engine": ", ".join(engines)},
+    )
+
+
 def check_ids(smallest: int, largest: int, vocab_size: int) -> CheckOutcome:
     """Check that ids are within a vocabulary."""
     return CheckOutcome(

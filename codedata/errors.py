@@ -21,6 +21,10 @@ class TokenizerError(CodedataError):
     """The tokenizer is missing, unreadable, or does not keep the text."""
 
 
+class ExactnessError(CodedataError):
+    """An engine gave other ids than the tokenizers library: a defect of this package."""
+
+
 class DatasetError(CodedataError):
     """A dataset folder, its meta or one of its shards is not what the format says."""
 
@@ -34,4 +38,4 @@ class ChunkMismatchError(CodedataError):
 
 
 class WorkerError(CodedataError):
-    """A worker process ended before its chunk was done."""
+    """A chunk could not be finished where it was tokenized: memory ran out, or a worker ended."""

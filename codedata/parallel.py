@@ -1,17 +1,16 @@
-"""Where chunks are tokenized: worker processes on this machine, or this process itself.
+"""Where chunks are tokenized: threads of this process.
 
-Anything with the interface of `concurrent.futures.Executor` serves; these two are what the script
-uses. Workers are spawned, not forked: forked ones would inherit the dataset's lock and the
-threads' locks. They end when their parent does, however it ends.
+Anything with the interface of `concurrent.futures.Executor` serves; threads are what the script and
+the assets use. What costs time runs without the interpreter's lock (compiled code, the tokenizers
+library, Arrow, hashes, disk), so threads keep all cores busy, start at once, and share one copy of
+the tokenizer and of the program.
 """
 
-import multiprocessing
+import ctypes
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, ParamSpec, TypeVar
 
 from codedata.errors import SettingsError
@@ -20,35 +19,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_WORKERS = 1024
-"""More processes than this on one machine are a slip of the keyboard."""
+"""More threads than this on one machine are a slip of the keyboard."""
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_LARGE_BLOCK = 1 << 20
 
-class InlineExecutor(Executor):
-    """Runs each call at once, in the calling thread."""
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a call; its result or its error is in the future, as with every executor."""
-        future: Future[T] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001  (handed on, not swallowed)
-            future.set_exception(error)
-        return future
-
-
-class _WorkerPool(ProcessPoolExecutor):
-    """Workers that Ctrl-C does not reach: it is the parent's to handle.
-
-    They inherit the blocked signal, so it does not reach them while they start either.
-    """
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Submit a call, which may start a worker."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            return super().submit(fn, *args, **kwargs)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+_GRACE_SECONDS = 2.0
 
 
 def available_cores() -> int:
@@ -67,43 +43,45 @@ def check_num_workers(num_workers: int) -> int:
     return num_workers
 
 
-@contextmanager
-def chunk_executor(num_workers: int, num_chunks: int) -> Iterator[Executor]:
-    """An executor for `num_chunks` calls that keeps `num_workers` cores busy.
+def limit_library_threads(num_workers: int) -> None:
+    """Have the tokenizers library use so many threads; without effect once it has started some."""
+    os.environ.setdefault("RAYON_NUM_THREADS", str(num_workers))
 
-    One worker or one chunk runs in this process, where the tokenizers library itself uses the
-    cores. An error, Ctrl-C included, ends the workers at once.
+
+def return_freed_memory() -> None:
+    """Have glibc give large blocks back when they are freed, instead of keeping some in each arena.
+
+    By default it adapts to the sizes it sees, here to chunks: tens of megabytes a thread.
     """
-    processes = min(num_workers, num_chunks)
-    if processes <= 1:
-        yield InlineExecutor()
-        return
-    threads = max(1, num_workers // processes)
-    executor = _WorkerPool(
-        processes,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(threads,),
-    )
-    try:
-        yield executor
-    except BaseException:
-        workers: dict[int, Any] = dict(getattr(executor, "_processes", None) or {})
-        executor.shutdown(wait=False, cancel_futures=True)
-        for worker in workers.values():
-            worker.terminate()
-        raise
-    executor.shutdown()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+        libc.mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK)
 
 
-def _start_worker(threads: int) -> None:
-    """Prepare a worker process: its share of the threads, and its end."""
-    os.environ["RAYON_NUM_THREADS"] = str(threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+class ChunkThreads(ThreadPoolExecutor):
+    """Threads for chunks. An error, Ctrl-C included, waits only a moment for those that run."""
+
+    def __init__(self, num_workers: int) -> None:
+        return_freed_memory()
+        super().__init__(num_workers, thread_name_prefix="chunk")
+        self._submitted: list[Future[Any]] = []
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Submit a call."""
+        future = super().submit(fn, *args, **kwargs)
+        self._submitted.append(future)
+        return future
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        self.shutdown(wait=kind is None, cancel_futures=kind is not None)
+        wait([each for each in self._submitted if each.running()], timeout=_GRACE_SECONDS)
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "only called in a worker"
-    parent.join()
-    os._exit(1)
+def exit_process(status: int) -> None:
+    """End the process; after Ctrl-C without waiting for threads in the middle of a chunk."""
+    if status == 130:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

@@ -8,10 +8,11 @@ never travel between processes.
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 
 from codedata.core.fingerprint import ChunkFingerprint
@@ -23,8 +24,9 @@ from codedata.errors import ChunkMismatchError, CorpusError, SettingsError, Targ
 from codedata.io.chunk_store import TokenChunk, find_chunk, write_chunk
 from codedata.io.parquet_text import ParquetText
 from codedata.io.publishing import Staging
-from codedata.tokenization.engine import Engine, choose_engine
-from codedata.tokenization.fidelity import SAMPLE_CHARS, check_fidelity
+from codedata.parallel import ChunkThreads
+from codedata.tokenization.engine import Engine, EngineChoice, as_utf8, choose_engine
+from codedata.tokenization.fidelity import SAMPLE_CHARS, check_fidelity, compare_ids
 from codedata.tokenization.loading import (
     LoadedTokenizer,
     TokenizerFiles,
@@ -44,12 +46,19 @@ class Inputs:
         text: the corpus, its index counted as far as the window reaches.
         tokenizer: the tokenizer's files.
         window: the characters to take, shortened to those that the text has.
+        engine_choice: `auto`, or the engine that the user wants.
     """
 
     settings: Settings
     text: ParquetText
     tokenizer: TokenizerFiles
     window: CharRange
+    engine_choice: EngineChoice
+
+    @property
+    def engine(self) -> Engine:
+        """What chunks are tokenized with in this process."""
+        return engine_for(self.tokenizer, self.engine_choice)
 
     @property
     def sample(self) -> str:
@@ -64,34 +73,51 @@ class Inputs:
         """
         check_fidelity(
             load_tokenizer(self.tokenizer),
-            engine_for(self.tokenizer),
+            self.engine,
             self.sample,
             where=f"{self.text.path} from {self.window.start} on",
         )
 
-    def task(self, chars: CharRange, folder: Path) -> "ChunkTask":
-        """The chunk of some characters, stored in `folder`."""
+    def task(self, chars: CharRange, folder: Path, *, threads: int) -> "ChunkTask":
+        """The chunk of some characters, stored in `folder`, tokenized by up to so many threads."""
         fingerprint = ChunkFingerprint(
             corpus_sha256=self.text.sha256, tokenizer_sha256=self.tokenizer.fingerprint, chars=chars
         )
         return ChunkTask(
-            text=self.text, tokenizer=self.tokenizer, fingerprint=fingerprint, folder=folder
+            text=self.text,
+            tokenizer=self.tokenizer,
+            engine_choice=self.engine_choice,
+            threads=threads,
+            fingerprint=fingerprint,
+            folder=folder,
         )
 
 
-def open_inputs(text: ParquetText, settings: Settings) -> Inputs:
+def open_inputs(text: ParquetText, settings: Settings, *, engine: EngineChoice = "auto") -> Inputs:
     """Find and load the tokenizer, and clip the window to the text.
+
+    Args:
+        text: the corpus.
+        settings: the switches.
+        engine: `auto`, or the one to take.
 
     Raises:
         TokenizerError: the tokenizer cannot be had.
-        SettingsError: it does not have the pad token.
+        SettingsError: it does not have the pad token, or the engine is not proven exact for it.
         CorpusError: the text ends before the window.
     """
     tokenizer = find_tokenizer(settings.tokenizer_base)
-    _require_pad_in_vocabulary(settings, load_tokenizer(tokenizer))
-    return Inputs(
-        settings=settings, text=text, tokenizer=tokenizer, window=text.clip(settings.window)
-    )
+    with ThreadPoolExecutor(1) as thread:  # counts characters while this one makes the engine
+        window = thread.submit(text.clip, settings.window)
+        _require_pad_in_vocabulary(settings, load_tokenizer(tokenizer))
+        engine_for(tokenizer, engine)
+        return Inputs(
+            settings=settings,
+            text=text,
+            tokenizer=tokenizer,
+            window=window.result(),
+            engine_choice=engine,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,26 +127,50 @@ class ChunkTask:
     Attributes:
         text: the opened parquet, its index counted as far as the chunk reaches.
         tokenizer: the tokenizer's files.
+        engine_choice: `auto`, or the engine that the user wants.
+        threads: that may work on this chunk.
         fingerprint: of the chunk.
         folder: where the chunk is stored.
     """
 
     text: ParquetText
     tokenizer: TokenizerFiles
+    engine_choice: EngineChoice
+    threads: int
     fingerprint: ChunkFingerprint
     folder: Path
 
 
 @lru_cache(maxsize=4)
-def engine_for(files: TokenizerFiles) -> Engine:
+def engine_for(files: TokenizerFiles, choice: EngineChoice = "auto") -> Engine:
     """The engine of a tokenizer, made once a process."""
-    return choose_engine(load_tokenizer(files))
+    return choose_engine(load_tokenizer(files), choice)
 
 
 def tokenize_chunk(task: ChunkTask) -> TokenChunk:
-    """Read a chunk's characters, tokenize them, store the ids; runs in a worker."""
-    ids = engine_for(task.tokenizer).encode(task.text.read(task.fingerprint.chars))
-    return write_chunk(task.folder, task.fingerprint, ids)
+    """Read a chunk's characters, tokenize them, compare a sample, store the ids; in a worker.
+
+    Raises:
+        ExactnessError: the engine and the tokenizers library disagree; nothing is stored.
+    """
+    engine, chars = engine_for(task.tokenizer, task.engine_choice), task.fingerprint.chars
+    text = task.text.read_utf8(chars)
+    encoded = engine.encode(text, threads=task.threads)
+    compared_bytes = compare_ids(
+        load_tokenizer(task.tokenizer),
+        engine,
+        text,
+        encoded,
+        seed=chars.start,
+        where=f"{task.text.path}, characters {chars.start} to {chars.stop}",
+    )
+    return write_chunk(
+        task.folder,
+        task.fingerprint,
+        encoded.ids,
+        engine=engine.name,
+        compared_bytes=compared_bytes,
+    )
 
 
 def stored_chunks(tasks: Sequence[ChunkTask]) -> list[TokenChunk]:
@@ -133,7 +183,8 @@ def tokenize_chunks(tasks: Sequence[ChunkTask], executor: Executor) -> Iterator[
     """Tokenize chunks and yield each as soon as it is stored, in any order.
 
     Raises:
-        WorkerError: a worker process was killed; finished chunks stay.
+        WorkerError: memory ran out, or a worker process was killed; finished chunks stay.
+        ExactnessError: see `tokenize_chunk`.
     """
     pending: list[Future[TokenChunk]] = []
     try:
@@ -145,10 +196,11 @@ def tokenize_chunks(tasks: Sequence[ChunkTask], executor: Executor) -> Iterator[
                 pending.append(future)
         for future in as_completed(pending):
             yield future.result()
-    except BrokenExecutor as error:
+    except (BrokenExecutor, MemoryError) as error:
+        what = "memory ran out" if isinstance(error, MemoryError) else "a worker was killed"
         raise WorkerError(
-            "a worker process was killed, by the system if memory ran out; finished chunks are "
-            "kept: run again, with a smaller num_workers or chunk_size if it was memory"
+            f"{what} while a chunk was tokenized; finished chunks are kept: run again, with a "
+            "smaller num_workers or chunk_size if it was memory"
         ) from error
 
 
@@ -167,9 +219,15 @@ def require_same_origin(chunks: Sequence[TokenChunk]) -> None:
 
 
 def stage_dataset(
-    chunks: Sequence[TokenChunk], settings: Settings, staging: Staging
+    chunks: Sequence[TokenChunk], settings: Settings, staging: Staging, *, num_workers: int
 ) -> list[ShardEntry]:
     """Pack chunks into samples and write the shards and the meta of a staged dataset.
+
+    Args:
+        chunks: in the order of their characters.
+        settings: the switches.
+        staging: where the dataset is written.
+        num_workers: chunks packed at a time.
 
     Returns:
         The entries of the meta.
@@ -179,25 +237,22 @@ def stage_dataset(
         CorpusError: they give no sample at all.
     """
     require_same_origin(chunks)
-    entries: list[ShardEntry] = []
-    for chunk in chunks:
-        samples = pack_samples(
-            chunk.read_ids(),
+    samples = [
+        count_samples(
+            chunk.num_tokens,
             seq_length=settings.seq_length,
             min_sample_length=settings.min_sample_length,
-            pad_token=settings.pad_token,
         )
-        for shard_samples in split_shards(samples, settings.max_dump_size):
-            shard = encode_shard(shard_samples, pad_token=settings.pad_token)
-            staging.add_shard(shard.data)
-            entries.append(
-                ShardEntry(
-                    num_samples=len(shard_samples),
-                    num_tokens=shard_samples.size,
-                    sha256=sha256(shard.data).hexdigest(),
-                    chars=chunk.chars,
-                )
-            )
+        for chunk in chunks
+    ]
+    shards = [-(-count // settings.max_dump_size) for count in samples]
+    firsts = accumulate(shards, initial=0)
+    with ChunkThreads(num_workers) as threads:
+        staged = [
+            threads.submit(_stage_chunk, chunk, settings, staging, first)
+            for chunk, first in zip(chunks, firsts, strict=False)
+        ]
+        entries = [entry for future in staged for entry in future.result()]
     if not entries:
         tokens = max(chunk.num_tokens for chunk in chunks)
         raise CorpusError(
@@ -205,6 +260,33 @@ def stage_dataset(
             f"tokens, and one must have more than min_sample_length ({settings.min_sample_length})"
         )
     staging.add_meta(entries)
+    return entries
+
+
+def _stage_chunk(
+    chunk: TokenChunk, settings: Settings, staging: Staging, first_shard: int
+) -> list[ShardEntry]:
+    """Pack a chunk and write its shards, numbered from `first_shard` on."""
+    samples = pack_samples(
+        chunk.read_ids(),
+        seq_length=settings.seq_length,
+        min_sample_length=settings.min_sample_length,
+        pad_token=settings.pad_token,
+    )
+    entries: list[ShardEntry] = []
+    for index, shard_samples in enumerate(
+        split_shards(samples, settings.max_dump_size), first_shard
+    ):
+        data = encode_shard(shard_samples, pad_token=settings.pad_token).data
+        staging.add_shard(index, data)
+        entries.append(
+            ShardEntry(
+                num_samples=len(shard_samples),
+                num_tokens=shard_samples.size,
+                sha256=sha256(data).hexdigest(),
+                chars=chunk.chars,
+            )
+        )
     return entries
 
 
@@ -228,9 +310,8 @@ def require_disk_space(inputs: Inputs, missing: Sequence[ChunkTask], folder: Pat
     Raises:
         TargetError: with the estimate and what is free.
     """
-    engine, sample = engine_for(inputs.tokenizer), inputs.sample
-    settings = inputs.settings
-    tokens_per_char = len(engine.encode(sample)) / len(sample)
+    engine, sample, settings = inputs.engine, inputs.sample, inputs.settings
+    tokens_per_char = len(engine.encode(as_utf8(sample)).ids) / len(sample)
     id_bytes = id_dtype(max(engine.vocab_size - 1, settings.pad_token)).itemsize
     num_samples = sum(
         count_samples(

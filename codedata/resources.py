@@ -1,16 +1,15 @@
 """What assets are given: where things lie, where chunks run, and datasets to train on."""
 
-from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
 from codedata.layout import Layout
-from codedata.parallel import available_cores, check_num_workers, chunk_executor
+from codedata.parallel import ChunkThreads, available_cores, check_num_workers
+from codedata.tokenization.engine import EngineChoice
 
 if TYPE_CHECKING:
     from codedata.pickle_dataset import PickledTrainerDataset
@@ -28,20 +27,23 @@ class Store(dg.ConfigurableResource):
 
 
 class ChunkExecutor(dg.ConfigurableResource):
-    """Where the chunks of a run are tokenized."""
+    """Where and how the chunks of a run are tokenized."""
 
-    kind: Literal["process", "inline"] = Field(
-        default="process",
-        description="Worker processes on this machine, or the run's own process.",
+    num_workers: int = Field(default=0, description="Threads that tokenize; 0 is one a core.")
+    engine: EngineChoice = Field(
+        default="auto",
+        description="How to tokenize, the ids being the same; auto is the fastest that is proven "
+        "exact for the tokenizer.",
     )
-    num_workers: int = Field(default=0, description="Worker processes; 0 is one a core.")
 
-    @contextmanager
-    def executor(self, num_chunks: int) -> Iterator[Executor]:
-        """An executor for `num_chunks` calls; leaving it ends its workers."""
-        num_workers = check_num_workers(self.num_workers or available_cores())
-        with chunk_executor(1 if self.kind == "inline" else num_workers, num_chunks) as executor:
-            yield executor
+    @property
+    def threads(self) -> int:
+        """Threads that tokenize."""
+        return check_num_workers(self.num_workers or available_cores())
+
+    def executor(self) -> Executor:
+        """An executor for chunks, to be used in a `with` block."""
+        return ChunkThreads(self.threads)
 
 
 class Datasets(dg.ConfigurableResource):

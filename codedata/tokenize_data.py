@@ -21,7 +21,13 @@ from codedata.core.settings import Settings
 from codedata.errors import CodedataError
 from codedata.io.parquet_text import ParquetText
 from codedata.io.publishing import check_target, open_staging
-from codedata.parallel import available_cores, check_num_workers, chunk_executor
+from codedata.parallel import (
+    ChunkThreads,
+    available_cores,
+    check_num_workers,
+    exit_process,
+    limit_library_threads,
+)
 from codedata.pipeline import (
     open_inputs,
     require_disk_space,
@@ -29,6 +35,7 @@ from codedata.pipeline import (
     stored_chunks,
     tokenize_chunks,
 )
+from codedata.tokenization.engine import ENGINE_CHOICES, EngineChoice
 
 _HELP = {
     "tokenizer_base": "hub name, folder or tokenizer.json of the tokenizer",
@@ -43,7 +50,7 @@ _HELP = {
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the script's switches, one for each field of `Settings` and four more."""
+    """The parser of the script's switches, one for each field of `Settings` and five more."""
     parser = argparse.ArgumentParser(
         prog="tokenize_data",
         description="Tokenize a parquet of source code into a folder of packed samples.",
@@ -63,13 +70,24 @@ def build_parser() -> argparse.ArgumentParser:
         "--num_workers",
         type=int,
         default=available_cores(),
-        help="processes that tokenize chunks side by side",
+        help="threads that tokenize",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=ENGINE_CHOICES,
+        default="auto",
+        help="how to tokenize, the ids being the same; auto is the fastest that is proven exact",
     )
     return parser
 
 
 def tokenize_data(
-    data_file: Path, tokenization_folder: Path, settings: Settings, *, num_workers: int
+    data_file: Path,
+    tokenization_folder: Path,
+    settings: Settings,
+    *,
+    num_workers: int,
+    engine: EngineChoice = "auto",
 ) -> list[ShardEntry]:
     """Make the dataset of one parquet's window.
 
@@ -77,7 +95,8 @@ def tokenize_data(
         data_file: the parquet.
         tokenization_folder: the dataset's folder; an old dataset in it is replaced whole.
         settings: the switches.
-        num_workers: processes side by side.
+        num_workers: threads that tokenize.
+        engine: how to tokenize; the ids are the same.
 
     Returns:
         The entries of the published meta.
@@ -88,11 +107,12 @@ def tokenize_data(
     """
     check_num_workers(num_workers)
     target = check_target(tokenization_folder, inputs=[data_file])
-    inputs = open_inputs(ParquetText(data_file), settings)
+    limit_library_threads(num_workers)
+    inputs = open_inputs(ParquetText(data_file), settings, engine=engine)
     inputs.require_fidelity()
     with open_staging(target) as staging:
         chars = inputs.window.cut(settings.chunk_size)
-        tasks = [inputs.task(chunk, staging.chunks) for chunk in chars]
+        tasks = [inputs.task(chunk, staging.chunks, threads=num_workers) for chunk in chars]
         chunks = stored_chunks(tasks)
         finished = {chunk.chars for chunk in chunks}
         missing = [task for task in tasks if task.fingerprint.chars not in finished]
@@ -105,13 +125,13 @@ def tokenize_data(
                 unit="char",
                 unit_scale=True,
             ) as bar,
-            chunk_executor(num_workers, len(missing)) as executor,
+            ChunkThreads(num_workers) as executor,
         ):
             for chunk in tokenize_chunks(missing, executor):
                 chunks.append(chunk)
                 bar.update(chunk.chars.num_chars)
         chunks.sort(key=lambda chunk: chunk.chars)
-        entries = stage_dataset(chunks, settings, staging)
+        entries = stage_dataset(chunks, settings, staging, num_workers=num_workers)
         staging.publish()
         staging.discard_chunks()
     return entries
@@ -121,10 +141,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script; its exit status."""
     switches = vars(build_parser().parse_args(arguments))
     data_file, folder = switches.pop("data_file"), switches.pop("tokenization_folder")
-    num_workers = switches.pop("num_workers")
+    num_workers, engine = switches.pop("num_workers"), switches.pop("engine")
     started = time.monotonic()
     try:
-        entries = tokenize_data(data_file, folder, Settings(**switches), num_workers=num_workers)
+        entries = tokenize_data(
+            data_file, folder, Settings(**switches), num_workers=num_workers, engine=engine
+        )
     except CodedataError as error:
         return _fail(str(error))
     except OSError as error:
@@ -150,4 +172,4 @@ def _fail(message: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_process(main())

@@ -104,6 +104,21 @@ def gpt2_like() -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
 
 
+def llama3_like(digits: str = r"\p{N}{1,3}") -> pre_tokenizers.PreTokenizer:
+    r"""The pre-tokenizer structure of Llama 3, and with `\p{N}` for digits that of Qwen 2."""
+    pattern = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+        + digits
+        + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
 def train_tokenizer(pre_tokenizer: pre_tokenizers.PreTokenizer, vocab_size: int = 600) -> Tokenizer:
     """A byte-level BPE trained on the documents, with added tokens as deepseek-coder has them."""
     tokenizer = Tokenizer(models.BPE())

@@ -46,7 +46,9 @@ def folder(tmp_path: Path) -> Path:
 
 def stored(folder: Path, chars: CharRange, ids: list[int]) -> TokenChunk:
     fingerprint = ChunkFingerprint(corpus_sha256="c", tokenizer_sha256="t", chars=chars)
-    return write_chunk(folder, fingerprint, np.array(ids, np.uint16))
+    return write_chunk(
+        folder, fingerprint, np.array(ids, np.uint16), engine="whole", compared_bytes=0
+    )
 
 
 def outcomes(

@@ -9,7 +9,7 @@ import pytest
 import codedata
 from codedata.io.corpus import read_corpus
 from codedata.layout import Layout
-from codedata.tokenization.engine import NewlineBlocksEngine, choose_engine
+from codedata.tokenization.engine import choose_engine
 from codedata.tokenization.loading import find_tokenizer, load_tokenizer
 from codedata_tests.demo import Demo
 
@@ -40,10 +40,12 @@ def test_the_demo_has_several_chunks_and_thousands_of_samples(
     assert not {entry.chars for each in validation.datasets for entry in each.entries} & chunks
 
 
-def test_the_demo_s_tokenizer_has_the_structure_that_blocks_are_exact_for(demo: Demo) -> None:
+def test_the_demo_s_tokenizer_has_the_structure_that_the_fast_engine_is_exact_for(
+    demo: Demo,
+) -> None:
     folder = Layout(demo.root).tokenizer("demo_tokenizer")
     loaded = load_tokenizer(find_tokenizer(str(folder)))
-    assert isinstance(choose_engine(loaded), NewlineBlocksEngine)
+    assert choose_engine(loaded).name == "pretokens"
     assert loaded.bos_id == 0
 
 
@@ -52,6 +54,7 @@ def test_every_check_of_the_demo_passed_and_is_on_record(demo: Demo) -> None:
         for split in ("demo_train", "demo_validation"):
             for asset, name in (
                 ("token_chunks", "held_out"),
+                ("token_chunks", "matches_library"),
                 ("token_chunks", "tokenizer_fidelity"),
                 ("token_chunks", "token_ids"),
                 ("meta_json", "integrity"),

@@ -15,10 +15,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 
+from codedata import pipeline
+from codedata.core.fingerprint import ChunkFingerprint
 from codedata.io.dataset_folder import open_dataset
 from codedata.tokenize_data import main
 from codedata_tests import scenario
@@ -26,7 +29,7 @@ from codedata_tests import scenario
 PAD_ID = 534
 OLD = ["--seq_length", "50", "--max_dump_size", "30"]
 NEW = ["--seq_length", "64", "--max_dump_size", "200", "--chunk_size", "1000"]
-"""150 chunks and as many shards: a second of work in two processes."""
+"""150 chunks and as many shards: a second of work."""
 
 
 @pytest.fixture
@@ -114,7 +117,7 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) 
 
 @contextmanager
 def started(switches: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    """The script with two workers, in a process group that ends with the block."""
+    """The script with two threads, in a process group that ends with the block."""
     with subprocess.Popen(
         command(switches),
         stdout=subprocess.PIPE,
@@ -145,23 +148,11 @@ def members_of_group(group: int) -> list[int]:
 
 
 def assert_all_end(group: int) -> None:
-    """Workers, and multiprocessing's tracker, see within a moment that the script is gone."""
+    """Whatever the script may have started sees within a moment that it is gone."""
     deadline = time.monotonic() + 5
     while left := members_of_group(group):
         assert time.monotonic() < deadline, f"{left} outlived the script"
         time.sleep(0.01)
-
-
-def workers_of_group(group: int) -> list[int]:
-    found: list[int] = []
-    for member in members_of_group(group):
-        try:
-            called = Path(f"/proc/{member}/cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"multiprocessing.spawn" in called:
-            found.append(member)
-    return found
 
 
 needs_proc = pytest.mark.skipif(
@@ -418,11 +409,8 @@ def test_a_run_killed_at_random_moments_leaves_a_whole_dataset_and_the_next_one_
     assert os.listdir(target.parent) == [target.name]
 
 
-def worker_starts(process: subprocess.Popen[str], target: Path) -> object:
-    if not workers_of_group(process.pid):
-        return False
-    time.sleep(0.05)  # now it imports
-    return True
+def the_lock_is_held(process: subprocess.Popen[str], target: Path) -> object:
+    return (work_folder(target) / "lock").exists()
 
 
 def chunks_are_stored(process: subprocess.Popen[str], target: Path) -> object:
@@ -430,8 +418,8 @@ def chunks_are_stored(process: subprocess.Popen[str], target: Path) -> object:
 
 
 @needs_proc
-@pytest.mark.parametrize("moment", [worker_starts, chunks_are_stored])
-def test_ctrl_c_ends_all_processes_with_one_line_and_keeps_finished_chunks(
+@pytest.mark.parametrize("moment", [the_lock_is_held, chunks_are_stored])
+def test_ctrl_c_ends_the_script_with_one_line_and_keeps_finished_chunks(
     moment: Callable[[subprocess.Popen[str], Path], object], switches: list[str], target: Path
 ) -> None:
     """Row 31: as a terminal does, the whole process group is interrupted."""
@@ -457,24 +445,30 @@ def test_ctrl_c_ends_all_processes_with_one_line_and_keeps_finished_chunks(
     assert len(now) > len(finished)
 
 
-@needs_proc
-def test_a_killed_worker_fails_the_run_and_the_next_one_continues(
-    switches: list[str], target: Path
+def test_a_chunk_that_finds_no_memory_fails_the_run_and_the_next_one_continues(
+    switches: list[str],
+    target: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Row 26."""
+    """Row 26: workers are threads, so a killed one is a killed run."""
     before = contents(target)
-    with started([*switches, *NEW]) as process:
-        wait_until(lambda: len(finished_chunks(target)) > 20, process)
-        os.kill(workers_of_group(process.pid)[0], signal.SIGKILL)
-        stdout, stderr = process.communicate(timeout=30)
-        assert_all_end(process.pid)
-    assert_refused(
-        subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr),
-        "a worker process was killed, by the system if memory ran out; finished chunks are kept: "
-        "run again, with a smaller num_workers or chunk_size",
+    real = pipeline.write_chunk
+
+    def out_of_memory(folder: Path, fingerprint: ChunkFingerprint, *ids: Any, **record: Any) -> Any:
+        if fingerprint.chars.start == 30_000:
+            raise MemoryError
+        return real(folder, fingerprint, *ids, **record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "write_chunk", out_of_memory)
+        assert run_here([*switches, *NEW]) == 1
+    assert (
+        "error: memory ran out while a chunk was tokenized; finished chunks are kept: run again, "
+        "with a smaller num_workers or chunk_size if it was memory" in capfd.readouterr().err
     )
     assert contents(target) == before
-    assert len(finished_chunks(target)) > 20
+    assert len(finished_chunks(target)) > 5
     assert run_here([*switches, *NEW]) == 0
     assert open_dataset(target, verify=True).seq_length == 64
     assert os.listdir(target.parent) == [target.name]

@@ -128,7 +128,12 @@ def chunk_of(start: int, stop: int, num_tokens: int) -> TokenChunk:
         corpus_sha256="c", tokenizer_sha256="t", chars=CharRange(start, stop)
     )
     return TokenChunk(
-        path=Path("chunk"), fingerprint=fingerprint, num_tokens=num_tokens, ids_sha256="0"
+        path=Path("chunk"),
+        fingerprint=fingerprint,
+        num_tokens=num_tokens,
+        ids_sha256="0",
+        engine="whole",
+        compared_bytes=0,
     )
 
 

@@ -151,7 +151,8 @@ def test_one_worker_and_many_write_the_same_bytes(
 
 def test_the_switches_and_defaults_are_the_reference_s() -> None:
     defaults = vars(build_parser().parse_args(["--data_file", "f", "--tokenization_folder", "d"]))
-    del defaults["data_file"], defaults["tokenization_folder"], defaults["num_workers"]
+    for added in ("data_file", "tokenization_folder", "num_workers", "engine"):
+        del defaults[added]
     assert defaults == {
         "tokenizer_base": "deepseek-ai/deepseek-coder-33b-base",
         "min_sample_length": 1000,

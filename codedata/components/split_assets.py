@@ -23,12 +23,11 @@ from codedata.io.publishing import check_target, open_staging
 from codedata.layout import Layout
 from codedata.pipeline import (
     Inputs,
-    engine_for,
     stage_dataset,
     stored_chunks,
 )
 from codedata.report import token_report
-from codedata.resources import Datasets, Store
+from codedata.resources import ChunkExecutor, Datasets, Store
 
 _SHARD_CHECKS = ("sample_counts", "sequence_lengths", "token_ids")
 
@@ -90,15 +89,19 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
         can_subset=False,
         backfill_policy=SINGLE_RUN,
     )
-    def pickle_shards(context: dg.AssetExecutionContext, store: Store) -> Iterator[Any]:
+    def pickle_shards(
+        context: dg.AssetExecutionContext, store: Store, chunk_executor: ChunkExecutor
+    ) -> Iterator[Any]:
         layout = store.layout
         target = check_target(layout.dataset(spec.name))
         inputs = open_split(spec, layout)
         chunks = require_all_chunks(spec, inputs, layout)
-        vocab_size = engine_for(inputs.tokenizer).vocab_size
+        vocab_size = inputs.engine.vocab_size
         started = time.monotonic()
         with open_staging(target) as staging:
-            entries = stage_dataset(chunks, spec.settings, staging)
+            entries = stage_dataset(
+                chunks, spec.settings, staging, num_workers=chunk_executor.threads
+            )
             for name, outcome in check_dataset(staging.stage, chunks, spec.settings, vocab_size):
                 yield check_result(name, outcome, check_keys[name])
                 if not outcome.passed:

@@ -13,6 +13,7 @@ from codedata.core.settings import CharRange, Settings
 from codedata.io.corpus import read_corpus
 from codedata.layout import Layout
 from codedata.pipeline import ChunkTask, Inputs, open_inputs
+from codedata.tokenization.engine import EngineChoice
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 """Every asset of a split's job has it, so that one run does all partitions."""
@@ -44,13 +45,14 @@ class SplitSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def open_split(spec: SplitSpec, layout: Layout) -> Inputs:
+def open_split(spec: SplitSpec, layout: Layout, engine: EngineChoice = "auto") -> Inputs:
     """The corpus and the tokenizer of a split, as they are now."""
-    return open_inputs(read_corpus(layout.corpus(spec.corpus)).open_text(), spec.settings)
+    text = read_corpus(layout.corpus(spec.corpus)).open_text()
+    return open_inputs(text, spec.settings, engine=engine)
 
 
 def chunk_tasks(
-    spec: SplitSpec, inputs: Inputs, layout: Layout, keys: Sequence[str]
+    spec: SplitSpec, inputs: Inputs, layout: Layout, keys: Sequence[str], *, threads: int = 1
 ) -> dict[str, ChunkTask]:
     """The tasks of partitions, by key; those beyond the text's end have none."""
     ranges = spec.chunk_ranges
@@ -59,7 +61,8 @@ def chunk_tasks(
         nominal = ranges[key]
         chars = CharRange(nominal.start, min(nominal.stop, inputs.window.stop))
         if chars.num_chars > 0:
-            tasks[key] = inputs.task(chars, layout.chunks(spec.name) / key.split("/")[0])
+            folder = layout.chunks(spec.name) / key.split("/")[0]
+            tasks[key] = inputs.task(chars, folder, threads=threads)
     return tasks
 
 

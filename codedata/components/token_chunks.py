@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 from tqdm import tqdm
 
-from codedata.checks import CheckOutcome, check_ids
+from codedata.checks import CheckOutcome, check_compared, check_ids
 from codedata.components.split_spec import (
     SINGLE_RUN,
     SplitSpec,
@@ -17,12 +17,12 @@ from codedata.components.split_spec import (
     open_split,
 )
 from codedata.core.settings import CharRange
+from codedata.errors import ExactnessError
 from codedata.io.chunk_store import TokenChunk
 from codedata.layout import Layout
 from codedata.pipeline import (
     ChunkTask,
     Inputs,
-    engine_for,
     require_disk_space,
     stored_chunks,
     tokenize_chunks,
@@ -59,6 +59,10 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetKey]) -> dg.Asset
         check_specs=[
             check("held_out", "The window shares no characters with the splits it is held from."),
             check("tokenizer_fidelity", "The ids are the tokenizer's own and decode to the text."),
+            check(
+                "matches_library",
+                "A sample of each chunk, tokenized again by the tokenizers library, has these ids.",
+            ),
             check("token_ids", "Every id is within the vocabulary, chunk by chunk."),
         ],
     )
@@ -69,17 +73,24 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetKey]) -> dg.Asset
         config: ChunkConfig,
     ) -> Iterator[Any]:
         yield _passed("held_out", *_held_out_report(spec))
-        inputs = open_split(spec, store.layout)
+        inputs = open_split(spec, store.layout, chunk_executor.engine)
         inputs.require_fidelity()
-        engine = engine_for(inputs.tokenizer)
+        engine = inputs.engine
+        context.log.info(f"engine {engine.name}: {engine.reason}")
         yield _passed(
             "tokenizer_fidelity",
             f"{engine.name}: {engine.reason}",
             {"tokenizer": inputs.tokenizer.fingerprint, "vocabulary": engine.vocab_size},
         )
-        tasks = chunk_tasks(spec, inputs, store.layout, context.partition_keys)
+        threads = chunk_executor.threads
+        tasks = chunk_tasks(spec, inputs, store.layout, context.partition_keys, threads=threads)
         run = _ChunkRun(context, key, inputs, tasks, force=config.force)
-        run.tokenize(chunk_executor, store.layout)
+        try:
+            run.tokenize(chunk_executor, store.layout)
+        except ExactnessError as error:
+            outcome = CheckOutcome(passed=False, description=str(error), numbers={})
+            yield check_result("matches_library", outcome)
+            raise
         yield from run.events(context.partition_keys)
         yield dg.MaterializeResult(asset_key=key)
 
@@ -134,7 +145,7 @@ class _ChunkRun:
         num_chars = sum(task.fingerprint.chars.num_chars for task in missing)
         progress = ChunkProgress(len(self.tasks), len(self.reused), num_chars)
         try:
-            with self._bar(num_chars) as bar, chunk_executor.executor(len(missing)) as executor:
+            with self._bar(num_chars) as bar, chunk_executor.executor() as executor:
                 for chunk in tokenize_chunks(missing, executor):
                     self.chunks[chunk.chars] = chunk
                     self.context.log.info(progress.line(chunk))
@@ -168,13 +179,15 @@ class _ChunkRun:
             "tokens": chunk.num_tokens,
             "characters": chunk.chars.num_chars,
             "reused": chunk.chars in self.reused,
+            "engine": chunk.engine,
             "sha256": chunk.ids_sha256,
             "path": dg.MetadataValue.path(str(chunk.path)),
         }
 
     def events(self, keys: Sequence[str]) -> Iterator[Any]:
         """Metadata and the id check of each partition, and the closing check over all."""
-        vocab_size = engine_for(self.inputs.tokenizer).vocab_size
+        vocab_size = self.inputs.engine.vocab_size
+        yield check_result("matches_library", check_compared(list(self.chunks.values())))
         lows: list[int] = []
         highs: list[int] = []
         for key in keys:

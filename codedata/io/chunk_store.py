@@ -8,6 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -31,12 +32,17 @@ class TokenChunk:
         fingerprint: what its ids depend on.
         num_tokens: how many they are.
         ids_sha256: of their bytes, little-endian.
+        engine: the engine that made them.
+        compared_bytes: bytes of the text that the tokenizers library then tokenized again, and
+            found to give the same ids.
     """
 
     path: Path
     fingerprint: ChunkFingerprint
     num_tokens: int
     ids_sha256: str
+    engine: str
+    compared_bytes: int
 
     @property
     def chars(self) -> CharRange:
@@ -65,16 +71,25 @@ def chunk_path(folder: Path, chars: CharRange) -> Path:
     return folder / f"{chars.key}.arrow"
 
 
-def write_chunk(folder: Path, fingerprint: ChunkFingerprint, ids: IdArray) -> TokenChunk:
+def write_chunk(
+    folder: Path, fingerprint: ChunkFingerprint, ids: IdArray, *, engine: str, compared_bytes: int
+) -> TokenChunk:
     """Store a chunk's ids durably; a file of the same range is replaced."""
     chunk = TokenChunk(
         path=chunk_path(folder, fingerprint.chars),
         fingerprint=fingerprint,
         num_tokens=len(ids),
         ids_sha256=_sha256(ids),
+        engine=engine,
+        compared_bytes=compared_bytes,
     )
-    stored = {"fingerprint": fingerprint.as_dict(), "ids_sha256": chunk.ids_sha256}
-    column = pa.array(ids)
+    stored = {
+        "fingerprint": fingerprint.as_dict(),
+        "ids_sha256": chunk.ids_sha256,
+        "engine": engine,
+        "compared_bytes": compared_bytes,
+    }
+    column = _as_arrow(ids)
     schema = pa.schema(
         [pa.field(_COLUMN, column.type, nullable=False)],
         metadata={_METADATA_KEY: json.dumps(stored)},
@@ -102,16 +117,29 @@ def _open_chunk(path: Path) -> tuple[TokenChunk, IdArray]:
         stored = json.loads((reader.schema.metadata or {}).get(_METADATA_KEY, b"null"))
         if not isinstance(stored, dict) or reader.num_record_batches != 1:
             raise ValueError("it is not a token chunk")
-        ids = reader.get_batch(0).column(0).to_numpy()
+        column = reader.get_batch(0).column(0)
+        if column.type not in (pa.uint16(), pa.int32()) or column.null_count:
+            raise ValueError("its column does not hold token ids")
+        ids = cast("IdArray", np.from_dlpack(column))
     try:
         fingerprint = ChunkFingerprint.from_dict(stored["fingerprint"])
-        ids_sha256 = stored["ids_sha256"]
+        chunk = TokenChunk(
+            path=path,
+            fingerprint=fingerprint,
+            num_tokens=len(ids),
+            ids_sha256=stored["ids_sha256"],
+            engine=stored["engine"],
+            compared_bytes=stored["compared_bytes"],
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("its description is not a token chunk's") from error
-    chunk = TokenChunk(
-        path=path, fingerprint=fingerprint, num_tokens=len(ids), ids_sha256=ids_sha256
-    )
     return chunk, ids
+
+
+def _as_arrow(ids: IdArray) -> pa.Array:
+    """The same memory as an Arrow array; `pa.array` would import pandas where it is installed."""
+    buffer = pa.py_buffer(np.ascontiguousarray(ids))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(ids.dtype), len(ids), [None, buffer])
 
 
 def _sha256(ids: IdArray) -> str:

@@ -14,6 +14,7 @@ import logging
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from itertools import accumulate
 from pathlib import Path
@@ -22,12 +23,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from codedata.core.settings import CharRange
 from codedata.errors import CorpusError
 from codedata.io.files import replace_atomically, sha256_of
+from codedata.parallel import available_cores
 
 logger = logging.getLogger(__name__)
+
+Utf8 = NDArray[np.uint8]
+"""Text as UTF-8, shape (num_bytes,)."""
 
 COLUMN = "content"
 
@@ -35,8 +41,19 @@ _MAGIC = b"PAR1"
 _BATCH_ROWS = 64
 """Documents decoded at once: The Stack's are 10 kB on average and at most 1 MB."""
 
+_MOST_DECODERS = 8
+"""Row groups decoded at once, to be counted: each takes twice its size in memory."""
+
 _READ_BUFFER_BYTES = 1 << 20
 """Compressed pages are read through a buffer of this size, never a whole column chunk."""
+
+_SPACE = pa.LargeStringArray.from_buffers(
+    1, pa.py_buffer(np.array([0, 1], np.int64)), pa.py_buffer(b" ")
+)[0]
+"""Arrays are built from buffers: `pa.array` and `pa.scalar` import pandas where it is installed."""
+
+_MOST_BYTES = 4
+"""Bytes of a character in UTF-8."""
 
 _TEXT_TYPES = (
     pa.types.is_string,
@@ -144,6 +161,10 @@ class ParquetText:
             self.group_rows = [
                 file.metadata.row_group(group).num_rows for group in range(self.num_row_groups)
             ]
+            self._group_bytes = [
+                file.metadata.row_group(group).total_byte_size
+                for group in range(self.num_row_groups)
+            ]
             self._require_text_column(file.schema_arrow)
         with open(path, "rb") as raw:
             self.sha256 = sha256_of(raw)
@@ -179,35 +200,49 @@ class ParquetText:
         return CharRange(window.start, min(window.stop, length))
 
     def read(self, chars: CharRange) -> str:
-        """The characters of a range that `clip` returned, or of a part of it."""
+        """The characters of a range as a string: see `read_utf8`."""
+        return str(self.read_utf8(chars).data, "utf-8")
+
+    def read_utf8(self, chars: CharRange) -> Utf8:
+        """The characters of a range that `clip` returned, or of a part of it, as UTF-8.
+
+        Returns:
+            uint8, shape (num_bytes,).
+
+        Raises:
+            CorpusError: the file changed or is damaged, or the index is another file's.
+        """
         starts = self.index.starts()
         first = bisect_right(starts, chars.start) - 1
         stop = bisect_right(starts, chars.stop - 1)
         position = starts[first]
-        pieces: list[str] = []
+        num_chars = num_bytes = 0
+        text = np.empty(_MOST_BYTES * chars.num_chars, np.uint8)  # memory only where written
         for column in self._contents(range(first, stop)):
             documents = column.drop_null()
-            ends = [position + end for end in _running_lengths(documents)]
-            row = bisect_right(ends, chars.start)
-            rows = bisect_right(ends, chars.stop - 1) + 1 - row
-            if rows > 0 and row < len(documents):
-                text_start = ends[row - 1] if row else position
-                text = " ".join(documents.slice(row, rows).to_pylist()) + " "
-                pieces.append(
-                    text[max(0, chars.start - text_start) : max(0, chars.stop - text_start)]
-                )
-            if ends:
-                position = ends[-1]
+            ends = _running_lengths(documents) + position
+            row = int(np.searchsorted(ends, chars.start, "right"))
+            last = min(int(np.searchsorted(ends, chars.stop, "left")), len(ends) - 1)
+            if row <= last:
+                start = max(chars.start, int(ends[row - 1]) if row else position)
+                before = start - (int(ends[row - 1]) if row else position)
+                after = max(0, int(ends[last]) - chars.stop)
+                piece = _joined(documents.slice(row, last + 1 - row), before, after)
+                num_chars += int(ends[last]) - after - start
+                if num_chars > chars.num_chars:
+                    break
+                text[num_bytes : num_bytes + len(piece)] = piece
+                num_bytes += len(piece)
+            position = int(ends[-1]) if len(ends) else position
             if position >= chars.stop:
                 break
-        pa.default_memory_pool().release_unused()  # pages that Arrow keeps, 50 MB a worker
-        text = "".join(pieces)
-        if len(text) != chars.num_chars:
+        pa.default_memory_pool().release_unused()
+        if num_chars != chars.num_chars:
             raise CorpusError(
-                f"characters {chars.start} to {chars.stop} of {self.path} are {len(text)}: the "
+                f"characters {chars.start} to {chars.stop} of {self.path} are {num_chars}: the "
                 f"index {self._sidecar} does not agree with the file; remove it and run again"
             )
-        return text
+        return text[:num_bytes]
 
     def first_documents(self, num_documents: int) -> list[str]:
         """The first documents, for a look at them."""
@@ -287,24 +322,39 @@ class ParquetText:
         return column
 
     def _count_to(self, stop: int) -> None:
-        """Count row groups until one reaches beyond `stop`, and beyond empty documents."""
+        """Count row groups until one reaches beyond `stop`, and beyond empty documents.
+
+        Those that are needed by their size, since no text has more characters than bytes, are
+        decoded side by side.
+        """
         index = self.index
         counted = index.starts()[-1]
         known = len(index.num_chars)
-        for group in range(known, self.num_row_groups):
-            if counted > stop and counted > sum(index.num_documents):
-                break
-            num_chars = num_documents = num_nulls = 0
-            for column in self._contents(range(group, group + 1)):
-                num_chars += (_running_lengths(column.drop_null()) or [0])[-1]
-                num_documents += len(column) - column.null_count
-                num_nulls += column.null_count
-            index.num_chars.append(num_chars)
-            index.num_documents.append(num_documents)
-            index.num_nulls.append(num_nulls)
-            counted += num_chars
+        most = accumulate(self._group_bytes[known:], initial=counted)
+        surely = [group for group, start in enumerate(most, known) if start <= stop]
+        with ThreadPoolExecutor(min(available_cores(), _MOST_DECODERS)) as threads:
+            ahead = {group: threads.submit(self._counts, group) for group in surely}
+            for group in range(known, self.num_row_groups):
+                if counted > stop and counted > sum(index.num_documents):
+                    break
+                counts = ahead[group].result() if group in ahead else self._counts(group)
+                index.num_chars.append(counts[0])
+                index.num_documents.append(counts[1])
+                index.num_nulls.append(counts[2])
+                counted += counts[0]
+            threads.shutdown(cancel_futures=True)
         if len(index.num_chars) > known:
             self._write_sidecar()
+
+    def _counts(self, group: int) -> tuple[int, int, int]:
+        """Characters (with a space after each document), documents and nulls of a row group."""
+        num_chars = num_documents = num_nulls = 0
+        for column in self._contents(range(group, group + 1)):
+            num_chars += int(_running_lengths(column.drop_null())[-1:].sum())
+            num_documents += len(column) - column.null_count
+            num_nulls += column.null_count
+        pa.default_memory_pool().release_unused()
+        return num_chars, num_documents, num_nulls
 
     @property
     def _sidecar(self) -> Path:
@@ -327,10 +377,23 @@ class ParquetText:
             logger.info("the next run counts characters again: %s", error)
 
 
-def _running_lengths(documents: pa.LargeStringArray) -> list[int]:
-    """Where each document and the space after it end, counted from the first one's start."""
-    num_chars = pc.call_function("utf8_length", [documents]).to_numpy()
-    return np.cumsum(num_chars.astype(np.int64) + 1).tolist()
+def _running_lengths(documents: pa.LargeStringArray) -> NDArray[np.int64]:
+    """Where each document and the space after it end, in characters from the first one's start."""
+    num_chars = np.from_dlpack(pc.call_function("utf8_length", [documents]))
+    return np.cumsum(num_chars.astype(np.int64) + 1)
+
+
+def _joined(documents: pa.LargeStringArray, before: int, after: int) -> Utf8:
+    """Documents with a space after each, without the first `before` and last `after` characters."""
+    ends = pa.py_buffer(np.array([0, len(documents)], np.int32))
+    whole = pa.ListArray.from_arrays(pa.Array.from_buffers(pa.int32(), 2, [None, ends]), documents)
+    joined = pc.call_function("binary_join", [whole, _SPACE]).buffers()[2]
+    text = np.append(np.frombuffer(joined, np.uint8), np.uint8(ord(" ")))
+    first = len(documents[0].as_py()[:before].encode()) if before else 0
+    if not after:
+        return text[first:]
+    last = f"{documents[-1]} "
+    return text[first : len(text) - len(last[len(last) - after :].encode())]
 
 
 def _require_parquet(path: Path) -> None:

@@ -78,19 +78,18 @@ class Staging:
         self.chunks = self.folder / "chunks"
         self.stage = self.folder / "stage"
         self._previous = self.folder / "previous"
-        self._num_shards = 0
 
-    def add_shard(self, data: memoryview) -> Path:
-        """Write the next shard of the staged dataset."""
+    def add_shard(self, index: int, data: memoryview) -> Path:
+        """Write a shard of the staged dataset; any order, any thread."""
         self.stage.mkdir(exist_ok=True)
-        path = self.stage / shard_name(self._num_shards)
+        path = self.stage / shard_name(index)
         write_durably(path, data)
-        self._num_shards += 1
         return path
 
     def add_meta(self, entries: Sequence[ShardEntry]) -> None:
         """Write the meta, the mark that the staged dataset is whole."""
-        assert len(entries) == self._num_shards > 0, "every staged shard has its entry"
+        names = {shard_name(index) for index in range(len(entries))}
+        assert names == set(os.listdir(self.stage)), "every staged shard has its entry"
         write_durably(self.stage / META_NAME, dump_meta(entries))
         fsync_folder(self.stage)
 
@@ -155,7 +154,6 @@ class Staging:
         """Remove what is staged, and what workers that were ended left of unfinished chunks."""
         if self.stage.exists():
             _remove_dataset(self.stage)
-        self._num_shards = 0
         for unfinished in self.chunks.glob(".*.tmp"):
             unfinished.unlink(missing_ok=True)
 

@@ -1,39 +1,88 @@
 """Text in, array of ids out: the one interface that chunks are tokenized through.
 
 An engine gives, for any text, exactly the ids that the tokenizer's own files define
-(`reference_ids`), special tokens included.
+(`reference_ids`), special tokens included. Three are there; `choose_engine` takes the fastest that
+the structure of the tokenizer.json proves exact:
+
+- `pretokens` (`codedata.tokenization.interned`): each distinct pre-token is merged once;
+- `blocks`: the tokenizers library, on blocks cut where no id can change;
+- `whole`: the tokenizers library on the whole chunk as one string, right for every tokenizer.
 """
 
 import logging
-from collections.abc import Iterator
-from typing import Protocol
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
 from codedata.core.packing import IdArray, id_dtype
+from codedata.errors import SettingsError
+from codedata.io.parquet_text import Utf8
 from codedata.tokenization.loading import LoadedTokenizer
-from codedata.tokenization.structure import framing_is_constant, why_newline_cuts_may_change_ids
+from codedata.tokenization.structure import (
+    Pretokenizer,
+    find_pretokenizer,
+    why_not_interned,
+)
 
 logger = logging.getLogger(__name__)
 
-_BLOCK_CHARS = 8_000
-"""Blocks of this size are the fastest of 2,000 to 128,000: the work per call is spread, and the
-pieces of one block stay in the processor's cache."""
+EngineName = Literal["pretokens", "blocks", "whole"]
+EngineChoice = Literal["auto", "pretokens", "blocks", "whole"]
+ENGINE_CHOICES: tuple[EngineChoice, ...] = get_args(EngineChoice)
+
+_ASKED_FOR = "it was asked for"
+
+_BLOCK_BYTES = 8_000
+"""Blocks of this size are the library's fastest of 2,000 to 128,000: the work per call is spread,
+and the pieces of one block stay in the processor's cache."""
 
 _BATCH_BLOCKS = 16
 """Blocks encoded in one call, in parallel; bounds the memory of their `Encoding` objects."""
 
 
-class Engine(Protocol):
-    """Tokenizes chunks."""
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """The ids of a chunk.
 
-    name: str
+    Attributes:
+        ids: shape (num_tokens,), uint16 or int32, special tokens included.
+        marks: places where both sides are known, as pairs of bytes of the text and ids before
+            them: what follows a mark was tokenized as if the text began there.
+    """
+
+    ids: IdArray
+    marks: list[tuple[int, int]]
+
+
+class Engine(Protocol):
+    """Tokenizes chunks.
+
+    Attributes:
+        name: for the switch that forces it.
+        reason: why it was chosen, or why no faster one.
+        vocab_size: one more than the largest id.
+    """
+
+    name: EngineName
     reason: str
     vocab_size: int
 
-    def encode(self, text: str) -> IdArray:
-        """The ids of one chunk, shape (num_tokens,), uint16 or int32, special tokens included."""
+    @property
+    def cut(self) -> re.Pattern[bytes] | None:
+        """Matches, with no characters, where its texts may be cut; None where nothing is proven."""
         ...
+
+    def encode(self, text: Utf8, *, threads: int = 1) -> Encoded:
+        """Tokenize one chunk, with up to so many threads of the caller's choice."""
+        ...
+
+
+def as_utf8(text: str) -> Utf8:
+    """A text as engines take it."""
+    return np.frombuffer(text.encode(), np.uint8)
 
 
 def reference_ids(loaded: LoadedTokenizer, text: str) -> list[int]:
@@ -61,81 +110,111 @@ def vocabulary_size(loaded: LoadedTokenizer) -> int:
 class WholeTextEngine:
     """The tokenizers library on the whole chunk as one string: right for every tokenizer."""
 
-    name = "tokenizers, whole chunks"
+    name: EngineName = "whole"
+    cut: re.Pattern[bytes] | None = None
 
     def __init__(self, loaded: LoadedTokenizer, reason: str) -> None:
         self.reason = reason
         self.vocab_size = vocabulary_size(loaded)
         self._loaded = loaded
 
-    def encode(self, text: str) -> IdArray:
-        """See `Engine.encode`."""
-        [encoding] = self._loaded.tokenizer.encode_batch_fast([text])
+    def encode(self, text: Utf8, *, threads: int = 1) -> Encoded:  # noqa: ARG002
+        """See `Engine.encode`; one string is tokenized by one thread."""
+        [encoding] = self._loaded.tokenizer.encode_batch_fast([str(text.data, "utf-8")])
         ids = np.array(encoding.ids, id_dtype(self.vocab_size - 1))
-        return _joined(self._loaded, [ids])
+        first, last = _missing_frame(self._loaded, ids)
+        return Encoded(ids=_concatenated([first, ids, last], ids.dtype), marks=[])
 
 
-class NewlineBlocksEngine:
-    """The tokenizers library on blocks cut after newlines, in parallel.
-
-    Only for tokenizers whose structure proves the cuts exact; see `structure`.
-    """
-
-    name = "tokenizers, blocks cut after newlines"
-    reason = "the structure of tokenizer.json proves cuts after newlines exact"
+class Framing:
+    """The ids before and after every text: the post-processor's, and the config's BOS and EOS."""
 
     def __init__(self, loaded: LoadedTokenizer) -> None:
-        self.vocab_size = vocabulary_size(loaded)
+        bare = loaded.tokenizer.encode("a", add_special_tokens=False).ids
+        full = loaded.tokenizer.encode("a").ids
+        extra = len(full) - len(bare)
+        before = next(n for n in range(extra + 1) if full[n : n + len(bare)] == bare)
+        self._before, self._after = full[:before], full[before + len(bare) :]
         self._loaded = loaded
-        self._before, self._after = _framing(loaded)
 
-    def encode(self, text: str) -> IdArray:
-        """See `Engine.encode`."""
-        dtype = id_dtype(self.vocab_size - 1)
-        pieces: list[IdArray] = [np.array(self._before, dtype)]
-        for blocks in _batches(text):
-            encodings = self._loaded.tokenizer.encode_batch_fast(blocks, add_special_tokens=False)
-            pieces.extend(np.array(encoding.ids, dtype) for encoding in encodings)
-        pieces.append(np.array(self._after, dtype))
-        return _joined(self._loaded, pieces)
-
-
-def _joined(loaded: LoadedTokenizer, pieces: list[IdArray]) -> IdArray:
-    """The pieces as one array, framed where tokenizer_config.json asks for it."""
-    ids = np.concatenate(pieces)
-    first, last = (np.array(frame, ids.dtype) for frame in _missing_frame(loaded, ids))
-    return np.concatenate([first, ids, last]) if len(first) + len(last) else ids
+    def join(self, starts: list[int], pieces: list[IdArray], dtype: np.dtype[Any]) -> Encoded:
+        """The chunk of which the pieces, each from its start in bytes on, are the bare ids."""
+        ids = _concatenated([self._before, *pieces, self._after], dtype)
+        first, last = _missing_frame(self._loaded, ids)
+        if first or last:
+            ids = _concatenated([first, ids, last], dtype)
+        counts = [len(first) + len(self._before), *(len(piece) for piece in pieces)]
+        places = np.cumsum(counts)[:-1].tolist()
+        return Encoded(ids=ids, marks=list(zip(starts, places, strict=True)))
 
 
-def _framing(loaded: LoadedTokenizer) -> tuple[list[int], list[int]]:
-    """The ids that the post-processor puts before and after every text."""
-    bare = loaded.tokenizer.encode("a", add_special_tokens=False).ids
-    full = loaded.tokenizer.encode("a").ids
-    extra = len(full) - len(bare)
-    before = next(n for n in range(extra + 1) if full[n : n + len(bare)] == bare)
-    return full[:before], full[before + len(bare) :]
+def _concatenated(pieces: Sequence[IdArray | list[int]], dtype: np.dtype[Any]) -> IdArray:
+    return np.concatenate([np.asarray(piece, dtype) for piece in pieces])
 
 
-def _batches(text: str) -> Iterator[list[str]]:
-    """The text as blocks that end after a newline, some at a time."""
-    blocks: list[str] = []
+def cut_text(text: Utf8, cut: re.Pattern[bytes], num_bytes: int) -> Iterator[tuple[int, int]]:
+    """Start and stop, in bytes, of blocks of at least `num_bytes`, the last one excepted."""
     start = 0
     while start < len(text):
-        stop = text.find("\n", start + _BLOCK_CHARS) + 1 or len(text)
-        blocks.append(text[start:stop])
+        found = cut.search(text.data, start + num_bytes)
+        stop = found.start() if found else len(text)
+        yield start, stop
         start = stop
-        if len(blocks) == _BATCH_BLOCKS:
-            yield blocks
-            blocks = []
-    if blocks:
-        yield blocks
 
 
-def choose_engine(loaded: LoadedTokenizer) -> Engine:
-    """The fastest engine that the structure of the tokenizer.json proves exact."""
-    why_not = why_newline_cuts_may_change_ids(loaded.structure)
-    if why_not is None and not framing_is_constant(loaded.structure):
-        why_not = "its post-processor may do more than frame the ids"
-    engine: Engine = WholeTextEngine(loaded, why_not) if why_not else NewlineBlocksEngine(loaded)
+class BlocksEngine:
+    """The tokenizers library on blocks, in parallel, cut where the structure proves it exact."""
+
+    name: EngineName = "blocks"
+
+    def __init__(self, loaded: LoadedTokenizer, pretokenizer: Pretokenizer, reason: str) -> None:
+        self.reason = reason
+        self.vocab_size = vocabulary_size(loaded)
+        self.cut = pretokenizer.cut
+        self._tokenizer = loaded.tokenizer
+        self._framing = Framing(loaded)
+
+    def encode(self, text: Utf8, *, threads: int = 1) -> Encoded:  # noqa: ARG002
+        """See `Engine.encode`; the library has threads of its own, `$RAYON_NUM_THREADS`."""
+        dtype = id_dtype(self.vocab_size - 1)
+        blocks = list(cut_text(text, self.cut, _BLOCK_BYTES))
+        pieces: list[IdArray] = []
+        for first in range(0, len(blocks), _BATCH_BLOCKS):
+            batch = blocks[first : first + _BATCH_BLOCKS]
+            texts = [str(text[start:stop].data, "utf-8") for start, stop in batch]
+            encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+            pieces.extend(np.array(encoding.ids, dtype) for encoding in encodings)
+        return self._framing.join([start for start, _ in blocks], pieces, dtype)
+
+
+def choose_engine(loaded: LoadedTokenizer, choice: EngineChoice = "auto") -> Engine:
+    """The fastest engine that the structure of the tokenizer.json proves exact.
+
+    Args:
+        loaded: the tokenizer.
+        choice: `auto`, or the one to take.
+
+    Raises:
+        SettingsError: the choice is not proven exact for this tokenizer.
+    """
+    engine = _make_engine(loaded, "pretokens" if choice == "auto" else choice)
+    if choice not in ("auto", engine.name):
+        raise SettingsError(
+            f"engine {choice!r} is not proven exact for {loaded.files.tokenizer_json}: "
+            f"{engine.reason}; choose 'auto' or {engine.name!r}"
+        )
     logger.info("engine of %s: %s (%s)", loaded.files.source, engine.name, engine.reason)
     return engine
+
+
+def _make_engine(loaded: LoadedTokenizer, best: EngineName) -> Engine:
+    """The fastest engine that is proven, but none faster than `best`."""
+    found = find_pretokenizer(loaded.structure)
+    if best == "whole" or isinstance(found, str):
+        return WholeTextEngine(loaded, found if isinstance(found, str) else _ASKED_FOR)
+    why_not = _ASKED_FOR if best == "blocks" else why_not_interned(loaded.structure, found)
+    if why_not is not None:
+        return BlocksEngine(loaded, found, why_not)
+    from codedata.tokenization.interned import PretokensEngine  # numba, only where it is used
+
+    return PretokensEngine(loaded, found)

@@ -1,21 +1,27 @@
-"""A tokenizer and a text sample -> nothing, or the reason why the tokenizer is refused.
+"""A tokenizer and text -> nothing, or the reason why the tokenizer or its ids are refused.
 
-Two things are compared: the engine's ids with those of the tokenizer's own file, and the text with
-what its ids decode to. The second finds tokenizers that lose white space or characters, as
-deepseek-coder's did when transformers 5 rebuilt it.
+Before a run two things are compared over a small sample: the engine's ids with those of the
+tokenizer's own file, and the text with what its ids decode to. The second finds tokenizers that
+lose white space or characters, as deepseek-coder's did when transformers 5 rebuilt it. In the run,
+a sample of every chunk's own ids is compared with the tokenizers library's.
 """
 
 from collections.abc import Sequence
 
+import numpy as np
 from tokenizers.normalizers import NFC
 
-from codedata.errors import TokenizerError
-from codedata.tokenization.engine import Engine, reference_ids
+from codedata.errors import ExactnessError, TokenizerError
+from codedata.io.parquet_text import Utf8
+from codedata.tokenization.engine import Encoded, Engine, as_utf8, reference_ids
 from codedata.tokenization.loading import LoadedTokenizer
 from codedata.tokenization.structure import normalizes_to_nfc_only
 
 SAMPLE_CHARS = 16_384
 """Characters of the text that a run checks before it starts: milliseconds of work."""
+
+COMPARED_PIECES, COMPARED_BYTES = 4, 4_096
+"""Of each chunk so many pieces of at most so many bytes are tokenized again: 20 ms of work."""
 
 PROBE = (
     "#include <stdio.h>\n#define MAX_SIZE 0x7FFF\n\n\n"
@@ -42,12 +48,69 @@ def check_fidelity(
     """
     for text, name in ((PROBE, "the built-in sample of C"), (sample, where)):
         expected = reference_ids(loaded, text)
-        if (place := _first_difference(expected, engine.encode(text).tolist())) is not None:
+        if (
+            place := _first_difference(expected, engine.encode(as_utf8(text)).ids.tolist())
+        ) is not None:
             raise TokenizerError(
                 f"the engine '{engine.name}' and {loaded.files.tokenizer_json} give different ids "
                 f"for {name}, from token {place} on; please report this with the tokenizer's name"
             )
         _check_round_trip(loaded, text, name)
+
+
+def compare_ids(
+    loaded: LoadedTokenizer, engine: Engine, text: Utf8, encoded: Encoded, *, seed: int, where: str
+) -> int:
+    """Tokenize some pieces of a chunk again with the tokenizers library, and compare.
+
+    Args:
+        loaded: the tokenizer.
+        engine: what tokenized the chunk.
+        text: the chunk.
+        encoded: its ids.
+        seed: chooses the pieces.
+        where: what the chunk is, for the message.
+
+    Returns:
+        Bytes of text compared: at most COMPARED_PIECES * COMPARED_BYTES; 0 where the engine is the
+        library itself on the whole text, or where the text has no place to cut a piece at.
+
+    Raises:
+        ExactnessError: naming the text and the first difference.
+    """
+    if engine.cut is None:
+        return 0
+    chosen = np.random.default_rng(seed).permutation(len(encoded.marks))[:COMPARED_PIECES]
+    compared = 0
+    for start, place in (encoded.marks[index] for index in sorted(chosen)):
+        stop = min(start + COMPARED_BYTES, len(text))
+        if stop < len(text):
+            found = engine.cut.search(text.data, start + COMPARED_BYTES // 2, stop)
+            if found is None:
+                continue
+            stop = found.start()
+        piece = str(text[start:stop].data, "utf-8")
+        [encoding] = loaded.tokenizer.encode_batch_fast([piece], add_special_tokens=False)
+        ids = encoded.ids[place : place + len(encoding.ids)].tolist()
+        if encoding.ids != ids:
+            num_before = len(str(text[:start].data, "utf-8"))
+            raise _not_exact(loaded, engine.name, piece, ids, f"{where}, from {num_before} on")
+        compared += stop - start
+    return compared
+
+
+def _not_exact(
+    loaded: LoadedTokenizer, engine: str, piece: str, ids: list[int], where: str
+) -> ExactnessError:
+    encoding = loaded.tokenizer.encode(piece, add_special_tokens=False)
+    place = _first_difference(encoding.ids, ids) or 0
+    near = encoding.offsets[min(place, len(encoding.ids) - 1)][0]
+    return ExactnessError(
+        f"engine {engine!r} and {loaded.files.tokenizer_json} give different ids for "
+        f"{piece[max(0, near - 20) : near + 20]!r} ({where}): {ids[place : place + 5]} for "
+        f"{encoding.ids[place : place + 5]}; nothing of it was stored; report this, and choose the "
+        "engine 'whole' meanwhile"
+    )
 
 
 def _check_round_trip(loaded: LoadedTokenizer, text: str, name: str) -> None:

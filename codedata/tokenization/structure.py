@@ -1,14 +1,138 @@
-"""tokenizer.json -> what its structure proves about cutting the text and framing the ids.
+r"""tokenizer.json -> what its structure proves about its pre-tokens, about cuts, and about framing.
 
-Nothing here goes by a tokenizer's name: a cut is used only where the declared parts leave no way
-for it to change an id.
+Nothing here goes by a tokenizer's name: a shortcut is taken only where the declared parts leave no
+way for it to change an id.
+
+The proof for cutting a text in two: no normalizer but NFC, which never joins ASCII characters with
+what stands before them; a pre-tokenizer none of whose matches reaches across the cut or depends on
+what lies beyond it; a model (BPE) that works within one pre-token; and no added token that could
+lie across the cut or take in the white space around it.
 """
 
-from typing import Any
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 _NEWLINE_PATTERNS = ({"Regex": "[\r\n]"}, {"Regex": r"[\r\n]"}, {"String": "\n"})
 _PIECEWISE = ("Split", "Digits", "Punctuation", "ByteLevel")
 _FRAMING = ("TemplateProcessing", "BertProcessing", "RobertaProcessing")
+
+AFTER_NEWLINES = re.compile(rb"(?<=\n)")
+AFTER_LINES_AND_WORDS = re.compile(rb"(?<=[\r\n])|(?<=[0-9A-Za-z])(?=[(),;])")
+BEFORE_WHITE_SPACE = re.compile(rb"(?<=[0-9A-Za-z])(?=[ \t\r\n])")
+
+
+def _byte_characters() -> dict[int, str]:
+    """The character that stands for each byte in the vocabulary of a byte-level tokenizer.
+
+    Source: `bytes_to_unicode` in https://github.com/openai/gpt-2/blob/master/src/encoder.py
+    """
+    visible = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in visible]
+    return {byte: chr(byte) for byte in visible} | {
+        byte: chr(0x100 + place) for place, byte in enumerate(others)
+    }
+
+
+BYTE_CHARACTERS = _byte_characters()
+
+
+class Rules(NamedTuple):
+    r"""What a known pre-tokenizer does with ASCII (numbers and flags, for compiled code).
+
+    Attributes:
+        isolating: deepseek-coder's family: [\r\n], then \s?\p{L}+, then \s?\p{P}+, then single
+            digits are isolated, and what is left between them stays. The others then mean nothing.
+        contractions: 's 't 're 've 'm 'll 'd are pre-tokens: 0 no, 1 yes, 2 also in capitals.
+        any_lead: letters take any character before them that is no letter, digit or newline;
+            otherwise only a space.
+        max_digits: digits in a pre-token, at most.
+        digits_take_space: digits take a space before them.
+        newlines_follow: punctuation takes the newlines after it.
+        newlines_end: white space up to its last newline is a pre-token.
+    """
+
+    isolating: bool
+    contractions: int = 0
+    any_lead: bool = False
+    max_digits: int = 1
+    digits_take_space: bool = False
+    newlines_follow: bool = False
+    newlines_end: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretokenizer:
+    """A pre-tokenizer that is known well enough to cut texts.
+
+    Attributes:
+        what: what it is, for the log.
+        cut: matches, with no characters, where a text may be cut.
+        rules: how it treats ASCII; None where that is not known.
+    """
+
+    what: str
+    cut: re.Pattern[bytes]
+    rules: Rules | None
+
+
+_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
+
+
+def _split(pattern: str) -> dict[str, Any]:
+    return {
+        "type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False,
+    }  # fmt: skip
+
+
+def _alternatives(digits: str) -> list[dict[str, Any]]:
+    """The steps of Llama 3 and Qwen 2, which differ in the digits of a pre-token."""
+    pattern = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|" + digits + r"| ?[^\s\p{L}\p{N}]+"
+        r"[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    return [_split(pattern), _BYTES]
+
+
+_MODERN = {"contractions": 2, "any_lead": True, "newlines_follow": True, "newlines_end": True}
+_KNOWN: list[tuple[list[dict[str, Any]], Pretokenizer]] = [
+    (
+        [
+            _split("[\r\n]"),
+            _split(r"\s?\p{L}+"),
+            _split(r"\s?\p{P}+"),
+            _split("[一-龥ࠀ-一가-\ud7ff]+"),
+            {"type": "Digits", "individual_digits": True},
+            _BYTES,
+        ],
+        Pretokenizer(
+            what="deepseek-coder's pre-tokenizer",
+            cut=AFTER_LINES_AND_WORDS,
+            rules=Rules(isolating=True),
+        ),
+    ),
+    (
+        [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}],
+        Pretokenizer(
+            what="GPT-2's pre-tokenizer",
+            cut=BEFORE_WHITE_SPACE,
+            rules=Rules(
+                isolating=False, contractions=1, max_digits=2**31 - 1, digits_take_space=True
+            ),
+        ),
+    ),
+    *(
+        (
+            _alternatives(digits),
+            Pretokenizer(
+                what=f"{name}'s pre-tokenizer",
+                cut=BEFORE_WHITE_SPACE,
+                rules=Rules(isolating=False, max_digits=max_digits, **_MODERN),
+            ),
+        )
+        for name, digits, max_digits in (("Llama 3", r"\p{N}{1,3}", 3), ("Qwen", r"\p{N}", 1))
+    ),
+]
 
 
 def _steps(part: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:
@@ -20,15 +144,48 @@ def _steps(part: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:
     return [step for each in part.get(inner, []) for step in _steps(each, inner)]
 
 
-def why_newline_cuts_may_change_ids(structure: dict[str, Any]) -> str | None:
-    r"""The reason why cutting a text after "\n" is not proven to keep every id; None if it is.
+def find_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
+    """What the structure proves about cutting a text; if nothing, the reason.
 
-    The proof: no normalizer; the first pre-tokenization step isolates newlines, so that no
-    pre-token reaches across one; every later step works within one pre-token; the model
-    (BPE) too; and no added token holds a newline or takes in the white space around it.
+    Args:
+        structure: a parsed tokenizer.json.
     """
-    if _steps(structure.get("normalizer"), "normalizers"):
+    found = _known_pretokenizer(structure) or _newline_pretokenizer(structure)
+    if isinstance(found, str):
+        return found
+    if _steps(structure.get("normalizer"), "normalizers") and not (
+        normalizes_to_nfc_only(structure)
+    ):
         return "it normalizes the text"
+    if not framing_is_constant(structure):
+        return "its post-processor may do more than frame the ids"
+    if (structure.get("model") or {}).get("type") != "BPE":
+        return "its model is not plain BPE"
+    for token in structure.get("added_tokens") or []:
+        content: str = token.get("content", "")
+        framed = f"\n{content}\n".encode()
+        inside = any(1 < cut.start() < len(framed) - 1 for cut in found.cut.finditer(framed))
+        looks_around = any(token.get(flag) for flag in ("lstrip", "rstrip", "single_word"))
+        if inside or looks_around:
+            return f"its added token {content!r} may reach across a cut"
+    return found
+
+
+def _known_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | None:
+    declared = [
+        {key: value for key, value in step.items() if key != "trim_offsets"}
+        for step in _steps(structure.get("pre_tokenizer"), "pretokenizers")
+    ]
+    for step in declared:
+        if step.get("pattern") == {"Regex": r"[\r\n]"}:
+            step["pattern"] = {"Regex": "[\r\n]"}
+        if step["type"] == "ByteLevel":
+            step.setdefault("use_regex", True)
+    return next((known for steps, known in _KNOWN if steps == declared), None)
+
+
+def _newline_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
+    """Any pre-tokenizer that isolates newlines first, and then works within what that left."""
     steps = _steps(structure.get("pre_tokenizer"), "pretokenizers")
     isolates_newlines = bool(steps) and (
         steps[0].get("type") == "Split"
@@ -37,16 +194,28 @@ def why_newline_cuts_may_change_ids(structure: dict[str, Any]) -> str | None:
         and not steps[0].get("invert")
     )
     if not isolates_newlines:
-        return "its pre-tokenizer does not isolate newlines first"
+        return "its pre-tokenizer is not known and does not isolate newlines first"
     for step in steps[1:]:
         if step.get("type") not in _PIECEWISE or step.get("add_prefix_space"):
             return f"its pre-tokenizer {step.get('type')} may look beyond one piece"
-    model = structure.get("model") or {}
-    if model.get("type") != "BPE":
-        return "its model is not plain BPE"
-    for token in structure.get("added_tokens") or []:
-        if "\n" in token.get("content", "") or token.get("lstrip") or token.get("rstrip"):
-            return f"its added token {token.get('content')!r} may reach across a newline"
+    return Pretokenizer(what="a step that isolates newlines", cut=AFTER_NEWLINES, rules=None)
+
+
+def why_not_interned(structure: dict[str, Any], pretokenizer: Pretokenizer) -> str | None:
+    """Why the ids of an ASCII pre-token are not proven to be plain merges of its bytes; or None."""
+    if pretokenizer.rules is None:
+        return f"{pretokenizer.what} proves cuts, but not what lies between them"
+    model: dict[str, Any] = structure.get("model") or {}
+    if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
+        return "its model marks where words start or end"
+    vocab = model.get("vocab") or {}
+    if missing := [byte for byte in range(128) if BYTE_CHARACTERS[byte] not in vocab]:
+        return f"its vocabulary has no token for {len(missing)} of the ASCII characters"
+    if normalizes_to_nfc_only(structure):
+        for token in structure.get("added_tokens") or []:
+            content: str = token.get("content", "")
+            if len(content) > 1 and not content.isascii() and token.get("normalized"):
+                return f"its added token {content!r} is looked for in normalized text"
     return None
 
 

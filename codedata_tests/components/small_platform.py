@@ -63,7 +63,7 @@ class SmallPlatform:
                 executor=dg.in_process_executor,
                 resources={
                     "store": self.store,
-                    "chunk_executor": ChunkExecutor(kind="inline"),
+                    "chunk_executor": ChunkExecutor(num_workers=1),
                     "datasets": Datasets(store=self.store),
                     "dataset_io_manager": DatasetIOManager(store=self.store),
                 },

@@ -23,7 +23,7 @@ from codedata_tests.components.small_platform import SmallPlatform, failure
 from codedata_tests.plain_reference import reference_shards
 
 CHECKS = {
-    "held_out", "tokenizer_fidelity", "token_ids", "integrity", "sample_counts",
+    "held_out", "tokenizer_fidelity", "matches_library", "token_ids", "integrity", "sample_counts",
     "sequence_lengths", "known_counts",
 }  # fmt: skip
 
@@ -201,8 +201,9 @@ def test_ids_outside_the_vocabulary_stop_the_run(
 ) -> None:
     real = pipeline.write_chunk
 
-    def write_wrong(folder: Path, fingerprint: Any, ids: Any) -> Any:
-        return real(folder, fingerprint, np.where(np.arange(len(ids)) == 7, 60_000, ids))
+    def write_wrong(folder: Path, fingerprint: Any, ids: Any, **record: Any) -> Any:
+        wrong = np.where(np.arange(len(ids)) == 7, 60_000, ids)
+        return real(folder, fingerprint, wrong, **record)
 
     monkeypatch.setattr(pipeline, "write_chunk", write_wrong)
     result = platform.run()

@@ -1,6 +1,7 @@
 """Token chunks on disk: what was written is read, and anything else is missing or refused."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,14 @@ from codedata.core.fingerprint import ChunkFingerprint
 from codedata.core.packing import IdArray
 from codedata.core.settings import CharRange
 from codedata.errors import ChunkMismatchError
-from codedata.io.chunk_store import TokenChunk, chunk_path, find_chunk, write_chunk
+from codedata.io import chunk_store
+from codedata.io.chunk_store import TokenChunk, chunk_path, find_chunk
 
 FINGERPRINT = ChunkFingerprint(
     corpus_sha256="c" * 64, tokenizer_sha256="d" * 64, chars=CharRange(100, 200)
 )
 IDS = np.array([5, 0, 65535, 7], np.uint16)
+write_chunk = functools.partial(chunk_store.write_chunk, engine="pretokens", compared_bytes=7)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32])

@@ -27,7 +27,7 @@ def stage(staging: Staging, num_shards: int) -> None:
     entries: list[ShardEntry] = []
     for index in range(num_shards):
         samples = np.full((index + 1, SEQ_LENGTH), num_shards, np.uint16)
-        staging.add_shard(encode_shard(samples, pad_token=0).data)
+        staging.add_shard(index, encode_shard(samples, pad_token=0).data)
         entries.append(ShardEntry(num_samples=len(samples), num_tokens=samples.size))
     staging.add_meta(entries)
 
@@ -391,7 +391,7 @@ def test_a_target_that_was_removed_during_the_run_is_made_again(tmp_path: Path, 
 
 
 def killed_while_staging(target: Path, work: Path) -> None:
-    Staging(target).add_shard(memoryview(b"half a sha"))
+    Staging(target).add_shard(0, memoryview(b"half a sha"))
 
 
 def killed_before_the_swap(target: Path, work: Path) -> None:

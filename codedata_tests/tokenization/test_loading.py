@@ -12,7 +12,7 @@ import pytest
 from tokenizers import Tokenizer, processors
 
 from codedata.errors import TokenizerError
-from codedata.tokenization.engine import choose_engine, reference_ids
+from codedata.tokenization.engine import as_utf8, choose_engine, reference_ids
 from codedata.tokenization.loading import find_tokenizer, load_tokenizer
 from codedata_tests import plain_reference, scenario
 from codedata_tests.loopback_hub import COMMIT, Hub, serve
@@ -25,7 +25,7 @@ def trained() -> Tokenizer:
 
 def ids_of(source: Path, text: str) -> list[int]:
     loaded = load_tokenizer(find_tokenizer(str(source)))
-    ids = choose_engine(loaded).encode(text).tolist()
+    ids = choose_engine(loaded).encode(as_utf8(text)).ids.tolist()
     assert ids == reference_ids(loaded, text)
     return ids
 

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from codedata.tokenization.engine import NewlineBlocksEngine, choose_engine
+from codedata.tokenization.engine import as_utf8, choose_engine
 from codedata.tokenization.fidelity import PROBE, check_fidelity
 from codedata.tokenization.loading import LoadedTokenizer, find_tokenizer, load_tokenizer
-from codedata.tokenization.structure import why_newline_cuts_may_change_ids
 from codedata.tokenization.training import (
     BOS_ID,
     BOS_TOKEN,
@@ -84,7 +83,7 @@ def test_the_saved_folder_loads_with_bos_first(
     ]
     assert (loaded.bos_id, loaded.eos_id) == (BOS_ID, None)
     text = scenario.c_documents(1, seed=4)[0]
-    ids = choose_engine(loaded).encode(text).tolist()
+    ids = choose_engine(loaded).encode(as_utf8(text)).ids.tolist()
     assert ids == [BOS_ID, *trained.encode(text).ids]
     assert ids == plain_reference.reference_ids(saved, text)
 
@@ -97,10 +96,9 @@ def test_saving_again_gives_the_same_fingerprint(
     assert find_tokenizer(str(tmp_path)).fingerprint == loaded.files.fingerprint
 
 
-def test_its_structure_allows_the_engine_that_cuts_after_newlines(loaded: LoadedTokenizer) -> None:
-    assert why_newline_cuts_may_change_ids(loaded.structure) is None
+def test_its_structure_allows_the_fast_engine(loaded: LoadedTokenizer) -> None:
     engine = choose_engine(loaded)
-    assert isinstance(engine, NewlineBlocksEngine)
+    assert engine.name == "pretokens"
     assert engine.vocab_size == VOCAB_SIZE
 
 
@@ -109,5 +107,5 @@ def test_it_keeps_the_text(loaded: LoadedTokenizer) -> None:
     sample = "\n".join(scenario.c_documents(20, seed=5))
     check_fidelity(loaded, engine, sample)
     for text in (PROBE, sample):
-        ids = engine.encode(text).tolist()
+        ids = engine.encode(as_utf8(text)).ids.tolist()
         assert loaded.tokenizer.decode(ids, skip_special_tokens=False) == BOS_TOKEN + text
