@@ -1,16 +1,16 @@
 """A dataset and its tokenizer -> what it is made of: tokens, padding, vocabulary, one sample."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from codedata.core.packing import IdArray
+from codedata.io.dataset_folder import Dataset
+from codedata.parallel import available_cores
 from codedata.tokenization.engine import vocabulary_size
 from codedata.tokenization.loading import TokenizerFiles, load_tokenizer
-
-if TYPE_CHECKING:
-    from codedata.pickle_dataset import PickledTrainerDataset
 
 _MOST_FREQUENT = 25
 
@@ -55,27 +55,27 @@ class TokenReport:
         return "\n".join(lines)
 
 
-def token_report(
-    dataset: "PickledTrainerDataset", tokenizer: TokenizerFiles, pad_token: int
-) -> TokenReport:
-    """Count a dataset's tokens, shard by shard."""
+def token_report(dataset: Dataset, tokenizer: TokenizerFiles, pad_token: int) -> TokenReport:
+    """Count a dataset's tokens, the shards side by side."""
     loaded = load_tokenizer(tokenizer)
     vocab_size = vocabulary_size(loaded)
-    counts = np.zeros(max(vocab_size, pad_token + 1), np.int64)
-    num_tokens = num_padding = 0
-    for opened in dataset.datasets:
-        for ids in opened.shards:
-            num_tokens += ids.size
-            counts += np.bincount(ids.reshape(-1), minlength=len(counts))
-            is_pad = ids[:, ::-1] == pad_token
-            lengths = np.where(is_pad.all(axis=1), ids.shape[1], np.argmin(is_pad, axis=1))
-            num_padding += int(lengths.sum())
+    num_counts = max(vocab_size, pad_token + 1)
+    counts = np.zeros(num_counts, np.int64)
+    num_padding = 0
+
+    def count(ids: IdArray) -> tuple[IdArray, int]:
+        return np.bincount(ids.reshape(-1), minlength=num_counts), _count_padding(ids, pad_token)
+
+    with ThreadPoolExecutor(available_cores()) as threads:
+        for shard_counts, shard_padding in threads.map(count, dataset.shards):
+            counts += shard_counts
+            num_padding += shard_padding
     used = int(np.count_nonzero(counts))
     counts[pad_token] -= num_padding
     order = np.argsort(-counts, kind="stable")[:_MOST_FREQUENT]
     decode = loaded.tokenizer.decode
     return TokenReport(
-        num_tokens=num_tokens,
+        num_tokens=dataset.num_tokens,
         num_padding=num_padding,
         vocab_size=vocab_size,
         vocab_used=used,
@@ -84,5 +84,12 @@ def token_report(
             for i in order
             if counts[i]
         ],
-        sample=decode(dataset[0]["input_ids"].tolist(), skip_special_tokens=False),
+        sample=decode(dataset.shards[0][0].tolist(), skip_special_tokens=False),
     )
+
+
+def _count_padding(ids: IdArray, pad_token: int) -> int:
+    """Pad tokens that samples end with."""
+    is_pad = ids[ids[:, -1] == pad_token, ::-1] == pad_token
+    lengths = np.where(is_pad.all(axis=1), ids.shape[1], np.argmin(is_pad, axis=1))
+    return int(lengths.sum())

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from codedata.core.fingerprint import ChunkFingerprint
 from codedata.core.settings import CharRange
 from codedata.io.chunk_store import TokenChunk
-from codedata.pickle_dataset import PickledTrainerDataset
+from codedata.io.dataset_folder import open_dataset
 from codedata.progress import ChunkProgress
 from codedata.report import TokenReport, token_report
 from codedata.tokenization.loading import TokenizerFiles, find_tokenizer
@@ -35,7 +35,7 @@ def tokenizer(tmp_path: Path) -> TokenizerFiles:
 def report_of(
     folder: Path, shards: list[list[list[int]]], tokenizer: TokenizerFiles, pad: int = PAD
 ) -> TokenReport:
-    dataset = PickledTrainerDataset(scenario.write_dataset(folder, shards), quiet=True)
+    dataset = open_dataset(scenario.write_dataset(folder, shards))
     return token_report(dataset, tokenizer, pad)
 
 

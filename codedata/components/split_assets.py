@@ -27,7 +27,7 @@ from codedata.pipeline import (
     stored_chunks,
 )
 from codedata.report import token_report
-from codedata.resources import ChunkExecutor, Datasets, Store
+from codedata.resources import ChunkExecutor, Store
 
 _SHARD_CHECKS = ("sample_counts", "sequence_lengths", "token_ids")
 
@@ -211,10 +211,11 @@ def _token_report(spec: SplitSpec) -> dg.AssetsDefinition:
         description=f"What {spec.name} is made of: tokens, padding, vocabulary, one sample.",
         backfill_policy=SINGLE_RUN,
     )
-    def report(store: Store, datasets: Datasets) -> dg.MaterializeResult:
+    def report(store: Store) -> dg.MaterializeResult:
         layout = store.layout
+        dataset = open_dataset(layout.dataset(spec.name))
         inputs = open_split(spec, layout)
-        tokens = token_report(datasets.load(spec.name), inputs.tokenizer, spec.settings.pad_token)
+        tokens = token_report(dataset, inputs.tokenizer, spec.settings.pad_token)
         return dg.MaterializeResult(
             metadata={
                 "report": dg.MetadataValue.md(tokens.markdown()),

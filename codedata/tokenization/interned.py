@@ -1,8 +1,8 @@
 """The fast engine: pre-tokens found by byte class, each distinct one merged once.
 
 UTF-8 -> ids. Blocks, cut where no id can change, are tokenized side by side by compiled code that
-needs no lock (`kernels`); what is not plain ASCII, and blocks that hold an added
-token, are left to the tokenizers library. Measured against the library in docs/performance.md.
+needs no lock (`kernels`); what is not plain ASCII, and small blocks that hold an added token, are
+left to the tokenizers library. Measured in docs/performance.md.
 """
 
 from collections import deque
@@ -153,7 +153,7 @@ class PretokensEngine:
         added = loaded.tokenizer.get_added_tokens_decoder().values()
         # Those of one character beyond ASCII lie within a foreign span, which the library has.
         words = [t.content.encode() for t in added if len(t.content) > 1 or t.content.isascii()]
-        self._words = np.frombuffer(b"".join(words), np.uint8)
+        self._words = np.array(list(b"".join(words)), np.uint8)
         self._word_ends = np.cumsum([len(word) for word in words], dtype=np.int64)
         self._firsts = np.isin(np.arange(256), [word[0] for word in words if word])
         self._tables: deque[Table] = deque()

@@ -17,6 +17,8 @@ from codedata.components.split_assets import build_split
 from codedata.core.settings import Settings
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.resources import DatasetIOManager, Datasets
+from codedata.tokenization.engine import Encoded
+from codedata.tokenization.interned import PretokensEngine
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import SmallPlatform, failure
@@ -210,6 +212,30 @@ def test_ids_outside_the_vocabulary_stop_the_run(
     assert not result.success
     failed = {e.check_name for e in result.get_asset_check_evaluations() if not e.passed}
     assert failed == {"token_ids"}
+    assert not platform.dataset_folder.exists()
+
+
+def test_an_engine_that_differs_from_the_library_stops_the_run_and_names_the_text(
+    platform: SmallPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = PretokensEngine.encode
+
+    def wrong_in_chunks(self: PretokensEngine, text: Utf8, **of_a_chunk: int) -> Encoded:
+        encoded = real(self, text, **of_a_chunk)
+        if of_a_chunk:
+            encoded.ids[7] ^= 1
+        return encoded
+
+    monkeypatch.setattr(PretokensEngine, "encode", wrong_in_chunks)
+    result = platform.run()
+    assert not result.success
+    [check] = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    assert check.check_name == "matches_library"
+    assert "engine 'pretokens' and " in str(check.description)
+    assert "give different ids for " in str(check.description)
+    assert str(platform.corpus) in str(check.description)
+    assert "nothing of it was stored" in failure(result)
+    assert not list(platform.root.glob("chunks/**/*.arrow"))
     assert not platform.dataset_folder.exists()
 
 

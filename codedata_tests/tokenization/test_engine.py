@@ -316,6 +316,16 @@ def test_pretokens_whose_keys_are_equal_are_told_apart(deepseek_like: LoadedToke
         require_exact(deepseek_like, [choose_engine(deepseek_like, "pretokens")], text)
 
 
+def test_a_tokenizer_without_added_tokens_and_a_text_without_characters(tmp_path: Path) -> None:
+    structure = json.loads(scenario.train_tokenizer(scenario.deepseek_like()).to_str())
+    structure["added_tokens"] = []
+    loaded = loaded_from(structure, tmp_path)
+    engine = choose_engine(loaded)
+    assert engine.name == "pretokens"
+    for text in ("", "\n", SAMPLE):
+        require_exact(loaded, [engine], text)
+
+
 def test_one_engine_serves_many_threads(deepseek_like: LoadedTokenizer) -> None:
     engine = choose_engine(deepseek_like)
     texts = ["\n".join(scenario.c_documents(2, seed)) for seed in range(40)]
