@@ -79,9 +79,11 @@ class ChunkThreads(ThreadPoolExecutor):
 
 
 def exit_process(status: int) -> None:
-    """End the process; after Ctrl-C without waiting for threads in the middle of a chunk."""
-    if status == 130:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    """End the process at once.
+
+    Nothing is left to do but what the system does faster (0.1 s), and after Ctrl-C threads in the
+    middle of a chunk are not waited for.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -13,11 +13,13 @@ import json
 import logging
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +43,9 @@ _MAGIC = b"PAR1"
 _BATCH_ROWS = 64
 """Documents decoded at once: The Stack's are 10 kB on average and at most 1 MB."""
 
+_COUNTED_ROWS = 512
+"""Documents counted at once; nothing but their lengths is kept."""
+
 _MOST_DECODERS = 8
 """Row groups decoded at once, to be counted: each takes twice its size in memory."""
 
@@ -51,6 +56,15 @@ _SPACE = pa.LargeStringArray.from_buffers(
     1, pa.py_buffer(np.array([0, 1], np.int64)), pa.py_buffer(b" ")
 )[0]
 """Arrays are built from buffers: `pa.array` and `pa.scalar` import pandas where it is installed."""
+
+Documents = tuple[pa.LargeStringArray, NDArray[np.int64]]
+"""Contents that are not null, and where each and the space after it end."""
+
+_KEPT_GROUPS, _KEPT_BYTES = 1, 32 * 1024 * 1024
+"""Row groups kept decoded, and how large they may be: neighbouring chunks need the same one."""
+
+_OF_PROCESS = ("_kept", "_kept_lock")
+"""What another process does not get."""
 
 _MOST_BYTES = 4
 """Bytes of a character in UTF-8."""
@@ -174,6 +188,7 @@ class ParquetText:
                 "damaged or another file; remove it and fetch it again"
             )
         self.index = self._read_sidecar()
+        self._keep_nothing()
 
     def clip(self, window: CharRange) -> CharRange:
         """The part of a window that the text has; counts row groups as far as that needs.
@@ -218,9 +233,8 @@ class ParquetText:
         position = starts[first]
         num_chars = num_bytes = 0
         text = np.empty(_MOST_BYTES * chars.num_chars, np.uint8)  # memory only where written
-        for column in self._contents(range(first, stop)):
-            documents = column.drop_null()
-            ends = _running_lengths(documents) + position
+        for documents, lengths in chain.from_iterable(map(self._documents, range(first, stop))):
+            ends = lengths + position
             row = int(np.searchsorted(ends, chars.start, "right"))
             last = min(int(np.searchsorted(ends, chars.stop, "left")), len(ends) - 1)
             if row <= last:
@@ -283,14 +297,50 @@ class ParquetText:
                 f"column {COLUMN!r} of {self.path} has type {column_type}; it must be text"
             )
 
-    def _contents(self, row_groups: range) -> Iterator[pa.LargeStringArray]:
+    def _documents(self, group: int) -> Iterable[Documents]:
+        """The documents of a row group, from memory if it is small and was read just now."""
+        if self._group_bytes[group] > _KEPT_BYTES:
+            return self._decode(group)
+        with self._kept_lock:
+            kept = self._kept.pop(group, None)
+            future = self._kept[group] = kept or Future()
+            while len(self._kept) > _KEPT_GROUPS:
+                del self._kept[next(iter(self._kept))]
+        if kept is None:
+            try:
+                future.set_result(list(self._decode(group)))
+            except BaseException as error:
+                self._kept.pop(group, None)
+                future.set_exception(error)
+                raise
+        return future.result()
+
+    def _decode(self, group: int) -> Iterator[Documents]:
+        for column in self._contents(range(group, group + 1)):
+            documents = column.drop_null()
+            yield documents, _running_lengths(documents)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in _OF_PROCESS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        self._keep_nothing()
+
+    def _keep_nothing(self) -> None:
+        self._kept: dict[int, Future[list[Documents]]] = {}
+        self._kept_lock = Lock()
+
+    def _contents(
+        self, row_groups: range, batch_rows: int = _BATCH_ROWS
+    ) -> Iterator[pa.LargeStringArray]:
         """The contents of row groups, batch by batch, found to be valid UTF-8."""
         with self._open() as file:
             for group in row_groups:
                 row = sum(self.group_rows[:group])
                 try:
                     batches = file.iter_batches(
-                        _BATCH_ROWS, row_groups=[group], columns=[COLUMN], use_threads=False
+                        batch_rows, row_groups=[group], columns=[COLUMN], use_threads=False
                     )
                     for batch in batches:
                         yield self._as_text(batch.column(0), row)
@@ -349,7 +399,7 @@ class ParquetText:
     def _counts(self, group: int) -> tuple[int, int, int]:
         """Characters (with a space after each document), documents and nulls of a row group."""
         num_chars = num_documents = num_nulls = 0
-        for column in self._contents(range(group, group + 1)):
+        for column in self._contents(range(group, group + 1), _COUNTED_ROWS):
             num_chars += int(_running_lengths(column.drop_null())[-1:].sum())
             num_documents += len(column) - column.null_count
             num_nulls += column.null_count

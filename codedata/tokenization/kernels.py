@@ -209,6 +209,32 @@ def key_of(text: NDArray[np.uint8], start: int, num_bytes: int) -> np.uint64:
 
 
 @compiled
+def first_slot(key: np.uint64, num_bytes: int, mask: np.uint64) -> np.uint64:
+    """Where the search for a pre-token starts; it goes on slot by slot."""
+    return (((key ^ np.uint64(num_bytes)) * _SPREAD) >> np.uint64(32)) & mask
+
+
+@compiled
+def _is_at(
+    arena: NDArray[np.int32],
+    description: np.uint64,
+    text: NDArray[np.uint8],
+    start: int,
+    num_bytes: int,
+) -> bool:
+    """Whether the long pre-token of a description has the bytes of this one."""
+    record = np.int64(description >> np.uint64(16))
+    record += np.int64((description >> np.uint64(8)) & np.uint64(0xFF))
+    for place in range(0, num_bytes, 8):
+        word = word_at(text, start + place, num_bytes - place)
+        low, high = np.uint32(arena[record]), np.uint32(arena[record + 1])
+        if (np.uint64(high) << np.uint64(32)) | np.uint64(low) != word:
+            return False
+        record += 2
+    return True
+
+
+@compiled
 def find_pretoken(
     slots: NDArray[np.uint64],
     arena: NDArray[np.int32],
@@ -216,38 +242,27 @@ def find_pretoken(
     text: NDArray[np.uint8],
     start: int,
     num_bytes: int,
-) -> tuple[int, np.uint64]:
+) -> tuple[np.uint64, np.uint64]:
     """The slot of a pre-token and its description, or the free slot where it belongs and zero."""
     mask = np.uint64(len(slots) // 2 - 1)
-    slot = (((key ^ np.uint64(num_bytes)) * _SPREAD) >> np.uint64(32)) & mask
+    slot = first_slot(key, num_bytes, mask)
     while True:
         description = slots[2 * slot + np.uint64(1)]
         if description == np.uint64(0):
-            return np.int64(slot), description
-        if slots[2 * slot] == key and (description & np.uint64(0xFF)) == np.uint64(num_bytes):
-            if num_bytes <= _KEY_BYTES:
-                return np.int64(slot), description
-            record = np.int64(description >> np.uint64(16))
-            record += np.int64((description >> np.uint64(8)) & np.uint64(0xFF))
-            same = True
-            for place in range(0, num_bytes, 8):
-                word = word_at(text, start + place, num_bytes - place)
-                low, high = arena[record], arena[record + 1]
-                record += 2
-                if (np.uint64(np.uint32(high)) << np.uint64(32)) | np.uint64(
-                    np.uint32(low)
-                ) != word:
-                    same = False
-                    break
-            if same:
-                return np.int64(slot), description
+            return slot, description
+        if (
+            slots[2 * slot] == key
+            and description & np.uint64(0xFF) == np.uint64(num_bytes)
+            and (num_bytes <= _KEY_BYTES or _is_at(arena, description, text, start, num_bytes))
+        ):
+            return slot, description
         slot = (slot + np.uint64(1)) & mask
 
 
 @compiled
 def _remember(
     table: Table,
-    slot: int,
+    slot: np.uint64,
     key: np.uint64,
     text: NDArray[np.uint8],
     start: int,
@@ -271,7 +286,7 @@ def _remember(
         table.used[1] = record
     table.used[0] += 1
     table.slots[2 * slot] = key
-    table.slots[2 * slot + 1] = (
+    table.slots[2 * slot + np.uint64(1)] = (
         np.uint64(num_bytes)
         | (np.uint64(count) << np.uint64(8))
         | (np.uint64(payload) << np.uint64(16))
@@ -301,7 +316,7 @@ def append_known(
 def append_new(
     merges: Merges,
     table: Table,
-    slot: int,
+    slot: np.uint64,
     key: np.uint64,
     text: NDArray[np.uint8],
     start: int,
@@ -362,9 +377,8 @@ def _run_end(text: NDArray[np.uint8], place: int, stop: int, classes: Any, kind:
 
 
 @compiled
-def _isolated_end(text: NDArray[np.uint8], start: int, stop: int, classes: Any) -> int:
-    """Where deepseek-coder's family ends the pre-token that starts at `start`."""
-    kind = classes[text[start]]
+def _isolated_end(text: NDArray[np.uint8], start: int, stop: int, classes: Any, kind: int) -> int:
+    """Where deepseek-coder's family ends the pre-token that starts at `start`, of class `kind`."""
     place = start + 1
     if kind == NEWLINE or kind == DIGIT:
         return place
@@ -402,7 +416,7 @@ def _contraction_end(text: NDArray[np.uint8], start: int, stop: int, any_case: b
 
 @compiled
 def _alternative_end(
-    text: NDArray[np.uint8], start: int, stop: int, classes: Any, rules: Rules
+    text: NDArray[np.uint8], start: int, stop: int, classes: Any, rules: Rules, kind: int
 ) -> int:
     """Where the family of GPT-2, Llama 3 and Qwen ends the pre-token that starts at `start`.
 
@@ -412,7 +426,6 @@ def _alternative_end(
         place = _contraction_end(text, start, stop, rules.contractions == 2)
         if place > start:
             return place
-    kind = classes[text[start]]
     place = start + 1
     following = classes[text[place]] if place < stop else NEWLINE
     takes = kind == SPACE or (rules.any_lead and kind in (BLANK, PUNCTUATION))
@@ -509,31 +522,43 @@ def tokenize_ascii(
         Where it stopped (before `stop` if `spans` is full), number of ids, number of spans.
     """
     slots, arena = table.slots, table.arena
+    mask = np.uint64(len(slots) // 2 - 1)
     num_ids = num_spans = 0
+    kind = classes[text[start]] if start < stop else np.uint8(NEWLINE)
     while start < stop and num_spans < len(spans):
         if rules.isolating:
-            end = _isolated_end(text, start, stop, classes)
+            end = _isolated_end(text, start, stop, classes, kind)
         else:
-            end = _alternative_end(text, start, stop, classes, rules)
-        known = end > start and classes[text[start]] != NOT_ASCII
-        if known and end < stop and classes[text[end]] == NOT_ASCII:
-            known = rules.isolating and classes[text[start]] == NEWLINE
-        if known and end - start <= MAX_PRETOKEN_BYTES:
-            num_bytes = end - start
-            key = key_of(text, start, num_bytes)
-            slot, description = find_pretoken(slots, arena, key, text, start, num_bytes)
-            if description != np.uint64(0):
-                num_ids = append_known(arena, description, num_bytes, ids, num_ids)
+            end = _alternative_end(text, start, stop, classes, rules, kind)
+        following = classes[text[end]] if end < stop else np.uint8(NEWLINE)
+        num_bytes = end - start
+        known = num_bytes > 0 and kind != NOT_ASCII and following != NOT_ASCII
+        if known and num_bytes <= MAX_PRETOKEN_BYTES:
+            if num_bytes <= _KEY_BYTES:  # what `find_pretoken` does, without the cost of its call
+                key = word_at(text, start, num_bytes)
+                slot = first_slot(key, num_bytes, mask)
+                description = slots[2 * slot + np.uint64(1)]
+                while description != np.uint64(0) and not (
+                    slots[2 * slot] == key and description & np.uint64(0xFF) == np.uint64(num_bytes)
+                ):
+                    slot = (slot + np.uint64(1)) & mask
+                    description = slots[2 * slot + np.uint64(1)]
             else:
+                key = key_of(text, start, num_bytes)
+                slot, description = find_pretoken(slots, arena, key, text, start, num_bytes)
+            if description == np.uint64(0):
                 num_ids = append_new(merges, table, slot, key, text, start, num_bytes, ids, num_ids)
+            else:
+                num_ids = append_known(arena, description, num_bytes, ids, num_ids)
         else:
             if not known:
                 end = _foreign_span_end(text, start + 1, stop, classes, rules)
+                following = classes[text[end]] if end < stop else np.uint8(NEWLINE)
             spans[num_spans, 0] = start
             spans[num_spans, 1] = end
             spans[num_spans, 2] = num_ids
             num_spans += 1
-        start = end
+        start, kind = end, following
     return start, num_ids, num_spans
 
 
