@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-_SAMPLE_SECONDS = 0.1
+_SAMPLE_SECONDS = 0.03
 RESULTS = Path(__file__).parent / "results"
 
 

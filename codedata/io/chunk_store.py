@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -94,11 +94,13 @@ def write_chunk(
         [pa.field(_COLUMN, column.type, nullable=False)],
         metadata={_METADATA_KEY: json.dumps(stored)},
     )
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, schema) as writer:
-        writer.write_batch(pa.record_batch([column], schema=schema))
+
+    def write(file: BinaryIO) -> None:
+        with pa.ipc.new_file(file, schema) as writer:
+            writer.write_batch(pa.record_batch([column], schema=schema))
+
     folder.mkdir(parents=True, exist_ok=True)
-    replace_atomically(chunk.path, memoryview(sink.getvalue()))
+    replace_atomically(chunk.path, write)
     return chunk
 
 

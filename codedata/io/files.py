@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,16 +18,24 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(path: Path, data: bytes | memoryview) -> None:
-    """Write a file that nobody reads before it is complete, and force it to the disk."""
+def write_durably(path: Path, data: bytes | memoryview | Callable[[BinaryIO], object]) -> None:
+    """Write a file that nobody reads before it is complete, and force it to the disk.
+
+    Args:
+        path: where.
+        data: what, or a function that writes it into the opened file.
+    """
     with open(path, "wb") as file:
-        file.write(data)
+        if callable(data):
+            data(file)
+        else:
+            file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
-def replace_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Write under a temporary name of this process, force to the disk, then take the place."""
+def replace_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write durably under a temporary name of this process, then take the place in one step."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write_durably(temporary, data)

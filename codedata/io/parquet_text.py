@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from itertools import accumulate, chain
 from pathlib import Path
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,9 @@ Documents = tuple[pa.LargeStringArray, NDArray[np.int64]]
 
 _KEPT_GROUPS, _KEPT_BYTES = 1, 32 * 1024 * 1024
 """Row groups kept decoded, and how large they may be: neighbouring chunks need the same one."""
+
+_DECODING = BoundedSemaphore(max(1, available_cores() // 4))
+"""Decoding takes three times a row group's size, and a tenth of the time that tokenizing takes."""
 
 _OF_PROCESS = ("_kept", "_kept_lock")
 """What another process does not get."""
@@ -308,7 +311,9 @@ class ParquetText:
                 del self._kept[next(iter(self._kept))]
         if kept is None:
             try:
-                future.set_result(list(self._decode(group)))
+                with _DECODING:
+                    future.set_result(list(self._decode(group)))
+                    pa.default_memory_pool().release_unused()
             except BaseException as error:
                 self._kept.pop(group, None)
                 future.set_exception(error)

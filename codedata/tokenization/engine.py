@@ -139,10 +139,11 @@ class Framing:
 
     def join(self, starts: list[int], pieces: list[IdArray], dtype: np.dtype[Any]) -> Encoded:
         """The chunk of which the pieces, each from its start in bytes on, are the bare ids."""
-        ids = _concatenated([self._before, *pieces, self._after], dtype)
-        first, last = _missing_frame(self._loaded, ids)
-        if first or last:
-            ids = _concatenated([first, ids, last], dtype)
+        bare = [self._before, *pieces, self._after]
+        full = [piece for piece in bare if len(piece)]
+        edges = [int(full[0][0]), int(full[-1][-1])] if full else []
+        first, last = _missing_frame(self._loaded, edges)
+        ids = _concatenated([first, *bare, last], dtype)
         counts = [len(first) + len(self._before), *(len(piece) for piece in pieces)]
         places = np.cumsum(counts)[:-1].tolist()
         return Encoded(ids=ids, marks=list(zip(starts, places, strict=True)))

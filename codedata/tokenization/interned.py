@@ -51,8 +51,8 @@ _BLOCK_BYTES = 1 << 18
 _SMALL_BLOCK_BYTES = 1 << 10
 """Blocks that hold an added token are cut so small, and those that do go to the library."""
 
-_TABLE_SLOTS = 1 << 19
-_ARENA_IDS = 1 << 21
+_TABLE_SLOTS = 1 << 18
+_ARENA_IDS = 1 << 20
 
 _SPANS = 1 << 12
 """Spans left to the library in one call."""
@@ -84,7 +84,7 @@ def byte_classes(rules: Rules) -> NDArray[np.uint8]:
 
 
 def new_table(num_slots: int = _TABLE_SLOTS, arena_ids: int = _ARENA_IDS) -> Table:
-    """An empty table of at most 16 bytes a slot and 4 an id; by default 16 MiB, used as it fills.
+    """An empty table of at most 16 bytes a slot and 4 an id; by default 8 MiB, used as it fills.
 
     Args:
         num_slots: a power of two; half of them are filled at most.
