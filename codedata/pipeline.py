@@ -12,11 +12,13 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
+from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
 
-from codedata.core.fingerprint import ChunkFingerprint
-from codedata.core.meta import ShardEntry
+from codedata.core.card import Origin, dump_card
+from codedata.core.fingerprint import CODE_VERSION, ChunkFingerprint
+from codedata.core.meta import ShardEntry, dump_meta
 from codedata.core.packing import count_samples, id_dtype, pack_samples, split_shards
 from codedata.core.settings import CharRange, Settings
 from codedata.core.shards import encode_shard
@@ -219,14 +221,20 @@ def require_same_origin(chunks: Sequence[TokenChunk]) -> None:
 
 
 def stage_dataset(
-    chunks: Sequence[TokenChunk], settings: Settings, staging: Staging, *, num_workers: int
+    chunks: Sequence[TokenChunk],
+    settings: Settings,
+    staging: Staging,
+    origin: Origin,
+    *,
+    num_workers: int,
 ) -> list[ShardEntry]:
-    """Pack chunks into samples and write the shards and the meta of a staged dataset.
+    """Pack chunks into samples and write the shards, the card and the meta of a staged dataset.
 
     Args:
         chunks: in the order of their characters.
         settings: the switches.
         staging: where the dataset is written.
+        origin: for the card.
         num_workers: chunks packed at a time.
 
     Returns:
@@ -259,8 +267,35 @@ def stage_dataset(
             f"the {len(chunks)} chunks of the window give no sample: the longest has {tokens} "
             f"tokens, and one must have more than min_sample_length ({settings.min_sample_length})"
         )
+    digest = sha256(dump_meta(entries)).hexdigest()
+    staging.add_card(dump_card(staging.target.name, origin, settings, entries, digest))
     staging.add_meta(entries)
     return entries
+
+
+def origin_of(inputs: Inputs, chunks: Sequence[TokenChunk], command: str, **corpus: str) -> Origin:
+    """What a dataset is made of, for its card.
+
+    Args:
+        inputs: of the run.
+        chunks: which the dataset is packed from.
+        command: that repeats it.
+        corpus: where the parquet came from; by default its path.
+    """
+    tokenizer = {"source": inputs.tokenizer.source, "sha256": inputs.tokenizer.fingerprint}
+    if inputs.tokenizer.revision is not None:
+        tokenizer["revision"] = inputs.tokenizer.revision
+    return Origin(
+        corpus={**(corpus or {"path": str(inputs.text.path)}), "sha256": inputs.text.sha256},
+        tokenizer=tokenizer,
+        engine=", ".join(sorted({chunk.engine for chunk in chunks})),
+        versions={
+            "codedata": version("codedata"),
+            "ids": str(CODE_VERSION),
+            "tokenizers": version("tokenizers"),
+        },
+        command=command,
+    )
 
 
 def _stage_chunk(

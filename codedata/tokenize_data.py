@@ -8,6 +8,7 @@ an interruption. Exit status: 0 done, 1 refused or failed, 2 unknown switch, 130
 """
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from codedata.parallel import (
 )
 from codedata.pipeline import (
     open_inputs,
+    origin_of,
     require_disk_space,
     stage_dataset,
     stored_chunks,
@@ -131,10 +133,22 @@ def tokenize_data(
                 chunks.append(chunk)
                 bar.update(chunk.chars.num_chars)
         chunks.sort(key=lambda chunk: chunk.chars)
-        entries = stage_dataset(chunks, settings, staging, num_workers=num_workers)
+        command = _command(data_file, tokenization_folder, settings)
+        origin = origin_of(inputs, chunks, command)
+        entries = stage_dataset(chunks, settings, staging, origin, num_workers=num_workers)
         staging.publish()
         staging.discard_chunks()
     return entries
+
+
+def _command(data_file: Path, tokenization_folder: Path, settings: Settings) -> str:
+    """The command line that makes a dataset, its switches that are not the defaults."""
+    defaults = Settings().as_dict()
+    switches = {"data_file": data_file, "tokenization_folder": tokenization_folder} | {
+        name: value for name, value in settings.as_dict().items() if value != defaults[name]
+    }
+    options = [part for name, value in switches.items() for part in (f"--{name}", str(value))]
+    return shlex.join(["python", "-m", "codedata.tokenize_data", *options])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

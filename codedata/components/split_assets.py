@@ -1,5 +1,7 @@
 """The assets of one split: each reads, calls the core, writes and reports."""
 
+import os
+import shlex
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,12 +19,13 @@ from codedata.components.split_spec import (
 from codedata.components.token_chunks import token_chunks_asset
 from codedata.errors import ChunkMismatchError
 from codedata.io.chunk_store import TokenChunk
-from codedata.io.corpus import read_corpus
+from codedata.io.corpus import Corpus, read_corpus
 from codedata.io.dataset_folder import open_dataset
 from codedata.io.publishing import check_target, open_staging
-from codedata.layout import Layout
+from codedata.layout import CORPUS_VARIABLE, TOKENIZER_VARIABLE, Layout, switch_variable
 from codedata.pipeline import (
     Inputs,
+    origin_of,
     stage_dataset,
     stored_chunks,
 )
@@ -99,8 +102,10 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
         vocab_size = inputs.engine.vocab_size
         started = time.monotonic()
         with open_staging(target) as staging:
+            corpus = read_corpus(layout.corpus(spec.corpus))
+            origin = origin_of(inputs, chunks, _command(spec), **_published_origin(corpus))
             entries = stage_dataset(
-                chunks, spec.settings, staging, num_workers=chunk_executor.threads
+                chunks, spec.settings, staging, origin, num_workers=chunk_executor.threads
             )
             for name, outcome in check_dataset(staging.stage, chunks, spec.settings, vocab_size):
                 yield check_result(name, outcome, check_keys[name])
@@ -108,7 +113,6 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
                     raise dg.Failure(
                         f"{name}: {outcome.description}; nothing was published", allow_retries=False
                     )
-            corpus = read_corpus(layout.corpus(spec.corpus))
             known = check_known_counts(corpus, spec.settings, [e.num_samples for e in entries])
             yield check_result("known_counts", known, meta_key, severity=dg.AssetCheckSeverity.WARN)
             staging.publish()
@@ -134,6 +138,23 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
         )
 
     return pickle_shards
+
+
+def _command(spec: SplitSpec) -> str:
+    """The command that makes a split, with what the environment overrides of its YAML."""
+    overrides = [CORPUS_VARIABLE, TOKENIZER_VARIABLE]
+    overrides += [switch_variable(spec.name, switch) for switch in spec.settings.as_dict()]
+    set_here = [
+        f"{name}={shlex.quote(os.environ[name])}" for name in overrides if name in os.environ
+    ]
+    return " ".join([*set_here, "codedata", "materialize", spec.name])
+
+
+def _published_origin(corpus: Corpus) -> dict[str, str]:
+    """What of a corpus's origin identifies it elsewhere too."""
+    return {
+        key: str(corpus.origin[key]) for key in ("repo", "path", "commit") if key in corpus.origin
+    }
 
 
 def require_all_chunks(spec: SplitSpec, inputs: Inputs, layout: Layout) -> list[TokenChunk]:

@@ -2,8 +2,8 @@
 
 The folder is opened once and every file relative to that descriptor, so a reader sees the dataset
 that was there at that moment or, if a run replaces it meanwhile, starts again with the new one;
-never files of both. Only `dump-meta_data.json` and the shards it names are opened; links and
-special files are refused, and nothing is unpickled.
+never files of both. Only `dump-meta_data.json`, the shards it names and, to verify it, README.md
+are opened; links and special files are refused, and nothing is unpickled.
 """
 
 import errno
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from codedata.core.card import CARD_NAME, MAX_CARD_BYTES, card_digest, is_untouched_card
 from codedata.core.foreign_shards import decode_foreign_shard
 from codedata.core.meta import (
     MAX_META_BYTES,
@@ -86,9 +87,9 @@ def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
 
     Args:
         folder: as `tokenize_data` or the old script wrote it.
-        verify: also recompute every hash that the meta states, and refuse a meta that is not
-            byte for byte what this package writes (so a dataset of the old script, which states
-            none, does not verify).
+        verify: also recompute every hash that the meta states, and refuse a meta or a card that
+            is not byte for byte what this package writes (so a dataset of the old script, which
+            states no hashes, does not verify; one without a card does).
 
     Raises:
         DatasetError: the folder, its meta or a shard is missing, damaged or of another shape.
@@ -163,6 +164,9 @@ def _open_relative(folder: Path, descriptor: int, *, verify: bool) -> Dataset:
             f"{folder / META_NAME} is not as it was written: this package writes each entry with "
             "its hashes, in order; a dataset of the old script has none to verify"
         )
+    digest = hashlib.sha256(meta).hexdigest()
+    if verify:
+        _require_card(folder, descriptor, digest)
     names = {shard_name(index) for index in range(len(entries))}
     extra = [n for n in os.listdir(descriptor) if shard_index(n) is not None and n not in names]
     if extra:
@@ -182,9 +186,28 @@ def _open_relative(folder: Path, descriptor: int, *, verify: bool) -> Dataset:
             opened.clear()  # an error's traceback would keep the shards mapped
     return Dataset(
         folder=folder,
-        digest=hashlib.sha256(meta).hexdigest(),
+        digest=digest,
         entries=tuple(entries),
         shards=shards,
+    )
+
+
+def _require_card(folder: Path, descriptor: int, digest: str) -> None:
+    """Refuse a card that was changed, or that belongs to another dataset."""
+    try:
+        card_file = _open_file(folder, CARD_NAME, descriptor)
+    except FileNotFoundError:
+        return
+    with open(card_file, "rb") as file:
+        card = file.read(MAX_CARD_BYTES)
+    if not is_untouched_card(card):
+        wrong = "is not as it was written"
+    elif card_digest(card) != digest:
+        wrong = f"is the card of another dataset (digest {card_digest(card)}, not {digest})"
+    else:
+        return
+    raise DatasetError(
+        f"{folder / CARD_NAME} {wrong}; move it elsewhere, or make the dataset again"
     )
 
 

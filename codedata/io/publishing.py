@@ -1,6 +1,6 @@
 """A dataset folder is replaced whole: staged beside it, forced to the disk, swapped in.
 
-    parent/name/                    the dataset: dump-N.pkl, dump-meta_data.json
+    parent/name/                    the dataset: dump-N.pkl, dump-meta_data.json, README.md
     parent/.name.codedata/          exists while a run works, or after one that did not finish
         lock                        held by the one run that writes
         chunks/                     finished token chunks, reused by the next run
@@ -8,7 +8,8 @@
         previous/                   the old one, only on filesystems that cannot exchange folders
 
 Invariants: whoever opens the dataset sees the old one or the new one; nothing but a dataset's own
-files is ever removed; a run that finds what a killed one left behind sets it right.
+files is ever removed, a card that was edited is not one of them; a run that finds what a killed one
+left behind sets it right.
 """
 
 import ctypes
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from codedata.core.card import CARD_NAME, MAX_CARD_BYTES, is_untouched_card
 from codedata.core.meta import META_NAME, ShardEntry, dump_meta, shard_index, shard_name
 from codedata.errors import TargetError
 from codedata.io.files import fsync_folder, write_durably
@@ -59,7 +61,7 @@ def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
     if folder.is_dir() and (foreign := _foreign_entries(folder)):
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise TargetError(
-            f"the target {target} holds {foreign[0]!r}{more}, which no dataset has{remedy}"
+            f"the target {target} holds {foreign[0]!r}{more}, {_why_foreign(foreign[0])}{remedy}"
         )
     parent = folder.parent
     while not parent.exists():
@@ -86,10 +88,14 @@ class Staging:
         write_durably(path, data)
         return path
 
+    def add_card(self, data: bytes) -> None:
+        """Write the card of the staged dataset."""
+        write_durably(self.stage / CARD_NAME, data)
+
     def add_meta(self, entries: Sequence[ShardEntry]) -> None:
         """Write the meta, the mark that the staged dataset is whole."""
         names = {shard_name(index) for index in range(len(entries))}
-        assert names == set(os.listdir(self.stage)), "every staged shard has its entry"
+        assert names == {*os.listdir(self.stage)} - {CARD_NAME}, "every staged shard has its entry"
         write_durably(self.stage / META_NAME, dump_meta(entries))
         fsync_folder(self.stage)
 
@@ -199,20 +205,40 @@ def exchange(one: Path, other: Path) -> bool:
     raise OSError(number, os.strerror(number), str(one), None, str(other))
 
 
-def _foreign_entries(folder: Path) -> list[str]:
-    """Names in a folder that are no plain files of a dataset, sorted."""
+def _foreign_entries(folder: Path, *, any_card: bool = False) -> list[str]:
+    """Names in a folder that are no plain files of a dataset, sorted.
+
+    Args:
+        folder: what to look into.
+        any_card: take a file under the card's name for the card, whatever it holds.
+    """
     with os.scandir(folder) as entries:
         return sorted(
             entry.name
             for entry in entries
             if not entry.is_file(follow_symlinks=False)
-            or (entry.name != META_NAME and shard_index(entry.name) is None)
+            or not (
+                entry.name == META_NAME
+                or shard_index(entry.name) is not None
+                or (entry.name == CARD_NAME and (any_card or _is_card(folder / CARD_NAME)))
+            )
         )
 
 
+def _why_foreign(name: str) -> str:
+    if name == CARD_NAME:
+        return "which is not a dataset's card as it was written"
+    return "which no dataset has"
+
+
+def _is_card(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return is_untouched_card(file.read(MAX_CARD_BYTES))
+
+
 def _remove_dataset(folder: Path) -> None:
-    """Remove a folder and a dataset's files in it, nothing else."""
-    if foreign := _foreign_entries(folder):
+    """Remove a folder in the work folder and a dataset's files in it, nothing else."""
+    if foreign := _foreign_entries(folder, any_card=True):
         raise TargetError(
             f"{folder} holds {foreign[0]!r}, which no dataset has; move it elsewhere and run again"
         )

@@ -1,0 +1,155 @@
+"""A dataset's card: what it was made of, by what and how -> README.md with a YAML head, and back.
+
+The head is what the Hugging Face Hub's cards have; what codedata knows stands in it under
+`codedata`. The card states its own sha256, so that a card that someone edited is told from one that
+was written here, and the digest of the dataset it belongs to. It holds no date: the same command
+writes the same card.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codedata.core.meta import ShardEntry
+from codedata.core.settings import Settings
+
+CARD_NAME = "README.md"
+
+MAX_CARD_BYTES = 1 << 20
+"""A card takes some kilobytes; a larger file is not one."""
+
+_OWN_SHA256 = re.compile(rb'^  card_sha256: "([0-9a-f]{64})"$', re.MULTILINE)
+_DIGEST = re.compile(rb'^  digest: "([0-9a-f]{64})"$', re.MULTILINE)
+_NO_SHA256 = b"0" * 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a dataset was made of, and how to make it again.
+
+    Attributes:
+        corpus: what identifies the parquet: sha256, and path or repository, file and commit.
+        tokenizer: what identifies the tokenizer: its source, the hub's commit, its fingerprint.
+        engine: what tokenized.
+        versions: of codedata and what decides its ids.
+        command: repeats the dataset.
+    """
+
+    corpus: Mapping[str, str]
+    tokenizer: Mapping[str, str]
+    engine: str
+    versions: Mapping[str, str]
+    command: str
+
+
+def dump_card(
+    name: str, origin: Origin, settings: Settings, entries: Sequence[ShardEntry], digest: str
+) -> bytes:
+    """The bytes of a card.
+
+    Args:
+        name: of the dataset: its folder's.
+        origin: what it was made of.
+        settings: the switches.
+        entries: of its meta.
+        digest: of its meta.
+    """
+    counts = {
+        "shards": len(entries),
+        "samples": sum(entry.num_samples for entry in entries),
+        "tokens": sum(entry.num_tokens for entry in entries),
+        "seq_length": settings.seq_length,
+    }
+    facts: dict[str, Any] = {
+        "digest": digest,
+        "card_sha256": _NO_SHA256.decode(),
+        "corpus": origin.corpus,
+        "tokenizer": origin.tokenizer,
+        "switches": settings.as_dict(),
+        "engine": origin.engine,
+        "versions": origin.versions,
+        "counts": counts,
+        "command": origin.command,
+    }
+    name, repo = _one_line(name), origin.corpus.get("repo")
+    terms = (
+        f"\nThe corpus is of [{repo}](https://huggingface.co/datasets/{repo}), whose terms hold "
+        "for what is made of it too.\n"
+        if repo
+        else ""
+    )
+    card = f"""---
+pretty_name: {_scalar(name)}
+license: other
+task_categories:
+  - text-generation
+tags:
+  - code
+  - codedata
+codedata:
+{_yaml(facts, "  ")}
+---
+
+# {name}
+
+{counts["samples"]:,} samples of {counts["seq_length"]:,} tokens of source code, in \
+{counts["shards"]:,} shards: made by codedata, to train language models on.
+
+```python
+from codedata import PickledTrainerDataset
+
+dataset = PickledTrainerDataset([{json.dumps(name, ensure_ascii=False)}])  # this folder
+```
+
+Each `dump-N.pkl` is a pickle of a list of lists of token ids, too. What it was made of stands in
+the head of this file. The command that makes it again, and the same to the last byte:
+
+```bash
+{_one_line(origin.command)}
+```
+
+## Licence
+
+The samples hold the text of the corpus's documents. Each document keeps its own licence and its
+authors' rights; nothing here grants more.
+{terms}""".encode()
+    own = hashlib.sha256(card).hexdigest().encode()
+    return _OWN_SHA256.sub(b'  card_sha256: "' + own + b'"', card, count=1)
+
+
+def is_untouched_card(data: bytes) -> bool:
+    """Whether these are the bytes of a card as `dump_card` wrote it."""
+    found = _OWN_SHA256.search(data)
+    if found is None or found[1] == _NO_SHA256:
+        return False
+    blank = data[: found.start(1)] + _NO_SHA256 + data[found.end(1) :]
+    return hashlib.sha256(blank).hexdigest().encode() == found[1]
+
+
+def card_digest(data: bytes) -> str | None:
+    """The digest of the dataset that a card belongs to."""
+    found = _DIGEST.search(data)
+    return found[1].decode() if found else None
+
+
+def _yaml(values: Mapping[str, Any], indent: str) -> str:
+    lines: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{key}:", _yaml(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {_scalar(value)}")
+    return "\n".join(lines)
+
+
+def _scalar(value: str | int) -> str:
+    """A value as YAML: JSON's are YAML's too."""
+    return json.dumps(_one_line(value) if isinstance(value, str) else value, ensure_ascii=False)
+
+
+def _one_line(text: str) -> str:
+    """Printable and without newlines, so that no name can end the head or a fence."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
