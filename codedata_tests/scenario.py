@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from codedata.core.card import CARD_NAME
 from codedata.core.meta import META_NAME, ShardEntry, dump_meta, shard_name
 from codedata.core.settings import CharRange
 from codedata.core.shards import encode_shard
@@ -143,6 +144,11 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, **config: Any) -> Path:
     if config:
         (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
+
+
+def dataset_bytes(folder: Path) -> dict[str, bytes]:
+    """Shards and meta by name; the card, which names the folder and the command, left out."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != CARD_NAME}
 
 
 def write_dataset(

@@ -374,10 +374,10 @@ def test_a_run_killed_at_random_moments_leaves_a_whole_dataset_and_the_next_one_
 ) -> None:
     """Row 17: only the parent is killed; its workers have to end by themselves."""
     work = work_folder(target)
-    old = contents(target)
+    old = scenario.dataset_bytes(target)
     elsewhere = ["--tokenization_folder", str(tmp_path / "undisturbed")]
     assert run_here([*switches, *NEW, *elsewhere]) == 0
-    new = contents(tmp_path / "undisturbed")
+    new = scenario.dataset_bytes(tmp_path / "undisturbed")
     assert new != old
     random_ = random.Random(17)
     moments: list[tuple[Callable[[], object], float]] = [
@@ -398,14 +398,16 @@ def test_a_run_killed_at_random_moments_leaves_a_whole_dataset_and_the_next_one_
             process.communicate()
             assert_all_end(process.pid)
         num_killed += process.returncode == -signal.SIGKILL
-        assert contents(target) in (old, new)
+        assert scenario.dataset_bytes(target) in (old, new)
         if num_chunks:
-            assert len(finished_chunks(target)) >= num_chunks or contents(target) == new
+            assert (
+                len(finished_chunks(target)) >= num_chunks or scenario.dataset_bytes(target) == new
+            )
         num_chunks = len(finished_chunks(target))
     assert num_killed >= 4, "a run may end before it is killed, but few do"
     done = run(command([*switches, *NEW]))
     assert done.returncode == 0, done.stderr
-    assert contents(target) == new
+    assert scenario.dataset_bytes(target) == new
     assert os.listdir(target.parent) == [target.name]
 
 

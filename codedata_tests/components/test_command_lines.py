@@ -12,6 +12,7 @@ import pytest
 from codedata.core.settings import Settings
 from codedata.io.dataset_folder import open_dataset
 from codedata.tokenize_data import tokenize_data
+from codedata_tests import scenario
 from codedata_tests.components.small_platform import SWITCHES
 
 ROOT = Path(__file__).parent.parent.parent
@@ -52,10 +53,6 @@ def run(
     )
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
 def test_dagster_job_execute_and_dg_launch_make_what_the_script_makes(
     environment: dict[str, str], corpus: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
@@ -64,7 +61,9 @@ def test_dagster_job_execute_and_dg_launch_make_what_the_script_makes(
     expected = tmp_path / "script"
     settings = Settings(tokenizer_base=str(tokenizer_folder), **SWITCHES)
     tokenize_data(corpus, expected, settings, num_workers=1)
-    assert contents(tmp_path / "root/datasets/train") == contents(expected)
+    assert scenario.dataset_bytes(tmp_path / "root/datasets/train") == scenario.dataset_bytes(
+        expected
+    )
     launched = run([str(BIN / "dg"), "launch", "--job", "validation"], environment)
     assert launched.returncode == 0, launched.stderr[-3000:]
     validation = open_dataset(tmp_path / "root/datasets/validation", verify=True)

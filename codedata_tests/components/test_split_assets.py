@@ -31,10 +31,6 @@ CHECKS = {
 }  # fmt: skip
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
 def passed_checks(result: dg.ExecuteInProcessResult) -> set[str]:
     evaluations = result.get_asset_check_evaluations()
     assert all(evaluation.passed for evaluation in evaluations)
@@ -53,7 +49,7 @@ def test_one_run_without_arguments_makes_checks_and_publishes_everything(
         assert pickle.loads(shard) == samples
     script = tmp_path / "script"
     tokenize_data(platform.corpus, script, platform.spec.settings, num_workers=1)
-    assert contents(platform.dataset_folder) == contents(script)
+    assert scenario.dataset_bytes(platform.dataset_folder) == scenario.dataset_bytes(script)
     materialized = {
         event.asset_key.to_user_string()
         for event in result.get_asset_materialization_events()
@@ -90,12 +86,12 @@ def test_the_corpus_reports_what_it_is(platform: SmallPlatform, documents: list[
 def test_unchanged_chunks_are_reused_and_force_makes_them_again(platform: SmallPlatform) -> None:
     assert platform.run().success
     assert not any(platform.reused().values())
-    before = contents(platform.dataset_folder)
+    before = scenario.dataset_bytes(platform.dataset_folder)
     assert platform.run().success
     assert all(platform.reused().values())
     assert platform.run(force=True).success
     assert not any(platform.reused().values())
-    assert contents(platform.dataset_folder) == before
+    assert scenario.dataset_bytes(platform.dataset_folder) == before
 
 
 EDITS: dict[str, tuple[dict[str, int], list[bool]]] = {
@@ -186,7 +182,7 @@ def test_a_failed_check_publishes_nothing_and_says_why(
 ) -> None:
     """Packing that loses a sample: the files agree with themselves, but not with the chunks."""
     assert platform.run().success
-    before = contents(platform.dataset_folder)
+    before = scenario.dataset_bytes(platform.dataset_folder)
     real = pipeline.pack_samples
     monkeypatch.setattr(pipeline, "pack_samples", lambda *a, **k: real(*a, **k)[1:])
     platform.switches["seq_length"] = 32
@@ -195,7 +191,7 @@ def test_a_failed_check_publishes_nothing_and_says_why(
     assert "nothing was published" in failure(result)
     failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
     assert [e.check_name for e in failed] == ["sample_counts"]
-    assert contents(platform.dataset_folder) == before
+    assert scenario.dataset_bytes(platform.dataset_folder) == before
     assert sorted(p.name for p in platform.dataset_folder.parent.iterdir()) == ["small"]
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from codedata.core.meta import META_NAME
-from codedata.core.settings import CharRange
+from codedata.core.card import CARD_NAME, Origin, dump_card
+from codedata.core.meta import META_NAME, ShardEntry
+from codedata.core.settings import CharRange, Settings
 from codedata.errors import DatasetError
 from codedata.io.dataset_folder import open_dataset
 from codedata_tests import scenario
@@ -246,7 +248,7 @@ def test_a_shard_that_the_meta_does_not_name_is_refused(
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", "config.json", "model.pkl", "dump-03.pkl", "dump-٣.pkl", "dump-3.pkl.bak"],
+    ["config.json", "model.pkl", "dump-03.pkl", "dump-٣.pkl", "dump-3.pkl.bak"],
 )
 def test_a_foreign_file_beside_the_shards_is_ignored(name: str, folder: Path) -> None:
     """Row 21: readers never open it. (A run that would replace the folder refuses it instead.)"""
@@ -255,6 +257,59 @@ def test_a_foreign_file_beside_the_shards_is_ignored(name: str, folder: Path) ->
     (folder / name).unlink()
     os.mkfifo(folder / name)
     assert read(folder, verify=True) == SAMPLES
+
+
+CARD = dump_card(
+    "dataset",
+    Origin(corpus={}, tokenizer={}, engine="whole", versions={}, command="make it"),
+    Settings(seq_length=3),
+    [ShardEntry(num_samples=1, num_tokens=3)],
+    "0" * 64,
+)
+
+
+def card_of(folder: Path) -> bytes:
+    dataset = open_dataset(folder)
+    origin = Origin(corpus={}, tokenizer={}, engine="whole", versions={}, command="make it")
+    settings = Settings(seq_length=dataset.seq_length)
+    return dump_card("dataset", origin, settings, dataset.entries, dataset.digest)
+
+
+def test_a_card_is_verified_and_one_that_is_missing_is_not_missed(folder: Path) -> None:
+    (folder / CARD_NAME).write_bytes(card_of(folder))
+    assert read(folder, verify=True) == SAMPLES
+    (folder / CARD_NAME).unlink()
+    assert read(folder, verify=True) == SAMPLES
+
+
+WRONG_CARDS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "edited": (lambda card: card + b"and some notes\n", "is not as it was written"),
+    "cut off": (lambda card: card[:-1], "is not as it was written"),
+    "empty": (lambda _: b"", "is not as it was written"),
+    "not ours": (lambda _: b"# Notes\n", "is not as it was written"),
+    "another dataset's": (
+        lambda _: CARD,
+        rf"is the card of another dataset \(digest {'0' * 64}, not ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG_CARDS.values(), ids=WRONG_CARDS)
+def test_a_wrong_card_is_refused_where_hashes_are_verified_and_else_passed_over(
+    change: Callable[[bytes], bytes], message: str, folder: Path
+) -> None:
+    (folder / CARD_NAME).write_bytes(change(card_of(folder)))
+    assert read(folder) == SAMPLES
+    refused = refusal(folder, verify=True)
+    assert refused.startswith(f"{folder / CARD_NAME} ")
+    assert re.search(message, refused)
+    assert refused.endswith("move it elsewhere, or make the dataset again")
+
+
+def test_a_link_in_the_card_s_place_is_refused_where_hashes_are_verified(folder: Path) -> None:
+    (folder / CARD_NAME).symlink_to("/dev/zero")
+    assert read(folder) == SAMPLES
+    assert "cannot be opened: it is a link" in refusal(folder, verify=True)
 
 
 def swap(folder: Path, one: str, other: str) -> None:

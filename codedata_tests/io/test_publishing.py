@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codedata.core.card import CARD_NAME, Origin, dump_card
 from codedata.core.meta import META_NAME, ShardEntry
+from codedata.core.settings import Settings
 from codedata.core.shards import encode_shard
 from codedata.errors import DatasetError, TargetError
 from codedata.io import publishing
@@ -126,6 +128,48 @@ def test_a_target_that_holds_anything_foreign_is_refused_naming_it(
     assert f"the target {target} holds {name!r}, which no dataset has" in message
     assert "name a subfolder that is its own" in message
     assert tree(tmp_path) == before
+
+
+def card(command: str = "make it") -> bytes:
+    origin = Origin(corpus={}, tokenizer={}, engine="whole", versions={}, command=command)
+    entries = [ShardEntry(num_samples=1, num_tokens=SEQ_LENGTH)]
+    return dump_card("dataset", origin, Settings(seq_length=SEQ_LENGTH), entries, "0" * 64)
+
+
+@pytest.mark.parametrize("notes", [b"# My notes\n", b"", card() + b"And my notes.\n"])
+def test_a_readme_that_is_not_a_card_as_it_was_written_is_not_replaced(
+    notes: bytes, tmp_path: Path
+) -> None:
+    target = tmp_path / "dataset"
+    publish(target, 2)
+    (target / CARD_NAME).write_bytes(notes)
+    with pytest.raises(
+        TargetError, match=r"holds 'README\.md', which is not a dataset's card as it"
+    ):
+        check_target(target)
+    assert (target / CARD_NAME).read_bytes() == notes
+
+
+def test_a_card_is_replaced_with_its_dataset(tmp_path: Path) -> None:
+    target = tmp_path / "dataset"
+    for command in ("first", "second"):
+        with open_staging(check_target(target)) as staging:
+            staging.add_shard(0, encode_shard(np.ones((1, 3), np.uint16), pad_token=0).data)
+            staging.add_card(card(command))
+            staging.add_meta([ShardEntry(num_samples=1, num_tokens=3)])
+            staging.publish()
+        assert (target / CARD_NAME).read_bytes() == card(command)
+    assert os.listdir(tmp_path) == ["dataset"]
+
+
+def test_a_card_that_a_killed_run_left_half_written_goes_with_its_stage(tmp_path: Path) -> None:
+    target = tmp_path / "dataset"
+    publish(target, 2)
+    staging = Staging(target)
+    staging.stage.mkdir(parents=True)
+    (staging.stage / CARD_NAME).write_bytes(card()[:100])
+    publish(target, 3)
+    assert os.listdir(tmp_path) == ["dataset"]
 
 
 def test_more_than_one_foreign_entry_is_counted(tmp_path: Path) -> None:
