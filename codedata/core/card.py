@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from codedata.core.meta import ShardEntry
 from codedata.core.settings import Settings
@@ -139,7 +139,8 @@ def _yaml(values: Mapping[str, Any], indent: str) -> str:
     lines: list[str] = []
     for key, value in values.items():
         if isinstance(value, Mapping):
-            lines += [f"{indent}{key}:", _yaml(value, indent + "  ")]
+            inner = _yaml(cast("Mapping[str, Any]", value), indent + "  ")
+            lines += [f"{indent}{key}:", inner]
         else:
             lines.append(f"{indent}{key}: {_scalar(value)}")
     return "\n".join(lines)
