@@ -15,6 +15,7 @@ from dagster._core.loader import LoadingContextForTest
 from codedata import pipeline
 from codedata.components.split_assets import build_split
 from codedata.core.settings import Settings
+from codedata.io.parquet_text import Utf8
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.resources import DatasetIOManager, Datasets
 from codedata.tokenization.engine import Encoded
