@@ -116,12 +116,15 @@ def test_no_descriptor_stays_open(folder: Path) -> None:
 
 def test_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "nowhere"
-    assert refusal(path) == f"{path} is no dataset folder: No such file or directory"
+    assert refusal(path) == (
+        f"{path} is no dataset folder: No such file or directory; name the folder that "
+        "tokenize_data wrote"
+    )
 
 
 def test_a_file_in_the_folder_s_place_is_refused(folder: Path) -> None:
     path = folder / META_NAME
-    assert refusal(path) == f"{path} is no dataset folder: Not a directory"
+    assert refusal(path).startswith(f"{path} is no dataset folder: Not a directory; name the f")
 
 
 def test_a_folder_without_a_meta_is_refused_with_the_remedy(folder: Path, tmp_path: Path) -> None:
