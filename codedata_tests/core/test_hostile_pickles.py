@@ -297,7 +297,7 @@ def placed(payload: bytes, protocol: int) -> dict[str, File]:
     def file(opcodes: Sequence[bytes], num_samples: int = 2, seq_length: int = 3) -> File:
         return File(data=frames(opcodes, protocol), num_samples=num_samples, seq_length=seq_length)
 
-    return {
+    places = {
         "before the list": file([payload, b"0", *good]),
         "in place of all": file([payload, b"0" * 30, b"."]),
         "as an id": file(shard(2, 3, protocol, ids={(1, 1): payload})),
@@ -313,10 +313,11 @@ def placed(payload: bytes, protocol: int) -> dict[str, File]:
         "in a second batch of rows": file(
             shard(1005, 2, protocol, ids={(1003, 1): payload}), 1005, 2
         ),
-        "beyond the first 64 KiB": file(
-            shard(30, 1000, protocol, ids={(29, 990): payload}), 30, 1000
-        ),
     }
+    if protocol >= 4:
+        opcodes = shard(30, 1000, protocol, ids={(29, 990): payload})
+        places["in the second frame"] = file(opcodes, 30, 1000)
+    return places
 
 
 def bombs(protocol: int) -> dict[str, File]:
@@ -360,7 +361,7 @@ def bombs(protocol: int) -> dict[str, File]:
             seq_length=1000,
         )
         for name, payload in payloads.items()
-        if len(payload) < 100_000
+        if len(payload) < 100_000 and protocol >= 4
     }
     return {**around, **large}
 
