@@ -6,6 +6,7 @@ Exit status: 0 done, 1 refused, failed or damaged, 2 wrong usage, 130 interrupte
 import argparse
 import logging
 import os
+import re
 import sys
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -15,9 +16,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from codedata.errors import CodedataError
+from codedata.arguments import whole_number
+from codedata.errors import CodedataError, SettingsError
 from codedata.io.dataset_folder import Dataset, open_dataset
-from codedata.layout import Layout
+from codedata.layout import ROOT_VARIABLE, Layout
 from codedata.progress import SHOW_BARS
 
 _EXAMPLES = """\
@@ -51,6 +53,14 @@ nux:
 
 _SHOWN_TOKENS = 400
 
+_NO_KIND_FITS = "No resolver matched the field value"
+_WRONG = re.compile(r"^ *(\S+)\n *(.*) \[type=\w+, input_value=(.*), input_type=", re.MULTILINE)
+"""Of pydantic's text: the field, what is wrong with it, its value."""
+
+_NO_SUCH_ASSET = re.compile(
+    r'for asset job "(\w+)": .*Invalid selected keys: \{AssetKey\(\[(.*?)\]\)', re.DOTALL
+)
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
@@ -74,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     show.add_argument(
         "--tokenizer", help="decode a sample with this hub name, folder or tokenizer.json"
     )
-    show.add_argument("--sample", type=int, default=0, help="which sample (default 0)")
+    show.add_argument("--sample", type=whole_number, default=0, help="which sample (default 0)")
     show.set_defaults(run=_show)
 
     verify = commands.add_parser("verify", help="check structure, counts and hashes of a dataset")
@@ -104,9 +114,15 @@ def prepare_dagster_home() -> Path:
     """Set DAGSTER_HOME to a folder below the root, unless it is set, and make it an instance."""
     home = Path(os.environ.get("DAGSTER_HOME") or Layout.from_environment().dagster_home)
     os.environ["DAGSTER_HOME"] = str(home)
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        (home / "dagster.yaml").write_text(INSTANCE_YAML, encoding="utf-8")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "dagster.yaml").exists():
+            (home / "dagster.yaml").write_text(INSTANCE_YAML, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"Dagster's folder {home} cannot be made: {error.strerror}; set DAGSTER_HOME, or "
+            f"{ROOT_VARIABLE} above it, to a folder that can be written"
+        ) from error
     return home
 
 
@@ -118,8 +134,7 @@ def _materialize(options: argparse.Namespace) -> int:
     from dagster._core.errors import DagsterExecutionInterruptedError
     from dagster._core.instance import InstanceRef
 
-    defs = _load_definitions()
-    jobs = {job.name: job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
+    jobs = _load_jobs()
     if unknown := [split for split in options.splits if split not in jobs]:
         return _fail(f"there is no split {unknown[0]!r}; there are {', '.join(sorted(jobs))}")
     SHOW_BARS.set(True)
@@ -156,23 +171,64 @@ def _materialize(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load_definitions() -> Any:
-    """The code location.
+def _load_jobs() -> dict[str, Any]:
+    """The jobs of the code location, by the split's name.
 
     Raises:
         CodedataError: a YAML or an environment variable sets a switch to what it cannot be.
     """
     try:
         from codedata.definitions import defs
+
+        jobs = [*defs.resolve_all_job_defs()]
     except Exception as error:
-        if (cause := _user_error(error)) is not None:
+        if (cause := user_error(error)) is not None:
             raise cause from error
         raise
-    return defs
+    return {job.name: job for job in jobs if not job.name.startswith("__")}
 
 
-def _user_error(error: BaseException | None) -> CodedataError | None:
-    """Our own error among the causes of one of Dagster's, pydantic's wrapping included."""
+def user_error(error: BaseException | None) -> CodedataError | None:
+    """What a user can mend, out of one of Dagster's errors: our own among its causes, or a YAML."""
+    return _own_error(error) or _yaml_error(error) or _missing_asset(error)
+
+
+def _missing_asset(error: BaseException | None) -> SettingsError | None:
+    """A corpus or tokenizer that a split names and no definition makes."""
+    while error is not None:
+        if found := _NO_SUCH_ASSET.search(str(error)):
+            split, key = found[1], "/".join(re.findall(r"'([^']*)'", found[2]))
+            return SettingsError(
+                f"split {split!r} needs the asset {key!r}, which nothing defines; correct corpus "
+                "or tokenizer_asset in its defs.yaml, or add the one it names"
+            )
+        error = error.__cause__
+    return None
+
+
+def _yaml_error(error: BaseException | None) -> SettingsError | None:
+    """What pydantic says of a YAML that does not fit the component, in one line."""
+    where, found = "a defs.yaml", list[str]()
+    while error is not None:
+        first_line, _, rest = str(error).partition("\n")
+        if isinstance(error, ValidationError):
+            found = [
+                f"{'.'.join(map(str, detail['loc']))} is {detail['input']!r}: {detail['msg']}"
+                for detail in error.errors()
+            ]
+        elif first_line.startswith("Error while loading component "):
+            where = first_line.removeprefix("Error while loading ").rstrip(":")
+        elif first_line == _NO_KIND_FITS:
+            found = [f"{field} is {value}: {what}" for field, what, value in _WRONG.findall(rest)]
+            found = found or ["a field has none of the forms that it may have"]
+        error = error.__cause__
+    if not found:
+        return None
+    return SettingsError(f"{where}: {'; '.join(dict.fromkeys(found))}; correct its defs.yaml")
+
+
+def _own_error(error: BaseException | None) -> CodedataError | None:
+    """Our own error among the causes of another, pydantic's wrapping included."""
     while error is not None:
         if isinstance(error, CodedataError):
             return error
@@ -227,7 +283,10 @@ def _show(options: argparse.Namespace) -> int:
         span = f"ids {ids.min()} to {ids.max()}"
         print(f"  dump-{index}.pkl: {entry.num_samples} samples, {span}{chars}")
     if not 0 <= options.sample < dataset.num_samples:
-        return _fail(f"there is no sample {options.sample}: there are {dataset.num_samples}")
+        return _fail(
+            f"there is no sample {options.sample} in {dataset.folder}: there are "
+            f"{dataset.num_samples}; name one from 0 to {dataset.num_samples - 1}"
+        )
     sample = _sample(dataset, options.sample)[:_SHOWN_TOKENS]
     print(f"Sample {options.sample}, its first {len(sample)} tokens:")
     if options.tokenizer is None:

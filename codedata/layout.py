@@ -10,12 +10,21 @@ No dagster, no torch.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT_VARIABLE = "CODEDATA_ROOT"
 CORPUS_VARIABLE = "CODEDATA_CORPUS"
 TOKENIZER_VARIABLE = "CODEDATA_TOKENIZER"
+
+
+_NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
+
+
+def is_name(name: object) -> bool:
+    """Whether it may name a split or a corpus: a key of Dagster and a folder alike."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)

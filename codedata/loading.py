@@ -1,7 +1,7 @@
 """A split's name -> its published dataset, in plain Python without dagster."""
 
 from codedata.errors import DatasetError
-from codedata.layout import Layout
+from codedata.layout import Layout, is_name
 from codedata.pickle_dataset import PickledTrainerDataset
 
 
@@ -14,8 +14,13 @@ def load_dataset(name: str, *, quiet: bool = True, verify: bool = False) -> Pick
         verify: also recompute all hashes.
 
     Raises:
-        DatasetError: it was not materialized, or is damaged.
+        DatasetError: the name is none, or the dataset was not materialized, or is damaged.
     """
+    if not is_name(name):
+        raise DatasetError(
+            f"{name!r} is no name of a split; name one, such as 'train', or open a folder with "
+            "PickledTrainerDataset"
+        )
     folder = Layout.from_environment().dataset(name)
     if not folder.exists():
         raise DatasetError(

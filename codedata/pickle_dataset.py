@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 import torch
@@ -50,12 +50,9 @@ class PickledTrainerDataset(TorchDataset[Sample]):
     def __init__(
         self, folders: StrPath | Iterable[StrPath], *, quiet: bool = False, verify: bool = False
     ) -> None:
-        paths = [folders] if isinstance(folders, str | os.PathLike) else list(folders)
-        if not paths:
-            raise DatasetError("no dataset folder was given")
         opened = [
-            _open_folder(Path(path), quiet=quiet, verify=verify)
-            for path in tqdm(paths, desc="Finding files", disable=quiet)
+            _open_folder(path, quiet=quiet, verify=verify)
+            for path in tqdm(_paths(folders), desc="Finding files", disable=quiet)
         ]
         self._adopt(opened)
         self._rows = range(self._ends[-1])
@@ -139,6 +136,24 @@ class PickledTrainerDataset(TorchDataset[Sample]):
                 )
             reopened.append(dataset)
         self._adopt(reopened)
+
+
+def _paths(folders: Any) -> list[Path]:
+    """The folders that a caller named.
+
+    Raises:
+        DatasetError: it named none, or something that is no path.
+    """
+    is_one = isinstance(folders, str | bytes | os.PathLike) or not isinstance(folders, Iterable)
+    paths: list[Any] = [folders] if is_one else list(cast("Iterable[Any]", folders))
+    if not paths:
+        raise DatasetError("no dataset folder was given; name at least one")
+    for path in paths:
+        if not isinstance(path, str | os.PathLike):
+            raise DatasetError(
+                f"{path!r} is no dataset folder's path; name one folder, or a list of them"
+            )
+    return [Path(path) for path in paths]
 
 
 def _open_folder(folder: Path, *, quiet: bool, verify: bool) -> Dataset:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from codedata.arguments import whole_number
 from codedata.core.meta import ShardEntry
 from codedata.core.settings import Settings
 from codedata.errors import CodedataError
@@ -66,11 +67,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for field in fields(Settings):
         parser.add_argument(
-            f"--{field.name}", type=field.type, default=field.default, help=_HELP[field.name]
+            f"--{field.name}",
+            type=whole_number if field.type is int else str,
+            default=field.default,
+            help=_HELP[field.name],
         )
     parser.add_argument(
         "--num_workers",
-        type=int,
+        type=whole_number,
         default=available_cores(),
         help="threads that tokenize",
     )

@@ -88,7 +88,7 @@ def test_show_refuses_a_sample_that_is_not_there(
     index: int, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refusal_of(capsys, "show", folder, "--sample", str(index))
-    assert said == f"there is no sample {index}: there are 3"
+    assert said == (f"there is no sample {index} in {folder}: there are 3; name one from 0 to 2")
 
 
 def test_show_decodes_a_sample_with_a_tokenizer(
@@ -114,7 +114,10 @@ def test_a_missing_folder_is_refused_by_its_path(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refusal_of(capsys, command, tmp_path / "none")
-    assert said == f"{tmp_path}/none is no dataset folder: No such file or directory"
+    assert said == (
+        f"{tmp_path}/none is no dataset folder: No such file or directory; name the "
+        "folder that tokenize_data wrote"
+    )
 
 
 @pytest.mark.parametrize("command", ["show", "verify"])
@@ -200,12 +203,12 @@ REFUSED_RUNS = {
     "a switch out of its range": (
         "demo_train",
         {"CODEDATA_DEMO_TRAIN_SEQ_LENGTH": "0"},
-        r"split 'demo_train': seq_length must be 1 to 16777216, not 0",
+        r"split 'demo_train': seq_length .*, not 0; CODEDATA_DEMO_TRAIN_SEQ_LENGTH sets seq_length",
     ),
     "a switch that is no number": (
         "demo_train",
         {"CODEDATA_DEMO_TRAIN_CHUNK_SIZE": "many"},
-        r"CODEDATA_DEMO_TRAIN_CHUNK_SIZE is 'many', which is not a whole number",
+        r"CODEDATA_DEMO_TRAIN_CHUNK_SIZE is 'many', which is not a whole number; .* or unset it",
     ),
     "too many partitions": (
         "demo_train",

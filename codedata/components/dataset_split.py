@@ -12,13 +12,15 @@ from dataclasses import fields
 from functools import cached_property
 
 import dagster as dg
+from dagster._core.definitions.utils import DISALLOWED_NAMES
 from pydantic import Field, model_validator
 
 from codedata.components import split_assets
 from codedata.components.split_spec import SplitSpec
 from codedata.core.settings import CharRange, Settings, require_held_out
 from codedata.errors import SettingsError
-from codedata.layout import TOKENIZER_VARIABLE, Layout, switch_variable
+from codedata.io.files import shortened
+from codedata.layout import TOKENIZER_VARIABLE, Layout, is_name, switch_variable
 
 MAX_CHUNKS = 10_000
 """Partitions of an asset: the UI stays quick, and a chunk_size of 1 is found out at once."""
@@ -63,6 +65,22 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
 
     @model_validator(mode="after")
     def _validate_switches(self) -> "DatasetSplit":
+        for field in ("name", "corpus"):
+            if not is_name(value := getattr(self, field)):
+                raise SettingsError(
+                    f"{field} of split {self.name!r} is {value!r}; write it with the letters A to "
+                    "Z, digits and underscores alone: it names assets and folders"
+                )
+        if self.name in DISALLOWED_NAMES:
+            raise SettingsError(
+                f"name of split {self.name!r} is a word that Dagster keeps for itself; choose "
+                "another, such as 'train'"
+            )
+        if self.tokenizer_asset is not None and not is_name(self.tokenizer_asset):
+            raise SettingsError(
+                f"tokenizer_asset of split {self.name!r} is {self.tokenizer_asset!r}; write the "
+                "asset's key, such as demo_tokenizer"
+            )
         _ = self.settings
         if self.window.num_chars > MAX_CHUNKS * self.settings.chunk_size:
             raise SettingsError(
@@ -80,20 +98,30 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             SettingsError: naming the switch, and the variable if the value is from one.
         """
         switches = {field.name: getattr(self, field.name) for field in fields(Settings)}
+        variables: dict[str, str] = {}
         if self.tokenizer_asset is not None:
             switches["tokenizer_base"] = str(
                 Layout.from_environment().tokenizer(self.tokenizer_asset)
             )
         elif os.environ.get(TOKENIZER_VARIABLE):
             switches["tokenizer_base"] = os.environ[TOKENIZER_VARIABLE]
+            variables["tokenizer_base"] = TOKENIZER_VARIABLE
         for switch in switches:
             variable = switch_variable(self.name, switch)
             if value := os.environ.get(variable):
                 switches[switch] = _override(variable, value, type(getattr(_DEFAULTS, switch)))
+                variables[switch] = variable
         try:
             return Settings(**switches)
         except SettingsError as error:
-            raise SettingsError(f"split {self.name!r}: {error}") from error
+            overridden = [
+                f"{variable} sets {switch}"
+                for switch, variable in variables.items()
+                if f"{switch} must" in str(error)
+            ]
+            raise SettingsError(
+                "; ".join([f"split {self.name!r}: {error}", *overridden])
+            ) from error
 
     @property
     def window(self) -> CharRange:
@@ -104,11 +132,10 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         """The assets, checks and the job of the split.
 
         Raises:
-            SettingsError: the split shares characters with one it is held out from.
+            SettingsError: the split shares characters with one it is held out from, or that one
+                does not exist.
         """
-        others = {
-            name: context.load_component(name, DatasetSplit).window for name in self.held_out_from
-        }
+        others = {name: self._other_split(context, name).window for name in self.held_out_from}
         require_held_out(self.name, self.window, list(others.items()))
         spec = SplitSpec(
             name=self.name,
@@ -120,9 +147,23 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         )
         return split_assets.build_split(spec)
 
+    def _other_split(self, context: dg.ComponentLoadContext, name: str) -> "DatasetSplit":
+        folder = context.defs_module_path / name
+        found = context.load_component(name) if is_name(name) and folder.is_dir() else None
+        if not isinstance(found, DatasetSplit):
+            what = f"holds a {type(found).__name__}" if found else "does not exist"
+            raise SettingsError(
+                f"split {self.name!r}: held_out_from names {name!r}, but {folder} {what}; name the "
+                "folder of another split's defs.yaml"
+            )
+        return found
+
 
 def _override(variable: str, value: str, kind: type[int] | type[str]) -> int | str:
     try:
         return kind(value)
     except ValueError as error:
-        raise SettingsError(f"{variable} is {value!r}, which is not a whole number") from error
+        raise SettingsError(
+            f"{variable} is {shortened(value)!r}, which is not a whole number; write its digits "
+            "alone, or unset it"
+        ) from error

@@ -1,12 +1,13 @@
 """One YAML -> the asset `<corpus>/raw_parquet`: fetched, pointed at, or written from folders."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from codedata.errors import CorpusError
 from codedata.io.corpus import Corpus, record_corpus, write_source_corpus
@@ -14,8 +15,12 @@ from codedata.io.hub import HubError, fetch_file
 from codedata.io.installed_headers import header_folders
 from codedata.io.locks import waiting_lock
 from codedata.io.source_folders import walk_folders
-from codedata.layout import CORPUS_VARIABLE
+from codedata.layout import CORPUS_VARIABLE, is_name
 from codedata.resources import Store
+
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_EXTENSION = re.compile(r"[^./\\\s\0]+")
+_PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 _PREVIEW_DOCUMENTS = 3
 _PREVIEW_LINES = 12
@@ -29,12 +34,41 @@ class HubSource(dg.Model, dg.Resolvable):
     path: str = Field(description="Path of the parquet in the repository.")
     revision: str = Field(default="main", description="Branch, tag or commit.")
 
+    def require_valid(self) -> None:
+        """Refuse values that no corpus can have.
+
+        Raises:
+            CorpusError: naming the field, its value and the remedy.
+        """
+        if not _REPO.fullmatch(self.repo):
+            raise CorpusError(
+                f"repo of a hub source is {self.repo!r}; write it as owner/name, such as "
+                "bigcode/the-stack"
+            )
+        for field in ("path", "revision"):
+            if not (value := getattr(self, field)).strip() or "\0" in value:
+                raise CorpusError(
+                    f"{field} of the hub source {self.repo} is {value!r}; name one that the "
+                    "repository has"
+                )
+
 
 class LocalSource(dg.Model, dg.Resolvable):
     """A parquet on this machine."""
 
     kind: Literal["local"]
     path: str = Field(description="Path of the parquet; relative to the working folder.")
+
+    def require_valid(self) -> None:
+        """Refuse values that no corpus can have.
+
+        Raises:
+            CorpusError: naming the field, its value and the remedy.
+        """
+        if not self.path.strip() or "\0" in self.path:
+            raise CorpusError(
+                f"path of a local source is {self.path!r}; name a parquet file on this machine"
+            )
 
 
 class FoldersSource(dg.Model, dg.Resolvable):
@@ -52,6 +86,38 @@ class FoldersSource(dg.Model, dg.Resolvable):
         default=["c", "h"], description="Endings of the files to take, without the dot."
     )
 
+    def require_valid(self) -> None:
+        """Refuse values that no corpus can have.
+
+        Raises:
+            CorpusError: naming the field, its value and the remedy.
+        """
+        if not self.folders and not self.headers_of:
+            raise CorpusError(
+                "a folders source has neither folders ({}) nor headers_of ([]); name at least one "
+                "folder"
+            )
+        if not self.extensions:
+            raise CorpusError("extensions of a folders source is []; name at least one, such as c")
+        for extension in self.extensions:
+            if not _EXTENSION.fullmatch(extension):
+                raise CorpusError(
+                    f"extensions of a folders source holds {extension!r}; write each ending "
+                    "without the dot, such as c"
+                )
+        for name, place in self.folders.items():
+            if not name.strip() or "/" in name or not place.strip() or "\0" in name + place:
+                raise CorpusError(
+                    f"folders of a folders source holds {name!r}: {place!r}; write a name without "
+                    "a slash, and the path of a folder"
+                )
+        for package in self.headers_of:
+            if not _PACKAGE.fullmatch(package):
+                raise CorpusError(
+                    f"headers_of of a folders source holds {package!r}; write the name by which "
+                    "Python imports the package, such as numpy"
+                )
+
 
 Source = HubSource | LocalSource | FoldersSource
 
@@ -62,6 +128,18 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
     name: str = Field(description="Name of the corpus, first part of the asset's key.")
     source: Source = Field(description="Where the parquet comes from.")
     description: str | None = Field(default=None, description="What the UI shows.")
+
+    @model_validator(mode="after")
+    def _validate(self) -> "RawCorpus":
+        if not is_name(self.name):
+            raise CorpusError(
+                f"name of a corpus is {self.name!r}; write it with the letters A to Z, digits and "
+                "underscores alone: it names an asset and a folder"
+            )
+        # Here, and not in the source's own validator: Dagster tries a union's kinds in turn and
+        # would bury why the right one failed under what the others say.
+        self.source.require_valid()
+        return self
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
         """The asset."""

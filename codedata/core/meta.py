@@ -20,6 +20,9 @@ META_NAME = "dump-meta_data.json"
 MAX_META_BYTES = 256 * 1024 * 1024
 """A million shards take 250 MB of meta; a larger file is not one."""
 
+_SHOWN_CHARS = 80
+"""A message shows so much of a value."""
+
 _SHARD_NAME = re.compile(r"dump-(0|[1-9][0-9]{0,17})\.pkl", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -103,20 +106,24 @@ def parse_meta(data: bytes, where: str) -> list[ShardEntry]:
     try:
         return _parse_meta(data)
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{where} is damaged or no dataset's meta: {error}") from error
+        raise DatasetError(
+            f"{where} is damaged or no dataset's meta: {error}; make the dataset again"
+        ) from error
 
 
 def _parse_meta(data: bytes) -> list[ShardEntry]:
     parsed: object = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_names)
-    if not isinstance(parsed, dict) or not parsed:
-        raise _BadMetaError("it names no shards")
+    if not isinstance(parsed, dict):
+        raise _BadMetaError(f"it is {_shown(parsed)}, not an object of shards")
+    if not parsed:
+        raise _BadMetaError("it is {} and names no shards")
     entries: dict[int, ShardEntry] = {}
     for name, fields in cast("dict[str, object]", parsed).items():
         index = shard_index(name)
         if index is None:
-            raise _BadMetaError(f"{name!r} is not the name of a shard (dump-0.pkl, ...)")
+            raise _BadMetaError(f"{_shown(name)} is not the name of a shard (dump-0.pkl, ...)")
         if not isinstance(fields, dict):
-            raise _BadMetaError(f"the entry of {name} is not an object")
+            raise _BadMetaError(f"the entry of {name} is {_shown(fields)}, not an object")
         entries[index] = _parse_entry(name, cast("dict[str, object]", fields))
     for index in range(len(entries)):
         if index not in entries:
@@ -128,19 +135,29 @@ def _parse_meta(data: bytes) -> list[ShardEntry]:
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = dict(pairs)
-    if len(names) != len(pairs):
-        raise _BadMetaError("a name stands in it twice")
+    names: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in names:
+            raise _BadMetaError(f"the name {_shown(name)} stands in it twice")
+        names[name] = value
     return names
+
+
+def _shown(value: object) -> str:
+    """A value for a message: as it is, or its start where it is long."""
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}..."
 
 
 def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
     def count(key: str, least: int) -> int:
         value = fields.get(key)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise _BadMetaError(f"{key} of {name} is {value!r}, not a whole number")
+            raise _BadMetaError(f"{key} of {name} is {_shown(value)}, not a whole number")
         if not least <= value <= MAX_CHARACTERS:
-            raise _BadMetaError(f"{key} of {name} is {value}, outside {least} to {MAX_CHARACTERS}")
+            raise _BadMetaError(
+                f"{key} of {name} is {_shown(value)}, outside {least} to {MAX_CHARACTERS}"
+            )
         return value
 
     num_samples, num_tokens = count("num_samples", 1), count("num_tokens", 1)
@@ -148,7 +165,7 @@ def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
         raise _BadMetaError(f"{num_tokens} tokens of {name} are not {num_samples} equal samples")
     sha256 = fields.get("sha256")
     if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
-        raise _BadMetaError(f"sha256 of {name} is {sha256!r}, not 64 hexadecimal digits")
+        raise _BadMetaError(f"sha256 of {name} is {_shown(sha256)}, not 64 hexadecimal digits")
     chars = None
     if "start_character" in fields or "stop_character" in fields:
         chars = CharRange(count("start_character", 0), count("stop_character", 0))
@@ -157,5 +174,7 @@ def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
     entry = ShardEntry(num_samples=num_samples, num_tokens=num_tokens, sha256=sha256, chars=chars)
     recorded = fields.get("entry_sha256")
     if recorded is not None and recorded != _entry_sha256(name, _entry_fields(entry)):
-        raise _BadMetaError(f"the entry of {name} does not have the sha256 that it states")
+        raise _BadMetaError(
+            f"the entry of {name} does not have the sha256 that it states, {_shown(recorded)}"
+        )
     return entry

@@ -34,6 +34,7 @@ from codedata.core.meta import (
 )
 from codedata.core.shards import Bytes, is_fixed_width, view_shard
 from codedata.errors import DatasetError
+from codedata.io.files import shortened, why_no_path
 from codedata.parallel import available_cores
 
 _MMAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
@@ -44,6 +45,9 @@ _MANY_FILES = 1 << 16
 
 _MOST_THREADS = 16
 """Shards checked side by side; a few threads already read as fast as memory does."""
+
+_NAME_IT = "name the folder that tokenize_data wrote"
+_COPY_IT = "put the file itself in its place, or make the dataset again"
 
 _ATTEMPTS = 1000
 """A reader that finds the folder replaced this often in a row reports it."""
@@ -119,10 +123,12 @@ def _open(folder: Path, *, verify: bool) -> Dataset:
     for _ in range(_ATTEMPTS):
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as error:
-            if error.errno == errno.EMFILE:
+        except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
+            if isinstance(error, OSError) and error.errno == errno.EMFILE:
                 raise
-            raise DatasetError(f"{folder} is no dataset folder: {error.strerror}") from error
+            raise DatasetError(
+                f"{shortened(str(folder))} is no dataset folder: {why_no_path(error)}; {_NAME_IT}"
+            ) from error
         try:
             return _open_relative(folder, descriptor, verify=verify)
         except FileNotFoundError as error:
@@ -130,15 +136,14 @@ def _open(folder: Path, *, verify: bool) -> Dataset:
                 raise DatasetError(_missing(folder, str(error.filename))) from error
         finally:
             os.close(descriptor)
-    raise DatasetError(f"{folder} was replaced {_ATTEMPTS} times while it was being opened")
+    raise DatasetError(
+        f"{folder} was replaced {_ATTEMPTS} times while it was being opened; try again later"
+    )
 
 
 def _missing(folder: Path, name: str) -> str:
     if name == META_NAME:
-        return (
-            f"{folder} holds no {META_NAME}, the mark of a whole dataset; name the folder that "
-            "tokenize_data wrote"
-        )
+        return f"{folder} holds no {META_NAME}, the mark of a whole dataset; {_NAME_IT}"
     return f"{folder} lacks {name}, which its meta names; make the dataset again"
 
 
@@ -153,7 +158,10 @@ def _open_relative(folder: Path, descriptor: int, *, verify: bool) -> Dataset:
     meta_file = _open_file(folder, META_NAME, descriptor)
     try:
         if os.fstat(meta_file).st_size > MAX_META_BYTES:
-            raise DatasetError(f"{folder / META_NAME} is larger than {MAX_META_BYTES} bytes")
+            raise DatasetError(
+                f"{folder / META_NAME} is larger than {MAX_META_BYTES} bytes, as no meta is; make "
+                "the dataset again"
+            )
         with open(meta_file, "rb", closefd=False) as file:
             meta = file.read()
     finally:
@@ -162,7 +170,8 @@ def _open_relative(folder: Path, descriptor: int, *, verify: bool) -> Dataset:
     if verify and dump_meta(entries) != meta:
         raise DatasetError(
             f"{folder / META_NAME} is not as it was written: this package writes each entry with "
-            "its hashes, in order; a dataset of the old script has none to verify"
+            "its hashes, in order; a dataset of the old script has none to verify; make the "
+            "dataset again to have them"
         )
     digest = hashlib.sha256(meta).hexdigest()
     if verify:
@@ -221,10 +230,10 @@ def _open_file(folder: Path, name: str, descriptor: int) -> int:
         if error.errno == errno.EMFILE:
             raise
         why = "it is a link" if error.errno == errno.ELOOP else error.strerror
-        raise DatasetError(f"{folder / name} cannot be opened: {why}") from error
+        raise DatasetError(f"{folder / name} cannot be opened: {why}; {_COPY_IT}") from error
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise DatasetError(f"{folder / name} is not a plain file")
+        raise DatasetError(f"{folder / name} is not a plain file; {_COPY_IT}")
     return file
 
 

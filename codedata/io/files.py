@@ -8,6 +8,18 @@ from typing import BinaryIO
 
 _HASH_BUFFER_BYTES = 1 << 20
 
+_SHOWN_CHARS = 200
+
+
+def shortened(name: str) -> str:
+    """A name for a message: as it is, or its start where it is too long for a path."""
+    return name if len(name) <= _SHOWN_CHARS else f"{name[:_SHOWN_CHARS]}..."
+
+
+def why_no_path(error: Exception) -> str:
+    """What is wrong with a path, going by the error that its use gave."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
 
 def fsync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""

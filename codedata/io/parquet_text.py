@@ -12,6 +12,7 @@ never decoded once its count is known; every document read was found to be valid
 import json
 import logging
 import os
+import stat
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 
 from codedata.core.settings import CharRange
 from codedata.errors import CorpusError
-from codedata.io.files import replace_atomically, sha256_of
+from codedata.io.files import replace_atomically, sha256_of, shortened, why_no_path
 from codedata.parallel import available_cores
 
 logger = logging.getLogger(__name__)
@@ -205,7 +206,7 @@ class ParquetText:
             raise CorpusError(
                 f"{self.path} holds no text: {self.num_rows} rows, of which "
                 f"{sum(self.index.num_nulls)} have a null and {sum(self.index.num_documents)} an "
-                f"empty {COLUMN!r}"
+                f"empty {COLUMN!r}; name a file with documents"
             )
         if counted > window.stop:
             return window
@@ -283,7 +284,9 @@ class ParquetText:
                 page_checksum_verification=True,
             )
         except (pa.ArrowException, OSError) as error:
-            raise CorpusError(f"{self.path} is not a readable parquet file: {error}") from error
+            raise CorpusError(
+                f"{self.path} is not a readable parquet file: {error}; fetch it again"
+            ) from error
 
     def _require_text_column(self, schema: pa.Schema) -> None:
         places = schema.get_all_field_indices(COLUMN)
@@ -454,13 +457,18 @@ def _joined(documents: pa.LargeStringArray, before: int, after: int) -> Utf8:
 def _require_parquet(path: Path) -> None:
     """Refuse, by its first and last bytes, what is not a whole parquet file."""
     try:
+        if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+            raise CorpusError(f"{path} is a pipe or device; save what it gives and name that file")
         with open(path, "rb") as file:
             head = file.read(64)
             num_bytes = file.seek(0, os.SEEK_END)
             file.seek(max(0, num_bytes - len(_MAGIC)))
             tail = file.read()
-    except OSError as error:
-        raise CorpusError(f"{path} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
+        raise CorpusError(
+            f"{shortened(str(path))} cannot be read: {why_no_path(error)}; name a parquet file "
+            "that exists"
+        ) from error
     if head.startswith(_MAGIC) and tail == _MAGIC and num_bytes > 2 * len(_MAGIC):
         return
     if not num_bytes:
@@ -472,5 +480,5 @@ def _require_parquet(path: Path) -> None:
     elif head.startswith(_MAGIC):
         found = f"is a parquet file cut off after {num_bytes} bytes; fetch it again"
     else:
-        found = f"is not a parquet file: it starts with {head[:8]!r}"
+        found = f"is not a parquet file: it starts with {head[:8]!r}; name one"
     raise CorpusError(f"{path} {found}")

@@ -24,7 +24,7 @@ from pathlib import Path
 from codedata.core.card import CARD_NAME, MAX_CARD_BYTES, is_untouched_card
 from codedata.core.meta import META_NAME, ShardEntry, dump_meta, shard_index, shard_name
 from codedata.errors import TargetError
-from codedata.io.files import fsync_folder, write_durably
+from codedata.io.files import fsync_folder, shortened, why_no_path, write_durably
 from codedata.io.locks import exclusive_lock
 
 _AT_FDCWD = -100
@@ -43,7 +43,7 @@ def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
     Raises:
         TargetError: naming the entry in the way and the remedy.
     """
-    folder = Path(os.path.realpath(target.expanduser()))
+    folder = _real_folder(target)
     remedy = "; name a subfolder that is its own"
     if folder.exists() and not folder.is_dir():
         raise TargetError(f"the target {target} is a file; name a folder")
@@ -67,7 +67,21 @@ def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise TargetError(f"the target {target} cannot be made: {parent} is not writable")
+        raise TargetError(
+            f"the target {target} cannot be made: {parent} is not writable; name a folder elsewhere"
+        )
+    return folder
+
+
+def _real_folder(target: Path) -> Path:
+    try:
+        folder = Path(os.path.realpath(target.expanduser()))
+        if folder.name:
+            _ = folder.exists(), Staging(folder).chunks.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, ~ of no user, a NUL
+        raise TargetError(
+            f"the target {shortened(str(target))!r} is no path: {why_no_path(error)}; name a folder"
+        ) from error
     return folder
 
 

@@ -100,7 +100,9 @@ def walk_folders(folders: Mapping[str, Path], extensions: Sequence[str]) -> Walk
     files: list[SourceFile] = []
     for name, folder in sorted(folders.items()):
         if not folder.is_dir():
-            raise CorpusError(f"the folder {folder} of the corpus does not exist")
+            raise CorpusError(
+                f"the folder {folder} of the corpus does not exist; name a folder of source files"
+            )
         for place, _, names in os.walk(folder):
             for file_name in names:
                 path = Path(place, file_name)
@@ -118,6 +120,7 @@ def walk_folders(folders: Mapping[str, Path], extensions: Sequence[str]) -> Walk
         raise CorpusError(
             f"no file ending in {', '.join(extensions)} lies in "
             f"{', '.join(str(folder) for folder in folders.values()) or 'no folder at all'}"
+            "; name a folder that holds some, or other extensions"
         )
     return Walk(files=sorted(files, key=lambda file: file.name))
 

@@ -17,10 +17,14 @@ from typing import Any, cast
 from tokenizers import Tokenizer
 
 from codedata.errors import TokenizerError
+from codedata.io.files import shortened, why_no_path
 from codedata.io.hub import HubError, NoSuchFileError, fetch_file
 
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+
+_NAME_ANOTHER = f"name a folder, a {TOKENIZER_JSON} or a repository such as owner/name"
+_SAVE_AGAIN = "save the tokenizer again (save_pretrained), or download its files again"
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
@@ -73,21 +77,27 @@ def find_tokenizer(source: str) -> TokenizerFiles:
     Raises:
         TokenizerError: nothing is there, it has no tokenizer.json, or the hub does not give it.
     """
-    path = Path(source).expanduser()
-    if path.is_file():
+    try:
+        path = Path(source).expanduser()
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, RuntimeError) as error:  # a name too long, or ~ of no user
+        raise TokenizerError(
+            f"tokenizer {shortened(source)!r} is no path: {why_no_path(error)}; {_NAME_ANOTHER}"
+        ) from error
+    if is_file:
         return _fingerprinted(source, path, None)
-    if path.is_dir():
+    if is_folder:
         if not (path / TOKENIZER_JSON).is_file():
             raise TokenizerError(
-                f"the tokenizer folder {source} has no {TOKENIZER_JSON}; save the tokenizer as a "
+                f"the tokenizer folder {source!r} has no {TOKENIZER_JSON}; save the tokenizer as a "
                 "fast one (save_pretrained of a PreTrainedTokenizerFast) and name that folder"
             )
         config = path / TOKENIZER_CONFIG
         return _fingerprinted(source, path / TOKENIZER_JSON, config if config.is_file() else None)
     if not _REPO_ID.fullmatch(source):
         raise TokenizerError(
-            f"tokenizer {source!r} does not exist here, and is no name of a hub repository; name "
-            f"a folder, a {TOKENIZER_JSON} or a repository such as owner/name"
+            f"tokenizer {source!r} does not exist here, and is no name of a hub repository; "
+            f"{_NAME_ANOTHER}"
         )
     return _from_hub(source)
 
@@ -131,7 +141,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise TokenizerError(f"{path} cannot be read: {error.strerror}") from error
+        raise TokenizerError(
+            f"{path} cannot be read: {error.strerror}; {_NAME_ANOTHER} that can"
+        ) from error
 
 
 @lru_cache(maxsize=4)
@@ -144,12 +156,17 @@ def load_tokenizer(files: TokenizerFiles) -> LoadedTokenizer:
     json_bytes = _read(files.tokenizer_json)
     config_bytes = _read(files.tokenizer_config) if files.tokenizer_config else None
     if _fingerprint(json_bytes, config_bytes) != files.fingerprint:
-        raise TokenizerError(f"the files of tokenizer {files.source} changed during the run")
+        raise TokenizerError(
+            f"the files of tokenizer {files.source} changed during the run; run again once they "
+            "are complete"
+        )
     structure = _parse(json_bytes, files.tokenizer_json)
     try:
         tokenizer = Tokenizer.from_buffer(json_bytes)
     except Exception as error:  # tokenizers raises nothing narrower
-        raise TokenizerError(f"{files.tokenizer_json} is no tokenizer: {error}") from error
+        raise TokenizerError(
+            f"{files.tokenizer_json} is no tokenizer: {error}; {_SAVE_AGAIN}"
+        ) from error
     if (structure.get("model") or {}).get("dropout"):
         raise TokenizerError(
             f"{files.tokenizer_json} declares a BPE dropout, so the same text gives other ids each "
@@ -171,9 +188,11 @@ def _parse(data: bytes, path: Path | None) -> dict[str, Any]:
     try:
         parsed = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise TokenizerError(f"{path} is not JSON: {error}") from error
+        raise TokenizerError(f"{path} is not JSON: {error}; {_SAVE_AGAIN}") from error
     if not isinstance(parsed, dict):
-        raise TokenizerError(f"{path} does not hold a JSON object")
+        raise TokenizerError(
+            f"{path} holds a JSON {type(parsed).__name__}, not an object; {_SAVE_AGAIN}"
+        )
     return cast("dict[str, Any]", parsed)
 
 
@@ -189,6 +208,7 @@ def _framing_id(
     if token_id is None:
         raise TokenizerError(
             f"{files.tokenizer_config} says add_{which}_token, but its {which}_token {token!r} is "
-            f"not in the vocabulary of {TOKENIZER_JSON}"
+            f"not in the vocabulary of {TOKENIZER_JSON}; correct one of the two, or name "
+            f"{TOKENIZER_JSON} itself, which frames no chunk"
         )
     return token_id

@@ -953,7 +953,7 @@ MUTANTS = given(
 )
 
 
-@settings(UNHURRIED, max_examples=500)
+@settings(UNHURRIED, max_examples=2000)
 @MUTANTS
 def test_mutants_are_refused_or_read_as_pickle_reads_them(
     samples: Rows, protocol: int, pickler: str, data: st.DataObject
@@ -962,7 +962,6 @@ def test_mutants_are_refused_or_read_as_pickle_reads_them(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
 @pytest.mark.timeout(3600)
 @settings(UNHURRIED, max_examples=100_000)
 @MUTANTS

@@ -118,12 +118,15 @@ def test_no_descriptor_stays_open(folder: Path) -> None:
 
 def test_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "nowhere"
-    assert refusal(path) == f"{path} is no dataset folder: No such file or directory"
+    assert refusal(path) == (
+        f"{path} is no dataset folder: No such file or directory; name the folder that "
+        "tokenize_data wrote"
+    )
 
 
 def test_a_file_in_the_folder_s_place_is_refused(folder: Path) -> None:
     path = folder / META_NAME
-    assert refusal(path) == f"{path} is no dataset folder: Not a directory"
+    assert refusal(path).startswith(f"{path} is no dataset folder: Not a directory; name the f")
 
 
 def test_a_folder_without_a_meta_is_refused_with_the_remedy(folder: Path, tmp_path: Path) -> None:
@@ -330,19 +333,6 @@ def test_swapped_shards_of_the_same_shape_are_refused_where_hashes_are_verified(
 def test_swapped_shards_of_different_shapes_are_always_refused(folder: Path) -> None:
     swap(folder, "dump-0.pkl", "dump-2.pkl")
     assert refusal(folder).startswith(f"{folder}/dump-0.pkl has 18 bytes, but 2 samples of 3")
-
-
-def test_every_flipped_bit_is_refused_where_hashes_are_verified(folder: Path) -> None:
-    for name in (META_NAME, "dump-0.pkl", "dump-1.pkl", "dump-2.pkl"):
-        data = (folder / name).read_bytes()
-        for bit in range(len(data) * 8):
-            damaged = bytearray(data)
-            damaged[bit // 8] ^= 1 << bit % 8
-            (folder / name).write_bytes(damaged)
-            with pytest.raises(DatasetError, match=r"dump-(meta_data\.json|\d\.pkl)"):
-                open_dataset(folder, verify=True)
-        (folder / name).write_bytes(data)
-    assert read(folder, verify=True) == SAMPLES
 
 
 def test_every_flipped_bit_of_a_shard_is_refused_or_changes_an_id_and_nothing_else(

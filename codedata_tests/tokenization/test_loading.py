@@ -151,7 +151,7 @@ def test_files_that_change_after_they_were_found_are_refused(
 
 BAD_FILES = {
     "not JSON": ("{", "is not JSON"),
-    "not an object": ("[1]", "does not hold a JSON object"),
+    "not an object": ("[1]", "holds a JSON list, not an object"),
     "not a tokenizer": ("{}", "is no tokenizer"),
     "deeply nested": ("[" * 100_000, "is not JSON"),
 }
