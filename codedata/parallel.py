@@ -60,7 +60,7 @@ def return_freed_memory() -> None:
 
 
 class ChunkThreads(ThreadPoolExecutor):
-    """Threads for chunks. An error, Ctrl-C included, waits only a moment for those that run."""
+    """Threads for chunks: after an error none of them runs; Ctrl-C waits only a moment for them."""
 
     def __init__(self, num_workers: int) -> None:
         return_freed_memory()
@@ -74,7 +74,8 @@ class ChunkThreads(ThreadPoolExecutor):
         return future
 
     def __exit__(self, kind: object, *error: object) -> None:
-        self.shutdown(wait=kind is None, cancel_futures=kind is not None)
+        interrupted = isinstance(kind, type) and not issubclass(kind, Exception)
+        self.shutdown(wait=not interrupted, cancel_futures=kind is not None)
         wait([each for each in self._submitted if each.running()], timeout=_GRACE_SECONDS)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from codedata_tests import scenario
 from codedata_tests.demo import Demo
+from codedata_tests.script_runs import OLD, PAD_ID, run_here
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,3 +58,22 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     assert done.returncode == 0, done.stderr
     environment["DAGSTER_HOME"] = str(root / ".dagster")
     return Demo(root=root, environment=environment, stdout=done.stdout, stderr=done.stderr)
+
+
+@pytest.fixture
+def switches(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> list[str]:
+    """Switches that all runs of the script share; the dataset is `tmp_path / "data" / "set"`."""
+    return [
+        *("--data_file", str(corpus), "--tokenization_folder", str(tmp_path / "data" / "set")),
+        *("--tokenizer_base", str(tokenizer_folder), "--pad_token", str(PAD_ID)),
+        *("--min_sample_length", "0"),
+    ]
+
+
+@pytest.fixture
+def target(switches: list[str]) -> Path:
+    """The dataset's folder with an old dataset in it, all that is in its parent."""
+    folder = Path(switches[3])
+    assert run_here([*switches, *OLD]) == 0
+    assert os.listdir(folder.parent) == [folder.name]
+    return folder

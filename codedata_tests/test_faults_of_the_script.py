@@ -11,9 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,142 +21,24 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from codedata import pipeline
 from codedata.core.fingerprint import ChunkFingerprint
 from codedata.io.dataset_folder import open_dataset
-from codedata.tokenize_data import main
 from codedata_tests import scenario
-
-PAD_ID = 534
-OLD = ["--seq_length", "50", "--max_dump_size", "30"]
-NEW = ["--seq_length", "64", "--max_dump_size", "200", "--chunk_size", "1000"]
-"""150 chunks and as many shards: a second of work."""
-
-
-@pytest.fixture
-def switches(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> list[str]:
-    """Those that all runs share; the dataset is `tmp_path / "data" / "set"`."""
-    return [
-        *("--data_file", str(corpus), "--tokenization_folder", str(tmp_path / "data" / "set")),
-        *("--tokenizer_base", str(tokenizer_folder), "--pad_token", str(PAD_ID)),
-        *("--min_sample_length", "0"),
-    ]
-
-
-@pytest.fixture
-def target(switches: list[str]) -> Path:
-    """The dataset's folder with an old dataset in it, all that is in its parent."""
-    folder = Path(switches[3])
-    assert run_here([*switches, *OLD]) == 0
-    assert os.listdir(folder.parent) == [folder.name]
-    return folder
-
-
-def command(switches: Sequence[str], num_workers: int = 2) -> list[str]:
-    start = [sys.executable, "-m", "codedata.tokenize_data"]
-    return [*start, *switches, "--num_workers", str(num_workers)]
-
-
-def run_here(switches: Sequence[str]) -> int:
-    """The same script in this process: what is being tested then is not the process."""
-    return main([*switches, "--num_workers", "1"])
-
-
-def run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def work_folder(target: Path) -> Path:
-    return target.with_name(f".{target.name}.codedata")
-
-
-def finished_chunks(target: Path) -> dict[str, int]:
-    """Names of the chunks that are stored, with their inodes: another file has another one."""
-    try:
-        paths = list((work_folder(target) / "chunks").iterdir())
-        return {path.name: path.stat().st_ino for path in paths if path.suffix == ".arrow"}
-    except FileNotFoundError:
-        return {}
-
-
-def lines(stderr: str) -> list[str]:
-    """What stands on stderr beside the progress bar."""
-    return [line for line in re.split(r"[\r\n]+", stderr) if not re.match(r"Tokenizing:|$", line)]
-
-
-def assert_refused(done: subprocess.CompletedProcess[str], message: str) -> None:
-    assert done.returncode == 1, done.stderr
-    [line] = lines(done.stderr)
-    assert line.startswith("tokenize_data: error: ")
-    assert re.search(message, line), line
-    assert "Wrote" not in done.stdout
-
-
-def assert_only_chunks_are_left(target: Path) -> None:
-    """Beside the dataset nothing but finished chunks, which the next run reuses."""
-    work = work_folder(target)
-    assert set(os.listdir(target.parent)) <= {target.name, work.name}
-    if work.exists():
-        assert os.listdir(work) == ["chunks"]
-        assert set(os.listdir(work / "chunks")) == set(finished_chunks(target))
-
-
-# Processes
-
-
-def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert process.poll() is None, f"it ended before: {process.communicate()}"
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.001)
-
-
-@contextmanager
-def started(switches: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    """The script with two threads, in a process group that ends with the block."""
-    with subprocess.Popen(
-        command(switches),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            for member in members_of_group(process.pid):
-                os.kill(member, signal.SIGKILL)
-
-
-def members_of_group(group: int) -> list[int]:
-    """Processes of a group that live, zombies aside."""
-    found: list[int] = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _parent, its_group = (
-                (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:3]
-            )
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(its_group) == group and state not in "ZX":
-            found.append(int(folder.name))
-    return sorted(found)
-
-
-def assert_all_end(group: int) -> None:
-    """Whatever the script may have started sees within a moment that it is gone."""
-    deadline = time.monotonic() + 5
-    while left := members_of_group(group):
-        assert time.monotonic() < deadline, f"{left} outlived the script"
-        time.sleep(0.01)
-
-
-needs_proc = pytest.mark.skipif(
-    not Path("/proc/self/stat").exists(), reason="processes are found in /proc"
+from codedata_tests.script_runs import (
+    NEW,
+    OLD,
+    assert_all_end,
+    assert_only_chunks_are_left,
+    assert_refused,
+    command,
+    contents,
+    finished_chunks,
+    lines,
+    needs_proc,
+    run,
+    run_here,
+    started,
+    wait_until,
+    work_folder,
 )
-
 
 # Refusals (rows 10 and 14)
 
@@ -366,49 +246,6 @@ def test_the_padding_of_samples_counts_as_room_too(
 
 
 # Kills and Ctrl-C (rows 17, 26 and 31)
-
-
-@needs_proc
-def test_a_run_killed_at_random_moments_leaves_a_whole_dataset_and_the_next_one_succeeds(
-    switches: list[str], target: Path, tmp_path: Path
-) -> None:
-    """Row 17: only the parent is killed; its workers have to end by themselves."""
-    work = work_folder(target)
-    old = scenario.dataset_bytes(target)
-    elsewhere = ["--tokenization_folder", str(tmp_path / "undisturbed")]
-    assert run_here([*switches, *NEW, *elsewhere]) == 0
-    new = scenario.dataset_bytes(tmp_path / "undisturbed")
-    assert new != old
-    random_ = random.Random(17)
-    moments: list[tuple[Callable[[], object], float]] = [
-        ((work / "lock").exists, 0.3),
-        (lambda: len(finished_chunks(target)) > 0, 0.1),
-        (lambda: len(finished_chunks(target)) > 50, 0.1),
-        (lambda: len(finished_chunks(target)) > 100, 0.1),
-        *[((work / "stage").exists, 0.5)] * 3,
-        ((work / "stage" / "dump-149.pkl").exists, 0.01),
-    ]
-    num_chunks = num_killed = 0
-    for moment, longest_wait in moments:
-        with started([*switches, *NEW]) as process:
-            while not moment() and process.poll() is None:
-                time.sleep(0.001)
-            time.sleep(random_.uniform(0, longest_wait))
-            process.kill()
-            process.communicate()
-            assert_all_end(process.pid)
-        num_killed += process.returncode == -signal.SIGKILL
-        assert scenario.dataset_bytes(target) in (old, new)
-        if num_chunks:
-            assert (
-                len(finished_chunks(target)) >= num_chunks or scenario.dataset_bytes(target) == new
-            )
-        num_chunks = len(finished_chunks(target))
-    assert num_killed >= 4, "a run may end before it is killed, but few do"
-    done = run(command([*switches, *NEW]))
-    assert done.returncode == 0, done.stderr
-    assert scenario.dataset_bytes(target) == new
-    assert os.listdir(target.parent) == [target.name]
 
 
 def the_lock_is_held(process: subprocess.Popen[str], target: Path) -> object:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from codedata.errors import TargetError
+from codedata.io.files import is_still, naming
 
 
 @contextmanager
@@ -24,13 +25,20 @@ def exclusive_lock(path: Path, what: str) -> Iterator[None]:
     """
     descriptor = _acquire(path, what)
     try:
-        _sign(descriptor)
+        with naming(path):
+            _sign(descriptor)
         yield
     finally:
-        path.unlink(missing_ok=True)
-        with suppress(OSError):  # finished chunks are kept in it for the next run
-            path.parent.rmdir()
+        _remove(path)
         os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove a lock file and its folder; what cannot be removed is in nobody's way."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # finished chunks are kept in it for the next run
+        path.parent.rmdir()
 
 
 def _acquire(path: Path, what: str) -> int:
@@ -42,25 +50,25 @@ def _acquire(path: Path, what: str) -> int:
             if path.parent.is_symlink() or path.parent.is_file():
                 raise
             continue  # a holder that finished just now removed the folder
+        except OSError:
+            with suppress(OSError):
+                path.parent.rmdir()
+            raise
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with naming(path):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if is_still(path, descriptor):
+                return descriptor
         except BlockingIOError:
             holder = _holder(descriptor)
             os.close(descriptor)
             raise TargetError(
                 f"{what} is being written by another run ({holder}); wait for it to end, or end it"
             ) from None
-        if _is_still(path, descriptor):
-            return descriptor
+        except OSError:
+            os.close(descriptor)  # the file stays: it may be another's lock
+            raise
         os.close(descriptor)
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    """Whether the locked file is the one under the name, not one that was removed meanwhile."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 @contextmanager

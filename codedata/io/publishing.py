@@ -18,7 +18,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from codedata.core.card import CARD_NAME, MAX_CARD_BYTES, is_untouched_card
@@ -120,12 +120,17 @@ class Staging:
             TargetError: meanwhile something that is not a dataset's came into the target.
         """
         mode = None
-        if self.target.is_dir() and not self.target.is_symlink():
-            mode = stat.S_IMODE(self.target.stat().st_mode)
-            self.target.chmod(mode | stat.S_IRWXU)  # a read-only folder cannot be moved
-        old = self._swap_in()
+        if _is_folder(self.target):
+            mode = _make_writable(self.target)  # a read-only folder cannot be moved
+        try:
+            old = self._swap_in()
+        except BaseException:
+            if mode is not None and _is_folder(self.target):
+                with suppress(OSError):
+                    _set_mode(self.target, mode)
+            raise
         if mode is not None:
-            self.target.chmod(mode)
+            _set_mode(self.target, mode)
         fsync_folder(self.target.parent)
         if old is not None:
             _remove_dataset(old)
@@ -153,7 +158,7 @@ class Staging:
 
     def _require_no_arrival(self, old: Path) -> None:
         """Refuse to go on if what was the target until now is not a dataset or empty folder."""
-        if old.is_symlink() or not old.is_dir():
+        if not _is_folder(old):
             came = f"something else came in the place of {self.target}"
         elif foreign := _foreign_entries(old):
             came = f"{foreign[0]!r} came into {self.target}"
@@ -162,7 +167,7 @@ class Staging:
         raise TargetError(f"{came} during the run; move it elsewhere and run again")
 
     def recover(self) -> None:
-        """Set right what a run left that was killed."""
+        """Set right what a run left that was killed or failed."""
         if self._previous.exists():
             if self.target.exists():
                 _remove_dataset(self._previous)
@@ -176,6 +181,8 @@ class Staging:
             _remove_dataset(self.stage)
         for unfinished in self.chunks.glob(".*.tmp"):
             unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # it holds finished ones
+            self.chunks.rmdir()
 
     def discard_chunks(self) -> None:
         """Remove the finished chunks: the dataset is made of them."""
@@ -197,8 +204,11 @@ def open_staging(target: Path) -> Iterator[Staging]:
         staging.recover()
         try:
             yield staging
-        finally:
-            staging.discard_stage()
+        except BaseException:
+            with suppress(OSError, TargetError):  # what went wrong is said, not what followed
+                staging.recover()
+            raise
+        staging.recover()
 
 
 def exchange(one: Path, other: Path) -> bool:
@@ -250,13 +260,30 @@ def _is_card(path: Path) -> bool:
         return is_untouched_card(file.read(MAX_CARD_BYTES))
 
 
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _make_writable(folder: Path) -> int:
+    """Let a folder's owner change it; the mode it had."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    _set_mode(folder, mode | stat.S_IRWXU)
+    return mode
+
+
+def _set_mode(folder: Path, mode: int) -> None:
+    """Set a folder's mode if it has another: only its owner may."""
+    if stat.S_IMODE(folder.stat().st_mode) != mode:
+        folder.chmod(mode)
+
+
 def _remove_dataset(folder: Path) -> None:
     """Remove a folder in the work folder and a dataset's files in it, nothing else."""
     if foreign := _foreign_entries(folder, any_card=True):
         raise TargetError(
             f"{folder} holds {foreign[0]!r}, which no dataset has; move it elsewhere and run again"
         )
-    folder.chmod(stat.S_IRWXU)
+    _make_writable(folder)
     for name in sorted(os.listdir(folder)):
         os.unlink(folder / name)
     os.rmdir(folder)

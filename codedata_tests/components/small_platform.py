@@ -1,5 +1,6 @@
 """A small split over a small corpus as Dagster definitions, and what its runs did."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,3 +116,27 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
         messages.append(error.message)
         error = error.cause
     return "\n".join(messages)
+
+
+def environment_of_splits(corpus: Path, tokenizer: Path, folder: Path) -> dict[str, str]:
+    """For commands: `train` and `validation` over the small corpus, all below a folder."""
+    home = folder / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+    train = {f"CODEDATA_TRAIN_{switch.upper()}": str(value) for switch, value in SWITCHES.items()}
+    validation = {name.replace("TRAIN", "VALIDATION"): value for name, value in train.items()}
+    validation |= {
+        "CODEDATA_VALIDATION_STARTING_CHARACTER": "101000",
+        "CODEDATA_VALIDATION_CHARS_TO_TOKENIZE": "20000",
+        "CODEDATA_VALIDATION_SEQ_LENGTH": "32",
+    }
+    return {
+        **os.environ,
+        **train,
+        **validation,
+        "DAGSTER_HOME": str(home),
+        "CODEDATA_ROOT": str(folder / "root"),
+        "CODEDATA_CORPUS": str(corpus),
+        "CODEDATA_TOKENIZER": str(tokenizer),
+        "PYTHONWARNINGS": "ignore",
+    }

@@ -20,6 +20,7 @@ from codedata.errors import DatasetError, TargetError
 from codedata.io import publishing
 from codedata.io.dataset_folder import open_dataset
 from codedata.io.publishing import Staging, check_target, open_staging
+from codedata_tests.campaigns.small_publish import no_exchange
 
 SEQ_LENGTH = 3
 
@@ -53,11 +54,6 @@ def num_shards_of(target: Path) -> int:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def no_exchange(_one: Path, _other: Path) -> bool:
-    """What `exchange` says on a filesystem without RENAME_EXCHANGE; this machine may have none."""
-    return False
 
 
 @pytest.fixture(params=["exchange", "fallback"])
@@ -517,7 +513,8 @@ KILL_CAMPAIGN = """
 import os, signal, sys
 from pathlib import Path
 from codedata.io import publishing
-from codedata_tests.io.test_publishing import contents, no_exchange, num_shards_of, publish
+from codedata_tests.campaigns.small_publish import no_exchange
+from codedata_tests.io.test_publishing import num_shards_of, publish
 
 target = Path(sys.argv[1]) / "dataset"
 if sys.argv[2] == "fallback":
@@ -611,8 +608,11 @@ def reader(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_a_reader_sees_only_whole_datasets_during_200_publishes(
-    tmp_path: Path, reader: subprocess.Popen[str]
+@pytest.mark.parametrize(
+    "num_publishes", [200, pytest.param(1000, marks=(pytest.mark.long, pytest.mark.timeout(600)))]
+)
+def test_a_reader_sees_only_whole_datasets_while_others_are_published(
+    num_publishes: int, tmp_path: Path, reader: subprocess.Popen[str]
 ) -> None:
     """Row 30: datasets of two and of five shards in turn; a mixture fails an assert of `READER`."""
     target = tmp_path / "dataset"
@@ -621,15 +621,15 @@ def test_a_reader_sees_only_whole_datasets_during_200_publishes(
         pytest.skip(f"the filesystem of {tmp_path} does not exchange folders")
     assert reader.stdout is not None
     assert reader.stdout.readline() == "ready\n"
-    for _ in range(100):
+    for _ in range(num_publishes // 2):
         publish(target, 5)
         publish(target, 2)
     make_file(tmp_path / "stop")
     output, errors = reader.communicate(timeout=30)
     assert reader.returncode == 0, errors
     of_two, of_five, changes = map(int, output.split())
-    assert min(of_two, of_five) > 50
-    assert changes > 20
+    assert min(of_two, of_five) > num_publishes / 4
+    assert changes > num_publishes / 10
     assert sorted(os.listdir(tmp_path)) == ["dataset", "stop"]
 
 

@@ -1,0 +1,55 @@
+"""A run in small, by the io layer alone: chunks stored, shards staged, the dataset published.
+
+    python -m codedata_tests.campaigns.small_publish TARGET NUM_SHARDS [WAY]
+
+It starts in a moment, so that a campaign can end it at every call to the kernel.
+"""
+
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from codedata.core.meta import ShardEntry
+from codedata.errors import CodedataError
+from codedata.io import publishing
+from codedata.io.files import replace_atomically
+from codedata.io.publishing import check_target, open_staging
+
+NUM_CHUNKS = 2
+WAYS = ("exchange", "fallback")
+"""How a dataset takes another's place: in one step, or as on filesystems that cannot."""
+
+
+def no_exchange(_one: Path, _other: Path) -> bool:
+    """What `exchange` says on a filesystem without RENAME_EXCHANGE; this machine may have none."""
+    return False
+
+
+def publish(target: Path, num_shards: int) -> list[str]:
+    """Publish `num_shards` files that name themselves; the chunks that had to be made."""
+    made: list[str] = []
+    entries: list[ShardEntry] = []
+    with open_staging(check_target(target)) as staging:
+        for chunk in (staging.chunks / f"{index}.arrow" for index in range(NUM_CHUNKS)):
+            if not chunk.exists():
+                chunk.parent.mkdir(exist_ok=True)
+                replace_atomically(chunk, b"a chunk")
+                made.append(chunk.name)
+        for index in range(num_shards):
+            data = f"shard {index} of {num_shards}".encode()
+            staging.add_shard(index, memoryview(data))
+            digest = sha256(data).hexdigest()
+            entries.append(ShardEntry(num_samples=1, num_tokens=1, sha256=digest))
+        staging.add_meta(entries)
+        staging.publish()
+        staging.discard_chunks()
+    return made
+
+
+if __name__ == "__main__":
+    if sys.argv[3:] == ["fallback"]:
+        publishing.exchange = no_exchange
+    try:
+        publish(Path(sys.argv[1]), int(sys.argv[2]))
+    except (CodedataError, OSError) as error:
+        sys.exit(f"small_publish: error: {error}")

@@ -1,0 +1,159 @@
+"""Rows 16 and 17 through the script: killed or failing where it changes a file beside its dataset.
+
+What `test_every_call` shows of publishing in small, here with real chunks, threads and messages.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from codedata.io.dataset_folder import open_dataset
+from codedata_tests.campaigns.strace import (
+    REMOVALS,
+    Call,
+    calls_below,
+    failing_at,
+    killed_at,
+    require_strace,
+)
+from codedata_tests.campaigns.test_every_call import ERRORS
+from codedata_tests.script_runs import (
+    assert_only_chunks_are_left,
+    command,
+    contents,
+    finished_chunks,
+    lines,
+    recorded_chunks,
+    run_here,
+    work_folder,
+)
+
+FIRST = ["--seq_length", "50", "--chunk_size", "50000"]
+SECOND = ["--seq_length", "64", "--chunk_size", "50000"]
+"""Three chunks and as many shards; in turn, so that each run finds the other's dataset."""
+
+
+def every(calls: Sequence[Call]) -> list[Call]:
+    return list(calls)
+
+
+def some(calls: Sequence[Call]) -> list[Call]:
+    """One of each stage: a chunk, a shard, the meta, the swap, and what is removed after it."""
+    ends = [
+        ("write", ".tmp"),
+        ("rename", ".tmp"),
+        ("fsync", "dump-1.pkl"),
+        ("write", "dump-meta_data.json"),
+        ("renameat2", "stage"),
+        ("unlink", ".arrow"),
+    ]
+    return [
+        next(call for call in calls if call.name == name and call.path.endswith(end))
+        for name, end in ends
+    ]
+
+
+long = (pytest.mark.long, pytest.mark.timeout(900))
+choices = pytest.mark.parametrize("choose", [some, pytest.param(every, marks=long)])
+
+
+class ScriptRuns:
+    """The two commands in turn, and the calls that both make."""
+
+    def __init__(self, switches: list[str], target: Path) -> None:
+        self.target = target
+        self.switches = switches
+        self.turns = [FIRST, SECOND]
+        self.whole: list[dict[str, bytes]] = []
+        for wanted in self.turns:
+            assert run_here([*switches, *wanted]) == 0
+            self.whole.append(contents(target))
+        assert self.whole[0] != self.whole[1]
+        self.calls = calls_below(target.parent, self.command)
+        assert contents(target) == self.whole[0]
+        assert len(self.calls) > 40
+
+    @property
+    def command(self) -> list[str]:
+        """The one whose dataset is not there."""
+        return command([*self.switches, *self.turns[0]], num_workers=1)
+
+    def turn(self) -> None:
+        """The other one comes next."""
+        self.turns.reverse()
+        self.whole.reverse()
+
+    def require_whole(self) -> None:
+        assert contents(self.target) in self.whole
+
+    def finish(self, patch: pytest.MonkeyPatch) -> None:
+        """The next run, and what has to be true of it."""
+        finished = finished_chunks(self.target)
+        with recorded_chunks(patch) as made:
+            assert run_here([*self.switches, *self.turns[0]]) == 0
+        assert not finished.keys() & made
+        assert contents(self.target) == self.whole[0]
+        assert open_dataset(self.target, verify=True).num_samples > 10
+        assert os.listdir(self.target.parent) == [self.target.name]
+        self.turn()
+
+
+@pytest.fixture
+def runs(switches: list[str], target: Path) -> ScriptRuns:
+    require_strace()
+    script_runs = ScriptRuns(switches, target)
+    script_runs.turn()
+    return script_runs
+
+
+@choices
+def test_a_script_killed_at_a_call_leaves_a_whole_dataset_and_the_next_one_succeeds(
+    choose: Callable[[Sequence[Call]], list[Call]],
+    runs: ScriptRuns,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    calls = choose(runs.calls)
+    for call in calls:
+        assert killed_at(call, runs.command), call
+        runs.require_whole()
+        runs.finish(monkeypatch)
+    with capfd.disabled():
+        print(f"\nthe script killed at {len(calls)} of its {len(runs.calls)} calls")
+
+
+@choices
+def test_a_script_that_meets_an_error_at_a_call_says_so_and_leaves_a_whole_dataset(
+    choose: Callable[[Sequence[Call]], list[Call]],
+    runs: ScriptRuns,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    calls = choose(runs.calls)
+    num_refused = 0
+    for index, call in enumerate(calls):
+        error = list(ERRORS)[index % 3]
+        failure = failing_at(call, error, runs.command)
+        where = f"{error} at {call}: {failure.stderr}"
+        assert failure.num_failed >= 1, where
+        runs.require_whole()
+        if failure.status == 0:
+            assert contents(runs.target) == runs.whole[0], where
+            assert lines(failure.stderr) == [], where
+        else:
+            num_refused += 1
+            assert failure.status == 1, where
+            [line] = lines(failure.stderr)
+            assert line.startswith("tokenize_data: error: "), where
+            assert ERRORS[error] in line, where
+            assert Path(call.path).name in line, where
+            assert f"{runs.target} holds what it held before, or the new dataset whole" in line
+        if call.name not in REMOVALS and call.name != "flock":
+            assert_only_chunks_are_left(runs.target)
+        runs.finish(monkeypatch)
+    with capfd.disabled():
+        print(f"\nan error at {len(calls)} of the script's {len(runs.calls)} calls")
+    assert num_refused > len(calls) / 2
+    assert not work_folder(runs.target).exists()
