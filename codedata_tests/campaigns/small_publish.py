@@ -35,6 +35,7 @@ def publish(target: Path, num_shards: int) -> list[str]:
                 chunk.parent.mkdir(exist_ok=True)
                 replace_atomically(chunk, b"a chunk")
                 made.append(chunk.name)
+            assert chunk.read_bytes() == b"a chunk"
         for index in range(num_shards):
             data = f"shard {index} of {num_shards}".encode()
             staging.add_shard(index, memoryview(data))

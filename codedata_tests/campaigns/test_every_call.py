@@ -99,7 +99,7 @@ def runs(
     small_runs = SmallRuns(tmp_path, request.param)
     swap = "renameat2" if request.param == "exchange" else "rename"
     assert any(call.name == swap and call.path.endswith("/stage") for call in small_runs.calls)
-    assert len(small_runs.calls) > 40
+    assert len(small_runs.calls) > 30
     return small_runs
 
 

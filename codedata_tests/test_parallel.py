@@ -1,0 +1,36 @@
+"""Threads for chunks: what an error and Ctrl-C leave running."""
+
+import time
+from threading import Event
+
+import pytest
+
+from codedata import parallel
+from codedata.parallel import ChunkThreads
+
+
+def end_with(error: BaseException, began: Event, finished: Event) -> None:
+    def work() -> None:
+        began.set()
+        time.sleep(0.3)
+        finished.set()
+
+    with ChunkThreads(1) as threads:
+        threads.submit(work)
+        began.wait()
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "waited_for"), [(OSError("disk full"), True), (KeyboardInterrupt(), False)]
+)
+def test_after_an_error_no_thread_runs_on_and_ctrl_c_waits_only_a_moment(
+    error: BaseException, waited_for: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage is another run's as soon as the block is left, so nothing may write into it."""
+    monkeypatch.setattr(parallel, "_GRACE_SECONDS", 0.01)
+    began, finished = Event(), Event()
+    with pytest.raises(type(error)):
+        end_with(error, began, finished)
+    assert finished.is_set() == waited_for
+    finished.wait()
