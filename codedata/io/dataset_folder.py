@@ -15,6 +15,7 @@ import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,9 @@ _MOST_THREADS = 16
 
 _NAME_IT = "name the folder that tokenize_data wrote"
 _COPY_IT = "put the file itself in its place, or make the dataset again"
+
+_WORTH_THREADS = 1 << 20
+"""Tokens from which on threads are started: a millisecond of checking."""
 
 _ATTEMPTS = 1000
 """A reader that finds the folder replaced this often in a row reports it."""
@@ -183,16 +187,7 @@ def _open_relative(folder: Path, descriptor: int, *, verify: bool) -> Dataset:
             f"{folder} holds {min(extra)}, which its meta does not name: it is left from another "
             "run; remove it, or make the dataset again"
         )
-    with ThreadPoolExecutor(min(available_cores(), len(entries), _MOST_THREADS)) as threads:
-        opened = [
-            threads.submit(_read_shard, folder, shard_name(index), descriptor, entry, verify=verify)
-            for index, entry in enumerate(entries)
-        ]
-        try:
-            shards = tuple(future.result() for future in opened)
-        finally:
-            threads.shutdown(cancel_futures=True)
-            opened.clear()  # an error's traceback would keep the shards mapped
+    shards = _read_shards(folder, descriptor, entries, verify=verify)
     return Dataset(
         folder=folder,
         digest=digest,
@@ -237,9 +232,26 @@ def _open_file(folder: Path, name: str, descriptor: int) -> int:
     return file
 
 
+def _read_shards(
+    folder: Path, descriptor: int, entries: list[ShardEntry], *, verify: bool
+) -> tuple[NDArray[Any], ...]:
+    """Every shard, checked side by side where that is worth the threads."""
+    read = partial(_read_shard, folder, descriptor, verify=verify)
+    if len(entries) == 1 or sum(entry.num_tokens for entry in entries) < _WORTH_THREADS:
+        return tuple(map(read, range(len(entries)), entries))
+    with ThreadPoolExecutor(min(available_cores(), len(entries), _MOST_THREADS)) as threads:
+        opened = [threads.submit(read, index, entry) for index, entry in enumerate(entries)]
+        try:
+            return tuple(future.result() for future in opened)
+        finally:
+            threads.shutdown(cancel_futures=True)
+            opened.clear()  # an error's traceback would keep the shards mapped
+
+
 def _read_shard(
-    folder: Path, name: str, descriptor: int, entry: ShardEntry, *, verify: bool
+    folder: Path, descriptor: int, index: int, entry: ShardEntry, *, verify: bool
 ) -> NDArray[Any]:
+    name = shard_name(index)
     file = _open_file(folder, name, descriptor)
     try:
         if not os.fstat(file).st_size:
