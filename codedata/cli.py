@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from codedata.arguments import whole_number
 from codedata.errors import CodedataError, SettingsError
 from codedata.io.dataset_folder import Dataset, open_dataset
-from codedata.layout import ROOT_VARIABLE, Layout
+from codedata.layout import ROOT_VARIABLE, Layout, is_repo
 from codedata.progress import SHOW_BARS
 
 _EXAMPLES = """\
@@ -28,6 +28,7 @@ examples:
   codedata materialize train --force                tokenize everything again
   codedata show data/datasets/train                 what is in a dataset
   codedata verify data/datasets/train               recompute every hash
+  codedata push data/datasets/train me/c-train      upload it, privately
 
 Everything goes below $CODEDATA_ROOT, by default ./data.
 """
@@ -77,6 +78,11 @@ def build_parser() -> argparse.ArgumentParser:
     materialize.add_argument(
         "--force", action="store_true", help="tokenize again what is stored and right"
     )
+    materialize.add_argument(
+        "--update",
+        action="store_true",
+        help="take the newest commit of the hub's branches and tags, not the one kept here",
+    )
     materialize.set_defaults(run=_materialize)
 
     show = commands.add_parser("show", help="say what is in a dataset folder")
@@ -90,6 +96,16 @@ def build_parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="check structure, counts and hashes of a dataset")
     verify.add_argument("folder", type=Path, nargs="+", help="dataset folder")
     verify.set_defaults(run=_verify)
+
+    push = commands.add_parser("push", help="upload a dataset to the Hugging Face Hub")
+    push.add_argument("folder", type=Path, help="dataset folder")
+    push.add_argument("repo", help="dataset repository, owner/name; made if there is none")
+    push.add_argument(
+        "--public", action="store_true", help="let anyone see it; by default only you do"
+    )
+    push.add_argument("--branch", default="main", help="where the commit goes (default main)")
+    push.add_argument("--message", help="of the commit; by default it names the digest")
+    push.set_defaults(run=_push)
     return parser
 
 
@@ -134,9 +150,12 @@ def _materialize(options: argparse.Namespace) -> int:
     from dagster._core.errors import DagsterExecutionInterruptedError
     from dagster._core.instance import InstanceRef
 
+    from codedata.components.split_spec import SPLIT_TAG
+
     jobs = _load_jobs()
-    if unknown := [split for split in options.splits if split not in jobs]:
-        return _fail(f"there is no split {unknown[0]!r}; there are {', '.join(sorted(jobs))}")
+    splits = sorted(name for name, job in jobs.items() if SPLIT_TAG in job.tags)
+    if unknown := [split for split in options.splits if split not in splits]:
+        return _fail(f"there is no split {unknown[0]!r}; there are {', '.join(splits)}")
     SHOW_BARS.set(True)
     # Ctrl-C may come while a connection is closed, which its pool would log with a traceback.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
@@ -150,18 +169,20 @@ def _materialize(options: argparse.Namespace) -> int:
     instance_ref = InstanceRef.from_dir(str(home), overrides={"compute_logs": no_copies})
     with dg.DagsterInstance.from_ref(instance_ref) as instance:
         for split in options.splits:
-            try:
-                result = jobs[split].execute_in_process(
-                    instance=instance,
-                    raise_on_error=False,
-                    run_config=_run_config(split, force=options.force),
-                )
-            except DagsterExecutionInterruptedError as error:  # Ctrl-C between two steps
-                raise KeyboardInterrupt from error
-            if _was_interrupted(result):
-                raise KeyboardInterrupt
-            if not result.success:
-                return _fail(f"split {split!r}: {_why(result)}")
+            for job, tags in _runs_of(jobs, split):
+                try:
+                    result = job.execute_in_process(
+                        instance=instance,
+                        raise_on_error=False,
+                        run_config=_run_config(job, options),
+                        tags=tags,
+                    )
+                except DagsterExecutionInterruptedError as error:  # Ctrl-C between two steps
+                    raise KeyboardInterrupt from error
+                if _was_interrupted(result):
+                    raise KeyboardInterrupt
+                if not result.success:
+                    return _fail(f"split {split!r}: {_why(result)}")
             made.append(open_dataset(layout.dataset(split)))
     for dataset in made:
         print(
@@ -172,7 +193,7 @@ def _materialize(options: argparse.Namespace) -> int:
 
 
 def _load_jobs() -> dict[str, Any]:
-    """The jobs of the code location, by the split's name.
+    """The jobs of the code location, by name.
 
     Raises:
         CodedataError: a YAML or an environment variable sets a switch to what it cannot be.
@@ -241,11 +262,32 @@ def _own_error(error: BaseException | None) -> CodedataError | None:
     return None
 
 
-def _run_config(split: str, *, force: bool) -> dict[str, Any]:
-    return {
-        "ops": {f"{split}__token_chunks": {"config": {"force": force}}},
-        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-    }
+def _runs_of(jobs: dict[str, Any], split: str) -> Iterator[tuple[Any, dict[str, str]]]:
+    """The jobs to run for a split, each with its tags: the files of its corpus, then its own."""
+    from codedata.components.raw_corpus import file_key
+    from codedata.components.split_spec import FILES_TAG
+
+    files_job, *ranges = jobs[split].tags.get(FILES_TAG, "-").split()
+    for each in ranges:
+        first, last = map(int, each.split("-"))
+        yield (
+            jobs[files_job],
+            {
+                "dagster/asset_partition_range_start": file_key(first),
+                "dagster/asset_partition_range_end": file_key(last),
+            },
+        )
+    yield jobs[split], {}
+
+
+def _run_config(job: Any, options: argparse.Namespace) -> dict[str, Any]:
+    ops: dict[str, Any] = {}
+    for name in job.graph.node_dict:
+        if name.endswith("__raw_parquet"):
+            ops[name] = {"config": {"update": options.update}}
+        if name.endswith("__token_chunks"):
+            ops[name] = {"config": {"force": options.force, "update": options.update}}
+    return {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def _step_error(result: Any) -> tuple[str, Any] | None:
@@ -318,6 +360,29 @@ def _verify(options: argparse.Namespace) -> int:
                 f"{dataset.num_tokens} tokens, digest {dataset.digest}"
             )
     return status
+
+
+def _push(options: argparse.Namespace) -> int:
+    if not is_repo(options.repo):
+        return _fail(f"repo is {options.repo!r}; write it as owner/name")
+    # A second of imports that the other commands do not need.
+    from codedata.hub.client import HubError
+    from codedata.hub.datasets import push_dataset
+    from codedata.progress import TERMINAL
+
+    try:
+        address = push_dataset(
+            options.folder,
+            options.repo,
+            public=options.public,
+            branch=options.branch,
+            message=options.message,
+            reporter=TERMINAL,
+        )
+    except HubError as error:
+        return _fail(f"the hub does not take {options.folder} as {options.repo}: {error}")
+    print(f"{options.folder} is on the hub: {address}")
+    return 0
 
 
 if __name__ == "__main__":

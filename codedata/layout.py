@@ -27,6 +27,14 @@ def is_name(name: object) -> bool:
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+def is_repo(repo: str) -> bool:
+    """Whether it may name a repository of the hub: owner/name."""
+    return _REPO.fullmatch(repo) is not None
+
+
 @dataclass(frozen=True)
 class Layout:
     """The folders under a root."""
@@ -38,9 +46,15 @@ class Layout:
         """The layout under `$CODEDATA_ROOT`, by default `./data`."""
         return cls(Path(os.environ.get(ROOT_VARIABLE) or "data").absolute())
 
-    def corpus(self, name: str) -> Path:
-        """The folder of a corpus."""
-        return self.root / "corpora" / name
+    def corpus(self, name: str, file: int | None = None) -> Path:
+        """The folder of a corpus, or of one of its files where it has several."""
+        folder = self.root / "corpora" / name
+        return folder if file is None else folder / f"{file:05d}"
+
+    @property
+    def tokenizer_pins(self) -> Path:
+        """The folder of the commits that tokenizers' revisions stand for here."""
+        return self.root / "tokenizers" / ".pins"
 
     def tokenizer(self, name: str) -> Path:
         """The folder of a tokenizer that is an asset."""

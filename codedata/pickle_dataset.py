@@ -21,6 +21,7 @@ from tqdm import tqdm
 from codedata.core.meta import META_NAME, shard_name
 from codedata.errors import DatasetError
 from codedata.io.dataset_folder import Dataset, open_dataset
+from codedata.progress import SILENT, TERMINAL
 
 StrPath = str | os.PathLike[str]
 Sample = dict[str, torch.Tensor]
@@ -58,6 +59,34 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         self._rows = range(self._ends[-1])
         if not quiet:
             self._report()
+
+    @classmethod
+    def from_hub(
+        cls, repo: str, revision: str = "main", *, quiet: bool = False, verify: bool = False
+    ) -> "PickledTrainerDataset":
+        """A dataset that `codedata push` put on the Hugging Face Hub, fetched where it is not here.
+
+        Args:
+            repo: dataset repository, `owner/name`.
+            revision: branch, tag or commit; only a commit is the same samples for ever, and costs
+                no request once it is here.
+            quiet: neither print what is found nor show progress bars.
+            verify: also recompute the hashes, which the first fetch does anyway.
+
+        Raises:
+            DatasetError: the hub does not give it, or it is no whole dataset.
+        """
+        # A second of imports that local datasets do not need.
+        from codedata.hub.client import HubError
+        from codedata.hub.datasets import fetch_dataset
+
+        try:
+            folder = fetch_dataset(repo, revision, SILENT if quiet else TERMINAL)
+        except HubError as error:
+            raise DatasetError(
+                f"dataset {repo} at {revision!r}: the hub does not give it: {error}"
+            ) from error
+        return cls([folder], quiet=quiet, verify=verify)
 
     def _adopt(self, datasets: list[Dataset]) -> None:
         self.datasets = datasets

@@ -7,14 +7,15 @@ never travel between processes.
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 from codedata.core.card import Origin, dump_card
 from codedata.core.fingerprint import CODE_VERSION, ChunkFingerprint
@@ -32,7 +33,6 @@ from codedata.tokenization.fidelity import SAMPLE_CHARS, check_fidelity, compare
 from codedata.tokenization.loading import (
     LoadedTokenizer,
     TokenizerFiles,
-    find_tokenizer,
     load_tokenizer,
 )
 
@@ -47,7 +47,8 @@ class Inputs:
         settings: the switches.
         text: the corpus, its index counted as far as the window reaches.
         tokenizer: the tokenizer's files.
-        window: the characters to take, shortened to those that the text has.
+        window: the characters to take, shortened to those that the text has, and the file of the
+            corpus that they are of.
         engine_choice: `auto`, or the engine that the user wants.
     """
 
@@ -95,22 +96,30 @@ class Inputs:
         )
 
 
-def open_inputs(text: ParquetText, settings: Settings, *, engine: EngineChoice = "auto") -> Inputs:
-    """Find and load the tokenizer, and clip the window to the text.
+def open_inputs(
+    text: ParquetText,
+    settings: Settings,
+    tokenizer: TokenizerFiles,
+    *,
+    engine: EngineChoice = "auto",
+    file: int = 0,
+) -> Inputs:
+    """Load the tokenizer, and clip the window to the text.
 
     Args:
-        text: the corpus.
+        text: of the corpus, or of one of its files.
         settings: the switches.
+        tokenizer: the tokenizer's files.
         engine: `auto`, or the one to take.
+        file: which file of the corpus the text is.
 
     Raises:
         TokenizerError: the tokenizer cannot be had.
         SettingsError: it does not have the pad token, or the engine is not proven exact for it.
         CorpusError: the text ends before the window.
     """
-    tokenizer = find_tokenizer(settings.tokenizer_base)
     with ThreadPoolExecutor(1) as thread:  # counts characters while this one makes the engine
-        window = thread.submit(text.clip, settings.window)
+        window = thread.submit(text.clip, settings.window._replace(file=file))
         _require_pad_in_vocabulary(settings, load_tokenizer(tokenizer))
         engine_for(tokenizer, engine)
         return Inputs(
@@ -212,11 +221,18 @@ def require_same_origin(chunks: Sequence[TokenChunk]) -> None:
     Raises:
         ChunkMismatchError: naming the two chunks and what differs.
     """
-    for chunk in chunks[1:]:
-        if differing := chunks[0].fingerprint.differences(chunk.fingerprint):
+    first_of_file: dict[int, TokenChunk] = {}
+    for chunk in chunks:
+        same_file = first_of_file.setdefault(chunk.chars.file, chunk)
+        differing = same_file.fingerprint.differences(chunk.fingerprint)
+        # Files differ from each other, but what tokenized them must not.
+        differing += chunks[0].fingerprint.differences(
+            replace(chunk.fingerprint, corpus_sha256=chunks[0].fingerprint.corpus_sha256)
+        )
+        if differing:
             raise ChunkMismatchError(
-                f"chunks {chunks[0].chars.key} and {chunk.chars.key} do not belong together: they "
-                f"differ in {', '.join(differing)}; tokenize both again"
+                f"chunks {same_file.chars.key} and {chunk.chars.key} do not belong together: they "
+                f"differ in {', '.join(dict.fromkeys(differing))}; tokenize both again"
             )
 
 
@@ -273,20 +289,22 @@ def stage_dataset(
     return entries
 
 
-def origin_of(inputs: Inputs, chunks: Sequence[TokenChunk], command: str, **corpus: str) -> Origin:
+def origin_of(
+    files: TokenizerFiles, chunks: Sequence[TokenChunk], command: str, corpus: Mapping[str, Any]
+) -> Origin:
     """What a dataset is made of, for its card.
 
     Args:
-        inputs: of the run.
+        files: the tokenizer's.
         chunks: which the dataset is packed from.
         command: that repeats it.
-        corpus: where the parquet came from; by default its path.
+        corpus: what identifies the corpus.
     """
-    tokenizer = {"source": inputs.tokenizer.source, "sha256": inputs.tokenizer.fingerprint}
-    if inputs.tokenizer.revision is not None:
-        tokenizer["revision"] = inputs.tokenizer.revision
+    tokenizer = {"source": files.source, "sha256": files.fingerprint}
+    if files.revision is not None:
+        tokenizer["revision"] = files.revision
     return Origin(
-        corpus={**(corpus or {"path": str(inputs.text.path)}), "sha256": inputs.text.sha256},
+        corpus=corpus,
         tokenizer=tokenizer,
         engine=", ".join(sorted({chunk.engine for chunk in chunks})),
         versions={
@@ -334,18 +352,20 @@ def _require_pad_in_vocabulary(settings: Settings, loaded: LoadedTokenizer) -> N
         )
 
 
-def require_disk_space(inputs: Inputs, missing: Sequence[ChunkTask], folder: Path) -> None:
-    """Refuse to start work that the disk has no room for, going by the window's leading characters.
+def require_disk_space(
+    inputs: Sequence[Inputs], missing: Sequence[ChunkTask], folder: Path
+) -> None:
+    """Refuse to start work that the disk has no room for, going by the first window's start.
 
     Args:
-        inputs: what the dataset is made from.
+        inputs: what the dataset is made from, a file each.
         missing: the chunks that are not stored yet.
         folder: where chunks and shards go; it need not exist yet.
 
     Raises:
         TargetError: with the estimate and what is free.
     """
-    engine, sample, settings = inputs.engine, inputs.sample, inputs.settings
+    engine, sample, settings = inputs[0].engine, inputs[0].sample, inputs[0].settings
     tokens_per_char = len(engine.encode(as_utf8(sample)).ids) / len(sample)
     id_bytes = id_dtype(max(engine.vocab_size - 1, settings.pad_token)).itemsize
     num_samples = sum(
@@ -354,7 +374,8 @@ def require_disk_space(inputs: Inputs, missing: Sequence[ChunkTask], folder: Pat
             seq_length=settings.seq_length,
             min_sample_length=settings.min_sample_length,
         )
-        for chunk in inputs.window.cut(settings.chunk_size)
+        for each in inputs
+        for chunk in each.window.cut(settings.chunk_size)
     )
     num_chars_missing = sum(task.fingerprint.chars.num_chars for task in missing)
     needed = num_samples * settings.seq_length * (1 + id_bytes)
@@ -363,10 +384,10 @@ def require_disk_space(inputs: Inputs, missing: Sequence[ChunkTask], folder: Pat
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if needed > free:
+        num_chars = sum(each.window.num_chars for each in inputs)
         raise TargetError(
-            f"{inputs.window.num_chars:,} characters need about {_megabytes(needed)} on the disk "
-            f"of {folder}, which has {_megabytes(free)} free; make room, or choose a smaller "
-            "chars_to_tokenize"
+            f"{num_chars:,} characters need about {_megabytes(needed)} on the disk of {folder}, "
+            f"which has {_megabytes(free)} free; make room, or choose a smaller chars_to_tokenize"
         )
 
 

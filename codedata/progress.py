@@ -1,12 +1,123 @@
-"""Finished chunks -> log lines with rate and remaining time, and where a bar is wanted instead."""
+"""Finished chunks and arriving bytes -> log lines with rate and remaining time, or bars.
 
+A run has a log; where it belongs to a terminal too, bars are shown there, and what it waits for.
+"""
+
+import sys
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from tqdm import tqdm
 
 from codedata.io.chunk_store import TokenChunk
 
 SHOW_BARS = ContextVar("SHOW_BARS", default=False)
 """Whether runs in this context belong to a terminal that shows progress bars."""
+
+_LINE_SECONDS = 5.0
+"""Between two lines about one transfer."""
+
+_BAR_DELAY_SECONDS = 0.5
+"""A small file is here before a bar would be seen."""
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Where a run says what it does.
+
+    Attributes:
+        log: takes a line for the run's log.
+        in_terminal: whether a terminal shows bars, and what is said.
+    """
+
+    log: Callable[[str], None]
+    in_terminal: bool
+
+    def say(self, line: str) -> None:
+        """Tell what a user would wonder about: in the log and in the terminal."""
+        self.log(line)
+        if self.in_terminal:
+            tqdm.write(line, file=sys.stderr)
+
+    def transfer(self, name: str) -> "Transfer":
+        """Bytes that are about to arrive; to be used in a `with` block."""
+        return Transfer(self, name)
+
+
+TERMINAL = Reporter(lambda _: None, in_terminal=True)
+"""For commands that have no log of their own."""
+
+SILENT = Reporter(lambda _: None, in_terminal=False)
+"""For programs that print nothing."""
+
+
+class Transfer:
+    """Counts arriving bytes, from any thread."""
+
+    def __init__(self, reporter: Reporter, name: str) -> None:
+        self._reporter = reporter
+        self._name = name
+        self._here = self._arrived = self._expected = 0
+        self._started = self._said = time.monotonic()
+        self._lock = Lock()
+        self._bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> "Transfer":
+        if self._reporter.in_terminal:
+            name = f"Fetching {self._name.rsplit('/', 1)[-1]}"
+            self._bar = tqdm(desc=name, unit="B", unit_scale=True, delay=_BAR_DELAY_SECONDS)
+        return self
+
+    def start_at(self, num_bytes: int) -> None:
+        """Say how much an earlier transfer left."""
+        self._here = num_bytes
+        if num_bytes:
+            self._reporter.log(f"{self._name}: {_megabytes(num_bytes)} are here already")
+        if self._bar is not None:
+            self._bar.reset()
+            self._bar.initial = self._bar.n = num_bytes
+
+    def expect(self, num_bytes: int) -> None:
+        """Say how much it will be in all, as far as that is known."""
+        self._expected = num_bytes
+        if self._bar is not None:
+            self._bar.total = num_bytes
+
+    def advance(self, num_bytes: int) -> None:
+        """Count bytes that arrived."""
+        with self._lock:
+            self._arrived += num_bytes
+            if self._bar is not None:
+                self._bar.update(num_bytes)
+            if (now := time.monotonic()) - self._said < _LINE_SECONDS:
+                return
+            self._said = now
+            rate = self._arrived / (now - self._started)
+            here = self._here + self._arrived
+            left = max(0, self._expected - here) / rate
+            self._reporter.log(
+                f"{self._name}: {_megabytes(here)} of {_megabytes(max(here, self._expected))}, "
+                f"{_megabytes(rate)}/s, {left:.0f} s left"
+            )
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.leave = bool(self._arrived)
+            self._bar.close()
+        if kind is None and self._arrived:
+            seconds = max(time.monotonic() - self._started, 1e-9)
+            self._reporter.log(
+                f"{self._name}: {_megabytes(self._arrived)} fetched in {seconds:.1f} s, "
+                f"{_megabytes(self._arrived / seconds)}/s"
+            )
+
+
+def _megabytes(num_bytes: float) -> str:
+    return f"{num_bytes / 1e6:,.1f} MB"
 
 
 class ChunkProgress:

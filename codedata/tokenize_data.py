@@ -39,6 +39,7 @@ from codedata.pipeline import (
     tokenize_chunks,
 )
 from codedata.tokenization.engine import ENGINE_CHOICES, EngineChoice
+from codedata.tokenization.loading import find_tokenizer
 
 _HELP = {
     "tokenizer_base": "hub name, folder or tokenizer.json of the tokenizer",
@@ -114,7 +115,8 @@ def tokenize_data(
     check_num_workers(num_workers)
     target = check_target(tokenization_folder, inputs=[data_file])
     limit_library_threads(num_workers)
-    inputs = open_inputs(ParquetText(data_file), settings, engine=engine)
+    tokenizer = find_tokenizer(settings.tokenizer_base)
+    inputs = open_inputs(ParquetText(data_file), settings, tokenizer, engine=engine)
     inputs.require_fidelity()
     with open_staging(target) as staging:
         chars = inputs.window.cut(settings.chunk_size)
@@ -122,7 +124,7 @@ def tokenize_data(
         chunks = stored_chunks(tasks)
         finished = {chunk.chars for chunk in chunks}
         missing = [task for task in tasks if task.fingerprint.chars not in finished]
-        require_disk_space(inputs, missing, target)
+        require_disk_space([inputs], missing, target)
         with (
             tqdm(
                 desc="Tokenizing",
@@ -138,7 +140,8 @@ def tokenize_data(
                 bar.update(chunk.chars.num_chars)
         chunks.sort(key=lambda chunk: chunk.chars)
         command = _command(data_file, tokenization_folder, settings)
-        origin = origin_of(inputs, chunks, command)
+        corpus = {"path": str(inputs.text.path), "sha256": inputs.text.sha256}
+        origin = origin_of(tokenizer, chunks, command, corpus)
         entries = stage_dataset(chunks, settings, staging, origin, num_workers=num_workers)
         staging.publish()
         staging.discard_chunks()

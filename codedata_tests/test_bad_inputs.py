@@ -25,7 +25,8 @@ from codedata import PickledTrainerDataset, cli, load_dataset, tokenize_data
 from codedata.components.raw_corpus import FoldersSource, LocalSource, RawCorpus
 from codedata.core.meta import META_NAME
 from codedata.errors import CodedataError
-from codedata.layout import ROOT_VARIABLE
+from codedata.layout import ROOT_VARIABLE, Layout
+from codedata.progress import TERMINAL
 from codedata_tests import scenario
 
 SECONDS = 2.0
@@ -194,7 +195,7 @@ BAD_TOKENIZERS: dict[str, tuple[str, str, str]] = {
     "/no/such/folder": ("tokenizer '/no/such/folder'", "does not exist here", NAME_TOKENIZER),
     "a/b/c": ("tokenizer 'a/b/c'", "does not exist here", NAME_TOKENIZER),
     "own er/name": ("tokenizer 'own er/name'", "does not exist here", NAME_TOKENIZER),
-    "owner/not-here": ("tokenizer 'owner/not-here'", "cannot be reached", "name their folder"),
+    "owner/not-here": ("tokenizer 'owner/not-here'", "HF_HUB_OFFLINE is set", "name their folder"),
     LONG: ("tokenizer 'nnnnn", "File name too long", NAME_TOKENIZER),
     "~no_such_user/t": ("tokenizer '~no_such_user/t'", "home directory", NAME_TOKENIZER),
     "{w}/t-none": ("{w}/t-none", "has no tokenizer.json", "name that folder"),
@@ -1008,6 +1009,11 @@ YAML = [
     split_yaml(("split 'small'", "'nope/raw_parquet'", "correct corpus"), corpus="nope"),
     split_yaml(("split 'small'", "'nope'", "correct corpus or tokenizer_asset"),
                tokenizer_asset="nope"),
+    *(
+        split_yaml(("files of split 'small'", repr(value), "write numbers and ranges"), files=value)
+        for value in ("", "a", "3-1", "0,,1", "0-10000", "0x1", -1, 10000)
+    ),
+    split_yaml(("files of split 'small'", "corpus 'code' has 1", "name 0 to 0"), files=1),
     split_yaml(("held_out_from", "'other'", "should be a valid list"), held_out_from="other"),
     split_yaml(("sequence_length", "is 5", "Extra inputs are not permitted"), sequence_length=5),
     split_yaml(("name", "is 5", "should be a valid string"), name=5),
@@ -1023,10 +1029,35 @@ YAML = [
         for repo in ("", "data", "a/b/c", "https://huggingface.co/datasets/a/b", "a b/c", "/a")
     ),
     *(
-        corpus_yaml((f"{field} of the hub source", repr(value), "name one that the repository has"),
-                    source={**HUB, field: value})
-        for field in ("path", "revision")
+        corpus_yaml(("revision of the hub source", repr(value), "name one that the repository has"),
+                    source={**HUB, "revision": value})
         for value in ("", "  ", "a\0b")
+    ),
+    *(
+        corpus_yaml(("path of the hub source owner/data", repr(value), "name a parquet file"),
+                    source={**HUB, "path": value})
+        for value in ("", "  ", "a\0b")
+    ),
+    *(
+        corpus_yaml(("path of the hub source owner/data", found, remedy),
+                    source={**HUB, "path": path})
+        for path, found, remedy in [
+            ("c/*.parquet", "'c/*.parquet'", "write a range"),
+            (["a.parquet", "b?.parquet"], "'b?.parquet'", "write a range"),
+            ("c-{3..1}.parquet", "{3..1}", "write the smaller number first"),
+            ("c-{08..009}.parquet", "{08..009}", "with as many digits"),
+            ("c-{0..10000}.parquet", "{0..10000}", "make several corpora"),
+            ("{0..99}/{0..999}.parquet", "10,000 files", "make several corpora"),
+            (["a.parquet", "a.parquet"], "a.parquet twice", "name each file once"),
+            ([], "[]", "name at least one parquet file"),
+            ("/c.parquet", "'/c.parquet'", "without a leading slash"),
+            ("a/../../c.parquet", "'a/../../c.parquet'", "as the repository's page shows it"),
+        ]
+    ),
+    *(
+        corpus_yaml(("first_chars of the hub source owner/data", str(value), "left out"),
+                    source={**HUB, "first_chars": value})
+        for value in (0, -1, 2**63)
     ),
     *(
         corpus_yaml(("path of a local source", repr(path), "name a parquet file"),
@@ -1153,9 +1184,9 @@ def test_a_source_is_refused(case: Case, here: Path, bad_files: Path) -> None:
         folders = {"a": folder.replace("{here}", str(here))}
         source = FoldersSource(kind="folders", folders=folders, extensions=[extension])
     with quickly(), pytest.raises(CodedataError) as refusal:
-        RawCorpus(name="c", source=source).materialize(here / "corpus", print)
+        RawCorpus(name="c", source=source).materialize(Layout(here), TERMINAL)
     assert_helps(str(refusal.value), case.says, w=bad_files, here=here)
-    assert os.listdir(here / "corpus") == [".lock"]
+    assert os.listdir(here / "corpora" / "c") == [".lock"]
 
 
 # All

@@ -215,7 +215,7 @@ def test_the_known_counts_are_those_that_the_script_published() -> None:
 
 
 def test_the_known_file_with_the_published_counts_passes() -> None:
-    outcome = check_known_counts(corpus_of(KNOWN), DEFAULTS, KNOWN_COUNTS)
+    outcome = check_known_counts([corpus_of(KNOWN)], DEFAULTS, KNOWN_COUNTS)
     assert outcome.passed
     assert outcome.description == (
         f"the published counts, with revision {COMMIT}, tokenizer {DEFAULTS.tokenizer_base}"
@@ -236,7 +236,7 @@ WRONG_COUNTS = {
 def test_other_counts_of_the_known_file_fail_and_name_commit_and_tokenizer(
     counts: list[int], tokenizer: str
 ) -> None:
-    outcome = check_known_counts(corpus_of(KNOWN), Settings(tokenizer_base=tokenizer), counts)
+    outcome = check_known_counts([corpus_of(KNOWN)], Settings(tokenizer_base=tokenizer), counts)
     assert not outcome.passed
     assert COMMIT in outcome.description
     assert f"tokenizer {tokenizer}" in outcome.description
@@ -259,7 +259,7 @@ UNPUBLISHED = {
 def test_what_nobody_published_passes_and_is_said(
     origin: dict[str, Any], settings: Settings
 ) -> None:
-    outcome = check_known_counts(corpus_of(origin), settings, [1, 2])
+    outcome = check_known_counts([corpus_of(origin)], settings, [1, 2])
     assert outcome.passed
     assert outcome.description == "another corpus or other switches: no counts are published"
     assert outcome.numbers == {"samples": 3}

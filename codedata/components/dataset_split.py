@@ -8,6 +8,8 @@ variable that overrides the YAML: CODEDATA_<SPLIT>_<SWITCH>.
 """
 
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import cached_property
 
@@ -16,7 +18,9 @@ from dagster._core.definitions.utils import DISALLOWED_NAMES
 from pydantic import Field, model_validator
 
 from codedata.components import split_assets
-from codedata.components.split_spec import SplitSpec
+from codedata.components.raw_corpus import RawCorpus
+from codedata.components.sources import MAX_FILES
+from codedata.components.split_spec import SplitSpec, windows_of
 from codedata.core.settings import CharRange, Settings, require_held_out
 from codedata.errors import SettingsError
 from codedata.io.files import shortened
@@ -26,6 +30,8 @@ MAX_CHUNKS = 10_000
 """Partitions of an asset: the UI stays quick, and a chunk_size of 1 is found out at once."""
 
 _DEFAULTS = Settings()
+
+_FILES = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
 
 class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
@@ -37,6 +43,11 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
     tokenizer_asset: str | None = Field(
         default=None,
         description="Key of an asset that trains the tokenizer, in place of tokenizer_base.",
+    )
+    files: str | int = Field(
+        default=0,
+        description="Which files of the corpus, where it has several: 3, or 0-255, or 0-9,12. The "
+        "switches say which characters of each.",
     )
     held_out_from: list[str] = Field(
         default_factory=list, description="Splits that this one may share no characters with."
@@ -82,13 +93,34 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
                 "asset's key, such as demo_tokenizer"
             )
         _ = self.settings
-        if self.window.num_chars > MAX_CHUNKS * self.settings.chunk_size:
+        most = MAX_CHUNKS // len(self.file_numbers)
+        if self.settings.window.num_chars > most * self.settings.chunk_size:
+            of_files = f" of {len(self.file_numbers)} files" if len(self.file_numbers) > 1 else ""
             raise SettingsError(
-                f"split {self.name!r}: chars_to_tokenize {self.settings.chars_to_tokenize} in "
-                f"chunks of {self.settings.chunk_size} are more than {MAX_CHUNKS} partitions; "
-                "choose a larger chunk_size"
+                f"split {self.name!r}: chars_to_tokenize {self.settings.chars_to_tokenize}"
+                f"{of_files} in chunks of {self.settings.chunk_size} are more than {MAX_CHUNKS} "
+                "partitions; choose a larger chunk_size"
             )
         return self
+
+    @cached_property
+    def file_numbers(self) -> tuple[int, ...]:
+        """The files of the corpus, in order.
+
+        Raises:
+            SettingsError: they are not written as numbers and ranges.
+        """
+        numbers: set[int] = set()
+        for part in str(self.files).replace(" ", "").split(","):
+            found = _FILES.fullmatch(part)
+            first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+            if not first <= last < MAX_FILES:
+                raise SettingsError(
+                    f"files of split {self.name!r} is {self.files!r}; write numbers and ranges of "
+                    f"0 to {MAX_FILES - 1}, the smaller first, such as 0-255 or 0-9,12"
+                )
+            numbers |= set(range(first, last + 1))
+        return tuple(sorted(numbers))
 
     @cached_property
     def settings(self) -> Settings:
@@ -124,9 +156,9 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             ) from error
 
     @property
-    def window(self) -> CharRange:
-        """The characters that the split asks for."""
-        return self.settings.window
+    def windows(self) -> list[CharRange]:
+        """The characters that the split asks for, of each file."""
+        return windows_of(self.settings, self.file_numbers)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The assets, checks and the job of the split.
@@ -135,8 +167,14 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             SettingsError: the split shares characters with one it is held out from, or that one
                 does not exist.
         """
-        others = {name: self._other_split(context, name).window for name in self.held_out_from}
-        require_held_out(self.name, self.window, list(others.items()))
+        others: dict[str, Sequence[CharRange]] = {}
+        for name in self.held_out_from:
+            other = self._other_split(context, name)
+            others[name] = other.windows if other.corpus == self.corpus else []
+        require_held_out(self.name, self.windows, others)
+        corpus = self._find_corpus(context)
+        if corpus is not None:
+            self._require_in_corpus(corpus)
         spec = SplitSpec(
             name=self.name,
             corpus=self.corpus,
@@ -144,8 +182,29 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             settings=self.settings,
             held_out_from=others,
             description=self.description or f"Dataset {self.name} over {self.corpus}.",
+            files=self.file_numbers,
+            corpus_files=corpus.num_files if corpus else 1,
         )
         return split_assets.build_split(spec)
+
+    def _find_corpus(self, context: dg.ComponentLoadContext) -> RawCorpus | None:
+        """The corpus's component; None where another code location has it."""
+        corpora = context.component_tree.get_all_components(of_type=RawCorpus)
+        return next((corpus for corpus in corpora if corpus.name == self.corpus), None)
+
+    def _require_in_corpus(self, corpus: RawCorpus) -> None:
+        if self.file_numbers[-1] >= corpus.num_files:
+            raise SettingsError(
+                f"files of split {self.name!r} is {self.files!r}, but corpus {corpus.name!r} has "
+                f"{corpus.num_files}: name 0 to {corpus.num_files - 1}"
+            )
+        stop = self.settings.window.stop
+        if corpus.num_chars is not None and stop > corpus.num_chars:
+            raise SettingsError(
+                f"split {self.name!r} takes characters up to {stop}, but of corpus "
+                f"{corpus.name!r} only the first {corpus.num_chars} are fetched; raise first_chars "
+                f"in its defs.yaml to {stop}, or take it out to have whole files"
+            )
 
     def _other_split(self, context: dg.ComponentLoadContext, name: str) -> "DatasetSplit":
         folder = context.defs_module_path / name

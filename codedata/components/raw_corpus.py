@@ -1,129 +1,62 @@
-"""One YAML -> the asset `<corpus>/raw_parquet`: fetched, pointed at, or written from folders."""
+"""One YAML -> the asset `<corpus>/raw_parquet`: fetched, pointed at, or written from folders.
+
+A corpus of several files has a partition a file, and a job `<corpus>_files` that fetches them one
+by one. One of the hub also has `<corpus>/hub_revision`, which is observed, never made: the newest
+commit there; the job `<corpus>_freshness` observes it and checks whether ours is that one.
+"""
 
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import dagster as dg
 from pydantic import Field, model_validator
 
+from codedata.components.sources import FoldersSource, HubSource, LocalSource
 from codedata.errors import CorpusError
-from codedata.io.corpus import Corpus, record_corpus, write_source_corpus
-from codedata.io.hub import HubError, fetch_file
+from codedata.io.corpus import (
+    LEADING_NAME,
+    PIN_NAME,
+    Corpus,
+    record_corpus,
+    write_source_corpus,
+)
 from codedata.io.installed_headers import header_folders
 from codedata.io.locks import waiting_lock
 from codedata.io.source_folders import walk_folders
-from codedata.layout import CORPUS_VARIABLE, is_name
+from codedata.layout import CORPUS_VARIABLE, Layout, is_name
+from codedata.progress import SHOW_BARS, Reporter
 from codedata.resources import Store
-
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_EXTENSION = re.compile(r"[^./\\\s\0]+")
-_PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 _PREVIEW_DOCUMENTS = 3
 _PREVIEW_LINES = 12
 
-
-class HubSource(dg.Model, dg.Resolvable):
-    """A parquet of a dataset repository on the Hugging Face Hub."""
-
-    kind: Literal["hub"]
-    repo: str = Field(description="Dataset repository: owner/name.")
-    path: str = Field(description="Path of the parquet in the repository.")
-    revision: str = Field(default="main", description="Branch, tag or commit.")
-
-    def require_valid(self) -> None:
-        """Refuse values that no corpus can have.
-
-        Raises:
-            CorpusError: naming the field, its value and the remedy.
-        """
-        if not _REPO.fullmatch(self.repo):
-            raise CorpusError(
-                f"repo of a hub source is {self.repo!r}; write it as owner/name, such as "
-                "bigcode/the-stack"
-            )
-        for field in ("path", "revision"):
-            if not (value := getattr(self, field)).strip() or "\0" in value:
-                raise CorpusError(
-                    f"{field} of the hub source {self.repo} is {value!r}; name one that the "
-                    "repository has"
-                )
-
-
-class LocalSource(dg.Model, dg.Resolvable):
-    """A parquet on this machine."""
-
-    kind: Literal["local"]
-    path: str = Field(description="Path of the parquet; relative to the working folder.")
-
-    def require_valid(self) -> None:
-        """Refuse values that no corpus can have.
-
-        Raises:
-            CorpusError: naming the field, its value and the remedy.
-        """
-        if not self.path.strip() or "\0" in self.path:
-            raise CorpusError(
-                f"path of a local source is {self.path!r}; name a parquet file on this machine"
-            )
-
-
-class FoldersSource(dg.Model, dg.Resolvable):
-    """Folders of source code on this machine, written as a parquet."""
-
-    kind: Literal["folders"]
-    folders: Mapping[str, str] = Field(
-        default_factory=dict, description="Folders by the name that their files get in the corpus."
-    )
-    headers_of: list[str] = Field(
-        default_factory=list,
-        description="Installed packages whose C and C++ headers are taken; missing ones are not.",
-    )
-    extensions: list[str] = Field(
-        default=["c", "h"], description="Endings of the files to take, without the dot."
-    )
-
-    def require_valid(self) -> None:
-        """Refuse values that no corpus can have.
-
-        Raises:
-            CorpusError: naming the field, its value and the remedy.
-        """
-        if not self.folders and not self.headers_of:
-            raise CorpusError(
-                "a folders source has neither folders ({}) nor headers_of ([]); name at least one "
-                "folder"
-            )
-        if not self.extensions:
-            raise CorpusError("extensions of a folders source is []; name at least one, such as c")
-        for extension in self.extensions:
-            if not _EXTENSION.fullmatch(extension):
-                raise CorpusError(
-                    f"extensions of a folders source holds {extension!r}; write each ending "
-                    "without the dot, such as c"
-                )
-        for name, place in self.folders.items():
-            if not name.strip() or "/" in name or not place.strip() or "\0" in name + place:
-                raise CorpusError(
-                    f"folders of a folders source holds {name!r}: {place!r}; write a name without "
-                    "a slash, and the path of a folder"
-                )
-        for package in self.headers_of:
-            if not _PACKAGE.fullmatch(package):
-                raise CorpusError(
-                    f"headers_of of a folders source holds {package!r}; write the name by which "
-                    "Python imports the package, such as numpy"
-                )
-
-
 Source = HubSource | LocalSource | FoldersSource
 
 
+class FetchConfig(dg.Config):
+    """Launch-time choices of raw_parquet."""
+
+    update: bool = Field(
+        default=False,
+        description="Take the newest commit of a hub's branch or tag, not the one kept here.",
+    )
+
+
+def files_job(corpus: str) -> str:
+    """The name of the job that fetches the files of a corpus of several."""
+    return f"{corpus}_files"
+
+
+def file_key(file: int) -> str:
+    """The partition of a file: `00000`."""
+    return f"{file:05d}"
+
+
 class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
-    """A parquet of documents, as the asset `<name>/raw_parquet`."""
+    """A parquet of documents, or several, as the asset `<name>/raw_parquet`."""
 
     name: str = Field(description="Name of the corpus, first part of the asset's key.")
     source: Source = Field(description="Where the parquet comes from.")
@@ -141,28 +74,165 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         self.source.require_valid()
         return self
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
-        """The asset."""
-        kinds = {"hub": {"huggingface", "parquet"}}.get(self.source.kind, {"parquet"})
+    @cached_property
+    def num_files(self) -> int:
+        """Files of the corpus, each a text of its own."""
+        return 1 if isinstance(self.source, FoldersSource) else len(self.source.paths)
 
-        @dg.asset(
-            key=[self.name, "raw_parquet"],
-            group_name=self.name,
-            kinds=kinds,
-            description=self.description or f"Documents of {self.name}, one a row.",
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            code_version=self.source.model_dump_json(),
-        )
-        def raw_parquet(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
-            corpus = self.materialize(store.layout.corpus(self.name), context.log.info)
+    @property
+    def num_chars(self) -> int | None:
+        """Characters that are fetched of each file; None where all are."""
+        source = self.source
+        if isinstance(source, HubSource) and not os.environ.get(CORPUS_VARIABLE):
+            return source.first_chars
+        return None
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
+        """The asset; of a hub's corpus the commit there too."""
+        is_hub = isinstance(self.source, HubSource)
+        options: dict[str, Any] = {
+            "key": [self.name, "raw_parquet"],
+            "group_name": self.name,
+            "kinds": {"huggingface", "parquet"} if is_hub else {"parquet"},
+            "description": self.description or f"Documents of {self.name}, one a row.",
+            "backfill_policy": dg.BackfillPolicy.single_run(),
+            "code_version": self.source.model_dump_json(),
+            "deps": [self._hub_revision_key] if is_hub else [],
+        }
+        made = self._one_file(options) if self.num_files == 1 else self._several_files(options)
+        return dg.Definitions.merge(made, self._freshness() if is_hub else dg.Definitions())
+
+    def _one_file(self, options: dict[str, Any]) -> dg.Definitions:
+        def raw_parquet(
+            context: dg.AssetExecutionContext, store: Store, config: FetchConfig
+        ) -> dg.MaterializeResult:
+            reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
+            corpus = self.materialize(store.layout, reporter, update=config.update)
             return dg.MaterializeResult(
                 metadata=corpus_metadata(corpus), data_version=dg.DataVersion(corpus.sha256)
             )
 
-        return dg.Definitions(assets=[raw_parquet])
+        define: Any = dg.asset(**options)
+        return dg.Definitions(assets=[define(raw_parquet)])
 
-    def materialize(self, folder: Path, announce: Any) -> Corpus:
-        """Bring the parquet here and record what it is.
+    def _several_files(self, options: dict[str, Any]) -> dg.Definitions:
+        keys = [file_key(file) for file in range(self.num_files)]
+
+        partitions = dg.StaticPartitionsDefinition(keys)
+
+        def raw_parquet(
+            context: dg.AssetExecutionContext, store: Store, config: FetchConfig
+        ) -> Iterator[Any]:
+            reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
+            failed: dict[str, CorpusError] = {}
+            update = config.update
+            for key in context.partition_keys:
+                try:
+                    corpus = self.materialize(store.layout, reporter, file=int(key), update=update)
+                except CorpusError as error:
+                    context.log.error(str(error))  # noqa: TRY400  (the trace says nothing more)
+                    failed[key] = error
+                    continue
+                update = False  # all files of the same commit
+                yield dg.AssetMaterialization(
+                    context.asset_key,
+                    partition=key,
+                    metadata=corpus_metadata(corpus),
+                    tags={"dagster/data_version": corpus.sha256},
+                )
+            if failed:
+                some = ", ".join([*list(failed)[:10], *(["..."] if len(failed) > 10 else [])])
+                raise CorpusError(
+                    f"{len(failed)} of {len(context.partition_keys)} files of {self.name} could "
+                    f"not be had ({some}); run again: the others are kept. The first: "
+                    f"{next(iter(failed.values()))}"
+                )
+
+        # Each file is reported when it is here, so the step itself has nothing left to report.
+        define: Any = dg.asset(**options, partitions_def=partitions, output_required=False)
+        asset: dg.AssetsDefinition = define(raw_parquet)
+        job = dg.define_asset_job(
+            files_job(self.name),
+            selection=dg.AssetSelection.assets(asset),
+            tags={
+                "dagster/asset_partition_range_start": keys[0],
+                "dagster/asset_partition_range_end": keys[-1],
+            },
+            description=f"Every file of {self.name}, one by one.",
+        )
+        return dg.Definitions(assets=[asset], jobs=[job])
+
+    @property
+    def _hub_revision_key(self) -> dg.AssetKey:
+        return dg.AssetKey([self.name, "hub_revision"])
+
+    def _freshness(self) -> dg.Definitions:
+        @dg.observable_source_asset(
+            key=self._hub_revision_key,
+            group_name=self.name,
+            description=f"The newest commit of {self.name}'s repository on the hub.",
+        )
+        def hub_revision(context: dg.OpExecutionContext, store: Store) -> dg.ObserveResult:
+            found = self._compare_commits(store.layout, context.log.info)
+            return dg.ObserveResult(
+                data_version=dg.DataVersion(found["newest commit"]), metadata=found
+            )
+
+        @dg.asset_check(
+            asset=self._hub_revision_key,
+            name="newest_commit",
+            description="What is here is of the newest commit: code is withdrawn from corpora.",
+        )
+        def newest_commit(
+            context: dg.AssetCheckExecutionContext, store: Store
+        ) -> dg.AssetCheckResult:
+            found = self._compare_commits(store.layout, context.log.info)
+            here, newest = found["commit here"], found["newest commit"]
+            passed = here in ("none", newest)
+            return dg.AssetCheckResult(
+                passed=passed,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=f"the hub's newest commit is {newest}, here is {here}"
+                + ("" if passed else f"; `codedata materialize --update` moves {self.name} on"),
+                metadata=found,
+            )
+
+        job = dg.define_asset_job(
+            f"{self.name}_freshness",
+            selection=dg.AssetSelection.assets(self._hub_revision_key),
+            description=f"Ask the hub for the newest commit of {self.name} and compare.",
+        )
+        return dg.Definitions(assets=[hub_revision], asset_checks=[newest_commit], jobs=[job])
+
+    def _compare_commits(self, layout: Layout, log: Any) -> dict[str, str]:
+        from codedata.hub.client import COMMIT, HubError, newest_commit
+        from codedata.hub.pins import read_pin
+
+        source = self.source
+        assert isinstance(source, HubSource)
+        branch = "main" if COMMIT.fullmatch(source.revision) else source.revision
+        reporter = Reporter(log, in_terminal=SHOW_BARS.get())
+        try:
+            newest = newest_commit(source.repo, kind="dataset", revision=branch, reporter=reporter)
+        except HubError as error:
+            raise CorpusError(
+                f"corpus {self.name!r}: the hub does not say the newest commit of {source.repo}: "
+                f"{error}"
+            ) from error
+        pinned = read_pin(layout.corpus(self.name) / PIN_NAME, source.repo, source.revision)
+        here = pinned if COMMIT.fullmatch(pinned) else "none"
+        return {"commit here": here, "newest commit": newest, "revision": branch}
+
+    def materialize(
+        self, layout: Layout, reporter: Reporter, *, file: int = 0, update: bool = False
+    ) -> Corpus:
+        """Bring a parquet here and record what it is.
+
+        Args:
+            layout: the root.
+            reporter: told how far it is.
+            file: which, where the corpus has several.
+            update: take the newest commit of a hub's branch or tag.
 
         Raises:
             CorpusError: it cannot be had, or is no usable corpus.
@@ -170,43 +240,85 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         source = self.source
         override = os.environ.get(CORPUS_VARIABLE)
         if isinstance(source, HubSource) and override:
-            announce(f"{CORPUS_VARIABLE} puts {override} in the place of {source.repo}")
+            if self.num_files > 1:
+                raise CorpusError(
+                    f"{CORPUS_VARIABLE} puts one file in the place of the hub's, but corpus "
+                    f"{self.name!r} has {self.num_files}; unset it, or name the files in its "
+                    "defs.yaml (kind: local)"
+                )
+            reporter.log(f"{CORPUS_VARIABLE} puts {override} in the place of {source.repo}")
             source = LocalSource(kind="local", path=override)
+        folder = layout.corpus(self.name, file if self.num_files > 1 else None)
         folder.mkdir(parents=True, exist_ok=True)
         # Two runs at once share the work: one does it, the other waits and finds it done.
-        with waiting_lock(folder / ".lock", announce):
+        with waiting_lock(folder / ".lock", reporter.say):
             if isinstance(source, FoldersSource):
                 folders = {name: Path(place) for name, place in source.folders.items()}
                 folders |= header_folders(source.headers_of)
                 walk = walk_folders(folders, source.extensions)
-                return write_source_corpus(folder, walk, announce)
+                return write_source_corpus(folder, walk, reporter.log)
             if isinstance(source, LocalSource):
-                return record_corpus(folder, Path(source.path), {"kind": "local"})
-            return self._fetch(source, folder)
+                return record_corpus(folder, Path(source.paths[file]), {"kind": "local"})
+            return self._fetch(source, layout, folder, file, reporter, update=update)
 
-    def _fetch(self, source: HubSource, folder: Path) -> Corpus:
+    def _fetch(
+        self,
+        source: HubSource,
+        layout: Layout,
+        folder: Path,
+        file: int,
+        reporter: Reporter,
+        *,
+        update: bool,
+    ) -> Corpus:
+        # A second of imports that other corpora do not need.
+        from codedata.hub.client import HubError
+        from codedata.hub.corpora import fetch_corpus_file
+
+        path = source.paths[file]
         try:
-            found = fetch_file(source.repo, source.path, kind="dataset", revision=source.revision)
+            fetched = fetch_corpus_file(
+                source.repo,
+                path,
+                revision=source.revision,
+                pin=layout.corpus(self.name) / PIN_NAME,
+                first_chars=source.first_chars,
+                leading=folder / LEADING_NAME,
+                update=update,
+                reporter=reporter,
+            )
         except HubError as error:
             raise CorpusError(
-                f"corpus {self.name!r}: the hub does not give {source.path} of {source.repo} at "
+                f"corpus {self.name!r}: the hub does not give {path} of {source.repo} at "
                 f"{source.revision!r}: {error}; or download the file and set {CORPUS_VARIABLE} to "
                 "its path"
             ) from error
-        origin = {"kind": "hub", "repo": source.repo, "path": source.path, "commit": found.commit}
-        return record_corpus(folder, found.path, origin)
+        origin = {
+            "kind": "hub",
+            "repo": source.repo,
+            "path": path,
+            "revision": source.revision,
+            "commit": fetched.commit,
+        }
+        return record_corpus(
+            folder, fetched.path, origin, expected_sha256=fetched.sha256, part=fetched.part
+        )
 
 
 def corpus_metadata(corpus: Corpus) -> dict[str, Any]:
     """A corpus's record as the UI shows it."""
     columns = [dg.TableColumn(name, kind) for name, kind in corpus.columns.items()]
+    here = {} if corpus.part is None else {
+        "bytes here": sum(each.stop - each.start for each in corpus.part.ranges)
+    }  # fmt: skip
     return {
         "dagster/row_count": corpus.num_rows,
         "null rows": corpus.num_null_rows,
         "characters": corpus.num_chars,
         "bytes": corpus.num_bytes,
+        **here,
         "row groups": corpus.num_row_groups,
-        "sha256": corpus.sha256,
+        "sha256" if corpus.part is None else "fingerprint": corpus.sha256,
         "path": dg.MetadataValue.path(corpus.path),
         "origin": corpus.origin,
         "dagster/column_schema": dg.TableSchema(columns=columns),

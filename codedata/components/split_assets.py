@@ -3,14 +3,17 @@
 import os
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
 from codedata.checks import check_dataset, check_known_counts
+from codedata.components.raw_corpus import file_key, files_job
 from codedata.components.split_spec import (
+    FILES_TAG,
     SINGLE_RUN,
+    SPLIT_TAG,
     SplitSpec,
     check_result,
     chunk_tasks,
@@ -29,8 +32,10 @@ from codedata.pipeline import (
     stage_dataset,
     stored_chunks,
 )
+from codedata.progress import Reporter
 from codedata.report import token_report
 from codedata.resources import ChunkExecutor, Store
+from codedata.tokenization.loading import find_tokenizer
 
 _SHARD_CHECKS = ("sample_counts", "sequence_lengths", "token_ids")
 
@@ -38,18 +43,26 @@ _SHARD_CHECKS = ("sample_counts", "sequence_lengths", "token_ids")
 def build_split(spec: SplitSpec) -> dg.Definitions:
     """All definitions of a split."""
     keys = list(spec.chunk_ranges)
-    upstream = [dg.AssetKey([spec.corpus, "raw_parquet"])]
+    upstream = [_corpus_dep(spec)]
     if spec.tokenizer_asset is not None:
-        upstream.append(dg.AssetKey([spec.tokenizer_asset]))
+        upstream.append(dg.AssetDep([spec.tokenizer_asset]))
+    # A corpus of several files has partitions of its own, and so a run of its own before this one.
+    same_run = [dep.asset_key for dep in upstream if dep.partition_mapping is None]
     job = dg.define_asset_job(
         spec.name,
-        selection=dg.AssetSelection.groups(spec.name) | dg.AssetSelection.assets(*upstream),
+        selection=dg.AssetSelection.groups(spec.name) | dg.AssetSelection.assets(*same_run),
         tags={
-            "dagster/asset_partition_range_start": keys[0],
-            "dagster/asset_partition_range_end": keys[-1],
-        }
-        if len(keys) > 1
-        else {"dagster/partition": keys[0]},
+            SPLIT_TAG: spec.name,
+            **({} if spec.corpus_files == 1 else {FILES_TAG: _file_runs(spec)}),
+            **(
+                {
+                    "dagster/asset_partition_range_start": keys[0],
+                    "dagster/asset_partition_range_end": keys[-1],
+                }
+                if len(keys) > 1
+                else {"dagster/partition": keys[0]}
+            ),
+        },
         description=f"Everything from the corpus to {spec.name}/dataset, in one run.",
     )
     assets = [
@@ -59,6 +72,28 @@ def build_split(spec: SplitSpec) -> dg.Definitions:
         _token_report(spec),
     ]
     return dg.Definitions(assets=assets, jobs=[job])
+
+
+def _file_runs(spec: SplitSpec) -> str:
+    """What has to be fetched before: the job, and ranges of its partitions."""
+    runs: list[list[int]] = []
+    for file in spec.files:
+        if runs and file == runs[-1][1] + 1:
+            runs[-1][1] = file
+        else:
+            runs.append([file, file])
+    return " ".join([files_job(spec.corpus), *(f"{first}-{last}" for first, last in runs)])
+
+
+def _corpus_dep(spec: SplitSpec) -> dg.AssetDep:
+    """The chunks' dependency on the corpus, which has a partition a file if it has several."""
+    key = dg.AssetKey([spec.corpus, "raw_parquet"])
+    if spec.corpus_files == 1:
+        return dg.AssetDep(key)
+    chunks: dict[str, list[str]] = {}
+    for chunk, chars in spec.chunk_ranges.items():
+        chunks.setdefault(file_key(chars.file), []).append(chunk)
+    return dg.AssetDep(key, partition_mapping=dg.StaticPartitionMapping(chunks))
 
 
 def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
@@ -97,13 +132,14 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         layout = store.layout
         target = check_target(layout.dataset(spec.name))
-        inputs = open_split(spec, layout)
+        inputs = open_split(spec, layout, Reporter(context.log.info, in_terminal=False))
         chunks = require_all_chunks(spec, inputs, layout)
-        vocab_size = inputs.engine.vocab_size
+        some = inputs[spec.files[0]]
+        vocab_size = some.engine.vocab_size
         started = time.monotonic()
         with open_staging(target) as staging:
-            corpus = read_corpus(layout.corpus(spec.corpus))
-            origin = origin_of(inputs, chunks, _command(spec), **_published_origin(corpus))
+            corpora = {file: read_corpus(spec.corpus_folder(layout, file)) for file in spec.files}
+            origin = origin_of(some.tokenizer, chunks, _command(spec), _published(corpora))
             entries = stage_dataset(
                 chunks, spec.settings, staging, origin, num_workers=chunk_executor.threads
             )
@@ -113,7 +149,8 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
                     raise dg.Failure(
                         f"{name}: {outcome.description}; nothing was published", allow_retries=False
                     )
-            known = check_known_counts(corpus, spec.settings, [e.num_samples for e in entries])
+            counts = [entry.num_samples for entry in entries]
+            known = check_known_counts(list(corpora.values()), spec.settings, counts)
             yield check_result("known_counts", known, meta_key, severity=dg.AssetCheckSeverity.WARN)
             staging.publish()
         dataset = open_dataset(target)
@@ -150,15 +187,36 @@ def _command(spec: SplitSpec) -> str:
     return " ".join([*set_here, "codedata", "materialize", spec.name])
 
 
-def _published_origin(corpus: Corpus) -> dict[str, str]:
-    """What of a corpus's origin identifies it elsewhere too."""
-    return {
-        key: str(corpus.origin[key]) for key in ("repo", "path", "commit") if key in corpus.origin
+def _published(corpora: Mapping[int, Corpus]) -> dict[str, Any]:
+    """What identifies a corpus, elsewhere too where it is of the hub."""
+    if len(corpora) == 1:
+        [corpus] = corpora.values()
+        return _published_file(corpus)
+    files = {file_key(file): _published_file(corpus) for file, corpus in corpora.items()}
+    some = next(iter(files.values()))
+    shared = {name: some[name] for name in ("repo", "commit") if name in some}
+    return shared | {
+        "files": {
+            key: {name: value for name, value in each.items() if name not in shared}
+            for key, each in files.items()
+        }
     }
 
 
-def require_all_chunks(spec: SplitSpec, inputs: Inputs, layout: Layout) -> list[TokenChunk]:
-    """The stored chunks of the whole window, in order.
+def _published_file(corpus: Corpus) -> dict[str, str]:
+    origin = corpus.origin
+    known = {name: origin[name] for name in ("repo", "path", "commit") if name in origin}
+    known = known or {"path": corpus.path}
+    if corpus.part is None:
+        return {**known, "sha256": corpus.sha256}
+    first = f"the first {corpus.part.num_chars}"
+    return {**known, "characters": first, "fingerprint": corpus.sha256}
+
+
+def require_all_chunks(
+    spec: SplitSpec, inputs: Mapping[int, Inputs], layout: Layout
+) -> list[TokenChunk]:
+    """The stored chunks of the whole split, in order.
 
     Raises:
         ChunkMismatchError: some are missing or stale; the message lists their keys and the command
@@ -185,6 +243,7 @@ def _shard_table(dataset: Any) -> dg.TableMetadataValue:
                     "shard": f"dump-{index}.pkl",
                     "samples": entry.num_samples,
                     "tokens": entry.num_tokens,
+                    "file": entry.chars.file,
                     "characters": entry.chars.key,
                     "sha256": entry.sha256,
                 }
@@ -235,8 +294,9 @@ def _token_report(spec: SplitSpec) -> dg.AssetsDefinition:
     def report(store: Store) -> dg.MaterializeResult:
         layout = store.layout
         dataset = open_dataset(layout.dataset(spec.name))
-        inputs = open_split(spec, layout)
-        tokens = token_report(dataset, inputs.tokenizer, spec.settings.pad_token)
+        pins = layout.tokenizer_pins
+        tokenizer = find_tokenizer(spec.settings.tokenizer_base, pins=pins)
+        tokens = token_report(dataset, tokenizer, spec.settings.pad_token)
         return dg.MaterializeResult(
             metadata={
                 "report": dg.MetadataValue.md(tokens.markdown()),

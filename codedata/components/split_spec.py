@@ -2,21 +2,32 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import dagster as dg
 
 from codedata.checks import CheckOutcome
+from codedata.components.raw_corpus import file_key
 from codedata.core.fingerprint import CODE_VERSION
 from codedata.core.settings import CharRange, Settings
 from codedata.io.corpus import read_corpus
 from codedata.layout import Layout
 from codedata.pipeline import ChunkTask, Inputs, open_inputs
+from codedata.progress import Reporter
 from codedata.tokenization.engine import EngineChoice
+from codedata.tokenization.loading import find_tokenizer
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 """Every asset of a split's job has it, so that one run does all partitions."""
+
+SPLIT_TAG = "codedata/split"
+"""Tells the jobs of splits, and their runs, from others."""
+
+FILES_TAG = "codedata/files"
+"""On a split over a corpus of several files: the job that fetches them and which: `c_files 0-9`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,42 +38,96 @@ class SplitSpec:
     corpus: str
     tokenizer_asset: str | None
     settings: Settings
-    held_out_from: dict[str, CharRange]
+    held_out_from: dict[str, Sequence[CharRange]]
     description: str
+    files: tuple[int, ...] = (0,)
+    corpus_files: int = 1
 
     @property
+    def windows(self) -> list[CharRange]:
+        """The characters of each file."""
+        return windows_of(self.settings, self.files)
+
+    @cached_property
     def chunk_ranges(self) -> dict[str, CharRange]:
         """The characters of each partition, by its key: `<file>/<start>-<stop>`."""
-        ranges = self.settings.window.cut(self.settings.chunk_size)
-        return {f"{0:05d}/{chars.key}": chars for chars in ranges}
+        return {
+            f"{file_key(chars.file)}/{chars.key}": chars
+            for window in self.windows
+            for chars in window.cut(self.settings.chunk_size)
+        }
+
+    def corpus_folder(self, layout: Layout, file: int) -> Path:
+        """Where the record of a file of the corpus lies."""
+        return layout.corpus(self.corpus, file if self.corpus_files > 1 else None)
 
     def code_version(self, *switches: str) -> str:
         """What the assets' content depends on besides their inputs, as a short hash."""
         values = {switch: getattr(self.settings, switch) for switch in switches}
         if self.tokenizer_asset is not None:
             values.pop("tokenizer_base", None)  # a path below the root; the asset is upstream
-        text = json.dumps([CODE_VERSION, self.corpus, values], sort_keys=True)
+        what = [CODE_VERSION, self.corpus, values, *([self.files] if self.files != (0,) else [])]
+        text = json.dumps(what, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def open_split(spec: SplitSpec, layout: Layout, engine: EngineChoice = "auto") -> Inputs:
-    """The corpus and the tokenizer of a split, as they are now."""
-    text = read_corpus(layout.corpus(spec.corpus)).open_text()
-    return open_inputs(text, spec.settings, engine=engine)
+def windows_of(settings: Settings, files: Sequence[int]) -> list[CharRange]:
+    """The window of the switches in each of some files."""
+    return [settings.window._replace(file=file) for file in files]
+
+
+def open_split(
+    spec: SplitSpec,
+    layout: Layout,
+    reporter: Reporter,
+    *,
+    files: Collection[int] | None = None,
+    engine: EngineChoice = "auto",
+    update: bool = False,
+) -> dict[int, Inputs]:
+    """The texts and the tokenizer of a split, as they are now, by file.
+
+    Args:
+        spec: the split.
+        layout: the root.
+        reporter: told what has to be fetched or waited for.
+        files: those that are needed; None is all.
+        engine: `auto`, or the one to take.
+        update: take the newest commit of a tokenizer of the hub.
+    """
+    tokenizer = find_tokenizer(
+        spec.settings.tokenizer_base, pins=layout.tokenizer_pins, update=update, reporter=reporter
+    )
+    return {
+        file: open_inputs(
+            read_corpus(spec.corpus_folder(layout, file)).open_text(),
+            spec.settings,
+            tokenizer,
+            engine=engine,
+            file=file,
+        )
+        for file in spec.files
+        if files is None or file in files
+    }
 
 
 def chunk_tasks(
-    spec: SplitSpec, inputs: Inputs, layout: Layout, keys: Sequence[str], *, threads: int = 1
+    spec: SplitSpec,
+    inputs: Mapping[int, Inputs],
+    layout: Layout,
+    keys: Sequence[str],
+    *,
+    threads: int = 1,
 ) -> dict[str, ChunkTask]:
-    """The tasks of partitions, by key; those beyond the text's end have none."""
-    ranges = spec.chunk_ranges
+    """The tasks of partitions, by key; those beyond their text's end have none."""
     tasks: dict[str, ChunkTask] = {}
     for key in keys:
-        nominal = ranges[key]
-        chars = CharRange(nominal.start, min(nominal.stop, inputs.window.stop))
+        nominal = spec.chunk_ranges[key]
+        of_file = inputs[nominal.file]
+        chars = nominal.until(of_file.window.stop)
         if chars.num_chars > 0:
-            folder = layout.chunks(spec.name) / key.split("/")[0]
-            tasks[key] = inputs.task(chars, folder, threads=threads)
+            folder = layout.chunks(spec.name) / file_key(nominal.file)
+            tasks[key] = of_file.task(chars, folder, threads=threads)
     return tasks
 
 

@@ -1,6 +1,6 @@
 """The asset `<split>/token_chunks`: a partition a chunk, tokenized or reused, logged, checked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -27,7 +27,7 @@ from codedata.pipeline import (
     stored_chunks,
     tokenize_chunks,
 )
-from codedata.progress import SHOW_BARS, ChunkProgress
+from codedata.progress import SHOW_BARS, ChunkProgress, Reporter
 from codedata.resources import ChunkExecutor, Store
 
 
@@ -35,9 +35,13 @@ class ChunkConfig(dg.Config):
     """Launch-time choices of token_chunks."""
 
     force: bool = Field(default=False, description="Tokenize again what is stored and right.")
+    update: bool = Field(
+        default=False,
+        description="Take the newest commit of a hub tokenizer, not the one kept here.",
+    )
 
 
-def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetKey]) -> dg.AssetsDefinition:
+def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.AssetsDefinition:
     """The asset of a split, downstream of its corpus and tokenizer."""
     key = dg.AssetKey([spec.name, "token_chunks"])
 
@@ -73,14 +77,24 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetKey]) -> dg.Asset
         config: ChunkConfig,
     ) -> Iterator[Any]:
         yield _passed("held_out", *_held_out_report(spec))
-        inputs = open_split(spec, store.layout, chunk_executor.engine)
-        inputs.require_fidelity()
-        engine = inputs.engine
+        inputs = open_split(
+            spec,
+            store.layout,
+            Reporter(context.log.info, in_terminal=SHOW_BARS.get()),
+            files={spec.chunk_ranges[key].file for key in context.partition_keys},
+            engine=chunk_executor.engine,
+            update=config.update,
+        )
+        for of_file in inputs.values():
+            of_file.require_fidelity()
+        some = next(iter(inputs.values()))
+        engine, tokenizer = some.engine, some.tokenizer
         context.log.info(f"engine {engine.name}: {engine.reason}")
+        commit = {"commit": tokenizer.revision} if tokenizer.revision else {}
         yield _passed(
             "tokenizer_fidelity",
             f"{engine.name}: {engine.reason}",
-            {"tokenizer": inputs.tokenizer.fingerprint, "vocabulary": engine.vocab_size},
+            {"tokenizer": tokenizer.fingerprint, "vocabulary": engine.vocab_size, **commit},
         )
         threads = chunk_executor.threads
         tasks = chunk_tasks(spec, inputs, store.layout, context.partition_keys, threads=threads)
@@ -105,8 +119,13 @@ def _held_out_report(spec: SplitSpec) -> tuple[str, dict[str, Any]]:
     """What the configuration, validated when the code location loaded, says of shared text."""
     window = spec.settings.window
     numbers: dict[str, Any] = {"start": window.start, "stop": window.stop}
-    for name, other in spec.held_out_from.items():
-        numbers |= {f"{name} start": other.start, f"{name} stop": other.stop}
+    if len(spec.files) > 1:
+        numbers["files"] = len(spec.files)
+    for name, others in spec.held_out_from.items():
+        if others:
+            numbers |= {f"{name} start": others[0].start, f"{name} stop": others[0].stop}
+        if len(others) > 1:
+            numbers[f"{name} files"] = len(others)
     if not spec.held_out_from:
         return "the split is held out from no other", numbers
     return f"shares no characters with {', '.join(spec.held_out_from)}", numbers
@@ -119,7 +138,7 @@ class _ChunkRun:
         self,
         context: dg.AssetExecutionContext,
         key: dg.AssetKey,
-        inputs: Inputs,
+        inputs: Mapping[int, Inputs],
         tasks: dict[str, ChunkTask],
         *,
         force: bool,
@@ -137,7 +156,7 @@ class _ChunkRun:
         missing = [
             task for task in self.tasks.values() if task.fingerprint.chars not in self.chunks
         ]
-        require_disk_space(self.inputs, missing, layout.root)
+        require_disk_space(list(self.inputs.values()), missing, layout.root)
         self.context.log.info(
             f"{len(self.reused)} of {len(self.tasks)} chunks are unchanged and reused, "
             f"{len(missing)} to tokenize"
@@ -186,7 +205,7 @@ class _ChunkRun:
 
     def events(self, keys: Sequence[str]) -> Iterator[Any]:
         """Metadata and the id check of each partition, and the closing check over all."""
-        vocab_size = self.inputs.engine.vocab_size
+        vocab_size = next(iter(self.inputs.values())).engine.vocab_size
         yield check_result("matches_library", check_compared(list(self.chunks.values())))
         lows: list[int] = []
         highs: list[int] = []

@@ -31,14 +31,15 @@ class Origin:
     """What a dataset was made of, and how to make it again.
 
     Attributes:
-        corpus: what identifies the parquet: sha256, and path or repository, file and commit.
+        corpus: what identifies the parquet: sha256, and path or repository, file and commit; of
+            several, those of each under `files`.
         tokenizer: what identifies the tokenizer: its source, the hub's commit, its fingerprint.
         engine: what tokenized.
         versions: of codedata and what decides its ids.
         command: repeats the dataset.
     """
 
-    corpus: Mapping[str, str]
+    corpus: Mapping[str, Any]
     tokenizer: Mapping[str, str]
     engine: str
     versions: Mapping[str, str]

@@ -35,7 +35,8 @@ class ShardEntry:
         num_samples: rows of the shard, at least 1.
         num_tokens: num_samples * seq_length, padding included.
         sha256: of the shard's bytes; None in a dataset of the old script.
-        chars: the characters of the text that its chunk covers; None likewise.
+        chars: the characters of the text that its chunk covers, and of which file of the corpus;
+            None likewise.
     """
 
     num_samples: int
@@ -68,7 +69,9 @@ def _entry_fields(entry: ShardEntry) -> dict[str, int | str]:
     if entry.sha256 is not None:
         fields["sha256"] = entry.sha256
     if entry.chars is not None:
-        fields["start_character"], fields["stop_character"] = entry.chars
+        fields["start_character"], fields["stop_character"] = entry.chars[:2]
+        if entry.chars.file:
+            fields["file"] = entry.chars.file
     return fields
 
 
@@ -168,7 +171,8 @@ def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
         raise _BadMetaError(f"sha256 of {name} is {_shown(sha256)}, not 64 hexadecimal digits")
     chars = None
     if "start_character" in fields or "stop_character" in fields:
-        chars = CharRange(count("start_character", 0), count("stop_character", 0))
+        file = count("file", 1) if "file" in fields else 0
+        chars = CharRange(count("start_character", 0), count("stop_character", 0), file)
         if chars.num_chars < 0:
             raise _BadMetaError(f"{name} covers characters {chars.start} to {chars.stop}")
     entry = ShardEntry(num_samples=num_samples, num_tokens=num_tokens, sha256=sha256, chars=chars)

@@ -4,7 +4,7 @@ Switches -> validated `Settings`; a window of characters -> the chunks it is cut
 Every address counts characters (Unicode code points), never bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -27,10 +27,11 @@ _SHOWN_BITS = 256
 
 
 class CharRange(NamedTuple):
-    """Characters `start` to `stop` (exclusive) of a text."""
+    """Characters `start` to `stop` (exclusive) of a text: of file `file`, if there are several."""
 
     start: int
     stop: int
+    file: int = 0
 
     @property
     def key(self) -> str:
@@ -42,14 +43,18 @@ class CharRange(NamedTuple):
         """Number of characters in the range."""
         return self.stop - self.start
 
+    def until(self, stop: int) -> "CharRange":
+        """The part before a character."""
+        return self._replace(stop=min(self.stop, stop))
+
     def first(self, num_chars: int) -> "CharRange":
         """The leading part of at most `num_chars` characters."""
-        return CharRange(self.start, min(self.stop, self.start + num_chars))
+        return self.until(self.start + num_chars)
 
     def cut(self, chunk_size: int) -> list["CharRange"]:
         """The range cut every `chunk_size` characters; the last piece may be shorter."""
         return [
-            CharRange(start, min(start + chunk_size, self.stop))
+            CharRange(start, min(start + chunk_size, self.stop), self.file)
             for start in range(self.start, self.stop, chunk_size)
         ]
 
@@ -107,18 +112,31 @@ class Settings:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def require_held_out(name: str, window: CharRange, others: Sequence[tuple[str, CharRange]]) -> None:
-    """Refuse a split whose window shares characters with a split it is held out from.
+def require_held_out(
+    name: str, windows: Sequence[CharRange], others: Mapping[str, Sequence[CharRange]]
+) -> None:
+    """Refuse a split whose windows share characters with a split it is held out from.
+
+    Args:
+        name: of the split.
+        windows: its characters, a range a file.
+        others: those of the splits it is held out from, by name.
 
     Raises:
         SettingsError: naming both splits and the shared range.
     """
-    for other_name, other in others:
-        shared = CharRange(max(window.start, other.start), min(window.stop, other.stop))
-        if shared.num_chars > 0:
-            raise SettingsError(
-                f"split {name!r} is held out from {other_name!r}, but characters {shared.start} to "
-                f"{shared.stop} are in both: {name!r} takes {window.start} to {window.stop}, "
-                f"{other_name!r} {other.start} to {other.stop}; move starting_character of "
-                f"{name!r} to {other.stop} or later"
-            )
+    for other_name, other_windows in others.items():
+        theirs = {other.file: other for other in other_windows}
+        for window in windows:
+            other = theirs.get(window.file)
+            if other is None:
+                continue
+            start, stop = max(window.start, other.start), min(window.stop, other.stop)
+            if start < stop:
+                where = f" of file {window.file}" if window.file else ""
+                raise SettingsError(
+                    f"split {name!r} is held out from {other_name!r}, but characters {start} to "
+                    f"{stop}{where} are in both: {name!r} takes {window.start} to {window.stop}, "
+                    f"{other_name!r} {other.start} to {other.stop}; move starting_character of "
+                    f"{name!r} to {other.stop} or later"
+                )

@@ -13,10 +13,13 @@ import json
 import logging
 import os
 import stat
+import time
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
+from io import RawIOBase
 from itertools import accumulate, chain
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
@@ -31,6 +34,7 @@ from numpy.typing import NDArray
 from codedata.core.settings import CharRange
 from codedata.errors import CorpusError
 from codedata.io.files import replace_atomically, sha256_of, shortened, why_no_path
+from codedata.io.partial_file import TextPart
 from codedata.parallel import available_cores
 
 logger = logging.getLogger(__name__)
@@ -40,7 +44,9 @@ Utf8 = NDArray[np.uint8]
 
 COLUMN = "content"
 
-_MAGIC = b"PAR1"
+MAGIC = b"PAR1"
+"""The first and the last bytes of a parquet."""
+
 _BATCH_ROWS = 64
 """Documents decoded at once: The Stack's are 10 kB on average and at most 1 MB."""
 
@@ -69,6 +75,9 @@ _DECODING = BoundedSemaphore(max(1, available_cores() // 4))
 
 _OF_PROCESS = ("_kept", "_kept_lock")
 """What another process does not get."""
+
+_YOUNG_NS = 2_000_000_000
+"""Of filesystems' times the coarsest in use counts in steps of two seconds."""
 
 _MOST_BYTES = 4
 """Bytes of a character in UTF-8."""
@@ -164,42 +173,67 @@ class ParquetText:
     Args:
         path: the file.
         expected_sha256: refuse the file if its bytes hash to anything else.
+        part: how much of the parquet the file holds, where it is a sparse one with a part.
+        view: gives another binary file each time, to read the parquet through while parts of it
+            are not here yet; nothing of it is hashed, and nothing cached.
+
+    Attributes:
+        sha256: of the file's bytes, or the part's fingerprint.
 
     Raises:
         CorpusError: missing, not a whole parquet, no usable `content` column, or another sha256.
     """
 
-    def __init__(self, path: Path, *, expected_sha256: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        expected_sha256: str | None = None,
+        part: TextPart | None = None,
+        view: Callable[[], RawIOBase] | None = None,
+    ) -> None:
         self.path = path
-        _require_parquet(path)
+        self.part = part
+        self._view = view
+        if view is None:
+            _require_parquet(path)
         self.identity = FileIdentity.of(path)
         with self._open() as file:
-            self.num_row_groups = file.metadata.num_row_groups
-            self.num_rows = file.metadata.num_rows
-            self.group_rows = [
-                file.metadata.row_group(group).num_rows for group in range(self.num_row_groups)
-            ]
-            self._group_bytes = [
-                file.metadata.row_group(group).total_byte_size
-                for group in range(self.num_row_groups)
-            ]
+            metadata = file.metadata
+            self.num_row_groups = part.num_row_groups if part else metadata.num_row_groups
+            groups = range(self.num_row_groups)
+            self.group_rows = [metadata.row_group(group).num_rows for group in groups]
+            self.num_rows = sum(self.group_rows)
+            self._group_bytes = [metadata.row_group(group).total_byte_size for group in groups]
             self._require_text_column(file.schema_arrow)
-        with open(path, "rb") as raw:
-            self.sha256 = sha256_of(raw)
-        if expected_sha256 not in (None, self.sha256):
+        self.sha256 = self._identify(expected_sha256)
+        self.index = TextIndex() if view else self._read_sidecar()
+        self._keep_nothing()
+
+    def _identify(self, expected_sha256: str | None) -> str:
+        if self._view is not None:
+            return ""
+        found = _identity_of_content(self.path, self.part)
+        if expected_sha256 not in (None, found):
             raise CorpusError(
-                f"{path} has sha256 {self.sha256}, but {expected_sha256} was expected: it is "
+                f"{self.path} has sha256 {found}, but {expected_sha256} was expected: it is "
                 "damaged or another file; remove it and fetch it again"
             )
-        self.index = self._read_sidecar()
-        self._keep_nothing()
+        return found
 
     def clip(self, window: CharRange) -> CharRange:
         """The part of a window that the text has; counts row groups as far as that needs.
 
         Raises:
-            CorpusError: the text is empty, or ends before the window starts.
+            CorpusError: the text is empty, or ends before the window starts, or not as much of it
+                was fetched.
         """
+        if self.part and not self.part.ends_here and window.stop > self.part.num_chars:
+            raise CorpusError(
+                f"characters {window.start} to {window.stop} are asked for, but of the text of "
+                f"{self.path} only the first {self.part.num_chars} were fetched; raise first_chars "
+                f"of its corpus to {window.stop}, or leave it out to have the whole file"
+            )
         self._count_to(window.stop)
         counted = self.index.starts()[-1]
         if counted == sum(self.index.num_documents):
@@ -271,15 +305,20 @@ class ParquetText:
                 break
         return documents
 
+    def share_of_groups(self, num_chars: int) -> float:
+        """About what share of the row groups the first `num_chars` characters take, by size."""
+        return min(1.0, num_chars / max(1, sum(self._group_bytes)))
+
     def _open(self) -> pq.ParquetFile:
-        if self.identity != FileIdentity.of(self.path):
+        if self._view is None and self.identity != FileIdentity.of(self.path):
             raise CorpusError(
                 f"{self.path} changed while it was being read; run again once it is complete"
             )
         try:
             return pq.ParquetFile(
-                self.path,
-                buffer_size=_READ_BUFFER_BYTES,
+                self.path if self._view is None else pa.PythonFile(self._view(), mode="r"),
+                # Through a view, a row group's column is one read, and one request.
+                buffer_size=_READ_BUFFER_BYTES if self._view is None else 0,
                 pre_buffer=False,
                 page_checksum_verification=True,
             )
@@ -401,7 +440,7 @@ class ParquetText:
                 index.num_nulls.append(counts[2])
                 counted += counts[0]
             threads.shutdown(cancel_futures=True)
-        if len(index.num_chars) > known:
+        if len(index.num_chars) > known and self._view is None:
             self._write_sidecar()
 
     def _counts(self, group: int) -> tuple[int, int, int]:
@@ -435,6 +474,25 @@ class ParquetText:
             logger.info("the next run counts characters again: %s", error)
 
 
+def _identity_of_content(path: Path, part: TextPart | None) -> str:
+    """The sha256 of a file, or the fingerprint of an intact part: hashed once a process.
+
+    One that was written a moment ago is hashed each time: its times may not tell a change.
+    """
+    changed_ns = path.stat().st_ctime_ns  # which nobody can set back
+    hashed = _hashed if time.time_ns() - changed_ns > _YOUNG_NS else _hashed.__wrapped__
+    return hashed(path, FileIdentity.of(path), changed_ns, part)
+
+
+@lru_cache(maxsize=64)
+def _hashed(path: Path, _identity: FileIdentity, _changed_ns: int, part: TextPart | None) -> str:
+    if part is not None:
+        part.require_intact(path)
+        return part.fingerprint
+    with open(path, "rb") as file:
+        return sha256_of(file)
+
+
 def _running_lengths(documents: pa.LargeStringArray) -> NDArray[np.int64]:
     """Where each document and the space after it end, in characters from the first one's start."""
     num_chars = np.from_dlpack(pc.call_function("utf8_length", [documents]))
@@ -462,14 +520,14 @@ def _require_parquet(path: Path) -> None:
         with open(path, "rb") as file:
             head = file.read(64)
             num_bytes = file.seek(0, os.SEEK_END)
-            file.seek(max(0, num_bytes - len(_MAGIC)))
+            file.seek(max(0, num_bytes - len(MAGIC)))
             tail = file.read()
     except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
         raise CorpusError(
             f"{shortened(str(path))} cannot be read: {why_no_path(error)}; name a parquet file "
             "that exists"
         ) from error
-    if head.startswith(_MAGIC) and tail == _MAGIC and num_bytes > 2 * len(_MAGIC):
+    if head.startswith(MAGIC) and tail == MAGIC and num_bytes > 2 * len(MAGIC):
         return
     if not num_bytes:
         found = "is empty; fetch it again"
@@ -477,7 +535,7 @@ def _require_parquet(path: Path) -> None:
         found = "is a Git LFS pointer, not the file it stands for; run `git lfs pull`"
     elif head.lstrip()[:1] == b"<":
         found = "is a web page, not a parquet file; a download that needs a login saves one"
-    elif head.startswith(_MAGIC):
+    elif head.startswith(MAGIC):
         found = f"is a parquet file cut off after {num_bytes} bytes; fetch it again"
     else:
         found = f"is not a parquet file: it starts with {head[:8]!r}; name one"

@@ -4,6 +4,9 @@ Always by tokenizer.json, through `tokenizers.Tokenizer`, never through transfor
 transformers 5 rebuilt deepseek-coder's tokenizer with another pre-tokenizer and dropped every
 space. From tokenizer_config.json only `add_bos_token`, `add_eos_token` and the two tokens' names
 are taken (docs/format.md, "Ids").
+
+One of the hub is of one commit: `owner/name@commit` says which; else its default branch, or the
+branch or tag after the @, is resolved once, and kept where the caller has a place for that.
 """
 
 import hashlib
@@ -12,13 +15,16 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tokenizers import Tokenizer
 
 from codedata.errors import TokenizerError
 from codedata.io.files import shortened, why_no_path
-from codedata.io.hub import HubError, NoSuchFileError, fetch_file
+from codedata.progress import TERMINAL, Reporter
+
+if TYPE_CHECKING:
+    from codedata.hub.cache import HubFile
 
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -26,7 +32,9 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 _NAME_ANOTHER = f"name a folder, a {TOKENIZER_JSON} or a repository such as owner/name"
 _SAVE_AGAIN = "save the tokenizer again (save_pretrained), or download its files again"
 
-_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+_REPO_ID = re.compile(
+    r"(?P<repo>[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?)(@(?P<revision>[\w./-]+))?", re.ASCII
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +76,21 @@ class LoadedTokenizer:
     eos_id: int | None
 
 
-def find_tokenizer(source: str) -> TokenizerFiles:
+def find_tokenizer(
+    source: str,
+    *,
+    pins: Path | None = None,
+    update: bool = False,
+    reporter: Reporter = TERMINAL,
+) -> TokenizerFiles:
     """Find a tokenizer's files, on this machine or, by its name, on the Hugging Face Hub.
 
     Args:
-        source: a folder, a tokenizer.json, or the name of a model repository.
+        source: a folder, a tokenizer.json, or the name of a model repository, `@revision` after it
+            where it shall not be the default branch.
+        pins: folder that keeps the commits of revisions that were resolved once.
+        update: resolve the revision anew.
+        reporter: told what has to be fetched or waited for.
 
     Raises:
         TokenizerError: nothing is there, it has no tokenizer.json, or the hub does not give it.
@@ -94,27 +112,42 @@ def find_tokenizer(source: str) -> TokenizerFiles:
             )
         config = path / TOKENIZER_CONFIG
         return _fingerprinted(source, path / TOKENIZER_JSON, config if config.is_file() else None)
-    if not _REPO_ID.fullmatch(source):
+    named = _REPO_ID.fullmatch(source)
+    if named is None:
         raise TokenizerError(
             f"tokenizer {source!r} does not exist here, and is no name of a hub repository; "
             f"{_NAME_ANOTHER}"
         )
-    return _from_hub(source)
+    return _from_hub(source, named["repo"], named["revision"] or "main", pins, update, reporter)
 
 
-def _from_hub(repo: str) -> TokenizerFiles:
+def _from_hub(
+    source: str, repo: str, revision: str, pins: Path | None, update: bool, reporter: Reporter
+) -> TokenizerFiles:
+    # A second of imports that local files do not need.
+    from codedata.hub.client import HubError, NoSuchFileError
+    from codedata.hub.files import fetch_file
+    from codedata.hub.pins import read_pin, write_pin
+
+    def fetch(path: str, revision: str) -> "HubFile":
+        return fetch_file(repo, path, kind="model", revision=revision, reporter=reporter)
+
+    pin = pins / f"{repo.replace('/', '--')}.json" if pins else None
+    asked = revision if pin is None or update else read_pin(pin, repo, revision)
     try:
-        found = fetch_file(repo, TOKENIZER_JSON, kind="model")
+        found = fetch(TOKENIZER_JSON, asked)
         try:
-            config = fetch_file(repo, TOKENIZER_CONFIG, kind="model", revision=found.commit).path
+            config = fetch(TOKENIZER_CONFIG, found.commit).path
         except NoSuchFileError:
             config = None
     except HubError as error:
         raise TokenizerError(
-            f"tokenizer {repo!r} is no folder or file here, and the hub does not give it: {error}; "
-            "or download its files and name their folder"
+            f"tokenizer {source!r} is no folder or file here, and the hub does not give it: "
+            f"{error}; or download its files and name their folder"
         ) from error
-    return _fingerprinted(repo, found.path, config, found.commit)
+    if pin is not None:
+        write_pin(pin, repo, revision, found.commit)
+    return _fingerprinted(source, found.path, config, found.commit)
 
 
 def _fingerprinted(

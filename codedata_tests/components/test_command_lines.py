@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from codedata.core.settings import Settings
+from codedata.core.settings import CharRange, Settings
 from codedata.io.dataset_folder import open_dataset
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
@@ -48,7 +48,7 @@ def test_dagster_job_execute_and_dg_launch_make_what_the_script_makes(
     assert launched.returncode == 0, launched.stderr[-3000:]
     validation = open_dataset(tmp_path / "root/datasets/validation", verify=True)
     assert validation.seq_length == 32
-    assert validation.entries[0].chars == (101_000, 121_000)
+    assert validation.entries[0].chars == CharRange(101_000, 121_000)
 
 
 def test_what_stops_a_run_is_said_with_an_exit_status(

@@ -57,16 +57,16 @@ def test_the_defaults_are_those_of_the_reference() -> None:
 
 
 def test_the_default_window_is_the_first_hundred_million_characters() -> None:
-    assert Settings().window == (0, 100_000_000)
+    assert Settings().window == CharRange(0, 100_000_000)
 
 
 def test_the_validation_split_of_the_reference_follows_the_default_window() -> None:
     validation = Settings(
         starting_character=100_000_000, chars_to_tokenize=2_000_000, seq_length=512
     )
-    assert validation.window == (100_000_000, 102_000_000)
+    assert validation.window == CharRange(100_000_000, 102_000_000)
     assert validation.min_sample_length > validation.seq_length, "legal, and usual"
-    require_held_out("validation", validation.window, [("train", Settings().window)])
+    require_held_out("validation", [validation.window], {"train": [Settings().window]})
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -171,7 +171,7 @@ def test_a_number_too_long_to_print_is_refused_by_its_switch() -> None:
 def test_a_range_is_cut_every_chunk_size_characters_from_its_start(
     chars: tuple[int, int], chunk_size: int, pieces: list[tuple[int, int]]
 ) -> None:
-    assert CharRange(*chars).cut(chunk_size) == pieces
+    assert CharRange(*chars).cut(chunk_size) == [CharRange(*piece) for piece in pieces]
     assert all(type(piece) is CharRange for piece in CharRange(*chars).cut(chunk_size))
 
 
@@ -179,7 +179,9 @@ def test_a_range_is_cut_every_chunk_size_characters_from_its_start(
 @given(start=st.integers(0, 2**62), length=st.integers(0, 500), chunk_size=st.integers(1, 600))
 def test_the_pieces_of_a_range_are_the_range(start: int, length: int, chunk_size: int) -> None:
     pieces = CharRange(start, start + length).cut(chunk_size)
-    assert [at for piece in pieces for at in range(*piece)] == list(range(start, start + length))
+    assert [at for piece in pieces for at in range(*piece[:2])] == list(
+        range(start, start + length)
+    )
     assert all(piece.num_chars == chunk_size for piece in pieces[:-1])
     assert all(0 < piece.num_chars <= chunk_size for piece in pieces)
 
@@ -190,7 +192,7 @@ def test_the_pieces_of_a_range_are_the_range(start: int, length: int, chunk_size
 def test_the_first_characters_of_a_range_never_exceed_it(
     num_chars: int, expected: tuple[int, int]
 ) -> None:
-    assert CharRange(3, 10).first(num_chars) == expected
+    assert CharRange(3, 10).first(num_chars) == CharRange(*expected)
     assert CharRange(3, 10).first(num_chars).num_chars == min(num_chars, 7)
 
 
@@ -213,7 +215,7 @@ TRAIN = CharRange(100, 200)
 
 @pytest.mark.parametrize("window", [(0, 100), (200, 300), (0, 1), (500, 501), (150, 150)], ids=str)
 def test_a_split_beside_the_other_is_held_out(window: tuple[int, int]) -> None:
-    require_held_out("validation", CharRange(*window), [("train", TRAIN)])
+    require_held_out("validation", [CharRange(*window)], {"train": [TRAIN]})
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_a_split_that_shares_characters_is_refused_with_where(
     window: tuple[int, int], shared: tuple[int, int]
 ) -> None:
     with pytest.raises(SettingsError) as error:
-        require_held_out("validation", CharRange(*window), [("train", TRAIN)])
+        require_held_out("validation", [CharRange(*window)], {"train": [TRAIN]})
     assert str(error.value) == (
         f"split 'validation' is held out from 'train', but characters {shared[0]} to {shared[1]} "
         f"are in both: 'validation' takes {window[0]} to {window[1]}, 'train' 100 to 200; "
@@ -239,11 +241,11 @@ def test_a_split_that_shares_characters_is_refused_with_where(
 
 
 def test_every_other_split_is_looked_at() -> None:
-    others = [("train", TRAIN), ("test", CharRange(300, 400))]
-    require_held_out("validation", CharRange(200, 300), others)
+    others = {"train": [TRAIN], "test": [CharRange(300, 400)]}
+    require_held_out("validation", [CharRange(200, 300)], others)
     with pytest.raises(SettingsError, match="held out from 'test', but characters 300 to 301 "):
-        require_held_out("validation", CharRange(200, 301), others)
-    require_held_out("validation", CharRange(0, 1000), [])
+        require_held_out("validation", [CharRange(200, 301)], others)
+    require_held_out("validation", [CharRange(0, 1000)], {})
 
 
 @UNHURRIED
@@ -253,9 +255,16 @@ def test_a_split_is_refused_exactly_where_a_character_is_in_both(
 ) -> None:
     window = CharRange(start, start + length)
     other = CharRange(other_start, other_start + other_length)
-    shared = sorted(set(range(*window)) & set(range(*other)))
+    shared = sorted(set(range(*window[:2])) & set(range(*other[:2])))
     if not shared:
-        require_held_out("a", window, [("b", other)])
+        require_held_out("a", [window], {"b": [other]})
         return
     with pytest.raises(SettingsError, match=f"characters {shared[0]} to {shared[-1] + 1} are in b"):
-        require_held_out("a", window, [("b", other)])
+        require_held_out("a", [window], {"b": [other]})
+
+
+def test_the_same_characters_of_different_files_are_not_shared() -> None:
+    first, second = CharRange(0, 100), CharRange(0, 100, file=1)
+    require_held_out("validation", [second], {"train": [first]})
+    with pytest.raises(SettingsError, match="characters 50 to 100 of file 1 are in both"):
+        require_held_out("validation", [CharRange(50, 150, file=1)], {"train": [first, second]})

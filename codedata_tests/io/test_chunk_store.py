@@ -41,7 +41,7 @@ def test_ids_come_back_as_they_were_written(
     assert found is not None
     assert found == written
     assert found.num_tokens == len(ids)
-    assert found.chars == (100, 200)
+    assert found.chars == CharRange(100, 200)
     assert found.path == chunk_path(folder, FINGERPRINT.chars)
     read = found.read_ids()
     assert read.dtype == dtype

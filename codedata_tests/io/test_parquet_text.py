@@ -93,7 +93,7 @@ def test_a_window_is_that_slice_of_the_plain_text_and_its_pieces_join_to_it(
         for _ in ("counted now", "counts from the sidecar"):
             text = ParquetText(path)
             window = text.clip(CharRange(start, start + num_chars))
-            assert window == (start, start + len(expected))
+            assert window == CharRange(start, start + len(expected))
             assert text.read(window) == expected
         borders = sorted({window.start, window.stop, *(start + c % len(expected) for c in cuts)})
         pieces = [text.read(CharRange(*pair)) for pair in pairwise(borders)]
@@ -120,7 +120,7 @@ def test_a_window_that_starts_where_the_text_ends_is_refused_with_its_length(
         assert f"starting_character is {start}" in message
         assert f"{path} has only {length} characters; choose a smaller one" in message
         last = ParquetText(path).clip(CharRange(length - 1, length + 7))
-        assert last == (length - 1, length), "the last character is part of the text"
+        assert last == CharRange(length - 1, length), "the last character is part of the text"
 
 
 def test_every_range_of_a_small_text_is_right(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_every_range_of_a_small_text_is_right(tmp_path: Path) -> None:
             tmp_path / f"{row_group_size}.parquet", documents, row_group_size=row_group_size
         )
         text = ParquetText(path)
-        assert text.clip(WIDE) == (0, len(plain))
+        assert text.clip(WIDE) == CharRange(0, len(plain))
         for start in range(len(plain)):
             for stop in range(start + 1, len(plain) + 1):
                 assert text.read(CharRange(start, stop)) == plain[start:stop], (start, stop)
@@ -142,7 +142,7 @@ def test_addresses_are_in_characters_and_nothing_is_normalised(tmp_path: Path) -
     documents = ["\ufeffa\r\nb\0", "🙂🙂e\u0301", "\u2028\x85\x1c"]
     path = scenario.write_parquet(tmp_path / "c.parquet", documents)
     text = ParquetText(path)
-    assert text.clip(WIDE) == (0, 15)
+    assert text.clip(WIDE) == CharRange(0, 15)
     assert text.read(CharRange(0, 6)) == "\ufeffa\r\nb\0"
     assert text.read(CharRange(7, 9)) == "🙂🙂"
     assert text.read(CharRange(9, 15)) == "e\u0301 \u2028\x85\x1c"
@@ -155,9 +155,9 @@ def test_the_space_after_the_last_document_is_not_text_whatever_nulls_follow(
     documents = ["ab", None, "c", *tail]
     path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=2)
     text = ParquetText(path)
-    assert text.clip(CharRange(0, 4)) == (0, 4)
-    assert text.clip(CharRange(0, 5)) == (0, 4)
-    assert text.clip(CharRange(3, 5)) == (3, 4)
+    assert text.clip(CharRange(0, 4)) == CharRange(0, 4)
+    assert text.clip(CharRange(0, 5)) == CharRange(0, 4)
+    assert text.clip(CharRange(3, 5)) == CharRange(3, 4)
     assert text.read(CharRange(0, 4)) == "ab c"
     with pytest.raises(CorpusError, match="has only 4 characters"):
         text.clip(CharRange(4, 5))
@@ -394,7 +394,9 @@ def test_invalid_utf8_is_refused_with_its_row(
     """Row 6; in the second row group, after a null."""
     values = [b"fine", None, "\u00e9".encode(), b"fine too", None, invalid, b"fine"]
     path = write_column(tmp_path / "c.parquet", invalid_text(values, type_), row_group_size=3)
-    assert ParquetText(path).clip(CharRange(0, 3)) == (0, 3), "what is before it can be used"
+    assert ParquetText(path).clip(CharRange(0, 3)) == CharRange(0, 3), (
+        "what is before it can be used"
+    )
     with pytest.raises(CorpusError) as refusal:
         ParquetText(path).clip(WIDE)
     message = str(refusal.value)

@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: files and datasets from it, datasets to it. No dagster."""

@@ -1,0 +1,211 @@
+"""The hub client's own cache on this disk, shared with every other tool that uses the client.
+
+    $HF_HOME/hub/datasets--owner--name/blobs/<etag>                  the bytes, named by their hash
+                                      /blobs/<etag>.codedata.incomplete    what a transfer left
+                                      /snapshots/<commit>/<path>     a link to the bytes
+                                      /refs/<revision>               the commit it stood for
+                                      /.no_exist/<commit>/<path>     the commit has no such file
+
+(https://huggingface.co/docs/huggingface_hub/guides/manage-cache). The client itself takes a file's
+bytes as they are; here they count only if their hash is their name.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import _CACHED_NO_EXIST, constants, try_to_load_from_cache
+from huggingface_hub.file_download import repo_folder_name
+
+from codedata.hub.client import COMMIT, HubError, Kind, RemoteFile, stream
+from codedata.io.files import fsync_folder, replace_atomically
+from codedata.io.locks import waiting_lock
+from codedata.progress import Reporter
+
+_SHA256_DIGITS = 64
+_READ_BYTES = 1 << 20
+
+
+class _WrongBytesError(Exception):
+    """What arrived has another hash than the hub states."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubFile:
+    """A file of the hub that is on this disk, its bytes those that the hub states.
+
+    Attributes:
+        path: where it is.
+        commit: the commit it is of.
+        etag: the hash of its bytes, as the hub states it.
+    """
+
+    path: Path
+    commit: str
+    etag: str
+
+    @property
+    def sha256(self) -> str | None:
+        """The sha256 that the hub states; None of a small file, which has git's hash."""
+        return self.etag if len(self.etag) == _SHA256_DIGITS else None
+
+
+def find_here(
+    repo: str, path: str, *, kind: Kind, revision: str, reporter: Reporter
+) -> HubFile | None:
+    """A file in the cache, if its bytes are right; damaged ones are removed, and said.
+
+    Args:
+        repo: `owner/name`.
+        path: in the repository.
+        kind: of the repository.
+        revision: a commit, or what a branch or tag stood for when it was last asked for.
+        reporter: told of damage.
+    """
+    found = try_to_load_from_cache(repo, path, repo_type=kind, revision=revision)
+    if not isinstance(found, str):
+        return None
+    pointer = Path(found)
+    blob = pointer.parent / pointer.readlink() if pointer.is_symlink() else pointer
+    here = HubFile(path=pointer, commit=_commit_of(pointer), etag=blob.name)
+    if blob is pointer or blob_hash(blob, like=blob.name) == blob.name:
+        return here
+    reporter.say(f"{path}: the copy in {blob.parent} is damaged, and is fetched again")
+    blob.unlink(missing_ok=True)
+    pointer.unlink(missing_ok=True)
+    return None
+
+
+def is_known_missing(repo: str, path: str, *, kind: Kind, revision: str) -> bool:
+    """Whether it was found before that a commit has no such file."""
+    found = try_to_load_from_cache(repo, path, repo_type=kind, revision=revision)
+    return found is _CACHED_NO_EXIST
+
+
+def note_missing(repo: str, path: str, *, kind: Kind, commit: str) -> None:
+    """Remember that a commit has no such file."""
+    note = _storage(repo, kind) / ".no_exist" / commit / path
+    with suppress(OSError):  # asked again next time
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
+
+
+def _commit_of(pointer: Path) -> str:
+    return next(part for part in reversed(pointer.parts) if COMMIT.fullmatch(part))
+
+
+def blob_hash(path: Path, *, like: str) -> str:
+    """The hash of a file's bytes of the kind that `like` is: sha256, or git's of a blob."""
+    digest = hashlib.sha256()
+    if len(like) != _SHA256_DIGITS:
+        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with open(path, "rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _storage(repo: str, kind: Kind) -> Path:
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type=kind)
+
+
+@contextmanager
+def _locked(file: RemoteFile, reporter: Reporter) -> Iterator[None]:
+    """The lock that the client itself holds while it fetches these bytes."""
+    locks = Path(constants.HF_HUB_CACHE) / ".locks"
+    lock = locks / repo_folder_name(repo_id=file.repo, repo_type=file.kind) / f"{file.etag}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with waiting_lock(lock, reporter.say):
+        yield
+
+
+def download(file: RemoteFile, revision: str, reporter: Reporter) -> HubFile:
+    """Bring a file into the cache, going on where an earlier transfer ended.
+
+    Args:
+        file: as the hub states it.
+        revision: that it was asked for at, remembered for when the hub is not reached.
+        reporter: told how far the transfer is.
+
+    Raises:
+        HubError: the hub does not give it, twice gives other bytes than it states, or the disk has
+            no room.
+    """
+    storage = _storage(file.repo, file.kind)
+    blob = storage / "blobs" / file.etag
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(file, reporter):
+        if not blob.exists() or blob_hash(blob, like=file.etag) != file.etag:
+            incomplete = blob.with_name(f"{blob.name}.codedata.incomplete")
+            try:
+                _fill(incomplete, file, reporter)
+            except _WrongBytesError as error:
+                reporter.say(f"{error}; fetching it once more, from its start")
+                try:
+                    _fill(incomplete, file, reporter)
+                except _WrongBytesError as again:
+                    raise HubError(
+                        f"{again}, twice: what lies between here and the hub changes it, or the "
+                        "hub's copy is damaged; try later or from another network"
+                    ) from again
+            incomplete.replace(blob)
+            fsync_folder(blob.parent)
+        pointer = storage / "snapshots" / file.commit / file.path
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        target = Path(os.path.relpath(blob, pointer.parent))
+        if not pointer.is_symlink() or pointer.readlink() != target:
+            pointer.unlink(missing_ok=True)
+            pointer.symlink_to(target)
+    if revision != file.commit:
+        ref = storage / "refs" / revision
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        replace_atomically(ref, file.commit.encode())
+    return HubFile(path=pointer, commit=file.commit, etag=file.etag)
+
+
+def _fill(incomplete: Path, file: RemoteFile, reporter: Reporter) -> None:
+    """Write what is missing of a file, and compare its hash.
+
+    Raises:
+        HubError: see `stream`; what arrived stays.
+        _WrongBytesError: another hash; nothing stays.
+    """
+    already = incomplete.stat().st_size if incomplete.exists() else 0
+    if already > file.num_bytes:
+        incomplete.unlink()
+        already = 0
+    require_room(incomplete.parent, file.num_bytes - already, file.path)
+    with (
+        open(incomplete, "ab") as out,
+        reporter.transfer(file.path) as transfer,
+    ):
+        transfer.start_at(already)
+        transfer.expect(file.num_bytes)
+        for block in stream(file, already, file.num_bytes, reporter):
+            out.write(block)
+            transfer.advance(len(block))
+        out.flush()
+        os.fsync(out.fileno())
+    if (found := blob_hash(incomplete, like=file.etag)) != file.etag:
+        incomplete.unlink()
+        raise _WrongBytesError(
+            f"{file.path} arrived with hash {found}, but the hub states {file.etag}"
+        )
+
+
+def require_room(folder: Path, num_bytes: int, what: str) -> None:
+    """Refuse to fetch what the disk has no room for.
+
+    Raises:
+        HubError: with what is needed and what is free.
+    """
+    if num_bytes > (free := shutil.disk_usage(folder).free):
+        raise HubError(
+            f"{what} needs {num_bytes / 1e6:,.1f} MB on the disk of {folder}, which has "
+            f"{free / 1e6:,.1f} MB free; make room, or set HF_HOME (the hub's cache) and "
+            "CODEDATA_ROOT to a larger disk"
+        )

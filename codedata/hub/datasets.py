@@ -1,0 +1,198 @@
+"""A dataset folder -> a dataset repository of the hub, and back, with its card.
+
+    $HF_HOME/codedata/datasets--owner--name/<commit>/    a dataset of the hub: links to the cache
+
+Pushed is what verifies, in one commit, so that no revision holds a mixture. Fetched is what the
+meta of one commit names; it appears under its name when it is whole.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    constants,
+)
+from huggingface_hub.file_download import repo_folder_name
+
+from codedata.core.card import CARD_NAME, is_untouched_card
+from codedata.core.meta import META_NAME, parse_meta, shard_index, shard_name
+from codedata.errors import DatasetError
+from codedata.hub.cache import find_here, require_room
+from codedata.hub.client import (
+    COMMIT,
+    HubError,
+    NoSuchFileError,
+    UnreachableError,
+    ask,
+    newest_commit,
+    page_of,
+)
+from codedata.hub.files import fetch_file
+from codedata.io.dataset_folder import open_dataset
+from codedata.io.locks import waiting_lock
+from codedata.progress import Reporter
+
+T = TypeVar("T")
+
+
+def push_dataset(
+    folder: Path, repo: str, *, public: bool, branch: str, message: str | None, reporter: Reporter
+) -> str:
+    """Upload a dataset in one commit, and return the address of that commit.
+
+    Args:
+        folder: of the dataset.
+        repo: dataset repository; it is made if there is none.
+        public: whether anyone may see it.
+        branch: that the commit goes to; it is made if there is none.
+        message: of the commit; None names the dataset's digest.
+        reporter: told what is waited for.
+
+    Raises:
+        DatasetError: the folder is no whole dataset with a card.
+        HubError: the hub does not take it, or the repository is not as private as asked for.
+    """
+    dataset = open_dataset(folder, verify=True)
+    names = [shard_name(index) for index in range(len(dataset.entries))]
+    if not (folder / CARD_NAME).exists():
+        raise DatasetError(
+            f"{folder} has no card ({CARD_NAME}), which says what it was made of; make the dataset "
+            "again"
+        )
+    api, page = HfApi(), page_of(repo, "dataset")
+
+    def request(what: str, call: Callable[[], T]) -> T:
+        return ask(what, call, reporter, repo=repo, kind="dataset", revision=branch)
+
+    def make() -> object:
+        return api.create_repo(repo, repo_type="dataset", private=not public, exist_ok=True)
+
+    request(f"making {repo}", make)
+    info = request(f"asking for {repo}", lambda: api.dataset_info(repo))
+    if not public and not info.private:
+        raise HubError(
+            f"{repo} is public, but a dataset holds its corpus's text and is pushed privately "
+            f"unless told otherwise; push with --public, or make it private on {page}"
+        )
+    if branch != "main":
+        request(
+            f"making branch {branch}",
+            lambda: api.create_branch(repo, branch=branch, repo_type="dataset", exist_ok=True),
+        )
+    head = newest_commit(repo, kind="dataset", revision=branch, reporter=reporter)
+    there = request(
+        f"listing {repo}",
+        lambda: api.list_repo_files(repo, repo_type="dataset", revision=head),
+    )
+    if CARD_NAME in there:
+        card = fetch_file(repo, CARD_NAME, kind="dataset", revision=head, reporter=reporter)
+        if not is_untouched_card(card.path.read_bytes()):
+            raise HubError(
+                f"{CARD_NAME} of {repo} was not written by codedata, or was changed since; move it "
+                f"on {page}, or push to another repository or branch"
+            )
+    kept = {*names, META_NAME, CARD_NAME}
+    stale = [name for name in there if shard_index(name) is not None and name not in kept]
+    operations = [
+        *(CommitOperationDelete(name) for name in stale),
+        *(CommitOperationAdd(name, str(folder / name)) for name in [*names, META_NAME, CARD_NAME]),
+    ]
+    pushed = request(
+        f"uploading {folder}",
+        lambda: api.create_commit(
+            repo,
+            operations,
+            commit_message=message or f"Dataset {dataset.digest}",
+            repo_type="dataset",
+            revision=branch,
+            parent_commit=head,
+        ),
+    )
+    if open_dataset(folder).digest != dataset.digest:
+        raise DatasetError(f"{folder} was replaced while it was pushed; push it again")
+    return pushed.commit_url
+
+
+def fetch_dataset(repo: str, revision: str, reporter: Reporter) -> Path:
+    """Have the dataset of a revision as a folder.
+
+    Args:
+        repo: dataset repository, `owner/name`.
+        revision: branch, tag or commit; one that is here costs no request if it is a commit.
+        reporter: told how far the transfers are.
+
+    Raises:
+        HubError: the hub does not give it.
+        DatasetError: the repository holds no whole dataset.
+    """
+    commit = _commit_of(repo, revision, reporter)
+    name = repo_folder_name(repo_id=repo, repo_type="dataset")
+    base = Path(constants.HF_HOME) / "codedata" / name
+    folder = base / commit
+    if folder.exists():
+        return folder
+    base.mkdir(parents=True, exist_ok=True)
+    with waiting_lock(base / f".{commit}.lock", reporter.say):
+        if not folder.exists():
+            _gather(repo, commit, folder, reporter)
+    return folder
+
+
+def _commit_of(repo: str, revision: str, reporter: Reporter) -> str:
+    if COMMIT.fullmatch(revision):
+        return revision
+    here = find_here(repo, META_NAME, kind="dataset", revision=revision, reporter=reporter)
+    try:
+        return newest_commit(
+            repo, kind="dataset", revision=revision, reporter=reporter, patient=here is None
+        )
+    except UnreachableError as error:
+        if here is None:
+            raise
+        reporter.say(f"{error}; the cache's copy of commit {here.commit} is taken")
+        return here.commit
+
+
+def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
+    """Fetch the files of a dataset and put them under its name when they are whole."""
+
+    def fetch(name: str, revision: str = commit) -> Path:
+        found = fetch_file(repo, name, kind="dataset", revision=revision, reporter=reporter)
+        return found.path
+
+    try:
+        meta = fetch(META_NAME)
+    except NoSuchFileError as error:
+        raise DatasetError(
+            f"{page_of(repo, 'dataset')} holds no {META_NAME} at {commit}, the mark of a whole "
+            "dataset; name a repository that `codedata push` made"
+        ) from error
+    entries = parse_meta(meta.read_bytes(), f"{META_NAME} of {repo}")
+    files = {META_NAME: meta}
+    for index in range(len(entries)):
+        files[shard_name(index)] = fetch(shard_name(index))
+    with suppress(NoSuchFileError):  # a dataset of the old script has none
+        files[CARD_NAME] = fetch(CARD_NAME)
+    stage = folder.with_name(f".{commit}.stage")
+    shutil.rmtree(stage, ignore_errors=True)
+    stage.mkdir()
+    for name, path in files.items():
+        _link(path.resolve(), stage / name)
+    open_dataset(stage, verify=entries[0].sha256 is not None)
+    stage.rename(folder)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name; a copy where the filesystem has no such links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        require_room(target.parent, source.stat().st_size, target.name)
+        shutil.copyfile(source, target)

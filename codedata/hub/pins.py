@@ -1,0 +1,33 @@
+"""The commit that a revision was resolved to once: so a branch that moves on changes nothing here.
+
+A pin is a small JSON file under the root. It holds as long as repository and revision are the same.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from codedata.hub.client import COMMIT
+from codedata.io.files import replace_atomically
+
+
+def read_pin(path: Path, repo: str, revision: str) -> str:
+    """The commit to ask for: the pinned one, or the revision itself where none is."""
+    if COMMIT.fullmatch(revision):
+        return revision
+    try:
+        pin: Any = json.loads(path.read_bytes())
+        if (pin["repo"], pin["revision"]) == (repo, revision) and COMMIT.fullmatch(pin["commit"]):
+            return pin["commit"]
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        pass  # none, or another's: resolved anew
+    return revision
+
+
+def write_pin(path: Path, repo: str, revision: str, commit: str) -> None:
+    """Remember the commit of a revision."""
+    if COMMIT.fullmatch(revision):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pin = {"repo": repo, "revision": revision, "commit": commit}
+    replace_atomically(path, json.dumps(pin, indent=2).encode())
