@@ -37,7 +37,6 @@ LONGEST_WAIT = 300
 """Seconds that a Retry-After may ask for: the hub's windows are of five minutes."""
 
 _PASSING = (408, 429, 500, 502, 503, 504)
-_BLOCK_BYTES = 1 << 18
 
 
 class HubError(Exception):
@@ -114,10 +113,9 @@ def _why_passing(error: Exception) -> tuple[str, float]:
     """Why something failed that may pass, and the seconds that the hub asks to wait."""
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
-        reason = {429: "429, too many requests"}.get(
-            status, f"{status} {error.response.reason_phrase}"
+        return f"the hub answers {status} {error.response.reason_phrase}", _asked_wait(
+            error.response.headers
         )
-        return f"the hub answers {reason}", _asked_wait(error.response.headers)
     if isinstance(error, httpx2.TimeoutException):
         return "the hub sends nothing", 0
     if isinstance(error, httpx2.ConnectError):
@@ -332,7 +330,7 @@ def _one_answer(file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
         # A server may ignore the range and send the file from its start.
         skip = start if response.status_code == 200 else 0
         left = stop - start
-        for block in response.iter_raw(_BLOCK_BYTES):
+        for block in response.iter_raw():
             kept = block[skip : skip + left]
             skip = max(0, skip - len(block))
             left -= len(kept)

@@ -72,7 +72,11 @@ def _fetch(
 
         with SparseFile(path, asdict(file), file.num_bytes, fetch) as sparse:
             transfer.start_at(sparse.bytes_here)
-            sparse.read(0, len(MAGIC))  # which the local reader asks for
+            if (head := sparse.read(0, len(MAGIC))) != MAGIC:
+                raise CorpusError(
+                    f"{file.path} of {file.repo} is not a parquet file: it starts with {head!r}; "
+                    "name one"
+                )
             text = ParquetText(path, view=sparse.view)
             expected = int(file.num_bytes * text.share_of_groups(num_chars))
             require_room(path.parent, expected - sparse.bytes_here, file.path)

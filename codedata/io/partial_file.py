@@ -118,7 +118,8 @@ class SparseFile:
         return sum(each.stop - each.start for each in self._ranges)
 
     def read(self, start: int, stop: int) -> bytes:
-        """Bytes of the whole file; what is not here is fetched."""
+        """Bytes of the whole file, fewer where it ends; what is not here is fetched."""
+        stop = min(stop, self.num_bytes)
         for hole_start, hole_stop in self._holes(start, stop):
             for piece in range(hole_start, hole_stop, _MAX_RANGE_BYTES):
                 self._bring(piece, min(piece + _MAX_RANGE_BYTES, hole_stop))
