@@ -169,7 +169,7 @@ def _materialize(options: argparse.Namespace) -> int:
     instance_ref = InstanceRef.from_dir(str(home), overrides={"compute_logs": no_copies})
     with dg.DagsterInstance.from_ref(instance_ref) as instance:
         for split in options.splits:
-            for job, tags in _runs_of(jobs, split):
+            for job, tags in runs_of(jobs, split):
                 try:
                     result = job.execute_in_process(
                         instance=instance,
@@ -262,7 +262,7 @@ def _own_error(error: BaseException | None) -> CodedataError | None:
     return None
 
 
-def _runs_of(jobs: dict[str, Any], split: str) -> Iterator[tuple[Any, dict[str, str]]]:
+def runs_of(jobs: dict[str, Any], split: str) -> Iterator[tuple[Any, dict[str, str]]]:
     """The jobs to run for a split, each with its tags: the files of its corpus, then its own."""
     from codedata.components.raw_corpus import file_key
     from codedata.components.split_spec import FILES_TAG

@@ -126,7 +126,10 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
             reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
             failed: dict[str, CorpusError] = {}
             update = config.update
-            for key in context.partition_keys:
+            # A run that names no partitions is for all: `dagster job execute` can name none.
+            named = context.has_partition_key or context.has_partition_key_range
+            asked = context.partition_keys if named else keys
+            for key in asked:
                 try:
                     corpus = self.materialize(store.layout, reporter, file=int(key), update=update)
                 except CorpusError as error:
@@ -143,7 +146,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
             if failed:
                 some = ", ".join([*list(failed)[:10], *(["..."] if len(failed) > 10 else [])])
                 raise CorpusError(
-                    f"{len(failed)} of {len(context.partition_keys)} files of {self.name} could "
+                    f"{len(failed)} of {len(asked)} files of {self.name} could "
                     f"not be had ({some}); run again: the others are kept. The first: "
                     f"{next(iter(failed.values()))}"
                 )
@@ -154,10 +157,6 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         job = dg.define_asset_job(
             files_job(self.name),
             selection=dg.AssetSelection.assets(asset),
-            tags={
-                "dagster/asset_partition_range_start": keys[0],
-                "dagster/asset_partition_range_end": keys[-1],
-            },
             description=f"Every file of {self.name}, one by one.",
         )
         return dg.Definitions(assets=[asset], jobs=[job])

@@ -94,6 +94,14 @@ def note_missing(repo: str, path: str, *, kind: Kind, commit: str) -> None:
         note.touch()
 
 
+def note_revision(repo: str, revision: str, *, kind: Kind, commit: str) -> None:
+    """Remember the commit that a branch or tag stands for, for when the hub is not reached."""
+    if not COMMIT.fullmatch(revision):
+        ref = _storage(repo, kind) / "refs" / revision
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        replace_atomically(ref, commit.encode())
+
+
 def _commit_of(pointer: Path) -> str:
     return next(part for part in reversed(pointer.parts) if COMMIT.fullmatch(part))
 
@@ -160,10 +168,7 @@ def download(file: RemoteFile, revision: str, reporter: Reporter) -> HubFile:
         if not pointer.is_symlink() or pointer.readlink() != target:
             pointer.unlink(missing_ok=True)
             pointer.symlink_to(target)
-    if revision != file.commit:
-        ref = storage / "refs" / revision
-        ref.parent.mkdir(parents=True, exist_ok=True)
-        replace_atomically(ref, file.commit.encode())
+    note_revision(file.repo, revision, kind=file.kind, commit=file.commit)
     return HubFile(path=pointer, commit=file.commit, etag=file.etag)
 
 

@@ -10,21 +10,24 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import httpx2
 from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationDelete,
     HfApi,
     constants,
 )
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import repo_folder_name
 
 from codedata.core.card import CARD_NAME, is_untouched_card
 from codedata.core.meta import META_NAME, parse_meta, shard_index, shard_name
 from codedata.errors import DatasetError
-from codedata.hub.cache import find_here, require_room
+from codedata.hub.cache import find_here, note_revision, require_room
 from codedata.hub.client import (
     COMMIT,
     HubError,
@@ -60,26 +63,26 @@ def push_dataset(
         HubError: the hub does not take it, or the repository is not as private as asked for.
     """
     dataset = open_dataset(folder, verify=True)
-    names = [shard_name(index) for index in range(len(dataset.entries))]
     if not (folder / CARD_NAME).exists():
         raise DatasetError(
             f"{folder} has no card ({CARD_NAME}), which says what it was made of; make the dataset "
             "again"
         )
-    api, page = HfApi(), page_of(repo, "dataset")
+    names = [*(shard_name(index) for index in range(len(dataset.entries))), META_NAME, CARD_NAME]
+    api = HfApi()
 
     def request(what: str, call: Callable[[], T]) -> T:
-        return ask(what, call, reporter, repo=repo, kind="dataset", revision=branch)
+        return ask(what, partial(_unwrapped, call), reporter, repo=repo, kind="dataset")
 
     def make() -> object:
         return api.create_repo(repo, repo_type="dataset", private=not public, exist_ok=True)
 
     request(f"making {repo}", make)
-    info = request(f"asking for {repo}", lambda: api.dataset_info(repo))
-    if not public and not info.private:
+    if not public and not request(f"asking for {repo}", lambda: api.dataset_info(repo)).private:
         raise HubError(
             f"{repo} is public, but a dataset holds its corpus's text and is pushed privately "
-            f"unless told otherwise; push with --public, or make it private on {page}"
+            f"unless told otherwise; push with --public, or make it private on "
+            f"{page_of(repo, 'dataset')}"
         )
     if branch != "main":
         request(
@@ -88,21 +91,14 @@ def push_dataset(
         )
     head = newest_commit(repo, kind="dataset", revision=branch, reporter=reporter)
     there = request(
-        f"listing {repo}",
-        lambda: api.list_repo_files(repo, repo_type="dataset", revision=head),
+        f"listing {repo}", lambda: api.list_repo_files(repo, repo_type="dataset", revision=head)
     )
     if CARD_NAME in there:
-        card = fetch_file(repo, CARD_NAME, kind="dataset", revision=head, reporter=reporter)
-        if not is_untouched_card(card.path.read_bytes()):
-            raise HubError(
-                f"{CARD_NAME} of {repo} was not written by codedata, or was changed since; move it "
-                f"on {page}, or push to another repository or branch"
-            )
-    kept = {*names, META_NAME, CARD_NAME}
-    stale = [name for name in there if shard_index(name) is not None and name not in kept]
+        _require_own_card(repo, head, reporter)
+    stale = [name for name in there if shard_index(name) is not None and name not in names]
     operations = [
         *(CommitOperationDelete(name) for name in stale),
-        *(CommitOperationAdd(name, str(folder / name)) for name in [*names, META_NAME, CARD_NAME]),
+        *(CommitOperationAdd(name, str(folder / name)) for name in names),
     ]
     pushed = request(
         f"uploading {folder}",
@@ -118,6 +114,30 @@ def push_dataset(
     if open_dataset(folder).digest != dataset.digest:
         raise DatasetError(f"{folder} was replaced while it was pushed; push it again")
     return pushed.commit_url
+
+
+def _unwrapped(call: Callable[[], T]) -> T:
+    """What a call gives or raises, without what the client wraps an error of a thread in."""
+    try:
+        return call()
+    except RuntimeError as error:
+        if isinstance(error.__cause__, HfHubHTTPError | httpx2.TransportError):
+            raise error.__cause__ from error
+        raise
+
+
+def _require_own_card(repo: str, commit: str, reporter: Reporter) -> None:
+    """Refuse to replace a README.md that codedata did not write.
+
+    Raises:
+        HubError: it did not, or somebody changed it.
+    """
+    card = fetch_file(repo, CARD_NAME, kind="dataset", revision=commit, reporter=reporter)
+    if not is_untouched_card(card.path.read_bytes()):
+        raise HubError(
+            f"{CARD_NAME} of {repo} was not written by codedata, or was changed since; move it on "
+            f"{page_of(repo, 'dataset')}, or push to another repository or branch"
+        )
 
 
 def fetch_dataset(repo: str, revision: str, reporter: Reporter) -> Path:
@@ -150,7 +170,7 @@ def _commit_of(repo: str, revision: str, reporter: Reporter) -> str:
         return revision
     here = find_here(repo, META_NAME, kind="dataset", revision=revision, reporter=reporter)
     try:
-        return newest_commit(
+        commit = newest_commit(
             repo, kind="dataset", revision=revision, reporter=reporter, patient=here is None
         )
     except UnreachableError as error:
@@ -158,6 +178,8 @@ def _commit_of(repo: str, revision: str, reporter: Reporter) -> str:
             raise
         reporter.say(f"{error}; the cache's copy of commit {here.commit} is taken")
         return here.commit
+    note_revision(repo, revision, kind="dataset", commit=commit)
+    return commit
 
 
 def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:

@@ -144,13 +144,17 @@ class Hub:
         ]
 
     def environment(self, home: Path) -> dict[str, str]:
-        """For commands of another process; without a token unless one is added."""
+        """For commands of another process; without a token unless one is added.
+
+        Xet, the client's other way to move large files, needs a service that is none of the hub's.
+        """
         return {
             "HF_ENDPOINT": self.address,
             "HF_HOME": str(home),
             "HF_HUB_OFFLINE": "0",
             "HF_HUB_DOWNLOAD_TIMEOUT": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_XET": "1",
         }
 
 

@@ -1,0 +1,371 @@
+"""Corpora and tokenizers of the hub as assets: pins, several files, splits over them, freshness."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from codedata import cli
+from codedata.components.raw_corpus import RawCorpus, files_job
+from codedata.components.sources import HubSource
+from codedata.components.split_assets import build_split
+from codedata.components.split_spec import SplitSpec
+from codedata.core.card import CARD_NAME
+from codedata.core.settings import CharRange, Settings
+from codedata.errors import CorpusError, TokenizerError
+from codedata.io.corpus import Corpus, read_corpus
+from codedata.io.dataset_folder import Dataset, open_dataset
+from codedata.layout import Layout
+from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store
+from codedata.tokenization.loading import find_tokenizer
+from codedata.tokenize_data import tokenize_data
+from codedata_tests import scenario
+from codedata_tests.components.small_platform import SWITCHES, failure
+from codedata_tests.hub.said import Said
+from codedata_tests.hub.server import Hub, Repo
+
+FILES = {
+    f"data/c/train-{number:05d}-of-00003.parquet": documents
+    for number, documents in enumerate(
+        [
+            scenario.c_documents(60),
+            scenario.c_documents(25, seed=8),
+            scenario.c_documents(40, seed=9),
+        ]
+    )
+}
+PATTERN = "data/c/train-{00000..00002}-of-00003.parquet"
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("files")
+    return {
+        name: scenario.write_parquet(folder / Path(name).name, documents).read_bytes()
+        for name, documents in FILES.items()
+    }
+
+
+@pytest.fixture
+def repo(hub: Hub, files: dict[str, bytes]) -> Repo:
+    return hub.add_repo("owner/data", files)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path / "root")
+
+
+def corpus_of(path: str | list[str] = PATTERN, **options: Any) -> RawCorpus:
+    return RawCorpus(
+        name="c", source=HubSource(kind="hub", repo="owner/data", path=path, **options)
+    )
+
+
+ONE = next(iter(FILES))
+
+
+def materialize(layout: Layout, said: Said, corpus: RawCorpus, **options: Any) -> Corpus:
+    return corpus.materialize(layout, said.reporter, **options)
+
+
+def test_a_file_is_recorded_with_its_commit_and_then_costs_no_request(
+    hub: Hub, repo: Repo, layout: Layout, said: Said, files: dict[str, bytes]
+) -> None:
+    corpus = corpus_of(ONE)
+    record = materialize(layout, said, corpus)
+    assert record.origin == {
+        "kind": "hub", "repo": "owner/data", "path": ONE, "revision": "main",
+        "commit": repo.refs["main"],
+    }  # fmt: skip
+    assert Path(record.path).read_bytes() == files[ONE]
+    hub.clear()
+    assert materialize(layout, said, corpus) == record == read_corpus(layout.corpus("c"))
+    assert not hub.requests
+
+
+def test_a_branch_that_moves_on_changes_nothing_until_update(
+    hub: Hub, repo: Repo, layout: Layout, said: Said, files: dict[str, bytes]
+) -> None:
+    for corpus in (corpus_of(ONE), corpus_of(ONE, first_chars=1000)):
+        first = repo.refs["main"]
+        assert materialize(layout, said, corpus).origin["commit"] == first
+        newer = repo.commit({**repo.files(), "note": first.encode()})
+        assert materialize(layout, said, corpus).origin["commit"] == first
+        assert materialize(layout, said, corpus, update=True).origin["commit"] == newer
+        assert materialize(layout, said, corpus).origin["commit"] == newer
+    other = corpus_of(ONE, revision=first)
+    assert materialize(layout, said, other).origin["commit"] == first, "another revision, no pin"
+
+
+def test_a_damaged_pin_is_resolved_anew(repo: Repo, layout: Layout, said: Said) -> None:
+    pin = layout.corpus("c") / "pin.json"
+    for damaged in (b"", b"[]", b"{}", b'{"repo": "owner/data", "revision": "main", "commit": 5}'):
+        pin.parent.mkdir(parents=True, exist_ok=True)
+        pin.write_bytes(damaged)
+        record = materialize(layout, said, corpus_of(ONE))
+        assert record.origin["commit"] == repo.refs["main"]
+        assert json.loads(pin.read_bytes())["commit"] == repo.refs["main"]
+
+
+def test_what_the_hub_refuses_names_corpus_file_cause_and_ways_out(
+    hub: Hub, repo: Repo, layout: Layout, said: Said
+) -> None:
+    repo.gated = True
+    for first_chars in (None, 1000):
+        with pytest.raises(CorpusError) as refusal:
+            materialize(layout, said, corpus_of(ONE, first_chars=first_chars))
+        assert str(refusal.value) == (
+            f"corpus 'c': the hub does not give {ONE} of owner/data at 'main': its terms must be "
+            f"accepted first: log in and accept them on {hub.address}/datasets/owner/data; make a "
+            f"token on {hub.address}/settings/tokens, then set HF_TOKEN to it or run `hf auth "
+            "login`; or download the file and set CODEDATA_CORPUS to its path"
+        )
+    assert not (layout.corpus("c") / "corpus.json").exists()
+
+
+def test_a_local_file_does_not_stand_for_several_of_the_hub(
+    layout: Layout, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEDATA_CORPUS", "c.parquet")
+    with pytest.raises(CorpusError, match=r"one file in the place .* has 3; unset it"):
+        materialize(layout, said, corpus_of())
+
+
+# Several files, through Dagster
+
+
+class Platform:
+    """A corpus of three files, and splits over it."""
+
+    def __init__(self, layout: Layout, tokenizer: Path, instance: dg.DagsterInstance) -> None:
+        self.layout = layout
+        self.tokenizer = tokenizer
+        self.instance = instance
+
+    def spec(self, name: str, files: tuple[int, ...], **switches: int) -> SplitSpec:
+        settings = Settings(tokenizer_base=str(self.tokenizer), **{**SWITCHES, **switches})
+        return SplitSpec(
+            name=name,
+            corpus="c",
+            tokenizer_asset=None,
+            settings=settings,
+            held_out_from={},
+            description="A split of the tests.",
+            files=files,
+            corpus_files=3,
+        )
+
+    def definitions(self, *specs: SplitSpec, **source: Any) -> dg.Definitions:
+        store = Store(root=str(self.layout.root))
+        return dg.Definitions.merge(
+            corpus_of(**source).build_defs(dg.ComponentTree.for_test().load_context),
+            *(build_split(spec) for spec in specs),
+            dg.Definitions(
+                executor=dg.in_process_executor,
+                resources={
+                    "store": store,
+                    "chunk_executor": ChunkExecutor(num_workers=1),
+                    "datasets": Datasets(store=store),
+                    "dataset_io_manager": DatasetIOManager(store=store),
+                },
+            ),
+        )
+
+    def run(self, job: str, *specs: SplitSpec, **options: Any) -> dg.ExecuteInProcessResult:
+        return (
+            self.definitions(*specs)
+            .resolve_job_def(job)
+            .execute_in_process(instance=self.instance, raise_on_error=False, **options)
+        )
+
+    def fetched(self) -> set[str]:
+        """Partitions that the instance knows as materialized."""
+        key = dg.AssetKey(["c", "raw_parquet"])
+        return set(self.instance.get_materialized_partitions(key))
+
+
+@pytest.fixture
+def platform(layout: Layout, tokenizer_folder: Path, tmp_path: Path) -> Iterator[Platform]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        yield Platform(layout, tokenizer_folder, instance)
+
+
+def test_several_files_are_fetched_retried_and_kept_one_by_one(
+    hub: Hub, repo: Repo, platform: Platform, files: dict[str, bytes]
+) -> None:
+    first = repo.refs["main"]
+    second = sorted(files)[1]
+    hub.fail(blobs=True, path="train-00001", flip_at=0.5, times=2)
+    run = platform.run(files_job("c"))
+    assert "1 of 3 files of c could not be had (00001); run again" in failure(run)
+    assert platform.fetched() == {"00000", "00002"}
+    repo.commit({**files, "newer": b""})
+    hub.clear()
+    assert platform.run(files_job("c")).success
+    assert platform.fetched() == {"00000", "00001", "00002"}
+    assert {path.rsplit("/", 1)[1] for path in hub.asked("HEAD")} == {Path(second).name}
+    records = [read_corpus(platform.layout.corpus("c", file)) for file in range(3)]
+    assert {record.origin["commit"] for record in records} == {first}
+    assert [record.origin["path"] for record in records] == sorted(files)
+    event = platform.instance.get_latest_materialization_event(dg.AssetKey(["c", "raw_parquet"]))
+    assert event is not None
+    hub.clear()
+    assert platform.run(files_job("c"), partition_key="00002").success
+    assert not hub.requests, "what is here and right"
+
+
+def plain(platform: Platform, file: int, folder: Path, **switches: int) -> Dataset:
+    """What the script makes of one file."""
+    settings = Settings(tokenizer_base=str(platform.tokenizer), **{**SWITCHES, **switches})
+    path = Path(read_corpus(platform.layout.corpus("c", file)).path)
+    tokenize_data(path, folder, settings, num_workers=1)
+    return open_dataset(folder)
+
+
+def test_a_split_over_several_files_is_what_the_script_makes_of_each(
+    repo: Repo, platform: Platform, tmp_path: Path
+) -> None:
+    switches = {"starting_character": 500, "chars_to_tokenize": 90_000}
+    spec = platform.spec("some", (0, 2), **switches)
+    assert [key for key in spec.chunk_ranges if key.startswith("00002/")] == [
+        "00002/0000000500-0000030500",
+        "00002/0000030500-0000060500",
+        "00002/0000060500-0000090500",
+    ]
+    assert "corpus 'c' is not materialized" in failure(platform.run("some", spec))
+    jobs = {job.name: job for job in platform.definitions(spec).resolve_all_job_defs()}
+    for job, tags in cli.runs_of(jobs, "some"):
+        assert job.execute_in_process(instance=platform.instance, tags=tags).success
+    assert platform.fetched() == {"00000", "00002"}, "no other file"
+    made = open_dataset(platform.layout.dataset("some"), verify=True)
+    parts = [plain(platform, file, tmp_path / str(file), **switches) for file in (0, 2)]
+    assert [ids.tolist() for ids in made.shards] == [
+        ids.tolist() for part in parts for ids in part.shards
+    ]
+    chars = [entry.chars for part in parts for entry in part.entries]
+    files = [entry.chars.file for entry in made.entries if entry.chars]
+    assert [entry.chars for entry in made.entries] == [
+        each and each._replace(file=file) for each, file in zip(chars, files, strict=True)
+    ]
+    assert set(files) == {0, 2}
+    card = (platform.layout.dataset("some") / CARD_NAME).read_text(encoding="utf-8")
+    for file in (0, 2):
+        record = read_corpus(platform.layout.corpus("c", file))
+        assert f'"{record.sha256}"' in card
+        assert f'"{record.origin["path"]}"' in card
+    assert f'commit: "{repo.refs["main"]}"' in card
+
+
+def test_one_chunk_of_one_file_opens_no_other_file(repo: Repo, platform: Platform) -> None:
+    spec = platform.spec("some", (0, 1), chars_to_tokenize=20_000)
+    assert platform.run(files_job("c"), spec, partition_key="00001").success
+    [key] = [key for key in spec.chunk_ranges if key.startswith("00001/")]
+    run = platform.run("some", spec, partition_key=key)
+    assert "corpus 'c' is not materialized" in failure(run), "publishing needs all"
+    assert platform.instance.get_materialized_partitions(dg.AssetKey(["some", "token_chunks"])) == {
+        key
+    }
+
+
+# Freshness
+
+
+def freshness(platform: Platform) -> tuple[dict[str, Any], dg.AssetCheckEvaluation]:
+    run = platform.run("c_freshness")
+    assert run.success
+    [observation] = run.asset_observations_for_node("c__hub_revision")
+    [check] = run.get_asset_check_evaluations()
+    metadata = {name: value.value for name, value in observation.metadata.items()}
+    return metadata, check
+
+
+def test_a_newer_commit_on_the_hub_is_observed_and_warned_of(
+    hub: Hub, repo: Repo, platform: Platform
+) -> None:
+    observed, check = freshness(platform)
+    assert observed["commit here"] == "none"
+    assert check.passed
+    assert platform.run(files_job("c")).success
+    first = repo.refs["main"]
+    observed, check = freshness(platform)
+    assert (observed["commit here"], observed["newest commit"], check.passed) == (
+        first,
+        first,
+        True,
+    )
+    newer = repo.commit({**repo.files(), "withdrawn": b""})
+    observed, check = freshness(platform)
+    assert (observed["commit here"], observed["newest commit"]) == (first, newer)
+    assert not check.passed
+    assert check.severity is dg.AssetCheckSeverity.WARN
+    assert check.description is not None
+    assert "codedata materialize --update" in check.description
+
+
+# The tokenizer
+
+
+@pytest.fixture
+def tokenizer_repo(hub: Hub, tokenizer_folder: Path) -> Repo:
+    files = {path.name: path.read_bytes() for path in tokenizer_folder.iterdir()}
+    return hub.add_repo("owner/tok", files, kind="model")
+
+
+def test_a_tokenizer_is_fetched_at_one_commit_and_then_costs_no_request(
+    hub: Hub, tokenizer_repo: Repo, tokenizer_folder: Path, said: Said, tmp_path: Path
+) -> None:
+    pins = tmp_path / "pins"
+    found = find_tokenizer("owner/tok", pins=pins, reporter=said.reporter)
+    first = tokenizer_repo.refs["main"]
+    assert found.revision == first
+    assert found.fingerprint == find_tokenizer(str(tokenizer_folder)).fingerprint
+    hub.clear()
+    assert find_tokenizer("owner/tok", pins=pins, reporter=said.reporter) == found
+    assert not hub.requests
+    newer = {**tokenizer_repo.files(), "tokenizer_config.json": b"{}"}
+    second = tokenizer_repo.commit(newer)
+    assert find_tokenizer("owner/tok", pins=pins, reporter=said.reporter) == found
+    moved = find_tokenizer("owner/tok", pins=pins, update=True, reporter=said.reporter)
+    assert moved.revision == second
+    assert moved.fingerprint != found.fingerprint
+    assert find_tokenizer("owner/tok", pins=pins, reporter=said.reporter) == moved
+    named = find_tokenizer(f"owner/tok@{first}", pins=pins, reporter=said.reporter)
+    assert (named.revision, named.fingerprint) == (first, found.fingerprint)
+    tokenizer_repo.refs["v1"] = first
+    assert find_tokenizer("owner/tok@v1", reporter=said.reporter).revision == first
+
+
+def test_a_tokenizer_without_config_is_remembered_as_such(
+    hub: Hub, said: Said, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    files = {"tokenizer.json": (tokenizer_folder / "tokenizer.json").read_bytes()}
+    hub.add_repo("owner/bare", files, kind="model")
+    for expected in (True, False):
+        hub.clear()
+        found = find_tokenizer("owner/bare", pins=tmp_path, reporter=said.reporter)
+        assert found.tokenizer_config is None
+        assert bool(hub.requests) == expected
+
+
+def test_a_gated_tokenizer_names_its_page(hub: Hub, tokenizer_repo: Repo, said: Said) -> None:
+    tokenizer_repo.gated = True
+    with pytest.raises(TokenizerError, match=rf"accept them on {hub.address}/owner/tok; make"):
+        find_tokenizer("owner/tok", reporter=said.reporter)
+
+
+def test_a_tokenizer_that_arrives_damaged_twice_is_refused(
+    hub: Hub, tokenizer_repo: Repo, said: Said
+) -> None:
+    hub.fail(path="tokenizer.json", flip_at=0.5, times=2)
+    with pytest.raises(TokenizerError, match=r"arrived with hash .* twice"):
+        find_tokenizer("owner/tok", reporter=said.reporter)
+    assert find_tokenizer("owner/tok", reporter=said.reporter).revision
+
+
+def test_windows_of_files_are_addressed_by_file() -> None:
+    assert CharRange(0, 10, file=3).cut(6) == [CharRange(0, 6, 3), CharRange(6, 10, 3)]
+    assert CharRange(0, 10, file=3).first(4) == CharRange(0, 4, 3)
