@@ -218,6 +218,37 @@ def test_several_files_are_fetched_retried_and_kept_one_by_one(
     assert not hub.requests, "what is here and right"
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_257_files_are_fetched_though_some_fail(
+    hub: Hub, platform: Platform, tmp_path: Path
+) -> None:
+    pattern = "data/c/train-{00000..00256}-of-00257.parquet"
+    files = {
+        name: scenario.write_parquet(
+            tmp_path / "f.parquet", scenario.c_documents(3, seed)
+        ).read_bytes()
+        for seed, name in enumerate(corpus_of(pattern).source.paths)
+    }
+    hub.add_repo("owner/data", files)
+    failing = {f"{file:05d}" for file in (0, 17, 100, 101, 256)}
+    for key in failing:
+        hub.fail(blobs=True, path=f"train-{key}", flip_at=0.5, times=2)
+    for file in range(1, 257, 10):
+        hub.fail(blobs=True, path=f"train-{file:05d}", cut_after=500)
+    job = platform.definitions(path=pattern).resolve_job_def(files_job("c"))
+    first = job.execute_in_process(instance=platform.instance, raise_on_error=False)
+    assert "5 of 257 files of c could not be had (00000, 00017, 00100" in failure(first)
+    assert len(platform.fetched()) == 252
+    hub.clear()
+    assert job.execute_in_process(instance=platform.instance).success
+    assert {path.rsplit("train-", 1)[1][:5] for path in hub.asked("HEAD")} == failing
+    assert len(platform.fetched()) == 257
+    hub.clear()
+    assert job.execute_in_process(instance=platform.instance).success
+    assert not hub.requests
+
+
 def plain(platform: Platform, file: int, folder: Path, **switches: int) -> Dataset:
     """What the script makes of one file."""
     settings = Settings(tokenizer_base=str(platform.tokenizer), **{**SWITCHES, **switches})

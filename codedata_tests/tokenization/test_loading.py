@@ -1,10 +1,6 @@
-"""Finding a tokenizer, its framing ids, its refusals; the real hub client against loopback."""
+"""Finding a tokenizer on this machine, its framing ids, its refusals."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,6 @@ from codedata.errors import TokenizerError
 from codedata.tokenization.engine import as_utf8, choose_engine, reference_ids
 from codedata.tokenization.loading import find_tokenizer, load_tokenizer
 from codedata_tests import plain_reference, scenario
-from codedata_tests.loopback_hub import COMMIT, Hub, serve
 
 
 @pytest.fixture(scope="module")
@@ -191,85 +186,3 @@ def test_a_folder_without_tokenizer_json_is_refused(tmp_path: Path) -> None:
 def test_a_name_that_is_neither_here_nor_a_repository_is_refused() -> None:
     with pytest.raises(TokenizerError, match="is no name of a hub repository"):
         find_tokenizer("./no/such/folder")
-
-
-@pytest.fixture
-def hub(trained: Tokenizer) -> Iterator[type[Hub]]:
-    config = {"add_bos_token": True, "bos_token": scenario.BOS}
-    files = {
-        "tokenizer.json": trained.to_str().encode(),
-        "tokenizer_config.json": json.dumps(config).encode(),
-    }
-    with serve(files) as server:
-        yield server
-
-
-FIND = """
-import json, sys
-from codedata.errors import TokenizerError
-from codedata.tokenization.loading import find_tokenizer, load_tokenizer
-try:
-    files = find_tokenizer("owner/name")
-    loaded = load_tokenizer(files)
-    print(json.dumps({"revision": files.revision, "bos": loaded.bos_id}))
-except TokenizerError as error:
-    print(json.dumps({"error": str(error)}))
-"""
-
-
-def find_on(hub: type[Hub], cache: Path, **environment: str) -> dict[str, Any]:
-    """What a new process, with the real client, makes of `owner/name` on this hub."""
-    settings = {"HF_ENDPOINT": hub.address, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0"}
-    done = subprocess.run(
-        [sys.executable, "-c", FIND],
-        env={**os.environ, **settings, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout)
-
-
-def test_a_hub_name_is_fetched_at_one_commit_and_then_found_offline(
-    hub: type[Hub], trained: Tokenizer, tmp_path: Path
-) -> None:
-    expected = {"revision": COMMIT, "bos": trained.token_to_id(scenario.BOS)}
-    assert find_on(hub, tmp_path) == expected
-    config_requests = [path for path in hub.requests if "tokenizer_config" in path]
-    assert config_requests, "the config was asked for"
-    assert all(COMMIT in path for path in config_requests), "at the commit of tokenizer.json"
-    hub.requests.clear()
-    assert find_on(hub, tmp_path, HF_HUB_OFFLINE="1") == expected
-    assert not hub.requests
-
-
-def test_a_repository_without_a_config_has_its_post_processor_only(
-    hub: type[Hub], tmp_path: Path
-) -> None:
-    del hub.files["tokenizer_config.json"]
-    expected = {"revision": COMMIT, "bos": None}
-    assert find_on(hub, tmp_path) == expected
-    assert find_on(hub, tmp_path, HF_HUB_OFFLINE="1") == expected
-
-
-HUB_ERRORS = {
-    "gated": ((403, "GatedRepo"), "terms must be accepted"),
-    "unknown": ((404, "RepoNotFound"), "no such repository"),
-    "without the file": ((404, "EntryNotFound"), "the repository has no tokenizer.json"),
-}
-
-
-@pytest.mark.parametrize(("error", "message"), HUB_ERRORS.values(), ids=HUB_ERRORS)
-def test_what_the_hub_refuses_is_said_with_its_remedy(
-    error: tuple[int, str], message: str, hub: type[Hub], tmp_path: Path
-) -> None:
-    hub.error = error
-    said = find_on(hub, tmp_path)["error"]
-    assert message in said
-    assert "'owner/name'" in said
-    assert "download its files and name their folder" in said
-
-
-def test_offline_without_a_copy_is_said(hub: type[Hub], tmp_path: Path) -> None:
-    said = find_on(hub, tmp_path, HF_HUB_OFFLINE="1")["error"]
-    assert "cannot be reached, and the cache has no copy" in said
