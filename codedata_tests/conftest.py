@@ -1,11 +1,13 @@
 """Fixtures that every test may ask for."""
 
+import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 
 from codedata_tests import scenario
@@ -20,6 +22,8 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
         patch.setenv("HF_HUB_OFFLINE", "1")
+        # What the client reads once, and some test module may have imported already.
+        importlib.reload(huggingface_hub.constants)
         yield
 
 
