@@ -20,10 +20,10 @@ def said() -> Said:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(tmp_path: Path) -> Iterator[Hub]:
     """A hub, the client's constants as a process with that hub's environment has them."""
     with serve() as running:
-        with monkeypatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             patch.delenv("HF_TOKEN", raising=False)
             for name, value in running.environment(tmp_path / "hf").items():
                 patch.setenv(name, value)
