@@ -7,6 +7,7 @@ never travel between processes.
 
 import logging
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -165,6 +166,7 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
         ExactnessError: the engine and the tokenizers library disagree; nothing is stored.
     """
     engine, chars = engine_for(task.tokenizer, task.engine_choice), task.fingerprint.chars
+    started = time.monotonic()
     text = task.text.read_utf8(chars)
     encoded = engine.encode(text, threads=task.threads)
     compared_bytes = compare_ids(
@@ -181,6 +183,7 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
         encoded.ids,
         engine=engine.name,
         compared_bytes=compared_bytes,
+        seconds=time.monotonic() - started,
     )
 
 
@@ -287,6 +290,14 @@ def stage_dataset(
     staging.add_card(dump_card(staging.target.name, origin, settings, entries, digest))
     staging.add_meta(entries)
     return entries
+
+
+def count_padding(num_tokens: int, settings: Settings) -> int:
+    """Pad tokens that the samples of a chunk of so many tokens have."""
+    num_samples = count_samples(
+        num_tokens, seq_length=settings.seq_length, min_sample_length=settings.min_sample_length
+    )
+    return max(0, num_samples * settings.seq_length - num_tokens)
 
 
 def origin_of(

@@ -10,9 +10,14 @@ from codedata.core.packing import IdArray
 from codedata.io.dataset_folder import Dataset
 from codedata.parallel import available_cores
 from codedata.tokenization.engine import vocabulary_size
-from codedata.tokenization.loading import TokenizerFiles, load_tokenizer
+from codedata.tokenization.loading import LoadedTokenizer, TokenizerFiles, load_tokenizer
 
 _MOST_FREQUENT = 25
+
+_SHOWN_SAMPLES, _SHOWN_TOKENS = 2, 200
+_BORDER = "\N{LEFT ONE EIGHTH BLOCK}"
+_MOST_PARTS = 4
+"""Bytes of a character, and so tokens that it may be spread over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,7 @@ class TokenReport:
         vocab_used: how many of them occur.
         most_frequent: token, id and count, most frequent first, padding left out.
         sample: the text of the first sample.
+        tokens_of_samples: the texts of the leading tokens of the first samples.
     """
 
     num_tokens: int
@@ -35,6 +41,7 @@ class TokenReport:
     vocab_used: int
     most_frequent: Sequence[tuple[str, int, int]]
     sample: str
+    tokens_of_samples: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
         """The report as the UI shows it."""
@@ -46,12 +53,16 @@ class TokenReport:
             f"| of them padding | {self.num_padding:,} ({share:.2%}) |",
             f"| vocabulary used | {self.vocab_used:,} of {self.vocab_size:,} |",
             "",
-            "First sample, decoded:",
-            "",
-            "~~~c",
-            self.sample.replace("~~~", ""),
-            "~~~",
         ]
+        for index, tokens in enumerate(self.tokens_of_samples):
+            lines += [
+                "",
+                f"Sample {index}, its first tokens, a {_BORDER} between them:",
+                "",
+                "~~~c",
+                _BORDER.join(tokens).replace("~~~", ""),
+                "~~~",
+            ]
         return "\n".join(lines)
 
 
@@ -85,7 +96,24 @@ def token_report(dataset: Dataset, tokenizer: TokenizerFiles, pad_token: int) ->
             if counts[i]
         ],
         sample=decode(dataset.shards[0][0].tolist(), skip_special_tokens=False),
+        tokens_of_samples=[
+            _token_texts(loaded, ids[:_SHOWN_TOKENS].tolist())
+            for ids in dataset.shards[0][:_SHOWN_SAMPLES]
+        ],
     )
+
+
+def _token_texts(loaded: LoadedTokenizer, ids: Sequence[int]) -> list[str]:
+    """The text of each token; those that are parts of one character stand together."""
+    texts: list[str] = []
+    held: list[int] = []
+    for id_ in ids:
+        held.append(id_)
+        text = loaded.tokenizer.decode(held, skip_special_tokens=False)
+        if "\ufffd" not in text or len(held) == _MOST_PARTS:
+            texts.append(text)
+            held = []
+    return texts
 
 
 def _count_padding(ids: IdArray, pad_token: int) -> int:

@@ -55,6 +55,7 @@ def test_tokens_padding_and_vocabulary_are_as_counted_by_hand(
         # Of the eleven pad ids three are no padding. Equal counts come in the order of the ids.
         most_frequent=[("'x'", 2, 5), ("'pad'", 0, 3), ("'int'", 1, 2), ("';'", 3, 2)],
         sample="int x pad ;",
+        tokens_of_samples=[["int", "x", "pad", ";"], ["int", "x", ";", "pad"]],
     )
 
 
@@ -108,6 +109,7 @@ def test_the_markdown_has_the_figures_and_the_sample_in_a_fence(
 ) -> None:
     report = report_of(tmp_path / "d", [[[1, 2, 5, 0]] * 500], tokenizer)
     assert report.sample == "int x ~~~ pad"
+    sample = "its first tokens, a ▏ between them:\n\n~~~c\nint▏x▏▏pad\n~~~"
     assert report.markdown() == (
         "| | |\n"
         "|---|---:|\n"
@@ -115,11 +117,9 @@ def test_the_markdown_has_the_figures_and_the_sample_in_a_fence(
         "| of them padding | 500 (25.00%) |\n"
         "| vocabulary used | 4 of 6 |\n"
         "\n"
-        "First sample, decoded:\n"
+        f"Sample 0, {sample}\n"
         "\n"
-        "~~~c\n"
-        "int x  pad\n"
-        "~~~"
+        f"Sample 1, {sample}"
     )
 
 
@@ -134,6 +134,7 @@ def chunk_of(start: int, stop: int, num_tokens: int) -> TokenChunk:
         ids_sha256="0",
         engine="whole",
         compared_bytes=0,
+        seconds=1.0,
     )
 
 

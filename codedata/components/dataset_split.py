@@ -40,6 +40,10 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
     name: str = Field(description="Name of the split, its assets' group and its job.")
     corpus: str = Field(description="Name of the corpus.")
     description: str | None = Field(default=None, description="What the UI shows.")
+    owners: list[str] = Field(
+        default=["team:data"], description="Who answers for it: team:NAME or a mail address."
+    )
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags of its assets.")
     tokenizer_asset: str | None = Field(
         default=None,
         description="Key of an asset that trains the tokenizer, in place of tokenizer_base.",
@@ -183,6 +187,8 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             held_out_from=others,
             description=self.description or f"Dataset {self.name} over {self.corpus}.",
             files=self.file_numbers,
+            owners=tuple(self.owners),
+            tags=self.tags,
             corpus_files=corpus.num_files if corpus else 1,
         )
         return split_assets.build_split(spec)

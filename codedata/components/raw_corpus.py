@@ -5,7 +5,9 @@ by one. One of the hub also has `<corpus>/hub_revision`, which is observed, neve
 commit there; the job `<corpus>_freshness` observes it and checks whether ours is that one.
 """
 
+import hashlib
 import os
+import time
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +63,10 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
     name: str = Field(description="Name of the corpus, first part of the asset's key.")
     source: Source = Field(description="Where the parquet comes from.")
     description: str | None = Field(default=None, description="What the UI shows.")
+    owners: list[str] = Field(
+        default=["team:data"], description="Who answers for it: team:NAME or a mail address."
+    )
+    tags: dict[str, str] = Field(default_factory=dict, description="Tags of its assets.")
 
     @model_validator(mode="after")
     def _validate(self) -> "RawCorpus":
@@ -87,16 +93,23 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
             return source.first_chars
         return None
 
+    @property
+    def _code_version(self) -> str:
+        """What the assets' content depends on, as a short hash."""
+        return hashlib.sha256(self.source.model_dump_json().encode()).hexdigest()[:16]
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
         """The asset; of a hub's corpus the commit there too."""
         is_hub = isinstance(self.source, HubSource)
         options: dict[str, Any] = {
             "key": [self.name, "raw_parquet"],
             "group_name": self.name,
+            "owners": self.owners,
+            "tags": self.tags,
             "kinds": {"huggingface", "parquet"} if is_hub else {"parquet"},
             "description": self.description or f"Documents of {self.name}, one a row.",
             "backfill_policy": dg.BackfillPolicy.single_run(),
-            "code_version": self.source.model_dump_json(),
+            "code_version": self._code_version,
             "deps": [self._hub_revision_key] if is_hub else [],
         }
         made = self._one_file(options) if self.num_files == 1 else self._several_files(options)
@@ -107,9 +120,11 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
             context: dg.AssetExecutionContext, store: Store, config: FetchConfig
         ) -> dg.MaterializeResult:
             reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
+            started = time.monotonic()
             corpus = self.materialize(store.layout, reporter, update=config.update)
             return dg.MaterializeResult(
-                metadata=corpus_metadata(corpus), data_version=dg.DataVersion(corpus.sha256)
+                metadata=corpus_metadata(corpus, time.monotonic() - started),
+                data_version=dg.DataVersion(corpus.sha256),
             )
 
         define: Any = dg.asset(**options)
@@ -130,6 +145,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
             named = context.has_partition_key or context.has_partition_key_range
             asked = context.partition_keys if named else keys
             for key in asked:
+                started = time.monotonic()
                 try:
                     corpus = self.materialize(store.layout, reporter, file=int(key), update=update)
                 except CorpusError as error:
@@ -140,7 +156,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
                 yield dg.AssetMaterialization(
                     context.asset_key,
                     partition=key,
-                    metadata=corpus_metadata(corpus),
+                    metadata=corpus_metadata(corpus, time.monotonic() - started),
                     tags={"dagster/data_version": corpus.sha256},
                 )
             if failed:
@@ -169,6 +185,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         @dg.observable_source_asset(
             key=self._hub_revision_key,
             group_name=self.name,
+            tags=self.tags,
             description=f"The newest commit of {self.name}'s repository on the hub.",
         )
         def hub_revision(context: dg.OpExecutionContext, store: Store) -> dg.ObserveResult:
@@ -304,8 +321,8 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         )
 
 
-def corpus_metadata(corpus: Corpus) -> dict[str, Any]:
-    """A corpus's record as the UI shows it."""
+def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
+    """A corpus's record as the UI shows it, and how long it took to have it here."""
     columns = [dg.TableColumn(name, kind) for name, kind in corpus.columns.items()]
     here = {} if corpus.part is None else {
         "bytes here": sum(each.stop - each.start for each in corpus.part.ranges)
@@ -317,6 +334,7 @@ def corpus_metadata(corpus: Corpus) -> dict[str, Any]:
         "bytes": corpus.num_bytes,
         **here,
         "row groups": corpus.num_row_groups,
+        "seconds": seconds,
         "sha256" if corpus.part is None else "fingerprint": corpus.sha256,
         "path": dg.MetadataValue.path(corpus.path),
         "origin": corpus.origin,

@@ -20,14 +20,17 @@ from codedata.components.split_spec import (
     open_split,
 )
 from codedata.components.token_chunks import token_chunks_asset
+from codedata.core.meta import shard_name
 from codedata.errors import ChunkMismatchError
 from codedata.io.chunk_store import TokenChunk
 from codedata.io.corpus import Corpus, read_corpus
-from codedata.io.dataset_folder import open_dataset
+from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.io.publishing import check_target, open_staging
 from codedata.layout import CORPUS_VARIABLE, TOKENIZER_VARIABLE, Layout, switch_variable
+from codedata.parallel import peak_memory_bytes
 from codedata.pipeline import (
     Inputs,
+    count_padding,
     origin_of,
     stage_dataset,
     stored_chunks,
@@ -38,6 +41,19 @@ from codedata.resources import ChunkExecutor, Store
 from codedata.tokenization.loading import find_tokenizer
 
 _SHARD_CHECKS = ("sample_counts", "sequence_lengths", "token_ids")
+
+_SAMPLES = [
+    dg.TableColumn("input_ids", "int64[seq_length]", "The ids of a sample."),
+    dg.TableColumn("labels", "int64[seq_length]", "The same ids: the model shifts them itself."),
+]
+_ENTRY = [
+    dg.TableColumn("num_samples", "int", "Samples of the shard."),
+    dg.TableColumn("num_tokens", "int", "num_samples * seq_length, padding included."),
+    dg.TableColumn("sha256", "string", "Of the shard's bytes."),
+    dg.TableColumn("start_character", "int", "Where in the text the shard's chunk starts."),
+    dg.TableColumn("stop_character", "int", "Where it ends."),
+    dg.TableColumn("entry_sha256", "string", "Of the entry's other fields."),
+]
 
 
 def build_split(spec: SplitSpec) -> dg.Definitions:
@@ -104,21 +120,24 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
         "seq_length", "min_sample_length", "max_dump_size", "pad_token", "chunk_size"
     )
 
-    def asset(key: dg.AssetKey, kind: str, description: str) -> dg.AssetSpec:
+    def asset(
+        key: dg.AssetKey, kind: str, columns: list[dg.TableColumn], description: str
+    ) -> dg.AssetSpec:
         return dg.AssetSpec(
             key,
             deps=[[spec.name, "token_chunks"]],
-            group_name=spec.name,
             kinds={kind},
             description=description,
             code_version=version,
+            metadata={"dagster/column_schema": dg.TableSchema(columns=columns)},
+            **spec.shown,
         )
 
     @dg.multi_asset(
         name=f"{spec.name}__pickle_shards",
         specs=[
-            asset(shards_key, "pickle", f"The samples of {spec.name} as dump-N.pkl."),
-            asset(meta_key, "json", "Counts, hashes and characters of every shard."),
+            asset(shards_key, "pickle", _SAMPLES[:1], f"The samples of {spec.name} as dump-N.pkl."),
+            asset(meta_key, "json", _ENTRY, "Counts, hashes and characters of every shard."),
         ],
         check_specs=[
             *(dg.AssetCheckSpec(n, asset=key, blocking=True) for n, key in check_keys.items()),
@@ -156,6 +175,9 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
         dataset = open_dataset(target)
         context.log.info(f"published {dataset.num_samples:,} samples in {target}")
         version = dg.DataVersion(dataset.digest)
+        seconds = time.monotonic() - started
+        num_chars = sum(chunk.chars.num_chars for chunk in chunks)
+        num_padding = sum(count_padding(chunk.num_tokens, spec.settings) for chunk in chunks)
         yield dg.MaterializeResult(
             asset_key=shards_key,
             data_version=version,
@@ -164,7 +186,13 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
                 "samples": dataset.num_samples,
                 "tokens": dataset.num_tokens,
                 "seq_length": dataset.seq_length,
-                "seconds": time.monotonic() - started,
+                "characters": num_chars,
+                "tokens per character": sum(chunk.num_tokens for chunk in chunks) / num_chars,
+                "padding share": num_padding / dataset.num_tokens,
+                "seconds": seconds,
+                "MB/s": sum(_shard_bytes(dataset)) / 1e6 / seconds,
+                "MB": sum(_shard_bytes(dataset)) / 1e6,
+                "peak memory (MB)": peak_memory_bytes() / 1e6,
                 "path": dg.MetadataValue.path(str(target)),
             },
         )
@@ -235,7 +263,12 @@ def require_all_chunks(
     return chunks
 
 
-def _shard_table(dataset: Any) -> dg.TableMetadataValue:
+def _shard_bytes(dataset: Dataset) -> list[int]:
+    names = (shard_name(index) for index in range(len(dataset.entries)))
+    return [(dataset.folder / name).stat().st_size for name in names]
+
+
+def _shard_table(dataset: Dataset) -> dg.TableMetadataValue:
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
@@ -243,9 +276,9 @@ def _shard_table(dataset: Any) -> dg.TableMetadataValue:
                     "shard": f"dump-{index}.pkl",
                     "samples": entry.num_samples,
                     "tokens": entry.num_tokens,
-                    "file": entry.chars.file,
-                    "characters": entry.chars.key,
-                    "sha256": entry.sha256,
+                    "file": entry.chars.file if entry.chars else 0,
+                    "characters": entry.chars.key if entry.chars else "",
+                    "sha256": entry.sha256 or "",
                 }
             )
             for index, entry in enumerate(dataset.entries)
@@ -257,8 +290,10 @@ def _dataset(spec: SplitSpec) -> dg.AssetsDefinition:
     @dg.asset(
         key=[spec.name, "dataset"],
         deps=[[spec.name, "pickle_shards"], [spec.name, "meta_json"]],
-        group_name=spec.name,
+        **spec.shown,
         kinds={"pytorch"},
+        code_version="1",
+        metadata={"dagster/column_schema": dg.TableSchema(columns=_SAMPLES)},
         description=f"{spec.description} Loads as a PickledTrainerDataset.",
         io_manager_key="dataset_io_manager",
         backfill_policy=SINGLE_RUN,
@@ -286,8 +321,9 @@ def _token_report(spec: SplitSpec) -> dg.AssetsDefinition:
     @dg.asset(
         key=[spec.name, "token_report"],
         deps=[[spec.name, "dataset"]],
-        group_name=spec.name,
+        **spec.shown,
         kinds={"markdown"},
+        code_version="2",
         description=f"What {spec.name} is made of: tokens, padding, vocabulary, one sample.",
         backfill_policy=SINGLE_RUN,
     )

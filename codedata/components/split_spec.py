@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypedDict
 
 import dagster as dg
 
@@ -30,6 +31,14 @@ FILES_TAG = "codedata/files"
 """On a split over a corpus of several files: the job that fetches them and which: `c_files 0-9`."""
 
 
+class Shown(TypedDict):
+    """Arguments that every asset of a split is defined with."""
+
+    group_name: str
+    owners: list[str]
+    tags: dict[str, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitSpec:
     """A split after all overrides, as its assets see it."""
@@ -42,6 +51,19 @@ class SplitSpec:
     description: str
     files: tuple[int, ...] = (0,)
     corpus_files: int = 1
+    owners: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> Shown:
+        """What all assets of the split have in common in the UI."""
+        seq_length = str(self.settings.seq_length)
+        tags = {"codedata/corpus": self.corpus, "codedata/seq_length": seq_length}
+        return {
+            "group_name": self.name,
+            "owners": list(self.owners),
+            "tags": {**tags, **self.tags},
+        }
 
     @property
     def windows(self) -> list[CharRange]:

@@ -20,6 +20,7 @@ from codedata.core.settings import CharRange
 from codedata.errors import ExactnessError
 from codedata.io.chunk_store import TokenChunk
 from codedata.layout import Layout
+from codedata.parallel import peak_memory_bytes
 from codedata.pipeline import (
     ChunkTask,
     Inputs,
@@ -29,6 +30,10 @@ from codedata.pipeline import (
 )
 from codedata.progress import SHOW_BARS, ChunkProgress, Reporter
 from codedata.resources import ChunkExecutor, Store
+
+_SCHEMA = dg.TableSchema(
+    columns=[dg.TableColumn("input_ids", "uint16 or int32", "The ids of the chunk, one a row.")]
+)
 
 
 class ChunkConfig(dg.Config):
@@ -51,8 +56,9 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
     @dg.asset(
         key=key,
         deps=upstream,
-        group_name=spec.name,
+        **spec.shown,
         kinds={"arrow", "huggingface"},
+        metadata={"dagster/column_schema": _SCHEMA},
         description=f"The ids of each chunk of {spec.name}'s window, one partition a chunk. "
         "Unchanged chunks are reused.",
         partitions_def=dg.StaticPartitionsDefinition(list(spec.chunk_ranges)),
@@ -106,7 +112,9 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
             yield check_result("matches_library", outcome)
             raise
         yield from run.events(context.partition_keys)
-        yield dg.MaterializeResult(asset_key=key)
+        yield dg.MaterializeResult(
+            asset_key=key, metadata={"peak memory (MB)": peak_memory_bytes() / 1e6}
+        )
 
     return token_chunks
 
@@ -197,6 +205,9 @@ class _ChunkRun:
         return {
             "tokens": chunk.num_tokens,
             "characters": chunk.chars.num_chars,
+            "tokens per character": chunk.num_tokens / chunk.chars.num_chars,
+            "seconds": chunk.seconds,
+            "M characters/s": chunk.chars.num_chars / max(chunk.seconds, 1e-9) / 1e6,
             "reused": chunk.chars in self.reused,
             "engine": chunk.engine,
             "sha256": chunk.ids_sha256,

@@ -18,6 +18,7 @@ _PIECE_CHARS = 100_000
 @dg.asset(
     deps=[["demo_corpus", "raw_parquet"]],
     group_name="demo_tokenizer",
+    owners=["team:data"],
     kinds={"huggingface"},
     code_version=f"1-{VOCAB_SIZE}-{_TRAINING.key}",
     backfill_policy=dg.BackfillPolicy.single_run(),

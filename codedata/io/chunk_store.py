@@ -35,6 +35,7 @@ class TokenChunk:
         engine: the engine that made them.
         compared_bytes: bytes of the text that the tokenizers library then tokenized again, and
             found to give the same ids.
+        seconds: that it took.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class TokenChunk:
     ids_sha256: str
     engine: str
     compared_bytes: int
+    seconds: float
 
     @property
     def chars(self) -> CharRange:
@@ -57,7 +59,7 @@ class TokenChunk:
         """
         try:
             stored, ids = _open_chunk(self.path)
-        except (OSError, pa.ArrowException, ValueError) as error:
+        except (OSError, pa.ArrowException, ValueError, LookupError) as error:
             raise ChunkMismatchError(f"chunk {self.path} cannot be read: {error}") from error
         if stored != self or _sha256(ids) != self.ids_sha256:
             raise ChunkMismatchError(
@@ -72,7 +74,13 @@ def chunk_path(folder: Path, chars: CharRange) -> Path:
 
 
 def write_chunk(
-    folder: Path, fingerprint: ChunkFingerprint, ids: IdArray, *, engine: str, compared_bytes: int
+    folder: Path,
+    fingerprint: ChunkFingerprint,
+    ids: IdArray,
+    *,
+    engine: str,
+    compared_bytes: int,
+    seconds: float = 0.0,
 ) -> TokenChunk:
     """Store a chunk's ids durably; a file of the same range is replaced."""
     chunk = TokenChunk(
@@ -82,12 +90,14 @@ def write_chunk(
         ids_sha256=_sha256(ids),
         engine=engine,
         compared_bytes=compared_bytes,
+        seconds=seconds,
     )
     stored = {
         "fingerprint": fingerprint.as_dict(),
         "ids_sha256": chunk.ids_sha256,
         "engine": engine,
         "compared_bytes": compared_bytes,
+        "seconds": seconds,
     }
     column = _as_arrow(ids)
     schema = pa.schema(
@@ -108,7 +118,7 @@ def find_chunk(folder: Path, fingerprint: ChunkFingerprint) -> TokenChunk | None
     """The stored chunk with exactly this fingerprint; None where it has to be made."""
     try:
         chunk, _ = _open_chunk(chunk_path(folder, fingerprint.chars))
-    except (OSError, pa.ArrowException, ValueError):
+    except (OSError, pa.ArrowException, ValueError, LookupError):
         return None  # absent, or left incomplete by a crash of the machine: made again
     return chunk if chunk.fingerprint == fingerprint else None
 
@@ -132,6 +142,7 @@ def _open_chunk(path: Path) -> tuple[TokenChunk, IdArray]:
             ids_sha256=stored["ids_sha256"],
             engine=stored["engine"],
             compared_bytes=stored["compared_bytes"],
+            seconds=stored["seconds"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("its description is not a token chunk's") from error
