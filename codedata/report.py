@@ -52,7 +52,6 @@ class TokenReport:
             f"| tokens | {self.num_tokens:,} |",
             f"| of them padding | {self.num_padding:,} ({share:.2%}) |",
             f"| vocabulary used | {self.vocab_used:,} of {self.vocab_size:,} |",
-            "",
         ]
         for index, tokens in enumerate(self.tokens_of_samples):
             lines += [
