@@ -18,6 +18,7 @@ from dagster._core.definitions.utils import DISALLOWED_NAMES
 from pydantic import Field, model_validator
 
 from codedata.components import split_assets
+from codedata.components.automation import change_sensor
 from codedata.components.raw_corpus import RawCorpus
 from codedata.components.sources import MAX_FILES
 from codedata.components.split_spec import SplitSpec, windows_of
@@ -191,7 +192,10 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             tags=self.tags,
             corpus_files=corpus.num_files if corpus else 1,
         )
-        return split_assets.build_split(spec)
+        made = split_assets.build_split(spec)
+        if corpus is None or corpus.num_files > 1:  # whose files are fetched by a run of their own
+            return made
+        return dg.Definitions.merge(made, dg.Definitions(sensors=[change_sensor(spec, corpus)]))
 
     def _find_corpus(self, context: dg.ComponentLoadContext) -> RawCorpus | None:
         """The corpus's component; None where another code location has it."""

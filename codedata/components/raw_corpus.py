@@ -8,7 +8,7 @@ commit there; the job `<corpus>_freshness` observes it and checks whether ours i
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, model_validator
 
-from codedata.components.sources import FoldersSource, HubSource, LocalSource
+from codedata.components.sources import FoldersSource, HubSource, LocalSource, Source
 from codedata.errors import CorpusError
 from codedata.io.corpus import (
     LEADING_NAME,
@@ -27,15 +27,14 @@ from codedata.io.corpus import (
 )
 from codedata.io.installed_headers import header_folders
 from codedata.io.locks import waiting_lock
-from codedata.io.source_folders import walk_folders
+from codedata.io.parquet_text import FileIdentity
+from codedata.io.source_folders import Walk, walk_folders
 from codedata.layout import CORPUS_VARIABLE, Layout, is_name
 from codedata.progress import SHOW_BARS, Reporter
 from codedata.resources import Store
 
 _PREVIEW_DOCUMENTS = 3
 _PREVIEW_LINES = 12
-
-Source = HubSource | LocalSource | FoldersSource
 
 
 class FetchConfig(dg.Config):
@@ -95,8 +94,34 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
 
     @property
     def _code_version(self) -> str:
-        """What the assets' content depends on, as a short hash."""
-        return hashlib.sha256(self.source.model_dump_json().encode()).hexdigest()[:16]
+        """What the assets' content depends on, as a short hash; of local files, size and time too.
+
+        Those are read when the code location loads: the UI shows a replaced file as a change.
+        """
+        seen = self.source.model_dump_json()
+        if self._local_source is not None:
+            seen += _look_at_files(self._local_source.paths)
+        return hashlib.sha256(seen.encode()).hexdigest()[:16]
+
+    @property
+    def _local_source(self) -> LocalSource | None:
+        """Files of this machine: the YAML's, or the one that the environment puts there."""
+        override = os.environ.get(CORPUS_VARIABLE)
+        if isinstance(self.source, HubSource) and override:
+            return LocalSource(kind="local", path=override)
+        return self.source if isinstance(self.source, LocalSource) else None
+
+    def look(self, layout: Layout) -> str:
+        """What tells, without reading any document, whether the corpus changed.
+
+        Raises:
+            CorpusError: a folder is gone.
+        """
+        seen = self._code_version
+        if isinstance(self.source, FoldersSource):
+            seen += _walk(self.source).fingerprint
+        pin = layout.corpus(self.name) / PIN_NAME
+        return seen + (pin.read_text(encoding="utf-8") if pin.exists() else "")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
         """The asset; of a hub's corpus the commit there too."""
@@ -218,7 +243,17 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
             selection=dg.AssetSelection.assets(self._hub_revision_key),
             description=f"Ask the hub for the newest commit of {self.name} and compare.",
         )
-        return dg.Definitions(assets=[hub_revision], asset_checks=[newest_commit], jobs=[job])
+        weekly = dg.ScheduleDefinition(
+            name=f"{self.name}_weekly",
+            job=job,
+            cron_schedule="0 6 * * 1",
+            execution_timezone="UTC",
+            default_status=dg.DefaultScheduleStatus.STOPPED,
+            description="Monday at six: is there a newer commit?",
+        )
+        return dg.Definitions(
+            assets=[hub_revision], asset_checks=[newest_commit], jobs=[job], schedules=[weekly]
+        )
 
     def _compare_commits(self, layout: Layout, log: Any) -> dict[str, str]:
         from codedata.hub.client import COMMIT, HubError, newest_commit
@@ -253,26 +288,22 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         Raises:
             CorpusError: it cannot be had, or is no usable corpus.
         """
-        source = self.source
-        override = os.environ.get(CORPUS_VARIABLE)
-        if isinstance(source, HubSource) and override:
+        source = self._local_source or self.source
+        if source is not self.source:
+            override = os.environ[CORPUS_VARIABLE]
             if self.num_files > 1:
                 raise CorpusError(
                     f"{CORPUS_VARIABLE} puts one file in the place of the hub's, but corpus "
                     f"{self.name!r} has {self.num_files}; unset it, or name the files in its "
                     "defs.yaml (kind: local)"
                 )
-            reporter.log(f"{CORPUS_VARIABLE} puts {override} in the place of {source.repo}")
-            source = LocalSource(kind="local", path=override)
+            reporter.log(f"{CORPUS_VARIABLE} puts {override} in the place of the hub's file")
         folder = layout.corpus(self.name, file if self.num_files > 1 else None)
         folder.mkdir(parents=True, exist_ok=True)
         # Two runs at once share the work: one does it, the other waits and finds it done.
         with waiting_lock(folder / ".lock", reporter.say):
             if isinstance(source, FoldersSource):
-                folders = {name: Path(place) for name, place in source.folders.items()}
-                folders |= header_folders(source.headers_of)
-                walk = walk_folders(folders, source.extensions)
-                return write_source_corpus(folder, walk, reporter.log)
+                return write_source_corpus(folder, _walk(source), reporter.log)
             if isinstance(source, LocalSource):
                 return record_corpus(folder, Path(source.paths[file]), {"kind": "local"})
             return self._fetch(source, layout, folder, file, reporter, update=update)
@@ -319,6 +350,21 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         return record_corpus(
             folder, fetched.path, origin, expected_sha256=fetched.sha256, part=fetched.part
         )
+
+
+def _walk(source: FoldersSource) -> Walk:
+    folders = {name: Path(place) for name, place in source.folders.items()}
+    return walk_folders(folders | header_folders(source.headers_of), source.extensions)
+
+
+def _look_at_files(paths: Sequence[str]) -> str:
+    """Sizes and times of files; of those that are not there nothing."""
+    found: list[str] = []
+    for path in map(Path, paths):
+        if path.is_file():
+            identity = FileIdentity.of(path)
+            found.append(f"{path} {identity.num_bytes} {identity.modified_ns}")
+    return "\n".join(found)
 
 
 def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from codedata.layout import Layout
 from codedata.pipeline import ChunkTask, Inputs, open_inputs
 from codedata.progress import Reporter
 from codedata.tokenization.engine import EngineChoice
-from codedata.tokenization.loading import find_tokenizer
+from codedata.tokenization.loading import find_tokenizer, local_fingerprint
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 """Every asset of a split's job has it, so that one run does all partitions."""
@@ -88,6 +88,8 @@ class SplitSpec:
         values = {switch: getattr(self.settings, switch) for switch in switches}
         if self.tokenizer_asset is not None:
             values.pop("tokenizer_base", None)  # a path below the root; the asset is upstream
+        elif "tokenizer_base" in values and (files := local_fingerprint(values["tokenizer_base"])):
+            values["tokenizer_base"] = files  # so that files that were replaced are a change
         what = [CODE_VERSION, self.corpus, values, *([self.files] if self.files != (0,) else [])]
         text = json.dumps(what, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

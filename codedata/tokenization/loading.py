@@ -121,6 +121,14 @@ def find_tokenizer(
     return _from_hub(source, named["repo"], named["revision"] or "main", pins, update, reporter)
 
 
+def local_fingerprint(source: str) -> str | None:
+    """The fingerprint of a tokenizer on this machine; None where there is none that is whole."""
+    try:
+        return find_tokenizer(source).fingerprint if Path(source).expanduser().exists() else None
+    except (TokenizerError, OSError, RuntimeError):
+        return None
+
+
 def _from_hub(
     source: str, repo: str, revision: str, pins: Path | None, update: bool, reporter: Reporter
 ) -> TokenizerFiles:

@@ -137,6 +137,54 @@ def test_the_ui_shows_what_an_edit_made_stale(platform: SmallPlatform) -> None:
     assert "token_chunks" in stale_assets(platform)
 
 
+def stale_chunks(platform: SmallPlatform) -> list[bool]:
+    graph = platform.definitions().resolve_asset_graph()
+    loading = LoadingContextForTest(platform.instance)
+    resolver = CachingStaleStatusResolver(platform.instance, graph, loading)
+    chunks = dg.AssetKey(["small", "token_chunks"])
+    return [
+        resolver.get_status(chunks, key) == StaleStatus.STALE for key in platform.spec.chunk_ranges
+    ]
+
+
+def test_the_ui_shows_what_another_tokenizer_in_its_place_made_stale_chunk_by_chunk(
+    platform: SmallPlatform, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(platform.tokenizer, own)
+    platform.tokenizer = own
+    assert platform.run().success
+    assert stale_chunks(platform) == [False] * 4
+    (own / "tokenizer_config.json").unlink()
+    assert stale_chunks(platform) == [True] * 4
+    keys = list(platform.spec.chunk_ranges)
+    failure(platform.run(partition_key=keys[2]))
+    assert stale_chunks(platform) == [True, True, False, True]
+    assert platform.run().success
+    assert stale_assets(platform) == set()
+
+
+def test_the_ui_shows_what_another_file_in_the_corpus_s_place_made_stale(
+    platform: SmallPlatform, tmp_path: Path
+) -> None:
+    platform.corpus = scenario.write_parquet(tmp_path / "c.parquet", scenario.c_documents(60))
+    assert platform.run().success
+    scenario.write_parquet(platform.corpus, scenario.c_documents(60, seed=5))
+    definitions = platform.definitions()
+    graph = definitions.resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(
+        platform.instance, graph, LoadingContextForTest(platform.instance)
+    )
+    raw = dg.AssetKey(["c", "raw_parquet"])
+    assert resolver.get_status(raw) == StaleStatus.STALE
+    assert dg.materialize(
+        [definitions.get_assets_def(raw)],
+        instance=platform.instance,
+        resources={"store": platform.store},
+    ).success
+    assert stale_chunks(platform) == [True] * 4
+
+
 def test_another_tokenizer_makes_every_chunk_again(platform: SmallPlatform, tmp_path: Path) -> None:
     assert platform.run().success
     other = tmp_path / "other"
