@@ -116,6 +116,11 @@ class Transfer:
             )
 
 
+def rounded(value: float) -> float:
+    """A figure for a reader: four digits that say something."""
+    return float(f"{value:.4g}")
+
+
 def _megabytes(num_bytes: float) -> str:
     return f"{num_bytes / 1e6:,.1f} MB"
 

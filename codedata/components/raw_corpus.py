@@ -30,7 +30,7 @@ from codedata.io.locks import waiting_lock
 from codedata.io.parquet_text import FileIdentity
 from codedata.io.source_folders import Walk, walk_folders
 from codedata.layout import CORPUS_VARIABLE, Layout, is_name
-from codedata.progress import SHOW_BARS, Reporter
+from codedata.progress import SHOW_BARS, Reporter, rounded
 from codedata.resources import Store
 
 _PREVIEW_DOCUMENTS = 3
@@ -380,7 +380,7 @@ def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
         "bytes": corpus.num_bytes,
         **here,
         "row groups": corpus.num_row_groups,
-        "seconds": seconds,
+        "seconds": rounded(seconds),
         "sha256" if corpus.part is None else "fingerprint": corpus.sha256,
         "path": dg.MetadataValue.path(corpus.path),
         "origin": corpus.origin,

@@ -35,12 +35,18 @@ from codedata.pipeline import (
     stage_dataset,
     stored_chunks,
 )
-from codedata.progress import Reporter
+from codedata.progress import Reporter, rounded
 from codedata.report import token_report
 from codedata.resources import ChunkExecutor, Store
 from codedata.tokenization.loading import find_tokenizer
 
-_SHARD_CHECKS = ("sample_counts", "sequence_lengths", "token_ids")
+_CHECKS = {
+    "integrity": "Every byte of structure, every hash and every total of shards and meta agrees.",
+    "sample_counts": "Each chunk gave as many samples as its tokens and the switches say.",
+    "sequence_lengths": "Every sample has seq_length tokens.",
+    "token_ids": "Every id is within the vocabulary.",
+}
+"""Blocking checks of a staged dataset: if one fails, nothing is published."""
 
 _SAMPLES = [
     dg.TableColumn("input_ids", "int64[seq_length]", "The ids of a sample."),
@@ -115,7 +121,7 @@ def _corpus_dep(spec: SplitSpec) -> dg.AssetDep:
 def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
     shards_key = dg.AssetKey([spec.name, "pickle_shards"])
     meta_key = dg.AssetKey([spec.name, "meta_json"])
-    check_keys = {"integrity": meta_key, **dict.fromkeys(_SHARD_CHECKS, shards_key)}
+    check_keys = {**dict.fromkeys(_CHECKS, shards_key), "integrity": meta_key}
     version = spec.code_version(
         "seq_length", "min_sample_length", "max_dump_size", "pad_token", "chunk_size"
     )
@@ -140,8 +146,15 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
             asset(meta_key, "json", _ENTRY, "Counts, hashes and characters of every shard."),
         ],
         check_specs=[
-            *(dg.AssetCheckSpec(n, asset=key, blocking=True) for n, key in check_keys.items()),
-            dg.AssetCheckSpec("known_counts", asset=meta_key),
+            *(
+                dg.AssetCheckSpec(name, asset=check_keys[name], blocking=True, description=what)
+                for name, what in _CHECKS.items()
+            ),
+            dg.AssetCheckSpec(
+                "known_counts",
+                asset=meta_key,
+                description="With The Stack's first C file and the defaults: the published counts.",
+            ),
         ],
         can_subset=False,
         backfill_policy=SINGLE_RUN,
@@ -187,12 +200,12 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
                 "tokens": dataset.num_tokens,
                 "seq_length": dataset.seq_length,
                 "characters": num_chars,
-                "tokens per character": sum(chunk.num_tokens for chunk in chunks) / num_chars,
-                "padding share": num_padding / dataset.num_tokens,
-                "seconds": seconds,
-                "MB/s": sum(_shard_bytes(dataset)) / 1e6 / seconds,
-                "MB": sum(_shard_bytes(dataset)) / 1e6,
-                "peak memory (MB)": peak_memory_bytes() / 1e6,
+                "tokens per character": rounded(sum(c.num_tokens for c in chunks) / num_chars),
+                "padding share": rounded(num_padding / dataset.num_tokens),
+                "seconds": rounded(seconds),
+                "MB": rounded(sum(_shard_bytes(dataset)) / 1e6),
+                "MB/s": rounded(sum(_shard_bytes(dataset)) / 1e6 / seconds),
+                "peak memory (MB)": rounded(peak_memory_bytes() / 1e6),
                 "path": dg.MetadataValue.path(str(target)),
             },
         )
@@ -338,9 +351,9 @@ def _token_report(spec: SplitSpec) -> dg.AssetsDefinition:
                 "report": dg.MetadataValue.md(tokens.markdown()),
                 "tokens": tokens.num_tokens,
                 "padding": tokens.num_padding,
-                "padding share": tokens.num_padding / tokens.num_tokens,
+                "padding share": rounded(tokens.num_padding / tokens.num_tokens),
                 "vocabulary used": tokens.vocab_used,
-                "vocabulary coverage": tokens.vocab_used / tokens.vocab_size,
+                "vocabulary coverage": rounded(tokens.vocab_used / tokens.vocab_size),
                 "most frequent tokens": dg.MetadataValue.table(
                     [
                         dg.TableRecord({"token": token, "id": id_, "count": count})

@@ -28,7 +28,7 @@ from codedata.pipeline import (
     stored_chunks,
     tokenize_chunks,
 )
-from codedata.progress import SHOW_BARS, ChunkProgress, Reporter
+from codedata.progress import SHOW_BARS, ChunkProgress, Reporter, rounded
 from codedata.resources import ChunkExecutor, Store
 
 _SCHEMA = dg.TableSchema(
@@ -113,7 +113,7 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
             raise
         yield from run.events(context.partition_keys)
         yield dg.MaterializeResult(
-            asset_key=key, metadata={"peak memory (MB)": peak_memory_bytes() / 1e6}
+            asset_key=key, metadata={"peak memory (MB)": rounded(peak_memory_bytes() / 1e6)}
         )
 
     return token_chunks
@@ -205,9 +205,9 @@ class _ChunkRun:
         return {
             "tokens": chunk.num_tokens,
             "characters": chunk.chars.num_chars,
-            "tokens per character": chunk.num_tokens / chunk.chars.num_chars,
-            "seconds": chunk.seconds,
-            "M characters/s": chunk.chars.num_chars / max(chunk.seconds, 1e-9) / 1e6,
+            "tokens per character": rounded(chunk.num_tokens / chunk.chars.num_chars),
+            "seconds": rounded(chunk.seconds),
+            "M characters/s": rounded(chunk.chars.num_chars / max(chunk.seconds, 1e-9) / 1e6),
             "reused": chunk.chars in self.reused,
             "engine": chunk.engine,
             "sha256": chunk.ids_sha256,

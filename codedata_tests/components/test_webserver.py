@@ -1,11 +1,6 @@
 """`dagster dev` for real over the demo: its webserver launches the job and tells the results."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,9 +9,8 @@ from typing import Any
 
 import pytest
 
+from codedata_tests.components.dagster_dev import dagster_dev
 from codedata_tests.demo import Demo
-
-ROOT = Path(__file__).parent.parent.parent
 
 LAUNCH = """
 mutation($selector: JobOrPipelineSelector!, $tags: [ExecutionTag!]) {
@@ -67,32 +61,8 @@ class Webserver:
 
 @pytest.fixture(scope="module")
 def webserver(demo: Demo) -> Iterator[Webserver]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [
-            str(Path(sys.executable).parent / "dagster"),
-            *("dev", "-w", "workspace.yaml", "-p", str(port)),
-        ],
-        cwd=ROOT,
-        env=demo.environment,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 90
-    while True:
-        assert process.poll() is None, "the webserver ended"
-        assert time.monotonic() < deadline, "the webserver did not answer"
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=5).close()
-            break
-        except OSError:
-            time.sleep(0.2)
-    yield Webserver(port)
-    os.killpg(process.pid, signal.SIGINT)
-    process.wait(60)
+    with dagster_dev(demo.environment) as port:
+        yield Webserver(port)
 
 
 def listening_addresses(port: int) -> set[str]:
