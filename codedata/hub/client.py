@@ -277,7 +277,9 @@ def newest_commit(
     """
     info = ask(
         f"{repo} at {revision}",
-        lambda: HfApi().repo_info(repo, repo_type=kind, revision=revision),
+        lambda: HfApi().repo_info(
+            repo, repo_type=kind, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT
+        ),
         reporter,
         repo=repo,
         kind=kind,

@@ -78,7 +78,13 @@ def push_dataset(
         return api.create_repo(repo, repo_type="dataset", private=not public, exist_ok=True)
 
     request(f"making {repo}", make)
-    if not public and not request(f"asking for {repo}", lambda: api.dataset_info(repo)).private:
+    if (
+        not public
+        and not request(
+            f"asking for {repo}",
+            lambda: api.dataset_info(repo, timeout=constants.HF_HUB_ETAG_TIMEOUT),
+        ).private
+    ):
         raise HubError(
             f"{repo} is public, but a dataset holds its corpus's text and is pushed privately "
             f"unless told otherwise; push with --public, or make it private on "

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from huggingface_hub import constants
 
 from codedata import cli
 from codedata.components.raw_corpus import RawCorpus, files_job
@@ -335,6 +336,16 @@ def test_a_newer_commit_on_the_hub_is_observed_and_warned_of(
     assert check.severity is dg.AssetCheckSeverity.WARN
     assert check.description is not None
     assert "codedata materialize --update" in check.description
+
+
+def test_a_hub_that_says_nothing_is_asked_again(
+    hub: Hub, repo: Repo, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.5)
+    hub.fail(path="/revision/main", stall_after=0)
+    observed, _ = freshness(platform)
+    assert observed["newest commit"] == repo.refs["main"]
+    assert len(hub.asked()) > 2
 
 
 # The tokenizer
