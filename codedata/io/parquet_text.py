@@ -431,15 +431,17 @@ class ParquetText:
         surely = [group for group, start in enumerate(most, known) if start <= stop]
         with ThreadPoolExecutor(min(available_cores(), _MOST_DECODERS)) as threads:
             ahead = {group: threads.submit(self._counts, group) for group in surely}
-            for group in range(known, self.num_row_groups):
-                if counted > stop and counted > sum(index.num_documents):
-                    break
-                counts = ahead[group].result() if group in ahead else self._counts(group)
-                index.num_chars.append(counts[0])
-                index.num_documents.append(counts[1])
-                index.num_nulls.append(counts[2])
-                counted += counts[0]
-            threads.shutdown(cancel_futures=True)
+            try:
+                for group in range(known, self.num_row_groups):
+                    if counted > stop and counted > sum(index.num_documents):
+                        break
+                    counts = ahead[group].result() if group in ahead else self._counts(group)
+                    index.num_chars.append(counts[0])
+                    index.num_documents.append(counts[1])
+                    index.num_nulls.append(counts[2])
+                    counted += counts[0]
+            finally:
+                threads.shutdown(cancel_futures=True)
         if len(index.num_chars) > known and self._view is None:
             self._write_sidecar()
 

@@ -19,6 +19,7 @@ from codedata.hub.client import HubError
 from codedata.hub.corpora import CorpusFile, fetch_corpus_file
 from codedata.hub.files import fetch_file
 from codedata.io.parquet_text import ParquetText
+from codedata.parallel import available_cores
 from codedata_tests import scenario
 from codedata_tests.hub.said import Said
 from codedata_tests.hub.server import Hub, Repo
@@ -268,6 +269,15 @@ def test_no_room_is_said_before_the_column_is_fetched(
     with pytest.raises(HubError, match=r"needs 0\.\d MB on the disk of .* make room"):
         fetch(len(TEXT) // 2)
     assert hub.bytes_sent < 1 << 17
+
+
+def test_after_a_refusal_nothing_more_is_asked_for(hub: Hub, repo: Repo, fetch: Fetch) -> None:
+    gone = {"X-Error-Code": "EntryNotFound"}
+    hub.fail(blobs=True, status=404, headers=gone, skip=2, times=1000)
+    with pytest.raises(HubError, match="the repository has no"):
+        fetch(len(TEXT))
+    refused = len(hub.asked(blobs=True)) - 2
+    assert 1 <= refused <= available_cores() + 1, "of two dozen row groups"
 
 
 @pytest.mark.parametrize(
