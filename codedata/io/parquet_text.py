@@ -309,6 +309,30 @@ class ParquetText:
         """About what share of the row groups the first `num_chars` characters take, by size."""
         return min(1.0, num_chars / max(1, sum(self._group_bytes)))
 
+    def documents(
+        self, chars: CharRange
+    ) -> Iterator[tuple[pa.LargeStringArray, NDArray[np.int64], NDArray[np.int64]]]:
+        """The documents that a range, as `clip` returned it, holds wholly or in part.
+
+        Yields:
+            Batch by batch the documents, each whole, and the characters of the text where each
+            starts and, shape (num_documents,) likewise, stops.
+        """
+        starts = self.index.starts()
+        first = bisect_right(starts, chars.start) - 1
+        stop = bisect_right(starts, chars.stop - 1)
+        position = starts[first]
+        for documents, lengths in chain.from_iterable(map(self._documents, range(first, stop))):
+            begins, stops = np.append(0, lengths[:-1]) + position, lengths + position - 1
+            position += int(lengths[-1]) if len(lengths) else 0
+            held = (begins < chars.stop) & ((stops > chars.start) | (begins >= chars.start))
+            rows = np.flatnonzero(held[: len(documents)])
+            if len(rows):
+                batch = slice(int(rows[0]), int(rows[-1]) + 1)
+                yield documents[batch], begins[batch], stops[batch]
+            if position >= chars.stop:
+                break
+
     def _open(self) -> pq.ParquetFile:
         if self._view is None and self.identity != FileIdentity.of(self.path):
             raise CorpusError(

@@ -1,0 +1,255 @@
+"""Shards -> counts of tokens; counts of two datasets -> how much they differ.
+
+Pure numpy. Padding, the run of pad tokens that a sample ends with, is counted apart and is no part
+of any share or distance.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codedata.core.packing import IdArray
+from codedata.core.settings import CharRange
+from codedata.errors import DatasetError
+from codedata.io.dataset_folder import Dataset
+from codedata.parallel import available_cores
+
+Counts = NDArray[np.int64]
+"""How often each id occurs, shape (num_ids,)."""
+
+MOST_PIECES, FEWEST_PIECES = 8, 4
+"""Pieces of the larger dataset whose distance from its rest says what distance is usual."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkTokens:
+    """What the samples of one chunk hold.
+
+    Attributes:
+        chars: the chunk's characters; None in a dataset of the old script, where each shard counts
+            as a chunk.
+        num_samples: its samples.
+        num_tokens: their tokens, without padding.
+        num_padding: pad tokens that fill up its last sample.
+    """
+
+    chars: CharRange | None
+    num_samples: int
+    num_tokens: int
+    num_padding: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TokenCounts:
+    """What a dataset holds.
+
+    Attributes:
+        counts: of each id, without padding, shape (num_ids,).
+        chunks: in the order of the shards.
+    """
+
+    counts: Counts
+    chunks: Sequence[ChunkTokens]
+
+    @property
+    def num_padding(self) -> int:
+        """Pad tokens that fill up samples."""
+        return sum(chunk.num_padding for chunk in self.chunks)
+
+    @property
+    def num_tokens(self) -> int:
+        """All tokens, without padding."""
+        return sum(chunk.num_tokens for chunk in self.chunks)
+
+
+def count_tokens(dataset: Dataset, num_ids: int, pad_token: int) -> TokenCounts:
+    """Count a dataset's tokens, the shards side by side.
+
+    Args:
+        dataset: opened.
+        num_ids: one more than the largest id that it may hold.
+        pad_token: what fills up samples.
+
+    Raises:
+        DatasetError: it holds a larger id.
+    """
+
+    def count(ids: IdArray) -> tuple[Counts, int]:
+        num_padding = _count_padding(ids, pad_token)
+        counts = np.bincount(ids.reshape(-1), minlength=num_ids)
+        if len(counts) > num_ids:
+            raise DatasetError(
+                f"{dataset.folder} holds the id {len(counts) - 1}, but its tokenizer has only ids "
+                f"below {num_ids}; make the dataset again"
+            )
+        counts[pad_token] -= num_padding
+        return counts, num_padding
+
+    counts = np.zeros(num_ids, np.int64)
+    paddings: list[int] = []
+    with ThreadPoolExecutor(available_cores()) as threads:
+        for shard_counts, num_padding in threads.map(count, dataset.shards):
+            counts += shard_counts
+            paddings.append(num_padding)
+    shards = list(zip(dataset.entries, paddings, strict=True))
+    chunks: list[ChunkTokens] = []
+    for _, group in groupby(range(len(shards)), lambda i: shards[i][0].chars or i):
+        of_chunk = [shards[index] for index in group]
+        num_padding = sum(padding for _, padding in of_chunk)
+        chunks.append(
+            ChunkTokens(
+                chars=of_chunk[0][0].chars,
+                num_samples=sum(entry.num_samples for entry, _ in of_chunk),
+                num_tokens=sum(entry.num_tokens for entry, _ in of_chunk) - num_padding,
+                num_padding=num_padding,
+            )
+        )
+    return TokenCounts(counts=counts, chunks=chunks)
+
+
+def _count_padding(ids: IdArray, pad_token: int) -> int:
+    """Pad tokens that samples, shape (num_samples, seq_length), end with."""
+    is_pad = ids[ids[:, -1] == pad_token, ::-1] == pad_token
+    lengths = np.where(is_pad.all(axis=1), ids.shape[1], np.argmin(is_pad, axis=1))
+    return int(lengths.sum())
+
+
+def divergence_terms(first: Counts, second: Counts) -> NDArray[np.float64]:
+    """What each id contributes to the Jensen-Shannon divergence of two distributions.
+
+    With p and q the shares of an id and m = (p + q) / 2, the terms are
+    (p log2(p/m) + q log2(q/m)) / 2: none is negative, and their sum is 0 where the distributions
+    are equal and 1 bit where they share no id. Its square root is a metric.
+
+    J. Lin, Divergence measures based on the Shannon entropy, IEEE Transactions on Information
+    Theory 37 (1991); D. M. Endres and J. E. Schindelin, A new metric for probability
+    distributions, ibid. 49 (2003).
+
+    Args:
+        first: counts, shape (num_ids,), not all zero.
+        second: likewise.
+
+    Returns:
+        Bits, shape (num_ids,).
+    """
+    p, q = first / first.sum(), second / second.sum()
+    middle = (p + q) / 2
+    terms = np.zeros(len(p))
+    for share in (p, q):
+        there = share > 0
+        terms[there] += share[there] * np.log2(share[there] / middle[there]) / 2
+    return np.maximum(terms, 0)  # rounding may leave -1e-20
+
+
+def divergence_bits(first: Counts, second: Counts) -> float:
+    """The Jensen-Shannon divergence of two distributions: see `divergence_terms`."""
+    return min(1.0, float(divergence_terms(first, second).sum()))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TokenComparison:
+    """How the tokens of a dataset compare with those of another, the reference.
+
+    Attributes:
+        num_common: ids that both use.
+        num_reference_only: ids that only the reference uses.
+        num_other_only: ids that only the other uses.
+        num_unseen: tokens of the other whose id the reference never uses.
+        unseen_share: of the other's tokens.
+        divergence: Jensen-Shannon divergence, bits.
+        terms: what each id contributes to it, shape (num_ids,).
+        usual: the divergence of pieces of the reference, as large as the other, from the rest of
+            the reference: what the choice of the text alone brings about. Empty where the
+            reference is too small to have such pieces.
+    """
+
+    num_common: int
+    num_reference_only: int
+    num_other_only: int
+    num_unseen: int
+    unseen_share: float
+    divergence: float
+    terms: NDArray[np.float64]
+    usual: Sequence[float]
+
+    @property
+    def overlap(self) -> float:
+        """The Jaccard index of the two vocabularies: ids that both use, of those that any uses."""
+        return self.num_common / (self.num_common + self.num_reference_only + self.num_other_only)
+
+    @property
+    def distance(self) -> float:
+        """The Jensen-Shannon distance: the square root of the divergence."""
+        return float(np.sqrt(self.divergence))
+
+
+def compare_tokens(
+    reference: Counts, other: Counts, usual: Sequence[float] = ()
+) -> TokenComparison:
+    """Compare counts, shape (num_ids,) each, of ids of one tokenizer.
+
+    Args:
+        reference: counts of what a model is trained on, say.
+        other: counts of what is held out from it.
+        usual: of `usual_divergences`.
+    """
+    in_reference, in_other = reference > 0, other > 0
+    terms = divergence_terms(reference, other)
+    num_unseen = int(other[~in_reference].sum())
+    return TokenComparison(
+        num_common=int(np.count_nonzero(in_reference & in_other)),
+        num_reference_only=int(np.count_nonzero(in_reference & ~in_other)),
+        num_other_only=int(np.count_nonzero(in_other & ~in_reference)),
+        num_unseen=num_unseen,
+        unseen_share=num_unseen / int(other.sum()),
+        divergence=min(1.0, float(terms.sum())),
+        terms=terms,
+        usual=list(usual),
+    )
+
+
+def usual_divergences(
+    dataset: Dataset, counts: Counts, num_tokens: int, pad_token: int
+) -> list[float]:
+    """How far pieces of a dataset are from the rest of it.
+
+    A small dataset differs from a large one of the same kind by chance, and because neighbouring
+    text belongs together. Pieces as large as the small one, which share nothing and are evenly
+    spread over the large one, show how much.
+
+    Args:
+        dataset: the large one.
+        counts: of its tokens, padding left out, shape (num_ids,).
+        num_tokens: of the small one.
+        pad_token: of the large one.
+
+    Returns:
+        The divergence of each of up to `MOST_PIECES` pieces, bits; none where the dataset has
+        fewer than `FEWEST_PIECES`.
+    """
+    num_samples = -(-num_tokens // dataset.seq_length)
+    num_pieces = min(MOST_PIECES, dataset.num_samples // num_samples)
+    if num_pieces < FEWEST_PIECES:
+        return []
+    found: list[float] = []
+    for start in np.linspace(0, dataset.num_samples - num_samples, num_pieces).astype(int):
+        piece = np.zeros(len(counts), np.int64)
+        for ids in _rows(dataset, int(start), num_samples):
+            piece += np.bincount(ids.reshape(-1), minlength=len(counts))
+            piece[pad_token] -= _count_padding(ids, pad_token)
+        found.append(divergence_bits(piece, counts - piece))
+    return found
+
+
+def _rows(dataset: Dataset, start: int, num_samples: int) -> list[IdArray]:
+    """Samples from `start` on, across the ends of shards."""
+    rows: list[IdArray] = []
+    for ids in dataset.shards:
+        part = ids[max(0, start) : max(0, start + num_samples)]
+        rows += [part] if len(part) else []
+        start -= len(ids)
+    return rows
