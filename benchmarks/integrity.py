@@ -22,7 +22,7 @@ from dagster._cli import main
 sys.argv = ["dagster", "job", "execute", "-m", "codedata.definitions", "-j", "train"]
 """
 _WITHOUT = """
-import os
+import hashlib, os
 os.fsync = lambda descriptor: None
 import codedata.components.split_assets as split_assets
 import codedata.io.chunk_store as chunk_store
@@ -30,9 +30,9 @@ import codedata.pipeline as pipeline
 from codedata.checks import CheckOutcome
 from codedata.io.dataset_folder import open_dataset
 
-class NoHash:
-    def __init__(self, data): ...
-    def hexdigest(self): return "0" * 64
+class NoHash:  # but of the meta, whose hash the report compares
+    def __init__(self, data): self.small = bytes(data) if len(data) < 1 << 20 else None
+    def hexdigest(self): return hashlib.sha256(self.small).hexdigest() if self.small else "0" * 64
 
 passed = CheckOutcome(passed=True, description="not checked", numbers={})
 names = ("integrity", "sample_counts", "sequence_lengths", "token_ids")

@@ -4,6 +4,7 @@
     <root>/tokenizers/<name>/   trained tokenizers
     <root>/chunks/<split>/      token chunks, a folder a file of the corpus
     <root>/datasets/<split>/    published datasets
+    <root>/reports/<split>.html what a split is made of
     <root>/.dagster/            the Dagster instance of the command line
 
 No dagster, no torch.
@@ -67,6 +68,10 @@ class Layout:
     def dataset(self, split: str) -> Path:
         """The folder of a split's published dataset."""
         return self.root / "datasets" / split
+
+    def report(self, split: str) -> Path:
+        """The page that says what a split is made of."""
+        return self.root / "reports" / f"{split}.html"
 
     @property
     def dagster_home(self) -> Path:

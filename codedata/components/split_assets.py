@@ -10,6 +10,7 @@ import dagster as dg
 
 from codedata.checks import check_dataset, check_known_counts
 from codedata.components.raw_corpus import file_key, files_job
+from codedata.components.report_assets import report_assets
 from codedata.components.split_spec import (
     FILES_TAG,
     SINGLE_RUN,
@@ -36,9 +37,7 @@ from codedata.pipeline import (
     stored_chunks,
 )
 from codedata.progress import Reporter, rounded
-from codedata.report import token_report
 from codedata.resources import ChunkExecutor, Store
-from codedata.tokenization.loading import find_tokenizer
 
 _CHECKS = {
     "integrity": "Every byte of structure, every hash and every total of shards and meta agrees.",
@@ -91,7 +90,7 @@ def build_split(spec: SplitSpec) -> dg.Definitions:
         token_chunks_asset(spec, upstream),
         _pickle_shards(spec),
         _dataset(spec),
-        _token_report(spec),
+        report_assets(spec),
     ]
     return dg.Definitions(assets=assets, jobs=[job])
 
@@ -328,39 +327,3 @@ def _dataset(spec: SplitSpec) -> dg.AssetsDefinition:
         )
 
     return dataset
-
-
-def _token_report(spec: SplitSpec) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=[spec.name, "token_report"],
-        deps=[[spec.name, "dataset"]],
-        **spec.shown,
-        kinds={"markdown"},
-        code_version="2",
-        description=f"What {spec.name} is made of: tokens, padding, vocabulary, one sample.",
-        backfill_policy=SINGLE_RUN,
-    )
-    def report(store: Store) -> dg.MaterializeResult:
-        layout = store.layout
-        dataset = open_dataset(layout.dataset(spec.name))
-        pins = layout.tokenizer_pins
-        tokenizer = find_tokenizer(spec.settings.tokenizer_base, pins=pins)
-        tokens = token_report(dataset, tokenizer, spec.settings.pad_token)
-        return dg.MaterializeResult(
-            metadata={
-                "report": dg.MetadataValue.md(tokens.markdown()),
-                "tokens": tokens.num_tokens,
-                "padding": tokens.num_padding,
-                "padding share": rounded(tokens.num_padding / tokens.num_tokens),
-                "vocabulary used": tokens.vocab_used,
-                "vocabulary coverage": rounded(tokens.vocab_used / tokens.vocab_size),
-                "most frequent tokens": dg.MetadataValue.table(
-                    [
-                        dg.TableRecord({"token": token, "id": id_, "count": count})
-                        for token, id_, count in tokens.most_frequent
-                    ]
-                ),
-            }
-        )
-
-    return report

@@ -23,7 +23,7 @@ SMALL = {
     "CODEDATA_DEMO_VALIDATION_STARTING_CHARACTER": "2000000",
     "CODEDATA_DEMO_VALIDATION_CHARS_TO_TOKENIZE": "500000",
 }
-ASSETS = ["token_chunks", "pickle_shards", "meta_json", "dataset", "token_report"]
+ASSETS = ["token_chunks", "pickle_shards", "meta_json", "dataset", "token_report", "report"]
 LOADING_MS = 30_000
 RUN_MS = 150_000
 
@@ -130,3 +130,19 @@ def test_checks_show_the_numbers_that_they_judged_by(
     page.get_by_text("sample_counts", exact=True).first.click()
     expect(page.get_by_text("as many samples as its tokens").first).to_be_visible()
     page.screenshot(path=pictures / "checks.png")
+
+
+def test_pictures_are_shown_on_either_ground(page: Page, address: str, pictures: Path) -> None:
+    materialized(page, address)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.goto(f"{address}/assets/demo_train/token_report")
+        page.get_by_text("Show markdown").first.click()
+        shown = page.locator(".dagster-markdown img")
+        expect(shown).to_have_count(4)
+        for index in range(4):
+            expect(shown.nth(index)).to_have_js_property("complete", value=True)
+            assert shown.nth(index).evaluate("image => image.naturalWidth") > 400
+        shown.last.scroll_into_view_if_needed()
+        page.wait_for_timeout(500)  # the dialogue grows into its place
+        page.screenshot(path=pictures / f"pictures_{scheme}.png")

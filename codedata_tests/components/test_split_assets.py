@@ -57,7 +57,7 @@ def test_one_run_without_arguments_makes_checks_and_publishes_everything(
     }
     assert materialized == {
         "c/raw_parquet", "small/token_chunks", "small/pickle_shards", "small/meta_json",
-        "small/dataset", "small/token_report",
+        "small/dataset", "small/token_report", "small/report",
     }  # fmt: skip
 
 

@@ -1,17 +1,12 @@
-"""The token report of a tiny dataset, counted by hand, and the progress line of a run."""
+"""The token report of a tiny dataset, counted by hand."""
 
-import re
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from codedata.core.fingerprint import ChunkFingerprint
-from codedata.core.settings import CharRange
-from codedata.io.chunk_store import TokenChunk
 from codedata.io.dataset_folder import open_dataset
-from codedata.progress import ChunkProgress
-from codedata.report import TokenReport, token_report
+from codedata.reporting.token_report import TokenReport, token_report
 from codedata.tokenization.loading import TokenizerFiles, find_tokenizer
 from codedata_tests import scenario
 
@@ -93,7 +88,7 @@ def test_another_pad_token_is_another_padding(tokenizer: TokenizerFiles, tmp_pat
 def test_ids_above_65535_are_counted_too(tmp_path: Path) -> None:
     tokenizer = words_tokenizer(tmp_path / "many", [f"w{index}" for index in range(70_001)])
     report = report_of(tmp_path / "d", [[[70_000, 1], [70_000, 0]]], tokenizer)
-    assert (report.vocab_size, report.vocab_used, report.num_padding) == (70_001, 3, 1)
+    assert (report.vocab_size, report.vocab_used, report.num_padding) == (70_001, 2, 1)
     assert report.most_frequent == [("'w70000'", 70_000, 2), ("'w1'", 1, 1)]
 
 
@@ -115,7 +110,7 @@ def test_the_markdown_has_the_figures_and_the_sample_in_a_fence(
         "|---|---:|\n"
         "| tokens | 2,000 |\n"
         "| of them padding | 500 (25.00%) |\n"
-        "| vocabulary used | 4 of 6 |\n"
+        "| vocabulary used | 3 of 6 |\n"
         "\n"
         f"Sample 0, {sample}\n"
         "\n"
@@ -123,36 +118,11 @@ def test_the_markdown_has_the_figures_and_the_sample_in_a_fence(
     )
 
 
-def chunk_of(start: int, stop: int, num_tokens: int) -> TokenChunk:
-    fingerprint = ChunkFingerprint(
-        corpus_sha256="c", tokenizer_sha256="t", chars=CharRange(start, stop)
-    )
-    return TokenChunk(
-        path=Path("chunk"),
-        fingerprint=fingerprint,
-        num_tokens=num_tokens,
-        ids_sha256="0",
-        engine="whole",
-        compared_bytes=0,
-        seconds=1.0,
-    )
-
-
-def test_a_progress_line_has_count_rate_and_the_time_that_is_left() -> None:
-    """One chunk of five was reused; 3 of the 12 million characters took ten seconds."""
-    progress = ChunkProgress(num_chunks=5, reused=1, num_chars=12_000_000)
-    progress._started -= 10
-    assert progress.line(chunk_of(4_000_000, 7_000_000, 1_234_567)) == (
-        "chunk 0004000000-0007000000: 1,234,567 tokens; 2 of 5 chunks, "
-        "0.3 M characters/s, 30 s left"
-    )
-
-
-def test_the_last_progress_line_leaves_nothing() -> None:
-    progress = ChunkProgress(num_chunks=2, reused=0, num_chars=250)
-    lines = [progress.line(chunk_of(0, 200, 9)), progress.line(chunk_of(200, 250, 0))]
-    assert "; 1 of 2 chunks, " in lines[0]
-    assert re.fullmatch(
-        r"chunk 0000000200-0000000250: 0 tokens; 2 of 2 chunks, [\d.]+ M characters/s, 0 s left",
-        lines[1],
-    )
+def test_pictures_stand_between_figures_and_samples(
+    tokenizer: TokenizerFiles, tmp_path: Path
+) -> None:
+    report = report_of(tmp_path / "d", [[[1, 2, 5, 0]]], tokenizer)
+    parts = report.markdown({"A": "<svg/>", "B": "<svg/>"}).split("\n\n")
+    svg = "(data:image/svg+xml;base64,PHN2Zy8+)"
+    assert parts[1:3] == [f"![A]{svg}", f"![B]{svg}"]
+    assert parts[3].startswith("Sample 0, ")

@@ -1,14 +1,13 @@
-"""A dataset and its tokenizer -> what it is made of: tokens, padding, vocabulary, one sample."""
+"""A dataset's counts and its tokenizer -> tokens, padding, vocabulary, samples, as text."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from codedata.core.packing import IdArray
 from codedata.io.dataset_folder import Dataset
-from codedata.parallel import available_cores
+from codedata.reporting.pictures import Svg, as_markdown
+from codedata.reporting.statistics import TokenCounts, count_tokens
 from codedata.tokenization.engine import vocabulary_size
 from codedata.tokenization.loading import LoadedTokenizer, TokenizerFiles, load_tokenizer
 
@@ -29,7 +28,7 @@ class TokenReport:
         num_padding: tokens that fill up the last samples of chunks: the run of pad tokens that a
             sample ends with.
         vocab_size: tokens of the vocabulary.
-        vocab_used: how many of them occur.
+        vocab_used: how many of them occur, in more than padding.
         most_frequent: token, id and count, most frequent first, padding left out.
         sample: the text of the first sample.
         tokens_of_samples: the texts of the leading tokens of the first samples.
@@ -43,8 +42,8 @@ class TokenReport:
     sample: str
     tokens_of_samples: Sequence[Sequence[str]]
 
-    def markdown(self) -> str:
-        """The report as the UI shows it."""
+    def markdown(self, pictures: Mapping[str, Svg] | None = None) -> str:
+        """The report as the UI shows it, pictures by title between figures and sample."""
         share = self.num_padding / self.num_tokens
         lines = [
             "| | |",
@@ -52,6 +51,7 @@ class TokenReport:
             f"| tokens | {self.num_tokens:,} |",
             f"| of them padding | {self.num_padding:,} ({share:.2%}) |",
             f"| vocabulary used | {self.vocab_used:,} of {self.vocab_size:,} |",
+            *(f"\n{as_markdown(title, svg)}" for title, svg in (pictures or {}).items()),
         ]
         for index, tokens in enumerate(self.tokens_of_samples):
             lines += [
@@ -66,40 +66,35 @@ class TokenReport:
 
 
 def token_report(dataset: Dataset, tokenizer: TokenizerFiles, pad_token: int) -> TokenReport:
-    """Count a dataset's tokens, the shards side by side."""
+    """Count a dataset's tokens and describe them."""
     loaded = load_tokenizer(tokenizer)
-    vocab_size = vocabulary_size(loaded)
-    num_counts = max(vocab_size, pad_token + 1)
-    counts = np.zeros(num_counts, np.int64)
-    num_padding = 0
+    num_ids = max(vocabulary_size(loaded), pad_token + 1)
+    return describe_tokens(dataset, count_tokens(dataset, num_ids, pad_token), loaded)
 
-    def count(ids: IdArray) -> tuple[IdArray, int]:
-        return np.bincount(ids.reshape(-1), minlength=num_counts), _count_padding(ids, pad_token)
 
-    with ThreadPoolExecutor(available_cores()) as threads:
-        for shard_counts, shard_padding in threads.map(count, dataset.shards):
-            counts += shard_counts
-            num_padding += shard_padding
-    used = int(np.count_nonzero(counts))
-    counts[pad_token] -= num_padding
+def describe_tokens(dataset: Dataset, tokens: TokenCounts, loaded: LoadedTokenizer) -> TokenReport:
+    """The figures of a dataset whose tokens were counted."""
+    counts = tokens.counts
     order = np.argsort(-counts, kind="stable")[:_MOST_FREQUENT]
-    decode = loaded.tokenizer.decode
     return TokenReport(
         num_tokens=dataset.num_tokens,
-        num_padding=num_padding,
-        vocab_size=vocab_size,
-        vocab_used=used,
+        num_padding=tokens.num_padding,
+        vocab_size=vocabulary_size(loaded),
+        vocab_used=int(np.count_nonzero(counts)),
         most_frequent=[
-            (repr(decode([int(i)], skip_special_tokens=False)), int(i), int(counts[i]))
-            for i in order
-            if counts[i]
+            (token_text(loaded, int(i)), int(i), int(counts[i])) for i in order if counts[i]
         ],
-        sample=decode(dataset.shards[0][0].tolist(), skip_special_tokens=False),
+        sample=loaded.tokenizer.decode(dataset.shards[0][0].tolist(), skip_special_tokens=False),
         tokens_of_samples=[
             _token_texts(loaded, ids[:_SHOWN_TOKENS].tolist())
             for ids in dataset.shards[0][:_SHOWN_SAMPLES]
         ],
     )
+
+
+def token_text(loaded: LoadedTokenizer, token_id: int) -> str:
+    """A token's text in quotes, what cannot be printed escaped."""
+    return repr(loaded.tokenizer.decode([token_id], skip_special_tokens=False))
 
 
 def _token_texts(loaded: LoadedTokenizer, ids: Sequence[int]) -> list[str]:
@@ -113,10 +108,3 @@ def _token_texts(loaded: LoadedTokenizer, ids: Sequence[int]) -> list[str]:
             texts.append(text)
             held = []
     return texts
-
-
-def _count_padding(ids: IdArray, pad_token: int) -> int:
-    """Pad tokens that samples end with."""
-    is_pad = ids[ids[:, -1] == pad_token, ::-1] == pad_token
-    lengths = np.where(is_pad.all(axis=1), ids.shape[1], np.argmin(is_pad, axis=1))
-    return int(lengths.sum())

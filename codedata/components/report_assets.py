@@ -1,0 +1,123 @@
+"""The assets `<split>/token_report` and `<split>/report`: figures and pictures, and one page.
+
+One step makes both, so that tokens are counted and pictures drawn once. A split that is held out
+from others is compared with them, as far as they are published; what cannot be compared is noted.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from codedata.components.split_spec import SINGLE_RUN, SplitSpec
+from codedata.progress import rounded
+from codedata.resources import Store
+
+if TYPE_CHECKING:
+    from codedata.reporting.split_report import Report, SplitComparison, SplitDescription
+
+
+def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
+    """What is told of a split once its dataset is published."""
+    token_report_key = dg.AssetKey([spec.name, "token_report"])
+    report_key = dg.AssetKey([spec.name, "report"])
+    described = [spec.name, *spec.held_out_from]
+    others = ", and how it differs from " + ", ".join(spec.held_out_from)
+
+    @dg.multi_asset(
+        # Last of the job's steps by name: Dagster 1.13 takes a run's partitions from the last one,
+        # and refuses the run of one chunk where that is partitioned.
+        name=f"{spec.name}__token_report",
+        specs=[
+            dg.AssetSpec(
+                token_report_key,
+                deps=[[spec.name, "dataset"]],
+                **spec.shown,
+                kinds={"markdown"},
+                code_version="3",
+                description=f"What {spec.name} is made of: tokens, padding, vocabulary, documents, "
+                "one sample; with pictures.",
+            ),
+            dg.AssetSpec(
+                report_key,
+                deps=[[name, "dataset"] for name in described],
+                **spec.shown,
+                kinds={"html"},
+                code_version="1",
+                description=f"A page that says what {spec.name} is made of"
+                f"{others if spec.held_out_from else ''}.",
+            ),
+        ],
+        can_subset=False,
+        backfill_policy=SINGLE_RUN,
+    )
+    def report(context: dg.AssetExecutionContext, store: Store) -> Iterator[dg.MaterializeResult]:
+        # Compiled code, which the code location's start need not wait for.
+        from codedata.reporting.split_report import report_held_out, write_report
+
+        made = report_held_out(store.layout, spec.name, list(spec.held_out_from))
+        for note in made.notes:
+            context.log.warning(note)
+        yield dg.MaterializeResult(
+            asset_key=token_report_key, metadata=_token_metadata(made.splits[0])
+        )
+        path = store.layout.report(spec.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        num_bytes = write_report(path, made)
+        context.log.info(f"the report is {path}")
+        yield dg.MaterializeResult(
+            asset_key=report_key,
+            metadata={
+                "page": dg.MetadataValue.path(str(path)),
+                "bytes": num_bytes,
+                **_comparison_metadata(made),
+            },
+        )
+
+    return report
+
+
+def _token_metadata(split: "SplitDescription") -> dict[str, Any]:
+    tokens = split.report
+    return {
+        "report": dg.MetadataValue.md(tokens.markdown(split.pictures)),
+        "tokens": tokens.num_tokens,
+        "padding": tokens.num_padding,
+        "padding share": rounded(tokens.num_padding / tokens.num_tokens),
+        "vocabulary used": tokens.vocab_used,
+        "vocabulary coverage": rounded(tokens.vocab_used / tokens.vocab_size),
+        **({} if split.document_lengths is None else {"documents": len(split.document_lengths)}),
+        "most frequent tokens": dg.MetadataValue.table(
+            [
+                dg.TableRecord({"token": token, "id": id_, "count": count})
+                for token, id_, count in tokens.most_frequent
+            ]
+        ),
+    }
+
+
+def _comparison_metadata(report: "Report") -> dict[str, Any]:
+    """Figures that plot themselves over runs, and the pictures; by the reference's name."""
+    metadata: dict[str, Any] = {}
+    for each in report.comparisons:
+        metadata |= {f"{name} ({each.reference.name})": v for name, v in _figures(each).items()}
+        metadata[f"against {each.reference.name}"] = dg.MetadataValue.md(each.markdown())
+    if report.notes:
+        metadata["not compared"] = "\n".join(report.notes)
+    return metadata
+
+
+def _figures(comparison: "SplitComparison") -> dict[str, float | int]:
+    figures: dict[str, float | int] = {}
+    if (tokens := comparison.tokens) is not None:
+        figures |= {
+            "unseen tokens": tokens.num_unseen,
+            "vocabulary overlap": rounded(tokens.overlap),
+            "divergence in bits": rounded(tokens.divergence),
+        }
+    if (duplicates := comparison.duplicates) is not None:
+        figures |= {
+            "exact duplicates": duplicates.num_exact,
+            "near duplicates": duplicates.num_near,
+        }
+    return figures

@@ -1,0 +1,81 @@
+"""A report -> one HTML file that needs nothing else: no script, no font, no address of anywhere.
+
+Tokens and documents are hostile input: the template engine escapes every value, what cannot be
+printed is replaced, and the page's own policy lets no script run and nothing be fetched.
+The same report gives the same bytes.
+"""
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from codedata.reporting.pictures import Svg, as_html
+
+if TYPE_CHECKING:
+    from codedata.reporting.split_report import Report
+
+MOST_ROWS = 50
+"""Chunks and twins that a table lists; a figure says how many there are."""
+
+_SAMPLE_CHARS = 1000
+"""Of a first sample: enough to see that it is the text."""
+
+_TOKEN_CHARS = 20
+"""Tokens of white space may have a hundred."""
+
+
+def render(report: "Report") -> bytes:
+    """The page, as UTF-8."""
+    environment = Environment(
+        loader=PackageLoader("codedata.reporting", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "printable": printable,
+        "token": token,
+        "count": "{:,}".format,
+        "percent": percent,
+    }
+    numbers = iter(range(1_000_000))
+
+    def picture(title: str, svg: Svg) -> Markup:
+        return Markup(as_html(title, svg, next(numbers)))  # noqa: S704  # drawn here, of numbers
+
+    page = environment.get_template("report.html.jinja").render(
+        report=report,
+        picture=picture,
+        most_rows=MOST_ROWS,
+        sample_chars=_SAMPLE_CHARS,
+        version=version("codedata"),
+    )
+    return page.encode("utf-8", "replace")
+
+
+def printable(text: str) -> str:
+    """A text without control characters, and without those that turn the direction of others."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}"
+        for c in text.replace("\r\n", "\n")
+    )
+
+
+def token(text: str) -> str:
+    """A token's text in quotes, shortened where a row of a table has no room for it."""
+    if len(text) <= _TOKEN_CHARS:
+        return text
+    inner = text[1:-1]
+    if inner == inner[0] * len(inner):
+        return f"{text[0]}{inner[0]}{text[-1]} \N{MULTIPLICATION SIGN} {len(inner)}"
+    return f"{text[:_TOKEN_CHARS]}…"
+
+
+def percent(share: float) -> str:
+    """A share, with digits enough to see that it is not nothing."""
+    if share == 0 or share >= 0.1:
+        return f"{100 * share:.1f}%"
+    return f"{100 * share:#.2g}%" if share >= 1e-6 else f"{share:.1e}"

@@ -1,0 +1,320 @@
+"""Published splits -> a report: each described, and compared with those that it is held out from.
+
+What a report can say without the text of the corpus, it says; what it cannot, it names.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codedata.errors import CodedataError, TargetError
+from codedata.io.files import replace_atomically
+from codedata.layout import Layout
+from codedata.reporting import pictures
+from codedata.reporting.duplicates import Duplicates, Window, find_duplicates
+from codedata.reporting.html import render
+from codedata.reporting.pictures import Svg
+from codedata.reporting.published import Published, open_published
+from codedata.reporting.statistics import (
+    TokenComparison,
+    TokenCounts,
+    compare_tokens,
+    count_tokens,
+    usual_divergences,
+)
+from codedata.reporting.token_report import TokenReport, describe_tokens, token_text
+from codedata.tokenization.engine import vocabulary_size
+
+_MOST_DIFFERING = 25
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SplitDescription:
+    """What a published split is made of.
+
+    Attributes:
+        name: of the split.
+        digest: of the dataset.
+        seq_length: tokens a sample.
+        num_samples: of the dataset.
+        tokens: counted.
+        report: the figures in words.
+        tokenizer: as it was named.
+        tokenizer_sha256: of its files.
+        corpus: where the text came from.
+        command: repeats the dataset.
+        document_lengths: characters of each document that the window has a part of, shape
+            (num_documents,); None where the text is gone.
+        no_documents: why; empty where it is there.
+    """
+
+    name: str
+    digest: str
+    seq_length: int
+    num_samples: int
+    tokens: TokenCounts
+    report: TokenReport
+    tokenizer: str
+    tokenizer_sha256: str
+    corpus: str
+    command: str
+    document_lengths: NDArray[np.int64] | None
+    no_documents: str
+
+    @property
+    def num_chars(self) -> int | None:
+        """Characters of the chunks; None in a dataset that does not record them."""
+        chars = [chunk.chars for chunk in self.tokens.chunks]
+        return sum(c.num_chars for c in chars if c is not None) if all(chars) else None
+
+    @property
+    def chars_per_token(self) -> float | None:
+        """Characters a token; what was dropped at the ends of chunks counts as tokenized."""
+        return self.num_chars / self.tokens.num_tokens if self.num_chars else None
+
+    @cached_property
+    def pictures(self) -> dict[str, Svg]:
+        """By title."""
+        drawn = {"Token frequency": pictures.token_frequency([(self.name, self.tokens.counts)])}
+        if self.document_lengths is not None:
+            a_sample = round(self.seq_length * (self.chars_per_token or 0)) or None
+            drawn["Document lengths"] = pictures.document_lengths(
+                [(self.name, self.document_lengths)], a_sample
+            )
+        return drawn | {
+            "Tokens per chunk": pictures.tokens_per_chunk(self.tokens.chunks),
+            "Padding per chunk": pictures.padding_per_chunk(self.tokens.chunks, self.seq_length),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differing:
+    """An id of which the one dataset has more.
+
+    Attributes:
+        token: its text in quotes.
+        token_id: the id.
+        reference_share: of the reference's tokens.
+        other_share: of the other's.
+        bits: what it contributes to the divergence.
+    """
+
+    token: str
+    token_id: int
+    reference_share: float
+    other_share: float
+    bits: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SplitComparison:
+    """How a split compares with one that it is held out from, the reference.
+
+    Attributes:
+        reference: described.
+        other: described.
+        tokens: compared; None where the two were made with different tokenizers.
+        differing: the ids that contribute most to their divergence, the first the most.
+        duplicates: documents of the other that are in the reference; None where a text is gone.
+        no_duplicates: why; empty where the texts are there.
+    """
+
+    reference: SplitDescription
+    other: SplitDescription
+    tokens: TokenComparison | None
+    differing: Sequence[Differing]
+    duplicates: Duplicates | None
+    no_duplicates: str
+
+    @cached_property
+    def pictures(self) -> dict[str, Svg]:
+        """By title."""
+        drawn: dict[str, Svg] = {}
+        reference, other = self.reference, self.other
+        if self.tokens is not None:
+            counts = [(each.name, each.tokens.counts) for each in (reference, other)]
+            drawn["Token frequency"] = pictures.token_frequency(counts)
+            drawn["Share of each token"] = pictures.token_shares(*counts)
+            drawn["Ids that occur"] = pictures.vocabulary_overlap(
+                reference.name, other.name, self.tokens
+            )
+        if reference.document_lengths is not None and other.document_lengths is not None:
+            drawn["Document lengths"] = pictures.document_lengths(
+                [
+                    (reference.name, reference.document_lengths),
+                    (other.name, other.document_lengths),
+                ]
+            )
+        return drawn
+
+    def markdown(self) -> str:
+        """Figures and pictures as the UI shows them; no text of the corpus."""
+        rows: list[tuple[str, str]] = []
+        if (tokens := self.tokens) is not None:
+            rows = [
+                ("tokens never seen", f"{tokens.num_unseen:,} ({tokens.unseen_share:.4%})"),
+                ("ids that both use, of all", f"{tokens.overlap:.1%}"),
+                ("Jensen-Shannon divergence", f"{tokens.divergence:.4f} bits"),
+            ]
+            if tokens.usual:
+                usual = f"{min(tokens.usual):.4f} to {max(tokens.usual):.4f} bits"
+                rows.append((f"of pieces of {self.reference.name} from its rest", usual))
+        if (found := self.duplicates) is not None:
+            rows += [
+                ("documents", f"{found.num_documents:,}"),
+                ("exact duplicates", f"{found.num_exact:,}"),
+                ("near duplicates", f"{found.num_near:,}"),
+            ]
+        lines = ["| | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows), ""]
+        lines += [f"{pictures.as_markdown(*each)}\n" for each in self.pictures.items()]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """Splits and comparisons, and why some comparisons are missing."""
+
+    splits: Sequence[SplitDescription]
+    comparisons: Sequence[SplitComparison]
+    notes: Sequence[str] = ()
+
+
+def report_on(layout: Layout, names: Sequence[str]) -> Report:
+    """Describe splits and compare each with all that are named before it.
+
+    Raises:
+        CodedataError: see `open_published`.
+    """
+    opened = [open_published(layout, name) for name in dict.fromkeys(names)]
+    described = [(each, describe_split(each)) for each in opened]
+    return Report(
+        splits=[description for _, description in described],
+        comparisons=[
+            compare_splits(*first, *second) for first, second in combinations(described, 2)
+        ],
+    )
+
+
+def report_held_out(layout: Layout, name: str, held_out_from: Sequence[str]) -> Report:
+    """Describe a split and compare it with those that it is held out from.
+
+    One of those that cannot be compared, because it was not made yet, say, is noted.
+
+    Raises:
+        CodedataError: the split itself cannot be described; see `open_published`.
+    """
+    opened = open_published(layout, name)
+    description = describe_split(opened)
+    comparisons: list[SplitComparison] = []
+    notes: list[str] = []
+    for reference_name in held_out_from:
+        try:
+            reference = open_published(layout, reference_name)
+            reference_description = describe_split(reference)
+        except CodedataError as error:
+            notes.append(f"{name} is not compared with {reference_name}: {error}")
+        else:
+            comparisons.append(
+                compare_splits(reference, reference_description, opened, description)
+            )
+    return Report(splits=[description], comparisons=comparisons, notes=notes)
+
+
+def write_report(path: Path, report: Report) -> int:
+    """Write a report as one HTML file, whole or not at all.
+
+    Returns:
+        Its size in bytes.
+    """
+    page = render(report)
+    replace_atomically(path, page)
+    return len(page)
+
+
+def require_writable(path: Path) -> None:
+    """Refuse, before any work, a path that no report can be written to.
+
+    Raises:
+        TargetError: naming what is wrong.
+    """
+    if path.is_dir():
+        raise TargetError(f"{path} is a folder; name the file that the report is to be")
+    if not path.parent.is_dir():
+        raise TargetError(
+            f"{path} cannot be written: there is no folder {path.parent}; make it, or name another"
+        )
+
+
+def describe_split(published: Published) -> SplitDescription:
+    """Count a dataset's tokens and measure its documents."""
+    dataset, settings, tokenizer = published.dataset, published.settings, published.tokenizer
+    num_ids = max(vocabulary_size(tokenizer), settings.pad_token + 1)
+    tokens = count_tokens(dataset, num_ids, settings.pad_token)
+    return SplitDescription(
+        name=published.name,
+        digest=dataset.digest,
+        seq_length=dataset.seq_length,
+        num_samples=dataset.num_samples,
+        tokens=tokens,
+        report=describe_tokens(dataset, tokens, tokenizer),
+        tokenizer=tokenizer.files.source,
+        tokenizer_sha256=tokenizer.files.fingerprint,
+        corpus=published.corpus,
+        command=published.command,
+        document_lengths=_document_lengths(published.windows),
+        no_documents=published.no_windows,
+    )
+
+
+def compare_splits(
+    reference: Published,
+    reference_description: SplitDescription,
+    other: Published,
+    other_description: SplitDescription,
+) -> SplitComparison:
+    """Compare a split with another one, the reference."""
+    tokens, differing = None, ()
+    if reference_description.tokenizer_sha256 == other_description.tokenizer_sha256:
+        first, second = reference_description.tokens.counts, other_description.tokens.counts
+        num_ids = max(len(first), len(second))  # they differ where a pad token is no token
+        first, second = (np.pad(each, (0, num_ids - len(each))) for each in (first, second))
+        usual = usual_divergences(
+            reference.dataset, first, int(second.sum()), reference.settings.pad_token
+        )
+        tokens = compare_tokens(first, second, usual)
+        most = np.argsort(-tokens.terms, kind="stable")[:_MOST_DIFFERING].tolist()
+        differing = [
+            Differing(
+                token=token_text(reference.tokenizer, token_id),
+                token_id=token_id,
+                reference_share=float(first[token_id] / first.sum()),
+                other_share=float(second[token_id] / second.sum()),
+                bits=float(tokens.terms[token_id]),
+            )
+            for token_id in most
+            if tokens.terms[token_id] > 0
+        ]
+    no_windows = reference.no_windows or other.no_windows
+    return SplitComparison(
+        reference=reference_description,
+        other=other_description,
+        tokens=tokens,
+        differing=differing,
+        duplicates=None if no_windows else find_duplicates(reference.windows, other.windows),
+        no_duplicates=no_windows,
+    )
+
+
+def _document_lengths(windows: Sequence[Window]) -> NDArray[np.int64] | None:
+    if not windows:
+        return None
+    lengths = [np.empty(0, np.int64)]
+    for window in windows:
+        batches = window.text.documents(window.chars)
+        lengths += [stops - starts for _, starts, stops in batches]
+    return np.concatenate(lengths)

@@ -1,0 +1,86 @@
+"""The reports of a small split: what the UI shows of them, and what a held-out split is told."""
+
+import re
+import shutil
+from base64 import b64decode
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+
+from codedata.components.report_assets import report_assets
+from codedata.core.settings import CharRange
+from codedata_tests.components.small_platform import SmallPlatform
+
+OTHER = {"other": [CharRange(101_000, 121_000)]}
+
+
+def metadata_of(result: dg.ExecuteInProcessResult, name: str) -> dict[str, Any]:
+    [event] = [
+        event
+        for event in result.get_asset_materialization_events()
+        if event.asset_key and event.asset_key.path == ["small", name]
+    ]
+    return {key: value.value for key, value in event.materialization.metadata.items()}
+
+
+def report_against_other(platform: SmallPlatform) -> dg.ExecuteInProcessResult:
+    """Both reports of `small` alone, held out from `other`."""
+    assets = report_assets(replace(platform.spec, held_out_from=OTHER))
+    return dg.materialize([assets], resources={"store": platform.store}, instance=platform.instance)
+
+
+def pictures_in(markdown: str) -> dict[str, bytes]:
+    found = re.findall(r"!\[([^\]]*)\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", markdown)
+    assert all(len(data) < 100_000 for _, data in found)
+    return {title: b64decode(data) for title, data in found}
+
+
+def test_the_token_report_has_figures_samples_and_pictures(platform: SmallPlatform) -> None:
+    metadata = metadata_of(platform.run(), "token_report")
+    assert list(pictures_in(metadata["report"])) == [
+        "Token frequency",
+        "Document lengths",
+        "Tokens per chunk",
+        "Padding per chunk",
+    ]
+    assert all(svg.startswith(b"<svg") for svg in pictures_in(metadata["report"]).values())
+    assert metadata["documents"] > 10
+
+
+def test_the_report_is_a_page_under_the_root(platform: SmallPlatform) -> None:
+    metadata = metadata_of(platform.run(), "report")
+    page = platform.root / "reports" / "small.html"
+    assert metadata == {"page": str(page), "bytes": page.stat().st_size}
+    assert page.read_bytes().startswith(b"<!doctype html>")
+
+
+def test_a_held_out_split_is_compared_with_what_it_is_held_out_from(
+    platform: SmallPlatform,
+) -> None:
+    assert platform.run().success
+    datasets = platform.root / "datasets"
+    shutil.copytree(datasets / "small", datasets / "other")
+    metadata = metadata_of(report_against_other(platform), "report")
+    # It is a copy: the same tokens, and no document that the other window does not have a part of.
+    assert metadata["unseen tokens (other)"] == 0
+    assert metadata["vocabulary overlap (other)"] == 1
+    assert metadata["divergence in bits (other)"] == 0
+    assert (metadata["exact duplicates (other)"], metadata["near duplicates (other)"]) == (0, 0)
+    assert list(pictures_in(metadata["against other"])) == [
+        "Token frequency",
+        "Share of each token",
+        "Ids that occur",
+        "Document lengths",
+    ]
+    page = (platform.root / "reports" / "small.html").read_text(encoding="utf-8")
+    assert "small against other" in page
+
+
+def test_a_split_that_is_not_made_yet_is_noted_and_stops_nothing(platform: SmallPlatform) -> None:
+    assert platform.run().success
+    result = report_against_other(platform)
+    assert result.success
+    note = metadata_of(result, "report")["not compared"]
+    assert note.startswith("small is not compared with other: split 'other' has no dataset in ")
+    assert note.endswith("or set CODEDATA_ROOT to the folder that holds it")

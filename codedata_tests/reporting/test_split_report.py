@@ -1,0 +1,331 @@
+"""Reports of small published splits: the command, the page's content, and what is left out."""
+
+import html.parser
+import shutil
+from pathlib import Path
+
+import pytest
+
+from codedata.cli import main
+from codedata.io.corpus import record_corpus
+from codedata.layout import Layout
+from codedata.reporting.html import percent, printable, render, token
+from codedata.reporting.split_report import Report, report_held_out, report_on
+from codedata_tests import scenario
+from codedata_tests.components.test_browser import CHROMIUM
+from codedata_tests.script_runs import PAD_ID, run_here
+
+HOSTILE = "</script></pre><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x00&lt;"
+TWIN = "\n".join(f"int shared_{i}(void) {{ return {i}; }}" for i in range(60))
+
+
+@pytest.fixture(scope="module")
+def root(tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two splits over a corpus whose first and last documents are hostile, and alike."""
+    folder = tmp_path_factory.mktemp("reports")
+    inner = scenario.c_documents(40)
+    documents = [f"{HOSTILE}\n{TWIN}", *inner[:30], *inner[30:], f"{HOSTILE} changed\n{TWIN}"]
+    text = scenario.plain_text(documents)
+    corpus = scenario.write_parquet(folder / "c.parquet", documents)
+    record_corpus(folder / "root" / "corpora" / "c", corpus, {"kind": "local"})
+    border = len(text) * 2 // 3
+    for split, start, count in (("train", 0, border), ("validation", border, len(text))):
+        target = folder / "root" / "datasets" / split
+        target.parent.mkdir(parents=True, exist_ok=True)
+        switches = {
+            "data_file": corpus,
+            "tokenization_folder": target,
+            "tokenizer_base": tokenizer_folder,
+            "pad_token": PAD_ID,
+            "min_sample_length": 0,
+            "seq_length": 64,
+            "starting_character": start,
+            "chars_to_tokenize": count,
+            "chunk_size": 20_000,
+        }
+        arguments = [word for name, value in switches.items() for word in (f"--{name}", str(value))]
+        assert run_here(arguments) == 0
+    return folder / "root"
+
+
+@pytest.fixture(scope="module")
+def report(root: Path) -> Report:
+    return report_on(Layout(root), ["train", "validation"])
+
+
+@pytest.fixture
+def own_root(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to damage, named by the environment."""
+    copy = tmp_path / "root"
+    shutil.copytree(root, copy)
+    monkeypatch.setenv("CODEDATA_ROOT", str(copy))
+    return copy
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would make of a page."""
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.feed(page.decode())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in {"meta", "use", "path", "link"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in {"use", "path"}:
+            return
+        assert self.open.pop() == tag, tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+def test_the_page_says_what_the_splits_are_made_of(report: Report) -> None:
+    text = Page(render(report)).text
+    train, validation = report.splits
+    assert f"{train.num_samples:,} of 64 tokens" in text
+    assert train.digest in text
+    assert validation.digest in text
+    assert "vocabulary" in text.lower()
+    [compared] = report.comparisons
+    assert compared.tokens is not None
+    assert f"{compared.tokens.divergence:.4f} bits apart" in text
+    assert "the one that their border cuts" not in text
+    for split in report.splits:
+        assert split.document_lengths is not None
+        assert len(split.document_lengths) > 5
+
+
+def test_the_twins_across_the_splits_are_found(report: Report) -> None:
+    [compared] = report.comparisons
+    assert compared.duplicates is not None
+    assert compared.duplicates.num_near >= 1
+    assert any(twin.beginning.startswith(HOSTILE) for twin in compared.duplicates.twins)
+    assert compared.duplicates.num_in_both == 1
+
+
+def test_hostile_documents_and_tokens_come_out_as_text(report: Report) -> None:
+    page = Page(render(report))
+    assert page.open == [], "every element is closed"
+    assert not {"script", "iframe", "object", "embed", "link", "base", "form"} & set(page.tags)
+    assert "img" not in page.tags
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert "<script>alert(1)</script><img src=x onerror=alert(1)>" in page.text
+    assert "\u202e" not in page.text
+    assert "\x00" not in page.text
+    assert "&lt;" in page.text, "an entity in a document is not decoded"
+
+
+def test_the_page_needs_nothing_from_anywhere(report: Report) -> None:
+    page = render(report)
+    addresses = [
+        value or ""
+        for _, name, value in Page(page).attributes
+        if name in {"src", "href", "xlink:href", "data", "action", "poster", "srcset"}
+    ]
+    assert addresses
+    assert all(each.startswith(("#", "data:image/png;base64,")) for each in addresses)
+    assert b"@import" not in page
+    assert b"url(http" not in page
+    assert b"default-src 'none'" in page
+
+
+def test_names_on_the_page_are_each_there_once_and_links_lead_to_them(report: Report) -> None:
+    attributes = Page(render(report)).attributes
+    names = [value for _, name, value in attributes if name == "id"]
+    assert len(names) == len(set(names))
+    links = [value for tag, name, value in attributes if tag == "a" and name == "href"]
+    assert links == ["#train", "#validation", "#validation-against-train"]
+    assert {str(link)[1:] for link in links} <= set(names)
+
+
+def test_the_same_report_is_the_same_to_the_last_byte(root: Path, report: Report) -> None:
+    assert render(report_on(Layout(root), ["train", "validation"])) == render(report)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)")
+def test_a_browser_runs_nothing_fetches_nothing_and_needs_no_sideways_scrolling(
+    report: Report, tmp_path: Path
+) -> None:
+    from playwright.sync_api import sync_playwright
+
+    (tmp_path / "report.html").write_bytes(render(report))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme="dark")
+        said: list[str] = []
+        page.on("dialog", lambda dialog: said.append(dialog.message))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        fetched: list[str] = []
+        page.on("request", lambda request: fetched.append(request.url))
+        page.goto(f"file://{tmp_path}/report.html")
+        sizes = page.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        num_pictures = page.locator("figure svg").count()
+        page.emulate_media(media="print")
+        printed = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        browser.close()
+    assert said == []
+    assert [url for url in fetched if not url.startswith("data:")] == fetched[:1]
+    assert sizes[0] == sizes[1]
+    assert num_pictures == 12
+    assert dark != "rgb(255, 255, 255)"
+    assert printed == "rgb(255, 255, 255)"
+
+
+def test_the_command_writes_the_page_and_says_so(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CODEDATA_ROOT", str(root))
+    path = tmp_path / "r.html"
+    assert main(["report", "train", "validation", "train", "-o", str(path)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"{path}: train, validation; ")
+    assert captured.err == ""
+    assert path.read_bytes().startswith(b"<!doctype html>")
+    assert [each.name for each in tmp_path.iterdir()] == ["r.html"]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    assert main(["report", *map(str, arguments)]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    return line.removeprefix("codedata: error: ")
+
+
+def test_a_split_that_was_not_made_is_refused(
+    own_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "r.html"
+    assert refusal(capsys, "test", "-o", page) == (
+        f"split 'test' has no dataset in {own_root}/datasets/test; run `codedata materialize "
+        "test`, or set CODEDATA_ROOT to the folder that holds it"
+    )
+    assert refusal(capsys, "../train", "-o", page).startswith("'../train' is no name of a split")
+    assert not page.exists()
+
+
+def test_a_place_that_no_report_can_take_is_refused_before_any_work(
+    own_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refusal(capsys, "nowhere", "-o", tmp_path) == (
+        f"{tmp_path} is a folder; name the file that the report is to be"
+    )
+    assert refusal(capsys, "nowhere", "-o", tmp_path / "no" / "r.html") == (
+        f"{tmp_path}/no/r.html cannot be written: there is no folder {tmp_path}/no; make it, or "
+        "name another"
+    )
+
+
+CARDS = {
+    "no card": (None, "is missing"),
+    "no head": (b"# mine", "has no head that says so"),
+    "a head of a list": (b"---\n- a\n---\n", "has no head that says so"),
+    "another dataset's": (b"---\ncodedata:\n  digest: x\n---\n", "is the card of another dataset"),
+    "no YAML": (b"---\n{\n---\n", "has no head that says so"),
+    "not UTF-8": (b"---\n\xff---\n", "has no head that says so"),
+}
+
+
+@pytest.mark.parametrize(("card", "said"), CARDS.values(), ids=CARDS)
+def test_a_dataset_that_does_not_say_what_it_is_made_of_is_refused(
+    card: bytes | None, said: str, own_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = own_root / "datasets" / "train" / "README.md"
+    path.unlink()
+    if card is not None:
+        path.write_bytes(card)
+    assert refusal(capsys, "train", "-o", own_root / "r.html") == (
+        f"a report needs to know what {path.parent} was made of, but {path} {said}; make the "
+        "dataset again"
+    )
+
+
+def test_a_card_that_leaves_something_out_is_refused(
+    own_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = own_root / "datasets" / "train" / "README.md"
+    path.write_text(path.read_text(encoding="utf-8").replace("  tokenizer:", "  tokeniser:"))
+    assert "README.md lacks or misstates 'tokenizer'" in refusal(
+        capsys, "train", "-o", own_root / "r.html"
+    )
+
+
+def test_a_tokenizer_that_was_replaced_is_refused(
+    own_root: Path, tokenizer_folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(tokenizer_folder, changed)
+    (changed / "tokenizer_config.json").write_text("{}", encoding="utf-8")
+    path = own_root / "datasets" / "train" / "README.md"
+    card = path.read_text(encoding="utf-8").replace(str(tokenizer_folder), str(changed))
+    path.write_text(card, encoding="utf-8")
+    said = refusal(capsys, "train", "-o", own_root / "r.html")
+    assert said.startswith(f"tokenizer {changed} is no longer the one that made {path.parent}")
+
+
+GONE = {
+    "the record": lambda root: (root / "corpora" / "c" / "corpus.json").unlink(),
+    "all corpora": lambda root: shutil.rmtree(root / "corpora"),
+    "a damaged record": lambda root: (root / "corpora" / "c" / "corpus.json").write_text("{"),
+}
+
+
+@pytest.mark.parametrize("remove", GONE.values(), ids=GONE)
+def test_without_the_corpus_the_report_has_the_rest_and_says_so(
+    remove, own_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remove(own_root)
+    path = own_root / "r.html"
+    assert main(["report", "train", "validation", "-o", str(path)]) == 0
+    assert "train: no documents: no corpus under" in capsys.readouterr().err
+    page = Page(path.read_bytes())
+    assert "No document lengths: no corpus under" in page.text
+    assert "The documents are not compared: no corpus under" in page.text
+    assert "bits apart" in page.text
+    assert page.tags.count("figure") == 9
+
+
+def test_a_split_that_is_held_out_from_one_not_made_is_described_alone(own_root: Path) -> None:
+    report = report_held_out(Layout(own_root), "validation", ["test", "train"])
+    assert [each.reference.name for each in report.comparisons] == ["train"]
+    [note] = report.notes
+    assert note.startswith("validation is not compared with test: split 'test' has no dataset in ")
+    assert printable(note) in Page(render(report)).text
+
+
+def test_shares_and_tokens_are_written_for_people() -> None:
+    assert [percent(share) for share in (0, 1, 0.125, 0.0426, 0.0004, 0.00000012)] == [
+        "0.0%",
+        "100.0%",
+        "12.5%",
+        "4.3%",
+        "0.040%",
+        "1.2e-07",
+    ]
+    assert token("'int'") == "'int'"
+    assert token(repr(" " * 64)) == "' ' \N{MULTIPLICATION SIGN} 64"
+    assert token(repr("abcdefghijklmnopqrstuvwxyz")) == "'abcdefghijklmnopqrs…"
+    assert printable("a\r\nb\tc\x07\u202e") == "a\nb\tc\ufffd\ufffd"
