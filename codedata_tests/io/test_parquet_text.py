@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -602,3 +602,27 @@ def test_a_file_that_changes_after_it_was_opened_is_refused(
         text.read(window)
     assert f"{path} changed while it was being read" in str(refusal.value)
     assert "run again once it is complete" in str(refusal.value)
+
+
+def test_the_documents_of_a_window_are_those_it_has_a_character_of(tmp_path: Path) -> None:
+    """Against a plain count, over row groups of two; a null and empty documents among them."""
+    documents = ["ab", "", None, "cüd", "e", "", "fg h", "i"]
+    text = ParquetText(scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=2))
+    present = [document for document in documents if document is not None]
+    ends = list(accumulate(len(document) + 1 for document in present))
+    places = [(end - 1 - len(each), end - 1, each) for end, each in zip(ends, present, strict=True)]
+    length = ends[-1] - 1
+    for start in range(length):
+        for stop in range(start + 1, length + 1):
+            window = text.clip(CharRange(start, stop))
+            found = [
+                (int(begin), int(end), document)
+                for batch, begins, stops in text.documents(window)
+                for begin, end, document in zip(begins, stops, batch.to_pylist(), strict=True)
+            ]
+            assert [each for each in found if each[2]] == [
+                each for each in places if each[2] and each[0] < stop and each[1] > start
+            ]
+            assert [each for each in found if not each[2]] == [
+                each for each in places if not each[2] and start <= each[0] < stop
+            ]
