@@ -80,6 +80,8 @@ class TextPart:
 class SparseFile:
     """Ranges of a file, fetched when they are read for the first time; from any thread.
 
+    Once a fetch has failed, no thread begins another: the first error is raised again.
+
     Args:
         path: of the sparse file; what is there of the same `whole` is taken over.
         whole: what identifies the file that this is a part of.
@@ -92,6 +94,7 @@ class SparseFile:
         self._whole = dict(whole)
         self._fetch = fetch
         self._lock = threading.Lock()
+        self._failure: Exception | None = None
         self.num_bytes = num_bytes
         noted = read_ranges(path, whole)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -136,14 +139,20 @@ class SparseFile:
         return [(low, high) for low, high in list(pairwise(borders))[::2] if low < high]
 
     def _bring(self, start: int, stop: int) -> None:
+        if self._failure is not None:
+            raise self._failure
         digest = hashlib.sha256()
         position = start
-        with naming(self.path):
-            for block in self._fetch(start, stop):
-                os.pwrite(self._file, block, position)
-                digest.update(block)
-                position += len(block)
-            os.fsync(self._file)
+        try:
+            with naming(self.path):
+                for block in self._fetch(start, stop):
+                    os.pwrite(self._file, block, position)
+                    digest.update(block)
+                    position += len(block)
+                os.fsync(self._file)
+        except Exception as error:
+            self._failure = error
+            raise
         assert position == stop, "fetch gives what it was asked for, or raises"
         with self._lock:
             if not any(each.start < stop and start < each.stop for each in self._ranges):
