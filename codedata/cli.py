@@ -1,4 +1,4 @@
-"""The command line: materialize splits, show and verify datasets.
+"""The command line: materialize splits, show, verify and export datasets.
 
 Exit status: 0 done, 1 refused, failed or damaged, 2 wrong usage, 130 interrupted.
 """
@@ -28,6 +28,7 @@ examples:
   codedata materialize train --force                tokenize everything again
   codedata show data/datasets/train                 what is in a dataset
   codedata verify data/datasets/train               recompute every hash
+  codedata export data/datasets/train --to parquet  for other readers
 
 Everything goes below $CODEDATA_ROOT, by default ./data.
 """
@@ -90,6 +91,16 @@ def build_parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="check structure, counts and hashes of a dataset")
     verify.add_argument("folder", type=Path, nargs="+", help="dataset folder")
     verify.set_defaults(run=_verify)
+
+    export = commands.add_parser("export", help="write a dataset in another format")
+    export.add_argument("folder", type=Path, help="dataset folder")
+    export.add_argument(
+        "--to", required=True, choices=["parquet", "npy", "megatron", "mds"], help="the format"
+    )
+    export.add_argument(
+        "--output", type=Path, help="folder to make (default: FOLDER-FORMAT, beside the dataset)"
+    )
+    export.set_defaults(run=_export)
     return parser
 
 
@@ -318,6 +329,17 @@ def _verify(options: argparse.Namespace) -> int:
                 f"{dataset.num_tokens} tokens, digest {dataset.digest}"
             )
     return status
+
+
+def _export(options: argparse.Namespace) -> int:
+    from codedata.export.exporting import FORMATS, export_dataset  # pyarrow, only where it is used
+
+    dataset, folder = open_dataset(options.folder), options.folder.resolve()
+    output = options.output or folder.with_name(f"{folder.name}-{options.to}")
+    export_dataset(dataset, options.to, output)
+    print(f"{output}: {dataset.num_samples} samples of {dataset.seq_length} tokens")
+    print(f"open it with {FORMATS[options.to].usage.format(folder=output)}")
+    return 0
 
 
 if __name__ == "__main__":
