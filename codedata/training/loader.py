@@ -72,6 +72,11 @@ class ResumableLoader(DataLoader[Sample]):
         """The epoch of the next iteration, or of the one under way."""
         return self.batch_sampler.epoch
 
+    @property
+    def micro_batches(self) -> int:
+        """Batches that make up this rank's share of a global batch: steps to accumulate."""
+        return self.batch_sampler.micro_batches
+
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch, unless it is the one that a loaded state is in."""
         self.batch_sampler.set_epoch(epoch)

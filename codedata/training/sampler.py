@@ -110,13 +110,14 @@ class GlobalBatchSampler(Sampler[list[int]]):
 
     def __len__(self) -> int:
         whole, rest = divmod(self.num_samples - self._samples_done, self.global_batch_size)
-        batches = whole * self._batches_a_share
+        batches = whole * self.micro_batches
         if not self.drop_last:
             batches += -(-len(self._share(np.arange(rest))) // self.micro_batch_size)
         return batches
 
     @property
-    def _batches_a_share(self) -> int:
+    def micro_batches(self) -> int:
+        """Batches that make up this rank's share of a global batch: steps to accumulate."""
         return self.global_batch_size // self.world_size // self.micro_batch_size
 
     def _share(self, batch: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -150,7 +151,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         if num_batches >= len(self):
             epoch, done = epoch + 1, 0
         else:
-            done += num_batches // self._batches_a_share * self.global_batch_size
+            done += num_batches // self.micro_batches * self.global_batch_size
         return {"epoch": epoch, "samples_done": done, **self._identity()}
 
     def state_dict(self) -> dict[str, Any]:

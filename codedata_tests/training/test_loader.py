@@ -100,6 +100,7 @@ def test_micro_batches_and_datasets_of_several_folders_and_slices_are_loaded_too
     dataset = PickledTrainerDataset([folder, folder], quiet=True)[::-1][:40]
     loader = ResumableLoader(dataset, global_batch_size=8, micro_batch_size=2, shuffle=False)
     seen = [firsts(batch) for batch in loader]
+    assert loader.micro_batches == 4
     assert seen == [[NUM_SAMPLES - 1 - i, NUM_SAMPLES - 2 - i] for i in range(0, 40, 2)]
 
 
