@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +154,16 @@ def test_a_dataset_without_a_digest_is_refused(
     subset = torch.utils.data.Subset(train, [0, 1, 2, 3])
     with pytest.raises(DatasetError, match="is a Subset, which has no digest to record; give a"):
         trainer_on(subset, tmp_path / "run", max_steps=2).train()
+
+
+def test_without_transformers_the_callback_names_the_command_and_the_loader_works() -> None:
+    code = (
+        "import sys; sys.modules['transformers'] = None\n"
+        "from codedata import PaddingCollator, ResumableLoader\n"
+        "try:\n    from codedata import DatasetProvenance\n"
+        "except ImportError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == (
+        "DatasetProvenance is for transformers' Trainer; pip install transformers accelerate\n"
+    )
