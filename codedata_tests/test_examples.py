@@ -120,8 +120,7 @@ def test_the_trainer_goes_on_after_a_kill_on_two_ranks_and_refuses_another_datas
 def test_one_flag_takes_the_real_splits(demo: Demo, tmp_path: Path, name: str) -> None:
     def run_real() -> subprocess.Popen[str]:
         switches = ["--real", "--max_steps", "1", "--eval_samples", "8", "--output"]
-        process = start(real, str(EXAMPLES / name), *switches, str(tmp_path / "out"))
-        return process
+        return start(real, str(EXAMPLES / name), *switches, str(tmp_path / "out"))
 
     real = replace(demo, environment={**demo.environment, "CODEDATA_ROOT": str(tmp_path)})
     missing = run_real()
