@@ -341,7 +341,8 @@ def _show(options: argparse.Namespace) -> int:
     dataset = open_dataset(options.folder)
     print(f"{dataset.folder}: {len(dataset.shards)} files")
     print(f"Samples: {dataset.num_samples} of {dataset.seq_length} tokens")
-    print(f"Tokens: {dataset.num_tokens}")
+    padding = "" if dataset.num_padding is None else f", of them {dataset.num_padding} padding"
+    print(f"Tokens: {dataset.num_tokens}{padding}")
     print(f"Digest: {dataset.digest}")
     for index, (entry, ids) in enumerate(zip(dataset.entries, dataset.shards, strict=True)):
         chars = f", characters {entry.chars.start} to {entry.chars.stop}" if entry.chars else ""

@@ -89,6 +89,14 @@ class Dataset:
         """Tokens of all samples, padding included."""
         return sum(entry.num_tokens for entry in self.entries)
 
+    @property
+    def num_padding(self) -> int | None:
+        """Tokens that only fill up samples; None where the meta does not say."""
+        text = [entry.last_sample_tokens for entry in self.entries]
+        if None in text:
+            return None
+        return len(text) * self.seq_length - sum(filter(None, text))
+
     def padded_samples(self) -> dict[int, int]:
         """Rows of the samples that are padded, each with how many of its tokens are the text's.
 
