@@ -1,12 +1,11 @@
 """One dataset -> one new folder in a format, whole or not at all.
 
-The files are written into a hidden folder beside the output, forced to the disk, and renamed. An
-export that is killed leaves that hidden folder, and no output.
+The files are written into a hidden folder beside the output, forced to the disk, and renamed. What
+an export that was killed left there, the next one to the same output clears away.
 """
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from pathlib import Path
 from codedata.errors import TargetError
 from codedata.export import mds, megatron, npy, parquet
 from codedata.io.dataset_folder import Dataset
-from codedata.io.files import fsync_folder, shortened, why_no_path
+from codedata.io.files import fsync_folder, shortened
+from codedata.io.locks import exclusive_lock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,39 +54,35 @@ def export_dataset(dataset: Dataset, to: str, output: Path) -> None:
         output: the folder to make; it may exist, if it is empty.
 
     Raises:
-        TargetError: the output is in the way, or cannot be made.
+        TargetError: the output is in the way, in use, or cannot be written.
     """
+    if "\0" in str(output):
+        raise TargetError(f"the output {str(output)!r} is no path; name another folder (--output)")
     try:
         if os.path.lexists(output) and (not output.is_dir() or any(output.iterdir())):
             raise TargetError(
                 f"the output {output} exists already; name a new folder (--output), or remove it"
             )
-        output.parent.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    except (OSError, ValueError) as error:
-        if isinstance(error, TargetError):
-            raise
-        raise TargetError(
-            f"the output {shortened(str(output))} cannot be made: {why_no_path(error)}; name "
-            "another folder (--output)"
-        ) from error
-    try:
-        stage.chmod(0o777 & ~_umask())  # mkdtemp's is for its owner alone
-        FORMATS[to].write(dataset, stage)
-        for path in sorted(stage.iterdir()):
-            _fsync(path)
-        fsync_folder(stage)
-        os.rename(stage, output)
+        output = output.resolve()  # `.` and `..` have no name
+        work = output.with_name(f".{output.name}.export")
+        stage = work / "stage"
+        with exclusive_lock(work / "lock", f"the output {output}"):
+            try:
+                shutil.rmtree(stage, ignore_errors=True)  # of an export that was killed
+                stage.mkdir()
+                FORMATS[to].write(dataset, stage)
+                for path in sorted(stage.iterdir()):
+                    _fsync(path)
+                fsync_folder(stage)
+                os.rename(stage, output)
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
         fsync_folder(output.parent)
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    except OSError as error:
+        raise TargetError(
+            f"the output {shortened(str(output))} cannot be written: {error.strerror or error}; "
+            "mend that, or name another folder (--output)"
+        ) from error
 
 
 def _fsync(path: Path) -> None:

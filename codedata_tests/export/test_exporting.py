@@ -15,6 +15,7 @@ from codedata.errors import TargetError
 from codedata.export import npy
 from codedata.export.exporting import FORMATS, export_dataset
 from codedata.io.dataset_folder import open_dataset
+from codedata.io.locks import exclusive_lock
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -60,8 +61,20 @@ def test_an_output_that_exists_is_left_alone_unless_it_is_empty(
 def test_an_output_that_cannot_be_made_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(TargetError, match=r"the output .* (cannot be made: |exists already; )"):
+    said = r"the output .* (cannot be written: |exists already; |is no path; )"
+    with pytest.raises(TargetError, match=said):
         export_dataset(open_dataset(folder), "npy", tmp_path / name)
+
+
+def test_the_working_folder_may_be_the_output_if_it_is_empty(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export_dataset(open_dataset(folder), "npy", Path())
+    assert "input_ids.npy" in os.listdir(tmp_path / "here")
+    with pytest.raises(TargetError, match="the output / exists already"):
+        export_dataset(open_dataset(folder), "npy", Path("/"))
 
 
 def test_an_export_that_fails_leaves_nothing(
@@ -71,9 +84,26 @@ def test_an_export_that_fails_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(npy.np, "save", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(TargetError, match=r"output cannot be written: No space left .*; mend that"):
         export_dataset(open_dataset(folder), "npy", tmp_path / "output")
     assert os.listdir(tmp_path) == ["train"]
+
+
+def test_what_a_killed_export_left_is_cleared_and_a_living_one_is_not_disturbed(
+    folder: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / ".output.export"
+    (work / "stage").mkdir(parents=True)
+    (work / "stage" / "half.npy").touch()
+    with (
+        exclusive_lock(work / "lock", "x"),
+        pytest.raises(TargetError, match=r"the output .*output is being written by another run"),
+    ):
+        export_dataset(open_dataset(folder), "npy", tmp_path / "output")
+    assert os.listdir(work / "stage") == ["half.npy"]
+    export_dataset(open_dataset(folder), "npy", tmp_path / "output")
+    assert sorted(os.listdir(tmp_path)) == ["output", "train"]
+    assert "half.npy" not in os.listdir(tmp_path / "output")
 
 
 def test_a_damaged_dataset_is_not_exported(
