@@ -4,6 +4,7 @@ Exit status: 0 done, 1 refused, failed or damaged, 2 wrong usage, 130 interrupte
 """
 
 import argparse
+import json
 import logging
 import os
 import re
@@ -140,7 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CodedataError, OSError) as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        print("codedata: interrupted; finished chunks are kept", file=sys.stderr)
+        kept = "; finished chunks are kept" if options.run is _materialize else ""
+        print(f"codedata: interrupted{kept}", file=sys.stderr)
         return 130
 
 
@@ -404,11 +406,14 @@ def _verify(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from codedata.export.exporting import FORMATS, export_dataset  # pyarrow, only where it is used
 
-    dataset, folder = open_dataset(options.folder), options.folder.resolve()
+    dataset, folder = open_dataset(options.folder), options.folder.absolute()
+    if folder.name == "..":
+        folder = folder.resolve()
     output = options.output or folder.with_name(f"{folder.name}-{options.to}")
     export_dataset(dataset, options.to, output)
+    quoted = json.dumps(str(output), ensure_ascii=False)[1:-1]
     print(f"{output}: {dataset.num_samples} samples of {dataset.seq_length} tokens")
-    print(f"open it with {FORMATS[options.to].usage.format(folder=output)}")
+    print(f"open it with {FORMATS[options.to].usage.format(folder=quoted)}")
     return 0
 
 

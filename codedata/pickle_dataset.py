@@ -47,7 +47,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
     Attributes:
         datasets: the opened folders.
         seq_length: tokens a sample.
-        digest: names these samples in this order.
+        digest: equal only for the same samples in the same order.
 
     Raises:
         DatasetError: a folder is no whole dataset, or its samples have another length than those
@@ -135,13 +135,15 @@ class PickledTrainerDataset(TorchDataset[Sample]):
 
     @property
     def digest(self) -> str:
-        """Names these samples in this order: of one whole folder the digest that its meta has.
+        """Equal only for the same samples in the same order: of one whole folder its own digest.
 
-        Of several folders, or of a slice, the sha256 of their digests and of the rows, as JSON
+        That is the sha256 of its meta, which has the sha256 of every shard; of a dataset of the old
+        script, whose meta has counts only, the ids are hashed when this is first asked for. Of
+        several folders, or of a slice, the sha256 of their digests and of the rows, as JSON
         `[[digest, ...], [first row, number of rows, step]]`; the step of one row is 1, and no row
         at all is `[0, 1]`.
         """
-        digests, rows = [each.digest for each in self.datasets], self._rows
+        digests, rows = [each.content_digest for each in self.datasets], self._rows
         if len(digests) == 1 and rows == range(self._ends[-1]):
             return digests[0]
         part = [rows.start, len(rows), rows.step] if len(rows) > 1 else [*rows[:1], len(rows), 1]

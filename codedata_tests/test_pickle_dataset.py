@@ -393,6 +393,15 @@ def test_the_digest_of_one_whole_folder_is_that_of_its_meta(tmp_path: Path) -> N
     assert pickle.loads(pickle.dumps(dataset)).digest == meta
 
 
+def test_the_digest_of_a_dataset_of_the_old_script_is_also_of_its_ids(tmp_path: Path) -> None:
+    def digest(name: str, first: int, protocol: int) -> str:
+        shards = [numbered(2000, first=first)]
+        return opened(write_old_dataset(tmp_path / name, shards, protocol=protocol)).digest
+
+    assert digest("a", 0, 2) == digest("b", 0, 5)
+    assert digest("c", 1, 2) != digest("a2", 0, 2), "its meta is the same"
+
+
 def test_the_digest_names_folders_in_their_order_and_the_rows_of_a_slice(tmp_path: Path) -> None:
     a = scenario.write_dataset(tmp_path / "a", [numbered(3)])
     b = scenario.write_dataset(tmp_path / "b", [numbered(3, first=50)])

@@ -12,6 +12,7 @@ the very batches that would have come. The model is a transformer of one layer, 
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from codedata import PickledTrainerDataset, ResumableLoader, load_dataset
+from codedata.pickle_dataset import IGNORED_LABEL
 
 
 class TinyModel(nn.Module):
@@ -41,32 +43,60 @@ class TinyModel(nn.Module):
         return self.head(self.layer(hidden, src_mask=mask, is_causal=True))
 
 
-def loss_of(model: nn.Module, batch: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
-    """The mean over all tokens that have one before them; labels of -100 do not count."""
+def loss_sum(model: nn.Module, batch: dict[str, torch.Tensor], device: torch.device):
+    """The loss of all tokens that have one before them, added up; labels of -100 do not count."""
     logits = model(batch["input_ids"].to(device))[:, :-1]
     labels = batch["labels"].to(device)[:, 1:]
-    return cross_entropy(logits.flatten(0, 1), labels.flatten())
+    return cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
 
 
+def count_targets(batch: dict[str, torch.Tensor]) -> int:
+    """How many tokens `loss_sum` adds up."""
+    return int((batch["labels"][:, 1:] != IGNORED_LABEL).sum())
+
+
+def sum_over_ranks(*values: float | torch.Tensor, device: torch.device) -> list[float]:
+    total = torch.tensor([float(value) for value in values], dtype=torch.float64, device=device)
+    if dist.is_initialized():
+        dist.all_reduce(total)
+    return total.tolist()
+
+
+def train_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: list[dict[str, torch.Tensor]],
+    device: torch.device,
+) -> float:
+    """A step over the micro-batches of all ranks; the mean loss of their tokens."""
+    num_ranks = dist.get_world_size() if dist.is_initialized() else 1
+    [num_targets] = sum_over_ranks(sum(map(count_targets, batches)), device=device)
+    total = 0.0
+    for batch in batches:
+        loss = loss_sum(model, batch, device)
+        # DDP divides gradients by the number of ranks; wanted is the mean over all their tokens.
+        (loss * (num_ranks / num_targets)).backward()
+        total += loss.item()
+    optimizer.step()
+    optimizer.zero_grad()
+    [total] = sum_over_ranks(total, device=device)
+    return total / num_targets
+
+
+@torch.no_grad()
 def evaluate(
     model: nn.Module, dataset: PickledTrainerDataset, batch_size: int, device: torch.device
 ) -> float:
-    """The mean loss of all samples, each taken once, whatever the number of ranks."""
-    loader = ResumableLoader(
-        dataset,
-        global_batch_size=batch_size,
-        shuffle=False,
-        drop_last=False,
-    )
-    total = torch.zeros(2, device=device)  # sum of losses, number of samples
-    with torch.no_grad():
-        for batch in loader:
-            num_samples = len(batch["input_ids"])
-            loss = loss_of(model, batch, device) * num_samples
-            total += torch.stack([loss, torch.tensor(float(num_samples), device=device)])
-    if dist.is_initialized():
-        dist.all_reduce(total)
-    return (total[0] / total[1]).item()
+    """The mean loss of all tokens, each sample taken once, whatever the number of ranks."""
+    loader = ResumableLoader(dataset, global_batch_size=batch_size, shuffle=False, drop_last=False)
+    model.eval()
+    loss = num_targets = 0.0
+    for batch in loader:
+        loss += loss_sum(model, batch, device).item()
+        num_targets += count_targets(batch)
+    model.train()
+    loss, num_targets = sum_over_ranks(loss, num_targets, device=device)
+    return loss / num_targets
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -93,24 +123,39 @@ def open_datasets(options: argparse.Namespace) -> list[PickledTrainerDataset]:
     return [datasets[0], datasets[1][: options.eval_samples]]
 
 
-def mean_over_ranks(value: torch.Tensor) -> float:
+def start_process() -> torch.device:
+    """Join the other ranks, where torchrun started this one; the device to train on."""
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    if "RANK" in os.environ:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return device
+
+
+def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
+    """The last checkpoint; None where there is none. All ranks must find the same."""
+    state = None
+    if path.exists():
+        state = torch.load(path, map_location=device, weights_only=True)
     if dist.is_initialized():
-        dist.all_reduce(value)
-        value /= dist.get_world_size()
-    return value.item()
+        steps: list[int | None] = [None] * dist.get_world_size()
+        dist.all_gather_object(steps, state and state["step"])
+        if len(set(steps)) > 1:
+            raise SystemExit(f"ranks find checkpoints of steps {steps}; share {path.parent}")
+    return state
 
 
 def main() -> None:
     options = parse_arguments()
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device(f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu")
-    if "RANK" in os.environ:  # started by torchrun
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    device = start_process()
     rank = dist.get_rank() if dist.is_initialized() else 0
 
     train, validation = open_datasets(options)
     torch.manual_seed(options.seed)
-    vocab_size = 1 + max(int(ids.max()) for each in train.datasets for ids in each.shards)
+    folders = [*train.datasets, *validation.datasets]
+    vocab_size = 1 + max(int(ids.max()) for each in folders for ids in each.shards)
     model = TinyModel(vocab_size, train.seq_length).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     loader = ResumableLoader(
@@ -122,8 +167,8 @@ def main() -> None:
     )
     step = 0
     checkpoint = options.output / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+    state = load_checkpoint(checkpoint, device)
+    if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         loader.load_state_dict(state["loader"])  # refuses if it is of another dataset
@@ -132,20 +177,16 @@ def main() -> None:
 
     parallel = DistributedDataParallel(model) if dist.is_initialized() else model
     while step < options.max_steps:
-        losses: list[torch.Tensor] = []
+        batches: list[dict[str, torch.Tensor]] = []
         for batch in loader:  # an epoch, or the rest of one
-            loss = loss_of(parallel, batch, device)
-            (loss / loader.micro_batches).backward()  # gradients are the mean over all ranks
-            losses.append(loss.detach())
-            if len(losses) < loader.micro_batches:
+            batches.append(batch)
+            if len(batches) < loader.micro_batches:
                 continue
-            optimizer.step()
-            optimizer.zero_grad()
+            loss = train_step(parallel, optimizer, batches, device)
+            batches.clear()
             step += 1
-            mean = mean_over_ranks(torch.stack(losses).mean())
-            losses.clear()
             if rank == 0:
-                print(f"step {step} loss {mean:.4f}", flush=True)
+                print(f"step {step} loss {loss:.4f}", flush=True)
                 if step % options.save_every == 0 or step == options.max_steps:
                     save(checkpoint, model, optimizer, loader, step)
             if step == options.max_steps:

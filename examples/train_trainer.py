@@ -12,11 +12,11 @@ as long as batch_size times the number of ranks is the same; and not at all on a
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from codedata import DatasetProvenance, PickledTrainerDataset
 from codedata.layout import Layout
@@ -42,6 +42,18 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
+def newest_whole_checkpoint(output: Path) -> str | None:
+    """The last one that no kill tore: the Trainer writes its trainer_state.json last."""
+    found = [path for path in output.glob("checkpoint-*") if path.name[11:].isdecimal()]
+    for checkpoint in sorted(found, key=lambda path: int(path.name[11:]), reverse=True):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_bytes())
+        except (OSError, ValueError):
+            continue
+        return str(checkpoint)
+    return None
+
+
 def main() -> None:
     options = parse_arguments()
     train = PickledTrainerDataset(options.dataset_paths, quiet=True)
@@ -50,8 +62,9 @@ def main() -> None:
         train, validation = train.with_padding_masked(), validation.with_padding_masked()
 
     set_seed(0)
+    folders = [*train.datasets, *validation.datasets]
     config = LlamaConfig(
-        vocab_size=1 + max(int(ids.max()) for each in train.datasets for ids in each.shards),
+        vocab_size=1 + max(int(ids.max()) for each in folders for ids in each.shards),
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=1,
@@ -73,7 +86,9 @@ def main() -> None:
         save_steps=options.save_every,
         save_total_limit=2,
         prediction_loss_only=True,
-        dataloader_drop_last=True,  # else the ends of epochs repeat samples on several ranks
+        # Else the ends of epochs repeat samples on several ranks. Evaluation, too, leaves out its
+        # last batch then, unless eval_samples fill it, as 32 do.
+        dataloader_drop_last=True,
         dataloader_num_workers=options.num_workers,
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),
@@ -87,8 +102,7 @@ def main() -> None:
         eval_dataset=validation[: options.eval_samples],
         callbacks=[DatasetProvenance()],
     )
-    last = get_last_checkpoint(str(options.output)) if options.output.is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=newest_whole_checkpoint(options.output))
     trainer.save_model()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from codedata.io.dataset_folder import Dataset
 
-BLOCK_SAMPLES = 1024
-"""Samples copied at a time: 1,024 of 1,536 tokens are 6 MB as int32."""
+_BLOCK_TOKENS = 1 << 20
+"""Tokens copied at a time, 4 MB as int32; a sample that has more is copied whole."""
 
 ORIGIN_NAME = "codedata.json"
 
@@ -21,9 +21,10 @@ def ids_dtype(dataset: Dataset) -> np.dtype[Any]:
 
 
 def blocks(ids: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
-    """The samples of a shard as contiguous arrays, shape (at most BLOCK_SAMPLES, seq_length)."""
-    for start in range(0, len(ids), BLOCK_SAMPLES):
-        yield np.ascontiguousarray(ids[start : start + BLOCK_SAMPLES], dtype)
+    """The samples of a shard as contiguous arrays, shape (some samples, seq_length)."""
+    num_samples = max(1, _BLOCK_TOKENS // ids.shape[1])
+    for start in range(0, len(ids), num_samples):
+        yield np.ascontiguousarray(ids[start : start + num_samples], dtype)
 
 
 def text_tokens(dataset: Dataset) -> NDArray[np.int32] | None:

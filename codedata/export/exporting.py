@@ -23,7 +23,7 @@ class ExportFormat:
 
     Attributes:
         write: writes a dataset into an empty folder.
-        usage: how the result is opened, `{folder}` being where it lies.
+        usage: how the result is opened, `{folder}` being where it lies, inside quotes.
     """
 
     write: Callable[[Dataset, Path], None]
@@ -64,6 +64,11 @@ def export_dataset(dataset: Dataset, to: str, output: Path) -> None:
                 f"the output {output} exists already; name a new folder (--output), or remove it"
             )
         output = output.resolve()  # `.` and `..` have no name
+        if output.is_relative_to(dataset.folder.resolve()):
+            raise TargetError(
+                f"the output {output} is inside the dataset {dataset.folder}, which the next run "
+                "replaces; name another folder (--output)"
+            )
         work = output.with_name(f".{output.name}.export")
         stage = work / "stage"
         with exclusive_lock(work / "lock", f"the output {output}"):

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from codedata.errors import SettingsError
 from codedata.pickle_dataset import PickledTrainerDataset, Sample
 from codedata.training.sampler import GlobalBatchSampler
 
@@ -17,8 +18,10 @@ from codedata.training.sampler import GlobalBatchSampler
 class ResumableLoader(DataLoader[Sample]):
     """Batches of a dataset in a seeded order that resumes in the middle of an epoch.
 
-    One iteration is one epoch, or the rest of the one that a loaded state is in; the next goes on
-    with the next epoch. A state taken in the body of the loop counts the batch at hand as done.
+    The loader has a position, which each batch that it gives moves on. One iteration is one epoch,
+    or the rest of it where a loaded state, or an iteration left early, ended in its middle; the
+    next goes on with the next epoch. A state taken in the body of the loop counts the batch at hand
+    as done. Of two iterations at once only the newer one goes on.
 
         for epoch in range(loader.epoch, num_epochs):
             for batch in loader:
@@ -36,7 +39,8 @@ class ResumableLoader(DataLoader[Sample]):
         options: the other arguments of DataLoader: num_workers, collate_fn, pin_memory, ...
 
     Raises:
-        SettingsError: see GlobalBatchSampler, which says more of the arguments too.
+        SettingsError: see GlobalBatchSampler, which says more of the arguments too; or in_order is
+            False.
     """
 
     batch_sampler: GlobalBatchSampler  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -64,8 +68,13 @@ class ResumableLoader(DataLoader[Sample]):
             rank=rank,
             world_size=world_size,
         )
+        if not options.get("in_order", True):
+            raise SettingsError(
+                "in_order=False gives batches in the order in which workers finish them, so that "
+                "no position says which are done; leave it out"
+            )
         super().__init__(dataset, batch_sampler=sampler, **options)
-        self._num_delivered = 0
+        self._move()
 
     @property
     def epoch(self) -> int:
@@ -78,16 +87,20 @@ class ResumableLoader(DataLoader[Sample]):
         return self.batch_sampler.micro_batches
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch, unless it is the one that a loaded state is in."""
-        self.batch_sampler.set_epoch(epoch)
-        self._num_delivered = 0
+        """Go to the start of an epoch, unless it is the one that the loader is in."""
+        if epoch != self.epoch:
+            self.batch_sampler.set_epoch(epoch)
+            self._move()
 
     def __iter__(self) -> Iterator[Sample]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        self._num_delivered = 0
+        self.load_state_dict(self.state_dict())  # after what an iteration left early had given
+        this = self._iteration
         for batch in super().__iter__():
+            self._require_newest(this)
             self._num_delivered += 1
             yield batch
-        self.set_epoch(self.epoch + 1)
+        self._require_newest(this)
+        self.load_state_dict(self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         """The position after the batches that were delivered; a dict of JSON's types."""
@@ -100,4 +113,15 @@ class ResumableLoader(DataLoader[Sample]):
             SettingsError: it is of another dataset or another order.
         """
         self.batch_sampler.load_state_dict(state)
+        self._move()
+
+    def _move(self) -> None:
         self._num_delivered = 0
+        self._iteration = object()
+
+    def _require_newest(self, iteration: object) -> None:
+        if iteration is not self._iteration:
+            raise RuntimeError(
+                "the loader was moved while this iteration was under way, by load_state_dict, "
+                "set_epoch or another iteration; iterate over it anew"
+            )

@@ -60,7 +60,10 @@ class DatasetProvenance(TrainerCallback, ExportableState):
             )
         # What a checkpoint's trainer_state.json had, where training goes on from one.
         found: Any = state.stateful_callbacks
-        recorded: dict[str, Any] = found.get(type(self).__name__, {}).get("attributes", {})
+        states = found.get(type(self).__name__, {})
+        if isinstance(states, list):  # of a Trainer that had two of these callbacks
+            states = states[-1]
+        recorded: dict[str, Any] = states.get("attributes", {})
         folders = [str(each.folder) for each in dataset.datasets]
         if state.global_step and recorded.get("digest") is None:
             logger.warning(

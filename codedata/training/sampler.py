@@ -11,6 +11,7 @@ ranks and workers, and for another global_batch_size from there on.
 
 import os
 from collections.abc import Iterator, Mapping
+from operator import index
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +24,10 @@ from codedata.errors import SettingsError
 
 
 class Sized(Protocol):
-    """What a sampler needs of a dataset; a `digest`, where it has one, goes into the state."""
+    """What a sampler needs of a dataset; a `digest`, where it has one, goes into the state.
+
+    Two datasets without one are told apart by their lengths alone.
+    """
 
     def __len__(self) -> int: ...
 
@@ -67,12 +71,14 @@ class GlobalBatchSampler(Sampler[list[int]]):
         world_size: int | None = None,
     ) -> None:
         here = _rank_and_world_size()
-        self.rank = here[0] if rank is None else rank
-        self.world_size = here[1] if world_size is None else world_size
+        self.rank = here[0] if rank is None else index(rank)
+        self.world_size = here[1] if world_size is None else index(world_size)
+        # An index may be of numpy: the state is of JSON's types.
+        global_batch_size, seed = index(global_batch_size), index(seed)
         if not 0 <= self.rank < self.world_size:
             raise SettingsError(f"rank {self.rank} is none of {self.world_size} ranks, 0 and up")
         share, rest = divmod(global_batch_size, self.world_size)
-        self.micro_batch_size = share if micro_batch_size is None else micro_batch_size
+        self.micro_batch_size = share if micro_batch_size is None else index(micro_batch_size)
         if share < 1 or rest:
             raise SettingsError(
                 f"global_batch_size {global_batch_size} cannot be shared equally by "
@@ -96,16 +102,17 @@ class GlobalBatchSampler(Sampler[list[int]]):
         self.digest: str | None = getattr(dataset, "digest", None)
         self.global_batch_size = global_batch_size
         self.seed = seed
-        self.shuffle = shuffle
+        self.shuffle = bool(shuffle)
         self.drop_last = drop_last
         self.epoch = 0
         self._samples_done = 0  # of the epoch, before the first batch of an iteration
         self._num_drawn = 0
+        self._is_drawn = False  # to the epoch's end
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch, unless it is the one that a loaded state is in."""
-        if epoch != self.epoch:
-            self.epoch, self._samples_done = epoch, 0
+        if epoch != self.epoch or self._is_drawn:
+            self.epoch, self._samples_done, self._is_drawn = epoch, 0, False
         self._num_drawn = 0
 
     def __len__(self) -> int:
@@ -125,6 +132,8 @@ class GlobalBatchSampler(Sampler[list[int]]):
         return np.array_split(batch, self.world_size)[self.rank]
 
     def __iter__(self) -> Iterator[list[int]]:
+        if self._is_drawn:  # a loaded position is for one iteration
+            self.set_epoch(self.epoch)
         self._num_drawn = 0
         order = (
             epoch_order(self.num_samples, seed=self.seed, epoch=self.epoch)
@@ -137,6 +146,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
             for first in range(0, len(share), self.micro_batch_size):
                 self._num_drawn += 1
                 yield share[first : first + self.micro_batch_size].tolist()
+        self._is_drawn = True
 
     def state_after(self, num_batches: int) -> dict[str, Any]:
         """The position when this rank is done with so many batches of the current iteration.
@@ -145,7 +155,8 @@ class GlobalBatchSampler(Sampler[list[int]]):
         part are lost with the process. After an epoch's last batch it is the start of the next.
 
         Returns:
-            A dict of JSON's types, the same on all ranks.
+            A dict of JSON's types, the same on all ranks; but with drop_last=False, where a rank
+            may have fewer batches than others, keep rank 0's.
         """
         epoch, done = self.epoch, self._samples_done
         if num_batches >= len(self):
@@ -172,7 +183,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
                     "anew"
                 )
         self.epoch, self._samples_done = int(state["epoch"]), int(state["samples_done"])
-        self._num_drawn = 0
+        self._num_drawn, self._is_drawn = 0, False
 
     def _identity(self) -> dict[str, Any]:
         """What decides the order."""

@@ -42,6 +42,22 @@ def test_what_the_command_says_of_npy_opens_it(
     assert np.array_equal(eval(usage, {"numpy": np}), ids)  # noqa: S307
 
 
+def test_the_output_is_beside_the_name_that_was_given_and_its_name_is_quoted(
+    folder: Path, tmp_path: Path, ids: IdArray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'a "link"').symlink_to(folder)
+    assert main(["export", str(tmp_path / 'a "link"'), "--to", "npy"]) == 0
+    assert (tmp_path / 'a "link"-npy').is_dir()
+    usage = capsys.readouterr().out.splitlines()[1].removeprefix("open it with ")
+    assert np.array_equal(eval(usage, {"numpy": np}), ids)  # noqa: S307
+
+
+def test_an_output_inside_the_dataset_is_refused(folder: Path) -> None:
+    with pytest.raises(TargetError, match=r"is inside the dataset .*, which the next run replaces"):
+        export_dataset(open_dataset(folder), "npy", folder / "npy")
+    assert "npy" not in os.listdir(folder)
+
+
 def test_an_output_that_exists_is_left_alone_unless_it_is_empty(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -86,6 +86,61 @@ def test_the_state_counts_what_was_delivered_not_what_workers_drew_ahead(
     assert seen == expected_batches(0, 2)[done:]
 
 
+@pytest.mark.parametrize("options", [{}, {"num_workers": 2, "persistent_workers": True}], ids=str)
+def test_a_loop_that_is_left_early_goes_on_where_it_was_left(
+    folder: Path, options: dict[str, Any]
+) -> None:
+    loader = loader_of(folder, seed=3, **options)
+    seen: list[tuple[int, list[int]]] = []
+    while len(seen) < 60:
+        for number, batch in enumerate(loader, 1):
+            seen.append((loader.epoch, firsts(batch)))
+            if number == 4:
+                break
+    assert seen == expected_batches(3, 3)[: len(seen)]
+
+
+def test_of_a_global_batch_that_was_begun_all_comes_again(folder: Path) -> None:
+    loader = loader_of(folder, micro_batch_size=2)
+    iterator = iter(loader)
+    first = [firsts(next(iterator)) for _ in range(6)]
+    again = [firsts(batch) for batch in loader]
+    assert again[:2] == first[4:]
+    assert len(again) == BATCHES_AN_EPOCH * 4 - 4
+
+
+def test_an_iteration_ends_with_an_error_where_the_loader_was_moved_under_it(folder: Path) -> None:
+    loader = loader_of(folder)
+    moves = [
+        lambda: loader.load_state_dict(loader.state_dict()),
+        lambda: loader.set_epoch(loader.epoch + 1),
+        lambda: next(iter(loader)),
+    ]
+    for move in moves:
+        iterator = iter(loader)
+        next(iterator)
+        move()
+        position = loader.state_dict()
+        with pytest.raises(RuntimeError, match=r"the loader was moved .* iterate over it anew"):
+            next(iterator)
+        assert loader.state_dict() == position
+
+
+def test_to_set_the_epoch_that_it_is_in_changes_nothing(folder: Path) -> None:
+    loader = loader_of(folder)
+    iterator = iter(loader)
+    batches = [firsts(next(iterator)) for _ in range(2)]
+    loader.set_epoch(0)
+    batches.append(firsts(next(iterator)))
+    assert batches == [batch for _, batch in expected_batches(0, 1)[:3]]
+    assert loader.state_dict()["samples_done"] == 24
+
+
+def test_workers_that_hand_over_out_of_order_are_refused(folder: Path) -> None:
+    with pytest.raises(SettingsError, match=r"in_order=False .* leave it out"):
+        loader_of(folder, num_workers=2, in_order=False)
+
+
 def test_a_state_of_another_dataset_is_refused(folder: Path, tmp_path: Path) -> None:
     state = loader_of(folder).state_dict()
     ids = np.repeat(np.arange(NUM_SAMPLES)[::-1, None], 4, axis=1)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,16 +140,35 @@ def test_after_any_batch_another_number_of_ranks_goes_on_with_the_very_same_batc
         for _ in range(done):
             next(iterator)
         state = json.loads(json.dumps(first.state_dict()))
-        resumed: list[GlobalBatchSampler] = []
+        resumed: list[list[list[int]]] = []
         for rank in range(ranks):
             sampler = rank_sampler(70, rank, ranks, micro_batch_size=micro, **options)
             sampler.load_state_dict(state)
-            resumed.append(sampler)
-        rest = [sorted(joined(sampler)) for sampler in resumed]
-        assert sorted(joined(rest)) == sorted(joined(whole[done:]))
+            num_batches = len(sampler)
+            resumed.append(list(sampler))
+            assert len(resumed[-1]) == num_batches
+        assert sorted(joined(map(joined, resumed))) == sorted(joined(whole[done:]))
         if micro is None:
             assert [joined(shares) for shares in zip(*resumed, strict=True)] == whole[done:]
-            assert len(resumed[0]) == len(whole) - done
+
+
+def test_the_rest_of_an_epoch_is_for_one_iteration() -> None:
+    sampler = rank_sampler(20, 0, 1, global_batch_size=4)
+    sampler.load_state_dict(sampler.state_after(3))
+    assert [len(list(sampler)) for _ in range(3)] == [2, 5, 5]
+    sampler.load_state_dict({**sampler.state_dict(), "epoch": 1, "samples_done": 12})
+    lengths: list[int] = []
+    for epoch in (1, 1, 2):
+        sampler.set_epoch(epoch)
+        lengths.append(len(list(sampler)))
+    assert lengths == [2, 5, 5]
+
+
+def test_a_state_is_of_json_s_types_whatever_integers_were_given() -> None:
+    numbers: dict[str, Any] = {"global_batch_size": np.int64(8), "micro_batch_size": np.int32(2)}
+    sampler = rank_sampler(70, 1, 2, seed=np.int16(3), **numbers)
+    state = sampler.state_after(5)
+    assert json.loads(json.dumps(state)) == state
 
 
 def test_the_state_says_epoch_and_samples_done_and_what_decides_the_order() -> None:
