@@ -10,14 +10,30 @@ if TYPE_CHECKING:
     from codedata.errors import CodedataError as CodedataError
     from codedata.loading import load_dataset as load_dataset
     from codedata.pickle_dataset import PickledTrainerDataset as PickledTrainerDataset
+    from codedata.training.collate import PaddingCollator as PaddingCollator
+    from codedata.training.loader import ResumableLoader as ResumableLoader
+    from codedata.training.provenance import DatasetProvenance as DatasetProvenance
+    from codedata.training.sampler import GlobalBatchSampler as GlobalBatchSampler
 
 _EXPORTS = {
     "CodedataError": "codedata.errors",
+    "DatasetProvenance": "codedata.training.provenance",
+    "GlobalBatchSampler": "codedata.training.sampler",
+    "PaddingCollator": "codedata.training.collate",
     "PickledTrainerDataset": "codedata.pickle_dataset",
+    "ResumableLoader": "codedata.training.loader",
     "load_dataset": "codedata.loading",
 }
 
-__all__ = ["CodedataError", "PickledTrainerDataset", "load_dataset"]
+__all__ = [
+    "CodedataError",
+    "DatasetProvenance",
+    "GlobalBatchSampler",
+    "PaddingCollator",
+    "PickledTrainerDataset",
+    "ResumableLoader",
+    "load_dataset",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: materialize splits, show, report and verify datasets.
+"""The command line: materialize splits; show, report, verify, export and push datasets.
 
 Exit status: 0 done, 1 refused, failed or damaged, 2 wrong usage, 130 interrupted.
 """
@@ -29,6 +29,7 @@ examples:
   codedata show data/datasets/train                 what is in a dataset
   codedata report train validation -o report.html   what they are made of, and compared
   codedata verify data/datasets/train               recompute every hash
+  codedata export data/datasets/train --to parquet  for other readers
   codedata push data/datasets/train me/c-train      upload it, privately
 
 Everything goes below $CODEDATA_ROOT, by default ./data.
@@ -108,6 +109,16 @@ def build_parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="check structure, counts and hashes of a dataset")
     verify.add_argument("folder", type=Path, nargs="+", help="dataset folder")
     verify.set_defaults(run=_verify)
+
+    export = commands.add_parser("export", help="write a dataset in another format")
+    export.add_argument("folder", type=Path, help="dataset folder")
+    export.add_argument(
+        "--to", required=True, choices=["parquet", "npy", "megatron", "mds"], help="the format"
+    )
+    export.add_argument(
+        "--output", type=Path, help="folder to make (default: FOLDER-FORMAT, beside the dataset)"
+    )
+    export.set_defaults(run=_export)
 
     push = commands.add_parser("push", help="upload a dataset to the Hugging Face Hub")
     push.add_argument("folder", type=Path, help="dataset folder")
@@ -330,7 +341,8 @@ def _show(options: argparse.Namespace) -> int:
     dataset = open_dataset(options.folder)
     print(f"{dataset.folder}: {len(dataset.shards)} files")
     print(f"Samples: {dataset.num_samples} of {dataset.seq_length} tokens")
-    print(f"Tokens: {dataset.num_tokens}")
+    padding = "" if dataset.num_padding is None else f", of them {dataset.num_padding} padding"
+    print(f"Tokens: {dataset.num_tokens}{padding}")
     print(f"Digest: {dataset.digest}")
     for index, (entry, ids) in enumerate(zip(dataset.entries, dataset.shards, strict=True)):
         chars = f", characters {entry.chars.start} to {entry.chars.stop}" if entry.chars else ""
@@ -387,6 +399,17 @@ def _verify(options: argparse.Namespace) -> int:
                 f"{dataset.num_tokens} tokens, digest {dataset.digest}"
             )
     return status
+
+
+def _export(options: argparse.Namespace) -> int:
+    from codedata.export.exporting import FORMATS, export_dataset  # pyarrow, only where it is used
+
+    dataset, folder = open_dataset(options.folder), options.folder.resolve()
+    output = options.output or folder.with_name(f"{folder.name}-{options.to}")
+    export_dataset(dataset, options.to, output)
+    print(f"{output}: {dataset.num_samples} samples of {dataset.seq_length} tokens")
+    print(f"open it with {FORMATS[options.to].usage.format(folder=output)}")
+    return 0
 
 
 def _push(options: argparse.Namespace) -> int:

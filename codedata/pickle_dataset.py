@@ -5,9 +5,11 @@ samples stay in the mapped shard files, which all processes share; only the one 
 into tensors. Nothing is unpickled: see `codedata.core.shards`.
 """
 
+import json
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast, overload
@@ -26,6 +28,9 @@ from codedata.progress import SILENT, TERMINAL
 StrPath = str | os.PathLike[str]
 Sample = dict[str, torch.Tensor]
 
+IGNORED_LABEL = -100
+"""What torch's cross_entropy passes over, and so every model of transformers: its ignore_index."""
+
 
 class PickledTrainerDataset(TorchDataset[Sample]):
     """The samples of one or more dataset folders, in the order of folders, shards and rows.
@@ -42,6 +47,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
     Attributes:
         datasets: the opened folders.
         seq_length: tokens a sample.
+        digest: names these samples in this order.
 
     Raises:
         DatasetError: a folder is no whole dataset, or its samples have another length than those
@@ -57,6 +63,8 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         ]
         self._adopt(opened)
         self._rows = range(self._ends[-1])
+        self._padded: dict[int, int] = {}  # row -> its tokens that are the text's
+        self._masks_padding = False
         if not quiet:
             self._report()
 
@@ -125,6 +133,48 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         """Tokens of all samples, padding included."""
         return len(self._rows) * self.seq_length
 
+    @property
+    def digest(self) -> str:
+        """Names these samples in this order: of one whole folder the digest that its meta has.
+
+        Of several folders, or of a slice, the sha256 of their digests and of the rows, as JSON
+        `[[digest, ...], [first row, number of rows, step]]`; the step of one row is 1, and no row
+        at all is `[0, 1]`.
+        """
+        digests, rows = [each.digest for each in self.datasets], self._rows
+        if len(digests) == 1 and rows == range(self._ends[-1]):
+            return digests[0]
+        part = [rows.start, len(rows), rows.step] if len(rows) > 1 else [*rows[:1], len(rows), 1]
+        return sha256(json.dumps([digests, part]).encode()).hexdigest()
+
+    @property
+    def masks_padding(self) -> bool:
+        """Whether the labels of padding are -100."""
+        return self._masks_padding
+
+    def with_padding_masked(self) -> "PickledTrainerDataset":
+        """The same samples, their labels -100 where a sample is padded, so that no loss counts it.
+
+        Padding is found by its position, which the meta states, never by its id: the pad token may
+        be one that the text has as well.
+
+        Raises:
+            DatasetError: a folder's meta does not say where padding begins.
+        """
+        starts = accumulate((each.num_samples for each in self.datasets), initial=0)
+        padded = {
+            start + row: num_tokens
+            for start, each in zip(starts, self.datasets, strict=False)
+            for row, num_tokens in each.padded_samples().items()
+        }
+        return self._but(_padded=padded, _masks_padding=True)
+
+    def _but(self, **changes: Any) -> "PickledTrainerDataset":
+        """Another dataset over the same files."""
+        other = object.__new__(type(self))
+        other.__dict__ = {**self.__dict__, **changes}
+        return other
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -137,15 +187,16 @@ class PickledTrainerDataset(TorchDataset[Sample]):
     def __getitem__(self, index: slice) -> "PickledTrainerDataset": ...
     def __getitem__(self, index: int | slice) -> "Sample | PickledTrainerDataset":
         if isinstance(index, slice):
-            part = object.__new__(type(self))
-            part.__dict__ = {**self.__dict__, "_rows": self._rows[index]}
-            return part
+            return self._but(_rows=self._rows[index])
         return self._sample(self._rows[index])
 
     def _sample(self, row: int) -> Sample:
         shard = bisect_right(self._ends, row)
         ids = self._shards[shard][row - self._ends[shard]].astype(np.int64)
-        return {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(ids.copy())}
+        labels = ids.copy()
+        if row in self._padded:
+            labels[self._padded[row] :] = IGNORED_LABEL
+        return {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

@@ -331,16 +331,19 @@ def _stage_chunk(
     chunk: TokenChunk, settings: Settings, staging: Staging, first_shard: int
 ) -> list[ShardEntry]:
     """Pack a chunk and write its shards, numbered from `first_shard` on."""
+    ids = chunk.read_ids()
     samples = pack_samples(
-        chunk.read_ids(),
+        ids,
         seq_length=settings.seq_length,
         min_sample_length=settings.min_sample_length,
         pad_token=settings.pad_token,
     )
     entries: list[ShardEntry] = []
+    num_packed = 0
     for index, shard_samples in enumerate(
         split_shards(samples, settings.max_dump_size), first_shard
     ):
+        num_packed += shard_samples.size
         data = encode_shard(shard_samples, pad_token=settings.pad_token).data
         staging.add_shard(index, data)
         entries.append(
@@ -349,6 +352,7 @@ def _stage_chunk(
                 num_tokens=shard_samples.size,
                 sha256=sha256(data).hexdigest(),
                 chars=chunk.chars,
+                last_sample_tokens=settings.seq_length - max(0, num_packed - len(ids)),
             )
         )
     return entries

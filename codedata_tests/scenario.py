@@ -152,7 +152,11 @@ def dataset_bytes(folder: Path) -> dict[str, bytes]:
 
 
 def write_dataset(
-    folder: Path, shards: Sequence[Any], *, chars: Sequence[CharRange] | None = None
+    folder: Path,
+    shards: Sequence[Any],
+    *,
+    chars: Sequence[CharRange] | None = None,
+    last_sample_tokens: Sequence[int] | None = None,
 ) -> Path:
     """A dataset folder as this package writes it; each shard a list or array of samples."""
     folder.mkdir(parents=True)
@@ -167,6 +171,7 @@ def write_dataset(
                 num_tokens=ids.size,
                 sha256=hashlib.sha256(data).hexdigest(),
                 chars=chars[index] if chars else None,
+                last_sample_tokens=last_sample_tokens[index] if last_sample_tokens else None,
             )
         )
     (folder / META_NAME).write_bytes(dump_meta(entries))

@@ -60,6 +60,14 @@ def test_show_says_what_is_in_a_dataset(folder: Path, capsys: pytest.CaptureFixt
     assert captured.err == ""
 
 
+def test_show_says_how_much_is_padding_where_the_meta_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scenario.write_dataset(tmp_path / "d", SHARDS, last_sample_tokens=[4, 1])
+    assert main(["show", str(folder)]) == 0
+    assert "Tokens: 12, of them 3 padding\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_show_prints_the_sample_asked_for(
     index: int, folder: Path, capsys: pytest.CaptureFixture[str]

@@ -1,5 +1,6 @@
 """PickledTrainerDataset on folders made by hand: samples, order, slices, messages, memory."""
 
+import hashlib
 import itertools
 import json
 import pickle
@@ -382,3 +383,30 @@ def test_only_the_loader_waits_for_torch_and_nothing_for_dagster_or_transformers
     statement: str, heavy: list[str]
 ) -> None:
     assert heavy_modules_after(statement) == heavy
+
+
+def test_the_digest_of_one_whole_folder_is_that_of_its_meta(tmp_path: Path) -> None:
+    folder = scenario.write_dataset(tmp_path / "d", [numbered(3)])
+    meta = hashlib.sha256((folder / "dump-meta_data.json").read_bytes()).hexdigest()
+    dataset = opened(folder)
+    assert dataset.digest == dataset[:].digest == dataset[0:3:1].digest == meta
+    assert pickle.loads(pickle.dumps(dataset)).digest == meta
+
+
+def test_the_digest_names_folders_in_their_order_and_the_rows_of_a_slice(tmp_path: Path) -> None:
+    a = scenario.write_dataset(tmp_path / "a", [numbered(3)])
+    b = scenario.write_dataset(tmp_path / "b", [numbered(3, first=50)])
+    shutil.copytree(a, tmp_path / "copy of a")
+    one, other = opened(a).digest, opened(b).digest
+
+    def named(*parts: object) -> str:
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    assert opened(a, b).digest == named([one, other], [0, 6, 1])
+    assert opened(b, a).digest == named([other, one], [0, 6, 1])
+    assert opened(tmp_path / "copy of a", b).digest == opened(a, b).digest, "not the path"
+    assert opened(a)[1:].digest == named([one], [1, 2, 1])
+    assert opened(a)[::-1].digest == named([one], [2, 3, -1])
+    assert opened(a)[::2].digest == opened(a)[::2][:2].digest == named([one], [0, 2, 2])
+    assert opened(a)[2:].digest == opened(a)[2::5].digest == named([one], [2, 1, 1])
+    assert opened(a)[2:2].digest == opened(a)[3:].digest == named([one], [0, 1])

@@ -52,6 +52,9 @@ def assert_is_reference(
         assert entry["num_samples"] == len(samples), name
         assert entry["num_tokens"] == len(samples) * switches["seq_length"]
         assert (entry["start_character"], entry["stop_character"]) == (start, stop)
+    marked = reference_shards(documents, tokenizer, {**switches, "pad_token": -1})
+    real = [sum(token >= 0 for token in samples[-1]) for samples, _ in marked]
+    assert [entry["last_sample_tokens"] for entry in meta.values()] == real
     assert sorted(os.listdir(folder)) == sorted([*meta, "README.md", "dump-meta_data.json"])
 
 

@@ -37,12 +37,16 @@ class ShardEntry:
         sha256: of the shard's bytes; None in a dataset of the old script.
         chars: the characters of the text that its chunk covers, and of which file of the corpus;
             None likewise.
+        last_sample_tokens: tokens of the last sample that are the text's, the rest of it being
+            padding: seq_length where it is full; None in a dataset of the old script, or of an
+            older codedata, where padding cannot be told from text.
     """
 
     num_samples: int
     num_tokens: int
     sha256: str | None = None
     chars: CharRange | None = None
+    last_sample_tokens: int | None = None
 
     @property
     def seq_length(self) -> int:
@@ -61,11 +65,13 @@ def shard_index(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _entry_fields(entry: ShardEntry) -> dict[str, int | str]:
-    fields: dict[str, int | str] = {
+def _entry_fields(entry: ShardEntry) -> dict[str, object]:
+    fields: dict[str, object] = {
         "num_samples": entry.num_samples,
         "num_tokens": entry.num_tokens,
     }
+    if entry.last_sample_tokens is not None:
+        fields["last_sample_tokens"] = entry.last_sample_tokens
     if entry.sha256 is not None:
         fields["sha256"] = entry.sha256
     if entry.chars is not None:
@@ -75,7 +81,7 @@ def _entry_fields(entry: ShardEntry) -> dict[str, int | str]:
     return fields
 
 
-def _entry_sha256(name: str, fields: dict[str, int | str]) -> str:
+def _entry_sha256(name: str, fields: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps({name: fields}).encode()).hexdigest()
 
 
@@ -85,7 +91,7 @@ def dump_meta(entries: Sequence[ShardEntry]) -> bytes:
     Each entry carries the sha256 of its other fields, so that a flipped bit in a character range,
     which no shard contradicts, is found too.
     """
-    meta: dict[str, dict[str, int | str]] = {}
+    meta: dict[str, dict[str, object]] = {}
     for index, entry in enumerate(entries):
         name, fields = shard_name(index), _entry_fields(entry)
         meta[name] = {**fields, "entry_sha256": _entry_sha256(name, fields)}
@@ -153,14 +159,12 @@ def _shown(value: object) -> str:
 
 
 def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
-    def count(key: str, least: int) -> int:
+    def count(key: str, least: int, most: int = MAX_CHARACTERS) -> int:
         value = fields.get(key)
         if not isinstance(value, int) or isinstance(value, bool):
             raise _BadMetaError(f"{key} of {name} is {_shown(value)}, not a whole number")
-        if not least <= value <= MAX_CHARACTERS:
-            raise _BadMetaError(
-                f"{key} of {name} is {_shown(value)}, outside {least} to {MAX_CHARACTERS}"
-            )
+        if not least <= value <= most:
+            raise _BadMetaError(f"{key} of {name} is {_shown(value)}, outside {least} to {most}")
         return value
 
     num_samples, num_tokens = count("num_samples", 1), count("num_tokens", 1)
@@ -175,9 +179,19 @@ def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
         chars = CharRange(count("start_character", 0), count("stop_character", 0), file)
         if chars.num_chars < 0:
             raise _BadMetaError(f"{name} covers characters {chars.start} to {chars.stop}")
-    entry = ShardEntry(num_samples=num_samples, num_tokens=num_tokens, sha256=sha256, chars=chars)
-    recorded = fields.get("entry_sha256")
-    if recorded is not None and recorded != _entry_sha256(name, _entry_fields(entry)):
+    last = None
+    if "last_sample_tokens" in fields:
+        last = count("last_sample_tokens", 1, num_tokens // num_samples)
+    entry = ShardEntry(
+        num_samples=num_samples,
+        num_tokens=num_tokens,
+        sha256=sha256,
+        chars=chars,
+        last_sample_tokens=last,
+    )
+    # All that stands there, so that an entry with fields of a newer codedata is whole as well.
+    recorded = fields.pop("entry_sha256", None)
+    if recorded is not None and recorded != _entry_sha256(name, fields):
         raise _BadMetaError(
             f"the entry of {name} does not have the sha256 that it states, {_shown(recorded)}"
         )

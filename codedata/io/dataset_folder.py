@@ -89,6 +89,34 @@ class Dataset:
         """Tokens of all samples, padding included."""
         return sum(entry.num_tokens for entry in self.entries)
 
+    @property
+    def num_padding(self) -> int | None:
+        """Tokens that only fill up samples; None where the meta does not say."""
+        text = [entry.last_sample_tokens for entry in self.entries]
+        if None in text:
+            return None
+        return len(text) * self.seq_length - sum(filter(None, text))
+
+    def padded_samples(self) -> dict[int, int]:
+        """Rows of the samples that are padded, each with how many of its tokens are the text's.
+
+        Raises:
+            DatasetError: the meta does not say; it is of the old script, or an older codedata.
+        """
+        padded: dict[int, int] = {}
+        row = -1
+        for index, entry in enumerate(self.entries):
+            row += entry.num_samples
+            if entry.last_sample_tokens is None:
+                raise DatasetError(
+                    f"{self.folder / META_NAME} does not say how many tokens of {shard_name(index)}"
+                    "'s last sample are padding (last_sample_tokens), and by its id padding cannot "
+                    "be told from text; make the dataset again to mask it, with the same switches"
+                )
+            if entry.last_sample_tokens < entry.seq_length:
+                padded[row] = entry.last_sample_tokens
+        return padded
+
 
 def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
     """Open a dataset folder.

@@ -1,10 +1,11 @@
 """Shards -> counts of tokens; counts of two datasets -> how much they differ.
 
-Pure numpy. Padding, the run of pad tokens that a sample ends with, is counted apart and is no part
-of any share or distance.
+Pure numpy. Padding is counted apart and is no part of any share or distance. Where it begins is
+stated by the meta; of a dataset of the old script, which does not state it, the run of pad tokens
+that a shard ends with counts as padding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,6 +13,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from codedata.core.meta import ShardEntry
 from codedata.core.packing import IdArray
 from codedata.core.settings import CharRange
 from codedata.errors import DatasetError
@@ -78,8 +80,8 @@ def count_tokens(dataset: Dataset, num_ids: int, pad_token: int) -> TokenCounts:
         DatasetError: it holds a larger id.
     """
 
-    def count(ids: IdArray) -> tuple[Counts, int]:
-        num_padding = _count_padding(ids, pad_token)
+    def count(entry: ShardEntry, ids: IdArray) -> tuple[Counts, int]:
+        num_padding = _count_padding(entry, ids, pad_token)
         counts = np.bincount(ids.reshape(-1), minlength=num_ids)
         if len(counts) > num_ids:
             raise DatasetError(
@@ -92,7 +94,7 @@ def count_tokens(dataset: Dataset, num_ids: int, pad_token: int) -> TokenCounts:
     counts = np.zeros(num_ids, np.int64)
     paddings: list[int] = []
     with ThreadPoolExecutor(available_cores()) as threads:
-        for shard_counts, num_padding in threads.map(count, dataset.shards):
+        for shard_counts, num_padding in threads.map(count, dataset.entries, dataset.shards):
             counts += shard_counts
             paddings.append(num_padding)
     shards = list(zip(dataset.entries, paddings, strict=True))
@@ -111,11 +113,12 @@ def count_tokens(dataset: Dataset, num_ids: int, pad_token: int) -> TokenCounts:
     return TokenCounts(counts=counts, chunks=chunks)
 
 
-def _count_padding(ids: IdArray, pad_token: int) -> int:
-    """Pad tokens that samples, shape (num_samples, seq_length), end with."""
-    is_pad = ids[ids[:, -1] == pad_token, ::-1] == pad_token
-    lengths = np.where(is_pad.all(axis=1), ids.shape[1], np.argmin(is_pad, axis=1))
-    return int(lengths.sum())
+def _count_padding(entry: ShardEntry, ids: IdArray, pad_token: int) -> int:
+    """Pad tokens that fill up the last of a shard's samples, shape (num_samples, seq_length)."""
+    if entry.last_sample_tokens is not None:
+        return entry.seq_length - entry.last_sample_tokens
+    text = np.flatnonzero(ids[-1] != pad_token)
+    return entry.seq_length - (int(text[-1]) + 1 if len(text) else 0)
 
 
 def divergence_terms(first: Counts, second: Counts) -> NDArray[np.float64]:
@@ -238,18 +241,20 @@ def usual_divergences(
     found: list[float] = []
     for start in np.linspace(0, dataset.num_samples - num_samples, num_pieces).astype(int):
         piece = np.zeros(len(counts), np.int64)
-        for ids in _rows(dataset, int(start), num_samples):
+        for ids, num_padding in _rows(dataset, int(start), num_samples, pad_token):
             piece += np.bincount(ids.reshape(-1), minlength=len(counts))
-            piece[pad_token] -= _count_padding(ids, pad_token)
+            piece[pad_token] -= num_padding
         found.append(divergence_bits(piece, counts - piece))
     return found
 
 
-def _rows(dataset: Dataset, start: int, num_samples: int) -> list[IdArray]:
-    """Samples from `start` on, across the ends of shards."""
-    rows: list[IdArray] = []
-    for ids in dataset.shards:
-        part = ids[max(0, start) : max(0, start + num_samples)]
-        rows += [part] if len(part) else []
+def _rows(
+    dataset: Dataset, start: int, num_samples: int, pad_token: int
+) -> Iterator[tuple[IdArray, int]]:
+    """Samples from `start` on, across the ends of shards; and how much padding they have."""
+    for entry, ids in zip(dataset.entries, dataset.shards, strict=True):
+        stop = start + num_samples
+        if start < len(ids) and stop > 0:
+            num_padding = _count_padding(entry, ids, pad_token) if stop >= len(ids) else 0
+            yield ids[max(0, start) : stop], num_padding
         start -= len(ids)
-    return rows

@@ -22,7 +22,9 @@ SHA256 = hashlib.sha256(b"").hexdigest()
 ENTRIES = [
     ShardEntry(num_samples=2, num_tokens=6, sha256=SHA256, chars=CharRange(0, 100)),
     ShardEntry(num_samples=5, num_tokens=15, sha256=SHA256[::-1], chars=CharRange(0, 100)),
-    ShardEntry(num_samples=1, num_tokens=3, sha256=SHA256, chars=CharRange(100, 130)),
+    ShardEntry(
+        num_samples=1, num_tokens=3, sha256=SHA256, chars=CharRange(100, 130), last_sample_tokens=2
+    ),
 ]
 
 
@@ -61,6 +63,16 @@ def test_the_bytes_of_a_meta() -> None:
     assert dump_meta(ENTRIES[:1]).decode() == text
 
 
+def test_the_tokens_of_a_padded_sample_stand_after_the_counts_and_are_sealed_with_them() -> None:
+    [entry] = [ShardEntry(num_samples=2, num_tokens=6, last_sample_tokens=1)]
+    sealed = b'{"dump-0.pkl": {"num_samples": 2, "num_tokens": 6, "last_sample_tokens": 1}}'
+    meta = json.loads(dump_meta([entry]))
+    seal = {"entry_sha256": hashlib.sha256(sealed).hexdigest()}
+    assert meta == {"dump-0.pkl": json.loads(sealed)["dump-0.pkl"] | seal}
+    meta["dump-0.pkl"]["last_sample_tokens"] = 2
+    assert "does not have the sha256 that it states" in refusal(meta)
+
+
 def test_readers_that_sum_over_all_values_find_counts_in_each() -> None:
     values = json.loads(dump_meta(ENTRIES)).values()
     assert sum(value["num_samples"] for value in values) == 8
@@ -72,11 +84,12 @@ def test_readers_that_sum_over_all_values_find_counts_in_each() -> None:
     st.integers(1, 1000).flatmap(
         lambda seq_length: st.lists(
             st.builds(
-                lambda num_samples, sha256, chars: ShardEntry(
+                lambda num_samples, sha256, chars, last: ShardEntry(
                     num_samples=num_samples,
                     num_tokens=num_samples * seq_length,
                     sha256=sha256,
                     chars=chars,
+                    last_sample_tokens=last,
                 ),
                 st.integers(1, 2**40),
                 st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
@@ -86,6 +99,7 @@ def test_readers_that_sum_over_all_values_find_counts_in_each() -> None:
                     st.integers(0, 2**61),
                     st.integers(0, 2**61),
                 ),
+                st.none() | st.integers(1, seq_length),
             ),
             min_size=1,
             max_size=12,
@@ -214,7 +228,10 @@ NO_WHOLE_NUMBERS = [2.0, 2.5, True, False, "2", "", None, [2], [], {}, {"a": 2}]
 
 
 @pytest.mark.parametrize("value", NO_WHOLE_NUMBERS, ids=repr)
-@pytest.mark.parametrize("key", ["num_samples", "num_tokens", "start_character", "stop_character"])
+@pytest.mark.parametrize(
+    "key",
+    ["num_samples", "num_tokens", "start_character", "stop_character", "last_sample_tokens"],
+)
 def test_what_is_no_whole_number_is_refused_by_name(key: str, value: Any) -> None:
     fields = {"start_character": 0, "stop_character": 5, key: value}
     assert refusal(one(**fields)) == f"{key} of dump-0.pkl is {value!r}, not a whole number"
@@ -234,6 +251,15 @@ def test_json_s_odd_numbers_are_refused(number: str, shown: str) -> None:
 def test_a_count_below_one_or_beyond_all_bounds_is_refused(key: str, value: int) -> None:
     expected = f"{key} of dump-0.pkl is {value}, outside 1 to {2**62}"
     assert refusal(one(**{key: value})) == expected
+
+
+@pytest.mark.parametrize("value", [0, -1, 4, 2**62])
+def test_a_last_sample_has_one_token_at_least_and_seq_length_at_most(value: int) -> None:
+    expected = f"last_sample_tokens of dump-0.pkl is {value}, outside 1 to 3"
+    assert refusal(one(last_sample_tokens=value)) == expected
+    for good in (1, 3):
+        [entry] = parse_meta(json.dumps(one(last_sample_tokens=good)).encode(), "x")
+        assert entry.last_sample_tokens == good
 
 
 @pytest.mark.parametrize("value", [-1, 2**62 + 1])
@@ -322,6 +348,16 @@ def test_a_tampered_entry_is_refused(key: str, value: Any) -> None:
     assert refusal(meta) == (
         f"the entry of dump-0.pkl does not have the sha256 that it states, {stated!r}"
     )
+
+
+def test_fields_of_a_newer_codedata_are_passed_over_and_sealed_too() -> None:
+    fields: dict[str, object] = {"num_samples": 2, "num_tokens": 6, "colour": ["red", 1.5, None]}
+    sealed = json.dumps({"dump-0.pkl": fields}).encode()
+    fields["entry_sha256"] = hashlib.sha256(sealed).hexdigest()
+    [entry] = parse_meta(json.dumps({"dump-0.pkl": fields}).encode(), "x")
+    assert entry == ShardEntry(num_samples=2, num_tokens=6)
+    fields["colour"] = ["red", 1.5, 0]
+    assert "does not have the sha256 that it states" in refusal({"dump-0.pkl": fields})
 
 
 def test_the_entry_of_another_shard_is_refused() -> None:

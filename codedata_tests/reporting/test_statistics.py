@@ -42,6 +42,14 @@ def test_padding_is_counted_apart_and_shards_of_one_chunk_together(tmp_path: Pat
     assert (tokens.num_tokens, tokens.num_padding) == (12, 4)
 
 
+def test_the_meta_says_what_is_padding_where_ids_do_not(tmp_path: Path) -> None:
+    shards = [[[1, 2, 0, 0]], [[1, 2, 3, 3], [0, 0, 0, 0]]]
+    folder = scenario.write_dataset(tmp_path / "d", shards, last_sample_tokens=[3, 4])
+    tokens = count_tokens(open_dataset(folder), 5, PAD)
+    assert [chunk.num_padding for chunk in tokens.chunks] == [1, 0]
+    assert tokens.counts[PAD] == 5
+
+
 def test_shards_of_unknown_chunks_count_as_a_chunk_each(tmp_path: Path) -> None:
     tokens = count_tokens(dataset_of(tmp_path / "d", SHARDS, None), 5, PAD)
     assert [(chunk.chars, chunk.num_samples) for chunk in tokens.chunks] == [

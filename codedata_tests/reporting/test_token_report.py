@@ -34,8 +34,8 @@ def report_of(
     return token_report(dataset, tokenizer, pad)
 
 
-SHARDS = [[[1, 2, 0, 3], [1, 2, 3, 0]], [[2, 0, 0, 0], [0, 0, 0, 0], [0, 0, 2, 2]]]
-"""Padding: 0 (the pad id stands inside), 1, 3, 4 (all pad) and 0 (pad ids lead)."""
+SHARDS = [[[1, 2, 0, 3], [1, 2, 3, 0]], [[2, 0, 0, 0]], [[0, 0, 0, 0]], [[0, 0, 2, 2]]]
+"""Padding of the shards: 1 (a pad id inside is none), 3, 4 (all pad) and 0 (pad ids lead)."""
 
 
 def test_tokens_padding_and_vocabulary_are_as_counted_by_hand(
@@ -61,12 +61,15 @@ PADDINGS = {
     "a pad id inside and one at the end": ([[1, 0, 3, 0]], 1),
     "a tail of them": ([[1, 0, 0, 0]], 3),
     "nothing but pad ids": ([[0, 0, 0, 0]], 4),
-    "in each of three samples": ([[1, 2, 3, 0], [1, 2, 0, 0], [1, 0, 0, 0]], 6),
+    "at the end of three samples, of which only the last can be padded": (
+        [[1, 2, 3, 0], [1, 2, 0, 0], [1, 0, 0, 0]],
+        3,
+    ),
 }
 
 
 @pytest.mark.parametrize(("samples", "num_padding"), PADDINGS.values(), ids=PADDINGS)
-def test_padding_is_the_run_of_pad_ids_that_a_sample_ends_with(
+def test_where_the_meta_does_not_say_padding_is_the_run_of_pad_ids_that_a_shard_ends_with(
     samples: list[list[int]], num_padding: int, tokenizer: TokenizerFiles, tmp_path: Path
 ) -> None:
     assert report_of(tmp_path / "d", [samples], tokenizer).num_padding == num_padding
@@ -75,7 +78,7 @@ def test_padding_is_the_run_of_pad_ids_that_a_sample_ends_with(
 def test_a_pad_id_that_only_pads_is_not_among_the_most_frequent(
     tokenizer: TokenizerFiles, tmp_path: Path
 ) -> None:
-    report = report_of(tmp_path / "d", [[[3, 0, 0, 0], [3, 1, 0, 0]]], tokenizer)
+    report = report_of(tmp_path / "d", [[[3, 0, 0, 0]], [[3, 1, 0, 0]]], tokenizer)
     assert report.most_frequent == [("';'", 3, 2), ("'int'", 1, 1)]
 
 
@@ -102,15 +105,15 @@ def test_twenty_five_tokens_are_listed(tmp_path: Path) -> None:
 def test_the_markdown_has_the_figures_and_the_sample_in_a_fence(
     tokenizer: TokenizerFiles, tmp_path: Path
 ) -> None:
-    report = report_of(tmp_path / "d", [[[1, 2, 5, 0]] * 500], tokenizer)
+    report = report_of(tmp_path / "d", [[[1, 2, 5, 0]] * 2] * 250, tokenizer)
     assert report.sample == "int x ~~~ pad"
     sample = "its first tokens, a ▏ between them:\n\n~~~c\nint▏x▏▏pad\n~~~"
     assert report.markdown() == (
         "| | |\n"
         "|---|---:|\n"
         "| tokens | 2,000 |\n"
-        "| of them padding | 500 (25.00%) |\n"
-        "| vocabulary used | 3 of 6 |\n"
+        "| of them padding | 250 (12.50%) |\n"
+        "| vocabulary used | 4 of 6 |\n"
         "\n"
         f"Sample 0, {sample}\n"
         "\n"

@@ -1,0 +1,1 @@
+"""What training code puts around a dataset: its order, its batches, its name in checkpoints."""

@@ -1,0 +1,190 @@
+"""Dataset -> each rank's batches: global batches whose samples no number of ranks changes.
+
+    order     of epoch e: a permutation of all samples, from seed and epoch alone (core/order.py)
+    global    batch k of an epoch: order[k * global_batch_size : (k + 1) * global_batch_size]
+    share     of rank r: the r-th of world_size equal, consecutive parts of a global batch
+    batch     what is loaded at once: the share, or micro_batch_size samples of it at a time
+
+A position in training is an epoch and how many of its samples are done. It holds on any number of
+ranks and workers, and for another global_batch_size from there on.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch.distributed
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from codedata.core.order import epoch_order
+from codedata.errors import SettingsError
+
+
+class Sized(Protocol):
+    """What a sampler needs of a dataset; a `digest`, where it has one, goes into the state."""
+
+    def __len__(self) -> int: ...
+
+
+class GlobalBatchSampler(Sampler[list[int]]):
+    """A batch sampler with state, for `DataLoader(batch_sampler=...)`; `len` as it will iterate.
+
+    Each epoch has an order of its own: call `set_epoch` before each, as for DistributedSampler. A
+    plain DataLoader with workers draws batches ahead of training, so take the state from
+    `codedata.ResumableLoader`, or from torchdata's StatefulDataLoader: they count what was
+    delivered.
+
+    Args:
+        dataset: whose samples are drawn.
+        global_batch_size: samples of all ranks together in one step of the optimizer.
+        micro_batch_size: samples that a rank loads at once, for gradient accumulation; by default
+            its whole share.
+        seed: of the order, 0 or more.
+        shuffle: False goes through the samples as they stand, in each epoch.
+        drop_last: leave out the samples at the end of an epoch's order that fill no global batch,
+            fewer than global_batch_size and others in each epoch. False gives them out, as evenly
+            as it can: some ranks get one more than others, and a rank without one gets a batch
+            less, so gradients must not be averaged over ranks then. For evaluation.
+        rank: of this process; by default torch.distributed's, else torchrun's RANK, else 0.
+        world_size: number of ranks, likewise.
+
+    Raises:
+        SettingsError: a value is outside its range, or the sizes do not divide.
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        *,
+        global_batch_size: int,
+        micro_batch_size: int | None = None,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        here = _rank_and_world_size()
+        self.rank = here[0] if rank is None else rank
+        self.world_size = here[1] if world_size is None else world_size
+        if not 0 <= self.rank < self.world_size:
+            raise SettingsError(f"rank {self.rank} is none of {self.world_size} ranks, 0 and up")
+        share, rest = divmod(global_batch_size, self.world_size)
+        self.micro_batch_size = share if micro_batch_size is None else micro_batch_size
+        if share < 1 or rest:
+            raise SettingsError(
+                f"global_batch_size {global_batch_size} cannot be shared equally by "
+                f"{self.world_size} ranks; choose a multiple of {self.world_size}"
+            )
+        if self.micro_batch_size < 1 or share % self.micro_batch_size:
+            raise SettingsError(
+                f"micro_batch_size {self.micro_batch_size} does not divide the {share} samples "
+                f"that each of {self.world_size} ranks has of global_batch_size "
+                f"{global_batch_size}; choose a divisor of {share}"
+            )
+        if seed < 0:
+            raise SettingsError(f"seed must be 0 or more, not {seed}")
+        self.num_samples = len(dataset)
+        if drop_last and self.num_samples < global_batch_size:
+            raise SettingsError(
+                f"the dataset has {self.num_samples} samples, fewer than global_batch_size "
+                f"{global_batch_size}: an epoch has no batch; choose a smaller one, or "
+                "drop_last=False"
+            )
+        self.digest: str | None = getattr(dataset, "digest", None)
+        self.global_batch_size = global_batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.epoch = 0
+        self._samples_done = 0  # of the epoch, before the first batch of an iteration
+        self._num_drawn = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch, unless it is the one that a loaded state is in."""
+        if epoch != self.epoch:
+            self.epoch, self._samples_done = epoch, 0
+        self._num_drawn = 0
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self.num_samples - self._samples_done, self.global_batch_size)
+        batches = whole * self.micro_batches
+        if not self.drop_last:
+            batches += -(-len(self._share(np.arange(rest))) // self.micro_batch_size)
+        return batches
+
+    @property
+    def micro_batches(self) -> int:
+        """Batches that make up this rank's share of a global batch: steps to accumulate."""
+        return self.global_batch_size // self.world_size // self.micro_batch_size
+
+    def _share(self, batch: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This rank's part of a global batch."""
+        return np.array_split(batch, self.world_size)[self.rank]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        self._num_drawn = 0
+        order = (
+            epoch_order(self.num_samples, seed=self.seed, epoch=self.epoch)
+            if self.shuffle
+            else np.arange(self.num_samples)
+        )
+        stop = self.num_samples - (self.global_batch_size - 1 if self.drop_last else 0)
+        for start in range(self._samples_done, stop, self.global_batch_size):
+            share = self._share(order[start : start + self.global_batch_size])
+            for first in range(0, len(share), self.micro_batch_size):
+                self._num_drawn += 1
+                yield share[first : first + self.micro_batch_size].tolist()
+
+    def state_after(self, num_batches: int) -> dict[str, Any]:
+        """The position when this rank is done with so many batches of the current iteration.
+
+        Of a global batch that is loaded in micro-batches all count or none: the gradients of a
+        part are lost with the process. After an epoch's last batch it is the start of the next.
+
+        Returns:
+            A dict of JSON's types, the same on all ranks.
+        """
+        epoch, done = self.epoch, self._samples_done
+        if num_batches >= len(self):
+            epoch, done = epoch + 1, 0
+        else:
+            done += num_batches // self.micro_batches * self.global_batch_size
+        return {"epoch": epoch, "samples_done": done, **self._identity()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position after the batches that were drawn."""
+        return self.state_after(self._num_drawn)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a state was taken, with any number of ranks, and of samples a batch.
+
+        Raises:
+            SettingsError: it is of another dataset or another order.
+        """
+        for name, own in self._identity().items():
+            if state.get(name) != own:
+                raise SettingsError(
+                    f"the state is of {name} {state.get(name)!r}, but this sampler has {own!r}: "
+                    "the order would be another one; give what the state was taken with, or start "
+                    "anew"
+                )
+        self.epoch, self._samples_done = int(state["epoch"]), int(state["samples_done"])
+        self._num_drawn = 0
+
+    def _identity(self) -> dict[str, Any]:
+        """What decides the order."""
+        return {
+            "dataset": self.digest,
+            "num_samples": self.num_samples,
+            "seed": self.seed,
+            "shuffle": self.shuffle,
+        }
+
+
+def _rank_and_world_size() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,0 +1,135 @@
+"""The examples, run as people run them: on the demo's splits, by python and by torchrun, killed."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codedata_tests.demo import Demo
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+TWO_RANKS = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def start(demo: Demo, *arguments: str, ranks: int = 1) -> subprocess.Popen[str]:
+    command = [sys.executable, *(TWO_RANKS if ranks == 2 else []), *arguments]
+    environment = {**demo.environment, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    return out
+
+
+def kill_once(process: subprocess.Popen[str], is_time: Callable[[], bool]) -> None:
+    while not is_time():
+        assert process.poll() is None, "it ended before it was killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGKILL
+
+
+def losses(out: str) -> dict[str, float]:
+    found = re.findall(r"^(step \d+|evaluated 8 samples:) loss (\S+)$", out, re.MULTILINE)
+    return {what: float(loss) for what, loss in found}
+
+
+def test_the_plain_loop_goes_on_after_a_kill_on_two_ranks_as_if_nothing_had_been(
+    demo: Demo, tmp_path: Path
+) -> None:
+    def script(output: str) -> list[str]:
+        switches = ["--max_steps", "12", "--save_every", "4", "--eval_samples", "8"]
+        return [str(EXAMPLES / "train_tiny.py"), "--output", str(tmp_path / output), *switches]
+
+    whole = losses(finish(start(demo, *script("whole"))))
+    assert list(whole) == [*(f"step {i}" for i in range(1, 13)), "evaluated 8 samples:"]
+    assert whole["step 1"] > whole["step 12"] + 1, "it learns"
+
+    killed = start(demo, *script("killed"))
+    kill_once(killed, (tmp_path / "killed" / "checkpoint.pt").exists)
+    out = finish(start(demo, *script("killed"), "--num_workers", "2", ranks=2))
+    begun = re.findall(r"rank (\d) goes on from step (\d+)", out)
+    assert sorted(begun) == [("0", begun[0][1]), ("1", begun[0][1])]
+    first = int(begun[0][1]) + 1
+    assert first in (5, 9)
+    resumed = losses(out)
+    assert list(resumed) == [*(f"step {i}" for i in range(first, 13)), "evaluated 8 samples:"]
+    for what, loss in resumed.items():
+        assert loss == pytest.approx(whole[what], abs=2e-3), what
+
+
+def eval_losses(run: Path) -> list[tuple[int, float]]:
+    state = json.loads((run / "checkpoint-8" / "trainer_state.json").read_text())
+    return [(e["step"], e["eval_loss"]) for e in state["log_history"] if "eval_loss" in e]
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether the file that the Trainer writes last is there and ends as JSON does."""
+    path = checkpoint / "trainer_state.json"
+    return path.exists() and path.read_text().rstrip().endswith("}")
+
+
+def test_the_trainer_goes_on_after_a_kill_on_two_ranks_and_refuses_another_dataset(
+    demo: Demo, tmp_path: Path
+) -> None:
+    def script(output: str, batch_size: int) -> list[str]:
+        switches = ["--max_steps", "8", "--save_every", "4", "--eval_samples", "8"]
+        switches += ["--batch_size", str(batch_size), "--output", str(tmp_path / output)]
+        return [str(EXAMPLES / "train_trainer.py"), *switches, "--mask_padding"]
+
+    finish(start(demo, *script("whole", 4)))
+    whole = eval_losses(tmp_path / "whole")
+    assert [step for step, _ in whole] == [4, 8]
+    assert whole[1][1] < whole[0][1], "it learns"
+
+    run = tmp_path / "killed"
+    kill_once(start(demo, *script("killed", 4)), lambda: is_whole(run / "checkpoint-4"))
+    assert not (run / "checkpoint-8").exists()
+
+    other = str(demo.root / "datasets" / "demo_validation")
+    refused = start(demo, *script("killed", 4), "--dataset_paths", other)
+    _, err = refused.communicate(timeout=100)
+    assert refused.returncode == 1
+    assert re.search(
+        r"DatasetError: the checkpoint was trained on \S+demo_train .*, but train_dataset is "
+        r"\S+demo_validation ",
+        err,
+    )
+    finish(start(demo, *script("killed", 2), ranks=2))
+    for (step, loss), (also, same) in zip(eval_losses(run), whole, strict=True):
+        assert step == also
+        assert loss == pytest.approx(same, abs=2e-3)
+    assert sorted(os.listdir(run))[:2] == ["checkpoint-4", "checkpoint-8"]
+
+
+@pytest.mark.parametrize("name", ["train_tiny.py", "train_trainer.py"])
+def test_one_flag_takes_the_real_splits(demo: Demo, tmp_path: Path, name: str) -> None:
+    def run_real() -> subprocess.Popen[str]:
+        switches = ["--real", "--max_steps", "1", "--eval_samples", "8", "--output"]
+        return start(real, str(EXAMPLES / name), *switches, str(tmp_path / "out"))
+
+    real = replace(demo, environment={**demo.environment, "CODEDATA_ROOT": str(tmp_path)})
+    missing = run_real()
+    _, err = missing.communicate(timeout=60)
+    assert missing.returncode == 1
+    assert f"{tmp_path}/datasets/train" in err.splitlines()[-1]
+
+    (tmp_path / "datasets").mkdir()
+    for split in ("train", "validation"):
+        (tmp_path / "datasets" / split).symlink_to(demo.root / "datasets" / f"demo_{split}")
+    out = finish(run_real())
+    assert losses(out) or "eval_loss" in out

@@ -1,0 +1,183 @@
+"""ResumableLoader: its state is what training was given, after breaks, kills and changed ranks."""
+
+import json
+import subprocess
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from codedata import GlobalBatchSampler, ResumableLoader
+from codedata.core.order import epoch_order
+from codedata.errors import SettingsError
+from codedata.pickle_dataset import PickledTrainerDataset, Sample
+from codedata_tests import scenario
+from codedata_tests.training import runs
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
+)
+
+NUM_SAMPLES = 203
+BATCH_SIZE = 8
+BATCHES_AN_EPOCH = 25  # 3 samples of each epoch fill no batch
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Sample i holds i four times."""
+    ids = np.repeat(np.arange(NUM_SAMPLES)[:, None], 4, axis=1)
+    return scenario.write_dataset(tmp_path / "train", np.array_split(ids, 3))
+
+
+def loader_of(folder: Path, **options: Any) -> ResumableLoader:
+    dataset = PickledTrainerDataset(folder, quiet=True)
+    return ResumableLoader(dataset, **{"global_batch_size": BATCH_SIZE, **options})
+
+
+def firsts(batch: Sample) -> list[int]:
+    return batch["input_ids"][:, 0].tolist()
+
+
+def expected_batches(seed: int, num_epochs: int) -> list[tuple[int, list[int]]]:
+    """(epoch, its samples) of each global batch of a run."""
+    return [
+        (epoch, epoch_order(NUM_SAMPLES, seed=seed, epoch=epoch)[k * 8 : k * 8 + 8].tolist())
+        for epoch in range(num_epochs)
+        for k in range(BATCHES_AN_EPOCH)
+    ]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_each_iteration_is_an_epoch_with_an_order_of_its_own(
+    folder: Path, num_workers: int
+) -> None:
+    loader = loader_of(folder, seed=2, num_workers=num_workers)
+    assert len(loader) == BATCHES_AN_EPOCH
+    seen = [(loader.epoch, firsts(batch)) for _ in range(2) for batch in loader]
+    assert seen == expected_batches(2, 2)
+    assert loader.epoch == 2
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("done", [0, 1, 7, 24, 25, 26, 49])
+def test_the_state_counts_what_was_delivered_not_what_workers_drew_ahead(
+    folder: Path, num_workers: int, done: int
+) -> None:
+    loader = loader_of(folder, num_workers=num_workers, prefetch_factor=num_workers * 4 or None)
+    state, num_seen = loader.state_dict(), 0
+    while num_seen < done:
+        for batch in loader:
+            num_seen += 1
+            assert len(batch["labels"]) == BATCH_SIZE
+            state = loader.state_dict()
+            if num_seen == done:
+                break
+    assert (state["epoch"], state["samples_done"]) == (done // 25, done % 25 * 8)
+    resumed = loader_of(folder, num_workers=2 - num_workers)
+    resumed.load_state_dict(json.loads(json.dumps(state)))
+    assert resumed.epoch == done // 25
+    assert len(resumed) == BATCHES_AN_EPOCH - done % 25
+    seen = [(e, firsts(batch)) for e in range(resumed.epoch, 2) for batch in resumed]
+    assert seen == expected_batches(0, 2)[done:]
+
+
+def test_a_state_of_another_dataset_is_refused(folder: Path, tmp_path: Path) -> None:
+    state = loader_of(folder).state_dict()
+    ids = np.repeat(np.arange(NUM_SAMPLES)[::-1, None], 4, axis=1)
+    other = loader_of(scenario.write_dataset(tmp_path / "other", [ids]))
+    with pytest.raises(SettingsError, match=f"the state is of dataset '{state['dataset']}', but"):
+        other.load_state_dict(state)
+
+
+def test_micro_batches_and_datasets_of_several_folders_and_slices_are_loaded_too(
+    folder: Path,
+) -> None:
+    dataset = PickledTrainerDataset([folder, folder], quiet=True)[::-1][:40]
+    loader = ResumableLoader(dataset, global_batch_size=8, micro_batch_size=2, shuffle=False)
+    seen = [firsts(batch) for batch in loader]
+    assert loader.micro_batches == 4
+    assert seen == [[NUM_SAMPLES - 1 - i, NUM_SAMPLES - 2 - i] for i in range(0, 40, 2)]
+
+
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata's with torch 2.13
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("done", [1, 7, 24])
+def test_torchdata_s_stateful_loader_resumes_the_sampler_too(
+    folder: Path, num_workers: int, done: int
+) -> None:
+    def loader() -> StatefulDataLoader[Sample]:
+        dataset = PickledTrainerDataset(folder, quiet=True)
+        sampler = GlobalBatchSampler(dataset, global_batch_size=BATCH_SIZE)
+        sampler.set_epoch(1)
+        return StatefulDataLoader(dataset, batch_sampler=sampler, num_workers=num_workers)
+
+    first = loader()
+    iterator = iter(first)
+    seen = [firsts(next(iterator)) for _ in range(done)]
+    state = first.state_dict()
+    resumed = loader()
+    resumed.load_state_dict(state)
+    seen += [firsts(batch) for batch in resumed]
+    assert [(1, batch) for batch in seen] == expected_batches(0, 2)[BATCHES_AN_EPOCH:]
+
+
+# Kill and restart
+
+
+def start(folder: Path, run: Path, ranks: int, num_workers: int) -> subprocess.Popen[bytes]:
+    # Every 3 batches a state: the kill comes between two, and some batches are gone through again.
+    arguments = [str(folder), str(run), str(BATCH_SIZE), str(num_workers), "3", "3"]
+    return runs.start("codedata_tests.training.consume", arguments, ranks=ranks)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "num_workers"),
+    [((1, 1, 1), (0, 2, 0)), ((2, 1, 2), (2, 0, 0))],
+    ids=["one rank", "two ranks, one, two"],
+)
+def test_a_killed_run_goes_on_with_the_very_same_batches(
+    folder: Path, tmp_path: Path, ranks: tuple[int, ...], num_workers: tuple[int, ...]
+) -> None:
+    expected = expected_batches(11, 3)
+    done = 0
+    resumed_at: list[int] = []
+    for attempt, (world, workers) in enumerate(zip(ranks, num_workers, strict=True)):
+        run = tmp_path / f"run-{attempt}"
+        run.mkdir()
+        if attempt:
+            (run / "state.json").write_text(
+                (tmp_path / f"run-{attempt - 1}/state.json").read_text()
+            )
+        process = start(folder, run, world, workers)
+        if attempt == len(ranks) - 1:
+            assert process.wait(60) == 0
+        else:
+            runs.kill_after(process, run, world - 1, 14)
+        logs = [runs.logged(run, rank) for rank in range(world)]
+        seen = [
+            (of[0][0], list(chain.from_iterable(line[1] for line in of)))
+            for of in zip(*logs, strict=False)
+        ]
+        resumed_at.append(done)
+        assert seen == expected[done : done + len(seen)]
+        if attempt < len(ranks) - 1:
+            assert len(seen) >= 13
+            state = json.loads((run / "state.json").read_text())
+            done = state["epoch"] * BATCHES_AN_EPOCH + state["samples_done"] // BATCH_SIZE
+        else:
+            assert done + len(seen) == len(expected), "to the end"
+    assert all(before + 12 <= after for before, after in pairwise(resumed_at))
+    assert resumed_at[-1] % BATCHES_AN_EPOCH, "it went on in the middle of an epoch"
+
+
+def test_batches_are_those_of_a_plain_data_loader_over_the_same_indices(folder: Path) -> None:
+    dataset = PickledTrainerDataset(folder, quiet=True)
+    [first, *_] = loader_of(folder)
+    order = epoch_order(NUM_SAMPLES, seed=0, epoch=0)[:BATCH_SIZE]
+    for key in ("input_ids", "labels"):
+        assert torch.equal(first[key], torch.stack([dataset[int(i)][key] for i in order]))

@@ -1,0 +1,144 @@
+"""Padding in labels: masked on request, by position, on slices, several folders and in workers."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from codedata.errors import DatasetError
+from codedata.pickle_dataset import PickledTrainerDataset, Sample
+from codedata.training.collate import PaddingCollator
+from codedata_tests import scenario
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
+)
+
+PAD = 9
+"""An id that the text has too, as deepseek-coder's end-of-text token."""
+
+FIRST = [[[1, 2, PAD, PAD], [PAD, 5, PAD, PAD]], [[PAD, PAD, PAD, PAD]]]
+SECOND = [[[3, 4, 5, PAD]], [[6, 7, 8, 8], [6, 6, 6, PAD]]]
+LABELS = [
+    [1, 2, PAD, PAD],  # not the last of its shard: all text
+    [PAD, 5, PAD, -100],  # three are text
+    [PAD, -100, -100, -100],
+    [3, 4, 5, PAD],  # full
+    [6, 7, 8, 8],
+    [6, 6, -100, -100],
+]
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> PickledTrainerDataset:
+    first = scenario.write_dataset(tmp_path / "first", FIRST, last_sample_tokens=[3, 1])
+    second = scenario.write_dataset(tmp_path / "second", SECOND, last_sample_tokens=[4, 2])
+    return PickledTrainerDataset([first, second], quiet=True)
+
+
+def labels(dataset: PickledTrainerDataset) -> list[list[int]]:
+    return [sample["labels"].tolist() for sample in dataset]
+
+
+def test_by_default_labels_are_the_input_ids_padding_included(plain: PickledTrainerDataset) -> None:
+    assert not plain.masks_padding
+    assert labels(plain) == [*FIRST[0], *FIRST[1], *SECOND[0], *SECOND[1]]
+
+
+def test_masked_labels_are_minus_100_from_where_the_text_ends(plain: PickledTrainerDataset) -> None:
+    masked = plain.with_padding_masked()
+    assert masked.masks_padding
+    assert labels(masked) == LABELS
+    assert [masked[i]["labels"].tolist() for i in range(-6, 0)] == LABELS
+    ids = [sample["input_ids"].tolist() for sample in masked]
+    assert ids == [*FIRST[0], *FIRST[1], *SECOND[0], *SECOND[1]], "input_ids stay"
+    assert masked[1]["labels"].dtype == torch.int64
+    assert labels(plain)[1] == FIRST[0][1], "the dataset that was asked stays as it was"
+    assert masked.digest == plain.digest
+
+
+def test_a_slice_masks_its_own_samples_and_may_be_masked_itself(
+    plain: PickledTrainerDataset,
+) -> None:
+    expected = LABELS[-1:0:-2]
+    assert labels(plain.with_padding_masked()[-1:0:-2]) == expected
+    assert labels(plain[-1:0:-2].with_padding_masked()) == expected
+
+
+def test_workers_and_pickles_mask_too(plain: PickledTrainerDataset) -> None:
+    masked = plain.with_padding_masked()[1:]
+    again: PickledTrainerDataset = pickle.loads(pickle.dumps(masked))
+    assert again.masks_padding
+    assert labels(again) == LABELS[1:]
+    loader: DataLoader[Sample] = DataLoader(
+        masked, batch_size=2, num_workers=2, multiprocessing_context="spawn"
+    )
+    assert torch.cat([batch["labels"] for batch in loader]).tolist() == LABELS[1:]
+
+
+def test_a_folder_whose_meta_does_not_say_where_padding_begins_is_refused_by_name(
+    tmp_path: Path,
+) -> None:
+    known = scenario.write_dataset(tmp_path / "known", FIRST, last_sample_tokens=[3, 1])
+    unknown = scenario.write_dataset(tmp_path / "unknown", FIRST)
+    dataset = PickledTrainerDataset([known, unknown], quiet=True)
+    assert len(dataset) == 6, "it loads"
+    with pytest.raises(DatasetError) as refusal:
+        dataset.with_padding_masked()
+    assert str(refusal.value) == (
+        f"{unknown}/dump-meta_data.json does not say how many tokens of dump-0.pkl's last sample "
+        "are padding (last_sample_tokens), and by its id padding cannot be told from text; make "
+        "the dataset again to mask it, with the same switches"
+    )
+
+
+def test_the_collator_s_attention_mask_is_0_on_padding_and_1_on_the_same_id_in_the_text(
+    plain: PickledTrainerDataset,
+) -> None:
+    masked = plain.with_padding_masked()
+    batch = PaddingCollator(masked)([masked[i] for i in (5, 0, 2)])
+    assert sorted(batch) == ["attention_mask", "input_ids", "labels"]
+    assert batch["input_ids"].tolist() == [SECOND[1][1], FIRST[0][0], FIRST[1][0]]
+    assert batch["labels"].tolist() == [LABELS[5], LABELS[0], LABELS[2]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]]
+    assert all(tensor.dtype == torch.int64 for tensor in batch.values())
+
+
+def test_the_collator_works_in_workers(plain: PickledTrainerDataset) -> None:
+    masked = plain.with_padding_masked()
+    loader: DataLoader[Sample] = DataLoader(
+        masked,
+        batch_size=4,
+        num_workers=1,
+        multiprocessing_context="spawn",
+        collate_fn=PaddingCollator(masked),
+    )
+    masks = torch.cat([batch["attention_mask"] for batch in loader])
+    assert masks.sum(dim=1).tolist() == [4, 3, 1, 4, 4, 2]
+
+
+def test_the_collator_refuses_a_dataset_that_does_not_mask(plain: PickledTrainerDataset) -> None:
+    with pytest.raises(DatasetError, match=r"give dataset\.with_padding_masked\(\) to the coll"):
+        PaddingCollator(plain)
+
+
+def test_a_model_s_loss_is_the_mean_over_the_text_alone(plain: PickledTrainerDataset) -> None:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=16,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+    )
+    model = LlamaForCausalLM(config).eval()
+    sample = plain.with_padding_masked()[1]  # PAD 5 PAD | PAD: predicts 5 and PAD
+    with torch.no_grad():
+        output = model(input_ids=sample["input_ids"][None], labels=sample["labels"][None])
+        logits = torch.log_softmax(output.logits[0], dim=-1)
+    expected = -(logits[0, 5] + logits[1, PAD]) / 2
+    assert output.loss.item() == pytest.approx(expected.item(), rel=1e-5)

@@ -1,0 +1,222 @@
+"""GlobalBatchSampler: global batches that no number of ranks changes, and its state."""
+
+import json
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DistributedSampler
+
+from codedata.core.order import epoch_order
+from codedata.errors import SettingsError
+from codedata.training.sampler import GlobalBatchSampler
+
+Batches = list[list[int]]
+
+
+def joined(lists: Iterable[list[int]]) -> list[int]:
+    return list(chain.from_iterable(lists))
+
+
+def rank_sampler(num_samples: int, rank: int = 0, ranks: int = 1, **options: Any):
+    return GlobalBatchSampler(range(num_samples), rank=rank, world_size=ranks, **options)
+
+
+def global_batches(num_samples: int, ranks: int, batch_size: int, **options: Any) -> Batches:
+    """What all ranks draw in an epoch, put together batch by batch."""
+    samplers = [
+        rank_sampler(num_samples, rank, ranks, global_batch_size=batch_size, **options)
+        for rank in range(ranks)
+    ]
+    assert len({len(sampler) for sampler in samplers}) == 1
+    return [joined(shares) for shares in zip(*samplers, strict=True)]
+
+
+def test_one_rank_draws_the_epoch_s_order_in_batches() -> None:
+    sampler = rank_sampler(10, global_batch_size=4)
+    assert list(sampler) == [[6, 3, 8, 1], [4, 5, 9, 2]]
+    assert len(sampler) == 2
+    sampler.set_epoch(1)
+    assert list(sampler) == [[1, 3, 8, 6], [2, 0, 7, 5]]
+
+
+def test_two_ranks_draw_the_halves_of_the_same_batches() -> None:
+    assert list(rank_sampler(10, 0, 2, global_batch_size=4)) == [[6, 3], [4, 5]]
+    assert list(rank_sampler(10, 1, 2, global_batch_size=4)) == [[8, 1], [9, 2]]
+
+
+def test_a_share_is_loaded_in_micro_batches() -> None:
+    sampler = rank_sampler(10, 1, 2, global_batch_size=8, micro_batch_size=2)
+    assert list(sampler) == [[4, 5], [9, 2]]
+    assert len(sampler) == 2
+
+
+def test_without_shuffling_samples_come_as_they_stand_in_every_epoch() -> None:
+    sampler = rank_sampler(7, global_batch_size=3, shuffle=False)
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        assert list(sampler) == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("epoch", [0, 5])
+def test_global_batches_hold_the_same_samples_on_any_number_of_ranks(epoch: int) -> None:
+    order = epoch_order(101, seed=9, epoch=epoch).tolist()
+    expected = [order[start : start + 12] for start in range(0, 96, 12)]
+    for ranks in (1, 2, 3, 4, 6, 12):
+        samplers = [
+            rank_sampler(101, rank, ranks, global_batch_size=12, seed=9) for rank in range(ranks)
+        ]
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+        assert [joined(shares) for shares in zip(*samplers, strict=True)] == expected, ranks
+
+
+@given(
+    num_samples=st.integers(1, 200),
+    ranks=st.integers(1, 5),
+    micro=st.integers(1, 4),
+    per_share=st.integers(1, 3),
+)
+def test_without_drop_last_the_ranks_give_out_every_sample_once(
+    num_samples: int, ranks: int, micro: int, per_share: int
+) -> None:
+    samplers = [
+        rank_sampler(
+            num_samples,
+            rank,
+            ranks,
+            global_batch_size=ranks * micro * per_share,
+            micro_batch_size=micro,
+            drop_last=False,
+        )
+        for rank in range(ranks)
+    ]
+    drawn = [list(sampler) for sampler in samplers]
+    assert [len(sampler) for sampler in samplers] == [len(batches) for batches in drawn]
+    assert all(0 < len(batch) <= micro for batches in drawn for batch in batches)
+    counts = [sum(map(len, batches)) for batches in drawn]
+    assert max(counts) - min(counts) <= 1
+    assert sorted(i for batches in drawn for batch in batches for i in batch) == list(
+        range(num_samples)
+    )
+
+
+def test_distributed_sampler_repeats_or_drops_where_this_one_does_not() -> None:
+    # docs/training.md says so: 7 samples on 2 ranks.
+    def drawn(drop_last: bool) -> list[list[int]]:
+        seven: Any = range(7)
+        return [
+            list(DistributedSampler(seven, 2, rank, shuffle=False, drop_last=drop_last))
+            for rank in range(2)
+        ]
+
+    assert drawn(False) == [[0, 2, 4, 6], [1, 3, 5, 0]], "sample 0 twice"
+    assert drawn(True) == [[0, 2, 4], [1, 3, 5]], "sample 6 never"
+    ours = [
+        list(rank_sampler(7, rank, 2, global_batch_size=2, shuffle=False, drop_last=False))
+        for rank in range(2)
+    ]
+    assert ours == [[[0], [2], [4], [6]], [[1], [3], [5]]]
+
+
+# State
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("micro", [1, None])
+def test_after_any_batch_another_number_of_ranks_goes_on_with_the_very_same_batches(
+    ranks: int, micro: int | None
+) -> None:
+    options: dict[str, Any] = {"global_batch_size": 8, "seed": 5}
+    whole = global_batches(70, 1, 8, seed=5)
+    assert len(whole) == 8
+    for done in range(8):
+        first = rank_sampler(70, 0, 2, **options)
+        iterator = iter(first)
+        for _ in range(done):
+            next(iterator)
+        state = json.loads(json.dumps(first.state_dict()))
+        resumed: list[GlobalBatchSampler] = []
+        for rank in range(ranks):
+            sampler = rank_sampler(70, rank, ranks, micro_batch_size=micro, **options)
+            sampler.load_state_dict(state)
+            resumed.append(sampler)
+        rest = [sorted(joined(sampler)) for sampler in resumed]
+        assert sorted(joined(rest)) == sorted(joined(whole[done:]))
+        if micro is None:
+            assert [joined(shares) for shares in zip(*resumed, strict=True)] == whole[done:]
+            assert len(resumed[0]) == len(whole) - done
+
+
+def test_the_state_says_epoch_and_samples_done_and_what_decides_the_order() -> None:
+    sampler = rank_sampler(20, 1, 2, global_batch_size=6, micro_batch_size=1, seed=4)
+    sampler.set_epoch(3)
+    identity = {"dataset": None, "num_samples": 20, "seed": 4, "shuffle": True}
+    assert sampler.state_dict() == {"epoch": 3, "samples_done": 0, **identity}
+    done = [sampler.state_after(n)["samples_done"] for n in range(9)]
+    assert done == [0, 0, 0, 6, 6, 6, 12, 12, 12], "whole global batches only"
+    assert sampler.state_after(9) == {"epoch": 4, "samples_done": 0, **identity}
+
+
+def test_a_resumed_epoch_may_go_on_with_another_batch_size() -> None:
+    sampler = rank_sampler(20, global_batch_size=4)
+    sampler.load_state_dict(sampler.state_after(2))
+    other = rank_sampler(20, global_batch_size=6)
+    other.load_state_dict(sampler.state_dict())
+    order = epoch_order(20, seed=0, epoch=0).tolist()
+    assert list(other) == [order[8:14], order[14:20]]
+
+
+def test_set_epoch_keeps_the_place_in_the_epoch_of_a_state_and_no_other() -> None:
+    sampler = rank_sampler(20, global_batch_size=5)
+    sampler.load_state_dict({**sampler.state_dict(), "epoch": 2, "samples_done": 10})
+    order = epoch_order(20, seed=0, epoch=2).tolist()
+    sampler.set_epoch(2)
+    assert list(sampler) == [order[10:15], order[15:]]
+    sampler.set_epoch(3)
+    assert len(list(sampler)) == 4
+    sampler.set_epoch(2)
+    assert len(list(sampler)) == 4
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"seed": 1}, "seed 0, but this sampler has 1"),
+        ({"shuffle": False}, "shuffle True, but this sampler has False"),
+        ({"num_samples": 11}, "num_samples 10, but this sampler has 11"),
+    ],
+)
+def test_a_state_of_another_order_is_refused(other: dict[str, Any], said: str) -> None:
+    state = rank_sampler(10, global_batch_size=2).state_dict()
+    options = {"num_samples": 10, "global_batch_size": 2, **other}
+    with pytest.raises(SettingsError, match=f"the state is of {said}: the order would be"):
+        rank_sampler(**options).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"global_batch_size": 9, "ranks": 2}, "9 cannot be shared equally by 2 ranks; choose a"),
+        ({"global_batch_size": 0}, "global_batch_size 0 cannot be shared equally by 1 ranks"),
+        ({"global_batch_size": 8, "micro_batch_size": 3}, "micro_batch_size 3 does not divide the"),
+        ({"global_batch_size": 8, "micro_batch_size": 0}, "micro_batch_size 0 does not divide the"),
+        ({"global_batch_size": 8, "seed": -1}, "seed must be 0 or more, not -1"),
+        ({"global_batch_size": 8, "rank": 2, "ranks": 2}, "rank 2 is none of 2 ranks"),
+        ({"global_batch_size": 101}, "has 100 samples, fewer than global_batch_size 101"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        rank_sampler(100, **options)
+
+
+def test_ranks_are_those_of_torchrun_where_nothing_else_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert list(GlobalBatchSampler(range(10), global_batch_size=4)) == [[8, 1], [9, 2]]

@@ -1,0 +1,75 @@
+"""transformers' Trainer over a dataset: each rank notes the samples of each step.
+
+`python -m codedata_tests.training.trainer_run` with FOLDER RUN BATCH_SIZE_OF_A_RANK EPOCHS
+DROP_LAST HANG_AT; goes on from the last checkpoint in RUN, if there is one. The log (see runs.py)
+has the step of each batch. At step HANG_AT, between two checkpoints, it waits to be killed.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from codedata.pickle_dataset import PickledTrainerDataset
+from codedata.training.provenance import DatasetProvenance
+from codedata_tests.training.runs import note, rank_of_this_process
+
+
+class NotingTrainer(Trainer):
+    log_file: Any
+    hang_at = -1
+
+    def training_step(
+        self, model: Any, inputs: Any, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        note(self.log_file, self.state.global_step, inputs["input_ids"][:, 0].tolist())
+        if self.state.global_step == self.hang_at:
+            time.sleep(60)
+        return super().training_step(model, inputs, num_items_in_batch)
+
+
+def train(folder: Path, run: Path, batch_size: int, num_epochs: int, **options: Any) -> None:
+    """Train a model of no use on the samples of a dataset, at most 256 ids."""
+    config = LlamaConfig(
+        vocab_size=256,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+    )
+    arguments = TrainingArguments(
+        output_dir=str(run),
+        num_train_epochs=num_epochs,
+        per_device_train_batch_size=batch_size,
+        save_steps=5,
+        use_cpu=True,
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        **options,
+    )
+    run.mkdir(exist_ok=True)
+    with open(run / f"rank-{rank_of_this_process()}.jsonl", "a", encoding="utf-8") as log:
+        trainer = NotingTrainer(
+            model=LlamaForCausalLM(config),
+            args=arguments,
+            train_dataset=PickledTrainerDataset(folder, quiet=True),
+            callbacks=[DatasetProvenance()],
+        )
+        trainer.log_file = log
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run)))
+
+
+if __name__ == "__main__":
+    NotingTrainer.hang_at = int(sys.argv[6])
+    train(
+        Path(sys.argv[1]),
+        Path(sys.argv[2]),
+        *map(int, sys.argv[3:5]),
+        dataloader_drop_last=sys.argv[5] == "drop_last",
+    )

@@ -1,0 +1,98 @@
+"""transformers' Trainer over dataset folders: training, evaluation, checkpoints, going on.
+
+    codedata materialize demo_train demo_validation
+    python examples/train_trainer.py                                     # the demo, on a CPU
+    torchrun --standalone --nproc-per-node 2 examples/train_trainer.py --batch_size 2
+    python examples/train_trainer.py --real                              # train and validation
+    python examples/train_trainer.py --dataset_paths data/datasets/train /disk/more \
+        --validation_paths data/datasets/validation --real
+
+Start it again and it goes on from its last checkpoint, with the very batches that would have come,
+as long as batch_size times the number of ranks is the same; and not at all on another dataset.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from codedata import DatasetProvenance, PickledTrainerDataset
+from codedata.layout import Layout
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--real", action="store_true", help="train and validation, not the demo's")
+    parser.add_argument("--dataset_paths", nargs="+", type=Path, help="folders to train on")
+    parser.add_argument("--validation_paths", nargs="+", type=Path, help="folders to evaluate on")
+    parser.add_argument("--output", type=Path, default=Path("runs/trainer"))
+    parser.add_argument("--max_steps", type=int, default=20)
+    parser.add_argument("--save_every", type=int, default=10, help="steps between checkpoints")
+    parser.add_argument("--batch_size", type=int, default=4, help="samples of each rank")
+    parser.add_argument("--num_workers", type=int, default=0, help="processes that load")
+    parser.add_argument("--eval_samples", type=int, default=32)
+    parser.add_argument("--mask_padding", action="store_true", help="leave padding out of the loss")
+    options = parser.parse_args()
+    prefix = "" if options.real else "demo_"
+    layout = Layout.from_environment()
+    options.dataset_paths = options.dataset_paths or [layout.dataset(f"{prefix}train")]
+    options.validation_paths = options.validation_paths or [layout.dataset(f"{prefix}validation")]
+    return options
+
+
+def main() -> None:
+    options = parse_arguments()
+    train = PickledTrainerDataset(options.dataset_paths, quiet=True)
+    validation = PickledTrainerDataset(options.validation_paths, quiet=True)
+    if options.mask_padding:
+        train, validation = train.with_padding_masked(), validation.with_padding_masked()
+
+    set_seed(0)
+    config = LlamaConfig(
+        vocab_size=1 + max(int(ids.max()) for each in train.datasets for ids in each.shards),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=train.seq_length,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    arguments = TrainingArguments(
+        output_dir=str(options.output),
+        max_steps=options.max_steps,
+        per_device_train_batch_size=options.batch_size,
+        per_device_eval_batch_size=options.batch_size,
+        learning_rate=3e-3,
+        logging_steps=5,
+        eval_strategy="steps",
+        eval_steps=options.save_every,
+        save_steps=options.save_every,
+        save_total_limit=2,
+        prediction_loss_only=True,
+        dataloader_drop_last=True,  # else the ends of epochs repeat samples on several ranks
+        dataloader_num_workers=options.num_workers,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        use_cpu=not torch.cuda.is_available(),
+        report_to=[],
+        disable_tqdm=True,
+    )
+    trainer = Trainer(
+        model=LlamaForCausalLM(config),
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=validation[: options.eval_samples],
+        callbacks=[DatasetProvenance()],
+    )
+    last = get_last_checkpoint(str(options.output)) if options.output.is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+    trainer.save_model()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
