@@ -5,7 +5,7 @@
 | any with `title="path"` | written to that path of the copy |
 | `bash` | run in it |
 | `bash title="refused"` | run in it, and must fail |
-| `text` | every line must have been printed by the `bash` block before it, `…` standing for anything |
+| `text` | the `bash` block before it must print each line, `…` standing for anything |
 | `python` without a title | run in it |
 | `sh` | needs the network, so that its `codedata` commands are parsed only |
 """
@@ -91,6 +91,13 @@ def parsed(commands: str) -> list[str]:
     for each in arguments:
         build_parser().parse_args(each)
     return [each[0] for each in arguments]
+
+
+def parsed_blocks(name: str) -> list[str]:
+    """The names of the `codedata` commands of a page's `sh` blocks."""
+    return [
+        word for block in blocks_of(name) if block.language == "sh" for word in parsed(block.text)
+    ]
 
 
 def _write(block: Block, clone: Path) -> None:

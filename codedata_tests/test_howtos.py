@@ -7,15 +7,25 @@ from pathlib import Path
 import pytest
 
 from codedata.io.dataset_folder import open_dataset
-from codedata_tests.howto_pages import do_page, make_clone, run_python, write_files
+from codedata_tests.howto_pages import ROOT, do_page, make_clone, run_python, write_files
 
 PAD_ID = "534"
 """Of the tokenizer that the tests put in the place of the hub's."""
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One clone for all pages, since the first run in each compiles the engine, for seconds."""
+    return make_clone(tmp_path_factory.mktemp("clone"))
+
+
 @pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    return make_clone(tmp_path)
+def clone(compiled: Path) -> Path:
+    """The clone as it was before any page."""
+    shutil.rmtree(compiled / "data", ignore_errors=True)
+    shutil.rmtree(compiled / "codedata" / "defs")
+    shutil.copytree(ROOT / "codedata" / "defs", compiled / "codedata" / "defs")
+    return compiled
 
 
 @pytest.fixture
