@@ -178,16 +178,16 @@ def test_a_run_from_a_shell_is_in_the_database_with_its_materializations(
 def test_the_two_processes_run_what_is_queued_one_after_the_other(
     environment: dict[str, str],
 ) -> None:
+    for split in ("train", "validation"):
+        command = ["job", "launch", "-w", "workspace.yaml", "-j", split]
+        done = run([str(BIN / "dagster"), *command], environment)
+        assert done.returncode == 0, done.stderr[-3000:]
     port = free_port()
     with (
+        instance_of(environment) as instance,
         service("codedata-webserver", environment, port=port),
         service("codedata-daemon", environment),
-        instance_of(environment) as instance,
     ):
-        for split in ("train", "validation"):
-            command = ["job", "launch", "-w", "workspace.yaml", "-j", split]
-            done = run([str(BIN / "dagster"), *command], environment)
-            assert done.returncode == 0, done.stderr[-3000:]
         deadline = time.monotonic() + 90
         while any(not each.is_finished for each in instance.get_runs()):
             assert time.monotonic() < deadline, instance.get_runs()
@@ -198,7 +198,6 @@ def test_the_two_processes_run_what_is_queued_one_after_the_other(
             assert each.dagster_run.status is dg.DagsterRunStatus.SUCCESS
         assert first.end_time is not None
         assert second.start_time is not None
-        assert second.create_timestamp.timestamp() < first.end_time, "both were queued at once"
         assert second.start_time >= first.end_time
         urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=30).close()
 
