@@ -7,7 +7,7 @@
 | `bash title="refused"` | run in it, and must fail |
 | `text` | the `bash` block before it must print each line, `…` standing for anything |
 | `python` without a title | run in it |
-| `sh` | needs the network, so that its `codedata` commands are parsed only |
+| `sh` | not run: the network, a service, or what others prove; `codedata` commands are parsed |
 """
 
 import re
