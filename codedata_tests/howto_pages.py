@@ -1,0 +1,133 @@
+"""The how-to pages as their readers meet them: a copy of the clone, and the blocks of each page.
+
+| block | what is done with it |
+|---|---|
+| any with `title="path"` | written to that path of the copy |
+| `bash` | run in it |
+| `bash title="refused"` | run in it, and must fail |
+| `text` | the `bash` block before it must print each line, `…` standing for anything |
+| `python` without a title | run in it |
+| `sh` | not run: the network, a service, or what others prove; `codedata` commands are parsed |
+"""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from codedata.cli import build_parser
+
+ROOT = Path(__file__).parent.parent
+PAGES = ROOT / "docs" / "howto"
+REFUSED = "refused"
+
+_BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LANGUAGES = {"bash", "sh", "text", "python", "yaml", "ini", "sql"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    title: str | None
+    text: str
+
+
+def blocks_of(name: str) -> list[Block]:
+    """The blocks of a page, in order."""
+    page = (PAGES / name).read_text(encoding="utf-8")
+    blocks = [Block(language=a, title=b or None, text=c) for a, b, c in _BLOCK.findall(page)]
+    assert len(blocks) * 2 == page.count("```"), "every fence is a block that is known here"
+    assert {block.language for block in blocks} <= _LANGUAGES
+    return blocks
+
+
+def make_clone(folder: Path) -> Path:
+    """What a reader has after the README's installation, without the tests and docs."""
+    shutil.copytree(ROOT / "codedata", folder / "codedata")
+    for name in ("pyproject.toml", "workspace.yaml", "dagster.yaml"):
+        shutil.copy2(ROOT / name, folder)
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+def write_files(name: str, clone: Path) -> None:
+    """Write the files of a page, as one does who has read it before."""
+    for block in blocks_of(name):
+        if block.title not in (None, REFUSED):
+            _write(block, clone)
+
+
+def do_page(name: str, clone: Path, environment: Mapping[str, str]) -> list[str]:
+    """Do what a page says; what each `bash` block printed."""
+    printed: list[str] = []
+    for block in blocks_of(name):
+        if block.language == "bash":
+            command = ["bash", "-euo", "pipefail", "-c", block.text]
+            printed.append(_run(command, clone, environment, refused=block.title == REFUSED))
+        elif block.language == "text":
+            for line in block.text.splitlines():
+                assert _pattern(line).search(printed[-1]), f"{line!r} is not in: {printed[-1]}"
+        elif block.language == "sh":
+            assert parsed(block.text), block.text
+        elif block.title is not None:
+            _write(block, clone)
+        elif block.language == "python":
+            _run([str(clone / ".venv/bin/python"), "-c", block.text], clone, environment)
+        else:
+            raise AssertionError(f"a {block.language} block without a title: {block.text}")
+    return printed
+
+
+def parsed(commands: str) -> list[str]:
+    """The names of the `codedata` commands of a block, each with switches that exist."""
+    lines = [shlex.split(line) for line in commands.replace("\\\n", " ").splitlines()]
+    arguments = [words[1:] for words in lines if words and words[0] == ".venv/bin/codedata"]
+    for each in arguments:
+        build_parser().parse_args(each)
+    return [each[0] for each in arguments]
+
+
+def parsed_blocks(name: str) -> list[str]:
+    """The names of the `codedata` commands of a page's `sh` blocks."""
+    return [
+        word for block in blocks_of(name) if block.language == "sh" for word in parsed(block.text)
+    ]
+
+
+def _write(block: Block, clone: Path) -> None:
+    assert block.title is not None
+    path = clone / block.title
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(block.text, encoding="utf-8")
+
+
+def _run(
+    command: list[str], clone: Path, environment: Mapping[str, str], *, refused: bool = False
+) -> str:
+    own = {"PYTHONPATH": str(clone), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        command,
+        cwd=clone,
+        env={**environment, **own},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode != 0) == refused, f"{command[-1]}\n{done.stdout[-4000:]}"
+    return done.stdout
+
+
+def _pattern(line: str) -> re.Pattern[str]:
+    return re.compile(".*".join(re.escape(part.strip()) for part in line.split("…")))
+
+
+def run_python(script: Path, clone: Path, environment: Mapping[str, str]) -> str:
+    """Run a script of a page; what it printed."""
+    return _run([str(clone / ".venv/bin/python"), str(script)], clone, environment)

@@ -1,0 +1,125 @@
+"""The workflow of docs/howto/ci.md: its steps are run as GitHub runs them, on a tiny corpus."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from codedata_tests.components.small_platform import environment_of_splits
+from codedata_tests.howto_pages import PAGES, do_page, make_clone, parsed_blocks
+
+WORKFLOW: dict[Any, Any] = yaml.safe_load((PAGES / "codedata.yml").read_text(encoding="utf-8"))
+JOB = WORKFLOW["jobs"]["datasets"]
+BASH = ("bash", "-euo", "pipefail", "-c")
+INSTALL = "Install"
+"""The one step that the tests leave out: .ci/run does the same, and this environment has it."""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    return make_clone(folder)
+
+
+@pytest.fixture
+def environment(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> dict[str, str]:
+    made = environment_of_splits(corpus, tokenizer_folder, tmp_path)
+    for name in ("DAGSTER_HOME", "CODEDATA_ROOT", "VIRTUAL_ENV"):
+        made.pop(name, None)
+    return made
+
+
+def run_steps(clone: Path, environment: Mapping[str, str]) -> tuple[str | None, str]:
+    """Run the steps until one fails: its name, None if none does, and what was printed."""
+    printed: list[str] = []
+    for step in JOB["steps"]:
+        if "run" not in step or step["name"] == INSTALL:
+            continue
+        assert "${{" not in step["run"], "a step's command is the same here and on GitHub"
+        own = {**WORKFLOW["env"], **step.get("env", {})}
+        given = {name: value for name, value in own.items() if "${{" not in value}
+        done = subprocess.run(
+            [*BASH, step["run"]],
+            cwd=clone,
+            env={**environment, **given, "PYTHONPATH": str(clone)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        printed.append(done.stdout)
+        if done.returncode != 0:
+            return step["name"], "\n".join(printed)
+    return None, "\n".join(printed)
+
+
+def test_the_steps_make_verified_datasets_and_a_report_and_a_damaged_one_stops_them(
+    clone: Path, environment: dict[str, str]
+) -> None:
+    failed, printed = run_steps(clone, environment)
+    assert failed is None, printed[-4000:]
+    assert printed.count(": whole; ") == 2
+    [cached] = {step["with"]["path"] for step in JOB["steps"] if "cache/" in step.get("uses", "")}
+    assert len(list((clone / cached / "train").rglob("*.arrow"))) == 4
+    [kept] = [step for step in JOB["steps"] if "upload-artifact" in step.get("uses", "")]
+    for pattern in kept["with"]["path"].split():
+        assert list(clone.glob(pattern)), pattern
+    verify = next(step for step in JOB["steps"] if step.get("name") == "Verify")["run"]
+    (clone / "data/datasets/validation/dump-0.pkl").write_bytes(b"\x80\x02](](e.")
+    own = {**environment, **WORKFLOW["env"], "PYTHONPATH": str(clone)}
+    done = subprocess.run([*BASH, verify], cwd=clone, env=own, capture_output=True, check=False)
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "step", "message"),
+    [
+        ("CODEDATA_TRAIN_SEQ_LENGTH", "0", "Check the definitions", "seq_length must be 1 to"),
+        ("CODEDATA_TRAIN_PAD_TOKEN", "60000", "Materialize", "is not in the vocabulary"),
+    ],
+)
+def test_a_broken_switch_makes_a_step_fail(
+    clone: Path,
+    environment: dict[str, str],
+    variable: str,
+    value: str,
+    step: str,
+    message: str,
+) -> None:
+    failed, printed = run_steps(clone, {**environment, variable: value})
+    assert failed == step
+    assert message in printed
+    assert not (clone / "data/datasets").exists()
+
+
+def test_the_workflow_is_bounded_and_its_actions_are_pinned_to_a_major() -> None:
+    assert WORKFLOW["permissions"] == {"contents": "read"}
+    assert WORKFLOW["concurrency"]["cancel-in-progress"] is True
+    assert JOB["timeout-minutes"] <= 60
+    for step in JOB["steps"]:
+        if "uses" in step:
+            assert re.fullmatch(r"actions/[\w/-]+@v\d+", step["uses"])
+        else:
+            assert step["timeout-minutes"] < JOB["timeout-minutes"]
+    secrets = [step["name"] for step in JOB["steps"] if "secrets." in str(step)]
+    assert secrets == ["Materialize"]
+    always = [step["name"] for step in JOB["steps"] if step.get("if") == "always()"]
+    assert always == ["Save the chunks", "Keep the reports"]
+    assert {"push", "workflow_dispatch"} == WORKFLOW[True].keys(), "YAML 1.1 reads `on` as true"
+
+
+def test_the_page_says_each_step_that_can_fail_and_its_commands_exist(tmp_path: Path) -> None:
+    page = (PAGES / "ci.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w[\w ]+) \| ", page, re.MULTILINE)
+    assert rows[1:] == [step["name"] for step in JOB["steps"] if "run" in step]
+    assert parsed_blocks("ci.md") == ["push"]
+    shutil.copytree(PAGES, tmp_path / "docs" / "howto")
+    do_page("ci.md", tmp_path, os.environ)
+    assert (tmp_path / ".github/workflows/codedata.yml").exists()
