@@ -1048,6 +1048,7 @@ YAML = [
             ("c-{08..009}.parquet", "{08..009}", "with as many digits"),
             ("c-{0..10000}.parquet", "{0..10000}", "make several corpora"),
             ("{0..99}/{0..999}.parquet", "10,000 files", "make several corpora"),
+            ("{0..9999}/{0..9999}/{0..9999}", "10,000 files", "make several corpora"),
             (["a.parquet", "a.parquet"], "a.parquet twice", "name each file once"),
             ([], "[]", "name at least one parquet file"),
             ("/c.parquet", "'/c.parquet'", "without a leading slash"),

@@ -21,7 +21,9 @@ from codedata.errors import CorpusError
 from codedata.io.corpus import (
     LEADING_NAME,
     PIN_NAME,
+    RECORD_NAME,
     Corpus,
+    read_corpus,
     record_corpus,
     write_source_corpus,
 )
@@ -257,7 +259,6 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
 
     def _compare_commits(self, layout: Layout, log: Any) -> dict[str, str]:
         from codedata.hub.client import COMMIT, HubError, newest_commit
-        from codedata.hub.pins import read_pin
 
         source = self.source
         assert isinstance(source, HubSource)
@@ -270,9 +271,18 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
                 f"corpus {self.name!r}: the hub does not say the newest commit of {source.repo}: "
                 f"{error}"
             ) from error
-        pinned = read_pin(layout.corpus(self.name) / PIN_NAME, source.repo, source.revision)
-        here = pinned if COMMIT.fullmatch(pinned) else "none"
+        commits = self._commits_here(layout)
+        here = ", ".join(sorted(commits)) or "none"
         return {"commit here": here, "newest commit": newest, "revision": branch}
+
+    def _commits_here(self, layout: Layout) -> set[str]:
+        """The commits that the files here are of: more than one where only some were updated."""
+        commits: set[str] = set()
+        for file in range(self.num_files):
+            folder = layout.corpus(self.name, file if self.num_files > 1 else None)
+            if (folder / RECORD_NAME).exists():
+                commits |= {read_corpus(folder).origin.get("commit", "another source")}
+        return commits
 
     def materialize(
         self, layout: Layout, reporter: Reporter, *, file: int = 0, update: bool = False
@@ -335,10 +345,16 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
                 reporter=reporter,
             )
         except HubError as error:
+            instead = f"; or download the file and set {CORPUS_VARIABLE} to its path"
             raise CorpusError(
                 f"corpus {self.name!r}: the hub does not give {path} of {source.repo} at "
-                f"{source.revision!r}: {error}; or download the file and set {CORPUS_VARIABLE} to "
-                "its path"
+                f"{source.revision!r}: {error}{instead if self.num_files == 1 else ''}"
+            ) from error
+        except OSError as error:
+            raise CorpusError(
+                f"corpus {self.name!r}: {path} of {source.repo} cannot be stored: {error}; make "
+                "room, or set HF_HOME (the hub's cache) and CODEDATA_ROOT to folders that can be "
+                "written"
             ) from error
         origin = {
             "kind": "hub",

@@ -1,5 +1,6 @@
 """Where a corpus comes from, as its YAML says: a hub's repository, this machine, or folders."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Literal
@@ -36,11 +37,14 @@ def expand_paths(paths: str | list[str], what: str) -> tuple[str, ...]:
     for path in [paths] if isinstance(paths, str) else paths:
         if not path.strip() or "\0" in path:
             raise CorpusError(f"path of {what} is {path!r}; name a parquet file")
-        expanded += _expand(path, what)
-        if len(expanded) > MAX_FILES:
+        ranges = _NUMBERS.findall(path)
+        most = math.prod(max(1, 1 + int(last) - int(first)) for first, last in ranges)
+        if len(expanded) + most > MAX_FILES:
             raise CorpusError(
-                f"path of {what} stands for more than {MAX_FILES:,} files; make several corpora"
+                f"path of {what} stands, with {path!r}, for more than {MAX_FILES:,} files; make "
+                "several corpora"
             )
+        expanded += _expand(path, what)
     if not expanded:
         raise CorpusError(f"path of {what} is []; name at least one parquet file")
     if len(set(expanded)) < len(expanded):
@@ -64,10 +68,6 @@ def _expand(path: str, what: str) -> list[str]:
         raise CorpusError(
             f"path of {what} holds {found[0]}; write the smaller number first, and both with as "
             "many digits as the files' names have, such as {00000..00256}"
-        )
-    if int(last) - int(first) >= MAX_FILES:
-        raise CorpusError(
-            f"path of {what} holds {found[0]}, more than {MAX_FILES:,} files; make several corpora"
         )
     width = len(first) if padded else 1
     return [

@@ -18,10 +18,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import _CACHED_NO_EXIST, constants, try_to_load_from_cache
+from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 
-from codedata.hub.client import COMMIT, HubError, Kind, RemoteFile, stream
+from codedata.hub.client import COMMIT, ETAG, HubError, Kind, RemoteFile, stream
 from codedata.io.files import fsync_folder, replace_atomically
 from codedata.io.locks import waiting_lock
 from codedata.progress import Reporter
@@ -57,7 +57,7 @@ class HubFile:
 def find_here(
     repo: str, path: str, *, kind: Kind, revision: str, reporter: Reporter
 ) -> HubFile | None:
-    """A file in the cache, if its bytes are right; damaged ones are removed, and said.
+    """A file in the cache, if its bytes are right; damaged ones are said, and left to `download`.
 
     Args:
         repo: `owner/name`.
@@ -66,29 +66,45 @@ def find_here(
         revision: a commit, or what a branch or tag stood for when it was last asked for.
         reporter: told of damage.
     """
-    found = try_to_load_from_cache(repo, path, repo_type=kind, revision=revision)
-    if not isinstance(found, str):
+    storage = _storage(repo, kind)
+    commit = _commit_of(storage, revision)
+    if commit is None or not (pointer := storage / "snapshots" / commit / path).is_file():
         return None
-    pointer = Path(found)
-    blob = pointer.parent / pointer.readlink() if pointer.is_symlink() else pointer
-    here = HubFile(path=pointer, commit=_commit_of(pointer), etag=blob.name)
-    if blob is pointer or blob_hash(blob, like=blob.name) == blob.name:
-        return here
-    reporter.say(f"{path}: the copy in {blob.parent} is damaged, and is fetched again")
-    blob.unlink(missing_ok=True)
-    pointer.unlink(missing_ok=True)
+    etag = _named_hash(pointer, storage / "blobs")
+    if etag is None:
+        # A copy, where links cannot be made, or somebody's own link: large files have a sha256.
+        sha256 = blob_hash(pointer, like="0" * _SHA256_DIGITS)
+        return HubFile(path=pointer, commit=commit, etag=sha256)
+    if blob_hash(pointer, like=etag) == etag:
+        return HubFile(path=pointer, commit=commit, etag=etag)
+    reporter.say(f"{path}: the copy in {storage / 'blobs'} is damaged, and is fetched again")
     return None
 
 
-def is_known_missing(repo: str, path: str, *, kind: Kind, revision: str) -> bool:
-    """Whether it was found before that a commit has no such file."""
-    found = try_to_load_from_cache(repo, path, repo_type=kind, revision=revision)
-    return found is _CACHED_NO_EXIST
+def _commit_of(storage: Path, revision: str) -> str | None:
+    """The commit that a revision is, or stood for when it was last asked for."""
+    with suppress(OSError, UnicodeDecodeError):
+        if not COMMIT.fullmatch(revision):
+            revision = (storage / "refs" / revision).read_text(encoding="utf-8").strip()
+    return revision if COMMIT.fullmatch(revision) else None
 
 
-def note_missing(repo: str, path: str, *, kind: Kind, commit: str) -> None:
+def _named_hash(pointer: Path, blobs: Path) -> str | None:
+    """The hash that a link's target is named by; None where it is no link to the cache's bytes."""
+    if not pointer.is_symlink():
+        return None
+    target = pointer.parent / pointer.readlink()
+    named = ETAG.fullmatch(target.name) and target.parent.resolve() == blobs.resolve()
+    return target.name if named else None
+
+
+def missing_note(repo: str, path: str, *, kind: Kind, commit: str) -> Path:
+    """The file that says, if it is there, that a commit has no such file."""
+    return _storage(repo, kind) / ".no_exist" / commit / path
+
+
+def note_missing(note: Path) -> None:
     """Remember that a commit has no such file."""
-    note = _storage(repo, kind) / ".no_exist" / commit / path
     with suppress(OSError):  # asked again next time
         note.parent.mkdir(parents=True, exist_ok=True)
         note.touch()
@@ -100,10 +116,6 @@ def note_revision(repo: str, revision: str, *, kind: Kind, commit: str) -> None:
         ref = _storage(repo, kind) / "refs" / revision
         ref.parent.mkdir(parents=True, exist_ok=True)
         replace_atomically(ref, commit.encode())
-
-
-def _commit_of(pointer: Path) -> str:
-    return next(part for part in reversed(pointer.parts) if COMMIT.fullmatch(part))
 
 
 def blob_hash(path: Path, *, like: str) -> str:
@@ -167,7 +179,10 @@ def download(file: RemoteFile, revision: str, reporter: Reporter) -> HubFile:
         target = Path(os.path.relpath(blob, pointer.parent))
         if not pointer.is_symlink() or pointer.readlink() != target:
             pointer.unlink(missing_ok=True)
-            pointer.symlink_to(target)
+            try:
+                pointer.symlink_to(target)
+            except OSError:  # a filesystem without links
+                shutil.copyfile(blob, pointer)
     note_revision(file.repo, revision, kind=file.kind, commit=file.commit)
     return HubFile(path=pointer, commit=file.commit, etag=file.etag)
 

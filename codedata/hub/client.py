@@ -5,9 +5,12 @@ and stalled connections) is waited for a bounded number of times, and every wait
 """
 
 import re
-import time
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal, TypeVar
 
 import httpx2
@@ -30,13 +33,29 @@ Kind = Literal["model", "dataset"]
 
 COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 
+ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
+"""git's hash of a blob, or the sha256 of a large file."""
+
 WAITS = (1, 2, 4, 8, 16, 32)
 """Seconds before each new try; a minute in all, as long as nothing arrives."""
 
 LONGEST_WAIT = 300
 """Seconds that a Retry-After may ask for: the hub's windows are of five minutes."""
 
+_FOR_EVER = 1e9
+
 _PASSING = (408, 429, 500, 502, 503, 504)
+
+_REFUSED = (
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    httpx2.RequestError,
+    httpx2.InvalidURL,
+    ValueError,  # a token or a name that no request can hold
+)
+"""What a request may end with."""
+
+_QUERY = re.compile(r"(https?://[^\s?'\"]+)\?[^\s'\"]*")
 
 
 class HubError(Exception):
@@ -76,11 +95,17 @@ class _Patience:
     """Counts tries in a row that brought nothing, and waits between them."""
 
     def __init__(
-        self, what: str, reporter: Reporter, waits: tuple[float, ...] | None = None
+        self,
+        what: str,
+        reporter: Reporter,
+        *,
+        waits: tuple[float, ...] | None = None,
+        stopped: threading.Event | None = None,
     ) -> None:
         self._what = what
         self._reporter = reporter
         self._waits = WAITS if waits is None else waits
+        self._stopped = stopped or threading.Event()
         self._tries = 0
 
     def start_again(self) -> None:
@@ -91,7 +116,7 @@ class _Patience:
         """Wait before the next try.
 
         Raises:
-            HubError: the error is none that passes, or there were enough tries.
+            UnreachableError: there were enough tries, or nobody waits any more.
         """
         why, asked = _why_passing(error)
         if self._tries == len(self._waits) or asked > LONGEST_WAIT:
@@ -106,7 +131,8 @@ class _Patience:
             f"{self._what}: {why}; trying again in {seconds:.0f} s "
             f"({self._tries} of {len(self._waits)})"
         )
-        time.sleep(seconds)
+        if self._stopped.wait(seconds):
+            raise UnreachableError("the transfer was stopped") from error
 
 
 def _why_passing(error: Exception) -> tuple[str, float]:
@@ -119,7 +145,9 @@ def _why_passing(error: Exception) -> tuple[str, float]:
     if isinstance(error, httpx2.TimeoutException):
         return "the hub sends nothing", 0
     if isinstance(error, httpx2.ConnectError):
-        return f"{constants.ENDPOINT} cannot be reached ({error})", 0
+        # Not always the hub itself: bytes may come from a storage host, which a firewall may block.
+        url = error.request.url
+        return f"{url.scheme}://{url.netloc.decode()} cannot be reached ({error})", 0
     return f"the connection broke ({str(error).rstrip('.') or type(error).__name__})", 0
 
 
@@ -127,19 +155,23 @@ def _asked_wait(headers: Any) -> float:
     """Seconds of Retry-After, or of the hub's own `RateLimit: "api";r=0;t=42`."""
     after = headers.get("Retry-After", "").strip()
     if after.isdecimal():
-        return float(after)
+        return min(float(after), _FOR_EVER)
+    with suppress(ValueError, TypeError):  # a date, against the hub's own clock
+        until = parsedate_to_datetime(after)
+        now = parsedate_to_datetime(headers["Date"]) if "Date" in headers else datetime.now(UTC)
+        return max(0.0, (until - now).total_seconds())
     limit = re.search(r";\s*r=0\s*;\s*t=(\d{1,6})", headers.get("RateLimit", ""))
     return float(limit[1]) if limit else 0
 
 
 def _passes(error: Exception) -> bool:
     if isinstance(error, HfHubHTTPError):
+        response = error.response
         # A storage host's 403 is a signed address that ran out; the next request gets a new one.
-        stored = str(error.response.url.host) not in constants.ENDPOINT
-        return error.response.status_code in _PASSING or (
-            stored and error.response.status_code == 403
-        )
-    return isinstance(error, httpx2.TransportError)
+        stored = bool(response.history) and "X-Error-Code" not in response.headers
+        return response.status_code in _PASSING or (stored and response.status_code == 403)
+    is_transport = isinstance(error, httpx2.TransportError)
+    return is_transport and not isinstance(error, httpx2.UnsupportedProtocol)
 
 
 def ask(
@@ -169,11 +201,11 @@ def ask(
         NoSuchFileError: the repository has no such file.
         HubError: the hub refuses, or is not reached; with the remedy.
     """
-    patience = _Patience(what, reporter, None if patient else ())
+    patience = _Patience(what, reporter, waits=None if patient else ())
     while True:
         try:
             return request()
-        except (HfHubHTTPError, OfflineModeIsEnabled, httpx2.TransportError) as error:
+        except _REFUSED as error:
             if not _passes(error):
                 raise refusal(error, repo=repo, kind=kind, revision=revision, path=path) from error
             patience.wait(error)
@@ -186,13 +218,15 @@ def refusal(
     page = page_of(repo, kind)
     if isinstance(error, OfflineModeIsEnabled):
         return UnreachableError(
-            f"HF_HUB_OFFLINE is set, and the cache {constants.HF_HUB_CACHE} has no copy; unset it "
-            "where there is a network"
+            f"HF_HUB_OFFLINE is set, and not all that is asked for is in the cache "
+            f"{constants.HF_HUB_CACHE}; unset it where there is a network"
         )
+    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
+        return HubError(f"HF_ENDPOINT is {constants.ENDPOINT!r}; write it as https://...")
     if isinstance(error, RevisionNotFoundError):
         return HubError(
             f"the repository has no revision {revision!r}; name a branch, a tag or a commit that "
-            f"{page}/commits shows"
+            f"{page}/commits shows, or take the newest commit with --update"
         )
     if isinstance(error, RemoteEntryNotFoundError):
         return NoSuchFileError(
@@ -202,7 +236,9 @@ def refusal(
     if why := _why_no_access(error, repo, kind, page):
         return HubError(why)
     headers = error.response.headers if isinstance(error, HfHubHTTPError) else {}
-    return HubError(" ".join((headers.get("X-Error-Message") or str(error)).split()))
+    # An address of the storage host is signed: whoever has it has the file.
+    said = _QUERY.sub(r"\1", headers.get("X-Error-Message") or str(error))
+    return HubError(" ".join(said.split()))
 
 
 def page_of(repo: str, kind: Kind) -> str:
@@ -252,7 +288,9 @@ def describe(
         path=path,
         patient=patient,
     )
-    if found.commit_hash is None or found.etag is None or found.size is None:
+    commit, etag = found.commit_hash or "", found.etag or ""
+    # They become names in the cache.
+    if not COMMIT.fullmatch(commit) or not ETAG.fullmatch(etag) or found.size is None:
         raise HubError(
             f"{constants.ENDPOINT} does not say commit, hash and size of {path} as the Hugging "
             "Face Hub does; correct HF_ENDPOINT"
@@ -261,8 +299,8 @@ def describe(
         repo=repo,
         kind=kind,
         path=path,
-        commit=found.commit_hash,
-        etag=found.etag,
+        commit=commit,
+        etag=etag,
         num_bytes=found.size,
     )
 
@@ -286,17 +324,35 @@ def newest_commit(
         revision=revision,
         patient=patient,
     )
-    assert isinstance(info.sha, str)
+    if info.sha is None or not COMMIT.fullmatch(info.sha):
+        raise HubError(
+            f"{constants.ENDPOINT} does not say the commit of {repo} as the Hugging Face Hub does; "
+            "correct HF_ENDPOINT"
+        )
     return info.sha
 
 
-def stream(file: RemoteFile, start: int, stop: int, reporter: Reporter) -> Iterator[bytes]:
+def stream(
+    file: RemoteFile,
+    start: int,
+    stop: int,
+    reporter: Reporter,
+    *,
+    stopped: threading.Event | None = None,
+) -> Iterator[bytes]:
     """Bytes `start` to `stop` (exclusive) of a file; where a connection breaks, the next goes on.
+
+    Args:
+        file: as the hub states it.
+        start: of the range.
+        stop: of the range.
+        reporter: told of every wait.
+        stopped: set by whoever no longer waits for the bytes.
 
     Raises:
         HubError: see `ask`.
     """
-    patience = _Patience(file.path, reporter)
+    patience = _Patience(file.path, reporter, stopped=stopped)
     position = start
     while position < stop:
         try:
@@ -306,7 +362,7 @@ def stream(file: RemoteFile, start: int, stop: int, reporter: Reporter) -> Itera
                 yield block
             if position < stop:
                 raise httpx2.RemoteProtocolError(f"ended after {position} of {stop} bytes")
-        except (HfHubHTTPError, OfflineModeIsEnabled, httpx2.TransportError) as error:
+        except _REFUSED as error:
             if not _passes(error):
                 raise refusal(
                     error, repo=file.repo, kind=file.kind, revision=file.commit, path=file.path
@@ -329,6 +385,7 @@ def _one_answer(file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
         if response.status_code >= 400:
             response.read()
         hf_raise_for_status(response)
+        _require_range(response, start, file.num_bytes)
         # A server may ignore the range and send the file from its start.
         skip = start if response.status_code == 200 else 0
         left = stop - start
@@ -340,3 +397,27 @@ def _one_answer(file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
                 yield kept
             if not left:
                 return
+
+
+def _require_range(response: httpx2.Response, start: int, num_bytes: int) -> None:
+    """Refuse an answer that is of other bytes than were asked for: a part has no hash to tell.
+
+    Raises:
+        httpx2.RemoteProtocolError: it is.
+    """
+    headers = response.headers
+    wrong = None
+    if response.status_code == 206:
+        given = headers.get("Content-Range", "")
+        if not re.fullmatch(rf"bytes {start}-\d+/{num_bytes}", given):
+            wrong = f"Content-Range {given!r}"
+    elif response.status_code != 200:
+        wrong = f"status {response.status_code}"
+    elif headers.get("Content-Length", str(num_bytes)) != str(num_bytes):
+        wrong = f"{headers['Content-Length']} bytes"
+    if headers.get("Content-Encoding", "identity") != "identity":
+        wrong = f"Content-Encoding {headers['Content-Encoding']}"
+    if wrong is not None:
+        raise httpx2.RemoteProtocolError(
+            f"asked for bytes from {start} of {num_bytes} on, the server answers with {wrong}"
+        )

@@ -69,10 +69,10 @@ def fetch_corpus_file(
         )
     whole = find_here(repo, path, kind="dataset", revision=asked, reporter=reporter)
     file = _identify(repo, path, asked, leading, whole, reporter)
-    write_pin(pin, repo, revision, file.commit)
     if whole is not None and whole.commit != file.commit:
         whole = None
     part = fetch_leading_text(file, first_chars, leading, reporter, whole=whole)
+    write_pin(pin, repo, revision, file.commit)
     return CorpusFile(path=leading, commit=file.commit, sha256=None, part=part)
 
 

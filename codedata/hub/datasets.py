@@ -40,6 +40,7 @@ from codedata.hub.client import (
 from codedata.hub.files import fetch_file
 from codedata.io.dataset_folder import open_dataset
 from codedata.io.locks import waiting_lock
+from codedata.layout import is_repo
 from codedata.progress import Reporter
 
 T = TypeVar("T")
@@ -78,13 +79,16 @@ def push_dataset(
         return api.create_repo(repo, repo_type="dataset", private=not public, exist_ok=True)
 
     request(f"making {repo}", make)
-    if (
-        not public
-        and not request(
-            f"asking for {repo}",
-            lambda: api.dataset_info(repo, timeout=constants.HF_HUB_ETAG_TIMEOUT),
-        ).private
-    ):
+    is_private = request(
+        f"asking for {repo}",
+        lambda: api.dataset_info(repo, timeout=constants.HF_HUB_ETAG_TIMEOUT),
+    ).private
+    if public and is_private:
+        raise HubError(
+            f"{repo} exists and is private; make it public on {page_of(repo, 'dataset')}/settings, "
+            "or push without --public"
+        )
+    if not public and not is_private:
         raise HubError(
             f"{repo} is public, but a dataset holds its corpus's text and is pushed privately "
             f"unless told otherwise; push with --public, or make it private on "
@@ -129,7 +133,7 @@ def _unwrapped(call: Callable[[], T]) -> T:
     except RuntimeError as error:
         if isinstance(error.__cause__, HfHubHTTPError | httpx2.TransportError):
             raise error.__cause__ from error
-        raise
+        raise HubError(f"the upload failed: {error}") from error
 
 
 def _require_own_card(repo: str, commit: str, reporter: Reporter) -> None:
@@ -158,16 +162,23 @@ def fetch_dataset(repo: str, revision: str, reporter: Reporter) -> Path:
         HubError: the hub does not give it.
         DatasetError: the repository holds no whole dataset.
     """
+    if not is_repo(repo):
+        raise HubError("a repository is written as owner/name")
     commit = _commit_of(repo, revision, reporter)
     name = repo_folder_name(repo_id=repo, repo_type="dataset")
     base = Path(constants.HF_HOME) / "codedata" / name
     folder = base / commit
-    if folder.exists():
-        return folder
-    base.mkdir(parents=True, exist_ok=True)
-    with waiting_lock(base / f".{commit}.lock", reporter.say):
-        if not folder.exists():
-            _gather(repo, commit, folder, reporter)
+    if not folder.exists():
+        try:
+            base.mkdir(parents=True, exist_ok=True)
+            with waiting_lock(base / f".{commit}.lock", reporter.say):
+                if not folder.exists():
+                    _gather(repo, commit, folder, reporter)
+        except OSError as error:
+            raise HubError(
+                f"{base} cannot be written: {error}; set HF_HOME to a folder that can"
+            ) from error
+    note_revision(repo, revision, kind="dataset", commit=commit)
     return folder
 
 
@@ -184,7 +195,6 @@ def _commit_of(repo: str, revision: str, reporter: Reporter) -> str:
             raise
         reporter.say(f"{error}; the cache's copy of commit {here.commit} is taken")
         return here.commit
-    note_revision(repo, revision, kind="dataset", commit=commit)
     return commit
 
 

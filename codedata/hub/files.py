@@ -3,7 +3,7 @@
 A file that is here and right costs no request, where its commit is known.
 """
 
-from codedata.hub.cache import HubFile, download, find_here, is_known_missing, note_missing
+from codedata.hub.cache import HubFile, download, find_here, missing_note, note_missing
 from codedata.hub.client import (
     COMMIT,
     Kind,
@@ -29,18 +29,23 @@ def fetch_file(repo: str, path: str, *, kind: Kind, revision: str, reporter: Rep
         HubError: anything else that keeps the file away, with the remedy.
     """
     here = find_here(repo, path, kind=kind, revision=revision, reporter=reporter)
+    note = None
     if COMMIT.fullmatch(revision):
         if here is not None:
             return here
-        if is_known_missing(repo, path, kind=kind, revision=revision):
-            raise NoSuchFileError(f"the repository has no {path} at {revision}")
+        note = missing_note(repo, path, kind=kind, commit=revision)
+        if note.is_file():
+            raise NoSuchFileError(
+                f"the repository has no {path} at {revision}, as it said before; to ask again, "
+                f"remove {note}"
+            )
     try:
         file = describe(
             repo, path, kind=kind, revision=revision, reporter=reporter, patient=here is None
         )
     except NoSuchFileError:
-        if COMMIT.fullmatch(revision):
-            note_missing(repo, path, kind=kind, commit=revision)
+        if note is not None:
+            note_missing(note)
         raise
     except UnreachableError as error:
         if here is None:

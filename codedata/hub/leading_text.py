@@ -17,7 +17,7 @@ from codedata.errors import CorpusError
 from codedata.hub.cache import HubFile, require_room
 from codedata.hub.client import RemoteFile, stream
 from codedata.io.parquet_text import MAGIC, ParquetText
-from codedata.io.partial_file import SparseFile, TextPart, read_whole
+from codedata.io.partial_file import SparseFile, TextPart, move_sparse_file, read_whole
 from codedata.progress import Reporter
 
 _BLOCK_BYTES = 1 << 20
@@ -48,12 +48,18 @@ def fetch_leading_text(
         HubError: the hub does not give it, or the disk has no room.
         CorpusError: it is no usable parquet.
     """
+    # Another commit's is kept until the new one is here: what worked goes on working.
+    is_other = read_whole(path) not in (None, asdict(file))
+    target = path.with_name(f"{path.stem}.new{path.suffix}") if is_other else path
     try:
-        return _fetch(file, num_chars, path, reporter, whole)
+        part = _fetch(file, num_chars, target, reporter, whole)
     except CorpusError as error:
         reporter.say(f"{error}; it is fetched once more, in case the transfer damaged it")
-        path.unlink(missing_ok=True)
-        return _fetch(file, num_chars, path, reporter, whole)
+        target.unlink(missing_ok=True)
+        part = _fetch(file, num_chars, target, reporter, whole)
+    if is_other:
+        move_sparse_file(target, path)
+    return part
 
 
 def _fetch(
@@ -66,22 +72,23 @@ def _fetch(
             if whole is not None:
                 yield from _copy(whole.path, start, stop)
                 return
-            for block in stream(file, start, stop, reporter):
+            for block in stream(file, start, stop, reporter, stopped=sparse.stopped):
                 transfer.advance(len(block))
                 yield block
 
         with SparseFile(path, asdict(file), file.num_bytes, fetch) as sparse:
             transfer.start_at(sparse.bytes_here)
-            if (head := sparse.read(0, len(MAGIC))) != MAGIC:
-                raise CorpusError(
-                    f"{file.path} of {file.repo} is not a parquet file: it starts with {head!r}; "
-                    "name one"
-                )
-            text = ParquetText(path, view=sparse.view)
-            expected = int(file.num_bytes * text.share_of_groups(num_chars))
-            require_room(path.parent, expected - sparse.bytes_here, file.path)
-            transfer.expect(expected)
-            window = text.clip(CharRange(0, num_chars))
+            try:
+                _require_magic(sparse, file)
+                text = ParquetText(path, sparse=sparse)
+                expected = int(file.num_bytes * text.share_of_groups(num_chars))
+                require_room(path.parent, expected - sparse.bytes_here, file.path)
+                transfer.expect(expected)
+                window = text.clip(CharRange(0, num_chars))
+            except CorpusError as error:
+                if sparse.failure is not None:  # nothing is damaged: it could not be had
+                    raise sparse.failure from error
+                raise
             ranges = sparse.ranges
     groups = len(text.index.num_chars)
     identity = [file.commit, file.path, file.etag, groups]
@@ -92,6 +99,13 @@ def _fetch(
         num_row_groups=groups,
         ranges=ranges,
     )
+
+
+def _require_magic(sparse: SparseFile, file: RemoteFile) -> None:
+    if (head := sparse.read(0, len(MAGIC))) != MAGIC:
+        raise CorpusError(
+            f"{file.path} of {file.repo} is not a parquet file: it starts with {head!r}; name one"
+        )
 
 
 def _copy(path: Path, start: int, stop: int) -> Iterator[bytes]:

@@ -15,11 +15,10 @@ import os
 import stat
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
-from io import RawIOBase
 from itertools import accumulate, chain
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
@@ -34,7 +33,7 @@ from numpy.typing import NDArray
 from codedata.core.settings import CharRange
 from codedata.errors import CorpusError
 from codedata.io.files import replace_atomically, sha256_of, shortened, why_no_path
-from codedata.io.partial_file import TextPart
+from codedata.io.partial_file import SparseFile, TextPart
 from codedata.parallel import available_cores
 
 logger = logging.getLogger(__name__)
@@ -174,8 +173,8 @@ class ParquetText:
         path: the file.
         expected_sha256: refuse the file if its bytes hash to anything else.
         part: how much of the parquet the file holds, where it is a sparse one with a part.
-        view: gives another binary file each time, to read the parquet through while parts of it
-            are not here yet; nothing of it is hashed, and nothing cached.
+        sparse: to read the parquet through while parts of it are not here yet; nothing of it is
+            hashed, and nothing cached.
 
     Attributes:
         sha256: of the file's bytes, or the part's fingerprint.
@@ -190,12 +189,12 @@ class ParquetText:
         *,
         expected_sha256: str | None = None,
         part: TextPart | None = None,
-        view: Callable[[], RawIOBase] | None = None,
+        sparse: SparseFile | None = None,
     ) -> None:
         self.path = path
         self.part = part
-        self._view = view
-        if view is None:
+        self._sparse = sparse
+        if sparse is None:
             _require_parquet(path)
         self.identity = FileIdentity.of(path)
         with self._open() as file:
@@ -207,11 +206,11 @@ class ParquetText:
             self._group_bytes = [metadata.row_group(group).total_byte_size for group in groups]
             self._require_text_column(file.schema_arrow)
         self.sha256 = self._identify(expected_sha256)
-        self.index = TextIndex() if view else self._read_sidecar()
+        self.index = TextIndex() if sparse else self._read_sidecar()
         self._keep_nothing()
 
     def _identify(self, expected_sha256: str | None) -> str:
-        if self._view is not None:
+        if self._sparse is not None:
             return ""
         found = _identity_of_content(self.path, self.part)
         if expected_sha256 not in (None, found):
@@ -307,7 +306,17 @@ class ParquetText:
 
     def share_of_groups(self, num_chars: int) -> float:
         """About what share of the row groups the first `num_chars` characters take, by size."""
-        return min(1.0, num_chars / max(1, sum(self._group_bytes)))
+        self._count_to(0)
+        return min(1.0, num_chars / max(1.0, sum(self._group_bytes) * self._density))
+
+    @property
+    def _density(self) -> float:
+        """Characters a byte, going by what was counted; over 1 where equal texts are stored once.
+
+        Less is taken for 1: a row group may hold as many characters as it has bytes.
+        """
+        num_chars = self.index.num_chars
+        return max(1.0, sum(num_chars) / max(1, sum(self._group_bytes[: len(num_chars)])))
 
     def documents(
         self, chars: CharRange
@@ -334,15 +343,15 @@ class ParquetText:
                 break
 
     def _open(self) -> pq.ParquetFile:
-        if self._view is None and self.identity != FileIdentity.of(self.path):
+        if self._sparse is None and self.identity != FileIdentity.of(self.path):
             raise CorpusError(
                 f"{self.path} changed while it was being read; run again once it is complete"
             )
         try:
             return pq.ParquetFile(
-                self.path if self._view is None else pa.PythonFile(self._view(), mode="r"),
-                # Through a view, a row group's column is one read, and one request.
-                buffer_size=_READ_BUFFER_BYTES if self._view is None else 0,
+                self.path if self._sparse is None else pa.PythonFile(self._sparse.view(), mode="r"),
+                # Through a sparse file, a row group's column is one read, and one request.
+                buffer_size=_READ_BUFFER_BYTES if self._sparse is None else 0,
                 pre_buffer=False,
                 page_checksum_verification=True,
             )
@@ -445,29 +454,40 @@ class ParquetText:
     def _count_to(self, stop: int) -> None:
         """Count row groups until one reaches beyond `stop`, and beyond empty documents.
 
-        Those that are needed by their size, since no text has more characters than bytes, are
-        decoded side by side.
+        Those that are needed by their size, if they are as dense as those before, are decoded side
+        by side.
         """
         index = self.index
-        counted = index.starts()[-1]
         known = len(index.num_chars)
-        most = accumulate(self._group_bytes[known:], initial=counted)
-        surely = [group for group, start in enumerate(most, known) if start <= stop]
+        if known == 0 and self.num_row_groups:
+            self._add(self._counts(0))
+        counted = index.starts()[-1]
+        done = len(index.num_chars)
+        sizes = (int(size * self._density) for size in self._group_bytes[done:])
+        most = accumulate(sizes, initial=counted)
+        surely = [group for group, start in enumerate(most, done) if start <= stop]
         with ThreadPoolExecutor(min(available_cores(), _MOST_DECODERS)) as threads:
             ahead = {group: threads.submit(self._counts, group) for group in surely}
             try:
-                for group in range(known, self.num_row_groups):
+                for group in range(done, self.num_row_groups):
                     if counted > stop and counted > sum(index.num_documents):
                         break
                     counts = ahead[group].result() if group in ahead else self._counts(group)
-                    index.num_chars.append(counts[0])
-                    index.num_documents.append(counts[1])
-                    index.num_nulls.append(counts[2])
+                    self._add(counts)
                     counted += counts[0]
+            except BaseException:
+                if self._sparse is not None:
+                    self._sparse.stopped.set()  # whoever waits for the network in a thread
+                raise
             finally:
                 threads.shutdown(cancel_futures=True)
-        if len(index.num_chars) > known and self._view is None:
+        if len(index.num_chars) > known and self._sparse is None:
             self._write_sidecar()
+
+    def _add(self, counts: tuple[int, int, int]) -> None:
+        self.index.num_chars.append(counts[0])
+        self.index.num_documents.append(counts[1])
+        self.index.num_nulls.append(counts[2])
 
     def _counts(self, group: int) -> tuple[int, int, int]:
         """Characters (with a space after each document), documents and nulls of a row group."""

@@ -80,13 +80,17 @@ class TextPart:
 class SparseFile:
     """Ranges of a file, fetched when they are read for the first time; from any thread.
 
-    Once a fetch has failed, no thread begins another: the first error is raised again.
+    Once a fetch has failed, or nobody waits any more, no thread begins another.
 
     Args:
         path: of the sparse file; what is there of the same `whole` is taken over.
         whole: what identifies the file that this is a part of.
         num_bytes: the whole file's size.
         fetch: gives what is missing.
+
+    Attributes:
+        failure: the first error of a fetch; raised again by whoever reads what is not here.
+        stopped: set when nobody waits for what is being fetched.
     """
 
     def __init__(self, path: Path, whole: Mapping[str, Any], num_bytes: int, fetch: Fetch) -> None:
@@ -94,7 +98,8 @@ class SparseFile:
         self._whole = dict(whole)
         self._fetch = fetch
         self._lock = threading.Lock()
-        self._failure: Exception | None = None
+        self.failure: Exception | None = None
+        self.stopped = threading.Event()
         self.num_bytes = num_bytes
         noted = read_ranges(path, whole)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -126,7 +131,11 @@ class SparseFile:
         for hole_start, hole_stop in self._holes(start, stop):
             for piece in range(hole_start, hole_stop, _MAX_RANGE_BYTES):
                 self._bring(piece, min(piece + _MAX_RANGE_BYTES, hole_stop))
-        return os.pread(self._file, stop - start, start)
+        parts: list[bytes] = []
+        while start < stop and (part := os.pread(self._file, stop - start, start)):
+            parts.append(part)  # at most 2 GiB at once
+            start += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def view(self) -> "SparseView":
         """A binary file over the whole, at its start."""
@@ -139,25 +148,33 @@ class SparseFile:
         return [(low, high) for low, high in list(pairwise(borders))[::2] if low < high]
 
     def _bring(self, start: int, stop: int) -> None:
-        if self._failure is not None:
-            raise self._failure
-        digest = hashlib.sha256()
-        position = start
+        if self.failure is not None:
+            raise self.failure
         try:
             with naming(self.path):
-                for block in self._fetch(start, stop):
-                    os.pwrite(self._file, block, position)
-                    digest.update(block)
-                    position += len(block)
-                os.fsync(self._file)
+                sha256 = self._write(start, stop)
         except Exception as error:
-            self._failure = error
+            if not self.stopped.is_set():
+                self.failure = error
             raise
-        assert position == stop, "fetch gives what it was asked for, or raises"
         with self._lock:
             if not any(each.start < stop and start < each.stop for each in self._ranges):
-                self._ranges = sorted([*self._ranges, ByteRange(start, stop, digest.hexdigest())])
+                self._ranges = sorted([*self._ranges, ByteRange(start, stop, sha256)])
                 self._note()
+
+    def _write(self, start: int, stop: int) -> str:
+        digest = hashlib.sha256()
+        for block in self._fetch(start, stop):
+            if self.stopped.is_set():
+                raise InterruptedError(f"{self.path}: nobody waits for it any more")
+            digest.update(block)
+            left = memoryview(block)
+            while left:  # a disk that fills up takes a part
+                written = os.pwrite(self._file, left, start)
+                start, left = start + written, left[written:]
+        assert start == stop, "fetch gives what it was asked for, or raises"
+        os.fsync(self._file)
+        return digest.hexdigest()
 
     def _note(self) -> None:
         note = {"whole": self._whole, "ranges": self._ranges}
@@ -195,8 +212,17 @@ class SparseView(io.RawIOBase):
         end = self._sparse.num_bytes
         stop = end if size < 0 else min(self._position + size, end)
         data = self._sparse.read(self._position, stop)
-        self._position = stop
+        self._position += len(data)
         return data
+
+
+def move_sparse_file(source: Path, target: Path) -> None:
+    """Put a sparse file and its note in another one's place.
+
+    Between the two steps the note does not fit the bytes, which is found where they are read.
+    """
+    _note_path(source).replace(_note_path(target))
+    source.replace(target)
 
 
 def read_ranges(path: Path, whole: Mapping[str, Any]) -> list[ByteRange]:
@@ -227,6 +253,8 @@ def _note_path(path: Path) -> Path:
 
 def _sha256_at(descriptor: int, each: ByteRange) -> str:
     digest = hashlib.sha256()
-    for start in range(each.start, each.stop, _READ_BYTES):
-        digest.update(os.pread(descriptor, min(_READ_BYTES, each.stop - start), start))
+    start = each.start
+    while block := os.pread(descriptor, min(_READ_BYTES, each.stop - start), start):
+        digest.update(block)
+        start += len(block)
     return digest.hexdigest()

@@ -1,6 +1,7 @@
 """Corpora and tokenizers of the hub as assets: pins, several files, splits over them, freshness."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,35 @@ def test_several_files_are_fetched_retried_and_kept_one_by_one(
     hub.clear()
     assert platform.run(files_job("c"), partition_key="00002").success
     assert not hub.requests, "what is here and right"
+
+
+def test_a_file_that_the_disk_does_not_take_does_not_stop_the_others(
+    hub: Hub, repo: Repo, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, left = os.fsync, [OSError(28, "No space left on device")]
+
+    def fail_once(descriptor: int) -> None:
+        if left:
+            raise left.pop()
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    said = failure(platform.run(files_job("c")))
+    assert "1 of 3 files of c could not be had (00000)" in said
+    assert "cannot be stored: [Errno 28] No space left on device; make room" in said
+    assert platform.fetched() == {"00001", "00002"}
+
+
+def test_files_of_different_commits_are_warned_of(
+    hub: Hub, repo: Repo, layout: Layout, said: Said, platform: Platform
+) -> None:
+    assert platform.run(files_job("c")).success
+    first = repo.refs["main"]
+    newer = repo.commit({**repo.files(), "note": b""})
+    corpus_of().materialize(platform.layout, said.reporter, file=1, update=True)
+    observed, check = freshness(platform)
+    assert observed["commit here"] == ", ".join(sorted([first, newer]))
+    assert not check.passed
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from codedata import PickledTrainerDataset, cli
 from codedata.core.card import CARD_NAME
@@ -139,6 +140,44 @@ def test_a_public_repository_is_refused_unless_it_is_meant(
 def test_public_is_public(account: Hub, dataset: Path) -> None:
     assert push(dataset, "--public") == 0
     assert not account.repos["dataset", REPO].private
+
+
+def test_a_private_repository_is_not_made_public_by_a_push(
+    account: Hub, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert push(dataset) == 0
+    assert push(dataset, "--public") == 1
+    assert f"{REPO} exists and is private; make it public on " in capsys.readouterr().err
+    assert account.repos["dataset", REPO].private
+
+
+def test_a_branch_whose_new_commit_cannot_be_had_still_stands_for_the_old_one(
+    account: Hub, dataset: Path, switches: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(dataset)
+    samples = len(PickledTrainerDataset.from_hub(REPO, quiet=True))
+    assert run_here([*switches, "--seq_length", "64", "--chars_to_tokenize", "60000"]) == 0
+    push(dataset)
+    account.fail(path=META_NAME, method="*", status=503, times=1000)
+    with pytest.raises(DatasetError, match="503"):
+        PickledTrainerDataset.from_hub(REPO, quiet=True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert len(PickledTrainerDataset.from_hub(REPO, quiet=True)) == samples
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b/c", "", "me"])
+def test_what_is_no_name_of_a_repository_is_a_dataset_error(account: Hub, name: str) -> None:
+    with pytest.raises(DatasetError, match="a repository is written as owner/name"):
+        PickledTrainerDataset.from_hub(name)
+    assert not account.requests
+
+
+def test_a_home_that_cannot_be_written_is_said(account: Hub, dataset: Path, tmp_path: Path) -> None:
+    push(dataset)
+    (tmp_path / "hf").mkdir(exist_ok=True)
+    (tmp_path / "hf" / "codedata").write_bytes(b"a file where the folder should be")
+    with pytest.raises(DatasetError, match=r"cannot be written: .*; set HF_HOME to a folder"):
+        PickledTrainerDataset.from_hub(REPO, quiet=True)
 
 
 def test_a_readme_of_the_users_is_not_replaced(

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import huggingface_hub
@@ -238,10 +240,12 @@ def test_the_waits_of_a_real_run_take_a_minute_in_all() -> None:
 
 
 def test_a_hub_that_is_not_there_is_said(
-    hub: Hub, said: Said, monkeypatch: pytest.MonkeyPatch
+    said: Said, monkeypatch: pytest.MonkeyPatch, hub: Hub
 ) -> None:
     monkeypatch.setattr(client, "url_of", lambda *_, **__: "http://127.0.0.1:9/a")
-    with pytest.raises(UnreachableError, match=rf"{hub.address} cannot be reached \(.*given up"):
+    with pytest.raises(
+        UnreachableError, match=r"http://127.0.0.1:9 cannot be reached \(.*given up"
+    ):
         fetch(said)
 
 
@@ -260,7 +264,10 @@ def test_offline_nothing_is_asked(
     hub: Hub, repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(UnreachableError, match=r"HF_HUB_OFFLINE is set, and the cache .* no copy"):
+    with pytest.raises(
+        UnreachableError,
+        match=r"HF_HUB_OFFLINE is set, and not all that is asked for is in the cache ",
+    ):
         fetch(said)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     fetch(said)
@@ -396,3 +403,155 @@ def test_of_two_processes_at_once_one_fetches(hub: Hub, repo: Repo, tmp_path: Pa
     assert [run.returncode for run in runs] == [0, 0]
     assert len(found) == 1
     assert hub.bytes_sent < len(DATA) + 2000
+
+
+# What others put into the cache, and what no hub says
+
+
+def test_a_file_that_somebody_linked_into_the_cache_is_theirs(
+    hub: Hub, repo: Repo, said: Said, tmp_path: Path
+) -> None:
+    fetched = fetch(said)
+    own = tmp_path / "my-only-copy.parquet"
+    own.write_bytes(DATA)
+    fetched.path.unlink()
+    fetched.path.symlink_to(own)
+    hub.clear()
+    assert fetch(said, revision=fetched.commit).sha256 == fetched.sha256
+    assert not hub.requests
+    own.write_bytes(b"changed")
+    assert fetch(said).path.read_bytes() == DATA
+    assert own.read_bytes() == b"changed"
+
+
+def test_a_damaged_copy_stays_until_a_right_one_takes_its_place(
+    hub: Hub, repo: Repo, said: Said
+) -> None:
+    blob = fetch(said).path.resolve()
+    blob.write_bytes(b"damaged")
+    hub.fail(blobs=True, status=404, times=1000)
+    with pytest.raises(HubError):
+        fetch(said)
+    assert blob.read_bytes() == b"damaged"
+    hub.faults.clear()
+    assert fetch(said).path.resolve() == blob
+    assert blob.read_bytes() == DATA
+
+
+def test_where_links_cannot_be_made_files_are_copies(
+    hub: Hub, repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(self))
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    fetched = fetch(said)
+    assert not fetched.path.is_symlink()
+    hub.clear()
+    assert fetch(said, revision=fetched.commit) == fetched
+    assert fetch(said) == fetched
+    assert hub.bytes_sent == 0
+    fetched.path.write_bytes(b"damaged")
+    assert fetch(said).path.read_bytes() == DATA
+
+
+def test_a_folder_of_the_repository_may_be_named_like_a_commit(hub: Hub, said: Said) -> None:
+    name = f"runs/{'ab' * 20}/a.parquet"
+    repo = hub.add_repo("owner/data", {name: DATA})
+    assert fetch(said, name).commit == fetch(said, name).commit == repo.refs["main"]
+
+
+def test_a_file_that_is_here_is_found_though_it_was_noted_as_missing(
+    hub: Hub, repo: Repo, said: Said
+) -> None:
+    commit = repo.refs["main"]
+    hub.fail(method="HEAD", status=404, headers={"X-Error-Code": "EntryNotFound"})
+    with pytest.raises(NoSuchFileError):
+        fetch(said, revision=commit)
+    with pytest.raises(
+        NoSuchFileError, match=r"as it said before; to ask again, remove .*no_exist"
+    ):
+        fetch(said, revision=commit)
+    huggingface_hub.hf_hub_download("owner/data", NAME, repo_type="dataset")
+    assert fetch(said, revision=commit).path.read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Repo-Commit": "../" * 9 + "evil", "ETag": f'"{"0" * 40}"'},
+        {"X-Repo-Commit": "0" * 40, "ETag": '"../../../evil"'},
+    ],
+    ids=["commit", "etag"],
+)
+def test_names_that_would_leave_the_cache_are_refused(
+    hub: Hub, repo: Repo, said: Said, headers: dict[str, str]
+) -> None:
+    hub.fail(method="HEAD", status=200, headers=headers, times=10)
+    with pytest.raises(
+        HubError, match=r"does not say commit, hash and size .* correct HF_ENDPOINT"
+    ):
+        fetch(said)
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ({"shift": 1000}, "Content-Range 'bytes 1000-"),
+        ({"encoding": "gzip"}, "Content-Encoding gzip"),
+    ],
+    ids=["shifted", "compressed"],
+)
+def test_bytes_that_were_not_asked_for_are_not_taken(
+    hub: Hub, repo: Repo, said: Said, fault: dict[str, object], why: str
+) -> None:
+    hub.fail(blobs=True, **fault)
+    assert fetch(said).path.read_bytes() == DATA
+    assert any(f"asked for bytes from 0 of {len(DATA)} on" in line and why in line for line in said)
+    hub.fail(blobs=True, times=1000, **fault)
+    hub.repos.clear()
+    hub.add_repo("owner/data", {NAME: DATA[::-1]})
+    with pytest.raises(UnreachableError, match="given up after 7 tries"):
+        fetch(said)
+
+
+def test_a_signed_address_is_in_no_message(hub: Hub, repo: Repo, said: Said) -> None:
+    hub.fail(blobs=True, status=416)
+    with pytest.raises(HubError, match="416") as error:
+        fetch(said)
+    assert "signature" not in str(error.value)
+    assert not any("signature" in line for line in said)
+
+
+def test_terms_that_must_be_accepted_are_said_at_once_whoever_says_so(
+    hub: Hub, repo: Repo, said: Said
+) -> None:
+    hub.fail(blobs=True, status=403, headers={"X-Error-Code": "GatedRepo"})
+    with pytest.raises(HubError, match="its terms must be accepted first"):
+        fetch(said)
+    assert not any("trying again" in line for line in said)
+
+
+def test_the_time_that_the_hub_asks_for_may_be_a_date(hub: Hub, repo: Repo, said: Said) -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
+    hub.fail(blobs=True, status=429, headers={"Retry-After": later})
+    started = time.monotonic()
+    fetch(said)
+    assert time.monotonic() - started >= 1
+
+
+def test_what_no_request_can_be_made_of_is_refused_in_one_line(
+    hub: Hub, repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.fail(status=302, headers={"Location": f"{hub.address}/again"}, path="/again", times=100)
+    hub.fail(status=302, headers={"Location": f"{hub.address}/again"}, times=100)
+    with pytest.raises(HubError, match="redirects"):
+        fetch(said)
+    monkeypatch.setenv("HF_TOKEN", "hf_ä")
+    with pytest.raises(HubError, match="can't encode"):
+        fetch(said)
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(client, "url_of", lambda *_, **__: "mirror.example/a")
+    with pytest.raises(HubError, match=r"HF_ENDPOINT is .*; write it as https://"):
+        fetch(said)
+    assert not any("trying again" in line for line in said)

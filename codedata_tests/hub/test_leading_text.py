@@ -271,6 +271,94 @@ def test_no_room_is_said_before_the_column_is_fetched(
     assert hub.bytes_sent < 1 << 17
 
 
+def test_an_update_that_fails_leaves_what_worked(
+    hub: Hub, repo: Repo, data: bytes, fetch: Fetch, tmp_path: Path
+) -> None:
+    before = fetch(1000)
+    pin = (tmp_path / "pin.json").read_bytes()
+    newer = parquet([text.upper() for text in DOCUMENTS], tmp_path / "newer.parquet")
+    commit = repo.commit({NAME: newer})
+    hub.fail(blobs=True, status=503, skip=2, times=1000)
+    with pytest.raises(HubError, match="given up"):
+        fetch(1000, update=True)
+    assert text_of(before).read(CharRange(0, 1000)) == TEXT[:1000]
+    assert (tmp_path / "pin.json").read_bytes() == pin
+    assert fetch(1000) == before
+    hub.faults.clear()
+    hub.clear()
+    after = fetch(1000, update=True)
+    assert after.commit == commit
+    assert text_of(after).read(CharRange(0, 1000)) == TEXT[:1000].upper()
+    assert 0 < hub.bytes_sent < 40_000, "the transfer went on where it had ended"
+    assert sorted(path.name for path in tmp_path.glob("leading*")) == [
+        "leading.parquet",
+        "leading.parquet.ranges.json",
+    ]
+
+
+def test_a_disk_that_is_full_is_no_damage(
+    hub: Hub, repo: Repo, fetch: Fetch, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, write = 100_000, os.pwrite
+
+    def fill_up(descriptor: int, data: bytes, position: int) -> int:
+        nonlocal left
+        if not left:
+            raise OSError(28, "No space left on device")
+        written = write(descriptor, data[:left], position)
+        left -= written
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", fill_up)
+        with pytest.raises(OSError, match="No space left on device"):
+            fetch(len(TEXT))
+    assert not any("once more" in line for line in said)
+    sent = hub.bytes_sent
+    hub.clear()
+    assert text_of(fetch(len(TEXT))).read(CharRange(0, len(TEXT))) == TEXT
+    assert hub.bytes_sent < sent + len(TEXT) - 50_000, "what had arrived was kept"
+
+
+def test_short_reads_and_writes_are_gone_on_with(
+    hub: Hub, repo: Repo, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = os.pread, os.pwrite
+    monkeypatch.setattr(os, "pread", lambda fd, size, at: read(fd, min(size, 999), at))
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: write(fd, data[:777], at))
+    assert text_of(fetch(5000)).read(CharRange(0, 5000)) == TEXT[:5000]
+
+
+def test_an_interrupt_ends_waiting_threads_too(hub: Hub, repo: Repo, fetch: Fetch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    hub.fail(blobs=True, status=429, headers={"Retry-After": "60"}, skip=4, times=1000)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.7)
+    started = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fetch(len(TEXT))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - started < 10
+
+
+def test_text_that_is_stored_once_for_many_rows_is_not_fetched_ahead(
+    hub: Hub, fetch: Fetch, tmp_path: Path
+) -> None:
+    documents = [chr(97 + row // 20) * 20_000 for row in range(200)]
+    options = {"row_group_size": 20, "use_dictionary": True}
+    hub.add_repo("owner/data", {NAME: parquet(documents, tmp_path / "d.parquet", **options)})
+    fetched = fetch(100_000)
+    assert fetched.part is not None
+    assert fetched.part.num_row_groups == 1
+    noise_bytes = 200 * 10_000
+    assert hub.bytes_sent < 300_000 < noise_bytes
+
+
 def test_after_a_refusal_nothing_more_is_asked_for(hub: Hub, repo: Repo, fetch: Fetch) -> None:
     gone = {"X-Error-Code": "EntryNotFound"}
     hub.fail(blobs=True, status=404, headers=gone, skip=2, times=1000)
