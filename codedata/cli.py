@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -22,6 +22,9 @@ from codedata.errors import CodedataError, SettingsError
 from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.layout import ROOT_VARIABLE, Layout, is_repo
 from codedata.progress import SHOW_BARS
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 _EXAMPLES = """\
 examples:
@@ -171,9 +174,7 @@ def _materialize(options: argparse.Namespace) -> int:
     layout = Layout.from_environment()
     home = prepare_dagster_home()
     # Seconds of imports that the other commands do not need.
-    import dagster as dg
     from dagster._core.errors import DagsterExecutionInterruptedError
-    from dagster._core.instance import InstanceRef
 
     from codedata.components.split_spec import SPLIT_TAG
 
@@ -185,14 +186,7 @@ def _materialize(options: argparse.Namespace) -> int:
     # Ctrl-C may come while a connection is closed, which its pool would log with a traceback.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     made: list[Dataset] = []
-    # Steps' output belongs in this terminal: Dagster's processes that copy it into the instance
-    # would each print a traceback at Ctrl-C.
-    no_copies = {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-    instance_ref = InstanceRef.from_dir(str(home), overrides={"compute_logs": no_copies})
-    with dg.DagsterInstance.from_ref(instance_ref) as instance:
+    with _open_instance(home) as instance:
         for split in options.splits:
             for job, tags in runs_of(jobs, split):
                 try:
@@ -215,6 +209,31 @@ def _materialize(options: argparse.Namespace) -> int:
             f"{dataset.seq_length} tokens, {dataset.num_tokens} tokens, digest {dataset.digest}"
         )
     return 0
+
+
+def _open_instance(home: Path) -> "dg.DagsterInstance":
+    """The Dagster instance of a folder.
+
+    Raises:
+        SettingsError: its dagster.yaml does not fit, or what it names is not reached.
+    """
+    import dagster as dg
+    from dagster._core.instance import InstanceRef
+
+    # Steps' output belongs in this terminal: Dagster's processes that copy it into the instance
+    # would each print a traceback at Ctrl-C.
+    no_copies = {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+    try:
+        ref = InstanceRef.from_dir(str(home), overrides={"compute_logs": no_copies})
+        return dg.DagsterInstance.from_ref(ref)
+    except Exception as error:
+        raise SettingsError(
+            f"the Dagster instance of {home} cannot be opened: {type(error).__name__}: "
+            f"{' '.join(str(error).split())}; correct its dagster.yaml, or unset DAGSTER_HOME"
+        ) from error
 
 
 def _load_jobs() -> dict[str, Any]:

@@ -26,7 +26,7 @@ PAGES = ROOT / "docs" / "howto"
 REFUSED = "refused"
 
 _BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_LANGUAGES = {"bash", "sh", "text", "python", "yaml", "ini", "sql"}
+_LANGUAGES = {"bash", "sh", "text", "python", "yaml", "toml", "ini", "sql"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -502,7 +502,7 @@ def replaced_by(make: Callable[[Path], object]) -> Damage:
 PLAIN = "is not a plain file"
 HOSTILE = b"\x80\x02cos\nsystem\n(X\x05\x00\x00\x00falsetR."
 META, FIRST, WRITE = "{here}/" + META_NAME, "{here}/dump-0.pkl", "write it again"
-COPY, NAME_FOLDER = "put the file itself in its place", "name the folder that tokenize_data wrote"
+COPY, NAME_FOLDER = "put the file itself in its place", "name the folder of a dataset"
 FOLDERS: dict[str, tuple[Damage, tuple[str, str, str]]] = {
     "no folder": (shutil.rmtree, ("{here}", "No such file", NAME_FOLDER)),
     "a file": (replaced_by(lambda p: p.write_text("x")), ("{here}", "Not a dir", NAME_FOLDER)),

@@ -124,7 +124,7 @@ def test_a_missing_folder_is_refused_by_its_path(
     said = refusal_of(capsys, command, tmp_path / "none")
     assert said == (
         f"{tmp_path}/none is no dataset folder: No such file or directory; name the "
-        "folder that tokenize_data wrote"
+        "folder of a dataset"
     )
 
 
@@ -279,6 +279,30 @@ def test_a_dagster_yaml_of_the_user_is_left_as_it_is(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     prepare_dagster_home()
     assert (tmp_path / "dagster.yaml").read_text() == "telemetry:\n  enabled: true\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("storage: {sqlite: {base_dir: 5}}", "is not valid for expected type"),
+        ("run_storage: {module: no.such, class: Thing}", "no.such"),
+        ("a: [", "while parsing"),
+    ],
+    ids=["type", "module", "yaml"],
+)
+def test_an_instance_that_cannot_be_opened_is_said_in_one_line(
+    text: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "dagster.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    message = refusal_of(capsys, "materialize", "demo_train")
+    assert message.startswith(f"the Dagster instance of {tmp_path} cannot be opened: ")
+    assert said in message
+    assert message.endswith("; correct its dagster.yaml, or unset DAGSTER_HOME")
 
 
 @pytest.mark.parametrize("value", [None, ""], ids=["unset", "empty"])

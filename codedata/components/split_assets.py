@@ -69,9 +69,12 @@ def build_split(spec: SplitSpec) -> dg.Definitions:
         upstream.append(dg.AssetDep([spec.tokenizer_asset]))
     # A corpus of several files has partitions of its own, and so a run of its own before this one.
     same_run = [dep.asset_key for dep in upstream if dep.partition_mapping is None]
+    selection = dg.AssetSelection.groups(spec.name) | dg.AssetSelection.assets(*same_run)
+    if spec.tokenizer_asset is not None:  # with what it is trained on
+        selection |= dg.AssetSelection.assets(spec.tokenizer_asset).upstream()
     job = dg.define_asset_job(
         spec.name,
-        selection=dg.AssetSelection.groups(spec.name) | dg.AssetSelection.assets(*same_run),
+        selection=selection,
         tags={
             SPLIT_TAG: spec.name,
             **({} if spec.corpus_files == 1 else {FILES_TAG: _file_runs(spec)}),

@@ -48,7 +48,7 @@ _MANY_FILES = 1 << 16
 _MOST_THREADS = 16
 """Shards checked side by side; a few threads already read as fast as memory does."""
 
-_NAME_IT = "name the folder that tokenize_data wrote"
+_NAME_IT = "name the folder of a dataset"
 _COPY_IT = "put the file itself in its place, or make the dataset again"
 
 _WORTH_THREADS = 1 << 20

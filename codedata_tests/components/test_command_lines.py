@@ -210,7 +210,7 @@ def test_a_new_corpus_and_split_are_two_yaml_files_and_no_python(
     ):
         (project / name).write_text(text, encoding="utf-8")
     del environment["CODEDATA_TOKENIZER"]
-    environment["PYTHONPATH"] = str(project)
+    environment["PYTHONPATH"] = f"{project}{os.pathsep}{ROOT}"
     command = [str(BIN / "dagster"), "job", "execute", "-m", "mine.definitions", "-j"]
     done = run([*command, "tiny"], environment, cwd=project)
     assert done.returncode == 0, done.stderr[-3000:]

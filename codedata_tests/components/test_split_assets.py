@@ -14,7 +14,9 @@ from dagster._core.loader import LoadingContextForTest
 
 from codedata import pipeline
 from codedata.components.split_assets import build_split
+from codedata.components.split_spec import SplitSpec
 from codedata.core.settings import Settings
+from codedata.definitions import defs
 from codedata.io.parquet_text import Utf8
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.resources import DatasetIOManager, Datasets
@@ -35,6 +37,21 @@ def passed_checks(result: dg.ExecuteInProcessResult) -> set[str]:
     evaluations = result.get_asset_check_evaluations()
     assert all(evaluation.passed for evaluation in evaluations)
     return {evaluation.check_name for evaluation in evaluations}
+
+
+def test_the_job_makes_what_its_tokenizer_is_trained_on_too() -> None:
+    spec = SplitSpec(
+        name="other",
+        corpus="the_stack_c",
+        tokenizer_asset="demo_tokenizer",
+        settings=Settings(),
+        held_out_from={},
+        description="Over another corpus than its tokenizer.",
+    )
+    job = dg.Definitions.merge(defs, build_split(spec)).resolve_job_def("other")
+    keys = {key.to_user_string() for key in job.asset_layer.selected_asset_keys}
+    assert {"demo_corpus/raw_parquet", "demo_tokenizer", "the_stack_c/raw_parquet"} <= keys
+    assert not any(key.startswith(("demo_train", "train")) for key in keys)
 
 
 def test_one_run_without_arguments_makes_checks_and_publishes_everything(

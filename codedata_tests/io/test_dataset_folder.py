@@ -134,7 +134,7 @@ def test_a_folder_without_a_meta_is_refused_with_the_remedy(folder: Path, tmp_pa
     for path in (folder, tmp_path):
         message = refusal(path)
         assert message.startswith(f"{path} holds no {META_NAME}, the mark of a whole dataset")
-        assert "name the folder that tokenize_data wrote" in message
+        assert "name the folder of a dataset" in message
 
 
 # Shards
