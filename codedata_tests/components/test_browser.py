@@ -92,6 +92,10 @@ def test_the_demo_is_materialized_by_clicking(page: Page, address: str, pictures
     expect(page.get_by_role("button", name="Launch backfill")).to_be_hidden()
 
     materialized(page, address)
+    page.get_by_text("Hide navigation").click()
+    page.set_viewport_size({"width": 1180, "height": 520})
+    materialized(page, address)
+    page.wait_for_timeout(1000)  # the graph grows into its place
     page.mouse.move(0, 0)
     page.screenshot(path=pictures / "lineage.png")
 
