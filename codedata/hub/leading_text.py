@@ -17,7 +17,7 @@ from codedata.errors import CorpusError
 from codedata.hub.cache import HubFile, require_room
 from codedata.hub.client import RemoteFile, stream
 from codedata.io.parquet_text import MAGIC, ParquetText
-from codedata.io.partial_file import SparseFile, TextPart, move_sparse_file, read_whole
+from codedata.io.partial_file import SparseFile, TextPart, move_sparse_file, read_whole, relabel
 from codedata.progress import Reporter
 
 _BLOCK_BYTES = 1 << 20
@@ -48,8 +48,12 @@ def fetch_leading_text(
         HubError: the hub does not give it, or the disk has no room.
         CorpusError: it is no usable parquet.
     """
-    # Another commit's is kept until the new one is here: what worked goes on working.
-    is_other = read_whole(path) not in (None, asdict(file))
+    before = read_whole(path)
+    if before is not None and {**before, "commit": file.commit} == asdict(file):
+        before = asdict(file)  # the same bytes in another commit
+        relabel(path, before)
+    # Other bytes are kept until the new ones are here: what worked goes on working.
+    is_other = before not in (None, asdict(file))
     target = path.with_name(f"{path.stem}.new{path.suffix}") if is_other else path
     try:
         part = _fetch(file, num_chars, target, reporter, whole)

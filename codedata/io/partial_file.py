@@ -225,6 +225,12 @@ def move_sparse_file(source: Path, target: Path) -> None:
     source.replace(target)
 
 
+def relabel(path: Path, whole: Mapping[str, Any]) -> None:
+    """Note that a sparse file is a part of something else, which has the same bytes."""
+    note: Any = json.loads(_note_path(path).read_bytes())
+    replace_atomically(_note_path(path), json.dumps({**note, "whole": dict(whole)}).encode())
+
+
 def read_ranges(path: Path, whole: Mapping[str, Any]) -> list[ByteRange]:
     """The ranges noted of a sparse file, if it is a part of `whole`."""
     if not path.is_file():

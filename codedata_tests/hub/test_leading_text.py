@@ -296,6 +296,18 @@ def test_an_update_that_fails_leaves_what_worked(
     ]
 
 
+def test_a_commit_that_left_the_file_alone_costs_none_of_its_bytes(
+    hub: Hub, repo: Repo, fetch: Fetch
+) -> None:
+    before = fetch(1000)
+    commit = repo.commit({**repo.files(), "README.md": b"# Newer"})
+    hub.clear()
+    after = fetch(1000, update=True)
+    assert after.commit == commit != before.commit
+    assert hub.bytes_sent == 0
+    assert text_of(after).read(CharRange(0, 1000)) == TEXT[:1000]
+
+
 def test_a_disk_that_is_full_is_no_damage(
     hub: Hub, repo: Repo, fetch: Fetch, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
