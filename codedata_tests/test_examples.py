@@ -1,6 +1,7 @@
 """The examples, run as people run them: on the demo's splits, by python and by torchrun, killed."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from codedata_tests.demo import Demo
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
+pytestmark = pytest.mark.timeout(300)
+
 TWO_RANKS = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
@@ -25,12 +28,22 @@ def start(demo: Demo, *arguments: str, ranks: int = 1) -> subprocess.Popen[str]:
     command = [sys.executable, *(TWO_RANKS if ranks == 2 else []), *arguments]
     environment = {**demo.environment, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=100)
+    try:
+        out, err = process.communicate(timeout=100)
+    except BaseException:  # a timeout, the test's own too: nothing stays behind
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
     assert process.returncode == 0, err
     return out
 

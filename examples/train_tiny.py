@@ -10,6 +10,7 @@ the very batches that would have come. The model is a transformer of one layer, 
 """
 
 import argparse
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -147,9 +148,7 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
     return state
 
 
-def main() -> None:
-    options = parse_arguments()
-    device = start_process()
+def run(options: argparse.Namespace, device: torch.device) -> None:
     rank = dist.get_rank() if dist.is_initialized() else 0
 
     train, validation = open_datasets(options)
@@ -194,8 +193,6 @@ def main() -> None:
     loss = evaluate(model, validation, options.global_batch_size, device)
     if rank == 0:
         print(f"evaluated {len(validation)} samples: loss {loss:.4f}", flush=True)
-    if dist.is_initialized():
-        dist.destroy_process_group()
 
 
 def save(
@@ -215,6 +212,14 @@ def save(
     }
     torch.save(state, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
+
+
+def main() -> None:
+    options = parse_arguments()
+    run(options, start_process())
+    if dist.is_initialized():
+        gc.collect()  # a model that ends after its group may wait for gloo's threads for ever
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ as long as batch_size times the number of ranks is the same; and not at all on a
 """
 
 import argparse
+import gc
 import json
 from pathlib import Path
 
@@ -54,8 +55,7 @@ def newest_whole_checkpoint(output: Path) -> str | None:
     return None
 
 
-def main() -> None:
-    options = parse_arguments()
+def run(options: argparse.Namespace) -> None:
     train = PickledTrainerDataset(options.dataset_paths, quiet=True)
     validation = PickledTrainerDataset(options.validation_paths, quiet=True)
     if options.mask_padding:
@@ -104,7 +104,12 @@ def main() -> None:
     )
     trainer.train(resume_from_checkpoint=newest_whole_checkpoint(options.output))
     trainer.save_model()
+
+
+def main() -> None:
+    run(parse_arguments())
     if torch.distributed.is_initialized():
+        gc.collect()  # a model that ends after its group may wait for gloo's threads for ever
         torch.distributed.destroy_process_group()
 
 

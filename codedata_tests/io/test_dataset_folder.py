@@ -119,8 +119,7 @@ def test_no_descriptor_stays_open(folder: Path) -> None:
 def test_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "nowhere"
     assert refusal(path) == (
-        f"{path} is no dataset folder: No such file or directory; name the folder that "
-        "tokenize_data wrote"
+        f"{path} is no dataset folder: No such file or directory; name the folder of a dataset"
     )
 
 

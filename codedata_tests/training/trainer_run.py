@@ -5,6 +5,7 @@ DROP_LAST HANG_AT; goes on from the last checkpoint in RUN, if there is one. The
 has the step of each batch. At step HANG_AT, between two checkpoints, it waits to be killed.
 """
 
+import gc
 import sys
 import time
 from pathlib import Path
@@ -73,3 +74,6 @@ if __name__ == "__main__":
         *map(int, sys.argv[3:5]),
         dataloader_drop_last=sys.argv[5] == "drop_last",
     )
+    if torch.distributed.is_initialized():
+        gc.collect()  # as in examples/train_trainer.py
+        torch.distributed.destroy_process_group()
