@@ -32,7 +32,7 @@ itself holds no cell of 2 GiB."""
 BATCH_BYTES = 1_000_000
 """Decoded text at a time: it stays in the processor's cache until it is used."""
 
-_MOST_ROWS = 256
+_MOST_ROWS = 4096
 """Rows a batch, however short: more of them cost hardly less time."""
 
 _ENOUGH_BYTES = 100_000
@@ -46,9 +46,6 @@ _MOST_INDICES = 65_536
 
 _BURST_BYTES = 1_000_000_000
 """What a batch may take at most where large texts of a dictionary follow small ones."""
-
-_PROBED_BYTES = 16_000_000
-"""Of row groups up to this size the longest text needs no look: it is taken to be all of it."""
 
 _KEPT_CHARS = range(1_000_000, 32_000_000)
 """Row groups that are kept decoded, one at a time, since neighbouring chunks need the same one:
@@ -237,25 +234,37 @@ def _contents(
 
 
 def _most_rows(parquet: Parquet, group: int) -> int:
-    """Rows that may be decoded at once whatever they hold.
+    """Rows that may be decoded at once whatever they hold; found out once a row group.
 
     Where texts stand one after the other they are no more than the row group's bytes. Those of a
-    dictionary, or told by what they begin with, may each be as long as the longest: writers put the
-    dictionary before all rows, so with the first row all of its texts are known.
+    dictionary, or told by what they begin with, may each be as long as the longest: as all of the
+    row group, until one looks, for which a page is decoded. Writers put the dictionary before all
+    rows, so with the first row all of its texts are known.
     """
-    longest = parquet.footer.group_bytes[group]
-    if longest > _PROBED_BYTES:
-        with parquet.open(read_dictionary=True) as file:
-            batches = file.iter_batches(1, row_groups=[group], columns=[COLUMN], use_threads=False)
-            first = next(batches, None)
-            if first is None:
-                return 1
-            column, chunk = first.column(COLUMN), parquet.footer.column_chunk(group)
-            if chunk.has_dictionary_page and pa.types.is_dictionary(column.type):
-                longest = int(np.diff(offsets(_as_large(column.dictionary))).max(initial=0))
-            elif "DELTA_BYTE_ARRAY" not in chunk.encodings:
-                return _MOST_ROWS
-    return min(_MOST_ROWS, max(1, _BURST_BYTES // max(1, longest)))
+    group_bytes = max(1, parquet.footer.group_bytes[group])
+    at_any_rate = _BURST_BYTES // group_bytes
+    usual = BATCH_BYTES * parquet.footer.group_rows[group] // group_bytes
+    if at_any_rate >= min(usual, _MOST_ROWS):
+        return max(1, min(at_any_rate, _MOST_ROWS))
+    if group not in parquet.most_rows:
+        longest = _longest_text(parquet, group)
+        parquet.most_rows[group] = max(1, min(_BURST_BYTES // max(1, longest), _MOST_ROWS))
+    return parquet.most_rows[group]
+
+
+def _longest_text(parquet: Parquet, group: int) -> int:
+    """Bytes of the longest text that rows of a row group may share; 0 where they share none."""
+    with parquet.open(read_dictionary=True) as file:
+        batches = file.iter_batches(1, row_groups=[group], columns=[COLUMN], use_threads=False)
+        column = next((batch.column(COLUMN) for batch in batches), None)
+        if column is None:
+            return parquet.footer.group_bytes[group]
+        chunk = parquet.footer.column_chunk(group)
+        if "DELTA_BYTE_ARRAY" in chunk.encodings or not pa.types.is_dictionary(column.type):
+            return parquet.footer.group_bytes[group]
+        if not chunk.has_dictionary_page:
+            return 0
+        return int(np.diff(offsets(_as_large(column.dictionary))).max(initial=0))
 
 
 def _texts(
@@ -292,8 +301,9 @@ def _as_large(column: pa.Array) -> pa.LargeStringArray:
 def _row_bytes(column: pa.DictionaryArray) -> NDArray[np.int64]:
     """Bytes of the text that each row stands for, 0 for a null; shape (num_rows,)."""
     row_bytes = np.zeros(len(column), np.int64)
-    places: NDArray[np.int64] = np.from_dlpack(column.indices.drop_null().cast(pa.int64()))
-    row_bytes[present(column.indices)] = np.diff(offsets(_as_large(column.dictionary)))[places]
+    value_bytes = np.diff(offsets(_as_large(column.dictionary)))
+    places = np.from_dlpack(column.indices.drop_null().cast(pa.int64())).astype(np.int64)
+    row_bytes[present(column.indices)] = value_bytes[places]
     return row_bytes
 
 

@@ -105,6 +105,9 @@ class Parquet:
         path: the file.
         sparse: to read it through while parts of it are not here yet.
 
+    Attributes:
+        most_rows: of row groups, what `decode` found out about them.
+
     Raises:
         CorpusError: missing, not a whole parquet, or no usable `content` column.
     """
@@ -115,6 +118,7 @@ class Parquet:
         self.path = path
         self.sparse = sparse
         self.identity = FileIdentity.of(path)
+        self.most_rows: dict[int, int] = {}
         self._footer: Footer | None = self._read_footer()
 
     @property
