@@ -202,6 +202,11 @@ def _pieces(parquet: Parquet, groups: Iterable[int], limit: int) -> Iterator[Bat
                     f"({said(error)}); if the file is sound, write it with smaller row groups"
                 ) from error
             except ARROW_ERRORS as error:
+                if "Not yet implemented" in str(error):
+                    raise CorpusError(
+                        f"row group {group} of {parquet.path} is written in a way that pyarrow "
+                        f"{pa.__version__} does not read ({said(error)}); write it otherwise"
+                    ) from error
                 raise CorpusError(
                     f"{parquet.path} is damaged in row group {group}: {said(error)}; fetch it again"
                 ) from error
@@ -254,17 +259,25 @@ def _most_rows(parquet: Parquet, group: int) -> int:
 
 def _longest_text(parquet: Parquet, group: int) -> int:
     """Bytes of the longest text that rows of a row group may share; 0 where they share none."""
-    with parquet.open(read_dictionary=True) as file:
+    try:
+        first = _first_row(parquet, group, read_dictionary=True)
+    except ARROW_ERRORS:  # damaged, or of an encoding that Arrow reads in no other way than this
+        first = _first_row(parquet, group)
+    if first is None:
+        return parquet.footer.group_bytes[group]
+    chunk = parquet.footer.column_chunk(group)
+    if "DELTA_BYTE_ARRAY" in chunk.encodings:
+        return parquet.footer.group_bytes[group]
+    if not chunk.has_dictionary_page:
+        return 0
+    texts = first.dictionary if pa.types.is_dictionary(first.type) else first
+    return int(np.diff(offsets(_as_large(texts))).max(initial=0))
+
+
+def _first_row(parquet: Parquet, group: int, *, read_dictionary: bool = False) -> pa.Array | None:
+    with parquet.open(read_dictionary=read_dictionary) as file:
         batches = file.iter_batches(1, row_groups=[group], columns=[COLUMN], use_threads=False)
-        column = next((batch.column(COLUMN) for batch in batches), None)
-        if column is None:
-            return parquet.footer.group_bytes[group]
-        chunk = parquet.footer.column_chunk(group)
-        if "DELTA_BYTE_ARRAY" in chunk.encodings or not pa.types.is_dictionary(column.type):
-            return parquet.footer.group_bytes[group]
-        if not chunk.has_dictionary_page:
-            return 0
-        return int(np.diff(offsets(_as_large(column.dictionary))).max(initial=0))
+        return next((batch.column(COLUMN) for batch in batches), None)
 
 
 def _texts(
