@@ -19,8 +19,8 @@ from codedata.io.files import sha256_of
 from codedata.io.partial_file import SparseFile, TextPart
 from codedata.sources.parquet import address
 from codedata.sources.parquet.address import Utf8
-from codedata.sources.parquet.decode import GroupReader, decode
-from codedata.sources.parquet.footer import COLUMN, MAGIC, FileIdentity, Parquet, is_settled
+from codedata.sources.parquet.decode import decode
+from codedata.sources.parquet.footer import FileIdentity, Parquet, is_settled
 from codedata.sources.parquet.index import (
     TextIndex,
     cache_folder,
@@ -29,6 +29,8 @@ from codedata.sources.parquet.index import (
     read_sidecar,
     write_sidecar,
 )
+from codedata.sources.parquet.kept import GroupReader
+from codedata.sources.parquet.refusals import COLUMN, MAGIC
 
 __all__ = ["MAGIC", "FileIdentity", "ParquetText", "TextIndex", "Utf8", "cache_folder"]
 

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from codedata.core.settings import CharRange
-from codedata.sources.parquet.decode import Documents, GroupReader, is_kept, offsets
+from codedata.sources.parquet.columns import offsets
 from codedata.sources.parquet.index import TextIndex
+from codedata.sources.parquet.kept import Documents, GroupReader, is_kept
 
 Utf8 = NDArray[np.uint8]
 """Text as UTF-8, shape (num_bytes,)."""

@@ -9,28 +9,26 @@ fewer rows than its footer says is refused; so are documents beyond `MAX_DOCUMEN
 stands before a fault is given before the fault is raised.
 """
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from threading import BoundedSemaphore, Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from codedata.errors import CorpusError
-from codedata.parallel import available_cores
-from codedata.sources.parquet.footer import ARROW_ERRORS, COLUMN, Parquet, said
-
-MAX_DOCUMENT_BYTES = 1_000_000_000
-"""A longer text is no source code, and takes several times its size while it is decoded; Arrow
-itself holds no cell of 2 GiB."""
-
-BATCH_BYTES = 1_000_000
-"""Decoded text at a time: it stays in the processor's cache until it is used."""
+from codedata.sources.parquet.columns import (
+    MAX_DOCUMENT_BYTES,
+    SLICE_BYTES,
+    as_large,
+    num_bytes_of,
+    offsets,
+    row_bytes_of,
+    texts_of,
+)
+from codedata.sources.parquet.footer import ARROW_ERRORS, Parquet
+from codedata.sources.parquet.refusals import COLUMN, said
 
 _MOST_ROWS = 4096
 """Rows a batch, however short: more of them cost hardly less time."""
@@ -47,12 +45,15 @@ _MOST_INDICES = 65_536
 _BURST_BYTES = 1_000_000_000
 """What a batch may take at most where large texts of a dictionary follow small ones."""
 
-_KEPT_CHARS = range(1_000_000, 32_000_000)
-"""Row groups that are kept decoded, one at a time, since neighbouring chunks need the same one:
-smaller ones are soon decoded again, larger ones fill the memory."""
+_RUN_BYTES = 1_000_000
+"""Row groups of fewer bytes together are decoded in one go: a reader for each takes longer than its
+rows."""
 
-_DECODING = BoundedSemaphore(max(1, available_cores() // 4))
-"""Decoding a whole row group takes a tenth of the time that tokenizing it takes."""
+_MOST_RUN_BYTES = 4_000_000
+"""Decoded bytes in one go, which wait until all rows are known to be there."""
+
+_RUN_GROUPS = 4096
+"""Row groups in one go, whatever the footer says of their bytes."""
 
 
 class Batch(NamedTuple):
@@ -62,18 +63,8 @@ class Batch(NamedTuple):
     contents: pa.LargeStringArray
 
 
-class Documents(NamedTuple):
-    """Contents that are not null, and where each and the space after it end.
-
-    `ends` counts characters from the first one's start, shape (num_documents,).
-    """
-
-    texts: pa.LargeStringArray
-    ends: NDArray[np.int64]
-
-
 def decode(
-    parquet: Parquet, groups: Iterable[int], *, max_document_bytes: int = MAX_DOCUMENT_BYTES
+    parquet: Parquet, groups: Sequence[int], *, max_document_bytes: int = MAX_DOCUMENT_BYTES
 ) -> Iterator[Batch]:
     """The rows of some adjoining row groups.
 
@@ -85,7 +76,7 @@ def decode(
     try:
         for batch in _pieces(parquet, groups, max_document_bytes):
             pending.append(batch)
-            num_bytes += _num_bytes(batch.contents)
+            num_bytes += num_bytes_of(batch.contents)
             if num_bytes >= _ENOUGH_BYTES or len(pending) >= _MOST_PIECES:
                 yield _together(pending)
                 pending, num_bytes = [], 0
@@ -95,76 +86,6 @@ def decode(
         raise
     if pending:
         yield _together(pending)
-
-
-def count_chars(documents: pa.LargeStringArray) -> NDArray[np.int64]:
-    """Characters of documents without nulls, shape (num_documents,)."""
-    return np.from_dlpack(pc.call_function("utf8_length", [documents])).astype(np.int64)
-
-
-def present(array: pa.Array) -> NDArray[np.bool_]:
-    """Which values are not null, shape (num_rows,)."""
-    if not array.null_count:
-        return np.ones(len(array), np.bool_)
-    valid = pc.call_function("is_valid", [array]).cast(pa.uint8())
-    return np.from_dlpack(valid).astype(np.bool_)
-
-
-def offsets(array: pa.LargeStringArray) -> NDArray[np.int64]:
-    """Where each value begins in the array's data, and where the last ends: one more than values.
-
-    Arrays are read by their buffers: `to_numpy` and `pa.array` import pandas where there is one.
-    """
-    if not len(array):
-        return np.zeros(1, np.int64)
-    return np.frombuffer(array.buffers()[1], np.int64)[array.offset :][: len(array) + 1]
-
-
-class GroupReader:
-    """Reads row groups as documents, and keeps the last one of middling size."""
-
-    def __init__(self, parquet: Parquet) -> None:
-        self.parquet = parquet
-        self._forget()
-
-    def read(self, groups: Iterable[int]) -> Iterator[Documents]:
-        """The documents of adjoining row groups, batch by batch."""
-        for batch in decode(self.parquet, groups):
-            texts = batch.contents.drop_null() if batch.contents.null_count else batch.contents
-            yield Documents(texts, np.cumsum(count_chars(texts) + 1))
-
-    def read_kept(self, group: int) -> list[Documents]:
-        """The documents of one row group, from memory if it was read just now."""
-        with self._lock:
-            kept = self._kept.get(group)
-            future = kept or Future()
-            self._kept = {group: future}
-        if kept is None:
-            try:
-                with _DECODING:
-                    future.set_result(list(self.read([group])))
-                    pa.default_memory_pool().release_unused()
-            except BaseException as error:
-                self._kept.pop(group, None)
-                future.set_exception(error)
-                raise
-        return future.result()
-
-    def _forget(self) -> None:
-        self._kept: dict[int, Future[list[Documents]]] = {}
-        self._lock = Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"parquet": self.parquet}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.parquet = state["parquet"]
-        self._forget()
-
-
-def is_kept(num_chars: int) -> bool:
-    """Whether a row group of so many characters is worth keeping, and small enough."""
-    return num_chars in _KEPT_CHARS
 
 
 @dataclass(kw_only=True)
@@ -183,62 +104,108 @@ class _Pace:
         return self.rows
 
 
-def _pieces(parquet: Parquet, groups: Iterable[int], limit: int) -> Iterator[Batch]:
-    first_rows = parquet.footer.first_rows
+def _pieces(parquet: Parquet, groups: Sequence[int], limit: int) -> Iterator[Batch]:
     pace = _Pace()
     with parquet.open() as file:
-        for group in groups:
-            row, stop = first_rows[group], first_rows[group + 1]
-            if row == stop:
+        for run in _runs(parquet, groups):
+            batches = _in_one_go(parquet, file, run, pace, limit) if len(run) > 1 else None
+            if batches is not None:
+                yield from batches
                 continue
-            try:
-                for contents in _contents(parquet, file, group, pace):
-                    for texts in _texts(contents, row, parquet, limit):
-                        yield Batch(row, texts)
-                        row += len(texts)
-            except MemoryError as error:
-                raise CorpusError(
-                    f"row group {group} of {parquet.path} takes more memory than there is "
-                    f"({said(error)}); if the file is sound, write it with smaller row groups"
-                ) from error
-            except ARROW_ERRORS as error:
-                if "Not yet implemented" in str(error):
-                    raise CorpusError(
-                        f"row group {group} of {parquet.path} is written in a way that pyarrow "
-                        f"{pa.__version__} does not read ({said(error)}); write it otherwise"
-                    ) from error
-                raise CorpusError(
-                    f"{parquet.path} is damaged in row group {group}: {said(error)}; fetch it again"
-                ) from error
-            num_values = parquet.footer.column_chunk(group).num_values
-            num_rows, claimed = row - first_rows[group], stop - first_rows[group]
-            if not num_rows == claimed == num_values:
-                raise CorpusError(
-                    f"{parquet.path} is damaged in row group {group}: its footer says {claimed} "
-                    f"rows with {num_values} contents, and {num_rows} are there; fetch it again"
-                )
+            for group in run:
+                yield from _decode_run(parquet, file, [group], pace, limit)
 
 
-def _contents(
-    parquet: Parquet, file: pq.ParquetFile, group: int, pace: _Pace
+def _in_one_go(
+    parquet: Parquet, file: pq.ParquetFile, run: Sequence[int], pace: _Pace, limit: int
+) -> list[Batch] | None:
+    """All of some small row groups.
+
+    None where they are of many bytes, or one is at fault: which, and what stands before it, is
+    found out one by one.
+    """
+    batches: list[Batch] = []
+    num_bytes = 0
+    try:
+        for batch in _decode_run(parquet, file, run, pace, limit):
+            batches.append(batch)
+            num_bytes += num_bytes_of(batch.contents)
+            if num_bytes > _MOST_RUN_BYTES:
+                return None
+    except CorpusError:
+        return None
+    return batches
+
+
+def _runs(parquet: Parquet, groups: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Row groups that have rows, neighbours of few bytes together."""
+    footer = parquet.footer
+    run: list[int] = []
+    num_bytes = 0
+    for group in groups:
+        if not footer.group_rows[group]:
+            continue
+        num_bytes += footer.group_bytes[group]
+        if run and (num_bytes > _RUN_BYTES or len(run) == _RUN_GROUPS):
+            yield run
+            run, num_bytes = [], footer.group_bytes[group]
+        run.append(group)
+    if run:
+        yield run
+
+
+def _decode_run(
+    parquet: Parquet, file: pq.ParquetFile, run: Sequence[int], pace: _Pace, limit: int
+) -> Iterator[Batch]:
+    footer, path = parquet.footer, parquet.path
+    row = first_row = footer.first_rows[run[0]]
+    where = f"row group {run[0]}"  # of several, each is decoded again for itself
+    try:
+        for column in _columns(parquet, file, run, pace):
+            for texts in texts_of(column, row, path, limit):
+                yield Batch(row, texts)
+                row += len(texts)
+    except MemoryError as error:
+        raise CorpusError(
+            f"{where} of {path} takes more memory than there is ({said(error)}); if the file is "
+            "sound, write it with smaller row groups"
+        ) from error
+    except ARROW_ERRORS as error:
+        if "Not yet implemented" in str(error):
+            raise CorpusError(
+                f"{where} of {path} is written in a way that pyarrow {pa.__version__} does not "
+                f"read ({said(error)}); write it otherwise"
+            ) from error
+        raise CorpusError(f"{path} is damaged in {where}: {said(error)}; fetch it again") from error
+    claimed = [footer.group_rows[group] for group in run]
+    num_values = [footer.column_chunk(group).num_values for group in run]
+    if row - first_row != sum(claimed) or claimed != num_values:
+        raise CorpusError(
+            f"{path} is damaged in {where}: its footer says {claimed[0]} rows with {num_values[0]} "
+            f"contents, and {row - first_row} are there; fetch it again"
+        )
+
+
+def _columns(
+    parquet: Parquet, file: pq.ParquetFile, run: Sequence[int], pace: _Pace
 ) -> Iterator[pa.Array]:
-    most = _most_rows(parquet, group)
+    most = _most_rows(parquet, run)
     for batch in file.iter_batches(
-        min(pace.rows, most), row_groups=[group], columns=[COLUMN], use_threads=False
+        min(pace.rows, most), row_groups=run, columns=[COLUMN], use_threads=False
     ):
         column = batch.column(COLUMN)
-        room = BATCH_BYTES
+        room = SLICE_BYTES
         if pa.types.is_dictionary(column.type):
             # Each batch brings the whole dictionary: then one as large in texts, or time is lost.
             room, most = max(room, column.dictionary.nbytes), _MOST_INDICES
-            num_bytes = int(_row_bytes(column).sum())
+            num_bytes = int(row_bytes_of(column).sum())
         else:
             num_bytes = column.nbytes
         yield column
         file.reader.set_batch_size(pace.follow(len(column), num_bytes, room, most))
 
 
-def _most_rows(parquet: Parquet, group: int) -> int:
+def _most_rows(parquet: Parquet, run: Sequence[int]) -> int:
     """Rows that may be decoded at once whatever they hold; found out once a row group.
 
     Where texts stand one after the other they are no more than the row group's bytes. Those of a
@@ -246,10 +213,11 @@ def _most_rows(parquet: Parquet, group: int) -> int:
     row group, until one looks, for which a page is decoded. Writers put the dictionary before all
     rows, so with the first row all of its texts are known.
     """
-    group_bytes = max(1, parquet.footer.group_bytes[group])
-    at_any_rate = _BURST_BYTES // group_bytes
-    usual = BATCH_BYTES * parquet.footer.group_rows[group] // group_bytes
-    if at_any_rate >= min(usual, _MOST_ROWS):
+    footer, group = parquet.footer, run[0]
+    num_bytes = max(1, sum(footer.group_bytes[each] for each in run))
+    at_any_rate = _BURST_BYTES // num_bytes
+    usual = SLICE_BYTES * sum(footer.group_rows[each] for each in run) // num_bytes
+    if len(run) > 1 or at_any_rate >= min(usual, _MOST_ROWS):
         return max(1, min(at_any_rate, _MOST_ROWS))
     if group not in parquet.most_rows:
         longest = _longest_text(parquet, group)
@@ -271,85 +239,13 @@ def _longest_text(parquet: Parquet, group: int) -> int:
     if not chunk.has_dictionary_page:
         return 0
     texts = first.dictionary if pa.types.is_dictionary(first.type) else first
-    return int(np.diff(offsets(_as_large(texts))).max(initial=0))
+    return int(np.diff(offsets(as_large(texts))).max(initial=0))
 
 
 def _first_row(parquet: Parquet, group: int, *, read_dictionary: bool = False) -> pa.Array | None:
     with parquet.open(read_dictionary=read_dictionary) as file:
         batches = file.iter_batches(1, row_groups=[group], columns=[COLUMN], use_threads=False)
         return next((batch.column(COLUMN) for batch in batches), None)
-
-
-def _texts(
-    column: pa.Array, first_row: int, parquet: Parquet, limit: int
-) -> Iterator[pa.LargeStringArray]:
-    """A column's rows as text: as they are, or in slices where they stand for a dictionary's."""
-    if pa.types.is_dictionary(column.type):
-        row_bytes = _row_bytes(column)
-        _require_lengths(row_bytes, first_row, parquet, limit)
-        values, ends = _as_large(column.dictionary), np.cumsum(row_bytes)
-        start = 0
-        while start < len(column):
-            before = int(ends[start - 1]) if start else 0
-            stop = max(start + 1, int(np.searchsorted(ends, before + BATCH_BYTES, "right")))
-            texts = values.take(column.indices[start:stop])
-            yield _valid(texts, first_row + start, parquet)
-            start = stop
-        return
-    texts = _as_large(column)
-    _require_lengths(np.diff(offsets(texts)), first_row, parquet, limit)
-    yield _valid(texts, first_row, parquet)
-
-
-def _as_large(column: pa.Array) -> pa.LargeStringArray:
-    if isinstance(column, pa.ExtensionArray):
-        column = column.storage
-    if pa.types.is_large_string(column.type):
-        return column
-    if pa.types.is_string(column.type) or pa.types.is_string_view(column.type):
-        return column.cast(pa.large_string())
-    return column.cast(pa.large_binary()).view(pa.large_string())
-
-
-def _row_bytes(column: pa.DictionaryArray) -> NDArray[np.int64]:
-    """Bytes of the text that each row stands for, 0 for a null; shape (num_rows,)."""
-    row_bytes = np.zeros(len(column), np.int64)
-    value_bytes = np.diff(offsets(_as_large(column.dictionary)))
-    places = np.from_dlpack(column.indices.drop_null().cast(pa.int64())).astype(np.int64)
-    row_bytes[present(column.indices)] = value_bytes[places]
-    return row_bytes
-
-
-def _require_lengths(
-    row_bytes: NDArray[np.int64], first_row: int, parquet: Parquet, limit: int
-) -> None:
-    if row_bytes.max(initial=0) > limit:
-        row = int(np.argmax(row_bytes > limit))
-        raise CorpusError(
-            f"{COLUMN!r} of row {first_row + row} of {parquet.path} has {row_bytes[row]:,} bytes, "
-            f"more than the {limit:,} that a document may have; split or remove that row"
-        )
-
-
-def _valid(texts: pa.LargeStringArray, first_row: int, parquet: Parquet) -> pa.LargeStringArray:
-    try:
-        texts.validate(full=True)
-    except pa.ArrowInvalid as error:
-        for row, value in enumerate(texts.view(pa.large_binary()), first_row):
-            try:
-                _ = value.is_valid and value.as_py().decode("utf-8")
-            except UnicodeDecodeError as invalid:
-                raise CorpusError(
-                    f"{COLUMN!r} of row {row} of {parquet.path} is not valid UTF-8 (byte "
-                    f"{invalid.start}: {invalid.reason}); repair or remove that row"
-                ) from error
-        raise
-    return texts
-
-
-def _num_bytes(texts: pa.LargeStringArray) -> int:
-    ends = offsets(texts)
-    return int(ends[-1] - ends[0])
 
 
 def _together(batches: list[Batch]) -> Batch:

@@ -3,10 +3,7 @@
 Invariant: a file that is no parquet of documents is refused in one line, by what it is.
 """
 
-import os
-import stat
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -17,13 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codedata.errors import CorpusError
-from codedata.io.files import shortened, why_no_path
 from codedata.io.partial_file import SparseFile
-
-COLUMN = "content"
-
-MAGIC = b"PAR1"
-"""The first and the last bytes of a parquet."""
+from codedata.sources.parquet.refusals import (
+    COLUMN,
+    require_documents,
+    require_parquet,
+    require_text_column,
+    said,
+)
 
 ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 """What pyarrow raises on a damaged file: strings of a footer may be no UTF-8, sizes no int64."""
@@ -33,24 +31,6 @@ _READ_BUFFER_BYTES = 1 << 20
 
 _YOUNG_NS = 2_000_000_000
 """Of filesystems' times the coarsest in use counts in steps of two seconds."""
-
-_SHOWN = 10
-"""Names that a message lists before it counts."""
-
-_TEXT_TYPES = (
-    pa.types.is_string,
-    pa.types.is_large_string,
-    pa.types.is_string_view,
-    pa.types.is_binary,
-    pa.types.is_large_binary,
-    pa.types.is_binary_view,
-)
-
-_JSON_EXTENSION = "arrow.json"
-"""Parquet's logical type JSON: text whose form is promised. pyarrow before 20 gives the text."""
-
-_SUMMARIES = ("_metadata", "_common_metadata")
-"""Files that Spark and Dask write beside a data set's: a footer, and no rows of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +94,7 @@ class Parquet:
 
     def __init__(self, path: Path, sparse: SparseFile | None = None) -> None:
         if sparse is None:
-            _require_parquet(path)
+            require_parquet(path)
         self.path = path
         self.sparse = sparse
         self.identity = FileIdentity.of(path)
@@ -161,19 +141,6 @@ def is_settled(changed_ns: int) -> bool:
     return time.time_ns() - changed_ns > _YOUNG_NS
 
 
-def said(error: BaseException) -> str:
-    """An error of Arrow's, which may have several lines, as part of a message of one."""
-    return shortened(" ".join(str(error).split()))
-
-
-def listed(names: Iterable[str]) -> str:
-    """Some names for a message, and how many more there are."""
-    every = list(names)
-    shown = ", ".join(shortened(name) for name in every[:_SHOWN])
-    left = len(every) - _SHOWN
-    return f"{shown} and {left:,} more" if left > 0 else shown or "(none)"
-
-
 @lru_cache(maxsize=2)
 def _parsed_once(path: Path, _identity: FileIdentity, _changed_ns: int) -> Footer:
     return _parsed(path, None)
@@ -183,8 +150,8 @@ def _parsed(path: Path, sparse: SparseFile | None) -> Footer:
     with _opened(path, sparse) as file:
         try:
             metadata, schema = file.metadata, file.schema_arrow
-            _require_documents(path, metadata)
-            _require_text_column(path, schema)
+            require_documents(path, metadata)
+            require_text_column(path, schema)
             leaves = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
             groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
             group_rows = [group.num_rows for group in groups]
@@ -192,10 +159,10 @@ def _parsed(path: Path, sparse: SparseFile | None) -> Footer:
             columns = {field.name: str(field.type) for field in schema}
         except ARROW_ERRORS as error:
             raise _unreadable(path, error) from error
-    if any(rows < 0 for rows in group_rows):
+    if metadata.num_rows != sum(group_rows) or any(rows < 0 for rows in group_rows):
         raise CorpusError(
-            f"{path} is damaged: its footer gives a row group {min(group_rows)} rows; fetch it "
-            "again"
+            f"{path} is damaged: its footer says {metadata.num_rows} rows, and {sum(group_rows)} "
+            "in its row groups; fetch it again"
         )
     return Footer(
         metadata=metadata,
@@ -229,82 +196,3 @@ def _opened(
 
 def _unreadable(path: Path, error: Exception) -> CorpusError:
     return CorpusError(f"{path} is not a readable parquet file: {said(error)}; fetch it again")
-
-
-def _require_documents(path: Path, metadata: pq.FileMetaData) -> None:
-    """Refuse a summary of other files: a footer alone, which may count rows that are in those."""
-    is_alone = metadata.serialized_size + 3 * len(MAGIC) == path.stat().st_size
-    if is_alone and (metadata.num_rows or path.name in _SUMMARIES):
-        raise CorpusError(
-            f"{path} describes other parquet files and holds no rows; name one of those in its "
-            f"folder: {listed(_parquets_in(path.parent))}"
-        )
-
-
-def _require_text_column(path: Path, schema: pa.Schema) -> None:
-    places = schema.get_all_field_indices(COLUMN)
-    if len(places) != 1:
-        raise CorpusError(
-            f"{path} has {len(places) or 'no'} columns named {COLUMN!r}; its columns are "
-            f"{listed(schema.names)}; rename the one that holds the documents"
-        )
-    column_type = schema.field(places[0]).type
-    if pa.types.is_dictionary(column_type):
-        column_type = column_type.value_type
-    stored = column_type
-    if getattr(column_type, "extension_name", None) == _JSON_EXTENSION:
-        stored = column_type.storage_type
-    if not any(is_text(stored) for is_text in _TEXT_TYPES):
-        raise CorpusError(
-            f"column {COLUMN!r} of {path} has type {shortened(str(column_type))}; it must be text"
-        )
-
-
-def _parquets_in(folder: Path) -> list[str]:
-    return sorted(
-        entry.name
-        for entry in os.scandir(folder)
-        if entry.name.endswith(".parquet") and entry.is_file()
-    )
-
-
-def _require_parquet(path: Path) -> None:
-    """Refuse, by its first and last bytes, what is not a whole parquet file."""
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            found = (
-                f"is a folder; name one parquet file (those in it: {listed(_parquets_in(path))}), "
-                "or read a folder of source code as a corpus of `kind: folders`"
-            )
-        elif not stat.S_ISREG(mode):
-            found = "is a pipe or device; save what it gives and name that file"
-        else:
-            found = _fault_of(path)
-    except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
-        raise CorpusError(
-            f"{shortened(str(path))} cannot be read: {why_no_path(error)}; name a parquet file "
-            "that exists"
-        ) from error
-    if found:
-        raise CorpusError(f"{path} {found}")
-
-
-def _fault_of(path: Path) -> str:
-    """What a file is, going by its ends, if it is no whole parquet."""
-    with open(path, "rb") as file:
-        head = file.read(64)
-        num_bytes = file.seek(0, os.SEEK_END)
-        file.seek(max(0, num_bytes - len(MAGIC)))
-        tail = file.read()
-    if head.startswith(MAGIC) and tail == MAGIC and num_bytes > 2 * len(MAGIC):
-        return ""
-    if not num_bytes:
-        return "is empty; fetch it again"
-    if head.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not the file it stands for; run `git lfs pull`"
-    if head.lstrip()[:1] == b"<":
-        return "is a web page, not a parquet file; a download that needs a login saves one"
-    if head.startswith(MAGIC):
-        return f"is a parquet file cut off after {num_bytes} bytes; fetch it again"
-    return f"is not a parquet file: it starts with {head[:8]!r}; name one"

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from codedata.io.files import replace_atomically
 from codedata.parallel import available_cores
-from codedata.sources.parquet.decode import count_chars, decode, offsets, present
+from codedata.sources.parquet.columns import count_chars, num_bytes_of, present
+from codedata.sources.parquet.decode import decode
 from codedata.sources.parquet.footer import Parquet
 
 logger = logging.getLogger(__name__)
@@ -251,8 +252,7 @@ def _count(
             last = int(np.argmax(has_enough))
             if batch.first_row + len(batch.contents) >= first_rows[last + 1]:
                 return _listed(counts[:, : last + 1]), NOTHING
-            ends = offsets(batch.contents)
-            beyond_bytes += int(ends[-1] - ends[0])
+            beyond_bytes += num_bytes_of(batch.contents)
             if beyond_bytes > _BEYOND_BYTES and parquet.sparse is None:
                 return _listed(counts[:, :last]), _listed(counts[:, [last]])[0]
     return _listed(counts), NOTHING

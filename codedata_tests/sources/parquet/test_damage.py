@@ -1,6 +1,7 @@
 """Flipped bits: whatever is damaged, the text is right or the file is refused in one line.
 
-The files are read in another process: pyarrow ends it on some damage, and the tests with it. Pages carry checksums, so that no flip in them goes unseen.
+The files are read in another process: pyarrow ends it on some damage, and the tests with it. Pages
+carry checksums, so that no flip in them goes unseen.
 """
 
 import random

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from codedata.core.settings import CharRange
 from codedata.errors import CorpusError
 from codedata.io.parquet_text import ParquetText
+from codedata.sources.parquet import columns
 from codedata.sources.parquet import decode as module
 from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
@@ -61,6 +62,8 @@ def rows(batches: Iterator[Batch]) -> list[str | None]:
     enough_bytes=st.sampled_from([0, 30, 10**5]),
     burst_bytes=st.sampled_from([1, 30, 1000, 10**9]),
     most=st.sampled_from([1, 3, 4096]),
+    run_bytes=st.sampled_from([0, 300, 10**6]),
+    most_run_bytes=st.sampled_from([0, 50, 10**6]),
 )
 def test_the_rows_are_the_file_s_whatever_the_encoding_the_row_groups_and_the_bounds(
     contents: list[str | None],
@@ -71,12 +74,17 @@ def test_the_rows_are_the_file_s_whatever_the_encoding_the_row_groups_and_the_bo
     enough_bytes: int,
     burst_bytes: int,
     most: int,
+    run_bytes: int,
+    most_run_bytes: int,
 ) -> None:
     if encoding in ("lengths first", "prefixes"):
         is_categorical = False  # as which Arrow does not read it
     column = categories(contents) if is_categorical else pa.array(contents, pa.string())
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BATCH_BYTES", batch_bytes)
+        patch.setattr(module, "SLICE_BYTES", batch_bytes)
+        patch.setattr(columns, "SLICE_BYTES", batch_bytes)
+        patch.setattr(module, "_RUN_BYTES", run_bytes)
+        patch.setattr(module, "_MOST_RUN_BYTES", most_run_bytes)
         patch.setattr(module, "_ENOUGH_BYTES", enough_bytes)
         patch.setattr(module, "_BURST_BYTES", burst_bytes)
         patch.setattr(module, "_MOST_ROWS", most)
@@ -99,7 +107,7 @@ def test_batches_hold_few_bytes_however_long_the_texts_are(encoding: str, tmp_pa
     parquet = write(tmp_path / "c.parquet", pa.array(values), **ENCODINGS[encoding])
     sizes = [batch.contents.nbytes for batch in decode(parquet, [0])]
     assert len(sizes) > 10
-    assert max(sizes) <= 2 * module.BATCH_BYTES
+    assert max(sizes) <= 2 * columns.SLICE_BYTES
 
 
 def test_long_texts_of_a_dictionary_after_many_short_ones_come_within_the_bound(
@@ -150,3 +158,15 @@ def test_what_arrow_does_not_read_is_not_called_damaged(tmp_path: Path) -> None:
         rows(decode(parquet, [0]))
     assert f"row group 0 of {parquet.path} is written in a way that pyarrow " in str(refusal.value)
     assert "; write it otherwise" in str(refusal.value)
+
+
+def test_of_small_row_groups_those_before_a_fault_are_given_and_the_fault_named(
+    tmp_path: Path,
+) -> None:
+    values = [b"a", b"b", b"c", b"\xff", b"d"]
+    column = pa.array(values, pa.binary()).view(pa.string())
+    parquet = write(tmp_path / "c.parquet", column, row_group_size=1)
+    batches = decode(parquet, range(5))
+    assert next(batches).contents.to_pylist() == ["a", "b", "c"]
+    with pytest.raises(CorpusError, match="row 3 of .* is not valid UTF-8"):
+        next(batches)

@@ -3,6 +3,7 @@
 import pickle
 import time
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,8 @@ import pytest
 from codedata.core.settings import CharRange
 from codedata.errors import CorpusError
 from codedata.io.parquet_text import ParquetText
-from codedata.sources.parquet.footer import Parquet, said
+from codedata.sources.parquet.footer import Parquet
+from codedata.sources.parquet.refusals import said
 from codedata_tests import scenario
 
 WIDE = CharRange(0, 10**9)
@@ -77,37 +79,49 @@ def test_the_footer_does_not_travel_with_the_file_and_is_parsed_again_there(tmp_
     assert copy.footer.first_rows == parquet.footer.first_rows == list(range(501))
 
 
-@pytest.mark.parametrize("claimed", [4, 2])
-@pytest.mark.parametrize("with_values", [True, False])
-def test_a_row_group_with_other_rows_than_its_footer_says_is_refused(
-    claimed: int, with_values: bool, tmp_path: Path
+COUNTS = {
+    "of the file": lambda metadata: metadata.num_rows,
+    "of the row group": lambda metadata: metadata.row_group(0).num_rows,
+    "of the values": lambda metadata: metadata.row_group(0).column(0).num_values,
+}
+
+
+@pytest.mark.parametrize("num_others", [0, 2])
+@pytest.mark.parametrize("wrong", [*combinations(COUNTS, 1), *combinations(COUNTS, 2), (*COUNTS,)])
+def test_a_footer_that_claims_more_rows_than_there_are_is_refused(
+    wrong: Sequence[str], num_others: int, tmp_path: Path
 ) -> None:
-    """Of three rows and values, in the footer of Thrift's zigzag 6, it says another number."""
+    """Each way that it can: a number that is 3, in Thrift's zigzag 6, says one more."""
     path = tmp_path / "c.parquet"
-    pq.write_table(pa.table({"content": ["a", "b", "c"]}), path, write_statistics=False)
+    documents = ["a", "b", "c"] * (1 + num_others)
+    pq.write_table(pa.table({"content": documents}), path, row_group_size=3, write_statistics=False)
     data = path.read_bytes()
+    before = {name: count(pq.read_metadata(path)) for name, count in COUNTS.items()}
     footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
-    places = {"rows": -1, "values": -1}
-    for place in (place for place in range(footer, len(data) - 8) if data[place] == 6):
+    places: dict[str, int] = {}
+    for place in range(footer, len(data) - 8):
+        if data[place] not in (6, 2 * len(documents)):
+            continue
         path.write_bytes(data)
-        replace_byte(path, place, 2 * claimed)
+        replace_byte(path, place, data[place] + 2)
         try:
-            group = pq.read_metadata(path).row_group(0)
-            places["rows"] = place if group.num_rows == claimed else places["rows"]
-            places["values"] = place if group.column(0).num_values == claimed else places["values"]
+            metadata = pq.read_metadata(path)
+            for name, count in COUNTS.items():
+                if count(metadata) == before[name] + 1:
+                    places[name] = place
         except (OSError, pa.ArrowException):
             continue
-    assert min(places.values()) > 0
+    assert sorted(places) == sorted(COUNTS)
     path.write_bytes(data)
-    replace_byte(path, places["rows"], 2 * claimed)
-    if with_values:
-        replace_byte(path, places["values"], 2 * claimed)
-    if with_values and claimed < 3:
-        assert ParquetText(path).clip(WIDE) == CharRange(0, 3), "as far as a footer can tell"
-        return
+    for name in wrong:
+        replace_byte(path, places[name], data[places[name]] + 2)
     found = refusal(path)
-    assert f"{path} is damaged in row group 0: its footer says {claimed} rows" in found
-    assert "are there; fetch it again" in found
+    if ("of the file" in wrong) == ("of the row group" in wrong):
+        assert f"{path} is damaged in row group 0: its footer says " in found
+        assert "and 3 are there; fetch it again" in found
+    else:
+        assert f"{path} is damaged: its footer says " in found
+        assert "in its row groups; fetch it again" in found
 
 
 # Columns

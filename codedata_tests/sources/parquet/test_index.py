@@ -1,7 +1,7 @@
 """Counting: as far as a window reaches, whole row groups kept, none of them more than once."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,7 +90,7 @@ def test_no_row_group_behind_the_last_is_decoded(
     """The fourth of a file of which three were fetched."""
     decoded: list[int] = []
 
-    def recording(parquet: Parquet, groups: Iterable[int]) -> Iterator[Batch]:
+    def recording(parquet: Parquet, groups: Sequence[int]) -> Iterator[Batch]:
         decoded.extend(groups)
         return decode(parquet, groups)
 
@@ -108,7 +108,7 @@ def test_row_groups_that_are_needed_are_counted_once(
 ) -> None:
     decoded: list[int] = []
 
-    def recording(parquet: Parquet, groups: Iterable[int]) -> Iterator[Batch]:
+    def recording(parquet: Parquet, groups: Sequence[int]) -> Iterator[Batch]:
         decoded.extend(groups)
         return decode(parquet, groups)
 
