@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 
-from codedata.errors import CodedataError, SettingsError
+from codedata.errors import SettingsError
 from codedata.io.files import shortened
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/", re.ASCII)
@@ -19,7 +19,7 @@ _FILE = re.compile(r"file:/", re.IGNORECASE)
 
 
 def local_path(
-    place: str | os.PathLike[str], what: str, *, error: type[CodedataError] = SettingsError
+    place: str | os.PathLike[str], what: str, *, error: type[Exception] = SettingsError
 ) -> Path:
     """The path that a place names, with `~` for the home folder.
 
@@ -29,7 +29,7 @@ def local_path(
         error: the kind of error to raise.
 
     Raises:
-        CodedataError: it is a URL, or there is no such home folder; of the kind `error`.
+        Exception: it is a URL, or there is no such home folder; of the kind `error`.
     """
     text = os.fspath(place)
     if _URL.match(text):
