@@ -1,7 +1,9 @@
 """Variables of the environment: which are read, which are slips, and which are somebody else's."""
 
 import re
+import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import dagster as dg
@@ -84,13 +86,13 @@ attributes: {{name: {name}, corpus: c, tokenizer_base: {name}}}
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dg.ComponentTree:
     """A code location of its own with the splits `mine` and `mine_too`, and no corpus."""
-    package = tmp_path / "own_location_of_test_overrides"
+    package = tmp_path / f"own_{tmp_path.name}"  # a module of its own for each test
     for name in ("mine", "mine_too"):
         (package / name).mkdir(parents=True)
         (package / name / "defs.yaml").write_text(SPLIT.format(name=name), encoding="utf-8")
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    module = __import__(package.name)
+    module = import_module(package.name)
     return dg.ComponentTree.from_module(defs_module=module, project_root=tmp_path)
 
 
@@ -126,7 +128,7 @@ def test_the_resources_do_not_load_the_splits_of_the_package(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CODEDATA_TRIAN_SEQ_LENGTH", "64")
-    monkeypatch.delitem(__import__("sys").modules, "codedata.definitions", raising=False)
+    monkeypatch.delitem(sys.modules, "codedata.definitions", raising=False)
     from codedata.definitions import resources
 
     assert sorted(resources) == ["chunk_executor", "dataset_io_manager", "datasets", "store"]
