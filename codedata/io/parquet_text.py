@@ -91,10 +91,13 @@ _TEXT_TYPES = (
 )
 
 
-def cache_folder() -> Path:
-    """Where sidecars are kept: `$XDG_CACHE_HOME/codedata`, by default `~/.cache/codedata`."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "codedata"
+def cache_folder() -> Path | None:
+    """Where sidecars are kept: `$XDG_CACHE_HOME/codedata`, by default `~/.cache/codedata`.
+
+    None where this user has no home folder, as in a container: then there are no sidecars.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
+    return base / "codedata" if base.is_absolute() else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -500,10 +503,13 @@ class ParquetText:
         return num_chars, num_documents, num_nulls
 
     @property
-    def _sidecar(self) -> Path:
-        return cache_folder() / "text-index-1" / f"{self.sha256}.json"
+    def _sidecar(self) -> Path | None:
+        folder = cache_folder()
+        return folder and folder / "text-index-1" / f"{self.sha256}.json"
 
     def _read_sidecar(self) -> TextIndex:
+        if self._sidecar is None:
+            return TextIndex()
         try:
             return TextIndex.from_json(self._sidecar.read_bytes(), self.group_rows)
         except FileNotFoundError:
@@ -513,6 +519,8 @@ class ParquetText:
             return TextIndex()
 
     def _write_sidecar(self) -> None:
+        if self._sidecar is None:
+            return
         try:
             self._sidecar.parent.mkdir(parents=True, exist_ok=True)
             replace_atomically(self._sidecar, json.dumps(asdict(self.index)).encode())
