@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import DatasetError
 from codedata.pickle_dataset import IGNORED_LABEL, PickledTrainerDataset, Sample
@@ -23,18 +24,21 @@ class PaddingCollator:
 
     Args:
         dataset: whose samples are collated; by `with_padding_masked()`, so that the meta's
-            `last_sample_tokens` say what is padding.
+            `last_sample_tokens` say what is padding, or torch's Subset or ConcatDataset of such.
 
     Raises:
         DatasetError: the dataset's labels do not tell padding from text.
     """
 
-    def __init__(self, dataset: PickledTrainerDataset) -> None:
-        if not dataset.masks_padding:
-            raise DatasetError(
-                f"the samples of {dataset.datasets[0].folder} do not tell padding from text; give "
-                "dataset.with_padding_masked() to the collator and to the loader"
-            )
+    def __init__(self, dataset: TorchDataset[Sample]) -> None:
+        for part in parts_of(dataset):
+            if not getattr(part, "masks_padding", False):
+                is_ours = isinstance(part, PickledTrainerDataset)
+                raise DatasetError(
+                    f"the samples of {part.datasets[0].folder if is_ours else type(part).__name__} "
+                    "do not tell padding from text; give dataset.with_padding_masked() to the "
+                    "collator and to the loader"
+                )
 
     def __call__(self, samples: Sequence[Sample]) -> Sample:
         """One batch of samples, in their order."""
