@@ -131,7 +131,7 @@ NAME_ONE, FETCH = "name a parquet file that exists", "fetch it again"
 BAD_PARQUETS: dict[str, tuple[str, str]] = {
     "missing": ("cannot be read: No such file", NAME_ONE),
     "dangling": ("cannot be read: No such file", NAME_ONE),
-    "folder": ("cannot be read: Is a directory", NAME_ONE),
+    "folder": ("is a folder; ", "name one parquet file"),
     "loop": ("cannot be read: Too many levels of symbolic links", NAME_ONE),
     "pipe": ("is a pipe or device", "save what it gives and name that file"),
     "empty": ("is empty", FETCH),
@@ -313,7 +313,7 @@ def file_cases() -> Iterator[Case]:
         path = f"{{w}}/{name}.parquet"
         yield Case(surface="script", given=("--data_file", path), says=(path, value, remedy))
     for path, says in {
-        "": (".", "cannot be read: Is a directory", NAME_ONE),
+        "": (".", "is a folder; ", "name one parquet file"),
         "/dev/null": ("/dev/null", "is a pipe or device", "name that file"),
         "/dev/zero": ("/dev/zero", "is a pipe or device", "name that file"),
         LONG: ("nnnnn", "File name too long", NAME_ONE),

@@ -23,6 +23,7 @@ def run(command: list[str | Path], environment: dict[str, str], folder: Path) ->
     return done.stdout
 
 
+@pytest.mark.campaign
 @pytest.mark.timeout(400)  # the engine is compiled anew beside the installed files
 def test_the_wheel_runs_the_demo_and_opens_it_in_an_empty_folder(tmp_path: Path) -> None:
     wheels, installed, folder = (tmp_path / name for name in ("wheels", "installed", "work"))
