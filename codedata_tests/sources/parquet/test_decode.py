@@ -168,5 +168,5 @@ def test_of_small_row_groups_those_before_a_fault_are_given_and_the_fault_named(
     parquet = write(tmp_path / "c.parquet", column, row_group_size=1)
     batches = decode(parquet, range(5))
     assert next(batches).contents.to_pylist() == ["a", "b", "c"]
-    with pytest.raises(CorpusError, match="row 3 of .* is not valid UTF-8"):
+    with pytest.raises(CorpusError, match=r"row 3 of .* is not valid UTF-8"):
         next(batches)
