@@ -287,6 +287,7 @@ def test_a_garbage_sidecar_is_ignored_and_counted_again(
 ) -> None:
     path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", None, "cd"], row_group_size=1)
     sidecar = ParquetText(path)._sidecar
+    assert sidecar is not None
     sidecar.parent.mkdir(parents=True)
     sidecar.write_bytes(garbage)
     assert whole_text(path) == "ab cd"
@@ -323,6 +324,7 @@ def test_a_sidecar_in_whose_place_a_folder_stands_is_no_error(
 ) -> None:
     path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", "cd"])
     sidecar = ParquetText(path)._sidecar
+    assert sidecar is not None
     sidecar.mkdir(parents=True)
     assert whole_text(path) == "ab cd"
     assert os.listdir(sidecar.parent) == [sidecar.name], "no temporary file is left"
