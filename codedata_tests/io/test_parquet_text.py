@@ -287,6 +287,7 @@ def test_a_garbage_sidecar_is_ignored_and_counted_again(
 ) -> None:
     path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", None, "cd"], row_group_size=1)
     sidecar = ParquetText(path)._sidecar
+    assert sidecar is not None
     sidecar.parent.mkdir(parents=True)
     sidecar.write_bytes(garbage)
     assert whole_text(path) == "ab cd"
@@ -298,8 +299,10 @@ def test_a_sidecar_whose_counts_are_another_file_s_is_refused_with_the_remedy(
 ) -> None:
     path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", "cd"], row_group_size=1)
     text = ParquetText(path)
-    text._sidecar.parent.mkdir(parents=True)
-    text._sidecar.write_bytes(b'{"num_chars": [3, 9], "num_documents": [1, 1], "num_nulls": [0,0]}')
+    sidecar = text._sidecar
+    assert sidecar is not None
+    sidecar.parent.mkdir(parents=True)
+    sidecar.write_bytes(b'{"num_chars": [3, 9], "num_documents": [1, 1], "num_nulls": [0,0]}')
     text = ParquetText(path)
     with pytest.raises(CorpusError) as refusal:
         text.read(text.clip(WIDE))
@@ -323,6 +326,7 @@ def test_a_sidecar_in_whose_place_a_folder_stands_is_no_error(
 ) -> None:
     path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", "cd"])
     sidecar = ParquetText(path)._sidecar
+    assert sidecar is not None
     sidecar.mkdir(parents=True)
     assert whole_text(path) == "ab cd"
     assert os.listdir(sidecar.parent) == [sidecar.name], "no temporary file is left"
