@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from codedata.core.card import Origin, dump_card
+from codedata.core.card_facts import without_paths
 from codedata.core.fingerprint import CODE_VERSION, ChunkFingerprint
 from codedata.core.meta import ShardEntry, dump_meta
 from codedata.core.packing import count_samples, id_dtype, pack_samples, split_shards
@@ -36,6 +37,7 @@ from codedata.tokenization.loading import (
     TokenizerFiles,
     load_tokenizer,
 )
+from codedata.tokenization.remembered import place_of
 
 logger = logging.getLogger(__name__)
 
@@ -303,18 +305,18 @@ def count_padding(num_tokens: int, settings: Settings) -> int:
 def origin_of(
     files: TokenizerFiles, chunks: Sequence[TokenChunk], command: str, corpus: Mapping[str, Any]
 ) -> Origin:
-    """What a dataset is made of, for its card.
+    """What a dataset is made of, for its card: without paths, which others get to see.
 
     Args:
         files: the tokenizer's.
         chunks: which the dataset is packed from.
         command: that repeats it.
-        corpus: what identifies the corpus.
+        corpus: what identifies the corpus; a `path` without a `repo` is one of this machine.
     """
-    tokenizer = {"source": files.source, "sha256": files.fingerprint}
+    tokenizer = {"source": place_of(files), "sha256": files.fingerprint}
     if files.revision is not None:
         tokenizer["revision"] = files.revision
-    return Origin(
+    origin = Origin(
         corpus=corpus,
         tokenizer=tokenizer,
         engine=", ".join(sorted({chunk.engine for chunk in chunks})),
@@ -325,6 +327,7 @@ def origin_of(
         },
         command=command,
     )
+    return without_paths(origin)
 
 
 def _stage_chunk(

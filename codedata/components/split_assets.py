@@ -38,6 +38,7 @@ from codedata.pipeline import (
 )
 from codedata.progress import Reporter, rounded
 from codedata.resources import ChunkExecutor, Store
+from codedata.tokenization.remembered import remember_tokenizer
 
 _CHECKS = {
     "integrity": "Every byte of structure, every hash and every total of shards and meta agrees.",
@@ -173,7 +174,8 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
         started = time.monotonic()
         with open_staging(target) as staging:
             corpora = {file: read_corpus(spec.corpus_folder(layout, file)) for file in spec.files}
-            origin = origin_of(some.tokenizer, chunks, _command(spec), _published(corpora))
+            published = _published(corpora, is_one=spec.corpus_files == 1)
+            origin = origin_of(some.tokenizer, chunks, _command(spec), published)
             entries = stage_dataset(
                 chunks, spec.settings, staging, origin, num_workers=chunk_executor.threads
             )
@@ -187,6 +189,7 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
             known = check_known_counts(list(corpora.values()), spec.settings, counts)
             yield check_result("known_counts", known, meta_key, severity=dg.AssetCheckSeverity.WARN)
             staging.publish()
+        remember_tokenizer(some.tokenizer)
         dataset = open_dataset(target)
         context.log.info(f"published {dataset.num_samples:,} samples in {target}")
         version = dg.DataVersion(dataset.digest)
@@ -222,7 +225,10 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
 
 def _command(spec: SplitSpec) -> str:
     """The command that makes a split, with what the environment overrides of its YAML."""
-    overrides = [CORPUS_VARIABLE, TOKENIZER_VARIABLE]
+    overrides = [CORPUS_VARIABLE]
+    own_tokenizer = switch_variable(spec.name, "tokenizer_base")
+    if spec.tokenizer_asset is None and own_tokenizer not in os.environ:
+        overrides.append(TOKENIZER_VARIABLE)
     overrides += [switch_variable(spec.name, switch) for switch in spec.settings.as_dict()]
     set_here = [
         f"{name}={shlex.quote(os.environ[name])}" for name in overrides if name in os.environ
@@ -230,14 +236,24 @@ def _command(spec: SplitSpec) -> str:
     return " ".join([*set_here, "codedata", "materialize", spec.name])
 
 
-def _published(corpora: Mapping[int, Corpus]) -> dict[str, Any]:
-    """What identifies a corpus, elsewhere too where it is of the hub."""
-    if len(corpora) == 1:
+def _published(corpora: Mapping[int, Corpus], *, is_one: bool) -> dict[str, Any]:
+    """What identifies a corpus, elsewhere too where it is of the hub.
+
+    Args:
+        corpora: the files that the split takes, by number.
+        is_one: whether the corpus has no more than one file, which needs no number.
+    """
+    if is_one:
         [corpus] = corpora.values()
         return _published_file(corpus)
     files = {file_key(file): _published_file(corpus) for file, corpus in corpora.items()}
-    some = next(iter(files.values()))
-    shared = {name: some[name] for name in ("repo", "commit") if name in some}
+    some, *others = files.values()
+    # Files that were fetched at different times may be of different commits.
+    shared = {
+        name: some[name]
+        for name in ("repo", "commit")
+        if name in some and all(each.get(name) == some[name] for each in others)
+    }
     return shared | {
         "files": {
             key: {name: value for name, value in each.items() if name not in shared}
