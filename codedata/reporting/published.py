@@ -17,8 +17,8 @@ from codedata.core.settings import CharRange, Settings
 from codedata.errors import CorpusError, DatasetError, SettingsError, TokenizerError
 from codedata.io.corpus import RECORD_NAME, Corpus, read_corpus
 from codedata.io.dataset_folder import Dataset, open_dataset
+from codedata.io.text_window import Window
 from codedata.layout import ROOT_VARIABLE, TOKENIZER_VARIABLE, Layout, is_name
-from codedata.reporting.duplicates import Window
 from codedata.tokenization.loading import (
     LoadedTokenizer,
     TokenizerFiles,

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from codedata.errors import CodedataError, TargetError
 from codedata.io.files import replace_atomically
+from codedata.io.text_window import Window
 from codedata.layout import ROOT_VARIABLE, Layout
 from codedata.reporting import pictures
-from codedata.reporting.duplicates import Duplicates, Window, find_duplicates
+from codedata.reporting.duplicates import Duplicates, find_duplicates
 from codedata.reporting.html import render
 from codedata.reporting.pictures import Svg
 from codedata.reporting.published import Published, open_published
