@@ -9,7 +9,6 @@ variable that overrides the YAML: CODEDATA_<SPLIT>_<SWITCH>.
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import fields
 from functools import cached_property
 
@@ -21,7 +20,7 @@ from codedata.components import split_assets
 from codedata.components.automation import change_sensor
 from codedata.components.raw_corpus import RawCorpus
 from codedata.components.sources import MAX_FILES
-from codedata.components.split_spec import SplitSpec, windows_of
+from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
 from codedata.core.settings import CharRange, Settings, require_held_out
 from codedata.errors import SettingsError
 from codedata.io.files import shortened
@@ -55,7 +54,8 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         "switches say which characters of each.",
     )
     held_out_from: list[str] = Field(
-        default_factory=list, description="Splits that this one may share no characters with."
+        default_factory=list,
+        description="Splits whose windows this one's may share no characters with.",
     )
     tokenizer_base: str = Field(
         default=_DEFAULTS.tokenizer_base, description="Hub name, folder or tokenizer.json."
@@ -172,12 +172,17 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             SettingsError: the split shares characters with one it is held out from, or that one
                 does not exist.
         """
-        others: dict[str, Sequence[CharRange]] = {}
+        others: dict[str, OtherSplit] = {}
         for name in self.held_out_from:
             other = self._other_split(context, name)
-            others[name] = other.windows if other.corpus == self.corpus else []
-        require_held_out(self.name, self.windows, others)
-        corpus = self._find_corpus(context)
+            theirs = _find_corpus(context, other.corpus)
+            num_files = theirs.num_files if theirs else 1
+            others[name] = OtherSplit(other.corpus, num_files, other.windows)
+        same_text = {
+            name: other.windows for name, other in others.items() if other.corpus == self.corpus
+        }
+        require_held_out(self.name, self.windows, same_text)
+        corpus = _find_corpus(context, self.corpus)
         if corpus is not None:
             self._require_in_corpus(corpus)
         spec = SplitSpec(
@@ -196,11 +201,6 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         if corpus is None or corpus.num_files > 1:  # whose files are fetched by a run of their own
             return made
         return dg.Definitions.merge(made, dg.Definitions(sensors=[change_sensor(spec, corpus)]))
-
-    def _find_corpus(self, context: dg.ComponentLoadContext) -> RawCorpus | None:
-        """The corpus's component; None where another code location has it."""
-        corpora = context.component_tree.get_all_components(of_type=RawCorpus)
-        return next((corpus for corpus in corpora if corpus.name == self.corpus), None)
 
     def _require_in_corpus(self, corpus: RawCorpus) -> None:
         if self.file_numbers[-1] >= corpus.num_files:
@@ -226,6 +226,12 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
                 "folder of another split's defs.yaml"
             )
         return found
+
+
+def _find_corpus(context: dg.ComponentLoadContext, name: str) -> RawCorpus | None:
+    """A corpus's component; None where another code location has it."""
+    corpora = context.component_tree.get_all_components(of_type=RawCorpus)
+    return next((corpus for corpus in corpora if corpus.name == name), None)
 
 
 def _override(variable: str, value: str, kind: type[int] | type[str]) -> int | str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from codedata.checks import check_dataset, check_known_counts
+from codedata.checks import CheckOutcome, check_dataset, check_known_counts
 from codedata.components.raw_corpus import file_key, files_job
 from codedata.components.report_assets import report_assets
 from codedata.components.split_spec import (
@@ -19,14 +19,16 @@ from codedata.components.split_spec import (
     check_result,
     chunk_tasks,
     open_split,
+    open_windows,
 )
 from codedata.components.token_chunks import token_chunks_asset
 from codedata.core.meta import shard_name
-from codedata.errors import ChunkMismatchError
+from codedata.errors import ChunkMismatchError, CorpusError
 from codedata.io.chunk_store import TokenChunk
 from codedata.io.corpus import Corpus, read_corpus
 from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.io.publishing import check_target, open_staging
+from codedata.io.text_window import Window
 from codedata.layout import CORPUS_VARIABLE, TOKENIZER_VARIABLE, Layout, switch_variable
 from codedata.parallel import peak_memory_bytes
 from codedata.pipeline import (
@@ -38,6 +40,7 @@ from codedata.pipeline import (
 )
 from codedata.progress import Reporter, rounded
 from codedata.resources import ChunkExecutor, Store
+from codedata.shared_documents import find_shared, judge_shared
 from codedata.tokenization.remembered import remember_tokenizer
 
 _CHECKS = {
@@ -318,8 +321,10 @@ def _shard_table(dataset: Dataset) -> dg.TableMetadataValue:
 
 
 def _dataset(spec: SplitSpec) -> dg.AssetsDefinition:
+    key = dg.AssetKey([spec.name, "dataset"])
+
     @dg.asset(
-        key=[spec.name, "dataset"],
+        key=key,
         deps=[[spec.name, "pickle_shards"], [spec.name, "meta_json"]],
         **spec.shown,
         kinds={"pytorch"},
@@ -328,11 +333,22 @@ def _dataset(spec: SplitSpec) -> dg.AssetsDefinition:
         description=f"{spec.description} Loads as a PickledTrainerDataset.",
         io_manager_key="dataset_io_manager",
         backfill_policy=SINGLE_RUN,
+        check_specs=[
+            dg.AssetCheckSpec(
+                "shared_documents",
+                asset=key,
+                description="No document stands, byte for byte, in the splits that it is held out "
+                "from too. Windows alone do not rule that out; the run goes on all the same.",
+            )
+        ],
     )
     def dataset(store: Store) -> dg.MaterializeResult:
+        outcome = _shared_documents(spec, store.layout)
+        warn = dg.AssetCheckSeverity.WARN
         opened = open_dataset(store.layout.dataset(spec.name), verify=True)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(opened.digest),
+            check_results=[check_result("shared_documents", outcome, key, severity=warn)],
             metadata={
                 "samples": opened.num_samples,
                 "tokens": opened.num_tokens,
@@ -346,3 +362,23 @@ def _dataset(spec: SplitSpec) -> dg.AssetsDefinition:
         )
 
     return dataset
+
+
+def _shared_documents(spec: SplitSpec, layout: Layout) -> CheckOutcome:
+    """Look for documents that other splits have too; of those whose text is not here, say so."""
+    if not spec.held_out_from:
+        return CheckOutcome(
+            passed=True, description="the split is held out from no other", numbers={}
+        )
+    others: dict[str, list[Window]] = {}
+    not_here: dict[str, str] = {}
+    for name, other in spec.held_out_from.items():
+        try:
+            others[name] = open_windows(layout, *other)
+        except CorpusError as error:
+            not_here[name] = str(error)
+    try:
+        own = open_windows(layout, spec.corpus, spec.corpus_files, spec.windows)
+    except CorpusError as error:  # the dataset is whole without its corpus
+        return CheckOutcome(passed=False, description=f"not compared: {error}", numbers={})
+    return judge_shared(spec.name, find_shared(own, others), not_here)
