@@ -21,7 +21,7 @@ from typing import Any
 from codedata.core.card import Origin, dump_card
 from codedata.core.card_facts import without_paths
 from codedata.core.fingerprint import CODE_VERSION, ChunkFingerprint
-from codedata.core.meta import ShardEntry, dump_meta
+from codedata.core.meta import MAX_SHARDS, ShardEntry, dump_meta
 from codedata.core.packing import count_samples, id_dtype, pack_samples, split_shards
 from codedata.core.settings import CharRange, Settings
 from codedata.core.shards import encode_shard
@@ -264,6 +264,7 @@ def stage_dataset(
     Raises:
         ChunkMismatchError: chunks do not belong together or are damaged.
         CorpusError: they give no sample at all.
+        SettingsError: they give more shards than a dataset may have.
     """
     require_same_origin(chunks)
     samples = [
@@ -275,6 +276,12 @@ def stage_dataset(
         for chunk in chunks
     ]
     shards = [-(-count // settings.max_dump_size) for count in samples]
+    if sum(shards) > MAX_SHARDS:
+        raise SettingsError(
+            f"the samples would fill {sum(shards)} shards, more than the {MAX_SHARDS} that can be "
+            f"mapped; choose a larger max_dump_size ({settings.max_dump_size}) or chunk_size "
+            f"({settings.chunk_size})"
+        )
     firsts = accumulate(shards, initial=0)
     with ChunkThreads(num_workers) as threads:
         staged = [

@@ -73,7 +73,7 @@ def dump_card(
         "card_sha256": _NO_SHA256.decode(),
         "corpus": origin.corpus,
         "tokenizer": origin.tokenizer,
-        "switches": settings.as_dict() | {"tokenizer_base": origin.tokenizer["source"]},
+        "switches": settings.as_dict() | {"tokenizer_base": origin.tokenizer.get("source", "")},
         "engine": origin.engine,
         "versions": origin.versions,
         "counts": counts,

@@ -26,7 +26,7 @@ from huggingface_hub.file_download import repo_folder_name
 
 from codedata.core.card import CARD_NAME, dump_card, is_untouched_card
 from codedata.core.card_facts import read_facts, without_paths
-from codedata.core.meta import META_NAME, parse_meta, shard_index, shard_name
+from codedata.core.meta import MAX_META_BYTES, META_NAME, parse_meta, shard_index, shard_name
 from codedata.errors import DatasetError
 from codedata.hub.cache import find_here, note_revision, require_room
 from codedata.hub.client import (
@@ -237,7 +237,8 @@ def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
             f"{page_of(repo, 'dataset')} holds no {META_NAME} at {commit}, the mark of a whole "
             "dataset; name a repository that `codedata push` made"
         ) from error
-    entries = parse_meta(meta.read_bytes(), f"{META_NAME} of {repo}")
+    with open(meta, "rb") as file:
+        entries = parse_meta(file.read(MAX_META_BYTES + 1), f"{META_NAME} of {repo}")
     files = {META_NAME: meta}
     for index in range(len(entries)):
         files[shard_name(index)] = fetch(shard_name(index))
