@@ -111,6 +111,12 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument(
         "-o", "--output", type=path, default=Path("report.html"), help="default: report.html"
     )
+    report.add_argument(
+        "--tokenizer",
+        action="append",
+        default=[],
+        help="where a tokenizer of this machine lies, if it is no longer where the run had it",
+    )
     report.set_defaults(run=_report)
 
     verify = commands.add_parser("verify", help="check structure, counts and hashes of a dataset")
@@ -413,7 +419,8 @@ def _report(options: argparse.Namespace) -> int:
     from codedata.reporting.split_report import report_on, require_writable, write_report
 
     require_writable(options.output)
-    report = report_on(Layout.from_environment(), options.splits)
+    layout = Layout.from_environment()
+    report = report_on(layout, options.splits, tokenizers=options.tokenizer)
     num_bytes = write_report(options.output, report)
     for split in report.splits:
         if split.no_documents:

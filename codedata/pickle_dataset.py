@@ -8,7 +8,7 @@ into tensors. Nothing is unpickled: see `codedata.core.shards`.
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
@@ -52,7 +52,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
 
     Raises:
         DatasetError: a folder is no whole dataset, or its samples have another length than those
-            of the first.
+            of the first, or the cards of two name two tokenizers.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
                     f"{dataset.folder} has samples of {dataset.seq_length} tokens, but "
                     f"{datasets[0].folder} of {self.seq_length}; load them as two datasets"
                 )
+        _require_one_tokenizer(datasets)
         self._shards: list[NDArray[Any]] = [ids for each in datasets for ids in each.shards]
         self._ends = list(accumulate(len(ids) for ids in self._shards))
 
@@ -219,6 +220,20 @@ class PickledTrainerDataset(TorchDataset[Sample]):
                 )
             reopened.append(dataset)
         self._adopt(reopened)
+
+
+def _require_one_tokenizer(datasets: Sequence[Dataset]) -> None:
+    """Refuse datasets whose cards name two tokenizers; those without a card may be of any."""
+    known = [(each.folder, *each.tokenizer) for each in datasets if each.tokenizer is not None]
+    for folder, name, fingerprint in known[1:]:
+        first_folder, first_name, first_fingerprint = known[0]
+        if fingerprint != first_fingerprint:
+            raise DatasetError(
+                f"{folder} was tokenized with {name} (sha256 {fingerprint}), but {first_folder} "
+                f"with {first_name} (sha256 {first_fingerprint}), and the same ids are other "
+                "tokens in each; load them as two datasets, or make one again with the other's "
+                "tokenizer"
+            )
 
 
 def _paths(folders: Any) -> list[Path]:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from codedata.core.card import Origin, Probe, dump_card
+from codedata.core.card_facts import without_paths
 from codedata.core.fingerprint import CODE_VERSION, ChunkFingerprint
-from codedata.core.meta import ShardEntry, dump_meta
+from codedata.core.meta import MAX_SHARDS, ShardEntry, dump_meta
 from codedata.core.packing import count_samples, id_dtype, pack_samples, split_shards
 from codedata.core.settings import CharRange, Settings
 from codedata.core.shards import encode_shard
@@ -43,6 +44,7 @@ from codedata.tokenization.loading import (
     load_tokenizer,
 )
 from codedata.tokenization.probe import PROBE, PROBE_SHA256
+from codedata.tokenization.remembered import place_of
 
 logger = logging.getLogger(__name__)
 
@@ -269,6 +271,7 @@ def stage_dataset(
     Raises:
         ChunkMismatchError: chunks do not belong together or are damaged.
         CorpusError: they give no sample at all.
+        SettingsError: they give more shards than a dataset may have.
     """
     require_same_origin(chunks)
     samples = [
@@ -280,6 +283,12 @@ def stage_dataset(
         for chunk in chunks
     ]
     shards = [-(-count // settings.max_dump_size) for count in samples]
+    if sum(shards) > MAX_SHARDS:
+        raise SettingsError(
+            f"the samples would fill {sum(shards)} shards, more than the {MAX_SHARDS} that can be "
+            f"mapped; choose a larger max_dump_size ({settings.max_dump_size}) or chunk_size "
+            f"({settings.chunk_size})"
+        )
     firsts = accumulate(shards, initial=0)
     with ChunkThreads(num_workers) as threads:
         staged = [
@@ -310,18 +319,18 @@ def count_padding(num_tokens: int, settings: Settings) -> int:
 def origin_of(
     files: TokenizerFiles, chunks: Sequence[TokenChunk], command: str, corpus: Mapping[str, Any]
 ) -> Origin:
-    """What a dataset is made of, for its card.
+    """What a dataset is made of, for its card: without paths, which others get to see.
 
     Args:
         files: the tokenizer's.
         chunks: which the dataset is packed from.
         command: that repeats it.
-        corpus: what identifies the corpus.
+        corpus: what identifies the corpus; a `path` without a `repo` is one of this machine.
     """
-    tokenizer = {"source": files.source, "sha256": files.fingerprint}
+    tokenizer = {"source": place_of(files), "sha256": files.fingerprint}
     if files.revision is not None:
         tokenizer["revision"] = files.revision
-    return Origin(
+    origin = Origin(
         corpus=corpus,
         tokenizer=tokenizer,
         engine=", ".join(sorted({chunk.engine for chunk in chunks})),
@@ -335,6 +344,7 @@ def origin_of(
             text_sha256=PROBE_SHA256, ids=tuple(reference_ids(load_tokenizer(files), PROBE))
         ),
     )
+    return without_paths(origin)
 
 
 def _stage_chunk(

@@ -12,7 +12,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -41,6 +41,7 @@ from codedata.pipeline import (
 from codedata.places import local_path
 from codedata.tokenization.engine import ENGINE_CHOICES, EngineChoice
 from codedata.tokenization.loading import find_tokenizer
+from codedata.tokenization.remembered import place_of, remember_tokenizer
 
 _HELP = {
     "tokenizer_base": "hub name, folder or tokenizer.json of the tokenizer",
@@ -141,12 +142,13 @@ def tokenize_data(
                 chunks.append(chunk)
                 bar.update(chunk.chars.num_chars)
         chunks.sort(key=lambda chunk: chunk.chars)
-        command = _command(data_file, tokenization_folder, settings)
+        command = _command(data_file, target, replace(settings, tokenizer_base=place_of(tokenizer)))
         corpus = {"path": str(inputs.text.path), "sha256": inputs.text.sha256}
         origin = origin_of(tokenizer, chunks, command, corpus)
         entries = stage_dataset(chunks, settings, staging, origin, num_workers=num_workers)
         staging.publish()
         staging.discard_chunks()
+    remember_tokenizer(tokenizer)
     return entries
 
 

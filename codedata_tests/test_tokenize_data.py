@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -243,3 +244,23 @@ def test_the_text_of_a_window_past_the_end_is_shorter(
         num_workers=1,
     )
     assert_is_reference(tmp_path / "d", [*documents], tokenizer_folder, switches)
+
+
+def test_the_same_inputs_in_other_folders_give_the_same_card_which_names_no_folder(
+    corpus: Path, tokenizer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards: list[bytes] = []
+    for place in (tmp_path / "home of ada", tmp_path / "bob"):
+        (place / "in").mkdir(parents=True)
+        shutil.copy(corpus, place / "in" / "c.parquet")
+        shutil.copytree(tokenizer_folder, place / "tok")
+        monkeypatch.chdir(place / "tok")
+        inputs = ["--tokenizer_base", "." if place.name == "bob" else str(place / "tok")]
+        target = place / "out" / "set"
+        options = [*inputs, "--pad_token", str(PAD_ID), "--seq_length", "64"]
+        folders = ["--data_file", str(place / "in" / "c.parquet"), "--tokenization_folder"]
+        assert main([*folders, str(target), *options]) == 0
+        cards.append((target / "README.md").read_bytes())
+    assert cards[0] == cards[1]
+    assert str(tmp_path).encode() not in cards[0]
+    assert b"--data_file c.parquet --tokenization_folder set --tokenizer_base tok" in cards[0]

@@ -22,8 +22,8 @@ from codedata.components.automation import change_sensor
 from codedata.components.overrides import unread_variables
 from codedata.components.raw_corpus import RawCorpus
 from codedata.components.sources import MAX_FILES
-from codedata.components.split_spec import SplitSpec, windows_of
-from codedata.core.settings import CharRange, Settings, require_held_out
+from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
+from codedata.core.settings import Settings, require_held_out
 from codedata.environment import variables
 from codedata.errors import SettingsError
 from codedata.io.files import shortened
@@ -61,7 +61,8 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         "or 0-255, or 0-9,12. The switches say which characters of each.",
     )
     held_out_from: list[str] = Field(
-        default_factory=list, description="Splits that this one may share no characters with."
+        default_factory=list,
+        description="Splits whose windows this one's may share no characters with.",
     )
     tokenizer_base: str = Field(
         default=_DEFAULTS.tokenizer_base, description="Hub name, folder or tokenizer.json."
@@ -216,15 +217,19 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
                 files; a variable of the environment is misspelt.
         """
         self._judge_environment(context)
-        corpus = self._find_corpus(context)
+        corpus = _find_corpus(context, self.corpus)
         files = self.files_of(corpus)
         self._require_few_chunks(len(files))
-        others: dict[str, Sequence[CharRange]] = {}
+        others: dict[str, OtherSplit] = {}
         for name in self.held_out_from:
             other = self._other_split(context, name)
-            same = other.corpus == self.corpus
-            others[name] = windows_of(other.settings, other.files_of(corpus)) if same else []
-        require_held_out(self.name, windows_of(self.settings, files), others)
+            theirs = _find_corpus(context, other.corpus)
+            windows = windows_of(other.settings, other.files_of(theirs))
+            others[name] = OtherSplit(other.corpus, theirs.num_files if theirs else 1, windows)
+        same_text = {
+            name: other.windows for name, other in others.items() if other.corpus == self.corpus
+        }
+        require_held_out(self.name, windows_of(self.settings, files), same_text)
         if corpus is not None:
             self._require_in_corpus(corpus)
         spec = SplitSpec(
@@ -258,11 +263,6 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
                 stacklevel=2,
             )
 
-    def _find_corpus(self, context: dg.ComponentLoadContext) -> RawCorpus | None:
-        """The corpus's component; None where another code location has it."""
-        corpora = context.component_tree.get_all_components(of_type=RawCorpus)
-        return next((corpus for corpus in corpora if corpus.name == self.corpus), None)
-
     def _require_in_corpus(self, corpus: RawCorpus) -> None:
         stop = self.settings.window.stop
         if corpus.num_chars is not None and stop > corpus.num_chars:
@@ -292,6 +292,12 @@ def _bytes_of(sizes: Sequence[int | None]) -> str:
     if not known:
         return "a number of bytes that is not known before they are here"
     return f"at least {sum(known):,} bytes ({len(known)} of {len(sizes)} files are here)"
+
+
+def _find_corpus(context: dg.ComponentLoadContext, name: str) -> RawCorpus | None:
+    """A corpus's component; None where another code location has it."""
+    corpora = context.component_tree.get_all_components(of_type=RawCorpus)
+    return next((corpus for corpus in corpora if corpus.name == name), None)
 
 
 def _override(variable: str, value: str, kind: type[int] | type[str]) -> int | str:

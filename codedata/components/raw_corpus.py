@@ -390,11 +390,19 @@ def _walk(source: FoldersSource) -> Walk:
 
 
 def _look_at_files(paths: Sequence[str]) -> str:
-    """Sizes and times of files; of those that are not there nothing."""
+    """Sizes and times of files; of those that are not there nothing.
+
+    Of one that cannot be looked at, why: whoever then materializes it is told so.
+    """
     found: list[str] = []
     for path in map(Path, paths):
-        if path.is_file():
+        try:
             identity = FileIdentity.of(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            found.append(f"{path} {error.strerror}")
+        else:
             found.append(f"{path} {identity.num_bytes} {identity.modified_ns}")
     return "\n".join(found)
 

@@ -55,7 +55,12 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
         # Compiled code, which the code location's start need not wait for.
         from codedata.reporting.split_report import report_held_out, write_report
 
-        made = report_held_out(store.layout, spec.name, list(spec.held_out_from))
+        made = report_held_out(
+            store.layout,
+            spec.name,
+            list(spec.held_out_from),
+            tokenizers=[spec.settings.tokenizer_base],
+        )
         for note in made.notes:
             context.log.warning(note)
         yield dg.MaterializeResult(

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from codedata.checks import check_dataset, check_known_counts
+from codedata.checks import CheckOutcome, check_dataset, check_known_counts
 from codedata.components.raw_corpus import file_key, files_job
 from codedata.components.report_assets import report_assets
 from codedata.components.split_spec import (
@@ -18,15 +18,17 @@ from codedata.components.split_spec import (
     check_result,
     chunk_tasks,
     open_split,
+    open_windows,
 )
 from codedata.components.token_chunks import token_chunks_asset
 from codedata.core.meta import shard_name
 from codedata.environment import variables
-from codedata.errors import ChunkMismatchError
+from codedata.errors import ChunkMismatchError, CorpusError
 from codedata.io.chunk_store import TokenChunk
 from codedata.io.corpus import Corpus, read_corpus
 from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.io.publishing import check_target, open_staging
+from codedata.io.text_window import Window
 from codedata.layout import CORPUS_VARIABLE, TOKENIZER_VARIABLE, Layout, switch_variable
 from codedata.parallel import peak_memory_bytes
 from codedata.pipeline import (
@@ -38,6 +40,8 @@ from codedata.pipeline import (
 )
 from codedata.progress import Reporter, rounded
 from codedata.resources import ChunkExecutor, Store
+from codedata.shared_documents import find_shared, judge_shared
+from codedata.tokenization.remembered import remember_tokenizer
 
 _CHECKS = {
     "integrity": "Every byte of structure, every hash and every total of shards and meta agrees.",
@@ -173,7 +177,8 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
         started = time.monotonic()
         with open_staging(target) as staging:
             corpora = {file: read_corpus(spec.corpus_folder(layout, file)) for file in spec.files}
-            origin = origin_of(some.tokenizer, chunks, _command(spec), _published(corpora))
+            published = _published(corpora, is_one=spec.corpus_files == 1)
+            origin = origin_of(some.tokenizer, chunks, _command(spec), published)
             entries = stage_dataset(
                 chunks, spec.settings, staging, origin, num_workers=chunk_executor.threads
             )
@@ -187,6 +192,7 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
             known = check_known_counts(list(corpora.values()), spec.settings, counts)
             yield check_result("known_counts", known, meta_key, severity=dg.AssetCheckSeverity.WARN)
             staging.publish()
+        remember_tokenizer(some.tokenizer)
         dataset = open_dataset(target)
         context.log.info(f"published {dataset.num_samples:,} samples in {target}")
         version = dg.DataVersion(dataset.digest)
@@ -223,20 +229,33 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
 def _command(spec: SplitSpec) -> str:
     """The command that makes a split, with what the environment overrides of its YAML."""
     given = variables()
-    overrides = [CORPUS_VARIABLE, TOKENIZER_VARIABLE]
+    overrides = [CORPUS_VARIABLE]
+    own_tokenizer = switch_variable(spec.name, "tokenizer_base")
+    if spec.tokenizer_asset is None and own_tokenizer not in given:
+        overrides.append(TOKENIZER_VARIABLE)
     overrides += [switch_variable(spec.name, switch) for switch in spec.settings.as_dict()]
     set_here = [f"{name}={shlex.quote(given[name])}" for name in overrides if name in given]
     return " ".join([*set_here, "codedata", "materialize", spec.name])
 
 
-def _published(corpora: Mapping[int, Corpus]) -> dict[str, Any]:
-    """What identifies a corpus, elsewhere too where it is of the hub."""
-    if len(corpora) == 1:
+def _published(corpora: Mapping[int, Corpus], *, is_one: bool) -> dict[str, Any]:
+    """What identifies a corpus, elsewhere too where it is of the hub.
+
+    Args:
+        corpora: the files that the split takes, by number.
+        is_one: whether the corpus has no more than one file, which needs no number.
+    """
+    if is_one:
         [corpus] = corpora.values()
         return _published_file(corpus)
     files = {file_key(file): _published_file(corpus) for file, corpus in corpora.items()}
-    some = next(iter(files.values()))
-    shared = {name: some[name] for name in ("repo", "commit") if name in some}
+    some, *others = files.values()
+    # Files that were fetched at different times may be of different commits.
+    shared = {
+        name: some[name]
+        for name in ("repo", "commit")
+        if name in some and all(each.get(name) == some[name] for each in others)
+    }
     return shared | {
         "files": {
             key: {name: value for name, value in each.items() if name not in shared}
@@ -301,8 +320,10 @@ def _shard_table(dataset: Dataset) -> dg.TableMetadataValue:
 
 
 def _dataset(spec: SplitSpec) -> dg.AssetsDefinition:
+    key = dg.AssetKey([spec.name, "dataset"])
+
     @dg.asset(
-        key=[spec.name, "dataset"],
+        key=key,
         deps=[[spec.name, "pickle_shards"], [spec.name, "meta_json"]],
         **spec.shown,
         kinds={"pytorch"},
@@ -311,11 +332,22 @@ def _dataset(spec: SplitSpec) -> dg.AssetsDefinition:
         description=f"{spec.description} Loads as a PickledTrainerDataset.",
         io_manager_key="dataset_io_manager",
         backfill_policy=SINGLE_RUN,
+        check_specs=[
+            dg.AssetCheckSpec(
+                "shared_documents",
+                asset=key,
+                description="No document stands, byte for byte, in the splits that it is held out "
+                "from too. Windows alone do not rule that out; the run goes on all the same.",
+            )
+        ],
     )
     def dataset(store: Store) -> dg.MaterializeResult:
+        outcome = _shared_documents(spec, store.layout)
+        warn = dg.AssetCheckSeverity.WARN
         opened = open_dataset(store.layout.dataset(spec.name), verify=True)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(opened.digest),
+            check_results=[check_result("shared_documents", outcome, key, severity=warn)],
             metadata={
                 "samples": opened.num_samples,
                 "tokens": opened.num_tokens,
@@ -329,3 +361,23 @@ def _dataset(spec: SplitSpec) -> dg.AssetsDefinition:
         )
 
     return dataset
+
+
+def _shared_documents(spec: SplitSpec, layout: Layout) -> CheckOutcome:
+    """Look for documents that other splits have too; of those whose text is not here, say so."""
+    if not spec.held_out_from:
+        return CheckOutcome(
+            passed=True, description="the split is held out from no other", numbers={}
+        )
+    others: dict[str, list[Window]] = {}
+    not_here: dict[str, str] = {}
+    for name, other in spec.held_out_from.items():
+        try:
+            others[name] = open_windows(layout, *other)
+        except CorpusError as error:
+            not_here[name] = str(error)
+    try:
+        own = open_windows(layout, spec.corpus, spec.corpus_files, spec.windows)
+    except CorpusError as error:  # the dataset is whole without its corpus
+        return CheckOutcome(passed=False, description=f"not compared: {error}", numbers={})
+    return judge_shared(spec.name, find_shared(own, others), not_here)

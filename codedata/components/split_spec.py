@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import dagster as dg
 
@@ -15,6 +15,7 @@ from codedata.components.raw_corpus import file_key
 from codedata.core.fingerprint import CODE_VERSION
 from codedata.core.settings import CharRange, Settings
 from codedata.io.corpus import read_corpus
+from codedata.io.text_window import Window
 from codedata.layout import Layout
 from codedata.pipeline import ChunkTask, Inputs, open_inputs
 from codedata.progress import Reporter
@@ -39,6 +40,14 @@ class Shown(TypedDict):
     tags: dict[str, str]
 
 
+class OtherSplit(NamedTuple):
+    """A split that another is held out from: its corpus, the files of that, its characters."""
+
+    corpus: str
+    corpus_files: int
+    windows: Sequence[CharRange]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitSpec:
     """A split after all overrides, as its assets see it."""
@@ -47,7 +56,7 @@ class SplitSpec:
     corpus: str
     tokenizer_asset: str | None
     settings: Settings
-    held_out_from: dict[str, Sequence[CharRange]]
+    held_out_from: Mapping[str, OtherSplit]
     description: str
     files: tuple[int, ...] = (0,)
     corpus_files: int = 1
@@ -81,7 +90,7 @@ class SplitSpec:
 
     def corpus_folder(self, layout: Layout, file: int) -> Path:
         """Where the record of a file of the corpus lies."""
-        return layout.corpus(self.corpus, file if self.corpus_files > 1 else None)
+        return corpus_folder(layout, self.corpus, self.corpus_files, file)
 
     def code_version(self, *switches: str) -> str:
         """What the assets' content depends on besides their inputs, as a short hash."""
@@ -93,6 +102,26 @@ class SplitSpec:
         what = [CODE_VERSION, self.corpus, values, *([self.files] if self.files != (0,) else [])]
         text = json.dumps(what, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def corpus_folder(layout: Layout, corpus: str, corpus_files: int, file: int) -> Path:
+    """Where the record of a file of a corpus lies."""
+    return layout.corpus(corpus, file if corpus_files > 1 else None)
+
+
+def open_windows(
+    layout: Layout, corpus: str, corpus_files: int, windows: Sequence[CharRange]
+) -> list[Window]:
+    """What a split takes of the texts of its corpus.
+
+    Raises:
+        CorpusError: a file is not materialized, or its text ends before the window.
+    """
+    opened: list[Window] = []
+    for chars in windows:
+        text = read_corpus(corpus_folder(layout, corpus, corpus_files, chars.file)).open_text()
+        opened.append(Window(text=text, chars=text.clip(chars)))
+    return opened
 
 
 def windows_of(settings: Settings, files: Sequence[int]) -> list[CharRange]:

@@ -2,8 +2,8 @@
 
 The head is what the Hugging Face Hub's cards have; what codedata knows stands in it under
 `codedata`. The card states its own sha256, so that a card that someone edited is told from one that
-was written here, and the digest of the dataset it belongs to. It holds no date: the same command
-writes the same card.
+was written here, and the digest of the dataset it belongs to. It holds no date and no path of a
+machine: the same inputs, wherever they lie, and the same command write the same card.
 """
 
 import hashlib
@@ -31,6 +31,9 @@ _PROBE = re.compile(
 """The text has 184 characters, so its ids are fewer than these; the card may be a stranger's."""
 
 _NO_SHA256 = b"0" * 64
+_TOKENIZER = re.compile(
+    rb'^  tokenizer:\n    source: (".*")\n    sha256: "([0-9a-f]{64})"$', re.MULTILINE
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +54,10 @@ class Origin:
     """What a dataset was made of, and how to make it again.
 
     Attributes:
-        corpus: what identifies the parquet: sha256, and path or repository, file and commit; of
-            several, those of each under `files`.
-        tokenizer: what identifies the tokenizer: its source, the hub's commit, its fingerprint.
+        corpus: what identifies the parquet: sha256, and the file's name or repository, path and
+            commit; of several, those of each under `files`.
+        tokenizer: what identifies the tokenizer: its name in the hub or its folder's, the hub's
+            commit, its fingerprint.
         engine: what tokenized.
         versions: of codedata and what decides its ids.
         command: repeats the dataset.
@@ -93,7 +97,7 @@ def dump_card(
         "card_sha256": _NO_SHA256.decode(),
         "corpus": origin.corpus,
         "tokenizer": {**origin.tokenizer, **probed},
-        "switches": settings.as_dict(),
+        "switches": settings.as_dict() | {"tokenizer_base": origin.tokenizer.get("source", "")},
         "engine": origin.engine,
         "versions": origin.versions,
         "counts": counts,
@@ -141,8 +145,14 @@ the head of this file. The command that makes it again, and the same to the last
 The samples hold the text of the corpus's documents. Each document keeps its own licence and its
 authors' rights; nothing here grants more.
 {terms}""".encode()
-    own = hashlib.sha256(card).hexdigest().encode()
-    return _OWN_SHA256.sub(b'  card_sha256: "' + own + b'"', card, count=1)
+    return sign_card(card)
+
+
+def sign_card(card: bytes) -> bytes:
+    """The card with its own sha256 in the place that it has for it."""
+    blank = _OWN_SHA256.sub(b'  card_sha256: "' + _NO_SHA256 + b'"', card, count=1)
+    own = hashlib.sha256(blank).hexdigest().encode()
+    return _OWN_SHA256.sub(b'  card_sha256: "' + own + b'"', blank, count=1)
 
 
 def is_untouched_card(data: bytes) -> bool:
@@ -166,6 +176,12 @@ def card_probe(data: bytes) -> Probe | None:
     if found is None:
         return None
     return Probe(text_sha256=found[1].decode(), ids=tuple(json.loads(found[2])))
+
+
+def card_tokenizer(data: bytes) -> tuple[str, str] | None:
+    """Name and fingerprint of the tokenizer that a card states."""
+    found = _TOKENIZER.search(data)
+    return (str(json.loads(found[1])), found[2].decode()) if found else None
 
 
 def _yaml(values: Mapping[str, Any], indent: str) -> str:

@@ -17,8 +17,17 @@ from codedata.errors import DatasetError
 
 META_NAME = "dump-meta_data.json"
 
-MAX_META_BYTES = 256 * 1024 * 1024
-"""A million shards take 250 MB of meta; a larger file is not one."""
+MAX_SHARDS = 1 << 16
+"""Each is mapped, and Linux gives a process 65,530 mappings (vm.max_map_count)."""
+
+MAX_META_BYTES = 512 * MAX_SHARDS
+"""An entry takes some 350 bytes; a larger file is no meta."""
+
+_LEAST_BYTES = 8
+"""Of a value with its name, which alone has more; denser JSON takes ten times its size to parse."""
+
+_NO_DENSITY_BYTES = 1024
+"""Below, nothing is worth refusing for its density."""
 
 _SHOWN_CHARS = 80
 """A message shows so much of a value."""
@@ -120,7 +129,22 @@ def parse_meta(data: bytes, where: str) -> list[ShardEntry]:
         ) from error
 
 
+def _require_bounded(data: bytes) -> None:
+    """Refuse, before anything is parsed, what would take long or much memory to be refused."""
+    if len(data) > MAX_META_BYTES:
+        raise _BadMetaError(f"it has {len(data)} bytes, more than {MAX_META_BYTES}")
+    if (num_objects := data.count(b"{")) > MAX_SHARDS + 1:
+        raise _BadMetaError(
+            f"it has {num_objects - 1} entries, more than the {MAX_SHARDS} shards that a process "
+            "can map; make fewer, larger ones (max_dump_size, chunk_size)"
+        )
+    num_values = num_objects + data.count(b"[") + data.count(b",")
+    if len(data) > _NO_DENSITY_BYTES and num_values * _LEAST_BYTES > len(data):
+        raise _BadMetaError(f"it has {num_values} values in {len(data)} bytes, as no meta has")
+
+
 def _parse_meta(data: bytes) -> list[ShardEntry]:
+    _require_bounded(data)
     parsed: object = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_names)
     if not isinstance(parsed, dict):
         raise _BadMetaError(f"it is {_shown(parsed)}, not an object of shards")

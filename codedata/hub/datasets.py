@@ -24,8 +24,9 @@ from huggingface_hub import (
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import repo_folder_name
 
-from codedata.core.card import CARD_NAME, is_untouched_card
-from codedata.core.meta import META_NAME, parse_meta, shard_index, shard_name
+from codedata.core.card import CARD_NAME, dump_card, is_untouched_card
+from codedata.core.card_facts import read_facts, without_paths
+from codedata.core.meta import MAX_META_BYTES, META_NAME, parse_meta, shard_index, shard_name
 from codedata.errors import DatasetError
 from codedata.hub.cache import cache_home, find_here, note_revision, require_room
 from codedata.hub.client import (
@@ -38,7 +39,7 @@ from codedata.hub.client import (
     page_of,
 )
 from codedata.hub.files import fetch_file
-from codedata.io.dataset_folder import open_dataset
+from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.io.locks import waiting_lock
 from codedata.layout import is_repo
 from codedata.progress import Reporter
@@ -64,12 +65,8 @@ def push_dataset(
         HubError: the hub does not take it, or the repository is not as private as asked for.
     """
     dataset = open_dataset(folder, verify=True)
-    if not (folder / CARD_NAME).exists():
-        raise DatasetError(
-            f"{folder} has no card ({CARD_NAME}), which says what it was made of; make the dataset "
-            "again"
-        )
-    names = [*(shard_name(index) for index in range(len(dataset.entries))), META_NAME, CARD_NAME]
+    card = _public_card(dataset, reporter)
+    names = [*(shard_name(index) for index in range(len(dataset.entries))), META_NAME]
     api = HfApi()
 
     def request(what: str, call: Callable[[], T]) -> T:
@@ -109,6 +106,7 @@ def push_dataset(
     operations = [
         *(CommitOperationDelete(name) for name in stale),
         *(CommitOperationAdd(name, str(folder / name)) for name in names),
+        CommitOperationAdd(CARD_NAME, card),
     ]
     pushed = request(
         f"uploading {folder}",
@@ -124,6 +122,33 @@ def push_dataset(
     if open_dataset(folder).digest != dataset.digest:
         raise DatasetError(f"{folder} was replaced while it was pushed; push it again")
     return pushed.commit_url
+
+
+def _public_card(dataset: Dataset, reporter: Reporter) -> bytes:
+    """The card of a dataset as others may see it: one of an older codedata has paths in it.
+
+    Raises:
+        DatasetError: there is none, or none that says what the dataset was made of.
+    """
+    path = dataset.folder / CARD_NAME
+    try:
+        card = path.read_bytes()
+        facts = read_facts(card)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"{dataset.folder} has no card ({CARD_NAME}), which says what it was made of; make the "
+            "dataset again"
+        ) from error
+    except ValueError as error:
+        raise DatasetError(f"{path} {error}; make the dataset again") from error
+    origin = without_paths(facts.origin)
+    if origin == facts.origin:
+        return card
+    reporter.say(
+        f"{path} is of an older codedata and names folders of this machine; it is pushed without "
+        "them, and stays as it is here"
+    )
+    return dump_card(facts.name, origin, facts.settings, dataset.entries, dataset.digest)
 
 
 def _unwrapped(call: Callable[[], T]) -> T:
@@ -212,7 +237,8 @@ def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
             f"{page_of(repo, 'dataset')} holds no {META_NAME} at {commit}, the mark of a whole "
             "dataset; name a repository that `codedata push` made"
         ) from error
-    entries = parse_meta(meta.read_bytes(), f"{META_NAME} of {repo}")
+    with open(meta, "rb") as file:
+        entries = parse_meta(file.read(MAX_META_BYTES + 1), f"{META_NAME} of {repo}")
     files = {META_NAME: meta}
     for index in range(len(entries)):
         files[shard_name(index)] = fetch(shard_name(index))

@@ -1,14 +1,33 @@
 """The commit that a revision was resolved to once: so a branch that moves on changes nothing here.
 
 A pin is a small JSON file under the root. It holds as long as repository and revision are the same.
+A corpus has one; tokenizers, which many splits name, have one a repository and revision.
 """
 
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from codedata.hub.client import COMMIT
 from codedata.io.files import replace_atomically
+
+
+def read_tokenizer_pin(folder: Path, repo: str, revision: str) -> str:
+    """The commit of a tokenizer to ask for: see `read_pin`."""
+    pinned = read_pin(_tokenizer_pin(folder, repo, revision), repo, revision)
+    if pinned == revision:  # of an older codedata: one a repository, of whichever came last
+        return read_pin(folder / f"{repo.replace('/', '--')}.json", repo, revision)
+    return pinned
+
+
+def write_tokenizer_pin(folder: Path, repo: str, revision: str, commit: str) -> None:
+    """Remember the commit of a tokenizer's revision."""
+    write_pin(_tokenizer_pin(folder, repo, revision), repo, revision, commit)
+
+
+def _tokenizer_pin(folder: Path, repo: str, revision: str) -> Path:
+    return folder / f"{repo.replace('/', '--')}@{quote(revision, safe='')}.json"
 
 
 def read_pin(path: Path, repo: str, revision: str) -> str:

@@ -29,6 +29,7 @@ from codedata.core.card import (
     Probe,
     card_digest,
     card_probe,
+    card_tokenizer,
     is_untouched_card,
 )
 from codedata.core.foreign_shards import decode_foreign_shard
@@ -76,6 +77,7 @@ class Dataset:
         folder: its path.
         digest: sha256 of the meta's bytes, which names the dataset's content.
         entries: what the meta says of each shard.
+        tokenizer: name and fingerprint of what made the ids; None without a card of its own.
         shards: for each shard the ids, uint16 or int32, shape (num_samples, seq_length), read-only:
             views of the mapped files, or decoded arrays where `pickle.dump` wrote them.
     """
@@ -84,6 +86,7 @@ class Dataset:
     digest: str
     entries: tuple[ShardEntry, ...]
     shards: tuple[NDArray[Any], ...]
+    tokenizer: tuple[str, str] | None = None
 
     @property
     def seq_length(self) -> int:
@@ -253,6 +256,7 @@ def _open_relative(folder: Path, descriptor: int, *, verify: bool) -> Dataset:
     digest = hashlib.sha256(meta).hexdigest()
     if verify:
         _require_card(folder, descriptor, digest)
+    tokenizer = _tokenizer_of(folder, descriptor, digest)
     names = {shard_name(index) for index in range(len(entries))}
     extra = [n for n in os.listdir(descriptor) if shard_index(n) is not None and n not in names]
     if extra:
@@ -266,6 +270,7 @@ def _open_relative(folder: Path, descriptor: int, *, verify: bool) -> Dataset:
         digest=digest,
         entries=tuple(entries),
         shards=shards,
+        tokenizer=tokenizer,
     )
 
 
@@ -284,6 +289,15 @@ def _require_card(folder: Path, descriptor: int, digest: str) -> None:
     raise DatasetError(
         f"{folder / CARD_NAME} {wrong}; move it elsewhere, or make the dataset again"
     )
+
+
+def _tokenizer_of(folder: Path, descriptor: int, digest: str) -> tuple[str, str] | None:
+    """What the card says of the tokenizer, where there is one that is as it was written."""
+    try:
+        card = _read_card(folder, descriptor)
+    except (FileNotFoundError, DatasetError):  # a link, say: samples are read without any card
+        return None
+    return card_tokenizer(card) if is_untouched_card(card) and card_digest(card) == digest else None
 
 
 def _read_card(folder: Path, descriptor: int) -> bytes:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from codedata.io.source_folders import is_folder
+
 _HEADERS = {"numpy": "_core/include"}
 """Where a package has its headers, if not in its folder `include`."""
 
@@ -18,6 +20,9 @@ def header_folders(packages: Sequence[str]) -> dict[str, Path]:
     Args:
         packages: `python` for the interpreter's own, or a package's import name; its headers are
             looked for in its folder `include`, or where the package is known to have them.
+
+    Raises:
+        CorpusError: the system does not say whether a folder is there.
     """
     folders: dict[str, Path] = {}
     for package in packages:
@@ -32,6 +37,6 @@ def header_folders(packages: Sequence[str]) -> dict[str, Path]:
             if not places:
                 continue
             folder = Path(places[0], _HEADERS.get(package, "include"))
-        if folder.is_dir():
+        if is_folder(folder):
             folders[package] = folder
     return folders

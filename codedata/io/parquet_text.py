@@ -102,7 +102,7 @@ class ParquetText:
                 f"starting_character is {window.start}, but the text of {self.path} has only "
                 f"{length} characters; choose a smaller one"
             )
-        return CharRange(window.start, min(window.stop, length))
+        return window.until(length)
 
     def read(self, chars: CharRange) -> str:
         """The characters of a range as a string: see `read_utf8`."""

@@ -2,20 +2,25 @@
 
 Files are walked in sorted order, so that the same files give the same rows. Links are not followed.
 Left out and counted: files that are empty, over 1 MB (The Stack leaves those out too) or not UTF-8.
+Nothing else is: what cannot be listed or read, or changes between walk and reading, is refused by
+its path, for a corpus without it would be another one.
 """
 
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codedata.errors import CorpusError
+from codedata.io.languages import language_of
 
 MAX_FILE_BYTES = 1_000_000
 """The Stack's own limit: https://huggingface.co/datasets/bigcode/the-stack"""
@@ -23,7 +28,6 @@ MAX_FILE_BYTES = 1_000_000
 _ROW_GROUP_ROWS = 1_000
 """As in The Stack's files."""
 
-_LANGUAGES = {"c": "C", "h": "C"}
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
 SCHEMA = pa.schema(
@@ -95,27 +99,24 @@ def walk_folders(folders: Mapping[str, Path], extensions: Sequence[str]) -> Walk
         extensions: without the dot.
 
     Raises:
-        CorpusError: a folder does not exist, or none holds such a file.
+        CorpusError: a folder does not exist, none holds such a file, or one below them cannot be
+            listed.
     """
     files: list[SourceFile] = []
     for name, folder in sorted(folders.items()):
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise CorpusError(
                 f"the folder {folder} of the corpus does not exist; name a folder of source files"
             )
-        for place, _, names in os.walk(folder):
-            for file_name in names:
-                path = Path(place, file_name)
-                if path.suffix[1:] in extensions and path.is_file() and not path.is_symlink():
-                    stat = path.stat()
-                    files.append(
-                        SourceFile(
-                            path=path,
-                            name=f"{name}/{path.relative_to(folder).as_posix()}",
-                            num_bytes=stat.st_size,
-                            modified_ns=stat.st_mtime_ns,
-                        )
-                    )
+        files += (
+            SourceFile(
+                path=path,
+                name=f"{name}/{path.relative_to(folder).as_posix()}",
+                num_bytes=found.st_size,
+                modified_ns=found.st_mtime_ns,
+            )
+            for path, found in _files_below(folder, extensions)
+        )
     if not files:
         raise CorpusError(
             f"no file ending in {', '.join(extensions)} lies in "
@@ -125,11 +126,60 @@ def walk_folders(folders: Mapping[str, Path], extensions: Sequence[str]) -> Walk
     return Walk(files=sorted(files, key=lambda file: file.name))
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there.
+
+    Raises:
+        CorpusError: the system does not say.
+    """
+    with _refusing(path):
+        try:
+            return stat.S_ISDIR(path.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+
+def _files_below(folder: Path, extensions: Sequence[str]) -> Iterator[tuple[Path, os.stat_result]]:
+    """The plain files with such an ending, in any order; `os.walk` passes over what it cannot list.
+
+    Raises:
+        CorpusError: naming the folder or the file that cannot be looked at.
+    """
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        with _refusing(place), os.scandir(place) as entries:
+            for entry in entries:
+                path = Path(place, entry.name)
+                with _refusing(path):
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(path)
+                    elif PurePath(entry.name).suffix[1:] in extensions:
+                        found = entry.stat(follow_symlinks=False)
+                        if stat.S_ISREG(found.st_mode):
+                            yield path, found
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Say of which path of the corpus the system did not give what was asked for."""
+    try:
+        yield
+    except OSError as error:
+        raise CorpusError(
+            f"{path} of the corpus cannot be read: {error.strerror or error}; a corpus without it "
+            "would be another one: make it readable, or take what it is in out of the source"
+        ) from error
+
+
 def write_source_parquet(walk: Walk, path: Path) -> SkippedFiles:
     """Write the files of a walk as a parquet, some thousand rows in memory at once.
 
     Returns:
         What was left out.
+
+    Raises:
+        CorpusError: a file cannot be read, or is not what the walk found.
     """
     skipped = SkippedFiles()
     with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
@@ -150,14 +200,37 @@ def _git_hash(data: bytes) -> str:
     return hashlib.sha1(blob, usedforsecurity=False).hexdigest()
 
 
+def _read(file: SourceFile) -> bytes | None:
+    """The bytes of a file; None, and none of them read, where it is too large.
+
+    Raises:
+        CorpusError: it cannot be read, or is no longer what the walk found.
+    """
+    with _refusing(file.path):
+        # A pipe that took its place does not block, and a link is not followed.
+        descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(descriptor, "rb") as opened:
+            found = os.fstat(descriptor)
+            seen = (file.num_bytes, file.modified_ns)
+            is_same = stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == seen
+            if is_same and found.st_size > MAX_FILE_BYTES:
+                return None
+            data = opened.read(MAX_FILE_BYTES + 1) if is_same else b""
+    if not is_same or len(data) != found.st_size:
+        raise CorpusError(
+            f"{file.path} changed while the corpus was written; run again once nothing writes there"
+        )
+    return data
+
+
 def _rows(files: Sequence[SourceFile], skipped: SkippedFiles) -> Iterator[dict[str, Any]]:
     for file in files:
-        data = file.path.read_bytes()
+        data = _read(file)
+        if data is None:
+            skipped.too_large += 1
+            continue
         if not data:
             skipped.empty += 1
-            continue
-        if len(data) > MAX_FILE_BYTES:
-            skipped.too_large += 1
             continue
         try:
             text = data.decode("utf-8")
@@ -171,7 +244,7 @@ def _rows(files: Sequence[SourceFile], skipped: SkippedFiles) -> Iterator[dict[s
             "hexsha": _git_hash(data),
             "size": len(data),
             "ext": extension,
-            "lang": _LANGUAGES.get(extension, "C++"),
+            "lang": language_of(extension),
             "max_stars_repo_path": file.name,
             "content": text,
             "avg_line_length": len(text) / len(lines),

@@ -28,7 +28,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from codedata.core.settings import CharRange
-from codedata.io.parquet_text import ParquetText, Utf8
+from codedata.io.parquet_text import Utf8
+from codedata.io.text_window import Window
 from codedata.parallel import available_cores
 from codedata.reporting.shingles import CLASSES, hash_shingles
 
@@ -53,19 +54,6 @@ _SHOWN_CHARS = 400
 
 Shingles = NDArray[np.uint64]
 """Hashes of a document's shingles, sorted, each once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """A part of a text: `chars` as `text.clip` returned it, and which file of the corpus it is."""
-
-    text: ParquetText
-    chars: CharRange
-
-    def holds(self, text: ParquetText, chars: CharRange) -> bool:
-        """Whether a part of these characters of a text is in the window."""
-        inside = chars.start < self.chars.stop and chars.stop > self.chars.start
-        return inside and text.sha256 == self.text.sha256
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,25 +4,35 @@ Everything is found under one root, without dagster. The text may be gone: then 
 left out of a report, and the report says why.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import yaml
-
-from codedata.core.card import CARD_NAME, MAX_CARD_BYTES
+from codedata.core.card import CARD_NAME, MAX_CARD_BYTES, card_digest, is_untouched_card
+from codedata.core.card_facts import CardFacts, name_of, read_facts, without_paths
 from codedata.core.settings import CharRange, Settings
 from codedata.errors import CorpusError, DatasetError, SettingsError, TokenizerError
-from codedata.io.corpus import RECORD_NAME, read_corpus
+from codedata.io.corpus import RECORD_NAME, Corpus, read_corpus
 from codedata.io.dataset_folder import Dataset, open_dataset
-from codedata.layout import ROOT_VARIABLE, Layout, is_name
-from codedata.reporting.duplicates import Window
-from codedata.tokenization.loading import LoadedTokenizer, find_tokenizer, load_tokenizer
+from codedata.io.text_window import Window
+from codedata.layout import ROOT_VARIABLE, TOKENIZER_VARIABLE, Layout, is_name
+from codedata.tokenization.loading import (
+    LoadedTokenizer,
+    TokenizerFiles,
+    find_tokenizer,
+    load_tokenizer,
+    local_fingerprint,
+)
+from codedata.tokenization.remembered import remembered_tokenizer
 
 _IDENTITY = ("sha256", "fingerprint")
 """What a card names a parquet by: whole, and where no more than its leading text was fetched."""
+
+_SHOWN_FILES = 10
+"""Numbers of files that a report names."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +44,7 @@ class Published:
         dataset: opened.
         settings: the switches that made it.
         tokenizer: loaded, the very one that made it.
+        tokenizer_name: as others may know it.
         corpus: where the text came from, for people.
         command: repeats the dataset.
         windows: what it took of the text of each file; empty where one of the texts is gone.
@@ -44,14 +55,20 @@ class Published:
     dataset: Dataset
     settings: Settings
     tokenizer: LoadedTokenizer
+    tokenizer_name: str
     corpus: str
     command: str
     windows: Sequence[Window]
     no_windows: str
 
 
-def open_published(layout: Layout, name: str) -> Published:
+def open_published(layout: Layout, name: str, *, tokenizers: Sequence[str] = ()) -> Published:
     """Open the dataset of a split and find what its card names.
+
+    Args:
+        layout: the root.
+        name: of the split.
+        tokenizers: folders where its tokenizer may lie.
 
     Raises:
         SettingsError: the name is none.
@@ -68,64 +85,86 @@ def open_published(layout: Layout, name: str) -> Published:
         )
     dataset = open_dataset(folder)
     facts = _read_card(dataset)
+    files = facts.origin.corpus.get("files", {"0": facts.origin.corpus})
     try:
-        settings = Settings(**facts["switches"])
-        source, sha256 = str(facts["tokenizer"]["source"]), facts["tokenizer"]["sha256"]
-        command, corpus = str(facts["command"]), facts["corpus"]
-        files = {int(file): fields for file, fields in corpus.get("files", {"0": corpus}).items()}
         identities = {
-            file: str(next(fields[name] for name in _IDENTITY if name in fields))
-            for file, fields in files.items()
+            int(file): str(next(known[name] for name in _IDENTITY if name in known))
+            for file, known in files.items()
         }
-    except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
-        raise _no_card(folder, f"lacks or misstates {error}") from error
-    tokenizer = find_tokenizer(source, pins=layout.tokenizer_pins)
-    if tokenizer.fingerprint != sha256:
-        raise TokenizerError(
-            f"tokenizer {source} is no longer the one that made {folder}; run `codedata "
-            f"materialize {name}` to make the dataset with it"
-        )
-    windows, no_windows = _find_windows(layout, identities, settings.window)
+    except StopIteration as error:
+        raise _no_card(folder, "does not say which file it was made of") from error
+    shown = without_paths(facts.origin)
+    tokenizer = _find_tokenizer(layout, facts, tokenizers)
+    windows, no_windows = _find_windows(layout, identities, facts.settings.window)
     return Published(
         name=name,
         dataset=dataset,
-        settings=settings,
+        settings=facts.settings,
         tokenizer=load_tokenizer(tokenizer),
-        corpus=_shown_corpus(corpus),
-        command=command,
+        tokenizer_name=shown.tokenizer["source"],
+        corpus=_shown_corpus(shown.corpus),
+        command=shown.command,
         windows=windows,
         no_windows=no_windows,
     )
 
 
-def _shown_corpus(corpus: dict[str, Any]) -> str:
+def _find_tokenizer(layout: Layout, facts: CardFacts, named: Sequence[str]) -> TokenizerFiles:
+    """The tokenizer that made a dataset: its commit of the hub, or wherever it lies here.
+
+    A card names one of this machine by its name alone; it is looked for where a caller, the
+    environment, the root, the last run or an older card says, and known by its fingerprint.
+    """
+    source, sha256 = facts.origin.tokenizer["source"], facts.origin.tokenizer["sha256"]
+    if commit := facts.origin.tokenizer.get("revision"):
+        found = find_tokenizer(f"{source.partition('@')[0]}@{commit}")
+        if found.fingerprint == sha256:
+            return found
+    else:
+        places = [
+            *named,
+            os.environ.get(TOKENIZER_VARIABLE),
+            str(layout.tokenizer(name_of(source))),
+            remembered_tokenizer(sha256),
+            source,
+        ]
+        for place in filter(None, places):
+            if local_fingerprint(place) == sha256:
+                return find_tokenizer(place)
+    name = source if commit else name_of(source)
+    raise TokenizerError(
+        f"tokenizer {name} that made {facts.name!r} (sha256 {sha256}) is not where it was, or is "
+        "another one by now: name its folder with --tokenizer or "
+        f"{TOKENIZER_VARIABLE}, or make the dataset again"
+    )
+
+
+def _shown_corpus(corpus: Mapping[str, Any]) -> str:
     """What a card says of a corpus, for people."""
-    known = [
-        str(corpus[name]) for name in ("repo", "path", "commit", "characters") if name in corpus
-    ]
+    names = ("repo", "path", "file", "commit", "characters")
+    known = [str(corpus[name]) for name in names if name in corpus]
     if "files" in corpus:
-        known.append(f"{len(corpus['files'])} files")
+        numbers = [str(int(file)) for file in corpus["files"]]
+        some = ", ".join([*numbers[:_SHOWN_FILES], *(["..."] if numbers[_SHOWN_FILES:] else [])])
+        known.append(f"file {some}" if len(numbers) == 1 else f"{len(numbers)} files ({some})")
     return ", ".join(known)
 
 
-def _read_card(dataset: Dataset) -> dict[str, Any]:
+def _read_card(dataset: Dataset) -> CardFacts:
     """What codedata wrote in the head of a dataset's card."""
     try:
         with open(dataset.folder / CARD_NAME, "rb") as file:
             card = file.read(MAX_CARD_BYTES)
     except FileNotFoundError as error:
         raise _no_card(dataset.folder, "is missing") from error
-    try:
-        _, head, _ = card.decode().split("---\n", 2)
-        facts: object = yaml.safe_load(head)["codedata"]
-    except (ValueError, TypeError, KeyError, yaml.YAMLError, RecursionError) as error:
-        raise _no_card(dataset.folder, "has no head that says so") from error
-    if not isinstance(facts, dict):
-        raise _no_card(dataset.folder, "has no head that says so")
-    found = cast("dict[str, Any]", facts)
-    if found.get("digest") != dataset.digest:
+    if not is_untouched_card(card):
+        raise _no_card(dataset.folder, "is not as it was written")
+    if card_digest(card) != dataset.digest:
         raise _no_card(dataset.folder, "is the card of another dataset")
-    return found
+    try:
+        return read_facts(card)
+    except ValueError as error:
+        raise _no_card(dataset.folder, str(error)) from error
 
 
 def _no_card(folder: Path, why: str) -> DatasetError:
@@ -139,21 +178,23 @@ def _find_windows(
     layout: Layout, identities: dict[int, str], nominal: CharRange
 ) -> tuple[list[Window], str]:
     """The window of a dataset in the text of each file of its corpus, or why there is none."""
-    records: dict[str, Path] = {}
+    records: dict[str, Corpus] = {}
     for pattern in (f"*/{RECORD_NAME}", f"*/*/{RECORD_NAME}"):
         for record in sorted((layout.root / "corpora").glob(pattern)):
             with suppress(CorpusError):  # a damaged record is another corpus's, or is missed below
-                records.setdefault(read_corpus(record.parent).sha256, record.parent)
+                corpus = read_corpus(record.parent)
+                records.setdefault(corpus.sha256, corpus)
     windows: list[Window] = []
     for file, identity in identities.items():
         if identity not in records:
             return [], (
-                f"no corpus under {layout.root / 'corpora'} is the one that it was made of (sha256 "
+                f"no corpus under ${ROOT_VARIABLE}/corpora is the one that it was made of (sha256 "
                 f"{identity}); materialize its corpus again"
             )
         try:
-            text = read_corpus(records[identity]).open_text()
+            text = records[identity].open_text()
             windows.append(Window(text=text, chars=text.clip(nominal)._replace(file=file)))
         except CorpusError as error:
-            return [], str(error)
+            # The folder is this machine's, and a report is for others too.
+            return [], str(error).replace(f"{Path(records[identity].path).parent}/", "")
     return windows, ""

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from codedata.errors import CodedataError, TargetError
 from codedata.io.files import replace_atomically
-from codedata.layout import Layout
+from codedata.io.text_window import Window
+from codedata.layout import ROOT_VARIABLE, Layout
 from codedata.reporting import pictures
-from codedata.reporting.duplicates import Duplicates, Window, find_duplicates
+from codedata.reporting.duplicates import Duplicates, find_duplicates
 from codedata.reporting.html import render
 from codedata.reporting.pictures import Svg
 from codedata.reporting.published import Published, open_published
@@ -184,13 +185,18 @@ class Report:
     notes: Sequence[str] = ()
 
 
-def report_on(layout: Layout, names: Sequence[str]) -> Report:
+def report_on(layout: Layout, names: Sequence[str], *, tokenizers: Sequence[str] = ()) -> Report:
     """Describe splits and compare each with all that are named before it.
+
+    Args:
+        layout: the root.
+        names: of the splits.
+        tokenizers: folders where their tokenizers may lie.
 
     Raises:
         CodedataError: see `open_published`.
     """
-    opened = [open_published(layout, name) for name in dict.fromkeys(names)]
+    opened = [open_published(layout, name, tokenizers=tokenizers) for name in dict.fromkeys(names)]
     described = [(each, describe_split(each)) for each in opened]
     return Report(
         splits=[description for _, description in described],
@@ -200,7 +206,9 @@ def report_on(layout: Layout, names: Sequence[str]) -> Report:
     )
 
 
-def report_held_out(layout: Layout, name: str, held_out_from: Sequence[str]) -> Report:
+def report_held_out(
+    layout: Layout, name: str, held_out_from: Sequence[str], *, tokenizers: Sequence[str] = ()
+) -> Report:
     """Describe a split and compare it with those that it is held out from.
 
     One of those that cannot be compared, because it was not made yet, say, is noted.
@@ -208,16 +216,17 @@ def report_held_out(layout: Layout, name: str, held_out_from: Sequence[str]) -> 
     Raises:
         CodedataError: the split itself cannot be described; see `open_published`.
     """
-    opened = open_published(layout, name)
+    opened = open_published(layout, name, tokenizers=tokenizers)
     description = describe_split(opened)
     comparisons: list[SplitComparison] = []
     notes: list[str] = []
     for reference_name in held_out_from:
         try:
-            reference = open_published(layout, reference_name)
+            reference = open_published(layout, reference_name, tokenizers=tokenizers)
             reference_description = describe_split(reference)
         except CodedataError as error:
-            notes.append(f"{name} is not compared with {reference_name}: {error}")
+            why = str(error).replace(str(layout.root), f"${ROOT_VARIABLE}")
+            notes.append(f"{name} is not compared with {reference_name}: {why}")
         else:
             comparisons.append(
                 compare_splits(reference, reference_description, opened, description)
@@ -262,7 +271,7 @@ def describe_split(published: Published) -> SplitDescription:
         num_samples=dataset.num_samples,
         tokens=tokens,
         report=describe_tokens(dataset, tokens, tokenizer),
-        tokenizer=tokenizer.files.source,
+        tokenizer=published.tokenizer_name,
         tokenizer_sha256=tokenizer.files.fingerprint,
         corpus=published.corpus,
         command=published.command,

@@ -137,13 +137,12 @@ def _from_hub(
     # A second of imports that local files do not need.
     from codedata.hub.client import HubError, NoSuchFileError
     from codedata.hub.files import fetch_file
-    from codedata.hub.pins import read_pin, write_pin
+    from codedata.hub.pins import read_tokenizer_pin, write_tokenizer_pin
 
     def fetch(path: str, revision: str) -> "HubFile":
         return fetch_file(repo, path, kind="model", revision=revision, reporter=reporter)
 
-    pin = pins / f"{repo.replace('/', '--')}.json" if pins else None
-    asked = revision if pin is None or update else read_pin(pin, repo, revision)
+    asked = revision if pins is None or update else read_tokenizer_pin(pins, repo, revision)
     try:
         found = fetch(TOKENIZER_JSON, asked)
         try:
@@ -155,8 +154,8 @@ def _from_hub(
             f"tokenizer {source!r} is no folder or file here, and the hub does not give it: "
             f"{error}; or download its files and name their folder"
         ) from error
-    if pin is not None:
-        write_pin(pin, repo, revision, found.commit)
+    if pins is not None:
+        write_tokenizer_pin(pins, repo, revision, found.commit)
     return _fingerprinted(source, found.path, config, found.commit)
 
 

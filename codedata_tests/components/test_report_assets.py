@@ -9,10 +9,11 @@ from typing import Any
 import dagster as dg
 
 from codedata.components.report_assets import report_assets
+from codedata.components.split_spec import OtherSplit
 from codedata.core.settings import CharRange
 from codedata_tests.components.small_platform import MadePlatform, SmallPlatform
 
-OTHER = {"other": [CharRange(101_000, 121_000)]}
+OTHER = {"other": OtherSplit("c", 1, [CharRange(101_000, 121_000)])}
 
 
 def metadata_of(result: dg.ExecuteInProcessResult, name: str) -> dict[str, Any]:

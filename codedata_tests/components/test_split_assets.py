@@ -3,20 +3,23 @@
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import numpy as np
 import pytest
+from dagster import AssetCheckEvaluation
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
 from codedata import pipeline
 from codedata.components.split_assets import build_split
-from codedata.components.split_spec import SplitSpec
-from codedata.core.settings import Settings
+from codedata.components.split_spec import OtherSplit, SplitSpec
+from codedata.core.settings import CharRange, Settings
 from codedata.definitions import defs
+from codedata.io.corpus import record_corpus
 from codedata.io.parquet_text import Utf8
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.resources import DatasetIOManager, Datasets
@@ -29,7 +32,7 @@ from codedata_tests.plain_reference import reference_shards
 
 CHECKS = {
     "held_out", "tokenizer_fidelity", "matches_library", "token_ids", "integrity", "sample_counts",
-    "sequence_lengths", "known_counts",
+    "sequence_lengths", "known_counts", "shared_documents",
 }  # fmt: skip
 
 
@@ -369,3 +372,62 @@ def test_the_switches_of_the_assets_are_those_of_the_script() -> None:
     shard_switches = {"seq_length", "min_sample_length", "max_dump_size", "pad_token"}
     assert {field.name for field in fields(Settings)} == chunk_switches | shard_switches
     assert callable(build_split)
+
+
+def shared_documents(platform: SmallPlatform, spec: SplitSpec) -> AssetCheckEvaluation:
+    """What the check says of `small` once its dataset is there, held out from others."""
+    dataset = build_split(spec).get_assets_def(["small", "dataset"])
+    manager = DatasetIOManager(store=platform.store)
+    result = dg.materialize(
+        [dataset],
+        instance=platform.instance,
+        resources={"store": platform.store, "dataset_io_manager": manager},
+    )
+    assert result.success
+    [evaluation] = result.get_asset_check_evaluations()
+    assert evaluation.check_name == "shared_documents"
+    assert evaluation.severity == dg.AssetCheckSeverity.WARN
+    return evaluation
+
+
+def test_documents_that_a_held_out_split_shares_are_counted_and_stop_nothing(
+    made: MadePlatform, documents: list[str], tmp_path: Path
+) -> None:
+    twice = scenario.write_parquet(tmp_path / "d.parquet", ["new", documents[20], documents[20]])
+    record_corpus(made.root / "corpora" / "d", twice, {"kind": "local"})
+    adjoining = OtherSplit("c", 1, [CharRange(101_000, 121_000)])
+    copied = OtherSplit("d", 1, [CharRange(0, 10**9)])
+    missing = OtherSplit("none", 1, [CharRange(0, 10)])
+    spec = made.spec
+    alone = shared_documents(made, spec)
+    assert (alone.passed, alone.description) == (True, "the split is held out from no other")
+    beside = shared_documents(made, replace(spec, held_out_from={"beside": adjoining}))
+    assert beside.passed
+    assert beside.metadata["cut documents"].value == 1
+    assert str(beside.description).startswith("none of ")
+    both = shared_documents(
+        made, replace(spec, held_out_from={"beside": adjoining, "copied": copied})
+    )
+    assert not both.passed
+    assert both.metadata["shared documents"].value == both.metadata["in copied"].value == 1
+    assert both.metadata["in beside"].value == 0
+    unknown = shared_documents(made, replace(spec, held_out_from={"gone": missing}))
+    assert not unknown.passed
+    assert "not compared with gone: corpus 'none' is not materialized" in str(unknown.description)
+    shutil.rmtree(made.root / "corpora")
+    no_text = shared_documents(made, replace(spec, held_out_from={"beside": adjoining}))
+    assert not no_text.passed
+    assert str(no_text.description).startswith("not compared: corpus 'c' is not materialized")
+
+
+def test_neither_card_nor_page_of_a_run_names_a_folder_of_this_machine(
+    made: MadePlatform, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    card = (made.dataset_folder / "README.md").read_text(encoding="utf-8")
+    page = (made.root / "reports" / "small.html").read_text(encoding="utf-8")
+    [event] = [e for e in made.first_run.get_asset_materialization_events() if e.asset_key
+               and e.asset_key.path[-1] == "token_report"]  # fmt: skip
+    for text in (card, page, str(event.materialization.metadata["report"].value)):
+        assert str(tmp_path_factory.getbasetemp()) not in text
+    assert f'source: "{made.tokenizer.name}"' in card
+    assert f'file: "{made.corpus.name}"' in card

@@ -52,6 +52,7 @@ def test_the_head_is_yaml_and_says_what_the_dataset_was_made_of() -> None:
     assert facts["corpus"]["sha256"] == "c" * 64
     assert facts["tokenizer"] == {"source": "tokenizers/mine", "sha256": "d" * 64}
     assert facts["switches"] == SETTINGS.as_dict()
+    assert facts["switches"]["tokenizer_base"] == "tokenizers/mine"
     assert facts["counts"] == {"shards": 2, "samples": 4, "tokens": 256, "seq_length": 64}
     assert facts["versions"] == {"codedata": "0.1.0", "ids": "1"}
     assert facts["engine"] == "pretokens"

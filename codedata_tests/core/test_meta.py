@@ -5,13 +5,22 @@ import json
 import pickle
 import re
 import sys
+import time
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from codedata.core.meta import ShardEntry, dump_meta, parse_meta, shard_index, shard_name
+from codedata.core.meta import (
+    MAX_SHARDS,
+    ShardEntry,
+    dump_meta,
+    parse_meta,
+    shard_index,
+    shard_name,
+)
 from codedata.core.settings import CharRange
 from codedata.errors import DatasetError
 
@@ -488,3 +497,40 @@ def test_a_meta_with_one_byte_changed_is_refused_or_read_soundly(
     meta = bytearray(dump_meta(ENTRIES))
     meta[data.draw(st.integers(0, len(meta) - 1))] = byte
     assert_sound_or_refused(bytes(meta))
+
+
+def test_a_dataset_of_twenty_thousand_shards_is_read() -> None:
+    entries = [ENTRIES[0]] * 20_000
+    assert len(parse_meta(dump_meta(entries), "meta")) == 20_000
+    old = {shard_name(i): {"num_samples": 1, "num_tokens": 3} for i in range(20_000)}
+    assert len(parse_meta(json.dumps(old, separators=(",", ":")).encode(), "meta")) == 20_000
+
+
+ONE = b'{"dump-0.pkl": {"num_samples": 1, "num_tokens": 3, "more": '
+HUGE: dict[str, tuple[bytes, str]] = {
+    "more entries than shards can be mapped": (
+        b"{" + b",".join(b'"dump-%d.pkl":{}' % i for i in range(MAX_SHARDS + 1)) + b"}",
+        "it has 65537 entries, more than the 65536 shards that a process can map",
+    ),
+    "a million entries": (
+        b"{" + b",".join(b'"dump-%d.pkl": {"num_samples": 1}' % i for i in range(10**6)) + b"}",
+        "bytes, more than 33554432",
+    ),
+    "lists of lists": (
+        ONE + b"[" + b"[]," * 10**6 + b"[]]}}",
+        "values in [0-9]+ bytes",
+    ),
+    "nothing but commas": (b"[" + b"," * 10**6, "values in [0-9]+ bytes"),
+    "brackets": (b"[" * 10**6, "values in [0-9]+ bytes"),
+}
+
+
+@pytest.mark.parametrize(("data", "why"), HUGE.values(), ids=HUGE)
+def test_what_is_too_much_to_parse_is_refused_before_it_is_parsed(data: bytes, why: str) -> None:
+    tracemalloc.start()
+    started = time.monotonic()
+    reason = refusal(data)
+    assert time.monotonic() - started < 1
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+    assert re.search(why, reason)

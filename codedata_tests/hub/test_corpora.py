@@ -16,11 +16,13 @@ from codedata.components.sources import HubSource, expand_paths
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import SplitSpec
 from codedata.core.card import CARD_NAME
+from codedata.core.card_facts import read_facts
 from codedata.core.settings import CharRange, Settings
 from codedata.errors import CorpusError, TokenizerError
 from codedata.io.corpus import Corpus, read_corpus
 from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.layout import Layout
+from codedata.reporting.split_report import report_on
 from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store
 from codedata.tokenization.loading import find_tokenizer
 from codedata.tokenize_data import tokenize_data
@@ -322,6 +324,42 @@ def test_a_split_over_several_files_is_what_the_script_makes_of_each(
     assert f'commit: "{repo.refs["main"]}"' in card
 
 
+def test_a_split_of_one_file_of_several_says_which_and_files_of_two_commits_each_say_theirs(
+    repo: Repo, platform: Platform, files: dict[str, bytes]
+) -> None:
+    """The third file's text ends inside the window, and keeps its number."""
+    last = platform.spec("last", (2,), chars_to_tokenize=1_000_000, chunk_size=1_000_000)
+    first = platform.spec("first", (0,), chars_to_tokenize=20_000)
+    both = platform.spec("both", (0, 2), chars_to_tokenize=20_000)
+    old = repo.refs["main"]
+    for key in ("00000", "00002"):
+        assert platform.run(files_job("c"), last, partition_key=key).success
+    assert platform.run("last", last).success
+    assert platform.run("first", first).success
+    new = repo.commit({**files, "more": b""})
+    config = {"ops": {"c__raw_parquet": {"config": {"update": True}}}}
+    assert platform.run(files_job("c"), last, partition_key="00002", run_config=config).success
+    assert platform.run("both", both).success
+    cards = {
+        name: read_facts((platform.layout.dataset(name) / CARD_NAME).read_bytes()).origin.corpus
+        for name in ("last", "first", "both")
+    }
+    assert [*cards["last"]["files"]] == ["00002"]
+    assert [*cards["first"]["files"]] == ["00000"]
+    assert cards["last"]["commit"] == old
+    assert "commit" not in cards["both"]
+    assert {file: each["commit"] for file, each in cards["both"]["files"].items()} == {
+        "00000": old, "00002": new,
+    }  # fmt: skip
+    report = report_on(platform.layout, ["last", "both"])
+    assert report.splits[0].corpus.endswith(", file 2")
+    assert report.splits[1].corpus == "owner/data, 2 files (0, 2)"
+    made = open_dataset(platform.layout.dataset("last"))
+    assert {entry.chars.file for entry in made.entries if entry.chars} == {2}
+    text = read_corpus(platform.layout.corpus("c", 2)).open_text()
+    assert text.clip(CharRange(5, 10**9, file=2)).file == 2
+
+
 def test_one_chunk_of_one_file_opens_no_other_file(repo: Repo, platform: Platform) -> None:
     spec = platform.spec("some", (0, 1), chars_to_tokenize=20_000)
     assert platform.run(files_job("c"), spec, partition_key="00001").success
@@ -409,6 +447,31 @@ def test_a_tokenizer_is_fetched_at_one_commit_and_then_costs_no_request(
     assert (named.revision, named.fingerprint) == (first, found.fingerprint)
     tokenizer_repo.refs["v1"] = first
     assert find_tokenizer("owner/tok@v1", reporter=said.reporter).revision == first
+
+
+def test_each_revision_of_a_tokenizer_has_a_pin_and_those_of_an_older_codedata_are_read(
+    hub: Hub, tokenizer_repo: Repo, said: Said, tmp_path: Path
+) -> None:
+    old = tokenizer_repo.refs["main"]
+    newer = {**tokenizer_repo.files(), "tokenizer_config.json": b"{}"}
+    tokenizer_repo.refs["v2"] = old
+    pin = {"repo": "owner/tok", "revision": "main", "commit": old}
+    (tmp_path / "owner--tok.json").write_text(json.dumps(pin), encoding="utf-8")
+    first = tokenizer_repo.commit(newer)
+
+    def commits() -> list[str | None]:
+        sources = ["owner/tok", "owner/tok@v2"]
+        found = [find_tokenizer(each, pins=tmp_path, reporter=said.reporter) for each in sources]
+        return [each.revision for each in found]
+
+    assert commits() == [old, old]
+    tokenizer_repo.refs["v2"] = first
+    hub.clear()
+    assert commits() == [old, old]
+    assert not hub.requests
+    moved = find_tokenizer("owner/tok", pins=tmp_path, update=True, reporter=said.reporter)
+    assert moved.revision == first
+    assert commits() == [first, old]
 
 
 def test_a_tokenizer_without_config_is_remembered_as_such(

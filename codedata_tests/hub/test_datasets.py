@@ -1,5 +1,6 @@
 """Datasets to the hub and back: private, whole, in one commit, refused where they would mislead."""
 
+import dataclasses
 import os
 import pickle
 import shutil
@@ -9,9 +10,11 @@ import pytest
 from huggingface_hub import constants
 
 from codedata import PickledTrainerDataset, cli
-from codedata.core.card import CARD_NAME
+from codedata.core.card import CARD_NAME, dump_card
+from codedata.core.card_facts import read_facts
 from codedata.core.meta import META_NAME
 from codedata.errors import DatasetError
+from codedata.io.dataset_folder import open_dataset
 from codedata_tests import scenario
 from codedata_tests.hub.server import Hub
 from codedata_tests.script_runs import run_here
@@ -189,6 +192,33 @@ def test_a_readme_of_the_users_is_not_replaced(
     head = repo.refs["main"]
     assert f"{CARD_NAME} of {REPO} was not written by codedata, or was" in refused(dataset, capsys)
     assert repo.refs["main"] == head
+
+
+def test_the_card_of_an_older_codedata_is_pushed_without_folders_and_said(
+    account: Hub, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = dataset / CARD_NAME
+    shown = card.read_bytes()
+    facts = read_facts(shown)
+    assert str(tmp_path).encode() not in shown
+    older = dataclasses.replace(
+        facts.origin,
+        corpus={"path": f"{tmp_path}/{facts.origin.corpus['file']}",
+                "sha256": facts.origin.corpus["sha256"]},
+        tokenizer={**facts.origin.tokenizer,
+                   "source": f"{tmp_path}/{facts.origin.tokenizer['source']}"},
+        command=facts.origin.command.replace("--data_file ", f"--data_file {tmp_path}/"),
+    )  # fmt: skip
+    opened = open_dataset(dataset)
+    data = dump_card(facts.name, older, facts.settings, opened.entries, opened.digest)
+    assert data.count(str(tmp_path).encode()) >= 4
+    card.write_bytes(data)
+    assert cli.main(["verify", str(dataset)]) == 0
+    assert push(dataset) == 0
+    assert f"{card} is of an older codedata and names folders of this" in capsys.readouterr().err
+    assert account.repos["dataset", REPO].files()[CARD_NAME] == shown
+    assert card.read_bytes() == data
+    assert cli.main(["verify", str(PickledTrainerDataset.from_hub(REPO).datasets[0].folder)]) == 0
 
 
 def test_without_a_token_the_ways_to_give_one_are_said(

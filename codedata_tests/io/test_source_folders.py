@@ -1,8 +1,13 @@
 """Folders of source code as a parquet: its order, its columns by hand, what is left out."""
 
+import errno
 import os
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from codedata.errors import CorpusError
+from codedata.io.installed_headers import header_folders
+from codedata.io.languages import language_of
 from codedata.io.source_folders import MAX_FILE_BYTES, Walk, walk_folders, write_source_parquet
 
 EXTENSIONS = ["c", "h", "cpp"]
@@ -220,3 +227,119 @@ def test_folders_without_such_a_file_are_refused_with_what_was_looked_for(tmp_pa
         walk_folders({"p": folder}, ["c", "h"])
     with pytest.raises(CorpusError, match="no file ending in c lies in no folder at all"):
         walk_folders({}, ["c"])
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's right to read everything, where the tests have it."""
+    own = os.geteuid()
+    if own == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(own)
+
+
+def test_a_subfolder_that_may_not_be_listed_is_refused_by_its_path() -> None:
+    base = Path(tempfile.mkdtemp())  # the folders above tmp_path are root's alone
+    folder = write_files(base / "p", {"a.c": "a", "closed/b.c": "b", "open/c.c": "c"})
+    base.chmod(0o777)
+    (folder / "closed").chmod(0)
+    try:
+        with (
+            as_nobody(),
+            pytest.raises(
+                CorpusError,
+                match=f"{folder}/closed of the corpus cannot be read: Permission denied; a corpus "
+                "without it would be another one",
+            ),
+        ):
+            walk_folders({"p": folder}, ["c"])
+        (folder / "closed").chmod(0o755)
+        (folder / "open" / "c.c").chmod(0)
+        with (
+            as_nobody(),
+            pytest.raises(CorpusError, match=r"c\.c of the corpus cannot be read: Perm"),
+        ):
+            write_source_parquet(walk_folders({"p": folder}, ["c"]), base / "c.parquet")
+    finally:
+        shutil.rmtree(base)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOENT])
+@pytest.mark.parametrize("where", ["p", "p/sub"])
+def test_a_fault_of_the_disk_while_folders_are_listed_is_refused(
+    number: int, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_files(tmp_path / "p", {"a.c": "a", "sub/b.c": "b"})
+    real = os.scandir
+
+    def scandir(path: Path) -> Any:
+        if path == tmp_path / where:
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(
+        CorpusError, match=f"{tmp_path / where} of the corpus cannot be read: {os.strerror(number)}"
+    ):
+        walk_folders({"p": folder}, ["c"])
+
+
+def test_a_fault_while_header_folders_are_looked_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stat(path: Path) -> Any:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(Path, "stat", stat)
+    with pytest.raises(CorpusError, match="of the corpus cannot be read: Input/output error"):
+        header_folders(["numpy"])
+
+
+MEANWHILE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "gone": (lambda path: path.unlink(), "cannot be read: No such file"),
+    "another size": (
+        lambda path: path.write_text("longer"),
+        "changed while the corpus",
+    ),
+    "another time": (
+        lambda path: os.utime(path, ns=(0, 7)),
+        "changed while the corpus",
+    ),
+    "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "changed while the corpus"),
+    "a link": (lambda path: (path.unlink(), path.symlink_to("b.c")), "cannot be read: Too many"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), MEANWHILE.values(), ids=MEANWHILE)
+def test_a_file_that_is_not_what_the_walk_found_is_refused_by_its_path(
+    change: Callable[[Path], object], said: str, tmp_path: Path
+) -> None:
+    folder = write_files(tmp_path / "p", {"a.c": "a", "b.c": "b"})
+    walk = walk_folders({"p": folder}, ["c"])
+    change(folder / "a.c")
+    with pytest.raises(CorpusError, match=f"{folder / 'a.c'} .*{said}"):
+        write_source_parquet(walk, tmp_path / "c.parquet")
+
+
+def test_of_a_file_that_is_too_large_nothing_is_read(tmp_path: Path) -> None:
+    folder = write_files(tmp_path / "p", {"a.c": "a", "large.c": ""})
+    os.truncate(folder / "large.c", 200_000_000)
+    walk = walk_folders({"p": folder}, ["c"])
+    tracemalloc.start()
+    skipped = write_source_parquet(walk, tmp_path / "c.parquet")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert skipped.too_large == 1
+    assert peak < 10_000_000
+
+
+def test_languages_are_named_as_the_stack_names_them(tmp_path: Path) -> None:
+    folder = write_files(
+        tmp_path / "p", {f"a.{ending}": "x" for ending in ("py", "rs", "cs", "xyz")}
+    )
+    rows = rows_of(walk_folders({"p": folder}, ["py", "rs", "cs", "xyz"]), tmp_path / "c.parquet")
+    assert [row["lang"] for row in rows] == ["C#", "Python", "Rust", None]
+    assert [language_of(ending) for ending in ("c", "h", "hpp", "R")] == ["C", "C", "C++", "R"]

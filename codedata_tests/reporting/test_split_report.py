@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from codedata.cli import main
+from codedata.core.card import sign_card
 from codedata.io.corpus import record_corpus
 from codedata.layout import Layout
 from codedata.reporting.html import percent, printable, render, token
 from codedata.reporting.split_report import Report, report_held_out, report_on
 from codedata_tests import scenario
 from codedata_tests.components.test_browser import CHROMIUM
+from codedata_tests.core import test_card
 from codedata_tests.script_runs import PAD_ID, run_here
 
 HOSTILE = "</script></pre><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x00&lt;"
@@ -241,12 +243,16 @@ def test_a_place_that_no_report_can_take_is_refused_before_any_work(
 
 CARDS = {
     "no card": (None, "is missing"),
-    "no head": (b"# mine", "has no head that says so"),
-    "a head of a list": (b"---\n- a\n---\n", "has no head that says so"),
-    "another dataset's": (b"---\ncodedata:\n  digest: x\n---\n", "is the card of another dataset"),
-    "no YAML": (b"---\n{\n---\n", "has no head that says so"),
-    "not UTF-8": (b"---\n\xff---\n", "has no head that says so"),
+    "someone's own": (b"# mine", "is not as it was written"),
+    "another dataset's": (test_card.card(), "is the card of another dataset"),
 }
+
+
+def edit_card(path: Path, old: str, new: str, *, sign: bool = True) -> None:
+    """Change what a card says, as an older or another codedata might have said it."""
+    edited = path.read_bytes().replace(old.encode(), new.encode())
+    assert edited != path.read_bytes()
+    path.write_bytes(sign_card(edited) if sign else edited)
 
 
 @pytest.mark.parametrize(("card", "said"), CARDS.values(), ids=CARDS)
@@ -267,23 +273,70 @@ def test_a_card_that_leaves_something_out_is_refused(
     own_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = own_root / "datasets" / "train" / "README.md"
-    path.write_text(path.read_text(encoding="utf-8").replace("  tokenizer:", "  tokeniser:"))
+    edit_card(path, "  tokenizer:", "  tokeniser:")
     assert "README.md lacks or misstates 'tokenizer'" in refusal(
         capsys, "train", "-o", own_root / "r.html"
     )
 
 
 def test_a_tokenizer_that_was_replaced_is_refused(
-    own_root: Path, tokenizer_folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    own_root: Path,
+    tokenizer_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    changed = tmp_path / "changed"
+    changed = own_root / "tokenizers" / tokenizer_folder.name
     shutil.copytree(tokenizer_folder, changed)
     (changed / "tokenizer_config.json").write_text("{}", encoding="utf-8")
+    page = own_root / "r.html"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    said = refusal(capsys, "train", "-o", page)
+    assert said.startswith(f"tokenizer {tokenizer_folder.name} that made 'train' (sha256 ")
+    assert "is not where it was, or is another one by now: name its folder" in said
+    assert main(["report", "train", "-o", str(page), "--tokenizer", str(tokenizer_folder)]) == 0
+    shutil.copytree(tokenizer_folder, changed, dirs_exist_ok=True)
+    assert main(["report", "train", "-o", str(page)]) == 0
+
+
+def test_an_edited_card_is_refused_as_verify_refuses_it(
+    own_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = own_root / "datasets" / "train" / "README.md"
-    card = path.read_text(encoding="utf-8").replace(str(tokenizer_folder), str(changed))
-    path.write_text(card, encoding="utf-8")
-    said = refusal(capsys, "train", "-o", own_root / "r.html")
-    assert said.startswith(f"tokenizer {changed} is no longer the one that made {path.parent}")
+    edit_card(path, '  engine: "', '  engine: "my', sign=False)
+    assert main(["verify", str(path.parent)]) == 1
+    assert "is not as it was written" in capsys.readouterr().err
+    assert "is not as it was written" in refusal(capsys, "train", "-o", own_root / "r.html")
+
+
+def test_neither_card_nor_page_names_a_folder_of_this_machine(
+    own_root: Path, root: Path, tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    places = [
+        str(tmp_path_factory.getbasetemp()),
+        str(root),
+        str(tokenizer_folder),
+        str(Path.home()),
+    ]
+    card = own_root / "datasets" / "train" / "README.md"
+    report = report_held_out(Layout(own_root), "validation", ["train", "test"])
+    pages = [card.read_text(encoding="utf-8"), render(report).decode()]
+    # What an older codedata recorded, and a corpus that is gone since.
+    edit_card(card, '    file: "c.parquet"', f'    path: "{root}/c.parquet"')
+    edit_card(card, "--data_file c.parquet", f"--data_file {root}/c.parquet")
+    edit_card(card, f'source: "{tokenizer_folder.name}"', f'source: "{tokenizer_folder}"')
+    pages.append(render(report_on(Layout(own_root), ["train"])).decode())
+    record = own_root / "corpora" / "c" / "corpus.json"
+    gone = record.read_text(encoding="utf-8").replace("c.parquet", "gone.parquet")
+    record.write_text(gone, encoding="utf-8")
+    pages.append(render(report_on(Layout(own_root), ["train"])).decode())
+    assert "No document lengths: gone.parquet cannot be read" in pages[-1]
+    shutil.rmtree(own_root / "corpora")
+    pages.append(render(report_on(Layout(own_root), ["train"])).decode())
+    for page in pages:
+        assert "c.parquet" in page
+        assert tokenizer_folder.name in page
+        assert [place for place in places if place in page] == []
 
 
 GONE = {
