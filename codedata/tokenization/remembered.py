@@ -31,7 +31,7 @@ def remember_tokenizer(files: TokenizerFiles) -> None:
         path = _note(files.fingerprint)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_atomically(path, json.dumps({"source": place_of(files)}).encode())
-    except (OSError, RuntimeError) as error:  # no cache folder, or no home that it could be in
+    except OSError as error:
         logger.info("where the tokenizer %s lies is not remembered: %s", files.source, error)
 
 
@@ -39,10 +39,13 @@ def remembered_tokenizer(fingerprint: str) -> str | None:
     """Where a tokenizer was when a dataset was last made with it; None where nobody noted it."""
     try:
         source = json.loads(_note(fingerprint).read_bytes())["source"]
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
     return source if isinstance(source, str) else None
 
 
 def _note(fingerprint: str) -> Path:
-    return cache_folder() / "tokenizers-1" / f"{fingerprint}.json"
+    folder = cache_folder()
+    if folder is None:
+        raise FileNotFoundError("this user has no cache folder")
+    return folder / "tokenizers-1" / f"{fingerprint}.json"
