@@ -9,23 +9,37 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from codedata_tests import scenario
 from codedata_tests.demo import Demo
 from codedata_tests.script_runs import OLD, PAD_ID, run_here
 
+DEMO_MODULES = {
+    "codedata_tests/components/test_webserver.py",
+    "codedata_tests/test_demo.py",
+    "codedata_tests/test_docs.py",
+    "codedata_tests/test_examples.py",
+}
+"""Those whose tests take the fixture `demo`."""
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this very hook
+
+class ModulesTogether(LoadFileScheduling):
+    """A module's tests run in one worker, and so do all of the demo, which is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = super()._split_scope(nodeid)
+        return "demo" if module in DEMO_MODULES else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ModulesTogether:
+    return ModulesTogether(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, in one worker, what shares costly fixtures: the demo's tests, and a module's.
-
-    The demo's come first: they take longest, and what is started last should be short.
-    """
-    for item in items:
-        if "demo" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("demo"))
-        else:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    taking = {item.nodeid for item in items if "demo" in getattr(item, "fixturenames", ())}
+    assert {nodeid.partition("::")[0] for nodeid in taking} <= DEMO_MODULES
 
 
 @pytest.fixture(scope="session", autouse=True)
