@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from codedata.io.source_folders import is_folder
+from codedata.io.source_places import is_folder
 
 _HEADERS = {"numpy": "_core/include"}
 """Where a package has its headers, if not in its folder `include`."""

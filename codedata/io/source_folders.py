@@ -11,7 +11,6 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 
 from codedata.errors import CorpusError
 from codedata.io.languages import language_of
+from codedata.io.source_places import is_folder, refusing_unreadable
 
 MAX_FILE_BYTES = 1_000_000
 """The Stack's own limit: https://huggingface.co/datasets/bigcode/the-stack"""
@@ -126,19 +126,6 @@ def walk_folders(folders: Mapping[str, Path], extensions: Sequence[str]) -> Walk
     return Walk(files=sorted(files, key=lambda file: file.name))
 
 
-def is_folder(path: Path) -> bool:
-    """Whether a folder is there.
-
-    Raises:
-        CorpusError: the system does not say.
-    """
-    with _refusing(path):
-        try:
-            return stat.S_ISDIR(path.stat().st_mode)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-
-
 def _files_below(folder: Path, extensions: Sequence[str]) -> Iterator[tuple[Path, os.stat_result]]:
     """The plain files with such an ending, in any order; `os.walk` passes over what it cannot list.
 
@@ -148,28 +135,16 @@ def _files_below(folder: Path, extensions: Sequence[str]) -> Iterator[tuple[Path
     waiting = [folder]
     while waiting:
         place = waiting.pop()
-        with _refusing(place), os.scandir(place) as entries:
+        with refusing_unreadable(place), os.scandir(place) as entries:
             for entry in entries:
                 path = Path(place, entry.name)
-                with _refusing(path):
+                with refusing_unreadable(path):
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(path)
                     elif PurePath(entry.name).suffix[1:] in extensions:
                         found = entry.stat(follow_symlinks=False)
                         if stat.S_ISREG(found.st_mode):
                             yield path, found
-
-
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """Say of which path of the corpus the system did not give what was asked for."""
-    try:
-        yield
-    except OSError as error:
-        raise CorpusError(
-            f"{path} of the corpus cannot be read: {error.strerror or error}; a corpus without it "
-            "would be another one: make it readable, or take what it is in out of the source"
-        ) from error
 
 
 def write_source_parquet(walk: Walk, path: Path) -> SkippedFiles:
@@ -206,7 +181,7 @@ def _read(file: SourceFile) -> bytes | None:
     Raises:
         CorpusError: it cannot be read, or is no longer what the walk found.
     """
-    with _refusing(file.path):
+    with refusing_unreadable(file.path):
         # A pipe that took its place does not block, and a link is not followed.
         descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as opened:
