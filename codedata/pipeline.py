@@ -24,7 +24,14 @@ from codedata.core.meta import ShardEntry, dump_meta
 from codedata.core.packing import count_samples, id_dtype, pack_samples, split_shards
 from codedata.core.settings import CharRange, Settings
 from codedata.core.shards import encode_shard
-from codedata.errors import ChunkMismatchError, CorpusError, SettingsError, TargetError, WorkerError
+from codedata.errors import (
+    ChunkMismatchError,
+    CorpusError,
+    SettingsError,
+    TargetError,
+    TokenizerError,
+    WorkerError,
+)
 from codedata.io.chunk_store import TokenChunk, find_chunk, write_chunk
 from codedata.io.parquet_text import ParquetText
 from codedata.io.publishing import Staging
@@ -163,20 +170,20 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
     """Read a chunk's characters, tokenize them, compare a sample, store the ids; in a worker.
 
     Raises:
+        TokenizerError: the tokenizers library fails on some of the text.
         ExactnessError: the engine and the tokenizers library disagree; nothing is stored.
     """
     engine, chars = engine_for(task.tokenizer, task.engine_choice), task.fingerprint.chars
+    where = f"{task.text.path}, characters {chars.start} to {chars.stop}"
     started = time.monotonic()
     text = task.text.read_utf8(chars)
-    encoded = engine.encode(text, threads=task.threads)
-    compared_bytes = compare_ids(
-        load_tokenizer(task.tokenizer),
-        engine,
-        text,
-        encoded,
-        seed=chars.start,
-        where=f"{task.text.path}, characters {chars.start} to {chars.stop}",
-    )
+    try:
+        encoded = engine.encode(text, threads=task.threads)
+        compared_bytes = compare_ids(
+            load_tokenizer(task.tokenizer), engine, text, encoded, seed=chars.start, where=where
+        )
+    except TokenizerError as error:
+        raise TokenizerError(f"{error} ({where})") from error
     return write_chunk(
         task.folder,
         task.fingerprint,
@@ -360,7 +367,7 @@ def _stage_chunk(
 
 def _require_pad_in_vocabulary(settings: Settings, loaded: LoadedTokenizer) -> None:
     if loaded.tokenizer.id_to_token(settings.pad_token) is None:
-        size = loaded.tokenizer.get_vocab_size(with_added_tokens=True)
+        size = loaded.tokenizer.get_vocab_size()
         raise SettingsError(
             f"pad_token {settings.pad_token} is not in the vocabulary of "
             f"{settings.tokenizer_base} ({size} tokens); name the id of one of its tokens"
