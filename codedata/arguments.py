@@ -1,8 +1,11 @@
 """What the two command lines share: how a switch's text becomes its value."""
 
 import argparse
+from pathlib import Path
 
+from codedata.errors import SettingsError
 from codedata.io.files import shortened
+from codedata.places import local_path
 
 
 def whole_number(text: str) -> int:
@@ -17,3 +20,15 @@ def whole_number(text: str) -> int:
         raise argparse.ArgumentTypeError(
             f"{shortened(text)!r} is not a whole number; write its digits alone, as in 1536"
         ) from error
+
+
+def path(text: str) -> Path:
+    """The type of a switch that takes a file or folder of this machine.
+
+    Raises:
+        ArgumentTypeError: it is a URL, or below a home folder that there is not.
+    """
+    try:
+        return local_path(text, "the path")
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from codedata.arguments import whole_number
+from codedata.arguments import path, whole_number
+from codedata.environment import take_env_file
 from codedata.errors import CodedataError, SettingsError
 from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.layout import ROOT_VARIABLE, Layout, is_repo
+from codedata.places import local_path
 from codedata.progress import SHOW_BARS
 
 if TYPE_CHECKING:
@@ -92,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     materialize.set_defaults(run=_materialize)
 
     show = commands.add_parser("show", help="say what is in a dataset folder")
-    show.add_argument("folder", type=Path, help="dataset folder")
+    show.add_argument("folder", type=path, help="dataset folder")
     show.add_argument(
         "--tokenizer", help="decode a sample with this hub name, folder or tokenizer.json"
     )
@@ -106,26 +109,26 @@ def build_parser() -> argparse.ArgumentParser:
         "splits", nargs="+", metavar="SPLIT", help="each is compared with those named before it"
     )
     report.add_argument(
-        "-o", "--output", type=Path, default=Path("report.html"), help="default: report.html"
+        "-o", "--output", type=path, default=Path("report.html"), help="default: report.html"
     )
     report.set_defaults(run=_report)
 
     verify = commands.add_parser("verify", help="check structure, counts and hashes of a dataset")
-    verify.add_argument("folder", type=Path, nargs="+", help="dataset folder")
+    verify.add_argument("folder", type=path, nargs="+", help="dataset folder")
     verify.set_defaults(run=_verify)
 
     export = commands.add_parser("export", help="write a dataset in another format")
-    export.add_argument("folder", type=Path, help="dataset folder")
+    export.add_argument("folder", type=path, help="dataset folder")
     export.add_argument(
         "--to", required=True, choices=["parquet", "npy", "megatron", "mds"], help="the format"
     )
     export.add_argument(
-        "--output", type=Path, help="folder to make (default: FOLDER-FORMAT, beside the dataset)"
+        "--output", type=path, help="folder to make (default: FOLDER-FORMAT, beside the dataset)"
     )
     export.set_defaults(run=_export)
 
     push = commands.add_parser("push", help="upload a dataset to the Hugging Face Hub")
-    push.add_argument("folder", type=Path, help="dataset folder")
+    push.add_argument("folder", type=path, help="dataset folder")
     push.add_argument("repo", help="dataset repository, owner/name; made if there is none")
     push.add_argument(
         "--public", action="store_true", help="let anyone see it; by default only you do"
@@ -140,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
     options = build_parser().parse_args(arguments)
     try:
+        take_env_file()
         return options.run(options)
     except (CodedataError, OSError) as error:
         return _fail(str(error))
@@ -156,7 +160,12 @@ def _fail(message: str) -> int:
 
 def prepare_dagster_home() -> Path:
     """Set DAGSTER_HOME to a folder below the root, unless it is set, and make it an instance."""
-    home = Path(os.environ.get("DAGSTER_HOME") or Layout.from_environment().dagster_home)
+    named = os.environ.get("DAGSTER_HOME")
+    home = (
+        local_path(named, "DAGSTER_HOME").absolute()
+        if named
+        else Layout.from_environment().dagster_home
+    )
     os.environ["DAGSTER_HOME"] = str(home)
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -242,6 +251,7 @@ def _load_jobs() -> dict[str, Any]:
     Raises:
         CodedataError: a YAML or an environment variable sets a switch to what it cannot be.
     """
+    shown, warnings.formatwarning = warnings.formatwarning, _one_line
     try:
         from codedata.definitions import defs
 
@@ -250,7 +260,13 @@ def _load_jobs() -> dict[str, Any]:
         if (cause := user_error(error)) is not None:
             raise cause from error
         raise
+    finally:
+        warnings.formatwarning = shown
     return {job.name: job for job in jobs if not job.name.startswith("__")}
+
+
+def _one_line(message: Warning | str, *_: object) -> str:
+    return f"codedata: warning: {message}\n"
 
 
 def user_error(error: BaseException | None) -> CodedataError | None:

@@ -1,7 +1,12 @@
-"""The code location: the defs/ folder and the resources, assembled."""
+"""The code location: the defs/ folder and the resources, assembled.
+
+The folder is read when `defs` is first asked for: a code location of its own that takes the
+`resources` has splits of its own, and nothing to do with these.
+"""
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -9,8 +14,12 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 # The filters must stand before the modules that use beta parts of Dagster are imported.
+import codedata.defs  # noqa: E402
 from codedata.layout import Layout  # noqa: E402
 from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store  # noqa: E402
+
+if TYPE_CHECKING:
+    defs: dg.Definitions
 
 store = Store(root=str(Layout.from_environment().root))
 resources = {
@@ -21,11 +30,31 @@ resources = {
 }
 """For code locations of their own that use the components or read the datasets."""
 
-defs = dg.Definitions.merge(
-    dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
-    dg.Definitions(
-        resources=resources,
-        # In-process: a step of its own process costs seconds, and chunks are parallel inside one.
-        executor=dg.in_process_executor,
-    ),
-)
+
+def _assemble() -> dg.Definitions:
+    # Not load_from_defs_folder, which asks for a project file above the package: a wheel has none.
+    tree = dg.ComponentTree.from_module(
+        defs_module=codedata.defs, project_root=Path(codedata.__file__).parent.parent
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Dagster's own use of pydantic
+        found = tree.build_defs()
+    return dg.Definitions.merge(
+        found,
+        dg.Definitions(
+            resources=resources,
+            # In-process: a step of its own process costs seconds; chunks are parallel inside one.
+            executor=dg.in_process_executor,
+        ),
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name == "defs":
+        globals()["defs"] = found = _assemble()
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "defs"})

@@ -10,10 +10,12 @@
 No dagster, no torch.
 """
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from codedata.environment import PREFIX, variables
+from codedata.places import local_path
 
 ROOT_VARIABLE = "CODEDATA_ROOT"
 CORPUS_VARIABLE = "CODEDATA_CORPUS"
@@ -44,8 +46,21 @@ class Layout:
 
     @classmethod
     def from_environment(cls) -> "Layout":
-        """The layout under `$CODEDATA_ROOT`, by default `./data`."""
-        return cls(Path(os.environ.get(ROOT_VARIABLE) or "data").absolute())
+        """The layout under `$CODEDATA_ROOT`, by default `./data`.
+
+        Raises:
+            SettingsError: the variable names no folder of this machine.
+        """
+        return cls.at(variables().get(ROOT_VARIABLE) or "data", ROOT_VARIABLE)
+
+    @classmethod
+    def at(cls, place: str, what: str) -> "Layout":
+        """The layout under a place as a user wrote it; `what` names it in messages.
+
+        Raises:
+            SettingsError: it is no folder of this machine.
+        """
+        return cls(local_path(place, what).absolute())
 
     def corpus(self, name: str, file: int | None = None) -> Path:
         """The folder of a corpus, or of one of its files where it has several."""
@@ -81,4 +96,4 @@ class Layout:
 
 def switch_variable(split: str, switch: str) -> str:
     """The environment variable that overrides a switch: `CODEDATA_TRAIN_CHUNK_SIZE`."""
-    return f"CODEDATA_{split}_{switch}".upper()
+    return f"{PREFIX}{split}_{switch}".upper()

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from codedata.core.meta import META_NAME, shard_name
 from codedata.errors import DatasetError
 from codedata.io.dataset_folder import Dataset, open_dataset
+from codedata.places import local_path
 from codedata.progress import SILENT, TERMINAL
 
 StrPath = str | os.PathLike[str]
@@ -235,7 +236,7 @@ def _paths(folders: Any) -> list[Path]:
             raise DatasetError(
                 f"{path!r} is no dataset folder's path; name one folder, or a list of them"
             )
-    return [Path(path) for path in paths]
+    return [local_path(path, "a dataset folder", error=DatasetError) for path in paths]
 
 
 def _open_folder(folder: Path, *, quiet: bool, verify: bool) -> Dataset:

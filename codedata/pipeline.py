@@ -18,7 +18,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from codedata.core.card import Origin, dump_card
+from codedata.core.card import Origin, Probe, dump_card
 from codedata.core.fingerprint import CODE_VERSION, ChunkFingerprint
 from codedata.core.meta import ShardEntry, dump_meta
 from codedata.core.packing import count_samples, id_dtype, pack_samples, split_shards
@@ -36,13 +36,20 @@ from codedata.io.chunk_store import TokenChunk, find_chunk, write_chunk
 from codedata.io.parquet_text import ParquetText
 from codedata.io.publishing import Staging
 from codedata.parallel import ChunkThreads
-from codedata.tokenization.engine import Engine, EngineChoice, as_utf8, choose_engine
+from codedata.tokenization.engine import (
+    Engine,
+    EngineChoice,
+    as_utf8,
+    choose_engine,
+    reference_ids,
+)
 from codedata.tokenization.fidelity import SAMPLE_CHARS, check_fidelity, compare_ids
 from codedata.tokenization.loading import (
     LoadedTokenizer,
     TokenizerFiles,
     load_tokenizer,
 )
+from codedata.tokenization.probe import PROBE, PROBE_SHA256
 
 logger = logging.getLogger(__name__)
 
@@ -331,6 +338,9 @@ def origin_of(
             "tokenizers": version("tokenizers"),
         },
         command=command,
+        probe=Probe(
+            text_sha256=PROBE_SHA256, ids=tuple(reference_ids(load_tokenizer(files), PROBE))
+        ),
     )
 
 

@@ -1,7 +1,6 @@
 """What assets are given: where things lie, where chunks run, and datasets to train on."""
 
 from concurrent.futures import Executor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -23,7 +22,7 @@ class Store(dg.ConfigurableResource):
     @property
     def layout(self) -> Layout:
         """The folders under the root."""
-        return Layout(Path(self.root).absolute())
+        return Layout.at(self.root, "root of the resource store")
 
 
 class ChunkExecutor(dg.ConfigurableResource):

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from codedata.arguments import whole_number
+from codedata.arguments import path, whole_number
 from codedata.core.meta import ShardEntry
 from codedata.core.settings import Settings
-from codedata.errors import CodedataError
+from codedata.errors import CodedataError, CorpusError
 from codedata.io.parquet_text import ParquetText
 from codedata.io.publishing import check_target, open_staging
 from codedata.parallel import (
@@ -38,6 +38,7 @@ from codedata.pipeline import (
     stored_chunks,
     tokenize_chunks,
 )
+from codedata.places import local_path
 from codedata.tokenization.engine import ENGINE_CHOICES, EngineChoice
 from codedata.tokenization.loading import find_tokenizer
 
@@ -61,10 +62,10 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
-        "--data_file", type=Path, required=True, help="parquet file with a column 'content'"
+        "--data_file", type=path, required=True, help="parquet file with a column 'content'"
     )
     parser.add_argument(
-        "--tokenization_folder", type=Path, required=True, help="where the dataset goes"
+        "--tokenization_folder", type=path, required=True, help="where the dataset goes"
     )
     for field in fields(Settings):
         parser.add_argument(
@@ -113,6 +114,7 @@ def tokenize_data(
         OSError: the disk is full or fails; the old dataset stays.
     """
     check_num_workers(num_workers)
+    data_file = local_path(data_file, "data_file", error=CorpusError)
     target = check_target(tokenization_folder, inputs=[data_file])
     limit_library_threads(num_workers)
     tokenizer = find_tokenizer(settings.tokenizer_base)

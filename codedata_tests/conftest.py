@@ -15,6 +15,19 @@ from codedata_tests.demo import Demo
 from codedata_tests.script_runs import OLD, PAD_ID, run_here
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this very hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, in one worker, what shares costly fixtures: the demo's tests, and a module's.
+
+    The demo's come first: they take longest, and what is started last should be short.
+    """
+    for item in items:
+        if "demo" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("demo"))
+        else:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Sidecars and hub files go to a folder of this run, and no test reaches the network."""

@@ -131,7 +131,7 @@ NAME_ONE, FETCH = "name a parquet file that exists", "fetch it again"
 BAD_PARQUETS: dict[str, tuple[str, str]] = {
     "missing": ("cannot be read: No such file", NAME_ONE),
     "dangling": ("cannot be read: No such file", NAME_ONE),
-    "folder": ("cannot be read: Is a directory", NAME_ONE),
+    "folder": ("is a folder; ", "name one parquet file"),
     "loop": ("cannot be read: Too many levels of symbolic links", NAME_ONE),
     "pipe": ("is a pipe or device", "save what it gives and name that file"),
     "empty": ("is empty", FETCH),
@@ -197,7 +197,9 @@ BAD_TOKENIZERS: dict[str, tuple[str, str, str]] = {
     "own er/name": ("tokenizer 'own er/name'", "does not exist here", NAME_TOKENIZER),
     "owner/not-here": ("tokenizer 'owner/not-here'", "HF_HUB_OFFLINE is set", "name their folder"),
     LONG: ("tokenizer 'nnnnn", "File name too long", NAME_TOKENIZER),
-    "~no_such_user/t": ("tokenizer '~no_such_user/t'", "home directory", NAME_TOKENIZER),
+    "~no_such_user/t": ("'~no_such_user/t'", "home directory", "write the whole path"),
+    "s3://bucket/t": ("'s3://bucket/t'", "a URL", "copy it here"),
+    "hf://owner/t": ("'hf://owner/t'", "a URL", "write owner/name"),
     "{w}/t-none": ("{w}/t-none", "has no tokenizer.json", "name that folder"),
     "{w}/t-old": ("{w}/t-old", "has no tokenizer.json", "name that folder"),
     "{w}/t-empty": ("{w}/t-empty/tokenizer.json", "Expecting value", SAVE),
@@ -311,7 +313,7 @@ def file_cases() -> Iterator[Case]:
         path = f"{{w}}/{name}.parquet"
         yield Case(surface="script", given=("--data_file", path), says=(path, value, remedy))
     for path, says in {
-        "": (".", "cannot be read: Is a directory", NAME_ONE),
+        "": (".", "is a folder; ", "name one parquet file"),
         "/dev/null": ("/dev/null", "is a pipe or device", "name that file"),
         "/dev/zero": ("/dev/zero", "is a pipe or device", "name that file"),
         LONG: ("nnnnn", "File name too long", NAME_ONE),
@@ -343,7 +345,6 @@ def target_cases() -> Iterator[Case]:
         "/": ("the target /", "is a mount point", subfolder),
         "/proc": ("the target /proc", "is a mount point", subfolder),
         "{w}": ("{w}", "holds the input", subfolder),
-        "~no_such_user/d": ("~no_such_user/d", "home directory", "name a folder"),
         "{here}/" + LONG: ("{here}", "File name too long", "name a folder"),
         "{here}/" + "n" * 250: ("{here}", "File name too long", "name a folder"),
         "a\0b": ("the target", "null byte", "name a folder"),

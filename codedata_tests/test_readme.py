@@ -27,7 +27,9 @@ def test_the_readme_s_yaml_and_environment_are_valid(monkeypatch: pytest.MonkeyP
     found = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     split, corpus = (yaml.safe_load(block) for block in found)
     assert split.pop("type") == "codedata.components.DatasetSplit"
-    assert DatasetSplit(**split["attributes"]).windows == [CharRange(102_000_000, 104_000_000)]
+    assert DatasetSplit(**split["attributes"]).settings.window == CharRange(
+        102_000_000, 104_000_000
+    )
     assert corpus.pop("type") == "codedata.components.RawCorpus"
     assert RawCorpus(**corpus["attributes"]).source.kind == "folders"
     train = DatasetSplit(name="train", corpus="the_stack_c")

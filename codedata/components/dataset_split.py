@@ -7,8 +7,8 @@ Switches are validated when the code location loads, before any work. Each has a
 variable that overrides the YAML: CODEDATA_<SPLIT>_<SWITCH>.
 """
 
-import os
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import cached_property
@@ -19,16 +19,22 @@ from pydantic import Field, model_validator
 
 from codedata.components import split_assets
 from codedata.components.automation import change_sensor
+from codedata.components.overrides import unread_variables
 from codedata.components.raw_corpus import RawCorpus
 from codedata.components.sources import MAX_FILES
 from codedata.components.split_spec import SplitSpec, windows_of
 from codedata.core.settings import CharRange, Settings, require_held_out
+from codedata.environment import variables
 from codedata.errors import SettingsError
 from codedata.io.files import shortened
 from codedata.layout import TOKENIZER_VARIABLE, Layout, is_name, switch_variable
+from codedata.places import local_path
 
 MAX_CHUNKS = 10_000
 """Partitions of an asset: the UI stays quick, and a chunk_size of 1 is found out at once."""
+
+ALL_FILES = "all"
+"""What `files` says for every file of the corpus, whatever their number."""
 
 _DEFAULTS = Settings()
 
@@ -49,10 +55,10 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         default=None,
         description="Key of an asset that trains the tokenizer, in place of tokenizer_base.",
     )
-    files: str | int = Field(
-        default=0,
-        description="Which files of the corpus, where it has several: 3, or 0-255, or 0-9,12. The "
-        "switches say which characters of each.",
+    files: str | int | None = Field(
+        default=None,
+        description="Which files of the corpus; it must be said where it has several: all, or 3, "
+        "or 0-255, or 0-9,12. The switches say which characters of each.",
     )
     held_out_from: list[str] = Field(
         default_factory=list, description="Splits that this one may share no characters with."
@@ -97,24 +103,62 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
                 f"tokenizer_asset of split {self.name!r} is {self.tokenizer_asset!r}; write the "
                 "asset's key, such as demo_tokenizer"
             )
-        _ = self.settings
-        most = MAX_CHUNKS // len(self.file_numbers)
+        if self.files != ALL_FILES:
+            self._require_few_chunks(len(self.files_of(None)))
+        return self
+
+    def _require_few_chunks(self, num_files: int) -> None:
+        most = MAX_CHUNKS // num_files
         if self.settings.window.num_chars > most * self.settings.chunk_size:
-            of_files = f" of {len(self.file_numbers)} files" if len(self.file_numbers) > 1 else ""
+            of_files = f" of {num_files} files" if num_files > 1 else ""
             raise SettingsError(
                 f"split {self.name!r}: chars_to_tokenize {self.settings.chars_to_tokenize}"
                 f"{of_files} in chunks of {self.settings.chunk_size} are more than {MAX_CHUNKS} "
                 "partitions; choose a larger chunk_size"
             )
-        return self
 
-    @cached_property
-    def file_numbers(self) -> tuple[int, ...]:
-        """The files of the corpus, in order.
+    def files_of(self, corpus: RawCorpus | None) -> tuple[int, ...]:
+        """The files of the corpus that the split takes, in order.
+
+        Args:
+            corpus: its component; None where another code location has it.
 
         Raises:
-            SettingsError: they are not written as numbers and ranges.
+            SettingsError: they are not written as numbers and ranges, or have to be and are not, or
+                the corpus has no such files.
         """
+        if self.files is None:
+            if corpus is not None and corpus.num_files > 1:
+                raise self._which_files(corpus)
+            return (0,)
+        if self.files == ALL_FILES:
+            if corpus is None:
+                raise SettingsError(
+                    f"files of split {self.name!r} is 'all', but no corpus {self.corpus!r} is "
+                    "defined here that would say how many it has; write them as numbers, such as "
+                    "0-255"
+                )
+            return tuple(range(corpus.num_files))
+        numbers = self._file_numbers()
+        if corpus is not None and numbers[-1] >= corpus.num_files:
+            raise SettingsError(
+                f"files of split {self.name!r} is {self.files!r}, but corpus {corpus.name!r} has "
+                f"{corpus.num_files}: name 0 to {corpus.num_files - 1}"
+            )
+        return numbers
+
+    def _which_files(self, corpus: RawCorpus) -> SettingsError:
+        """That it has to be said which files, and what the two likely answers mean."""
+        num_bytes = corpus.bytes_known(Layout.from_environment())
+        chars = self.settings.window.num_chars
+        return SettingsError(
+            f"split {self.name!r} does not say which files it takes of corpus {corpus.name!r}, "
+            f"which has {corpus.num_files}; write files: {ALL_FILES} for up to "
+            f"{chars * corpus.num_files:,} characters of {_bytes_of(num_bytes)}, or files: 0 for "
+            f"up to {chars:,} characters of {_bytes_of(num_bytes[:1])}"
+        )
+
+    def _file_numbers(self) -> tuple[int, ...]:
         numbers: set[int] = set()
         for part in str(self.files).replace(" ", "").split(","):
             found = _FILES.fullmatch(part)
@@ -122,7 +166,8 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             if not first <= last < MAX_FILES:
                 raise SettingsError(
                     f"files of split {self.name!r} is {self.files!r}; write numbers and ranges of "
-                    f"0 to {MAX_FILES - 1}, the smaller first, such as 0-255 or 0-9,12"
+                    f"0 to {MAX_FILES - 1}, the smaller first, such as 0-255 or 0-9,12, or "
+                    f"{ALL_FILES}"
                 )
             numbers |= set(range(first, last + 1))
         return tuple(sorted(numbers))
@@ -135,49 +180,51 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             SettingsError: naming the switch, and the variable if the value is from one.
         """
         switches = {field.name: getattr(self, field.name) for field in fields(Settings)}
-        variables: dict[str, str] = {}
+        given, sources = variables(), dict[str, str]()
         if self.tokenizer_asset is not None:
             switches["tokenizer_base"] = str(
                 Layout.from_environment().tokenizer(self.tokenizer_asset)
             )
-        elif os.environ.get(TOKENIZER_VARIABLE):
-            switches["tokenizer_base"] = os.environ[TOKENIZER_VARIABLE]
-            variables["tokenizer_base"] = TOKENIZER_VARIABLE
+        elif overridden := given.get(TOKENIZER_VARIABLE):
+            switches["tokenizer_base"] = overridden
+            sources["tokenizer_base"] = TOKENIZER_VARIABLE
         for switch in switches:
             variable = switch_variable(self.name, switch)
-            if value := os.environ.get(variable):
+            if value := given.get(variable):
                 switches[switch] = _override(variable, value, type(getattr(_DEFAULTS, switch)))
-                variables[switch] = variable
+                sources[switch] = variable
+        tokenizer = sources.get("tokenizer_base", f"tokenizer_base of split {self.name!r}")
+        _ = local_path(switches["tokenizer_base"], tokenizer)
         try:
             return Settings(**switches)
         except SettingsError as error:
             overridden = [
                 f"{variable} sets {switch}"
-                for switch, variable in variables.items()
+                for switch, variable in sources.items()
                 if f"{switch} must" in str(error)
             ]
             raise SettingsError(
                 "; ".join([f"split {self.name!r}: {error}", *overridden])
             ) from error
 
-    @property
-    def windows(self) -> list[CharRange]:
-        """The characters that the split asks for, of each file."""
-        return windows_of(self.settings, self.file_numbers)
-
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The assets, checks and the job of the split.
 
         Raises:
             SettingsError: the split shares characters with one it is held out from, or that one
-                does not exist.
+                does not exist; it takes what the corpus does not have, or does not say which of its
+                files; a variable of the environment is misspelt.
         """
+        self._judge_environment(context)
+        corpus = self._find_corpus(context)
+        files = self.files_of(corpus)
+        self._require_few_chunks(len(files))
         others: dict[str, Sequence[CharRange]] = {}
         for name in self.held_out_from:
             other = self._other_split(context, name)
-            others[name] = other.windows if other.corpus == self.corpus else []
-        require_held_out(self.name, self.windows, others)
-        corpus = self._find_corpus(context)
+            same = other.corpus == self.corpus
+            others[name] = windows_of(other.settings, other.files_of(corpus)) if same else []
+        require_held_out(self.name, windows_of(self.settings, files), others)
         if corpus is not None:
             self._require_in_corpus(corpus)
         spec = SplitSpec(
@@ -187,7 +234,7 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             settings=self.settings,
             held_out_from=others,
             description=self.description or f"Dataset {self.name} over {self.corpus}.",
-            files=self.file_numbers,
+            files=files,
             owners=tuple(self.owners),
             tags=self.tags,
             corpus_files=corpus.num_files if corpus else 1,
@@ -197,17 +244,26 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             return made
         return dg.Definitions.merge(made, dg.Definitions(sensors=[change_sensor(spec, corpus)]))
 
+    def _judge_environment(self, context: dg.ComponentLoadContext) -> None:
+        """Refuse misspelt overrides, and warn of variables that nothing reads.
+
+        The first split of the tree judges by all of them, so that it is said once.
+        """
+        splits = context.component_tree.get_all_components(of_type=DatasetSplit)
+        if any(split is self for split in splits[1:]):
+            return
+        if unread := unread_variables({self.name, *(split.name for split in splits)}, variables()):
+            warnings.warn(
+                f"{', '.join(unread)}: set in the environment, but codedata reads no such variable",
+                stacklevel=2,
+            )
+
     def _find_corpus(self, context: dg.ComponentLoadContext) -> RawCorpus | None:
         """The corpus's component; None where another code location has it."""
         corpora = context.component_tree.get_all_components(of_type=RawCorpus)
         return next((corpus for corpus in corpora if corpus.name == self.corpus), None)
 
     def _require_in_corpus(self, corpus: RawCorpus) -> None:
-        if self.file_numbers[-1] >= corpus.num_files:
-            raise SettingsError(
-                f"files of split {self.name!r} is {self.files!r}, but corpus {corpus.name!r} has "
-                f"{corpus.num_files}: name 0 to {corpus.num_files - 1}"
-            )
         stop = self.settings.window.stop
         if corpus.num_chars is not None and stop > corpus.num_chars:
             raise SettingsError(
@@ -226,6 +282,16 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
                 "folder of another split's defs.yaml"
             )
         return found
+
+
+def _bytes_of(sizes: Sequence[int | None]) -> str:
+    """How many bytes files have, as far as it is known here."""
+    known = [size for size in sizes if size is not None]
+    if len(known) == len(sizes):
+        return f"{sum(known):,} bytes"
+    if not known:
+        return "a number of bytes that is not known before they are here"
+    return f"at least {sum(known):,} bytes ({len(known)} of {len(sizes)} files are here)"
 
 
 def _override(variable: str, value: str, kind: type[int] | type[str]) -> int | str:

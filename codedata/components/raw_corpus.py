@@ -6,7 +6,6 @@ commit there; the job `<corpus>_freshness` observes it and checks whether ours i
 """
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -17,6 +16,7 @@ import dagster as dg
 from pydantic import Field, model_validator
 
 from codedata.components.sources import FoldersSource, HubSource, LocalSource, Source
+from codedata.environment import variables
 from codedata.errors import CorpusError
 from codedata.io.corpus import (
     LEADING_NAME,
@@ -32,6 +32,7 @@ from codedata.io.locks import waiting_lock
 from codedata.io.parquet_text import FileIdentity
 from codedata.io.source_folders import Walk, walk_folders
 from codedata.layout import CORPUS_VARIABLE, Layout, is_name
+from codedata.places import local_path
 from codedata.progress import SHOW_BARS, Reporter, rounded
 from codedata.resources import Store
 
@@ -90,7 +91,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
     def num_chars(self) -> int | None:
         """Characters that are fetched of each file; None where all are."""
         source = self.source
-        if isinstance(source, HubSource) and not os.environ.get(CORPUS_VARIABLE):
+        if isinstance(source, HubSource) and self._local_source is None:
             return source.first_chars
         return None
 
@@ -108,9 +109,9 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
     @property
     def _local_source(self) -> LocalSource | None:
         """Files of this machine: the YAML's, or the one that the environment puts there."""
-        override = os.environ.get(CORPUS_VARIABLE)
-        if isinstance(self.source, HubSource) and override:
-            return LocalSource(kind="local", path=override)
+        if isinstance(self.source, HubSource) and (override := variables().get(CORPUS_VARIABLE)):
+            path = local_path(override, CORPUS_VARIABLE, error=CorpusError)
+            return LocalSource(kind="local", path=str(path))
         return self.source if isinstance(self.source, LocalSource) else None
 
     def look(self, layout: Layout) -> str:
@@ -125,8 +126,23 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         pin = layout.corpus(self.name) / PIN_NAME
         return seen + (pin.read_text(encoding="utf-8") if pin.exists() else "")
 
+    def bytes_known(self, layout: Layout) -> list[int | None]:
+        """The size of each file: of those on this machine, and of those that were fetched."""
+        if isinstance(self.source, LocalSource):
+            paths = map(Path, self.source.paths)
+            return [path.stat().st_size if path.is_file() else None for path in paths]
+        folders = [layout.corpus(self.name, file) for file in range(self.num_files)]
+        return [
+            read_corpus(folder).num_bytes if (folder / RECORD_NAME).exists() else None
+            for folder in folders
+        ]
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
-        """The asset; of a hub's corpus the commit there too."""
+        """The asset; of a hub's corpus the commit there too.
+
+        Raises:
+            CorpusError: the environment puts something in its place that is no path.
+        """
         is_hub = isinstance(self.source, HubSource)
         options: dict[str, Any] = {
             "key": [self.name, "raw_parquet"],
@@ -298,16 +314,16 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         Raises:
             CorpusError: it cannot be had, or is no usable corpus.
         """
-        source = self._local_source or self.source
-        if source is not self.source:
-            override = os.environ[CORPUS_VARIABLE]
+        local = self._local_source
+        source = local or self.source
+        if local is not None and local is not self.source:
             if self.num_files > 1:
                 raise CorpusError(
                     f"{CORPUS_VARIABLE} puts one file in the place of the hub's, but corpus "
                     f"{self.name!r} has {self.num_files}; unset it, or name the files in its "
                     "defs.yaml (kind: local)"
                 )
-            reporter.log(f"{CORPUS_VARIABLE} puts {override} in the place of the hub's file")
+            reporter.log(f"{CORPUS_VARIABLE} puts {local.path} in the place of the hub's file")
         folder = layout.corpus(self.name, file if self.num_files > 1 else None)
         folder.mkdir(parents=True, exist_ok=True)
         # Two runs at once share the work: one does it, the other waits and finds it done.
@@ -369,8 +385,8 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
 
 
 def _walk(source: FoldersSource) -> Walk:
-    folders = {name: Path(place) for name, place in source.folders.items()}
-    return walk_folders(folders | header_folders(source.headers_of), source.extensions)
+    folders = source.places | header_folders(source.headers_of)
+    return walk_folders(folders, source.extensions)
 
 
 def _look_at_files(paths: Sequence[str]) -> str:

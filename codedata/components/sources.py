@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 import dagster as dg
@@ -11,6 +12,7 @@ from pydantic import Field
 from codedata.core.settings import MAX_CHARACTERS
 from codedata.errors import CorpusError
 from codedata.layout import is_repo
+from codedata.places import local_path
 
 MAX_FILES = 10_000
 """Partitions of an asset: the UI stays quick, and a slip in a pattern is found out at once."""
@@ -120,10 +122,10 @@ class HubSource(dg.Model, dg.Resolvable):
                 f"to {MAX_CHARACTERS}, or left out for whole files"
             )
         for path in self.paths:
-            if path.startswith("/") or ".." in path.split("/"):
+            if "://" in path or path.startswith("/") or ".." in path.split("/"):
                 raise CorpusError(
                     f"path of the hub source {self.repo} is {path!r}; write it as the repository's "
-                    "page shows it, without a leading slash"
+                    "page shows it, without a leading slash or an address"
                 )
 
 
@@ -135,8 +137,16 @@ class LocalSource(dg.Model, dg.Resolvable):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files, in their order."""
-        return expand_paths(self.path, "a local source")
+        """The files, in their order.
+
+        Raises:
+            CorpusError: one is no path of this machine.
+        """
+        what = "path of a local source"
+        return tuple(
+            str(local_path(path, what, error=CorpusError))
+            for path in expand_paths(self.path, "a local source")
+        )
 
     def require_valid(self) -> None:
         """Refuse values that no corpus can have.
@@ -161,6 +171,18 @@ class FoldersSource(dg.Model, dg.Resolvable):
     extensions: list[str] = Field(
         default=["c", "h"], description="Endings of the files to take, without the dot."
     )
+
+    @property
+    def places(self) -> dict[str, Path]:
+        """The folders by their names.
+
+        Raises:
+            CorpusError: one is no folder of this machine.
+        """
+        return {
+            name: local_path(place, f"folder {name!r} of a folders source", error=CorpusError)
+            for name, place in self.folders.items()
+        }
 
     def require_valid(self) -> None:
         """Refuse values that no corpus can have.
@@ -187,6 +209,7 @@ class FoldersSource(dg.Model, dg.Resolvable):
                     f"folders of a folders source holds {name!r}: {place!r}; write a name without "
                     "a slash, and the path of a folder"
                 )
+        _ = self.places
         for package in self.headers_of:
             if not _PACKAGE.fullmatch(package):
                 raise CorpusError(

@@ -1,6 +1,5 @@
 """The assets of one split: each reads, calls the core, writes and reports."""
 
-import os
 import shlex
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from codedata.components.split_spec import (
 )
 from codedata.components.token_chunks import token_chunks_asset
 from codedata.core.meta import shard_name
+from codedata.environment import variables
 from codedata.errors import ChunkMismatchError
 from codedata.io.chunk_store import TokenChunk
 from codedata.io.corpus import Corpus, read_corpus
@@ -222,11 +222,10 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
 
 def _command(spec: SplitSpec) -> str:
     """The command that makes a split, with what the environment overrides of its YAML."""
+    given = variables()
     overrides = [CORPUS_VARIABLE, TOKENIZER_VARIABLE]
     overrides += [switch_variable(spec.name, switch) for switch in spec.settings.as_dict()]
-    set_here = [
-        f"{name}={shlex.quote(os.environ[name])}" for name in overrides if name in os.environ
-    ]
+    set_here = [f"{name}={shlex.quote(given[name])}" for name in overrides if name in given]
     return " ".join([*set_here, "codedata", "materialize", spec.name])
 
 

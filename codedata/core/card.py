@@ -23,7 +23,27 @@ MAX_CARD_BYTES = 1 << 20
 
 _OWN_SHA256 = re.compile(rb'^  card_sha256: "([0-9a-f]{64})"$', re.MULTILINE)
 _DIGEST = re.compile(rb'^  digest: "([0-9a-f]{64})"$', re.MULTILINE)
+_PROBE = re.compile(
+    rb'^    probe_sha256: "([0-9a-f]{64})"\n'
+    rb"    probe_ids: (\[[0-9]{1,10}(?:, [0-9]{1,10}){0,4095}\])$",
+    re.MULTILINE,
+)
+"""The text has 184 characters, so its ids are fewer than these; the card may be a stranger's."""
+
 _NO_SHA256 = b"0" * 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What a dataset's tokenizer makes of codedata's own text.
+
+    Attributes:
+        text_sha256: of that text, which another release may have changed.
+        ids: by the reference rule, framed as a chunk's are.
+    """
+
+    text_sha256: str
+    ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +57,7 @@ class Origin:
         engine: what tokenized.
         versions: of codedata and what decides its ids.
         command: repeats the dataset.
+        probe: what the tokenizer makes of codedata's own text.
     """
 
     corpus: Mapping[str, Any]
@@ -44,6 +65,7 @@ class Origin:
     engine: str
     versions: Mapping[str, str]
     command: str
+    probe: Probe | None = None
 
 
 def dump_card(
@@ -64,11 +86,13 @@ def dump_card(
         "tokens": sum(entry.num_tokens for entry in entries),
         "seq_length": settings.seq_length,
     }
+    probe = origin.probe
+    probed = {"probe_sha256": probe.text_sha256, "probe_ids": [*probe.ids]} if probe else {}
     facts: dict[str, Any] = {
         "digest": digest,
         "card_sha256": _NO_SHA256.decode(),
         "corpus": origin.corpus,
-        "tokenizer": origin.tokenizer,
+        "tokenizer": {**origin.tokenizer, **probed},
         "switches": settings.as_dict(),
         "engine": origin.engine,
         "versions": origin.versions,
@@ -136,6 +160,14 @@ def card_digest(data: bytes) -> str | None:
     return found[1].decode() if found else None
 
 
+def card_probe(data: bytes) -> Probe | None:
+    """What a card says of its tokenizer on codedata's own text; None where it does not."""
+    found = _PROBE.search(data)
+    if found is None:
+        return None
+    return Probe(text_sha256=found[1].decode(), ids=tuple(json.loads(found[2])))
+
+
 def _yaml(values: Mapping[str, Any], indent: str) -> str:
     lines: list[str] = []
     for key, value in values.items():
@@ -147,7 +179,7 @@ def _yaml(values: Mapping[str, Any], indent: str) -> str:
     return "\n".join(lines)
 
 
-def _scalar(value: str | int) -> str:
+def _scalar(value: str | int | list[int]) -> str:
     """A value as YAML: JSON's are YAML's too."""
     return json.dumps(_one_line(value) if isinstance(value, str) else value, ensure_ascii=False)
 

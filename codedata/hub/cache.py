@@ -24,6 +24,7 @@ from huggingface_hub.file_download import repo_folder_name
 from codedata.hub.client import COMMIT, ETAG, HubError, Kind, RemoteFile, stream
 from codedata.io.files import fsync_folder, replace_atomically
 from codedata.io.locks import waiting_lock
+from codedata.places import local_path
 from codedata.progress import Reporter
 
 _SHA256_DIGITS = 64
@@ -129,14 +130,23 @@ def blob_hash(path: Path, *, like: str) -> str:
     return digest.hexdigest()
 
 
+def cache_home(folder: str) -> Path:
+    """A folder of the hub's client, which for a user without a home would be one named `~`.
+
+    Raises:
+        HubError: it is no folder of this machine.
+    """
+    return local_path(folder, "the hub's cache (HF_HOME)", error=HubError)
+
+
 def _storage(repo: str, kind: Kind) -> Path:
-    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type=kind)
+    return cache_home(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type=kind)
 
 
 @contextmanager
 def _locked(file: RemoteFile, reporter: Reporter) -> Iterator[None]:
     """The lock that the client itself holds while it fetches these bytes."""
-    locks = Path(constants.HF_HUB_CACHE) / ".locks"
+    locks = cache_home(constants.HF_HUB_CACHE) / ".locks"
     lock = locks / repo_folder_name(repo_id=file.repo, repo_type=file.kind) / f"{file.etag}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with waiting_lock(lock, reporter.say):

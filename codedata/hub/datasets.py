@@ -27,7 +27,7 @@ from huggingface_hub.file_download import repo_folder_name
 from codedata.core.card import CARD_NAME, is_untouched_card
 from codedata.core.meta import META_NAME, parse_meta, shard_index, shard_name
 from codedata.errors import DatasetError
-from codedata.hub.cache import find_here, note_revision, require_room
+from codedata.hub.cache import cache_home, find_here, note_revision, require_room
 from codedata.hub.client import (
     COMMIT,
     HubError,
@@ -166,7 +166,7 @@ def fetch_dataset(repo: str, revision: str, reporter: Reporter) -> Path:
         raise HubError("a repository is written as owner/name")
     commit = _commit_of(repo, revision, reporter)
     name = repo_folder_name(repo_id=repo, repo_type="dataset")
-    base = Path(constants.HF_HOME) / "codedata" / name
+    base = cache_home(constants.HF_HOME) / "codedata" / name
     folder = base / commit
     if not folder.exists():
         try:

@@ -17,8 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from codedata.core.settings import MAX_CHARACTERS, CharRange
 from codedata.errors import CorpusError
 from codedata.io.files import replace_atomically
@@ -83,7 +81,6 @@ def record_corpus(
     """
     text = ParquetText(parquet.absolute(), expected_sha256=expected_sha256, part=part)
     window = text.clip(CharRange(0, part.num_chars if part else MAX_CHARACTERS))
-    schema = pq.read_schema(parquet)
     corpus = Corpus(
         path=str(text.path),
         sha256=text.sha256,
@@ -92,7 +89,7 @@ def record_corpus(
         num_null_rows=sum(text.index.num_nulls),
         num_chars=window.stop,
         num_row_groups=text.num_row_groups,
-        columns={field.name: str(field.type) for field in schema},
+        columns=text.columns,
         origin=origin,
         part=part,
     )

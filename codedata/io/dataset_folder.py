@@ -23,7 +23,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.core.card import CARD_NAME, MAX_CARD_BYTES, card_digest, is_untouched_card
+from codedata.core.card import (
+    CARD_NAME,
+    MAX_CARD_BYTES,
+    Probe,
+    card_digest,
+    card_probe,
+    is_untouched_card,
+)
 from codedata.core.foreign_shards import decode_foreign_shard
 from codedata.core.meta import (
     MAX_META_BYTES,
@@ -108,6 +115,24 @@ class Dataset:
                 block = ids[start : start + _HASHED_SAMPLES]
                 of_ids.update(np.ascontiguousarray(block, "<i4").data)
         return hashlib.sha256(json.dumps([self.digest, of_ids.hexdigest()]).encode()).hexdigest()
+
+    def read_probe(self) -> Probe | None:
+        """What the card says of the tokenizer on codedata's own text.
+
+        None where there is no card that does: none at all, one of an older codedata, or another
+        dataset's. A card that someone edited, its licence for one, still says it.
+        """
+        try:
+            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:  # moved or removed since it was opened: what is mapped stays
+            return None
+        try:
+            card = _read_card(self.folder, descriptor)
+        except (OSError, DatasetError):  # none, or no plain file that may be read
+            return None
+        finally:
+            os.close(descriptor)
+        return card_probe(card) if card_digest(card) == self.digest else None
 
     @property
     def num_padding(self) -> int | None:
@@ -247,11 +272,9 @@ def _open_relative(folder: Path, descriptor: int, *, verify: bool) -> Dataset:
 def _require_card(folder: Path, descriptor: int, digest: str) -> None:
     """Refuse a card that was changed, or that belongs to another dataset."""
     try:
-        card_file = _open_file(folder, CARD_NAME, descriptor)
+        card = _read_card(folder, descriptor)
     except FileNotFoundError:
         return
-    with open(card_file, "rb") as file:
-        card = file.read(MAX_CARD_BYTES)
     if not is_untouched_card(card):
         wrong = "is not as it was written"
     elif card_digest(card) != digest:
@@ -261,6 +284,11 @@ def _require_card(folder: Path, descriptor: int, digest: str) -> None:
     raise DatasetError(
         f"{folder / CARD_NAME} {wrong}; move it elsewhere, or make the dataset again"
     )
+
+
+def _read_card(folder: Path, descriptor: int) -> bytes:
+    with open(_open_file(folder, CARD_NAME, descriptor), "rb") as file:
+        return file.read(MAX_CARD_BYTES)
 
 
 def _open_file(folder: Path, name: str, descriptor: int) -> int:

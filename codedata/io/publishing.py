@@ -26,6 +26,7 @@ from codedata.core.meta import META_NAME, ShardEntry, dump_meta, shard_index, sh
 from codedata.errors import TargetError
 from codedata.io.files import fsync_folder, shortened, why_no_path, write_durably
 from codedata.io.locks import exclusive_lock
+from codedata.places import local_path
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
@@ -74,11 +75,12 @@ def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
 
 
 def _real_folder(target: Path) -> Path:
+    target = local_path(target, "the target", error=TargetError)
     try:
-        folder = Path(os.path.realpath(target.expanduser()))
+        folder = Path(os.path.realpath(target))
         if folder.name:
             _ = folder.exists(), Staging(folder).chunks.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # a name too long, ~ of no user, a NUL
+    except (OSError, ValueError) as error:  # a name too long, a NUL
         raise TargetError(
             f"the target {shortened(str(target))!r} is no path: {why_no_path(error)}; name a folder"
         ) from error

@@ -15,6 +15,7 @@ from codedata.errors import ExactnessError, TokenizerError
 from codedata.io.parquet_text import Utf8
 from codedata.tokenization.engine import Encoded, Engine, as_utf8, reference_ids
 from codedata.tokenization.loading import LoadedTokenizer
+from codedata.tokenization.probe import PROBE
 from codedata.tokenization.structure import normalizes_to_nfc_only
 
 SAMPLE_CHARS = 16_384
@@ -22,14 +23,6 @@ SAMPLE_CHARS = 16_384
 
 COMPARED_PIECES, COMPARED_BYTES = 4, 4_096
 """Of each chunk so many pieces of at most so many bytes are tokenized again: 20 ms of work."""
-
-PROBE = (
-    "#include <stdio.h>\n#define MAX_SIZE 0x7FFF\n\n\n"
-    "int main(void)\r\n{\r\n\tfor (int i = 0; i < 1024; ++i) {\n"
-    '\t    printf("%d  %s\\n", i,   "naïve façade — 中文 한국어 🙂");   \n'
-    "    }\n\n    return 0x7f;\n}\n"
-)
-"""What C code may hold: indentation, runs of blanks, CRLF, digits, other scripts, emoji."""
 
 
 def check_fidelity(

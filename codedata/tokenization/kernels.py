@@ -21,7 +21,10 @@ again only when the function's own file changes.
 # pyright: reportReturnType=false, reportArgumentType=false, reportCallIssue=false
 
 import logging
+import os
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -95,11 +98,29 @@ class Table(NamedTuple):
 
 def compiled(function: F) -> F:
     """Compile a function of numbers and arrays; it runs in many threads at once."""
-    try:
-        return cast("F", njit(nogil=True, cache=True, _nrt=False)(function))
-    except RuntimeError as error:  # no folder can be written
-        logger.warning("compiling %s again in every process: %s", function.__name__, error)
-        return cast("F", njit(nogil=True, _nrt=False)(function))
+    return cast("F", njit(nogil=True, cache=_can_be_kept(), _nrt=False)(function))
+
+
+@cache
+def _can_be_kept() -> bool:
+    """Whether numba finds a folder for what it compiled; without one, it is compiled each time.
+
+    For a user without a home it would make a folder `~` in the working folder, and load compiled
+    code from what lies there, so that one is not tried.
+    """
+    folders = [Path(__file__).parent / "__pycache__", os.environ.get("NUMBA_CACHE_DIR", "")]
+    has_home = Path(os.path.expanduser("~")).is_absolute()  # noqa: PTH111 - the same as numba
+    if has_home or any(os.access(folder, os.W_OK) for folder in folders):
+        try:
+            njit(cache=True)(_can_be_kept.__wrapped__)
+        except RuntimeError as error:  # no folder can be written
+            why = str(error)
+        else:
+            return True
+    else:
+        why = "this user has no home folder"
+    logger.warning("compiling in every process anew: %s; NUMBA_CACHE_DIR may name a folder", why)
+    return False
 
 
 @intrinsic

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from codedata.core.settings import MAX_TOKEN_ID
 from codedata.errors import TokenizerError
 from codedata.io.files import shortened, why_no_path
+from codedata.places import local_path
 from codedata.progress import TERMINAL, Reporter
 from codedata.tokenization.library import LibraryTokenizer
 from codedata.tokenization.structure import merge_that_aborts
@@ -105,9 +106,9 @@ def find_tokenizer(
         TokenizerError: nothing is there, it has no tokenizer.json, or the hub does not give it.
     """
     try:
-        path = Path(source).expanduser()
+        path = local_path(source, "tokenizer", error=TokenizerError)
         is_file, is_folder = path.is_file(), path.is_dir()
-    except (OSError, RuntimeError) as error:  # a name too long, or ~ of no user
+    except OSError as error:  # a name too long
         raise TokenizerError(
             f"tokenizer {shortened(source)!r} is no path: {why_no_path(error)}; {_NAME_ANOTHER}"
         ) from error
@@ -137,8 +138,9 @@ def find_tokenizer(
 def local_fingerprint(source: str) -> str | None:
     """The fingerprint of a tokenizer on this machine; None where there is none that is whole."""
     try:
-        return find_tokenizer(source).fingerprint if Path(source).expanduser().exists() else None
-    except (TokenizerError, OSError, RuntimeError):
+        path = local_path(source, "tokenizer", error=TokenizerError)
+        return find_tokenizer(source).fingerprint if path.exists() else None
+    except (TokenizerError, OSError):
         return None
 
 

@@ -1,11 +1,17 @@
 """Samples whose labels mask padding -> batches with an attention mask, found by position."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import DatasetError
 from codedata.pickle_dataset import IGNORED_LABEL, PickledTrainerDataset, Sample
+from codedata.training.identity import parts_of
+
+_WRITES_LABELS = "DataCollatorForLanguageModeling"
+"""transformers' collator that makes labels of the input ids, known by name: it is not imported."""
 
 
 class PaddingCollator:
@@ -13,22 +19,26 @@ class PaddingCollator:
 
     The mask is 1 where a token is the text's and 0 where it is padding. A causal model computes the
     same without it, since padding stands at the end: it is for models that look both ways, and for
-    what counts tokens by it.
+    what counts tokens by it. The labels stay as they are; transformers' own
+    DataCollatorForLanguageModeling writes them anew from the ids, and by its tokenizer's pad token.
 
     Args:
         dataset: whose samples are collated; by `with_padding_masked()`, so that the meta's
-            `last_sample_tokens` say what is padding.
+            `last_sample_tokens` say what is padding, or torch's Subset or ConcatDataset of such.
 
     Raises:
         DatasetError: the dataset's labels do not tell padding from text.
     """
 
-    def __init__(self, dataset: PickledTrainerDataset) -> None:
-        if not dataset.masks_padding:
-            raise DatasetError(
-                f"the samples of {dataset.datasets[0].folder} do not tell padding from text; give "
-                "dataset.with_padding_masked() to the collator and to the loader"
-            )
+    def __init__(self, dataset: TorchDataset[Sample]) -> None:
+        for part in parts_of(dataset):
+            if not getattr(part, "masks_padding", False):
+                is_ours = isinstance(part, PickledTrainerDataset)
+                raise DatasetError(
+                    f"the samples of {part.datasets[0].folder if is_ours else type(part).__name__} "
+                    "do not tell padding from text; give dataset.with_padding_masked() to the "
+                    "collator and to the loader"
+                )
 
     def __call__(self, samples: Sequence[Sample]) -> Sample:
         """One batch of samples, in their order."""
@@ -38,3 +48,24 @@ class PaddingCollator:
             "labels": labels,
             "attention_mask": (labels != IGNORED_LABEL).long(),
         }
+
+
+def require_labels_kept(dataset: Any, collate_fn: Any) -> None:
+    """Refuse a collator that would write labels anew over a dataset that masks its padding.
+
+    Raises:
+        DatasetError: it is a DataCollatorForLanguageModeling, which turns the labels of padding
+            back into ids where they are not its tokenizer's pad token, and leaves out the loss of
+            text that is that token.
+    """
+    collator = getattr(collate_fn, "data_collator", collate_fn)  # inside the Trainer's own
+    if not any(each.__name__ == _WRITES_LABELS for each in type(collator).__mro__):
+        return
+    if any(getattr(part, "masks_padding", False) for part in parts_of(dataset)):
+        raise DatasetError(
+            f"{type(collator).__name__} makes the labels anew from the ids, so that "
+            "with_padding_masked() is lost: padding that is not its tokenizer's pad token counts "
+            "again, and text that is that token does not; leave it out, or give "
+            "codedata.PaddingCollator(dataset) or transformers.default_data_collator, which keep "
+            "the labels"
+        )

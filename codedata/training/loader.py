@@ -6,13 +6,15 @@ are done, whatever the number of workers and ranks.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import SettingsError
-from codedata.pickle_dataset import PickledTrainerDataset, Sample
-from codedata.training.sampler import GlobalBatchSampler
+from codedata.pickle_dataset import Sample
+from codedata.training.collate import require_labels_kept
+from codedata.training.sampler import GlobalBatchSampler, Sized
 
 
 class ResumableLoader(DataLoader[Sample]):
@@ -28,7 +30,8 @@ class ResumableLoader(DataLoader[Sample]):
                 ...  # a step, and now and then torch.save({..., "loader": loader.state_dict()})
 
     Args:
-        dataset: what to load.
+        dataset: what to load: a PickledTrainerDataset, torch's Subset and ConcatDataset of such,
+            or any other that has `len`.
         global_batch_size: samples of all ranks together in one step of the optimizer.
         micro_batch_size: samples that a rank loads at once; by default its whole share.
         seed: of the order.
@@ -36,18 +39,20 @@ class ResumableLoader(DataLoader[Sample]):
         drop_last: leave out what fills no global batch at an epoch's end.
         rank: of this process; by default torch.distributed's, else torchrun's.
         world_size: number of ranks, likewise.
+        require_digest: see GlobalBatchSampler: False for a dataset that has no digest.
         options: the other arguments of DataLoader: num_workers, collate_fn, pin_memory, ...
 
     Raises:
         SettingsError: see GlobalBatchSampler, which says more of the arguments too; or in_order is
             False.
+        DatasetError: the collator would write over labels that mask padding.
     """
 
     batch_sampler: GlobalBatchSampler  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,
-        dataset: PickledTrainerDataset,
+        dataset: TorchDataset[Sample],
         *,
         global_batch_size: int,
         micro_batch_size: int | None = None,
@@ -56,10 +61,12 @@ class ResumableLoader(DataLoader[Sample]):
         drop_last: bool = True,
         rank: int | None = None,
         world_size: int | None = None,
+        require_digest: bool = True,
         **options: Any,
     ) -> None:
+        require_labels_kept(dataset, options.get("collate_fn"))
         sampler = GlobalBatchSampler(
-            dataset,
+            cast("Sized", dataset),
             global_batch_size=global_batch_size,
             micro_batch_size=micro_batch_size,
             seed=seed,
@@ -67,6 +74,7 @@ class ResumableLoader(DataLoader[Sample]):
             drop_last=drop_last,
             rank=rank,
             world_size=world_size,
+            require_digest=require_digest,
         )
         if not options.get("in_order", True):
             raise SettingsError(
@@ -93,26 +101,34 @@ class ResumableLoader(DataLoader[Sample]):
             self._move()
 
     def __iter__(self) -> Iterator[Sample]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        self.load_state_dict(self.state_dict())  # after what an iteration left early had given
+        self._move_on()  # after what an iteration left early had given
         this = self._iteration
         for batch in super().__iter__():
             self._require_newest(this)
             self._num_delivered += 1
             yield batch
         self._require_newest(this)
-        self.load_state_dict(self.state_dict())
+        self._move_on()
 
     def state_dict(self) -> dict[str, Any]:
-        """The position after the batches that were delivered; a dict of JSON's types."""
+        """The position after the batches that were delivered; a dict of JSON's types.
+
+        Raises:
+            SettingsError: the dataset has no digest, and `require_digest` is True.
+        """
         return self.batch_sampler.state_after(self._num_delivered)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a state was taken, with any number of ranks, workers, samples a batch.
 
         Raises:
-            SettingsError: it is of another dataset or another order.
+            SettingsError: it is of another dataset or another order, or does not say of which.
         """
         self.batch_sampler.load_state_dict(state)
+        self._move()
+
+    def _move_on(self) -> None:
+        self.batch_sampler.move_on(self._num_delivered)
         self._move()
 
     def _move(self) -> None:

@@ -1,18 +1,25 @@
-"""A callback for transformers' Trainer: the dataset's digest in each checkpoint, and compared.
+"""A callback for transformers' Trainer: what a run trains on, in each checkpoint, and compared.
 
-It stands in the checkpoint's trainer_state.json, under stateful_callbacks.DatasetProvenance. A run
-that goes on from a checkpoint with another dataset would skip as many batches as were trained on,
-of other samples, and nobody would notice: so it is refused.
+It stands in the checkpoint's trainer_state.json, under stateful_callbacks.DatasetProvenance. The
+Trainer goes on from a checkpoint by the number of its steps: on another dataset, in another order
+or with other samples a step it would skip samples that were never seen and train on others twice,
+and nobody would notice: so that is refused. So is a tokenizer that is not the dataset's.
 """
 
 import logging
 from typing import Any
 
 from codedata.errors import DatasetError
+from codedata.io.dataset_folder import Dataset
+from codedata.pickle_dataset import PickledTrainerDataset
+from codedata.training.collate import require_labels_kept
+from codedata.training.identity import digest_of, parts_of, without_digest
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
     from transformers.trainer_callback import ExportableState
+
+    from codedata.training.probe import require_same_tokenizer
 except ImportError as error:
     raise ImportError(
         "DatasetProvenance is for transformers' Trainer; pip install transformers accelerate"
@@ -20,64 +27,144 @@ except ImportError as error:
 
 logger = logging.getLogger(__name__)
 
+_SET_BY = {
+    "samples_a_step": "per_device_train_batch_size * gradient_accumulation_steps * ranks",
+    "steps_an_epoch": "dataloader_drop_last, gradient_accumulation_steps, ranks",
+    "sampler": "train_sampling_strategy",
+    "seed": "data_seed, else seed",
+}
+"""What decides the samples of a step, and where the caller sets it."""
+
 
 class DatasetProvenance(TrainerCallback, ExportableState):
     """Records what the Trainer trains on, and refuses to resume a checkpoint of something else.
 
     It finds the dataset in the Trainer itself: `Trainer(..., callbacks=[DatasetProvenance()])`.
+    Before a step it also refuses a tokenizer (`processing_class`) whose ids are not the dataset's,
+    and a collator that would undo `with_padding_masked()`.
 
     Attributes:
         digest: of the train_dataset, once training has begun.
         folders: where it was read from, for people; it is the digest that is compared.
+        order: what decides the samples of each step.
+        restarted: whether an epoch was begun anew in its middle (`ignore_data_skip`), so that the
+            number of steps no longer says where training is.
     """
 
     def __init__(self) -> None:
         self.digest: str | None = None
         self.folders: list[str] = []
+        self.order: dict[str, Any] = {}
+        self.restarted = False
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint records."""
-        return {"args": {}, "attributes": {"digest": self.digest, "folders": self.folders}}
+        names = ("digest", "folders", "order", "restarted")
+        return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
 
     def on_train_begin(
         self,
-        args: TrainingArguments,  # noqa: ARG002  (as the Trainer calls it)
+        args: TrainingArguments,
         state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002
+        control: TrainerControl,  # noqa: ARG002  (as the Trainer calls it)
         **kwargs: Any,
     ) -> None:
-        """Compare the dataset with that of the checkpoint, if training goes on from one.
+        """Compare dataset and order with those of the checkpoint, if training goes on from one.
 
         Raises:
-            DatasetError: it is another one, or has no digest.
+            DatasetError: they are others; the dataset has no digest; or tokenizer or collator do
+                not fit it.
         """
-        dataset = kwargs["train_dataloader"].dataset
-        digest: str | None = getattr(dataset, "digest", None)
+        loader = kwargs["train_dataloader"]
+        dataset = loader.dataset
+        require_labels_kept(dataset, loader.collate_fn)
+        digest = digest_of(dataset)
         if digest is None:
             raise DatasetError(
-                f"the train_dataset is a {type(dataset).__name__}, which has no digest to record; "
-                "give a PickledTrainerDataset, whose slices are such too"
+                f"the train_dataset is a {without_digest(dataset)}, which has no digest to record; "
+                "give a PickledTrainerDataset, or torch's Subset or ConcatDataset of such, or give "
+                "the dataset an attribute `digest`, or leave DatasetProvenance out"
             )
+        opened = _opened(dataset)
+        for each in opened:
+            require_same_tokenizer(each.read_probe(), kwargs.get("processing_class"), each.folder)
         # What a checkpoint's trainer_state.json had, where training goes on from one.
         found: Any = state.stateful_callbacks
         states = found.get(type(self).__name__, {})
         if isinstance(states, list):  # of a Trainer that had two of these callbacks
             states = states[-1]
-        recorded: dict[str, Any] = states.get("attributes", {})
-        folders = [str(each.folder) for each in dataset.datasets]
-        if state.global_step and recorded.get("digest") is None:
-            logger.warning(
-                "the checkpoint does not say what it was trained on; from now on it will"
-            )
-        elif state.global_step and recorded["digest"] != digest:
+        recorded: dict[str, Any] = states.get("attributes", {}) if state.global_step else {}
+        folders, order = [str(each.folder) for each in opened], _order(args, loader)
+        self.restarted = bool(recorded.get("restarted"))
+        if state.global_step:
+            _require_same_dataset(recorded, digest, folders)
+            if args.ignore_data_skip:
+                before = recorded.get("order") or order
+                if any(state.global_step % each["steps_an_epoch"] for each in (before, order)):
+                    self.restarted = True
+                    logger.warning(
+                        "ignore_data_skip: the epoch begins anew, with samples that the checkpoint "
+                        "was trained on already"
+                    )
+            else:
+                _require_same_order(recorded, order)
+        self.digest, self.folders, self.order = digest, folders, order
+        found[type(self).__name__] = self.state()
+
+
+def _opened(dataset: Any) -> list[Dataset]:
+    """The opened folders that a dataset reads, each part's in turn."""
+    parts = [part for part in parts_of(dataset) if isinstance(part, PickledTrainerDataset)]
+    return [each for part in parts for each in part.datasets]
+
+
+def _order(args: TrainingArguments, loader: Any) -> dict[str, Any]:
+    """What decides the samples of each step, as the loader that will be iterated has it."""
+    per_batch = getattr(loader, "total_batch_size", None)  # accelerate's, over all ranks
+    whole, rest = divmod(len(loader), args.gradient_accumulation_steps)
+    sampler = loader.get_sampler() if hasattr(loader, "get_sampler") else loader.sampler
+    return {
+        "samples_a_step": per_batch and per_batch * args.gradient_accumulation_steps,
+        "steps_an_epoch": max(1, whole + bool(rest)),
+        "sampler": type(sampler).__name__,
+        "seed": getattr(sampler, "initial_seed", None),
+    }
+
+
+def _require_same_dataset(recorded: dict[str, Any], digest: str, folders: list[str]) -> None:
+    if recorded.get("digest") is None:
+        logger.warning("the checkpoint does not say what it was trained on; from now on it will")
+    elif recorded["digest"] != digest:
+        raise DatasetError(
+            f"the checkpoint was trained on {_shown(recorded['folders'])} (digest "
+            f"{recorded['digest']}), but train_dataset is {_shown(folders)} (digest {digest}); "
+            "give the dataset that it was trained on, or start anew without "
+            "resume_from_checkpoint"
+        )
+
+
+def _require_same_order(recorded: dict[str, Any], order: dict[str, Any]) -> None:
+    if recorded.get("restarted"):
+        raise DatasetError(
+            "the run of the checkpoint began an epoch anew in its middle (ignore_data_skip), so "
+            "its steps do not say which samples are done; go on with ignore_data_skip=True, or "
+            "start anew without resume_from_checkpoint"
+        )
+    before: dict[str, Any] = recorded.get("order") or {}
+    if not before:
+        logger.warning(
+            "the checkpoint does not say how many samples a step had and in which order; with "
+            "another batch size, number of ranks or seed than it had, samples come twice or never"
+        )
+    for name, set_by in _SET_BY.items():
+        if name in before and before[name] != order[name]:
             raise DatasetError(
-                f"the checkpoint was trained on {_shown(recorded['folders'])} (digest "
-                f"{recorded['digest']}), but train_dataset is {_shown(folders)} (digest {digest}); "
-                "give the dataset that it was trained on, or start anew without "
+                f"the checkpoint was trained with {name} {before[name]!r}, now it is "
+                f"{order[name]!r} ({set_by}): the Trainer finds its place by the number of steps, "
+                "so that samples would come twice or never; set what it had, or "
+                "ignore_data_skip=True to begin the epoch anew, or start anew without "
                 "resume_from_checkpoint"
             )
-        self.digest, self.folders = digest, folders
-        found[type(self).__name__] = self.state()
 
 
 def _shown(folders: list[str]) -> str:

@@ -11,6 +11,7 @@ ranks and workers, and for another global_batch_size from there on.
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from operator import index
 from typing import Any, Protocol
 
@@ -21,13 +22,11 @@ from torch.utils.data import Sampler
 
 from codedata.core.order import epoch_order
 from codedata.errors import SettingsError
+from codedata.training.identity import digest_of, without_digest
 
 
 class Sized(Protocol):
-    """What a sampler needs of a dataset; a `digest`, where it has one, goes into the state.
-
-    Two datasets without one are told apart by their lengths alone.
-    """
+    """What a sampler needs of a dataset; for its state also a digest (see `training.identity`)."""
 
     def __len__(self) -> int: ...
 
@@ -53,6 +52,9 @@ class GlobalBatchSampler(Sampler[list[int]]):
             less, so gradients must not be averaged over ranks then. For evaluation.
         rank: of this process; by default torch.distributed's, else torchrun's RANK, else 0.
         world_size: number of ranks, likewise.
+        require_digest: False lets a state be saved of a dataset that has no digest, and one be
+            loaded that names no dataset: then it is not noticed if they are two datasets of the
+            same length.
 
     Raises:
         SettingsError: a value is outside its range, or the sizes do not divide.
@@ -69,6 +71,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         drop_last: bool = True,
         rank: int | None = None,
         world_size: int | None = None,
+        require_digest: bool = True,
     ) -> None:
         here = _rank_and_world_size()
         self.rank = here[0] if rank is None else index(rank)
@@ -99,7 +102,8 @@ class GlobalBatchSampler(Sampler[list[int]]):
                 f"{global_batch_size}: an epoch has no batch; choose a smaller one, or "
                 "drop_last=False"
             )
-        self.digest: str | None = getattr(dataset, "digest", None)
+        self.require_digest = require_digest
+        self._dataset = dataset
         self.global_batch_size = global_batch_size
         self.seed = seed
         self.shuffle = bool(shuffle)
@@ -108,6 +112,11 @@ class GlobalBatchSampler(Sampler[list[int]]):
         self._samples_done = 0  # of the epoch, before the first batch of an iteration
         self._num_drawn = 0
         self._is_drawn = False  # to the epoch's end
+
+    @cached_property
+    def digest(self) -> str | None:
+        """Of the dataset, worked out when a state is first saved or loaded."""
+        return digest_of(self._dataset)
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch, unless it is the one that a loaded state is in."""
@@ -157,13 +166,33 @@ class GlobalBatchSampler(Sampler[list[int]]):
         Returns:
             A dict of JSON's types, the same on all ranks; but with drop_last=False, where a rank
             may have fewer batches than others, keep rank 0's.
+
+        Raises:
+            SettingsError: the dataset has no digest, and `require_digest` is True.
         """
-        epoch, done = self.epoch, self._samples_done
-        if num_batches >= len(self):
-            epoch, done = epoch + 1, 0
-        else:
-            done += num_batches // self.micro_batches * self.global_batch_size
+        if self.digest is None and self.require_digest:
+            raise SettingsError(
+                f"a state of {without_digest(self._dataset)} cannot say which dataset it is of, "
+                "since that has no digest: to resume on another would go unnoticed; give it an "
+                "attribute `digest`, a string that only the same samples in the same order have, "
+                "or require_digest=False to be without"
+            )
+        epoch, done = self._position_after(num_batches)
         return {"epoch": epoch, "samples_done": done, **self._identity()}
+
+    def move_on(self, num_batches: int) -> None:
+        """Go to the position when this rank is done with so many batches of this iteration."""
+        self._go_to(*self._position_after(num_batches))
+
+    def _position_after(self, num_batches: int) -> tuple[int, int]:
+        if num_batches >= len(self):
+            return self.epoch + 1, 0
+        steps = num_batches // self.micro_batches
+        return self.epoch, self._samples_done + steps * self.global_batch_size
+
+    def _go_to(self, epoch: int, samples_done: int) -> None:
+        self.epoch, self._samples_done = epoch, samples_done
+        self._num_drawn, self._is_drawn = 0, False
 
     def state_dict(self) -> dict[str, Any]:
         """The position after the batches that were drawn."""
@@ -173,17 +202,26 @@ class GlobalBatchSampler(Sampler[list[int]]):
         """Go on where a state was taken, with any number of ranks, and of samples a batch.
 
         Raises:
-            SettingsError: it is of another dataset or another order.
+            SettingsError: it is of another dataset or another order; or does not say of which
+                dataset, and `require_digest` is True.
         """
+        is_unknown = state.get("dataset") is None
+        if is_unknown and self.require_digest:
+            raise SettingsError(
+                "the state does not say which dataset it is of: it was taken without a digest, or "
+                "by a codedata that saw none through Subset and ConcatDataset; if it is of this "
+                "one, load it with require_digest=False, and save the next"
+            )
         for name, own in self._identity().items():
+            if name == "dataset" and is_unknown:
+                continue
             if state.get(name) != own:
                 raise SettingsError(
                     f"the state is of {name} {state.get(name)!r}, but this sampler has {own!r}: "
                     "the order would be another one; give what the state was taken with, or start "
                     "anew"
                 )
-        self.epoch, self._samples_done = int(state["epoch"]), int(state["samples_done"])
-        self._num_drawn, self._is_drawn = 0, False
+        self._go_to(int(state["epoch"]), int(state["samples_done"]))
 
     def _identity(self) -> dict[str, Any]:
         """What decides the order."""

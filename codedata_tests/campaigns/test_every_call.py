@@ -27,6 +27,8 @@ from codedata_tests.campaigns.strace import (
 )
 from codedata_tests.script_runs import contents, work_folder
 
+pytestmark = pytest.mark.campaign
+
 ERRORS = {
     "ENOSPC": "No space left on device",
     "EIO": "Input/output error",

@@ -30,6 +30,8 @@ from codedata_tests.script_runs import (
     work_folder,
 )
 
+pytestmark = pytest.mark.campaign
+
 FIRST = ["--seq_length", "50", "--chunk_size", "50000"]
 SECOND = ["--seq_length", "64", "--chunk_size", "50000"]
 """Three chunks and as many shards; in turn, so that each run finds the other's dataset."""

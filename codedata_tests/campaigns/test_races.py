@@ -16,6 +16,8 @@ from codedata_tests.script_runs import (
     started,
 )
 
+pytestmark = pytest.mark.campaign
+
 ONE = NEW
 OTHER = ["--seq_length", "48", "--max_dump_size", "200", "--chunk_size", "1000"]
 

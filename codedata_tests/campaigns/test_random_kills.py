@@ -22,6 +22,8 @@ from codedata_tests.script_runs import (
     work_folder,
 )
 
+pytestmark = pytest.mark.campaign
+
 ROOT = Path(__file__).parent.parent.parent
 ONE = ["--seq_length", "64", "--chunk_size", "3000"]
 OTHER = ["--seq_length", "48", "--chunk_size", "3300"]

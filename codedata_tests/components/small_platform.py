@@ -107,6 +107,13 @@ class SmallPlatform:
         return dict(materialization.metadata)
 
 
+@dataclass(kw_only=True)
+class MadePlatform(SmallPlatform):
+    """One of which a run made everything, in the folder that this one was copied from."""
+
+    first_run: dg.ExecuteInProcessResult
+
+
 def failure(result: dg.ExecuteInProcessResult) -> str:
     """Every message of the error that a run failed with."""
     assert not result.success

@@ -26,6 +26,7 @@ SMALL = {
 ASSETS = ["token_chunks", "pickle_shards", "meta_json", "dataset", "token_report", "report"]
 LOADING_MS = 30_000
 RUN_MS = 150_000
+expect.set_options(timeout=30_000)  # other tests keep the cores busy
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)"),

@@ -24,7 +24,7 @@ from codedata.tokenization.engine import Encoded
 from codedata.tokenization.interned import PretokensEngine
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
-from codedata_tests.components.small_platform import SmallPlatform, failure
+from codedata_tests.components.small_platform import MadePlatform, SmallPlatform, failure
 from codedata_tests.plain_reference import reference_shards
 
 CHECKS = {
@@ -55,18 +55,18 @@ def test_the_job_makes_what_its_tokenizer_is_trained_on_too() -> None:
 
 
 def test_one_run_without_arguments_makes_checks_and_publishes_everything(
-    platform: SmallPlatform, documents: list[str], tmp_path: Path
+    made: MadePlatform, documents: list[str], tmp_path: Path
 ) -> None:
-    result = platform.run()
+    result = made.first_run
     assert result.success
     assert passed_checks(result) == CHECKS
-    expected = reference_shards([*documents], platform.tokenizer, platform.switches)
+    expected = reference_shards([*documents], made.tokenizer, made.switches)
     for index, (samples, _) in enumerate(expected):
-        shard = (platform.dataset_folder / f"dump-{index}.pkl").read_bytes()
+        shard = (made.dataset_folder / f"dump-{index}.pkl").read_bytes()
         assert pickle.loads(shard) == samples
     script = tmp_path / "script"
-    tokenize_data(platform.corpus, script, platform.spec.settings, num_workers=1)
-    assert scenario.dataset_bytes(platform.dataset_folder) == scenario.dataset_bytes(script)
+    tokenize_data(made.corpus, script, made.spec.settings, num_workers=1)
+    assert scenario.dataset_bytes(made.dataset_folder) == scenario.dataset_bytes(script)
     materialized = {
         event.asset_key.to_user_string()
         for event in result.get_asset_materialization_events()
@@ -78,18 +78,17 @@ def test_one_run_without_arguments_makes_checks_and_publishes_everything(
     }  # fmt: skip
 
 
-def test_each_partition_reports_its_own_chunk(platform: SmallPlatform) -> None:
-    assert platform.run().success
-    keys = list(platform.spec.chunk_ranges)
+def test_each_partition_reports_its_own_chunk(made: MadePlatform) -> None:
+    keys = list(made.spec.chunk_ranges)
     assert keys[0] == "00000/0000001000-0000031000"
-    tokens = [platform.chunk_metadata(key)["tokens"].value for key in keys]
+    tokens = [made.chunk_metadata(key)["tokens"].value for key in keys]
     assert len(set(tokens)) == len(keys) == 4, "each chunk has tokens of its own"
-    characters = [platform.chunk_metadata(key)["characters"].value for key in keys]
+    characters = [made.chunk_metadata(key)["characters"].value for key in keys]
     assert characters == [30_000, 30_000, 30_000, 10_000]
 
 
-def test_the_corpus_reports_what_it_is(platform: SmallPlatform, documents: list[str]) -> None:
-    result = platform.run()
+def test_the_corpus_reports_what_it_is(made: MadePlatform, documents: list[str]) -> None:
+    result = made.first_run
     [event] = [e for e in result.get_asset_materialization_events() if e.asset_key
                and e.asset_key.path == ["c", "raw_parquet"]]  # fmt: skip
     metadata = event.materialization.metadata
@@ -100,15 +99,14 @@ def test_the_corpus_reports_what_it_is(platform: SmallPlatform, documents: list[
     assert "static" in str(metadata["preview"].value)
 
 
-def test_unchanged_chunks_are_reused_and_force_makes_them_again(platform: SmallPlatform) -> None:
-    assert platform.run().success
-    assert not any(platform.reused().values())
-    before = scenario.dataset_bytes(platform.dataset_folder)
-    assert platform.run().success
-    assert all(platform.reused().values())
-    assert platform.run(force=True).success
-    assert not any(platform.reused().values())
-    assert scenario.dataset_bytes(platform.dataset_folder) == before
+def test_unchanged_chunks_are_reused_and_force_makes_them_again(made: MadePlatform) -> None:
+    assert not any(made.reused().values())
+    before = scenario.dataset_bytes(made.dataset_folder)
+    assert made.run().success
+    assert all(made.reused().values())
+    assert made.run(force=True).success
+    assert not any(made.reused().values())
+    assert scenario.dataset_bytes(made.dataset_folder) == before
 
 
 EDITS: dict[str, tuple[dict[str, int], list[bool]]] = {
@@ -121,14 +119,13 @@ EDITS: dict[str, tuple[dict[str, int], list[bool]]] = {
 
 @pytest.mark.parametrize(("edit", "reused"), EDITS.values(), ids=EDITS)
 def test_after_an_edit_exactly_the_chunks_that_it_leaves_alone_are_reused(
-    edit: dict[str, int], reused: list[bool], platform: SmallPlatform, documents: list[str]
+    edit: dict[str, int], reused: list[bool], made: MadePlatform, documents: list[str]
 ) -> None:
-    assert platform.run().success
-    platform.switches |= edit
-    assert platform.run().success
-    assert list(platform.reused().values()) == reused
-    expected = reference_shards([*documents], platform.tokenizer, platform.switches)
-    meta = json.loads((platform.dataset_folder / "dump-meta_data.json").read_bytes())
+    made.switches |= edit
+    assert made.run().success
+    assert list(made.reused().values()) == reused
+    expected = reference_shards([*documents], made.tokenizer, made.switches)
+    meta = json.loads((made.dataset_folder / "dump-meta_data.json").read_bytes())
     assert [entry["num_samples"] for entry in meta.values()] == [len(s) for s, _ in expected]
 
 
@@ -143,15 +140,14 @@ def stale_assets(platform: SmallPlatform) -> set[str]:
     return stale | ({"token_chunks"} if statuses != {StaleStatus.FRESH} else set())
 
 
-def test_the_ui_shows_what_an_edit_made_stale(platform: SmallPlatform) -> None:
-    assert platform.run().success
-    assert stale_assets(platform) == set()
-    platform.switches["seq_length"] = 32
-    assert stale_assets(platform) == {"pickle_shards"}
-    platform.switches["seq_length"] = 64
-    assert stale_assets(platform) == set()
-    platform.switches["chunk_size"] = 25_000
-    assert "token_chunks" in stale_assets(platform)
+def test_the_ui_shows_what_an_edit_made_stale(made: MadePlatform) -> None:
+    assert stale_assets(made) == set()
+    made.switches["seq_length"] = 32
+    assert stale_assets(made) == {"pickle_shards"}
+    made.switches["seq_length"] = 64
+    assert stale_assets(made) == set()
+    made.switches["chunk_size"] = 25_000
+    assert "token_chunks" in stale_assets(made)
 
 
 def stale_chunks(platform: SmallPlatform) -> list[bool]:
@@ -202,15 +198,14 @@ def test_the_ui_shows_what_another_file_in_the_corpus_s_place_made_stale(
     assert stale_chunks(platform) == [True] * 4
 
 
-def test_another_tokenizer_makes_every_chunk_again(platform: SmallPlatform, tmp_path: Path) -> None:
-    assert platform.run().success
+def test_another_tokenizer_makes_every_chunk_again(made: MadePlatform, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    shutil.copytree(platform.tokenizer, other)
+    shutil.copytree(made.tokenizer, other)
     (other / "tokenizer_config.json").unlink()
-    platform.tokenizer = other
-    assert "token_chunks" in stale_assets(platform)
-    assert platform.run().success
-    assert not any(platform.reused().values())
+    made.tokenizer = other
+    assert "token_chunks" in stale_assets(made)
+    assert made.run().success
+    assert not any(made.reused().values())
 
 
 def test_a_run_of_one_partition_refuses_to_publish_while_others_are_missing(
@@ -243,21 +238,20 @@ def test_a_text_that_ends_early_leaves_its_last_partitions_with_no_tokens(
 
 
 def test_a_failed_check_publishes_nothing_and_says_why(
-    platform: SmallPlatform, monkeypatch: pytest.MonkeyPatch
+    made: MadePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Packing that loses a sample: the files agree with themselves, but not with the chunks."""
-    assert platform.run().success
-    before = scenario.dataset_bytes(platform.dataset_folder)
+    before = scenario.dataset_bytes(made.dataset_folder)
     real = pipeline.pack_samples
     monkeypatch.setattr(pipeline, "pack_samples", lambda *a, **k: real(*a, **k)[1:])
-    platform.switches["seq_length"] = 32
-    result = platform.run()
+    made.switches["seq_length"] = 32
+    result = made.run()
     assert "sample_counts" in failure(result)
     assert "nothing was published" in failure(result)
     failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
     assert [e.check_name for e in failed] == ["sample_counts"]
-    assert scenario.dataset_bytes(platform.dataset_folder) == before
-    assert sorted(p.name for p in platform.dataset_folder.parent.iterdir()) == ["small"]
+    assert scenario.dataset_bytes(made.dataset_folder) == before
+    assert sorted(p.name for p in made.dataset_folder.parent.iterdir()) == ["small"]
 
 
 def test_ids_outside_the_vocabulary_stop_the_run(
@@ -318,9 +312,8 @@ def test_a_tokenizer_that_loses_text_stops_the_run_before_any_chunk(
 
 
 def test_a_downstream_asset_takes_the_dataset_from_the_resource_or_as_a_parameter(
-    platform: SmallPlatform,
+    made: MadePlatform,
 ) -> None:
-    assert platform.run().success
 
     @dg.asset(deps=[["small", "dataset"]])
     def by_resource(datasets: Datasets) -> int:
@@ -330,14 +323,14 @@ def test_a_downstream_asset_takes_the_dataset_from_the_resource_or_as_a_paramete
     def by_parameter(train: PickledTrainerDataset) -> int:
         return len(train)
 
-    defs = platform.definitions(by_resource, by_parameter)
+    defs = made.definitions(by_resource, by_parameter)
     result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        instance=platform.instance, asset_selection=[by_resource.key, by_parameter.key]
+        instance=made.instance, asset_selection=[by_resource.key, by_parameter.key]
     )
-    num_samples = len(PickledTrainerDataset([platform.dataset_folder], quiet=True))
+    num_samples = len(PickledTrainerDataset([made.dataset_folder], quiet=True))
     assert result.output_for_node("by_resource") == num_samples > 500
     assert result.output_for_node("by_parameter") == num_samples
-    loaded = defs.load_asset_value(["small", "dataset"], instance=platform.instance)
+    loaded = defs.load_asset_value(["small", "dataset"], instance=made.instance)
     assert isinstance(loaded, PickledTrainerDataset)
     assert len(loaded) == num_samples
 
@@ -349,12 +342,12 @@ def test_the_io_manager_refuses_a_returned_value(platform: SmallPlatform) -> Non
         manager.handle_output(context, [])
 
 
-def test_the_token_report_shows_figures_and_a_sample(platform: SmallPlatform) -> None:
-    result = platform.run()
+def test_the_token_report_shows_figures_and_a_sample(made: MadePlatform) -> None:
+    result = made.first_run
     [event] = [e for e in result.get_asset_materialization_events() if e.asset_key
                and e.asset_key.path[-1] == "token_report"]  # fmt: skip
     metadata = event.materialization.metadata
-    dataset = PickledTrainerDataset([platform.dataset_folder], quiet=True)
+    dataset = PickledTrainerDataset([made.dataset_folder], quiet=True)
     assert metadata["tokens"].value == dataset.total_tokens
     assert 0 < float(str(metadata["vocabulary coverage"].value)) <= 1
     assert "static" in str(metadata["report"].value)

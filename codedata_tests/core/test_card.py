@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 import yaml
 
-from codedata.core.card import Origin, card_digest, dump_card, is_untouched_card
+from codedata.core.card import (
+    Origin,
+    Probe,
+    card_digest,
+    card_probe,
+    dump_card,
+    is_untouched_card,
+)
 from codedata.core.meta import ShardEntry, dump_meta
 from codedata.core.settings import Settings
 
@@ -58,6 +65,41 @@ def test_the_body_names_counts_command_and_licence() -> None:
     assert "own licence" in body
     assert "https://huggingface.co/datasets/bigcode/the-stack" in body
     assert "huggingface" not in card(corpus={"path": "a.parquet", "sha256": "e"}).decode()
+
+
+PROBE = Probe(text_sha256="e" * 64, ids=(32013, 2, 0, 2**31 - 1))
+
+
+def test_the_probe_stands_under_the_tokenizer_as_one_line_and_is_read_back() -> None:
+    data = card(probe=PROBE)
+    assert b"\n    probe_ids: [32013, 2, 0, 2147483647]\n" in data
+    tokenizer = head(data)["codedata"]["tokenizer"]
+    assert (tokenizer["probe_sha256"], tokenizer["probe_ids"]) == ("e" * 64, [*PROBE.ids])
+    assert card_probe(data) == PROBE
+    assert is_untouched_card(data)
+    assert card_probe(card()) is None, "an older one says nothing"
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        "[]",
+        "[1,2]",
+        "[-1]",
+        "[1.5]",
+        "[1e9]",
+        "[*a]",
+        "[[1]]",
+        "[12345678901]",
+        "[1, 2",
+        "[" + ", ".join(["1"] * 4097) + "]",
+        "[1, " * 100_000,
+    ],
+    ids=lambda ids: ids[:12],
+)
+def test_ids_of_a_probe_that_codedata_would_not_have_written_are_none(ids: str) -> None:
+    data = card(probe=PROBE).replace(b"[32013, 2, 0, 2147483647]", ids.encode())
+    assert card_probe(data) is None
 
 
 def test_the_same_facts_give_the_same_card() -> None:

@@ -785,6 +785,7 @@ def assert_refused_in_little_memory(data: bytes, num_samples: int, seq_length: i
     assert peak_bytes < 10 * len(data)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(("num_samples", "seq_length", "protocol", "largest_id", "where"), LARGE)
 def test_a_large_hostile_file_is_refused_in_a_second_and_ten_times_its_size(
     num_samples: int, seq_length: int, protocol: int, largest_id: int, where: float
@@ -794,6 +795,7 @@ def test_a_large_hostile_file_is_refused_in_a_second_and_ten_times_its_size(
     assert_refused_in_little_memory(data, num_samples, seq_length)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     "name",
     [
@@ -842,6 +844,7 @@ def test_a_flipped_bit_is_refused_or_read_as_pickle_reads_it(protocol: int) -> N
     assert num_read == id_bits + protocol_bits, "ids but their signs, and 2 for 3 or 4 for 5"
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("samples", [[[5, 300], [70_000, 6]], [[5], [6]], [[5, 6, 7]]], ids=str)
 def test_any_byte_put_in_left_out_or_replaced_is_refused_or_read_as_pickle_reads_it(
@@ -862,6 +865,7 @@ def test_any_byte_put_in_left_out_or_replaced_is_refused_or_read_as_pickle_reads
     assert num_read >= 256 * num_id_bytes - 128, "every value of every byte of an id but the sign"
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize(
     ("num_samples", "seq_length"), [(1001, 2), (1002, 1), (2, 1001), (2, 1002), (70, 1001)]
@@ -953,6 +957,7 @@ MUTANTS = given(
 )
 
 
+@pytest.mark.campaign
 @settings(UNHURRIED, max_examples=2000)
 @MUTANTS
 def test_mutants_are_refused_or_read_as_pickle_reads_them(

@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.campaign
+
 TRAP = """
 import copyreg
 import os

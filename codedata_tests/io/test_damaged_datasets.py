@@ -21,6 +21,8 @@ from codedata.io.dataset_folder import open_dataset
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.tokenize_data import tokenize_data
 
+pytestmark = pytest.mark.campaign
+
 Files = dict[str, bytes]
 Change = dict[str, bytes | None]
 """New contents of files by name; None removes one."""

@@ -255,7 +255,7 @@ def test_reading_a_part_of_one_large_row_group_does_not_hold_the_file(
     finally:
         pa.set_memory_pool(previous)
     assert read == scenario.plain_text(documents)[20_000_000:21_000_000]
-    assert 1_000_000 < (pool.max_memory() or 0) < num_bytes // 2
+    assert 1_000_000 < (pool.max_memory() or 0) < num_bytes * 2 // 3
 
 
 # Sidecars
@@ -518,7 +518,7 @@ def test_every_truncation_of_a_parquet_is_refused_by_name(tmp_path: Path) -> Non
     ("make", "found"),
     [
         (Path.absolute, "cannot be read: No such file or directory"),
-        (Path.mkdir, "cannot be read: Is a directory"),
+        (Path.mkdir, "is a folder; name one parquet file (those in it: (none)), or"),
     ],
     ids=["nothing", "a folder"],
 )

@@ -2,12 +2,23 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
-from transformers import LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer, models
+from torch.utils.data import ConcatDataset, DataLoader, Subset
+from transformers import (
+    DataCollatorForLanguageModeling,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainingArguments,
+    default_data_collator,
+)
 
+from codedata import DatasetProvenance, ResumableLoader
 from codedata.errors import DatasetError
 from codedata.pickle_dataset import PickledTrainerDataset, Sample
 from codedata.training.collate import PaddingCollator
@@ -37,6 +48,17 @@ def plain(tmp_path: Path) -> PickledTrainerDataset:
     first = scenario.write_dataset(tmp_path / "first", FIRST, last_sample_tokens=[3, 1])
     second = scenario.write_dataset(tmp_path / "second", SECOND, last_sample_tokens=[4, 2])
     return PickledTrainerDataset([first, second], quiet=True)
+
+
+def tiny_config() -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=16,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+    )
 
 
 def labels(dataset: PickledTrainerDataset) -> list[list[int]]:
@@ -123,22 +145,90 @@ def test_the_collator_works_in_workers(plain: PickledTrainerDataset) -> None:
 def test_the_collator_refuses_a_dataset_that_does_not_mask(plain: PickledTrainerDataset) -> None:
     with pytest.raises(DatasetError, match=r"give dataset\.with_padding_masked\(\) to the coll"):
         PaddingCollator(plain)
+    masked = plain.with_padding_masked()
+    PaddingCollator(ConcatDataset([masked, Subset(masked, [0])]))
+    for mixed in (ConcatDataset([masked, plain]), Subset(plain, [0])):
+        with pytest.raises(DatasetError, match=f"samples of {plain.datasets[0].folder} do not"):
+            PaddingCollator(mixed)
 
 
 def test_a_model_s_loss_is_the_mean_over_the_text_alone(plain: PickledTrainerDataset) -> None:
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=16,
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        num_key_value_heads=1,
-    )
-    model = LlamaForCausalLM(config).eval()
+    model = LlamaForCausalLM(tiny_config()).eval()
     sample = plain.with_padding_masked()[1]  # PAD 5 PAD | PAD: predicts 5 and PAD
     with torch.no_grad():
         output = model(input_ids=sample["input_ids"][None], labels=sample["labels"][None])
         logits = torch.log_softmax(output.logits[0], dim=-1)
     expected = -(logits[0, 5] + logits[1, PAD]) / 2
     assert output.loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+# Collators that write labels anew
+
+
+def language_modeling_collator(pad_token: str, tmp_path: Path) -> DataCollatorForLanguageModeling:
+    """transformers' own, of a tokenizer with a pad token of id 9 (`nine`) or another."""
+    vocabulary = {"[UNK]": 0, **{f"word{i}": i for i in range(1, 9)}, "nine": PAD, "other": 10}
+    Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]")).save(str(tmp_path / "t.json"))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(tmp_path / "t.json"), pad_token=pad_token
+    )
+    return DataCollatorForLanguageModeling(tokenizer, mlm=False)
+
+
+@pytest.mark.parametrize("pad_token", ["nine", "other"])
+def test_transformers_collator_for_language_models_loses_the_masking_and_is_refused(
+    plain: PickledTrainerDataset, tmp_path: Path, pad_token: str
+) -> None:
+    masked = plain.with_padding_masked()
+    collator = language_modeling_collator(pad_token, tmp_path)
+    lost = collator([masked[i] for i in range(6)])["labels"].tolist()
+    assert lost != LABELS, "padding counts again, or text that is the same id does not"
+    for dataset in (masked, Subset(masked, [0, 1]), ConcatDataset([plain, masked[:1]])):
+        with pytest.raises(DatasetError, match="DataCollatorForLanguageModeling makes the labels"):
+            ResumableLoader(dataset, global_batch_size=1, collate_fn=collator)
+    ResumableLoader(plain, global_batch_size=1, collate_fn=collator)
+
+
+@pytest.mark.parametrize("collator", [None, default_data_collator, PaddingCollator])
+def test_these_collators_keep_masked_labels(plain: PickledTrainerDataset, collator: Any) -> None:
+    masked = plain.with_padding_masked()
+    if collator is PaddingCollator:
+        collator = PaddingCollator(masked)
+    loader = ResumableLoader(masked, global_batch_size=6, shuffle=False, collate_fn=collator)
+    [batch] = loader
+    assert batch["labels"].tolist() == LABELS
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_a_trainer_whose_collator_would_lose_the_masking_is_refused_before_a_step(
+    plain: PickledTrainerDataset, tmp_path: Path, masks: bool
+) -> None:
+    trainer = Trainer(
+        model=LlamaForCausalLM(tiny_config()),
+        args=TrainingArguments(
+            output_dir=str(tmp_path / "run"),
+            max_steps=1,
+            per_device_train_batch_size=2,
+            save_strategy="no",
+            use_cpu=True,
+            report_to=[],
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+        ),
+        train_dataset=plain.with_padding_masked() if masks else plain,
+        data_collator=language_modeling_collator("other", tmp_path),
+        callbacks=[DatasetProvenance()],
+    )
+    if not masks:
+        assert trainer.train().global_step == 1
+        return
+    with pytest.raises(DatasetError) as refusal:
+        trainer.train()
+    assert str(refusal.value) == (
+        "DataCollatorForLanguageModeling makes the labels anew from the ids, so that "
+        "with_padding_masked() is lost: padding that is not its tokenizer's pad token counts "
+        "again, and text that is that token does not; leave it out, or give "
+        "codedata.PaddingCollator(dataset) or transformers.default_data_collator, which keep "
+        "the labels"
+    )

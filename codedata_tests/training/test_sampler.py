@@ -23,7 +23,9 @@ def joined(lists: Iterable[list[int]]) -> list[int]:
 
 
 def rank_sampler(num_samples: int, rank: int = 0, ranks: int = 1, **options: Any):
-    return GlobalBatchSampler(range(num_samples), rank=rank, world_size=ranks, **options)
+    return GlobalBatchSampler(
+        range(num_samples), rank=rank, world_size=ranks, require_digest=False, **options
+    )
 
 
 def global_batches(num_samples: int, ranks: int, batch_size: int, **options: Any) -> Batches:

@@ -1,0 +1,68 @@
+"""Variables of the environment -> whether each is one that somebody reads.
+
+A misspelt override would leave the YAML's value in force without a word.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
+
+from codedata.core.settings import Settings
+from codedata.environment import PREFIX
+from codedata.errors import SettingsError
+from codedata.layout import CORPUS_VARIABLE, ROOT_VARIABLE, TOKENIZER_VARIABLE, switch_variable
+
+_SLIP = 2
+"""Letters that a slip of the fingers changes: two that are swapped, one that is doubled."""
+
+_KUBERNETES = re.compile(
+    rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
+"""What Kubernetes sets in every container beside a service `codedata` or `codedata-NAME`:
+https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables"""
+
+
+def unread_variables(splits: Collection[str], given: Mapping[str, str]) -> list[str]:
+    """The variables that are set and that neither the package nor a split reads.
+
+    Args:
+        splits: the names of the splits.
+        given: the variables by their names; empty ones are as good as unset.
+
+    Raises:
+        SettingsError: some look like an override that is misspelt.
+    """
+    of_splits = {
+        switch_variable(split, field.name) for split in splits for field in fields(Settings)
+    }
+    known = {ROOT_VARIABLE, CORPUS_VARIABLE, TOKENIZER_VARIABLE} | of_splits
+    unread = sorted(name for name, value in given.items() if value and name not in known)
+    prefixes = sorted((switch_variable(split, "") for split in splits), key=len, reverse=True)
+    misspelt: list[str] = []
+    for name in unread:
+        if _KUBERNETES.fullmatch(name):
+            continue
+        nearest = _nearest(name, known)
+        prefix = next((each for each in prefixes if name.startswith(each)), None)
+        if _distance(name, nearest) > _SLIP:
+            if prefix is None:
+                continue
+            nearest = _nearest(name, [each for each in of_splits if each.startswith(prefix)])
+        misspelt.append(f"{name} is set, but codedata has no such variable, only {nearest}")
+    if misspelt:
+        raise SettingsError(f"{'; '.join(misspelt)}; correct the name, or unset it")
+    return unread
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    return min(sorted(known), key=lambda other: _distance(name, other))
+
+
+def _distance(one: str, other: str) -> int:
+    """How many letters must be put in, left out or changed to make one name of the other."""
+    row = list(range(len(other) + 1))
+    for taken, letter in enumerate(one, 1):
+        above, row = row, [taken]
+        for at, wanted in enumerate(other):
+            row.append(min(above[at] + (letter != wanted), above[at + 1] + 1, row[at] + 1))
+    return row[-1]

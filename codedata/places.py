@@ -1,0 +1,58 @@
+"""A place as people write it -> a path of this machine.
+
+Every string of a user that names a file or folder comes through here: `~` is the home folder, and a
+URL is refused, where `Path` would make a folder `s3:` of it.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from codedata.errors import SettingsError
+from codedata.io.files import shortened
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/", re.ASCII)
+"""A scheme of two letters or more; `Path` has already made one slash of the two."""
+
+_HUB = re.compile(r"hf:/", re.IGNORECASE)
+_FILE = re.compile(r"file:/", re.IGNORECASE)
+
+
+def local_path(
+    place: str | os.PathLike[str], what: str, *, error: type[Exception] = SettingsError
+) -> Path:
+    """The path that a place names, with `~` for the home folder.
+
+    Args:
+        place: as the user wrote it.
+        what: what it is, for messages: a variable, a switch, a field.
+        error: the kind of error to raise.
+
+    Raises:
+        Exception: it is a URL, or there is no such home folder; of the kind `error`.
+    """
+    text = os.fspath(place)
+    if _URL.match(text):
+        raise error(f"{what} is {shortened(text)!r}, a URL; {_instead_of_url(text)}")
+    if not text.startswith("~"):
+        return Path(text)
+    expanded = os.path.expanduser(text)  # noqa: PTH111 - Path's own raises where this tells
+    if expanded.startswith("~"):
+        raise error(
+            f"{what} is {shortened(text)!r}, but {text.partition('/')[0]} has no home directory "
+            "here; write the whole path"
+        )
+    return Path(expanded)
+
+
+def _instead_of_url(text: str) -> str:
+    if _HUB.match(text):
+        return (
+            "only paths of this machine are taken here: write owner/name for what is on the hub "
+            "(a corpus: kind: hub, with repo and path), or download it and name its path"
+        )
+    if _FILE.match(text):
+        return "write the path alone, such as /data/corpus"
+    return (
+        "only paths of this machine are taken so far: copy it here, or mount it, and name that path"
+    )

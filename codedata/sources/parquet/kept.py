@@ -1,0 +1,79 @@
+"""Row groups -> their documents; the last one of middling size is kept, for the next chunk."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from threading import BoundedSemaphore, Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from codedata.parallel import available_cores
+from codedata.sources.parquet.columns import count_chars
+from codedata.sources.parquet.decode import decode
+from codedata.sources.parquet.footer import Parquet
+
+_KEPT_CHARS = range(1_000_000, 32_000_000)
+"""Row groups that are kept decoded, one at a time, since neighbouring chunks need the same one:
+smaller ones are soon decoded again, larger ones fill the memory."""
+
+_DECODING = BoundedSemaphore(max(1, available_cores() // 4))
+"""Decoding a whole row group takes a tenth of the time that tokenizing it takes."""
+
+
+class Documents(NamedTuple):
+    """Contents that are not null, and where each and the space after it end.
+
+    `ends` counts characters from the first one's start, shape (num_documents,).
+    """
+
+    texts: pa.LargeStringArray
+    ends: NDArray[np.int64]
+
+
+class GroupReader:
+    """Reads row groups as documents, and keeps the last one of middling size."""
+
+    def __init__(self, parquet: Parquet) -> None:
+        self.parquet = parquet
+        self._forget()
+
+    def read(self, groups: Sequence[int]) -> Iterator[Documents]:
+        """The documents of adjoining row groups, batch by batch."""
+        for batch in decode(self.parquet, groups):
+            texts = batch.contents.drop_null() if batch.contents.null_count else batch.contents
+            yield Documents(texts, np.cumsum(count_chars(texts) + 1))
+
+    def read_kept(self, group: int) -> list[Documents]:
+        """The documents of one row group, from memory if it was read just now."""
+        with self._lock:
+            kept = self._kept.get(group)
+            future = kept or Future()
+            self._kept = {group: future}
+        if kept is None:
+            try:
+                with _DECODING:
+                    future.set_result(list(self.read([group])))
+                    pa.default_memory_pool().release_unused()
+            except BaseException as error:
+                self._kept.pop(group, None)
+                future.set_exception(error)
+                raise
+        return future.result()
+
+    def _forget(self) -> None:
+        self._kept: dict[int, Future[list[Documents]]] = {}
+        self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"parquet": self.parquet}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.parquet = state["parquet"]
+        self._forget()
+
+
+def is_kept(num_chars: int) -> bool:
+    """Whether a row group of so many characters is worth keeping, and small enough."""
+    return num_chars in _KEPT_CHARS

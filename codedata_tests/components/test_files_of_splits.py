@@ -1,0 +1,142 @@
+"""Which files of a corpus of several a split takes: it has to say so."""
+
+from importlib import import_module
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from codedata.cli import user_error
+from codedata.components import DatasetSplit, RawCorpus
+from codedata.components.sources import HubSource, LocalSource
+from codedata.definitions import resources
+from codedata.errors import SettingsError
+from codedata.io.corpus import record_corpus
+from codedata.layout import Layout
+from codedata_tests import scenario
+
+CORPUS = """\
+type: codedata.components.RawCorpus
+attributes:
+  name: c
+  source: {source}
+"""
+SPLIT = """\
+type: codedata.components.DatasetSplit
+attributes:
+  {{name: {name}, corpus: c, chars_to_tokenize: 1000, chunk_size: 1000, pad_token: 1{more}}}
+"""
+HUB = "{kind: hub, repo: a/b, path: 'c-{0..2}.parquet'}"
+
+
+@pytest.fixture
+def parquets(tmp_path: Path) -> list[Path]:
+    return [
+        scenario.write_parquet(tmp_path / f"{number}.parquet", [f"int a{number};"] * (number + 1))
+        for number in range(3)
+    ]
+
+
+def load(folder: Path, source: str, splits: dict[str, str]) -> dg.Definitions:
+    """The definitions of a corpus and splits over it, `splits` the rest of each one's YAML."""
+    package = folder / f"own_{folder.name}"  # a module of its own for each test
+    yamls = {name: SPLIT.format(name=name, more=more) for name, more in splits.items()}
+    for name, text in {"c": CORPUS.format(source=source), **yamls}.items():
+        (package / name).mkdir(parents=True)
+        (package / name / "defs.yaml").write_text(text, encoding="utf-8")
+    (package / "__init__.py").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        module = import_module(package.name)
+    tree = dg.ComponentTree.from_module(defs_module=module, project_root=folder)
+    return dg.Definitions.merge(tree.build_defs(), dg.Definitions(resources=resources))
+
+
+def refusal(folder: Path, source: str, splits: dict[str, str]) -> str:
+    with pytest.raises(Exception, match="Error while building") as found:
+        load(folder, source, splits)
+    return str(user_error(found.value))
+
+
+def partitions(defs: dg.Definitions, split: str) -> list[str]:
+    chunks = defs.resolve_assets_def(dg.AssetKey([split, "token_chunks"]))
+    assert chunks.partitions_def is not None
+    return list(chunks.partitions_def.get_partition_keys())
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dagster's use of pydantic
+
+
+def test_a_split_that_does_not_say_which_files_is_refused_with_what_the_answers_mean(
+    parquets: list[Path], tmp_path: Path
+) -> None:
+    source = f"{{kind: local, path: '{tmp_path}/{{0..2}}.parquet'}}"
+    sizes = [path.stat().st_size for path in parquets]
+    assert refusal(tmp_path, source, {"s": ""}) == (
+        "split 's' does not say which files it takes of corpus 'c', which has 3; write files: all "
+        f"for up to 3,000 characters of {sum(sizes):,} bytes, or files: 0 for up to 1,000 "
+        f"characters of {sizes[0]:,} bytes"
+    )
+
+
+def test_of_the_hub_s_files_only_the_bytes_of_those_that_are_here_are_known(
+    parquets: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEDATA_ROOT", str(tmp_path / "root"))
+    assert (
+        "files: all for up to 3,000 characters of a number of bytes that is not known before they "
+        "are here, or files: 0 for up to 1,000 characters of a number of bytes that is not known"
+    ) in refusal(tmp_path / "first", HUB, {"s": ""})
+    folder = Layout.from_environment().corpus("c", 1)
+    folder.mkdir(parents=True)
+    record_corpus(folder, parquets[1], {"kind": "hub"})
+    size = parquets[1].stat().st_size
+    assert f"of at least {size:,} bytes (1 of 3 files are here), or files: 0" in refusal(
+        tmp_path / "second", HUB, {"s": ""}
+    )
+
+
+def test_all_is_every_file_and_a_number_one(tmp_path: Path) -> None:
+    splits = {
+        "every": ", files: all",
+        "one": ", files: 0",
+        "late": ", files: all, starting_character: 1000, held_out_from: [every]",
+    }
+    defs = load(tmp_path, HUB, splits)
+    assert partitions(defs, "every") == [f"0000{n}/0000000000-0000001000" for n in range(3)]
+    assert partitions(defs, "one") == ["00000/0000000000-0000001000"]
+    assert partitions(defs, "late") == [f"0000{n}/0000001000-0000002000" for n in range(3)]
+
+
+def test_a_split_held_out_from_all_files_may_share_none(tmp_path: Path) -> None:
+    splits = {"every": ", files: all", "last": ", files: 2, held_out_from: [every]"}
+    said = refusal(tmp_path, HUB, splits)
+    assert "split 'last' is held out from 'every', but characters 0 to 1000 of file 2" in said
+
+
+def test_all_files_in_too_many_chunks_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEDATA_S_CHUNK_SIZE", "500")
+    said = refusal(tmp_path, HUB.replace("0..2", "0..9999"), {"s": ", files: all"})
+    assert "1000 of 10000 files in chunks of 500 are more than 10000 partitions" in said
+
+
+def test_a_corpus_of_one_file_needs_no_saying(tmp_path: Path) -> None:
+    source = HUB.replace("{0..2}", "0")
+    defs = load(tmp_path, source, {"s": "", "every": ", files: all"})
+    assert partitions(defs, "s") == partitions(defs, "every") == ["00000/0000000000-0000001000"]
+
+
+def test_all_of_a_corpus_that_is_defined_elsewhere_is_refused() -> None:
+    split = DatasetSplit(name="s", corpus="elsewhere", files="all")
+    with pytest.raises(SettingsError, match="no corpus 'elsewhere' is defined here"):
+        split.files_of(None)
+    assert DatasetSplit(name="s", corpus="elsewhere").files_of(None) == (0,)
+
+
+def test_files_that_are_not_here_have_no_size(tmp_path: Path) -> None:
+    local = LocalSource(kind="local", path=[str(tmp_path / "none.parquet")])
+    assert RawCorpus(name="c", source=local).bytes_known(Layout(tmp_path)) == [None]
+    hub = HubSource(kind="hub", repo="a/b", path="c-{0..1}.parquet")
+    assert RawCorpus(name="c", source=hub).bytes_known(Layout(tmp_path)) == [None, None]

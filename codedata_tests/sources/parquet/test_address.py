@@ -1,0 +1,91 @@
+"""Addresses: any range is that slice of the plain text, however the file is cut and kept."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from codedata.core.settings import CharRange
+from codedata.io.parquet_text import ParquetText
+from codedata.sources.parquet import address, columns, decode, kept
+from codedata_tests import scenario
+
+TEXTS = st.one_of(
+    st.text(max_size=9), st.sampled_from(["", " ", "🙂🜲", "e\u0301", "x" * 70, "é🙂x" * 30])
+)
+DOCUMENTS = st.lists(st.one_of(st.none(), TEXTS), min_size=1, max_size=25)
+WIDE = CharRange(0, 10**9)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    documents=DOCUMENTS,
+    row_group_size=st.integers(1, 30),
+    is_categorical=st.booleans(),
+    batch_bytes=st.sampled_from([1, 40, 10**6]),
+    block_bytes=st.sampled_from([1, 3, 1 << 16]),
+    least_kept=st.sampled_from([1, 50, 10**6]),
+    cuts=st.lists(st.integers(0, 400), max_size=6),
+)
+def test_any_range_is_that_slice_of_the_plain_text_and_of_its_documents(
+    documents: list[str | None],
+    row_group_size: int,
+    is_categorical: bool,
+    batch_bytes: int,
+    block_bytes: int,
+    least_kept: int,
+    cuts: list[int],
+) -> None:
+    assume(any(documents))
+    plain = scenario.plain_text(documents)
+    column = pa.array(documents, pa.string())
+    column = column.dictionary_encode() if is_categorical else column
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode, "SLICE_BYTES", batch_bytes)
+        patch.setattr(columns, "SLICE_BYTES", batch_bytes)
+        patch.setattr(decode, "_ENOUGH_BYTES", batch_bytes // 2)
+        patch.setattr(kept, "_KEPT_CHARS", range(least_kept, 10**9))
+        patch.setattr(address, "_BLOCK_BYTES", block_bytes)
+        path = Path(folder) / "c.parquet"
+        pq.write_table(pa.table({"content": column}), path, row_group_size=row_group_size)
+        text = ParquetText(path)
+        window = text.clip(WIDE)
+        assert text.read(window) == plain
+        borders = sorted({0, len(plain), *(cut % len(plain) for cut in cuts)})
+        for start, stop in pairwise(borders):
+            chars = CharRange(start, stop)
+            assert text.read(chars) == plain[start:stop]
+            for texts, starts, stops in text.documents(chars):
+                for found, first, last in zip(texts.to_pylist(), starts, stops, strict=True):
+                    assert plain[first:last] == found
+                    assert first < stop
+                    assert last > start or first >= start
+
+
+def test_a_cut_inside_a_long_document_is_made_at_the_character(tmp_path: Path) -> None:
+    document = "aé🙂" * 100_000
+    path = scenario.write_parquet(tmp_path / "c.parquet", [document, "b"])
+    text = ParquetText(path)
+    text.clip(WIDE)
+    for start, stop in ((0, 1), (1, 3), (99_999, 200_002), (299_998, 300_002), (300_000, 300_001)):
+        assert text.read(CharRange(start, stop)) == f"{document} b"[start:stop]
+
+
+def test_threads_that_need_the_same_row_group_share_it_and_another_process_reads_its_own(
+    documents: list[str], corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "_KEPT_CHARS", range(1, 10**9))
+    plain = scenario.plain_text(documents)
+    text = ParquetText(corpus)
+    chars = text.clip(WIDE).cut(1_000)
+    with ThreadPoolExecutor(8) as threads:
+        assert "".join(threads.map(text.read, chars)) == plain
+    copy: ParquetText = pickle.loads(pickle.dumps(text))
+    assert copy.read(chars[3]) == plain[3_000:4_000]

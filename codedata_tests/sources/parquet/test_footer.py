@@ -1,0 +1,200 @@
+"""What a parquet says of itself: parsed once, refused in one line where it is of no use."""
+
+import pickle
+import time
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from codedata.core.settings import CharRange
+from codedata.errors import CorpusError
+from codedata.io.parquet_text import ParquetText
+from codedata.sources.parquet.footer import Parquet
+from codedata.sources.parquet.refusals import said
+from codedata_tests import scenario
+
+WIDE = CharRange(0, 10**9)
+
+
+def whole_text(path: Path) -> str:
+    text = ParquetText(path)
+    return text.read(text.clip(WIDE))
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(CorpusError) as refused:
+        whole_text(path)
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+def replace_byte(path: Path, place: int, value: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] = value
+    path.write_bytes(data)
+
+
+# Row groups
+
+
+def cpu_seconds(path: Path) -> float:
+    started = time.process_time()
+    text = ParquetText(path)
+    window = text.clip(WIDE)
+    assert sum(len(text.read_utf8(chars)) for chars in window.cut(100_000)) == window.num_chars
+    return time.process_time() - started
+
+
+def test_thousands_of_row_groups_take_hardly_longer_than_one(tmp_path: Path) -> None:
+    """The footer parsed once a row group took 60 s of processor time here, and grew as a square."""
+    rows = {"content": ["int f(int a) { return a + 1; }\n" * 8] * 3_000}
+    table = pa.table({**rows, **{f"c{place}": ["x"] * 3_000 for place in range(8)}})
+    pq.write_table(table, tmp_path / "one.parquet")
+    pq.write_table(table, tmp_path / "many.parquet", row_group_size=1)
+    assert pq.read_metadata(tmp_path / "many.parquet").num_row_groups == 3_000
+    assert cpu_seconds(tmp_path / "many.parquet") < cpu_seconds(tmp_path / "one.parquet") + 3
+
+
+def test_a_file_of_empty_row_groups_is_refused_at_once(tmp_path: Path) -> None:
+    schema = pa.schema({"content": pa.string()})
+    with pq.ParquetWriter(tmp_path / "c.parquet", schema) as writer:
+        for _ in range(3_000):
+            writer.write_table(schema.empty_table())
+    started = time.process_time()
+    assert "holds no text: 0 rows" in refusal(tmp_path / "c.parquet")
+    assert time.process_time() - started < 3
+
+
+def test_the_footer_does_not_travel_with_the_file_and_is_parsed_again_there(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    scenario.write_parquet(path, ["a"] * 500, row_group_size=1)
+    parquet = Parquet(path)
+    copy: Parquet = pickle.loads(pickle.dumps(parquet))
+    assert len(pickle.dumps(parquet)) < 1_000
+    assert copy.footer.first_rows == parquet.footer.first_rows == list(range(501))
+
+
+COUNTS = {
+    "of the file": lambda metadata: metadata.num_rows,
+    "of the row group": lambda metadata: metadata.row_group(0).num_rows,
+    "of the values": lambda metadata: metadata.row_group(0).column(0).num_values,
+}
+
+
+@pytest.mark.parametrize("num_others", [0, 2])
+@pytest.mark.parametrize("wrong", [*combinations(COUNTS, 1), *combinations(COUNTS, 2), (*COUNTS,)])
+def test_a_footer_that_claims_more_rows_than_there_are_is_refused(
+    wrong: Sequence[str], num_others: int, tmp_path: Path
+) -> None:
+    """Each way that it can: a number that is 3, in Thrift's zigzag 6, says one more."""
+    path = tmp_path / "c.parquet"
+    documents = ["a", "b", "c"] * (1 + num_others)
+    pq.write_table(pa.table({"content": documents}), path, row_group_size=3, write_statistics=False)
+    data = path.read_bytes()
+    before = {name: count(pq.read_metadata(path)) for name, count in COUNTS.items()}
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    places: dict[str, int] = {}
+    for place in range(footer, len(data) - 8):
+        if data[place] not in (6, 2 * len(documents)):
+            continue
+        path.write_bytes(data)
+        replace_byte(path, place, data[place] + 2)
+        try:
+            metadata = pq.read_metadata(path)
+            for name, count in COUNTS.items():
+                if count(metadata) == before[name] + 1:
+                    places[name] = place
+        except (OSError, pa.ArrowException):
+            continue
+    assert sorted(places) == sorted(COUNTS)
+    path.write_bytes(data)
+    for name in wrong:
+        replace_byte(path, places[name], data[places[name]] + 2)
+    found = refusal(path)
+    if ("of the file" in wrong) == ("of the row group" in wrong):
+        assert f"{path} is damaged in row group 0: its footer says " in found
+        assert "and 3 are there; fetch it again" in found
+    else:
+        assert f"{path} is damaged: its footer says " in found
+        assert "in its row groups; fetch it again" in found
+
+
+# Columns
+
+
+def test_text_that_parquet_calls_json_is_text(tmp_path: Path) -> None:
+    """As DuckDB and the hub's viewer write it; also without Arrow's own schema in the file."""
+    documents = ['{"a": 1}', None, "[]"]
+    column = pa.array(documents).cast(pa.json_(pa.string()))
+    for store_schema in (True, False):
+        path = tmp_path / f"{store_schema}.parquet"
+        pq.write_table(pa.table({"content": column}), path, store_schema=store_schema)
+        assert whole_text(path) == '{"a": 1} []'
+        assert ParquetText(path).first_documents(2) == ['{"a": 1}', "[]"]
+
+
+def test_another_extension_type_is_refused_by_its_name(tmp_path: Path) -> None:
+    column = pa.array([b"0" * 16], pa.uuid())
+    pq.write_table(pa.table({"content": column}), tmp_path / "c.parquet")
+    found = refusal(tmp_path / "c.parquet")
+    assert "has type extension<arrow.uuid>; it must be text" in found
+
+
+@pytest.mark.parametrize("names", [("content", "content.size"), ("content.size", "content")])
+def test_a_column_whose_name_goes_on_after_a_dot_is_another(
+    names: Sequence[str], tmp_path: Path
+) -> None:
+    values = {"content": ["ab", "c"], "content.size": ["2", "1"]}
+    pq.write_table(pa.table({name: values[name] for name in names}), tmp_path / "c.parquet")
+    assert whole_text(tmp_path / "c.parquet") == "ab c"
+
+
+def test_of_thousands_of_columns_ten_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    names = ["x" * 1_000, *(f"c{place}" for place in range(2_999))]
+    pq.write_table(pa.table({name: [1] for name in names}), path)
+    found = refusal(path)
+    assert f"its columns are {'x' * 200}..., c0, c1, " in found
+    assert "c8 and 2,990 more; rename the one that holds the documents" in found
+    assert len(found) < 1_000
+
+
+# Files that are no parquet of documents
+
+
+def test_a_folder_is_refused_with_what_could_be_named(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    assert "(those in it: (none))" in refusal(folder)
+    for place in range(12):
+        (folder / f"{place:02}.parquet").touch()
+    (folder / "notes.txt").touch()
+    found = refusal(folder)
+    assert f"{folder} is a folder; name one parquet file (those in it: 00.parquet, 01." in found
+    assert "09.parquet and 2 more), or read a folder of source code as a corpus of `kind: " in found
+
+
+@pytest.mark.parametrize("name", ["_metadata", "_common_metadata"])
+def test_a_summary_of_other_files_is_refused_with_their_names(name: str, tmp_path: Path) -> None:
+    """As Spark and Dask write them: the one with the files' row groups, the other with none."""
+    table, found = pa.table({"content": ["a", "b"]}), list[pq.FileMetaData]()
+    pq.write_table(table, tmp_path / "part-0.parquet", metadata_collector=found)
+    found[0].set_file_path("part-0.parquet")
+    pq.write_metadata(table.schema, tmp_path / name, found if name == "_metadata" else None)
+    assert pq.read_metadata(tmp_path / name).num_rows == (2 if name == "_metadata" else 0)
+    message = refusal(tmp_path / name)
+    assert f"{tmp_path / name} describes other parquet files and holds no rows" in message
+    assert "name one of those in its folder: part-0.parquet" in message
+
+
+def test_an_error_of_several_lines_becomes_one_and_is_shortened() -> None:
+    assert (
+        said(OSError("Couldn't\n  deserialize\tthrift:\n\n no"))
+        == "Couldn't deserialize thrift: no"
+    )
+    assert len(said(OSError("x" * 100_000))) < 300

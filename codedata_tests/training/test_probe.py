@@ -1,0 +1,177 @@
+"""The tokenizer that a Trainer is given, tried on the text whose ids a dataset's card states."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch.utils.data import ConcatDataset, Subset
+from transformers import (
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainingArguments,
+    default_data_collator,
+)
+from transformers import __version__ as transformers_version
+
+from codedata import DatasetProvenance
+from codedata.core.card import CARD_NAME, Probe
+from codedata.errors import DatasetError
+from codedata.io.dataset_folder import open_dataset
+from codedata.pickle_dataset import PickledTrainerDataset
+from codedata.tokenization.engine import reference_ids
+from codedata.tokenization.loading import find_tokenizer, load_tokenizer
+from codedata.tokenization.probe import PROBE, PROBE_SHA256
+from codedata.training.probe import require_same_tokenizer
+from codedata_tests import scenario
+from codedata_tests.script_runs import run_here
+
+
+@pytest.fixture
+def folder(switches: list[str]) -> Path:
+    """A dataset as the script makes it, by a tokenizer whose config asks for BOS."""
+    assert run_here([*switches, "--chars_to_tokenize", "20000", "--seq_length", "64"]) == 0
+    return Path(switches[3])
+
+
+def rebuilt(tokenizer_folder: Path, tmp_path: Path, tokenizer_class: str) -> Any:
+    """What AutoTokenizer makes of the same tokenizer.json, its config naming a class."""
+    again = tmp_path / tokenizer_class
+    again.mkdir()
+    (again / "tokenizer.json").write_bytes((tokenizer_folder / "tokenizer.json").read_bytes())
+    config = json.loads((tokenizer_folder / "tokenizer_config.json").read_text())
+    config["tokenizer_class"] = tokenizer_class
+    (again / "tokenizer_config.json").write_text(json.dumps(config))
+    return AutoTokenizer.from_pretrained(str(again))
+
+
+def train(dataset: Any, tokenizer: Any, output: Path) -> None:
+    config = LlamaConfig(
+        vocab_size=700,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+    )
+    arguments = TrainingArguments(
+        output_dir=str(output),
+        max_steps=1,
+        per_device_train_batch_size=2,
+        save_strategy="no",
+        use_cpu=True,
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+    Trainer(
+        model=LlamaForCausalLM(config),
+        args=arguments,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        data_collator=default_data_collator,  # else one that wants a pad token
+        callbacks=[DatasetProvenance()],
+    ).train()
+
+
+def test_the_script_s_card_has_the_framed_ids_of_the_probe(
+    folder: Path, tokenizer_folder: Path
+) -> None:
+    loaded = load_tokenizer(find_tokenizer(str(tokenizer_folder)))
+    ids = reference_ids(loaded, PROBE)
+    assert ids[0] == loaded.bos_id
+    assert open_dataset(folder).read_probe() == Probe(text_sha256=PROBE_SHA256, ids=tuple(ids))
+    open_dataset(folder, verify=True)
+
+
+def test_a_tokenizer_that_transformers_rebuilds_otherwise_is_refused_before_a_step(
+    folder: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    wrong = rebuilt(tokenizer_folder, tmp_path, "GPT2Tokenizer")
+    with pytest.raises(DatasetError) as refusal:
+        train(PickledTrainerDataset(folder, quiet=True), wrong, tmp_path / "run")
+    assert str(refusal.value).startswith(
+        f"{folder} was not made with the tokenizer that the Trainer was given (GPT2Tokenizer, "
+        f"transformers {transformers_version}): from id "
+    )
+    assert "PreTrainedTokenizerFast(tokenizer_file='tokenizer.json')" in str(refusal.value)
+
+
+@pytest.mark.parametrize("wrap", [lambda d: Subset(d, [0, 1]), lambda d: ConcatDataset([d[:1], d])])
+def test_so_it_is_inside_subset_and_concat(
+    folder: Path, tokenizer_folder: Path, tmp_path: Path, wrap: Any
+) -> None:
+    wrong = rebuilt(tokenizer_folder, tmp_path, "GPT2Tokenizer")
+    dataset = wrap(PickledTrainerDataset(folder, quiet=True))
+    with pytest.raises(DatasetError, match="was not made with the tokenizer that the Trainer was"):
+        train(dataset, wrong, tmp_path / "run")
+
+
+def test_the_right_one_trains_and_another_framing_is_a_line_in_the_log(
+    folder: Path, tokenizer_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = PickledTrainerDataset(folder, quiet=True)
+    without_bos = rebuilt(tokenizer_folder, tmp_path, "PreTrainedTokenizerFast")
+    [bos, *text] = dataset.datasets[0].read_probe().ids  # pyright: ignore[reportOptionalMemberAccess]
+    assert without_bos(PROBE)["input_ids"] == text
+    with caplog.at_level(logging.INFO, "codedata"):
+        train(dataset, without_bos, tmp_path / "run")
+    assert f"{folder} has [{bos}] before and [] after each chunk" in caplog.text
+
+
+def test_a_tokenizer_that_frames_as_the_dataset_s_says_nothing(
+    tokenizer_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fast = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_folder / "tokenizer.json"))
+    probe = Probe(text_sha256=PROBE_SHA256, ids=tuple(fast(PROBE)["input_ids"]))
+    with caplog.at_level(logging.INFO, "codedata"):
+        require_same_tokenizer(probe, fast, Path("set"))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("lost", [0, 40, -1])
+def test_one_id_that_is_lost_anywhere_is_a_difference(tokenizer_folder: Path, lost: int) -> None:
+    fast = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_folder / "tokenizer.json"))
+    ids = list(fast(PROBE)["input_ids"])
+    del ids[lost]
+    with pytest.raises(DatasetError, match=f"from id {lost % (len(ids) + 1)} of"):
+        require_same_tokenizer(Probe(text_sha256=PROBE_SHA256, ids=tuple(ids)), fast, Path("set"))
+
+
+def test_nothing_is_said_without_a_probe_of_this_text_or_without_a_tokenizer(
+    folder: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    wrong = rebuilt(tokenizer_folder, tmp_path, "GPT2Tokenizer")
+    probe = open_dataset(folder).read_probe()
+    assert probe is not None
+    require_same_tokenizer(replace(probe, text_sha256="0" * 64), wrong, folder)
+    require_same_tokenizer(probe, object(), folder)
+    train(PickledTrainerDataset(folder, quiet=True), None, tmp_path / "run")
+    (folder / CARD_NAME).unlink()
+    train(PickledTrainerDataset(folder, quiet=True), wrong, tmp_path / "run")
+
+
+def test_a_card_of_another_dataset_and_one_that_is_no_plain_file_say_nothing(
+    folder: Path, tmp_path: Path
+) -> None:
+    card = folder / CARD_NAME
+    other = scenario.write_dataset(tmp_path / "other", [np.ones((2, 4), int)])
+    (other / CARD_NAME).write_bytes(card.read_bytes())
+    assert open_dataset(other).read_probe() is None
+    card.unlink()
+    card.mkdir()
+    assert open_dataset(folder).read_probe() is None
+
+
+def test_a_card_whose_licence_was_edited_still_says_it(folder: Path) -> None:
+    card = folder / CARD_NAME
+    before = open_dataset(folder).read_probe()
+    card.write_bytes(card.read_bytes().replace(b"license: other", b"license: mit"))
+    assert before is not None
+    assert open_dataset(folder).read_probe() == before
