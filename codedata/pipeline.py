@@ -44,11 +44,8 @@ from codedata.tokenization.engine import (
     reference_ids,
 )
 from codedata.tokenization.fidelity import SAMPLE_CHARS, check_fidelity, compare_ids
-from codedata.tokenization.loading import (
-    LoadedTokenizer,
-    TokenizerFiles,
-    load_tokenizer,
-)
+from codedata.tokenization.loading import LoadedTokenizer, TokenizerFiles, load_tokenizer
+from codedata.tokenization.padding import why_not_default, with_pad_id
 from codedata.tokenization.probe import PROBE, PROBE_SHA256
 
 logger = logging.getLogger(__name__)
@@ -59,7 +56,7 @@ class Inputs:
     """What a dataset is made from, opened and checked.
 
     Attributes:
-        settings: the switches.
+        settings: the switches, the pad token as an id.
         text: the corpus, its index counted as far as the window reaches.
         tokenizer: the tokenizer's files.
         window: the characters to take, shortened to those that the text has, and the file of the
@@ -72,6 +69,11 @@ class Inputs:
     tokenizer: TokenizerFiles
     window: CharRange
     engine_choice: EngineChoice
+
+    @property
+    def loaded(self) -> LoadedTokenizer:
+        """The tokenizer."""
+        return load_tokenizer(self.tokenizer)
 
     @property
     def engine(self) -> Engine:
@@ -118,6 +120,7 @@ def open_inputs(
     *,
     engine: EngineChoice = "auto",
     file: int = 0,
+    pad_is_named: bool = True,
 ) -> Inputs:
     """Load the tokenizer, and clip the window to the text.
 
@@ -127,18 +130,22 @@ def open_inputs(
         tokenizer: the tokenizer's files.
         engine: `auto`, or the one to take.
         file: which file of the corpus the text is.
+        pad_is_named: whether the user chose the pad token; a default must be a token of no text.
 
     Raises:
         TokenizerError: the tokenizer cannot be had.
-        SettingsError: it does not have the pad token, or the engine is not proven exact for it.
+        SettingsError: the pad token does not fit it, or the engine is not proven exact for it.
         CorpusError: the text ends before the window.
     """
     with ThreadPoolExecutor(1) as thread:  # counts characters while this one makes the engine
         window = thread.submit(text.clip, settings.window._replace(file=file))
-        _require_pad_in_vocabulary(settings, load_tokenizer(tokenizer))
+        loaded = load_tokenizer(tokenizer)
+        if not pad_is_named and (why := why_not_default(settings.tokenizer_base, loaded)):
+            raise SettingsError(why)
+        resolved = with_pad_id(settings, loaded)
         engine_for(tokenizer, engine)
         return Inputs(
-            settings=settings,
+            settings=resolved,
             text=text,
             tokenizer=tokenizer,
             window=window.result(),
@@ -353,7 +360,7 @@ def _stage_chunk(
         ids,
         seq_length=settings.seq_length,
         min_sample_length=settings.min_sample_length,
-        pad_token=settings.pad_token,
+        pad_token=settings.pad_id,
     )
     entries: list[ShardEntry] = []
     num_packed = 0
@@ -361,7 +368,7 @@ def _stage_chunk(
         split_shards(samples, settings.max_dump_size), first_shard
     ):
         num_packed += shard_samples.size
-        data = encode_shard(shard_samples, pad_token=settings.pad_token).data
+        data = encode_shard(shard_samples, pad_token=settings.pad_id).data
         staging.add_shard(index, data)
         entries.append(
             ShardEntry(
@@ -373,15 +380,6 @@ def _stage_chunk(
             )
         )
     return entries
-
-
-def _require_pad_in_vocabulary(settings: Settings, loaded: LoadedTokenizer) -> None:
-    if loaded.tokenizer.id_to_token(settings.pad_token) is None:
-        size = loaded.tokenizer.get_vocab_size()
-        raise SettingsError(
-            f"pad_token {settings.pad_token} is not in the vocabulary of "
-            f"{settings.tokenizer_base} ({size} tokens); name the id of one of its tokens"
-        )
 
 
 def require_disk_space(
@@ -399,7 +397,7 @@ def require_disk_space(
     """
     engine, sample, settings = inputs[0].engine, inputs[0].sample, inputs[0].settings
     tokens_per_char = len(engine.encode(as_utf8(sample)).ids) / len(sample)
-    id_bytes = id_dtype(max(engine.vocab_size - 1, settings.pad_token)).itemsize
+    id_bytes = id_dtype(max(engine.vocab_size - 1, settings.pad_id)).itemsize
     num_samples = sum(
         count_samples(
             int(tokens_per_char * chunk.num_chars),
