@@ -24,7 +24,7 @@ from codedata.errors import CodedataError, SettingsError
 from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.layout import ROOT_VARIABLE, Layout, is_repo
 from codedata.places import local_path
-from codedata.progress import SHOW_BARS
+from codedata.progress import SHOW_BARS, TERMINAL
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -191,12 +191,18 @@ def _materialize(options: argparse.Namespace) -> int:
     # Seconds of imports that the other commands do not need.
     from dagster._core.errors import DagsterExecutionInterruptedError
 
+    from codedata.components.default_pad import require_fitting_default
     from codedata.components.split_spec import SPLIT_TAG
 
     jobs = _load_jobs()
     splits = sorted(name for name, job in jobs.items() if SPLIT_TAG in job.tags)
     if unknown := [split for split in options.splits if split not in splits]:
         return _fail(f"there is no split {unknown[0]!r}; there are {', '.join(splits)}")
+    for split in options.splits:
+        try:
+            require_fitting_default(jobs[split].tags, layout, TERMINAL, update=options.update)
+        except CodedataError as error:
+            return _fail(f"split {split!r}: {error}")
     SHOW_BARS.set(True)
     # Ctrl-C may come while a connection is closed, which its pool would log with a traceback.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
@@ -465,7 +471,6 @@ def _push(options: argparse.Namespace) -> int:
     # A second of imports that the other commands do not need.
     from codedata.hub.client import HubError
     from codedata.hub.datasets import push_dataset
-    from codedata.progress import TERMINAL
 
     try:
         address = push_dataset(

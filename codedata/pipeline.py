@@ -25,7 +25,14 @@ from codedata.core.meta import MAX_SHARDS, ShardEntry, dump_meta
 from codedata.core.packing import count_samples, id_dtype, pack_samples, split_shards
 from codedata.core.settings import CharRange, Settings
 from codedata.core.shards import encode_shard
-from codedata.errors import ChunkMismatchError, CorpusError, SettingsError, TargetError, WorkerError
+from codedata.errors import (
+    ChunkMismatchError,
+    CorpusError,
+    SettingsError,
+    TargetError,
+    TokenizerError,
+    WorkerError,
+)
 from codedata.io.chunk_store import TokenChunk, find_chunk, write_chunk
 from codedata.io.parquet_text import ParquetText
 from codedata.io.publishing import Staging
@@ -38,11 +45,8 @@ from codedata.tokenization.engine import (
     reference_ids,
 )
 from codedata.tokenization.fidelity import SAMPLE_CHARS, check_fidelity, compare_ids
-from codedata.tokenization.loading import (
-    LoadedTokenizer,
-    TokenizerFiles,
-    load_tokenizer,
-)
+from codedata.tokenization.loading import LoadedTokenizer, TokenizerFiles, load_tokenizer
+from codedata.tokenization.padding import why_not_default, with_pad_id
 from codedata.tokenization.probe import PROBE, PROBE_SHA256
 from codedata.tokenization.remembered import place_of
 
@@ -54,7 +58,7 @@ class Inputs:
     """What a dataset is made from, opened and checked.
 
     Attributes:
-        settings: the switches.
+        settings: the switches, the pad token as an id.
         text: the corpus, its index counted as far as the window reaches.
         tokenizer: the tokenizer's files.
         window: the characters to take, shortened to those that the text has, and the file of the
@@ -67,6 +71,11 @@ class Inputs:
     tokenizer: TokenizerFiles
     window: CharRange
     engine_choice: EngineChoice
+
+    @property
+    def loaded(self) -> LoadedTokenizer:
+        """The tokenizer."""
+        return load_tokenizer(self.tokenizer)
 
     @property
     def engine(self) -> Engine:
@@ -113,6 +122,7 @@ def open_inputs(
     *,
     engine: EngineChoice = "auto",
     file: int = 0,
+    pad_is_named: bool = True,
 ) -> Inputs:
     """Load the tokenizer, and clip the window to the text.
 
@@ -122,18 +132,22 @@ def open_inputs(
         tokenizer: the tokenizer's files.
         engine: `auto`, or the one to take.
         file: which file of the corpus the text is.
+        pad_is_named: whether the user chose the pad token; a default must be a token of no text.
 
     Raises:
         TokenizerError: the tokenizer cannot be had.
-        SettingsError: it does not have the pad token, or the engine is not proven exact for it.
+        SettingsError: the pad token does not fit it, or the engine is not proven exact for it.
         CorpusError: the text ends before the window.
     """
     with ThreadPoolExecutor(1) as thread:  # counts characters while this one makes the engine
         window = thread.submit(text.clip, settings.window._replace(file=file))
-        _require_pad_in_vocabulary(settings, load_tokenizer(tokenizer))
+        loaded = load_tokenizer(tokenizer)
+        if not pad_is_named and (why := why_not_default(settings.tokenizer_base, loaded)):
+            raise SettingsError(why)
+        resolved = with_pad_id(settings, loaded)
         engine_for(tokenizer, engine)
         return Inputs(
-            settings=settings,
+            settings=resolved,
             text=text,
             tokenizer=tokenizer,
             window=window.result(),
@@ -172,20 +186,20 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
     """Read a chunk's characters, tokenize them, compare a sample, store the ids; in a worker.
 
     Raises:
+        TokenizerError: the tokenizers library fails on some of the text.
         ExactnessError: the engine and the tokenizers library disagree; nothing is stored.
     """
     engine, chars = engine_for(task.tokenizer, task.engine_choice), task.fingerprint.chars
+    where = f"{task.text.path}, characters {chars.start} to {chars.stop}"
     started = time.monotonic()
     text = task.text.read_utf8(chars)
-    encoded = engine.encode(text, threads=task.threads)
-    compared_bytes = compare_ids(
-        load_tokenizer(task.tokenizer),
-        engine,
-        text,
-        encoded,
-        seed=chars.start,
-        where=f"{task.text.path}, characters {chars.start} to {chars.stop}",
-    )
+    try:
+        encoded = engine.encode(text, threads=task.threads)
+        compared_bytes = compare_ids(
+            load_tokenizer(task.tokenizer), engine, text, encoded, seed=chars.start, where=where
+        )
+    except TokenizerError as error:
+        raise TokenizerError(f"{error} ({where})") from error
     return write_chunk(
         task.folder,
         task.fingerprint,
@@ -356,7 +370,7 @@ def _stage_chunk(
         ids,
         seq_length=settings.seq_length,
         min_sample_length=settings.min_sample_length,
-        pad_token=settings.pad_token,
+        pad_token=settings.pad_id,
     )
     entries: list[ShardEntry] = []
     num_packed = 0
@@ -364,7 +378,7 @@ def _stage_chunk(
         split_shards(samples, settings.max_dump_size), first_shard
     ):
         num_packed += shard_samples.size
-        data = encode_shard(shard_samples, pad_token=settings.pad_token).data
+        data = encode_shard(shard_samples, pad_token=settings.pad_id).data
         staging.add_shard(index, data)
         entries.append(
             ShardEntry(
@@ -376,15 +390,6 @@ def _stage_chunk(
             )
         )
     return entries
-
-
-def _require_pad_in_vocabulary(settings: Settings, loaded: LoadedTokenizer) -> None:
-    if loaded.tokenizer.id_to_token(settings.pad_token) is None:
-        size = loaded.tokenizer.get_vocab_size(with_added_tokens=True)
-        raise SettingsError(
-            f"pad_token {settings.pad_token} is not in the vocabulary of "
-            f"{settings.tokenizer_base} ({size} tokens); name the id of one of its tokens"
-        )
 
 
 def require_disk_space(
@@ -402,7 +407,7 @@ def require_disk_space(
     """
     engine, sample, settings = inputs[0].engine, inputs[0].sample, inputs[0].settings
     tokens_per_char = len(engine.encode(as_utf8(sample)).ids) / len(sample)
-    id_bytes = id_dtype(max(engine.vocab_size - 1, settings.pad_token)).itemsize
+    id_bytes = id_dtype(max(engine.vocab_size - 1, settings.pad_id)).itemsize
     num_samples = sum(
         count_samples(
             int(tokens_per_char * chunk.num_chars),

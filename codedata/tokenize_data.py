@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from codedata.arguments import path, whole_number
 from codedata.core.meta import ShardEntry
-from codedata.core.settings import Settings
+from codedata.core.settings import DEFAULT_PAD_TOKEN, Settings, pad_token_of
 from codedata.errors import CodedataError, CorpusError
 from codedata.io.parquet_text import ParquetText
 from codedata.io.publishing import check_target, open_staging
@@ -41,6 +41,7 @@ from codedata.pipeline import (
 from codedata.places import local_path
 from codedata.tokenization.engine import ENGINE_CHOICES, EngineChoice
 from codedata.tokenization.loading import find_tokenizer
+from codedata.tokenization.padding import why_not_default
 from codedata.tokenization.remembered import place_of, remember_tokenizer
 
 _HELP = {
@@ -48,7 +49,8 @@ _HELP = {
     "min_sample_length": "a rest of a chunk of this many tokens or fewer is dropped",
     "seq_length": "tokens a sample",
     "max_dump_size": "samples a shard file, at most",
-    "pad_token": "id that fills up the last sample of a chunk",
+    "pad_token": "id or name of the token that fills up the last sample of a chunk (default: "
+    f"{DEFAULT_PAD_TOKEN}, with a warning where that is a token of text)",
     "starting_character": "where in the text to start",
     "chars_to_tokenize": "how many characters to take from there",
     "chunk_size": "characters tokenized at once, each chunk packed for itself",
@@ -69,10 +71,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--tokenization_folder", type=path, required=True, help="where the dataset goes"
     )
     for field in fields(Settings):
+        is_pad = field.name == "pad_token"  # absent where it is not named, which is told apart
         parser.add_argument(
             f"--{field.name}",
-            type=whole_number if field.type is int else str,
-            default=field.default,
+            type=pad_token_of if is_pad else whole_number if field.type is int else str,
+            default=argparse.SUPPRESS if is_pad else field.default,
             help=_HELP[field.name],
         )
     parser.add_argument(
@@ -97,6 +100,7 @@ def tokenize_data(
     *,
     num_workers: int,
     engine: EngineChoice = "auto",
+    pad_is_named: bool = True,
 ) -> list[ShardEntry]:
     """Make the dataset of one parquet's window.
 
@@ -106,6 +110,8 @@ def tokenize_data(
         settings: the switches.
         num_workers: threads that tokenize.
         engine: how to tokenize; the ids are the same.
+        pad_is_named: whether the pad token was chosen; of a default that does not fit the
+            tokenizer, stderr is told.
 
     Returns:
         The entries of the published meta.
@@ -120,6 +126,10 @@ def tokenize_data(
     limit_library_threads(num_workers)
     tokenizer = find_tokenizer(settings.tokenizer_base)
     inputs = open_inputs(ParquetText(data_file), settings, tokenizer, engine=engine)
+    settings = inputs.settings
+    why = None if pad_is_named else why_not_default(settings.tokenizer_base, inputs.loaded)
+    if why is not None:
+        print(f"tokenize_data: warning: {why}", file=sys.stderr)
     inputs.require_fidelity()
     with open_staging(target) as staging:
         chars = inputs.window.cut(settings.chunk_size)
@@ -170,7 +180,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     try:
         entries = tokenize_data(
-            data_file, folder, Settings(**switches), num_workers=num_workers, engine=engine
+            data_file,
+            folder,
+            Settings(**switches),
+            num_workers=num_workers,
+            engine=engine,
+            pad_is_named="pad_token" in switches,
         )
     except CodedataError as error:
         return _fail(str(error))

@@ -261,7 +261,7 @@ def switch_cases() -> Iterator[Case]:
                 given=(f"--{name}", str(value)),
                 says=(name, f"not {value}", remedy),
             )
-    for name in [*NUMBERS, "num_workers"]:
+    for name in [*sorted(NUMBERS.keys() - {"pad_token"}), "num_workers"]:
         for value in NO_NUMBERS:
             yield Case(
                 surface="script",
@@ -285,12 +285,17 @@ def switch_cases() -> Iterator[Case]:
         given=("--starting_character", "999999999"),
         says=("starting_character", "is 999999999", "choose a smaller one"),
     )
-    for value in ("99999", "2147483647"):
+    for value in ("99999", "2147483647", *filter(None, NO_NUMBERS)):
         yield Case(
             surface="script",
             given=("--pad_token", value),
-            says=("pad_token", value, "name the id of one of its tokens"),
+            says=("pad_token", shown(value), "name the id of one of its tokens, or the token"),
         )
+    yield Case(
+        surface="script",
+        given=("--pad_token", ""),
+        says=("pad_token", "is empty", "must be an id or name a token"),
+    )
     yield Case(
         surface="script",
         given=("--sequence", "5"),
@@ -964,6 +969,7 @@ YAML = [
         split_yaml((name, repr(value), "should be a valid integer"), **{name: value})
         for name in NUMBERS
         for value in YAML_KINDS
+        if (name, value) != ("pad_token", "abc")
     ),
     *(
         override((f"CODEDATA_SMALL_{name.upper()}", f"not {value}", f"{name} must be {least} to"),
@@ -974,7 +980,7 @@ YAML = [
     *(
         override((f"CODEDATA_SMALL_{name.upper()}", repr(shown(value)), "write its digits alone"),
                  **{f"CODEDATA_SMALL_{name.upper()}": value})
-        for name in NUMBERS
+        for name in sorted(NUMBERS.keys() - {"pad_token"})
         for value in ("many", "1.5", DIGITS)
     ),
     override(("CODEDATA_TOKENIZER", "empty", "must name a tokenizer"), CODEDATA_TOKENIZER=" "),

@@ -9,7 +9,7 @@ variable that overrides the YAML: CODEDATA_<SPLIT>_<SWITCH>.
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
 
@@ -23,7 +23,12 @@ from codedata.components.overrides import unread_variables
 from codedata.components.raw_corpus import RawCorpus
 from codedata.components.sources import MAX_FILES
 from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
-from codedata.core.settings import Settings, require_held_out
+from codedata.core.settings import (
+    DEFAULT_PAD_TOKEN,
+    Settings,
+    pad_token_of,
+    require_held_out,
+)
 from codedata.environment import variables
 from codedata.errors import SettingsError
 from codedata.io.files import shortened
@@ -73,8 +78,10 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
     )
     seq_length: int = Field(default=_DEFAULTS.seq_length, description="Tokens a sample.")
     max_dump_size: int = Field(default=_DEFAULTS.max_dump_size, description="Samples a shard.")
-    pad_token: int = Field(
-        default=_DEFAULTS.pad_token, description="Id that fills up a chunk's last sample."
+    pad_token: int | str = Field(
+        default=DEFAULT_PAD_TOKEN,
+        description="Id, or name, of the token that fills up a chunk's last sample. The default is "
+        "deepseek-coder's, and refused where it is no special token.",
     )
     starting_character: int = Field(
         default=_DEFAULTS.starting_character, description="Where in the text to start."
@@ -181,6 +188,7 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             SettingsError: naming the switch, and the variable if the value is from one.
         """
         switches = {field.name: getattr(self, field.name) for field in fields(Settings)}
+        switches["pad_token"] = pad_token_of(str(self.pad_token))
         given, sources = variables(), dict[str, str]()
         if self.tokenizer_asset is not None:
             switches["tokenizer_base"] = str(
@@ -192,7 +200,8 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         for switch in switches:
             variable = switch_variable(self.name, switch)
             if value := given.get(variable):
-                switches[switch] = _override(variable, value, type(getattr(_DEFAULTS, switch)))
+                kind = pad_token_of if switch == "pad_token" else type(getattr(_DEFAULTS, switch))
+                switches[switch] = _override(variable, value, kind)
                 sources[switch] = variable
         tokenizer = sources.get("tokenizer_base", f"tokenizer_base of split {self.name!r}")
         _ = local_path(switches["tokenizer_base"], tokenizer)
@@ -207,6 +216,12 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             raise SettingsError(
                 "; ".join([f"split {self.name!r}: {error}", *overridden])
             ) from error
+
+    @property
+    def pad_is_named(self) -> bool:
+        """Whether somebody wrote the pad token, in the YAML or the environment."""
+        overridden = variables().get(switch_variable(self.name, "pad_token"))
+        return "pad_token" in self.model_fields_set or bool(overridden)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The assets, checks and the job of the split.
@@ -242,6 +257,7 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             files=files,
             owners=tuple(self.owners),
             tags=self.tags,
+            pad_is_named=self.pad_is_named,
             corpus_files=corpus.num_files if corpus else 1,
         )
         made = split_assets.build_split(spec)
@@ -300,7 +316,7 @@ def _find_corpus(context: dg.ComponentLoadContext, name: str) -> RawCorpus | Non
     return next((corpus for corpus in corpora if corpus.name == name), None)
 
 
-def _override(variable: str, value: str, kind: type[int] | type[str]) -> int | str:
+def _override(variable: str, value: str, kind: Callable[[str], int | str]) -> int | str:
     try:
         return kind(value)
     except ValueError as error:

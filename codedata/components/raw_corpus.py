@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, model_validator
 
+from codedata.components.default_pad import require_fitting_default
 from codedata.components.sources import FoldersSource, HubSource, LocalSource, Source
 from codedata.environment import variables
 from codedata.errors import CorpusError
@@ -163,6 +164,8 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
             context: dg.AssetExecutionContext, store: Store, config: FetchConfig
         ) -> dg.MaterializeResult:
             reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
+            tags = context.run.tags
+            require_fitting_default(tags, store.layout, reporter, update=config.update)
             started = time.monotonic()
             corpus = self.materialize(store.layout, reporter, update=config.update)
             return dg.MaterializeResult(

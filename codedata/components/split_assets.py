@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from codedata.checks import CheckOutcome, check_dataset, check_known_counts
+from codedata.components.default_pad import DEFAULT_PAD_TAG
 from codedata.components.raw_corpus import file_key, files_job
 from codedata.components.report_assets import report_assets
 from codedata.components.split_spec import (
@@ -82,6 +83,7 @@ def build_split(spec: SplitSpec) -> dg.Definitions:
         tags={
             SPLIT_TAG: spec.name,
             **({} if spec.corpus_files == 1 else {FILES_TAG: _file_runs(spec)}),
+            **({DEFAULT_PAD_TAG: spec.settings.tokenizer_base} if _judged_first(spec) else {}),
             **(
                 {
                     "dagster/asset_partition_range_start": keys[0],
@@ -100,6 +102,11 @@ def build_split(spec: SplitSpec) -> dg.Definitions:
         report_assets(spec),
     ]
     return dg.Definitions(assets=assets, jobs=[job])
+
+
+def _judged_first(spec: SplitSpec) -> bool:
+    """Whether the pad token is one to judge by the tokenizer before the corpus is fetched."""
+    return not spec.pad_is_named and spec.tokenizer_asset is None  # which the same run may train
 
 
 def _file_runs(spec: SplitSpec) -> str:
@@ -173,23 +180,23 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
         inputs = open_split(spec, layout, Reporter(context.log.info, in_terminal=False))
         chunks = require_all_chunks(spec, inputs, layout)
         some = inputs[spec.files[0]]
-        vocab_size = some.engine.vocab_size
+        settings, vocab_size = some.settings, some.engine.vocab_size
         started = time.monotonic()
         with open_staging(target) as staging:
             corpora = {file: read_corpus(spec.corpus_folder(layout, file)) for file in spec.files}
             published = _published(corpora, is_one=spec.corpus_files == 1)
             origin = origin_of(some.tokenizer, chunks, _command(spec), published)
             entries = stage_dataset(
-                chunks, spec.settings, staging, origin, num_workers=chunk_executor.threads
+                chunks, settings, staging, origin, num_workers=chunk_executor.threads
             )
-            for name, outcome in check_dataset(staging.stage, chunks, spec.settings, vocab_size):
+            for name, outcome in check_dataset(staging.stage, chunks, settings, vocab_size):
                 yield check_result(name, outcome, check_keys[name])
                 if not outcome.passed:
                     raise dg.Failure(
                         f"{name}: {outcome.description}; nothing was published", allow_retries=False
                     )
             counts = [entry.num_samples for entry in entries]
-            known = check_known_counts(list(corpora.values()), spec.settings, counts)
+            known = check_known_counts(list(corpora.values()), settings, counts)
             yield check_result("known_counts", known, meta_key, severity=dg.AssetCheckSeverity.WARN)
             staging.publish()
         remember_tokenizer(some.tokenizer)
@@ -198,7 +205,7 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
         version = dg.DataVersion(dataset.digest)
         seconds = time.monotonic() - started
         num_chars = sum(chunk.chars.num_chars for chunk in chunks)
-        num_padding = sum(count_padding(chunk.num_tokens, spec.settings) for chunk in chunks)
+        num_padding = sum(count_padding(chunk.num_tokens, settings) for chunk in chunks)
         yield dg.MaterializeResult(
             asset_key=shards_key,
             data_version=version,

@@ -62,6 +62,7 @@ class SplitSpec:
     corpus_files: int = 1
     owners: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    pad_is_named: bool = True
 
     @property
     def shown(self) -> Shown:
@@ -158,6 +159,7 @@ def open_split(
             tokenizer,
             engine=engine,
             file=file,
+            pad_is_named=spec.pad_is_named,
         )
         for file in spec.files
         if files is None or file in files

@@ -12,6 +12,9 @@ from codedata.errors import SettingsError
 
 DEFAULT_TOKENIZER = "deepseek-ai/deepseek-coder-33b-base"
 
+DEFAULT_PAD_TOKEN = 32014
+"""deepseek-coder's own; of another tokenizer it may well be a token of text."""
+
 MAX_TOKEN_ID = 2**31 - 1
 """The largest id that the pickle opcode BININT holds."""
 
@@ -59,9 +62,19 @@ class CharRange(NamedTuple):
         ]
 
 
+def pad_token_of(text: str) -> int | str:
+    """The id that digits write; else the name of a token."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The switches of the reference script, with its names and defaults.
+
+    `pad_token` is an id, or until a tokenizer was loaded the name of one of its tokens.
 
     Raises:
         SettingsError: a value is outside its range; the message names every such switch.
@@ -71,7 +84,7 @@ class Settings:
     min_sample_length: int = 1000
     seq_length: int = 1536
     max_dump_size: int = 10_000
-    pad_token: int = 32014
+    pad_token: int | str = DEFAULT_PAD_TOKEN
     starting_character: int = 0
     chars_to_tokenize: int = 100_000_000
     chunk_size: int = 10_000_000
@@ -89,7 +102,10 @@ class Settings:
         wrong: list[str] = []
         for name, (least, most) in limits.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
+            if name == "pad_token" and isinstance(value, str):
+                if not value:
+                    wrong.append("pad_token must be an id or name a token, and is empty")
+            elif not isinstance(value, int) or isinstance(value, bool):
                 wrong.append(f"{name} must be a whole number, not {value!r}")
             elif not least <= value <= most:
                 shown = value if value.bit_length() <= _SHOWN_BITS else "a far larger number"
@@ -106,6 +122,20 @@ class Settings:
     def window(self) -> CharRange:
         """The characters asked for, before the text's own length shortens them."""
         return CharRange(self.starting_character, self.starting_character + self.chars_to_tokenize)
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills up samples.
+
+        Raises:
+            SettingsError: `pad_token` is a name still: the switches are of no dataset.
+        """
+        if isinstance(self.pad_token, str):
+            raise SettingsError(
+                f"pad_token is the name {self.pad_token!r}, of which no tokenizer has said the id; "
+                "name the id"
+            )
+        return self.pad_token
 
     def as_dict(self) -> dict[str, int | str]:
         """The switches by name, in declaration order."""

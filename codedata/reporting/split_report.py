@@ -262,8 +262,8 @@ def require_writable(path: Path) -> None:
 def describe_split(published: Published) -> SplitDescription:
     """Count a dataset's tokens and measure its documents."""
     dataset, settings, tokenizer = published.dataset, published.settings, published.tokenizer
-    num_ids = max(vocabulary_size(tokenizer), settings.pad_token + 1)
-    tokens = count_tokens(dataset, num_ids, settings.pad_token)
+    num_ids = max(vocabulary_size(tokenizer), settings.pad_id + 1)
+    tokens = count_tokens(dataset, num_ids, settings.pad_id)
     return SplitDescription(
         name=published.name,
         digest=dataset.digest,
@@ -293,7 +293,7 @@ def compare_splits(
         num_ids = max(len(first), len(second))  # they differ where a pad token is no token
         first, second = (np.pad(each, (0, num_ids - len(each))) for each in (first, second))
         usual = usual_divergences(
-            reference.dataset, first, int(second.sum()), reference.settings.pad_token
+            reference.dataset, first, int(second.sum()), reference.settings.pad_id
         )
         tokens = compare_tokens(first, second, usual)
         most = np.argsort(-tokens.terms, kind="stable")[:_MOST_DIFFERING].tolist()

@@ -104,7 +104,7 @@ def _missing_frame(
 
 def vocabulary_size(loaded: LoadedTokenizer) -> int:
     """One more than the largest id that the tokenizer can give."""
-    return max(loaded.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+    return max(loaded.tokenizer.get_vocab().values()) + 1
 
 
 class WholeTextEngine:

@@ -11,24 +11,31 @@ branch or tag after the @, is resolved once, and kept where the caller has a pla
 
 import hashlib
 import json
+import os
 import re
+import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tokenizers import Tokenizer
-
+from codedata.core.settings import MAX_TOKEN_ID
 from codedata.errors import TokenizerError
 from codedata.io.files import shortened, why_no_path
 from codedata.places import local_path
 from codedata.progress import TERMINAL, Reporter
+from codedata.tokenization.library import LibraryTokenizer
+from codedata.tokenization.structure import merge_that_aborts
 
 if TYPE_CHECKING:
     from codedata.hub.cache import HubFile
 
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+
+MAX_TOKENIZER_BYTES = 1 << 28
+"""Eight times Gemma 3's tokenizer.json, which has 262,144 tokens and 33 MB; parsed, a file takes
+some ten times its size in memory."""
 
 _NAME_ANOTHER = f"name a folder, a {TOKENIZER_JSON} or a repository such as owner/name"
 _SAVE_AGAIN = "save the tokenizer again (save_pretrained), or download its files again"
@@ -66,13 +73,15 @@ class LoadedTokenizer:
         files: where it came from.
         tokenizer: without truncation and padding, whatever its file declares.
         structure: the parsed tokenizer.json.
+        config: the parsed tokenizer_config.json; empty where there is none.
         bos_id: goes first where the first id is another; None where the config does not ask.
         eos_id: goes last likewise.
     """
 
     files: TokenizerFiles
-    tokenizer: Tokenizer
+    tokenizer: LibraryTokenizer
     structure: dict[str, Any]
+    config: dict[str, Any]
     bos_id: int | None
     eos_id: int | None
 
@@ -106,13 +115,17 @@ def find_tokenizer(
     if is_file:
         return _fingerprinted(source, path, None)
     if is_folder:
-        if not (path / TOKENIZER_JSON).is_file():
+        if not os.path.lexists(path / TOKENIZER_JSON):
             raise TokenizerError(
                 f"the tokenizer folder {source!r} has no {TOKENIZER_JSON}; save the tokenizer as a "
                 "fast one (save_pretrained of a PreTrainedTokenizerFast) and name that folder"
             )
         config = path / TOKENIZER_CONFIG
-        return _fingerprinted(source, path / TOKENIZER_JSON, config if config.is_file() else None)
+        has_config = os.path.lexists(config)  # what is there and cannot be read is refused
+        return _fingerprinted(source, path / TOKENIZER_JSON, config if has_config else None)
+    if os.path.lexists(path):
+        what = "is no regular file" if path.exists() else "is a link to nothing"
+        raise TokenizerError(f"tokenizer {source!r} {what}; {_NAME_ANOTHER}")
     named = _REPO_ID.fullmatch(source)
     if named is None:
         raise TokenizerError(
@@ -180,12 +193,30 @@ def _fingerprint(tokenizer_json: bytes, config: bytes | None) -> str:
 
 
 def _read(path: Path) -> bytes:
+    """The bytes of a file, never waiting for what is no file, nor for more than it says to hold.
+
+    Raises:
+        TokenizerError: it cannot be read, is no regular file, or is far too large.
+    """
     try:
-        return path.read_bytes()
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise TokenizerError(f"{path} is no regular file; {_NAME_ANOTHER}")
+            if found.st_size > MAX_TOKENIZER_BYTES:
+                raise TokenizerError(
+                    f"{path} has {found.st_size:,} bytes, which no tokenizer has (at most "
+                    f"{MAX_TOKENIZER_BYTES:,} are read); {_NAME_ANOTHER}"
+                )
+            return file.read(found.st_size)
     except OSError as error:
         raise TokenizerError(
             f"{path} cannot be read: {error.strerror}; {_NAME_ANOTHER} that can"
         ) from error
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO waits for its writer
 
 
 @lru_cache(maxsize=4)
@@ -203,27 +234,53 @@ def load_tokenizer(files: TokenizerFiles) -> LoadedTokenizer:
             "are complete"
         )
     structure = _parse(json_bytes, files.tokenizer_json)
-    try:
-        tokenizer = Tokenizer.from_buffer(json_bytes)
-    except Exception as error:  # tokenizers raises nothing narrower
+    if (merge := merge_that_aborts(structure)) is not None:
         raise TokenizerError(
-            f"{files.tokenizer_json} is no tokenizer: {error}; {_SAVE_AGAIN}"
-        ) from error
+            f"{files.tokenizer_json} is no tokenizer: its merge {merge!r} does not continue with "
+            f"its continuing_subword_prefix; {_SAVE_AGAIN}"
+        )
+    try:
+        tokenizer = LibraryTokenizer(json_bytes, str(files.tokenizer_json))
+        _require_ids(tokenizer, files.tokenizer_json)
+    except TokenizerError as error:
+        raise TokenizerError(f"{error}; {_SAVE_AGAIN}") from error
     if (structure.get("model") or {}).get("dropout"):
         raise TokenizerError(
             f"{files.tokenizer_json} declares a BPE dropout, so the same text gives other ids each "
             "time; set its model's dropout to null"
         )
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     config = _parse(config_bytes, files.tokenizer_config) if config_bytes else {}
     return LoadedTokenizer(
         files=files,
         tokenizer=tokenizer,
         structure=structure,
+        config=config,
         bos_id=_framing_id(tokenizer, config, "bos", files),
         eos_id=_framing_id(tokenizer, config, "eos", files),
     )
+
+
+def _require_ids(tokenizer: LibraryTokenizer, path: Path) -> None:
+    """Refuse ids that no shard can hold, and a frame of ids that the vocabulary does not have.
+
+    Raises:
+        TokenizerError: naming the token, or the id.
+    """
+    vocab = tokenizer.get_vocab()
+    if not vocab:
+        raise TokenizerError(f"{path} has an empty vocabulary")
+    token = max(vocab, key=vocab.__getitem__)
+    if vocab[token] > MAX_TOKEN_ID:
+        raise TokenizerError(
+            f"{path} gives {shortened(token)!r} the id {vocab[token]}; ids are 0 to {MAX_TOKEN_ID}"
+        )
+    known = set(vocab.values())
+    for token_id in tokenizer.encode("").ids:
+        if token_id not in known:
+            raise TokenizerError(
+                f"{path} frames every text with the id {token_id}, which its vocabulary does not "
+                "have: its post_processor is of another tokenizer"
+            )
 
 
 def _parse(data: bytes, path: Path | None) -> dict[str, Any]:
@@ -239,7 +296,7 @@ def _parse(data: bytes, path: Path | None) -> dict[str, Any]:
 
 
 def _framing_id(
-    tokenizer: Tokenizer, config: dict[str, Any], which: str, files: TokenizerFiles
+    tokenizer: LibraryTokenizer, config: dict[str, Any], which: str, files: TokenizerFiles
 ) -> int | None:
     if config.get(f"add_{which}_token") is not True:
         return None

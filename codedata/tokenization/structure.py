@@ -11,7 +11,7 @@ lie across the cut or take in the white space around it.
 
 import re
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 _NEWLINE_PATTERNS = ({"Regex": "[\r\n]"}, {"Regex": r"[\r\n]"}, {"String": "\n"})
 _PIECEWISE = ("Split", "Digits", "Punctuation", "ByteLevel")
@@ -135,10 +135,13 @@ _KNOWN: list[tuple[list[dict[str, Any]], Pretokenizer]] = [
 ]
 
 
-def _steps(part: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:
+def _steps(part: Any, inner: str) -> list[dict[str, Any]]:
     """A declared part as its list of steps, nested sequences flattened."""
     if part is None:
         return []
+    if not isinstance(part, dict):
+        return [{}]  # the library takes `[[]]` too: a step of no known type
+    part = cast("dict[str, Any]", part)
     if part.get("type") != "Sequence":
         return [part]
     return [step for each in part.get(inner, []) for step in _steps(each, inner)]
@@ -179,7 +182,7 @@ def _known_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | None:
     for step in declared:
         if step.get("pattern") == {"Regex": r"[\r\n]"}:
             step["pattern"] = {"Regex": "[\r\n]"}
-        if step["type"] == "ByteLevel":
+        if step.get("type") == "ByteLevel":
             step.setdefault("use_regex", True)
     return next((known for steps, known in _KNOWN if steps == declared), None)
 
@@ -216,6 +219,31 @@ def why_not_interned(structure: dict[str, Any], pretokenizer: Pretokenizer) -> s
             content: str = token.get("content", "")
             if len(content) > 1 and not content.isascii() and token.get("normalized"):
                 return f"its added token {content!r} is looked for in normalized text"
+    return None
+
+
+def merge_that_aborts(structure: dict[str, Any]) -> str | None:
+    """The right part of a merge that the library cannot load without ending the process; or None.
+
+    It cuts as many bytes off the part as the model's `continuing_subword_prefix` has, and where it
+    cannot, panics while it clears away, which aborts.
+    """
+    model = structure.get("model")
+    if not isinstance(model, dict):
+        return None
+    fields = cast("dict[str, Any]", model)
+    prefix, merges = fields.get("continuing_subword_prefix"), fields.get("merges")
+    if not prefix or not isinstance(prefix, str) or not isinstance(merges, list):
+        return None
+    num_bytes = len(prefix.encode())
+    for merge in cast("list[Any]", merges):
+        parts = merge.split(" ") if isinstance(merge, str) else merge
+        if not isinstance(parts, list) or not parts or not isinstance(parts[-1], str):
+            return None  # which the library refuses
+        right = parts[-1].encode(errors="surrogatepass")
+        rest = right[num_bytes:]
+        if len(right) < num_bytes or (rest and rest[0] & 0xC0 == 0x80):
+            return parts[-1]
     return None
 
 

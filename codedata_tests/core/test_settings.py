@@ -109,6 +109,8 @@ def test_the_largest_value_is_taken_and_one_more_refused(name: str) -> None:
 )
 @pytest.mark.parametrize("name", NUMBERS)
 def test_what_is_no_whole_number_is_refused_with_its_name_and_value(name: str, value: Any) -> None:
+    if name == "pad_token" and isinstance(value, str):
+        return  # names a token
     assert refusal(**{name: value}) == f"{name} must be a whole number, not {value!r}"
 
 
@@ -126,12 +128,12 @@ def test_a_tokenizer_that_is_no_text_is_refused_with_its_name_and_value(value: A
 
 def test_one_message_names_every_wrong_switch() -> None:
     message = refusal(
-        tokenizer_base="", seq_length=0, chunk_size=-7, pad_token="x", max_dump_size=True
+        tokenizer_base="", seq_length=0, chunk_size=-7, pad_token=[], max_dump_size=True
     )
     assert message.split("; ") == [
         "seq_length must be 1 to 16777216, not 0",
         "max_dump_size must be a whole number, not True",
-        "pad_token must be a whole number, not 'x'",
+        "pad_token must be a whole number, not []",
         "chunk_size must be 1 to 4611686018427387904, not -7",
         "tokenizer_base must name a tokenizer, and is empty",
     ]

@@ -1,0 +1,39 @@
+"""A `pad_token` that nobody named is judged before the corpus is fetched.
+
+The corpus comes first in a split's job, and the tokenizer after it. So the job carries, as a tag,
+the tokenizer that the default must fit; the corpus's step and `codedata materialize` look at it.
+"""
+
+from collections.abc import Mapping
+
+from codedata.errors import SettingsError
+from codedata.layout import Layout
+from codedata.progress import Reporter
+from codedata.tokenization.loading import find_tokenizer, load_tokenizer
+from codedata.tokenization.padding import why_not_default
+
+DEFAULT_PAD_TAG = "codedata/pads_with_the_default"
+"""On a split's job: the tokenizer, where its pad_token is the default that nobody named."""
+
+
+def require_fitting_default(
+    tags: Mapping[str, str], layout: Layout, reporter: Reporter, *, update: bool = False
+) -> None:
+    """Refuse a run whose default pad token does not fit its tokenizer.
+
+    Args:
+        tags: of the job, or of a run of it.
+        layout: the root.
+        reporter: told what has to be fetched or waited for.
+        update: take the newest commit of a tokenizer of the hub.
+
+    Raises:
+        TokenizerError: the tokenizer cannot be had.
+        SettingsError: it does not fit; the message has the tokenizer's own.
+    """
+    source = tags.get(DEFAULT_PAD_TAG)
+    if source is None:
+        return
+    files = find_tokenizer(source, pins=layout.tokenizer_pins, update=update, reporter=reporter)
+    if (why := why_not_default(source, load_tokenizer(files))) is not None:
+        raise SettingsError(why)
