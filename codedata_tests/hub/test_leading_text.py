@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -311,14 +312,15 @@ def test_a_commit_that_left_the_file_alone_costs_none_of_its_bytes(
 def test_a_disk_that_is_full_is_no_damage(
     hub: Hub, repo: Repo, fetch: Fetch, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left, write = 100_000, os.pwrite
+    left, write, one_at_a_time = 100_000, os.pwrite, Lock()
 
     def fill_up(descriptor: int, data: bytes, position: int) -> int:
         nonlocal left
-        if not left:
-            raise OSError(28, "No space left on device")
-        written = write(descriptor, data[:left], position)
-        left -= written
+        with one_at_a_time:
+            if not left:
+                raise OSError(28, "No space left on device")
+            written = write(descriptor, data[:left], position)
+            left -= written
         return written
 
     with monkeypatch.context() as patch:
