@@ -24,6 +24,7 @@ from codedata.errors import CodedataError, SettingsError
 from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.layout import ROOT_VARIABLE, Layout, is_repo
 from codedata.places import local_path
+from codedata.printable import print_anything, printable, printable_lines
 from codedata.progress import SHOW_BARS, TERMINAL
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
+    print_anything()
     options = build_parser().parse_args(arguments)
     try:
         take_env_file()
@@ -160,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"codedata: error: {message}", file=sys.stderr)
+    print(f"codedata: error: {printable(message)}", file=sys.stderr)
     return 1
 
 
@@ -410,7 +412,7 @@ def _show(options: argparse.Namespace) -> int:
     from codedata.tokenization.loading import find_tokenizer, load_tokenizer
 
     tokenizer = load_tokenizer(find_tokenizer(options.tokenizer)).tokenizer
-    print(tokenizer.decode(sample, skip_special_tokens=False))
+    print(printable_lines(tokenizer.decode(sample, skip_special_tokens=False)))
     return 0
 
 
@@ -430,7 +432,7 @@ def _report(options: argparse.Namespace) -> int:
     num_bytes = write_report(options.output, report)
     for split in report.splits:
         if split.no_documents:
-            print(f"{split.name}: no documents: {split.no_documents}", file=sys.stderr)
+            print(f"{split.name}: no documents: {printable(split.no_documents)}", file=sys.stderr)
     names = ", ".join(split.name for split in report.splits)
     print(f"{options.output}: {names}; {num_bytes / 1e3:.0f} kB")
     return 0

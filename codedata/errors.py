@@ -1,12 +1,18 @@
 """The errors a user can meet: each message names what, the value found, where, and the remedy.
 
 All derive from `CodedataError`, itself a `ValueError`: a command line prints them as one line.
-They carry nothing but their message, so they survive pickling between processes.
+They carry nothing but their message, so they survive pickling between processes, and it is
+printable: names of files and columns, and messages of libraries and servers, go into it.
 """
+
+from codedata.printable import printable
 
 
 class CodedataError(ValueError):
     """A mistake of input, configuration or environment that the user can mend."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message, keep="\n"))
 
 
 class SettingsError(CodedataError):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codedata.environment import PREFIX, variables
-from codedata.places import local_path
+from codedata.places import local_path, require_utf8
 
 ROOT_VARIABLE = "CODEDATA_ROOT"
 CORPUS_VARIABLE = "CODEDATA_CORPUS"
@@ -60,7 +60,9 @@ class Layout:
         Raises:
             SettingsError: it is no folder of this machine.
         """
-        return cls(local_path(place, what).absolute())
+        root = local_path(place, what).absolute()
+        require_utf8(str(root), what)
+        return cls(root)
 
     def corpus(self, name: str, file: int | None = None) -> Path:
         """The folder of a corpus, or of one of its files where it has several."""

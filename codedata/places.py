@@ -1,7 +1,8 @@
 """A place as people write it -> a path of this machine.
 
 Every string of a user that names a file or folder comes through here: `~` is the home folder, and a
-URL is refused, where `Path` would make a folder `s3:` of it.
+URL is refused, where `Path` would make a folder `s3:` of it. So is a name whose bytes are no UTF-8:
+neither the run's history nor a record can hold it.
 """
 
 import os
@@ -29,9 +30,10 @@ def local_path(
         error: the kind of error to raise.
 
     Raises:
-        Exception: it is a URL, or there is no such home folder; of the kind `error`.
+        Exception: it is a URL, or no UTF-8, or there is no such home folder; of the kind `error`.
     """
     text = os.fspath(place)
+    require_utf8(text, what, error=error)
     if _URL.match(text):
         raise error(f"{what} is {shortened(text)!r}, a URL; {_instead_of_url(text)}")
     if not text.startswith("~"):
@@ -43,6 +45,21 @@ def local_path(
             "here; write the whole path"
         )
     return Path(expanded)
+
+
+def require_utf8(path: str, what: str, *, error: type[Exception] = SettingsError) -> None:
+    """Refuse a path with bytes that are no UTF-8, which Python holds as lone surrogates.
+
+    Raises:
+        Exception: of the kind `error`.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError as wrong:
+        raise error(
+            f"{what} is {shortened(path)!r}, a name that is not UTF-8, which no record of a run "
+            "can hold; rename it, or reach it through a link with another name"
+        ) from wrong
 
 
 def _instead_of_url(text: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from codedata.io.chunk_store import TokenChunk
+from codedata.printable import printable
 
 SHOW_BARS = ContextVar("SHOW_BARS", default=False)
 """Whether runs in this context belong to a terminal that shows progress bars."""
@@ -39,6 +40,7 @@ class Reporter:
 
     def say(self, line: str) -> None:
         """Tell what a user would wonder about: in the log and in the terminal."""
+        line = printable(line)
         self.log(line)
         if self.in_terminal:
             tqdm.write(line, file=sys.stderr)
@@ -60,7 +62,7 @@ class Transfer:
 
     def __init__(self, reporter: Reporter, name: str) -> None:
         self._reporter = reporter
-        self._name = name
+        self._name = printable(name)
         self._here = self._arrived = self._expected = 0
         self._started = self._said = time.monotonic()
         self._lock = Lock()

@@ -39,6 +39,7 @@ from codedata.pipeline import (
     tokenize_chunks,
 )
 from codedata.places import local_path
+from codedata.printable import print_anything, printable
 from codedata.tokenization.engine import ENGINE_CHOICES, EngineChoice
 from codedata.tokenization.loading import find_tokenizer
 from codedata.tokenization.padding import why_not_default
@@ -129,12 +130,12 @@ def tokenize_data(
     settings = inputs.settings
     why = None if pad_is_named else why_not_default(settings.tokenizer_base, inputs.loaded)
     if why is not None:
-        print(f"tokenize_data: warning: {why}", file=sys.stderr)
+        print(f"tokenize_data: warning: {printable(why)}", file=sys.stderr)
     inputs.require_fidelity()
     with open_staging(target) as staging:
         chars = inputs.window.cut(settings.chunk_size)
         tasks = [inputs.task(chunk, staging.chunks, threads=num_workers) for chunk in chars]
-        chunks = stored_chunks(tasks)
+        chunks = stored_chunks(tasks, root=target.parent)
         finished = {chunk.chars for chunk in chunks}
         missing = [task for task in tasks if task.fingerprint.chars not in finished]
         require_disk_space([inputs], missing, target)
@@ -174,6 +175,7 @@ def _command(data_file: Path, tokenization_folder: Path, settings: Settings) -> 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script; its exit status."""
+    print_anything()
     switches = vars(build_parser().parse_args(arguments))
     data_file, folder = switches.pop("data_file"), switches.pop("tokenization_folder")
     num_workers, engine = switches.pop("num_workers"), switches.pop("engine")
@@ -207,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"tokenize_data: error: {message}", file=sys.stderr)
+    print(f"tokenize_data: error: {printable(message)}", file=sys.stderr)
     return 1
 
 

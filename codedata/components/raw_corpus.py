@@ -34,6 +34,7 @@ from codedata.io.parquet_text import FileIdentity
 from codedata.io.source_folders import Walk, walk_folders
 from codedata.layout import CORPUS_VARIABLE, Layout, is_name
 from codedata.places import local_path
+from codedata.printable import printable_lines
 from codedata.progress import SHOW_BARS, Reporter, rounded
 from codedata.resources import Store
 
@@ -434,5 +435,5 @@ def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
 
 def _preview(corpus: Corpus) -> Iterator[str]:
     for document in corpus.open_text().first_documents(_PREVIEW_DOCUMENTS):
-        lines = document.splitlines()[:_PREVIEW_LINES]
-        yield "\n".join(["~~~c", *(line[:120].replace("~~~", "") for line in lines), "~~~"])
+        lines = [line[:120].replace("~~~", "") for line in document.splitlines()[:_PREVIEW_LINES]]
+        yield "\n".join(["~~~c", *map(printable_lines, lines), "~~~"])

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from codedata.core.meta import ShardEntry
 from codedata.core.settings import Settings
+from codedata.printable import printable
 
 CARD_NAME = "README.md"
 
@@ -103,7 +104,7 @@ def dump_card(
         "counts": counts,
         "command": origin.command,
     }
-    name, repo = _one_line(name), origin.corpus.get("repo")
+    name, repo = printable(name), origin.corpus.get("repo")
     terms = (
         f"\nThe corpus is of [{repo}](https://huggingface.co/datasets/{repo}), whose terms hold "
         "for what is made of it too.\n"
@@ -137,7 +138,7 @@ Each `dump-N.pkl` is a pickle of a list of lists of token ids, too. What it was 
 the head of this file. The command that makes it again, and the same to the last byte:
 
 ```bash
-{_one_line(origin.command)}
+{printable(origin.command)}
 ```
 
 ## Licence
@@ -197,9 +198,4 @@ def _yaml(values: Mapping[str, Any], indent: str) -> str:
 
 def _scalar(value: str | int | list[int]) -> str:
     """A value as YAML: JSON's are YAML's too."""
-    return json.dumps(_one_line(value) if isinstance(value, str) else value, ensure_ascii=False)
-
-
-def _one_line(text: str) -> str:
-    """Printable and without newlines, so that no name can end the head or a fence."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return json.dumps(printable(value) if isinstance(value, str) else value, ensure_ascii=False)

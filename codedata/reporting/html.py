@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from codedata.printable import printable, printable_lines
 from codedata.reporting.pictures import Svg, as_html
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def render(report: "Report") -> bytes:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "lines": printable_lines,
         "printable": printable,
         "token": token,
         "count": "{:,}".format,
@@ -54,14 +56,6 @@ def render(report: "Report") -> bytes:
         version=version("codedata"),
     )
     return page.encode("utf-8", "replace")
-
-
-def printable(text: str) -> str:
-    """A text without control characters, and without those that turn the direction of others."""
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}"
-        for c in text.replace("\r\n", "\n")
-    )
 
 
 def token(text: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codedata.io.dataset_folder import Dataset
+from codedata.printable import printable_lines
 from codedata.reporting.pictures import Svg, as_markdown
 from codedata.reporting.statistics import TokenCounts, count_tokens
 from codedata.tokenization.engine import vocabulary_size
@@ -59,7 +60,7 @@ class TokenReport:
                 f"Sample {index}, its first tokens, a {_BORDER} between them:",
                 "",
                 "~~~c",
-                _BORDER.join(tokens).replace("~~~", ""),
+                printable_lines(_BORDER.join(tokens).replace("~~~", "")),
                 "~~~",
             ]
         return "\n".join(lines)

@@ -1,0 +1,36 @@
+"""Foreign text -> text that a terminal or a page shows as it is, whatever it holds.
+
+Names of files and columns, decoded samples, messages of libraries and servers: what they hold may
+clear a terminal, write its title, or turn around the order in which the rest is read. Everything
+that is printed and is not codedata's own goes through `printable`.
+"""
+
+import io
+import sys
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""A text, every character that is not shown as itself written as Python writes it: `\x1b`.
+
+    Controls, line ends, bidirectional and zero-width ones, lone surrogates and blanks other than
+    the space are such characters.
+
+    Args:
+        text: any.
+        keep: those that stay, such as the line ends of a sample.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """A text of several lines, such as a sample's: `printable`, its line ends and tabs kept."""
+    return printable(text.replace("\r\n", "\n"), keep="\n\t")
+
+
+def print_anything() -> None:
+    """Have stdout and stderr write what their encoding lacks as escapes, not fail at it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

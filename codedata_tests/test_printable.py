@@ -1,0 +1,136 @@
+"""What a terminal shows: foreign text cannot move its cursor, and no character stops a command."""
+
+import io
+import os
+import pickle
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codedata.cli import main
+from codedata.errors import CorpusError, SettingsError, TargetError
+from codedata.io.publishing import check_target
+from codedata.layout import Layout
+from codedata.places import local_path
+from codedata.printable import printable, printable_lines
+from codedata.progress import Reporter
+from codedata_tests import scenario
+
+CLEARS = "\x1b[2J\x1b]0;title\x07"
+TURNS = "\u202eabc\u2066"
+NOT_UTF8 = os.fsdecode(b"caf\xe9")
+
+
+@given(st.text())
+def test_only_what_is_seen_is_left_and_the_rest_can_be_read_back(text: str) -> None:
+    shown = printable(text)
+    assert all(unicodedata.category(c)[0] not in "CZ" or c == " " for c in shown)
+    assert printable(shown) == shown
+    if "\\" not in text:
+        assert shown.encode("latin-1", "backslashreplace").decode("unicode_escape") == text
+
+
+def test_escapes_are_those_of_python() -> None:
+    assert printable("a\x1b[2J\r\n\t\u202e\u200d\x7f\xa0\udce9é中🙂 ") == (
+        "a\\x1b[2J\\r\\n\\t\\u202e\\u200d\\x7f\\xa0\\udce9é中🙂 "
+    )
+    assert printable_lines("a\r\n\tb\r\x0b") == "a\n\tb\\r\\x0b"
+
+
+def test_an_error_is_printable_wherever_it_comes_from_and_goes() -> None:
+    error = CorpusError(f"column {CLEARS} of {TURNS}")
+    assert str(error) == "column \\x1b[2J\\x1b]0;title\\x07 of \\u202eabc\\u2066"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_what_a_run_tells_is_printable_in_log_and_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines: list[str] = []
+    reporter = Reporter(lines.append, in_terminal=True)
+    reporter.say(f"the hub says {CLEARS}")
+    with reporter.transfer(f"{TURNS}.parquet") as transfer:
+        transfer.start_at(1)
+    assert "\x1b[2J" not in capsys.readouterr().err
+    assert all(line.isprintable() for line in lines)
+    assert len(lines) == 2
+
+
+def test_a_decoded_sample_is_shown_without_its_escapes(
+    tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
+    ids = tokenizer.encode(f"int a;\n\tint b; // {CLEARS}", add_special_tokens=False).ids
+    folder = scenario.write_dataset(tmp_path / "dataset", [[ids]])
+    assert main(["show", str(folder), "--tokenizer", str(tokenizer_folder)]) == 0
+    out = capsys.readouterr().out
+    assert "int a;\n\tint b; // \\x1b[2J\\x1b]0;title\\x07" in out
+    assert "\x1b" not in out
+
+
+def test_arguments_that_are_refused_are_printed_without_their_escapes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["verify", f"no {CLEARS} folder"]) == 1
+    assert "\\x1b[2J" in (err := capsys.readouterr().err)
+    assert "\x1b" not in err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("module", ["cli", "tokenize_data"])
+def test_a_stream_that_cannot_hold_a_character_gets_its_escape(
+    module: str, encoding: str, tmp_path: Path
+) -> None:
+    (tmp_path / "中").touch()
+    program = f"import sys; from codedata.{module} import main; sys.exit(main(sys.argv[1:]))"
+    arguments = {
+        "cli": ["verify", "/no/中/folder"],
+        "tokenize_data": ["--data_file", tmp_path, "--tokenization_folder", tmp_path / "中"],
+    }[module]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert b"\\u4e2d" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_stream_of_a_test_or_a_notebook_is_left_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    assert main(["verify", "/no/folder"]) == 1
+    assert "/no/folder" in stream.getvalue()
+
+
+# Names that are not UTF-8
+
+
+def test_a_path_that_no_record_can_hold_is_refused_before_work(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^it is '.*caf\\udce9', a name that is not UTF-8"):
+        local_path(NOT_UTF8, "it")
+    with pytest.raises(TargetError, match=r"the target is .* not UTF-8"):
+        check_target(tmp_path / NOT_UTF8 / "dataset")
+
+
+def test_a_root_or_target_below_such_a_folder_is_refused_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / NOT_UTF8
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(TargetError, match=r"the target is .* not UTF-8"):
+        check_target(tmp_path / "link" / "dataset")
+    monkeypatch.chdir(folder)
+    with pytest.raises(SettingsError, match=r"CODEDATA_ROOT is .* not UTF-8"):
+        Layout.at("data", "CODEDATA_ROOT")
