@@ -522,8 +522,11 @@ FOLDERS: dict[str, tuple[Damage, tuple[str, str, str]]] = {
     "a folder without a meta": (
         lambda folder: (folder / META_NAME).unlink(), ("{here}", "holds no dump-meta", NAME_FOLDER),
     ),
-    "a meta that is a link": (
-        in_place_of(META_NAME, lambda p: p.symlink_to("/dev/null")), (META, "is a link", COPY),
+    "a meta that is a link to a device": (
+        in_place_of(META_NAME, lambda p: p.symlink_to("/dev/null")), (META, PLAIN, COPY),
+    ),
+    "a meta that is a link to nothing": (
+        in_place_of(META_NAME, lambda p: p.symlink_to("no")), (META, "is a link to 'no'", COPY),
     ),
     "a meta that is a pipe": (in_place_of(META_NAME, os.mkfifo), (META, PLAIN, COPY)),
     "a meta that is a folder": (in_place_of(META_NAME, Path.mkdir), (META, PLAIN, COPY)),
@@ -617,9 +620,9 @@ FOLDERS: dict[str, tuple[Damage, tuple[str, str, str]]] = {
     "a shard of HTML": (
         first_shard(b"<!DOCTYPE html><html></html>"), (FIRST, "does not start as", WRITE),
     ),
-    "a shard that is a link": (
-        in_place_of("dump-0.pkl", lambda path: path.symlink_to("dump-1.pkl")),
-        (FIRST, "it is a link", COPY),
+    "a shard that is a link to nothing": (
+        in_place_of("dump-0.pkl", lambda path: path.symlink_to("no")),
+        (FIRST, "it is a link to 'no'", COPY),
     ),
     "a shard that is a pipe": (in_place_of("dump-0.pkl", os.mkfifo), (FIRST, PLAIN, COPY)),
     "a shard that is a folder": (
@@ -682,7 +685,7 @@ HASHED: dict[str, tuple[Damage, tuple[str, str, str]]] = {
 
 def verified(says: tuple[str, str, str]) -> tuple[str, str, str]:
     """What is said of a shard's content where its hash is looked at first."""
-    unread = says[1] in {"is empty", "it is a link", PLAIN}
+    unread = says[1] in {"is empty", "it is a link to 'no'", PLAIN}
     return says if says[0] != FIRST or unread else (FIRST, "does not have the sha256", AGAIN)
 
 

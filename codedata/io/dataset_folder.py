@@ -3,17 +3,16 @@
 The folder is opened once and every file relative to that descriptor, so a reader sees the dataset
 that was there at that moment or, if a run replaces it meanwhile, starts again with the new one;
 never files of both. Only `dump-meta_data.json`, the shards it names and, to verify it, README.md
-are opened; links and special files are refused, and nothing is unpickled.
+are opened, through a link where one stands in its place; special files are refused, and nothing is
+unpickled.
 """
 
 import errno
 import hashlib
 import json
-import mmap
 import os
 import resource
 import stat
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -42,13 +41,11 @@ from codedata.core.meta import (
     shard_index,
     shard_name,
 )
-from codedata.core.shards import Bytes, is_fixed_width, view_shard
+from codedata.core.shards import is_fixed_width, view_shard
 from codedata.errors import DatasetError
 from codedata.io.files import shortened, why_no_path
+from codedata.io.mapping import map_file
 from codedata.parallel import available_cores
-
-_MMAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-"""From Python 3.13 on a mapping needs no open file; before, each shard holds a descriptor."""
 
 _MANY_FILES = 1 << 16
 """Where the system sets no hard limit on open files; macOS refuses to set 'infinite'."""
@@ -206,9 +203,12 @@ def _open(folder: Path, *, verify: bool) -> Dataset:
         except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
             if isinstance(error, OSError) and error.errno == errno.EMFILE:
                 raise
-            raise DatasetError(
-                f"{shortened(str(folder))} is no dataset folder: {why_no_path(error)}; {_NAME_IT}"
-            ) from error
+            closed = isinstance(error, OSError) and error.errno == errno.EACCES
+            if closed and os.access(folder.parent, os.X_OK):
+                why = f"cannot be opened: {_why_no_access(folder.stat())}"
+            else:
+                why = f"is no dataset folder: {why_no_path(error)}; {_NAME_IT}"
+            raise DatasetError(f"{shortened(str(folder))} {why}") from error
         try:
             return _open_relative(folder, descriptor, verify=verify)
         except FileNotFoundError as error:
@@ -306,20 +306,50 @@ def _read_card(folder: Path, descriptor: int) -> bytes:
 
 
 def _open_file(folder: Path, name: str, descriptor: int) -> int:
-    """Open a plain file of the folder: no link, no pipe or device that would block."""
+    """Open a plain file of the folder, or the one that a link in its place leads to.
+
+    Data stores (the hub's cache, DVC, git-annex) keep files aside and link to them. No pipe or
+    device is opened: some do something then.
+    """
     try:
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
-    except FileNotFoundError:
-        raise
+        is_plain = stat.S_ISREG(os.stat(name, dir_fd=descriptor).st_mode)
+        file = os.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=descriptor) if is_plain else None
     except OSError as error:
         if error.errno == errno.EMFILE:
             raise
-        why = "it is a link" if error.errno == errno.ELOOP else error.strerror
-        raise DatasetError(f"{folder / name} cannot be opened: {why}; {_COPY_IT}") from error
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
+        why = _why_not_opened(name, descriptor, error)
+        if why is None:
+            raise
+        raise DatasetError(f"{folder / name} cannot be opened: {why}") from error
+    if file is None or not stat.S_ISREG(os.fstat(file).st_mode):
+        if file is not None:
+            os.close(file)
         raise DatasetError(f"{folder / name} is not a plain file; {_COPY_IT}")
     return file
+
+
+def _why_not_opened(name: str, descriptor: int, error: OSError) -> str | None:
+    """What is wrong with a file of the folder, and the remedy; None where there is none."""
+    if error.errno in (errno.ENOENT, errno.ELOOP):
+        try:
+            target = os.readlink(name, dir_fd=descriptor)
+        except OSError:
+            return None if error.errno == errno.ENOENT else f"{error.strerror}; {_COPY_IT}"
+        return (
+            f"it is a link to {shortened(target)!r}, which is not here; get what it stands for "
+            "from where the dataset came from (git annex get, dvc pull, a download), or "
+            f"{_COPY_IT}"
+        )
+    if error.errno == errno.EACCES:
+        return f"{_why_no_access(os.stat(name, dir_fd=descriptor))}, or make the dataset again"
+    return f"{error.strerror}; {_COPY_IT}"
+
+
+def _why_no_access(status: os.stat_result) -> str:
+    return (
+        f"it belongs to the user {status.st_uid} and has the mode {stat.S_IMODE(status.st_mode):o},"
+        f" and this is the user {os.geteuid()}: have its owner let you read it (chmod a+rX)"
+    )
 
 
 def _read_shards(
@@ -346,9 +376,7 @@ def _read_shard(
     try:
         if not os.fstat(file).st_size:
             raise DatasetError(f"{folder / name} is empty; make the dataset again")
-        data: Bytes = np.frombuffer(
-            mmap.mmap(file, 0, access=mmap.ACCESS_READ, **_MMAP_OPTIONS), np.uint8
-        )
+        data = map_file(file)
     finally:
         os.close(file)
     where = str(folder / name)

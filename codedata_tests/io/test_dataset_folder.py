@@ -5,7 +5,10 @@ import json
 import os
 import pickle
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -173,6 +176,11 @@ def link_to_nothing(path: Path) -> None:
     path.symlink_to("nothing")
 
 
+def link_to_itself(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
 def make_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
@@ -196,9 +204,12 @@ SHARD_DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "cut off": (cut_off, "{folder}/{name} has 29 bytes, but 2 samples of 3 tokens take 30: "),
     "too long": (lengthen, "{folder}/{name} has 31 bytes, but 2 samples of 3 tokens take 30: "),
     "of another shape": (put_another_shape, "{folder}/{name} has 18 bytes, but 2 samples of 3"),
-    "a link to the shard": (link_to_the_same, "{folder}/{name} cannot be opened: it is a link"),
-    "a link to a device": (link_to_a_device, "{folder}/{name} cannot be opened: it is a link"),
-    "a dangling link": (link_to_nothing, "{folder}/{name} cannot be opened: it is a link"),
+    "a link to a device": (link_to_a_device, "{folder}/{name} is not a plain file"),
+    "a link to itself": (link_to_itself, "{folder}/{name} cannot be opened: it is a link to "),
+    "a dangling link": (
+        link_to_nothing,
+        "{folder}/{name} cannot be opened: it is a link to 'nothing', which is not here; get what",
+    ),
     "a pipe": (make_pipe, "{folder}/{name} is not a plain file"),
     "a folder": (make_folder, "{folder}/{name} is not a plain file"),
     "a call": (make_pickle_of_a_call, "{folder}/{name} "),
@@ -221,8 +232,9 @@ def test_a_damaged_shard_is_refused_by_name(
 META_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (empty, "{path} is damaged or no dataset's meta: "),
     "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-3]), "{path} is damag"),
-    "a link to the meta": (link_to_the_same, "{path} cannot be opened: it is a link"),
-    "a link to a device": (link_to_a_device, "{path} cannot be opened: it is a link"),
+    "a link to a device": (link_to_a_device, "{path} is not a plain file"),
+    "a link to itself": (link_to_itself, "{path} cannot be opened: it is a link to "),
+    "a dangling link": (link_to_nothing, "{path} cannot be opened: it is a link to 'nothing', "),
     "a pipe": (make_pipe, "{path} is not a plain file"),
     "a folder": (make_folder, "{path} is not a plain file"),
 }
@@ -308,10 +320,48 @@ def test_a_wrong_card_is_refused_where_hashes_are_verified_and_else_passed_over(
     assert refused.endswith("move it elsewhere, or make the dataset again")
 
 
-def test_a_link_in_the_card_s_place_is_refused_where_hashes_are_verified(folder: Path) -> None:
+def test_a_device_in_the_card_s_place_is_refused_where_hashes_are_verified(folder: Path) -> None:
     (folder / CARD_NAME).symlink_to("/dev/zero")
     assert read(folder) == SAMPLES
-    assert "cannot be opened: it is a link" in refusal(folder, verify=True)
+    assert "is not a plain file" in refusal(folder, verify=True)
+
+
+def test_files_that_a_data_store_keeps_aside_and_links_to_are_the_dataset(
+    folder: Path, tmp_path: Path
+) -> None:
+    """As the hub's cache, DVC and git-annex lay them out: names of hashes, read-only."""
+    (folder / CARD_NAME).write_bytes(card_of(folder))
+    store = tmp_path / "blobs"
+    store.mkdir()
+    for path in sorted(folder.iterdir()):
+        blob = path.rename(store / hashlib.sha256(path.name.encode()).hexdigest())
+        blob.chmod(0o444)
+        path.symlink_to(Path("..") / "blobs" / blob.name)
+    assert read(folder, verify=True) == SAMPLES
+    assert open_dataset(folder).read_probe() is None
+    (folder / "dump-1.pkl").resolve().unlink()
+    assert "is a link to '../blobs/" in refusal(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+@pytest.mark.parametrize("name", ["dump-1.pkl", META_NAME, "."])
+def test_a_file_of_another_user_is_refused_by_its_owner(name: str, folder: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; import codedata.io.dataset_folder as d;"
+        "os.setuid(54321)\n"
+        "try: d.open_dataset(Path(sys.argv[1]))\n"
+        "except d.DatasetError as error: print(error)"
+    )
+    with tempfile.TemporaryDirectory() as public:  # pytest's folders are closed to others
+        Path(public).chmod(0o755)
+        path = Path(shutil.copytree(folder, Path(public) / "dataset")) / name
+        path.chmod(0o600)
+        arguments = [sys.executable, "-c", script, Path(public) / "dataset"]
+        done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(
+        f"{path} cannot be opened: it belongs to the user 0 and has the mode 600, and this is the "
+        "user 54321: have its owner let you read it"
+    )
 
 
 def swap(folder: Path, one: str, other: str) -> None:
