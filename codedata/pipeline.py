@@ -44,7 +44,12 @@ from codedata.tokenization.engine import (
     choose_engine,
     reference_ids,
 )
-from codedata.tokenization.fidelity import SAMPLE_CHARS, check_fidelity, compare_ids
+from codedata.tokenization.fidelity import (
+    SAMPLE_CHARS,
+    check_fidelity,
+    compare_ids,
+    holds_ids_of,
+)
 from codedata.tokenization.loading import LoadedTokenizer, TokenizerFiles, load_tokenizer
 from codedata.tokenization.padding import why_not_default, with_pad_id
 from codedata.tokenization.probe import PROBE, PROBE_SHA256
@@ -210,10 +215,35 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
     )
 
 
-def stored_chunks(tasks: Sequence[ChunkTask]) -> list[TokenChunk]:
-    """The chunks of an earlier run that are still right, in the order of `tasks`."""
-    found = (find_chunk(task.folder, task.fingerprint) for task in tasks)
-    return [chunk for chunk in found if chunk is not None]
+def stored_chunks(tasks: Sequence[ChunkTask], *, root: Path) -> list[TokenChunk]:
+    """The chunks of an earlier run that are still right, in the order of `tasks`.
+
+    Args:
+        tasks: whose chunks are looked for.
+        root: under which they lie.
+
+    Raises:
+        ChunkMismatchError: one is a stranger's or damaged, or its ids are not those that the
+            tokenizers library has for some of its text.
+    """
+    found = ((task, find_chunk(task.folder, task.fingerprint, root=root)) for task in tasks)
+    return [_confirmed(task, chunk) for task, chunk in found if chunk is not None]
+
+
+def _confirmed(task: ChunkTask, chunk: TokenChunk) -> TokenChunk:
+    if not holds_ids_of(
+        load_tokenizer(task.tokenizer),
+        engine_for(task.tokenizer, task.engine_choice),
+        task.text.read_utf8,
+        chunk.chars,
+        chunk.read_ids(),
+    ):
+        raise ChunkMismatchError(
+            f"chunk {chunk.path} does not hold the ids that the tokenizers library has for its "
+            f"text (characters {chunk.chars.start} to {chunk.chars.stop} of {task.text.path}); "
+            "remove it and run again"
+        )
+    return chunk
 
 
 def tokenize_chunks(tasks: Sequence[ChunkTask], executor: Executor) -> Iterator[TokenChunk]:

@@ -291,7 +291,7 @@ def require_all_chunks(
             that makes them.
     """
     tasks = chunk_tasks(spec, inputs, layout, list(spec.chunk_ranges))
-    chunks = stored_chunks(list(tasks.values()))
+    chunks = stored_chunks(list(tasks.values()), root=layout.root)
     found = {chunk.chars for chunk in chunks}
     missing = [key for key, task in tasks.items() if task.fingerprint.chars not in found]
     if missing:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -19,7 +20,7 @@ from codedata.components.split_spec import (
 from codedata.core.settings import CharRange
 from codedata.errors import ExactnessError
 from codedata.io.chunk_store import TokenChunk
-from codedata.layout import Layout
+from codedata.io.files import remove_leftovers
 from codedata.parallel import peak_memory_bytes
 from codedata.pipeline import (
     ChunkTask,
@@ -30,6 +31,9 @@ from codedata.pipeline import (
 )
 from codedata.progress import SHOW_BARS, ChunkProgress, Reporter, rounded
 from codedata.resources import ChunkExecutor, Store
+
+_ABANDONED_SECONDS = 3600.0
+"""A chunk takes a second to write; another run may be writing one just now."""
 
 _SCHEMA = dg.TableSchema(
     columns=[dg.TableColumn("input_ids", "uint16 or int32", "The ids of the chunk, one a row.")]
@@ -108,9 +112,9 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
         )
         threads = chunk_executor.threads
         tasks = chunk_tasks(spec, inputs, store.layout, context.partition_keys, threads=threads)
-        run = _ChunkRun(context, key, inputs, tasks, force=config.force)
+        run = _ChunkRun(context, key, inputs, tasks, root=store.layout.root, force=config.force)
         try:
-            run.tokenize(chunk_executor, store.layout)
+            run.tokenize(chunk_executor)
         except ExactnessError as error:
             outcome = CheckOutcome(passed=False, description=str(error), numbers={})
             yield check_result("matches_library", outcome)
@@ -155,22 +159,26 @@ class _ChunkRun:
         inputs: Mapping[int, Inputs],
         tasks: dict[str, ChunkTask],
         *,
+        root: Path,
         force: bool,
     ) -> None:
         self.context = context
         self.key = key
+        self.root = root
         self.inputs = inputs
         self.tasks = tasks
-        stored = [] if force else stored_chunks(list(tasks.values()))
+        for folder in {task.folder for task in tasks.values()}:
+            remove_leftovers(folder, older_than=_ABANDONED_SECONDS)
+        stored = [] if force else stored_chunks(list(tasks.values()), root=root)
         self.reused = {chunk.chars for chunk in stored}
         self.chunks: dict[CharRange, TokenChunk] = {chunk.chars: chunk for chunk in stored}
 
-    def tokenize(self, chunk_executor: ChunkExecutor, layout: Layout) -> None:
+    def tokenize(self, chunk_executor: ChunkExecutor) -> None:
         """Make the missing chunks; those that are done are recorded even if one fails."""
         missing = [
             task for task in self.tasks.values() if task.fingerprint.chars not in self.chunks
         ]
-        require_disk_space(list(self.inputs.values()), missing, layout.root)
+        require_disk_space(list(self.inputs.values()), missing, self.root)
         self.context.log.info(
             f"{len(self.reused)} of {len(self.tasks)} chunks are unchanged and reused, "
             f"{len(missing)} to tokenize"

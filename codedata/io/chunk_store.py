@@ -1,11 +1,14 @@
 """Token chunks on disk: one Arrow file a chunk, its fingerprint inside.
 
 Ids (num_tokens,) -> `<start>-<stop>.arrow`, and back as a view of the mapped file. A chunk appears
-under its name only when it is whole; one whose fingerprint is another's is as good as missing.
+under its name only when it is whole; one whose fingerprint is another's is as good as missing, and
+one that a stranger wrote or may write is refused.
 """
 
 import hashlib
 import json
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -18,9 +21,13 @@ from codedata.core.packing import IdArray
 from codedata.core.settings import CharRange
 from codedata.errors import ChunkMismatchError
 from codedata.io.files import replace_atomically
+from codedata.io.mapping import map_file
+from codedata.io.trust import why_not_trusted
 
 _METADATA_KEY = b"codedata.chunk"
 _COLUMN = "input_ids"
+_MODE = 0o644
+"""Whatever the umask: what others may write is not taken again, and none needs to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,21 +117,45 @@ def write_chunk(
             writer.write_batch(pa.record_batch([column], schema=schema))
 
     folder.mkdir(parents=True, exist_ok=True)
-    replace_atomically(chunk.path, write)
+    replace_atomically(chunk.path, write, mode=_MODE)
     return chunk
 
 
-def find_chunk(folder: Path, fingerprint: ChunkFingerprint) -> TokenChunk | None:
-    """The stored chunk with exactly this fingerprint; None where it has to be made."""
+def find_chunk(folder: Path, fingerprint: ChunkFingerprint, *, root: Path) -> TokenChunk | None:
+    """The stored chunk with exactly this fingerprint; None where it has to be made.
+
+    Args:
+        folder: of the chunks.
+        fingerprint: of the one that is looked for.
+        root: under which the folder lies; its group may share chunks (`why_not_trusted`).
+
+    Raises:
+        ChunkMismatchError: it is a stranger's.
+    """
+    path = chunk_path(folder, fingerprint.chars)
     try:
-        chunk, _ = _open_chunk(chunk_path(folder, fingerprint.chars))
+        chunk, _ = _open_chunk(path, root=root)
+    except ChunkMismatchError:
+        raise
     except (OSError, pa.ArrowException, ValueError, LookupError):
         return None  # absent, or left incomplete by a crash of the machine: made again
     return chunk if chunk.fingerprint == fingerprint else None
 
 
-def _open_chunk(path: Path) -> tuple[TokenChunk, IdArray]:
-    with pa.memory_map(str(path)) as source:
+def _open_chunk(path: Path, *, root: Path | None = None) -> tuple[TokenChunk, IdArray]:
+    """A chunk and its ids; where a root is named, refused if it is a stranger's."""
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or not status.st_size:
+            raise ValueError("it is no file, or empty")
+        if root is not None and (why := why_not_trusted(status, root)):
+            raise ChunkMismatchError(
+                f"chunk {path} is not taken: {why}, so it may hold what another one put there; "
+                f"remove it and run again, in a folder that keeps owners and modes; a group shares "
+                f"{root} where that folder is the group's to write"
+            )
+        content = map_file(file.fileno())
+    with pa.BufferReader(pa.py_buffer(content)) as source:
         reader = pa.ipc.open_file(source)
         stored = json.loads((reader.schema.metadata or {}).get(_METADATA_KEY, b"null"))
         if not isinstance(stored, dict) or reader.num_record_batches != 1:
@@ -147,6 +178,11 @@ def _open_chunk(path: Path) -> tuple[TokenChunk, IdArray]:
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("its description is not a token chunk's") from error
     return chunk, ids
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """No link is followed, and a pipe that took the file's place does not block."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _as_arrow(ids: IdArray) -> pa.Array:

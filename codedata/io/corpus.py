@@ -19,10 +19,10 @@ from typing import Any
 
 from codedata.core.settings import MAX_CHARACTERS, CharRange
 from codedata.errors import CorpusError
-from codedata.io.files import replace_atomically
+from codedata.io.files import remove_leftovers, replace_atomically
 from codedata.io.parquet_text import ParquetText
 from codedata.io.partial_file import TextPart
-from codedata.io.source_folders import Walk, write_source_parquet
+from codedata.io.source_folders import SkippedFiles, Walk, write_source_parquet
 
 RECORD_NAME = "corpus.json"
 PARQUET_NAME = "corpus.parquet"
@@ -133,8 +133,8 @@ def write_source_corpus(folder: Path, walk: Walk, announce: Callable[[str], None
         if unchanged and parquet.exists() and parquet.stat().st_size == corpus.num_bytes:
             announce(f"{len(walk.files)} files are unchanged: {parquet} is kept")
             return corpus
-    staged = folder / f".{PARQUET_NAME}.tmp"
-    skipped = write_source_parquet(walk, staged)
-    staged.replace(parquet)
-    origin = {"kind": "folders", "walk": walk.fingerprint, "skipped": asdict(skipped)}
+    remove_leftovers(folder)
+    skipped: list[SkippedFiles] = []
+    replace_atomically(parquet, lambda file: skipped.append(write_source_parquet(walk, file)))
+    origin = {"kind": "folders", "walk": walk.fingerprint, "skipped": asdict(skipped[0])}
     return record_corpus(folder, parquet, origin)

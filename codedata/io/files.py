@@ -1,8 +1,9 @@
 """Durable writes: a file is there whole under its name, or not at all."""
 
-import fcntl
 import hashlib
 import os
+import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter
@@ -15,6 +16,9 @@ Data = bytes | memoryview | Callable[[BinaryIO], object]
 _HASH_BUFFER_BYTES = 1 << 20
 
 _SHOWN_CHARS = 200
+
+_KEPT_NAME = 50
+"""Characters of a name that its temporary one keeps: together they fit what a name may have."""
 
 
 def shortened(name: str) -> str:
@@ -60,39 +64,55 @@ def write_durably(path: Path, data: Data) -> None:
     """Write a file that nobody reads before it is complete, and force it to the disk.
 
     Args:
-        path: where.
+        path: where; a link that lies there is not followed.
         data: what, or a function that writes it into the opened file.
     """
-    with naming(path), open(path, "wb") as file:
+    with naming(path), open(path, "wb", opener=_open_no_link) as file:
         _fill(file, data)
 
 
-def replace_atomically(path: Path, data: Data) -> None:
-    """Write durably under a temporary name, then take the place in one step.
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
-    The name is the same for every process, so that the next one to write this file takes over what
-    a killed one left. Two at once take turns.
+
+def replace_atomically(path: Path, data: Data, *, mode: int = 0o666) -> None:
+    """Write durably under a name that nobody can have foreseen, then take the place in one step.
+
+    Two at once do not meet, and the last one stays. What a killed one leaves is removed by
+    `remove_leftovers`.
+
+    Args:
+        path: where; a link that lies there is replaced.
+        data: what, or a function that writes it into the opened file.
+        mode: of the file, less what the umask takes away.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    while True:
-        with naming(temporary), open(temporary, "wb", opener=_open_with_its_content) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if not is_still(temporary, file.fileno()):
-                continue  # the one that was waited for has put it in its place
-            try:
-                file.truncate(0)
-                _fill(file, data)
-                os.replace(temporary, path)
-            except BaseException:
-                with suppress(OSError):  # what went wrong is said, not what followed
-                    temporary.unlink(missing_ok=True)
-                raise
-            return
+    temporary = path.with_name(f".{path.name[:_KEPT_NAME]}.{secrets.token_hex(8)}.tmp")
+
+    def create(name: str, flags: int) -> int:
+        return os.open(name, flags, mode)
+
+    with naming(temporary), open(temporary, "xb", opener=create) as file:
+        try:
+            _fill(file, data)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):  # what went wrong is said, not what followed
+                temporary.unlink()
+            raise
 
 
-def _open_with_its_content(path: str, flags: int) -> int:
-    """What another process may be writing is not cut off before it is known that none is."""
-    return os.open(path, flags & ~os.O_TRUNC, 0o666)
+def remove_leftovers(folder: Path, *, older_than: float = 0.0) -> None:
+    """Remove what `replace_atomically` could not finish in a folder, as far as it can be removed.
+
+    Args:
+        folder: it need not exist.
+        older_than: seconds since the last byte, for folders in which others may be at work.
+    """
+    with suppress(OSError):
+        for path in folder.glob(".*.tmp"):
+            with suppress(OSError):
+                if time.time() - path.lstat().st_mtime >= older_than:
+                    path.unlink()
 
 
 def _fill(file: BufferedWriter, data: Data) -> None:

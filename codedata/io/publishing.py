@@ -24,9 +24,16 @@ from pathlib import Path
 from codedata.core.card import CARD_NAME, MAX_CARD_BYTES, is_untouched_card
 from codedata.core.meta import META_NAME, ShardEntry, dump_meta, shard_index, shard_name
 from codedata.errors import TargetError
-from codedata.io.files import fsync_folder, shortened, why_no_path, write_durably
+from codedata.io.files import (
+    fsync_folder,
+    remove_leftovers,
+    shortened,
+    why_no_path,
+    write_durably,
+)
 from codedata.io.locks import exclusive_lock
-from codedata.places import local_path
+from codedata.io.trust import why_not_trusted
+from codedata.places import local_path, require_utf8
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
@@ -78,6 +85,7 @@ def _real_folder(target: Path) -> Path:
     target = local_path(target, "the target", error=TargetError)
     try:
         folder = Path(os.path.realpath(target))
+        require_utf8(str(folder), "the target", error=TargetError)
         if folder.name:
             _ = folder.exists(), Staging(folder).chunks.exists()
     except (OSError, ValueError) as error:  # a name too long, a NUL
@@ -168,6 +176,25 @@ class Staging:
             return
         raise TargetError(f"{came} during the run; move it elsewhere and run again")
 
+    def require_own(self) -> None:
+        """See to it that nobody else can put anything in the work folder.
+
+        Raises:
+            TargetError: it is a stranger's, or a link was planted in it.
+        """
+        for path in (self.folder, self.chunks, self.stage, self._previous):
+            if path.is_symlink():
+                raise TargetError(f"{path} is a link, which no run makes; remove it and run again")
+        status = self.folder.stat()
+        if (why := why_not_trusted(status, self.folder.parent)) is None:
+            return
+        if status.st_uid != os.geteuid():
+            raise TargetError(
+                f"the work folder {self.folder} is not taken: {why}, so it may hold what another "
+                "one put there; remove it and run again, or name a target elsewhere"
+            )
+        _set_mode(self.folder, stat.S_IMODE(status.st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+
     def recover(self) -> None:
         """Set right what a run left that was killed or failed."""
         if self._previous.exists():
@@ -181,8 +208,7 @@ class Staging:
         """Remove what is staged, and what workers that were ended left of unfinished chunks."""
         if self.stage.exists():
             _remove_dataset(self.stage)
-        for unfinished in self.chunks.glob(".*.tmp"):
-            unfinished.unlink(missing_ok=True)
+        remove_leftovers(self.chunks)
         with suppress(OSError):  # it holds finished ones
             self.chunks.rmdir()
 
@@ -199,10 +225,11 @@ def open_staging(target: Path) -> Iterator[Staging]:
     """Lock a dataset (see `check_target`) and stage its successor.
 
     Raises:
-        TargetError: another run holds the lock.
+        TargetError: another run holds the lock, or another one may write the work folder.
     """
     staging = Staging(target)
     with exclusive_lock(staging.folder / "lock", f"the dataset {target}"):
+        staging.require_own()
         staging.recover()
         try:
             yield staging

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -147,7 +147,7 @@ def _files_below(folder: Path, extensions: Sequence[str]) -> Iterator[tuple[Path
                             yield path, found
 
 
-def write_source_parquet(walk: Walk, path: Path) -> SkippedFiles:
+def write_source_parquet(walk: Walk, where: Path | BinaryIO) -> SkippedFiles:
     """Write the files of a walk as a parquet, some thousand rows in memory at once.
 
     Returns:
@@ -157,7 +157,7 @@ def write_source_parquet(walk: Walk, path: Path) -> SkippedFiles:
         CorpusError: a file cannot be read, or is not what the walk found.
     """
     skipped = SkippedFiles()
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+    with pq.ParquetWriter(where, SCHEMA, compression="zstd") as writer:
         rows: list[dict[str, Any]] = []
         for row in _rows(walk.files, skipped):
             rows.append(row)

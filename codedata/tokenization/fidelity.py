@@ -3,14 +3,18 @@
 Before a run two things are compared over a small sample: the engine's ids with those of the
 tokenizer's own file, and the text with what its ids decode to. The second finds tokenizers that
 lose white space or characters, as deepseek-coder's did when transformers 5 rebuilt it. In the run,
-a sample of every chunk's own ids is compared with the tokenizers library's.
+a sample of every chunk's own ids is compared with the tokenizers library's, and one of every chunk
+that an earlier run left.
 """
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tokenizers.normalizers import NFC
 
+from codedata.core.packing import IdArray
+from codedata.core.settings import CharRange
 from codedata.errors import ExactnessError, TokenizerError
 from codedata.io.parquet_text import Utf8
 from codedata.tokenization.engine import Encoded, Engine, as_utf8, reference_ids
@@ -23,6 +27,10 @@ SAMPLE_CHARS = 16_384
 
 COMPARED_PIECES, COMPARED_BYTES = 4, 4_096
 """Of each chunk so many pieces of at most so many bytes are tokenized again: 20 ms of work."""
+
+
+STORED_CHARS = 16_384
+"""Characters of each chunk that was stored by an earlier run that are tokenized again."""
 
 
 def check_fidelity(
@@ -90,6 +98,52 @@ def compare_ids(
             raise _not_exact(loaded, engine.name, piece, ids, f"{where}, from {num_before} on")
         compared += stop - start
     return compared
+
+
+def holds_ids_of(
+    loaded: LoadedTokenizer,
+    engine: Engine,
+    read: Callable[[CharRange], Utf8],
+    chars: CharRange,
+    ids: IdArray,
+) -> bool:
+    """Whether stored ids can be a chunk's, going by a stretch of its text that nobody can foresee.
+
+    The library's ids for the stretch must stand among the stored ones, one after the other. Where
+    no place to cut at is proven, or none is found, those of its middle must, for what lies beyond
+    its ends may change the others; and if they do not, the whole chunk is tokenized again.
+
+    Args:
+        loaded: the tokenizer.
+        engine: of it.
+        read: gives characters of the text.
+        chars: the chunk's.
+        ids: stored, shape (num_tokens,).
+    """
+    if chars.num_chars > STORED_CHARS:
+        start = chars.start + secrets.randbelow(chars.num_chars - STORED_CHARS)
+        text = read(CharRange(start, start + STORED_CHARS, chars.file))
+        cuts = [found.start() for found in engine.cut.finditer(text.data)] if engine.cut else []
+        proven = len(cuts) > 1
+        piece = str((text[cuts[0] : cuts[-1]] if proven else text).data, "utf-8")
+        expected = loaded.tokenizer.encode(piece, add_special_tokens=False).ids
+        quarter = 0 if proven else len(expected) // 4
+        expected = expected[quarter : len(expected) - quarter]
+        stands = _stand_in(expected, ids)
+        if expected and (stands or proven):
+            return stands
+    return reference_ids(loaded, str(read(chars).data, "utf-8")) == ids.tolist()
+
+
+def _stand_in(piece: list[int], ids: IdArray) -> bool:
+    """Whether some ids stand among others, one after the other."""
+    if max(piece, default=0) > np.iinfo(ids.dtype).max:
+        return False
+    sought, among = np.array(piece, ids.dtype).tobytes(), ids.tobytes()
+    place = among.find(sought)
+    while place % ids.itemsize and place >= 0:  # the bytes of one id and the next one's
+        place = among.find(sought, place + 1)
+    return place >= 0
 
 
 def _not_exact(

@@ -18,12 +18,18 @@ from codedata.core.packing import IdArray
 from codedata.core.settings import CharRange
 from codedata.errors import ChunkMismatchError
 from codedata.io import chunk_store
-from codedata.io.chunk_store import TokenChunk, chunk_path, find_chunk
+from codedata.io.chunk_store import TokenChunk, chunk_path
 
 FINGERPRINT = ChunkFingerprint(
     corpus_sha256="c" * 64, tokenizer_sha256="d" * 64, chars=CharRange(100, 200)
 )
 IDS = np.array([5, 0, 65535, 7], np.uint16)
+
+
+def find_chunk(folder: Path, fingerprint: ChunkFingerprint) -> TokenChunk | None:
+    return chunk_store.find_chunk(folder, fingerprint, root=folder)
+
+
 write_chunk = functools.partial(chunk_store.write_chunk, engine="pretokens", compared_bytes=7)
 
 
@@ -88,7 +94,8 @@ def test_a_chunk_of_another_fingerprint_is_missing(change: dict[str, Any], tmp_p
 
 def test_a_chunk_that_was_never_written_is_missing(tmp_path: Path) -> None:
     assert find_chunk(tmp_path, FINGERPRINT) is None
-    assert find_chunk(tmp_path / "no folder", FINGERPRINT) is None
+    absent = tmp_path / "no folder"
+    assert chunk_store.find_chunk(absent, FINGERPRINT, root=tmp_path) is None
 
 
 def test_every_truncation_of_a_chunk_is_missing(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers
 
+from codedata.core.settings import CharRange
 from codedata.errors import ExactnessError, SettingsError, TokenizerError
 from codedata.io.parquet_text import Utf8
 from codedata.tokenization import interned
@@ -33,8 +35,10 @@ from codedata.tokenization.fidelity import (
     COMPARED_BYTES,
     COMPARED_PIECES,
     PROBE,
+    STORED_CHARS,
     check_fidelity,
     compare_ids,
+    holds_ids_of,
 )
 from codedata.tokenization.loading import LoadedTokenizer, find_tokenizer, load_tokenizer
 from codedata.tokenization.structure import (
@@ -532,6 +536,30 @@ def test_at_most_32_kilobytes_of_a_chunk_are_tokenized_again(
         assert compared == 0  # the library's own ids, of the whole text
     else:
         assert 8_000 < compared <= COMPARED_PIECES * COMPARED_BYTES
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize("text", ["C code", "a table of numbers", "no place to cut"])
+def test_any_stretch_of_a_chunks_own_text_confirms_its_ids(
+    name: str, text: str, tokenizers_by_name: dict[str, LoadedTokenizer]
+) -> None:
+    loaded = tokenizers_by_name[name]
+    content = {
+        "C code": scenario.plain_text(scenario.c_documents(60, seed=8)),
+        "a table of numbers": "0, " * 20_000,
+        "no place to cut": "中" * 20_000,
+    }[text]
+    utf8, engine = as_utf8(content), choose_engine(loaded)
+    starts = np.append(np.flatnonzero((utf8 & 0xC0) != 0x80), len(utf8))
+
+    def read(chars: CharRange) -> Utf8:
+        return utf8[starts[chars.start] : starts[chars.stop]]
+
+    ids, chars = engine.encode(utf8).ids, CharRange(0, len(content))
+    assert chars.num_chars > STORED_CHARS
+    assert all(holds_ids_of(loaded, engine, read, chars, ids) for _ in range(5))
+    if len(ids):  # the library drops what this vocabulary does not have
+        assert not holds_ids_of(loaded, engine, read, chars, ids[:100])
 
 
 def test_text_without_a_place_to_cut_is_not_compared_but_tokenized_exactly(

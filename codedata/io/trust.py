@@ -1,0 +1,48 @@
+"""Owner and mode of a file or folder -> nothing, or why what it holds is not taken for one's own.
+
+A work folder may be one that others can write. What a file holds is its owner's word and that of
+everybody who may write it, so these are asked of the opened file itself: whoever can write the
+folders above it can put another in its place, but not one of this user's.
+"""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+
+def why_not_trusted(status: os.stat_result, root: Path) -> str | None:
+    """Whom a file belongs to or who else may write it, where that is a stranger; else None.
+
+    Trusted are this user and root. Where `root` is writable by its group and not by everybody,
+    those who work in it are that group, and what has the group is trusted.
+
+    Args:
+        status: of the opened file, or of a folder.
+        root: the folder under which everything lies.
+    """
+    shared = _shared_group(root)
+    why = None
+    if status.st_mode & stat.S_IWOTH:
+        why = "everybody may write it"
+    elif status.st_mode & stat.S_IWGRP and status.st_gid != shared:
+        why = f"the group {status.st_gid} may write it, which is not the one that shares {root}"
+    elif status.st_uid not in (os.geteuid(), 0) and status.st_gid != shared:
+        why = f"it belongs to the user {status.st_uid}"
+    return why if why and _keeps_modes(root) else None
+
+
+def _shared_group(root: Path) -> int | None:
+    folder = root.stat()
+    writable = folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return folder.st_gid if writable == stat.S_IWGRP else None
+
+
+def _keeps_modes(folder: Path) -> bool:
+    """Whether the filesystem knows owners: those of Windows are mounted with the same for all."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".codedata-") as file:
+            made = os.fstat(file.fileno())
+    except OSError:  # it cannot be written by this user, which is a mode
+        return True
+    return made.st_uid == os.geteuid() and not made.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

@@ -1,0 +1,304 @@
+"""Folders that others can write: what a stranger put there is refused, and no link is followed."""
+
+import errno
+import mmap
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codedata.core.settings import CharRange, Settings
+from codedata.errors import ChunkMismatchError, TargetError
+from codedata.io.chunk_store import TokenChunk, write_chunk
+from codedata.io.files import remove_leftovers, replace_atomically, write_durably
+from codedata.io.parquet_text import ParquetText
+from codedata.io.publishing import check_target, open_staging
+from codedata.io.trust import why_not_trusted
+from codedata.pipeline import ChunkTask, open_inputs, stored_chunks, tokenize_chunk
+from codedata.tokenization import fidelity
+from codedata.tokenization.engine import EngineChoice
+from codedata.tokenization.loading import find_tokenizer
+from codedata_tests.scenario import PAD
+
+STRANGER, GROUP = 54321, 54322
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+
+
+@pytest.fixture(params=["auto", "whole"])
+def engine(request: pytest.FixtureRequest) -> EngineChoice:
+    return request.param
+
+
+@pytest.fixture
+def tasks(
+    corpus: Path, tokenizer_folder: Path, tmp_path: Path, engine: EngineChoice
+) -> list[ChunkTask]:
+    settings = Settings(pad_token=PAD, chars_to_tokenize=60_000, chunk_size=30_000)
+    files = find_tokenizer(str(tokenizer_folder))
+    inputs = open_inputs(ParquetText(corpus), settings, files, engine=engine)
+    return [
+        inputs.task(chars, tmp_path / "root" / "chunks", threads=1)
+        for chars in inputs.window.cut(settings.chunk_size)
+    ]
+
+
+@pytest.fixture
+def root(tasks: list[ChunkTask]) -> Path:
+    return tasks[0].folder.parent
+
+
+@pytest.fixture
+def chunks(tasks: list[ChunkTask]) -> list[TokenChunk]:
+    return [tokenize_chunk(task) for task in tasks]
+
+
+def rewrite(chunk: TokenChunk, ids: np.ndarray) -> None:
+    write_chunk(chunk.path.parent, chunk.fingerprint, ids, engine=chunk.engine, compared_bytes=1)
+
+
+# What stands in a stored chunk
+
+
+def test_chunks_of_an_earlier_run_are_reused(
+    tasks: list[ChunkTask], chunks: list[TokenChunk], root: Path
+) -> None:
+    assert len(chunks) == 2
+    assert min(chunk.chars.num_chars for chunk in chunks) > fidelity.STORED_CHARS
+    for _ in range(5):  # of another stretch each time
+        assert stored_chunks(tasks, root=root) == chunks
+
+
+@pytest.mark.parametrize("wrong", ["other ids", "one id in ten", "half of the text", "none"])
+def test_a_chunk_with_the_right_fingerprint_and_wrong_ids_is_refused(
+    wrong: str, tasks: list[ChunkTask], chunks: list[TokenChunk], root: Path
+) -> None:
+    ids = chunks[1].read_ids().copy()
+    if wrong == "other ids":
+        ids[:] = ids[::-1]
+    elif wrong == "one id in ten":
+        ids[::10] += 1
+    else:
+        ids = ids[: len(ids) // 3 if wrong == "half of the text" else 0]
+    rewrite(chunks[1], ids)
+    # A stretch may lie in the third that is right: not forty times.
+    with pytest.raises(ChunkMismatchError) as refused:
+        _ = [stored_chunks(tasks, root=root) for _ in range(40)]
+    assert str(chunks[1].path) in str(refused.value)
+    assert "remove it and run again" in str(refused.value)
+
+
+def test_nobody_can_foresee_what_will_be_compared(
+    tasks: list[ChunkTask], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenize_chunk(tasks[0])
+    asked: set[CharRange] = set()
+    read = ParquetText.read_utf8
+
+    def watched(self: ParquetText, chars: CharRange) -> np.ndarray:
+        asked.add(chars)
+        return read(self, chars)
+
+    monkeypatch.setattr(ParquetText, "read_utf8", watched)
+    for _ in range(6):
+        stored_chunks(tasks[:1], root=root)
+    assert all(chars.num_chars == fidelity.STORED_CHARS for chars in asked)
+    assert len(asked) > 1
+
+
+# Whose it is
+
+
+def give(path: Path, *, user: int = 0, group: int = 0, mode: int | None = None) -> None:
+    os.chown(path, user, group)
+    if mode is not None:
+        path.chmod(mode)
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("user", "group", "mode", "why"),
+    [
+        (STRANGER, 0, 0o644, f"it belongs to the user {STRANGER}"),
+        (STRANGER, GROUP, 0o644, f"it belongs to the user {STRANGER}"),
+        (0, 0, 0o646, "everybody may write it"),
+        (0, GROUP, 0o664, f"the group {GROUP} may write it"),
+    ],
+)
+def test_a_chunk_that_a_stranger_wrote_or_may_write_is_refused(
+    user: int, group: int, mode: int, why: str, tmp_path: Path
+) -> None:
+    (path := tmp_path / "chunk").touch()
+    give(path, user=user, group=group, mode=mode)
+    assert (why_not_trusted(path.stat(), tmp_path) or "").startswith(why)
+
+
+@as_root
+def test_a_group_shares_what_lies_under_a_root_that_is_the_groups_to_write(tmp_path: Path) -> None:
+    (path := tmp_path / "chunk").touch()
+    give(path, user=STRANGER, group=GROUP, mode=0o664)
+    give(tmp_path, group=GROUP, mode=0o2775)
+    assert why_not_trusted(path.stat(), tmp_path) is None
+    give(tmp_path, group=GROUP, mode=0o2755)
+    assert why_not_trusted(path.stat(), tmp_path) is not None, "the group may not write the root"
+    give(tmp_path, group=GROUP, mode=0o2777)
+    assert why_not_trusted(path.stat(), tmp_path) is not None, "anybody's file gets the group"
+
+
+def test_where_a_filesystem_gives_every_file_one_mode_none_is_held_against_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path := tmp_path / "chunk").touch()
+    path.chmod(0o666)
+    assert why_not_trusted(path.stat(), tmp_path) is not None
+    fstat = os.fstat
+
+    def all_alike(descriptor: int) -> os.stat_result:
+        mode, *others = fstat(descriptor)
+        return os.stat_result([int(mode) | 0o777, *others])
+
+    monkeypatch.setattr(os, "fstat", all_alike)
+    assert why_not_trusted(path.stat(), tmp_path) is None
+
+
+@as_root
+def test_a_strangers_chunk_ends_the_run_in_one_line(
+    tasks: list[ChunkTask], chunks: list[TokenChunk], root: Path
+) -> None:
+    os.chown(chunks[0].path, STRANGER, -1)
+    with pytest.raises(ChunkMismatchError, match=f"it belongs to the user {STRANGER}") as refused:
+        stored_chunks(tasks, root=root)
+    assert "\n" not in str(refused.value)
+    assert str(chunks[0].path) in str(refused.value)
+
+
+def test_no_chunk_can_be_written_by_others_whatever_the_umask(tasks: list[ChunkTask]) -> None:
+    before = os.umask(0)
+    try:
+        chunk = tokenize_chunk(tasks[0])
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(chunk.path.stat().st_mode) == 0o644
+    assert stored_chunks(tasks[:1], root=chunk.path.parent.parent) == [chunk]
+
+
+# Work folders
+
+
+def test_a_work_folder_that_everybody_may_write_is_closed_by_its_owner(tmp_path: Path) -> None:
+    target = check_target(tmp_path / "dataset")
+    before = os.umask(0)
+    try:
+        with open_staging(target) as staging:
+            assert stat.S_IMODE(staging.folder.stat().st_mode) == 0o755
+    finally:
+        os.umask(before)
+
+
+@as_root
+def test_a_strangers_work_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / ".dataset.codedata"
+    folder.mkdir()
+    os.chown(folder, STRANGER, STRANGER)
+    with (
+        pytest.raises(TargetError, match=f"it belongs to the user {STRANGER}"),
+        open_staging(check_target(tmp_path / "dataset")),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["chunks", "stage", "previous"])
+def test_what_a_planted_link_leads_to_stays(name: str, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "dump-0.pkl").write_bytes(b"mine")
+    (precious / ".notes.tmp").write_bytes(b"mine too")
+    folder = tmp_path / ".dataset.codedata"
+    folder.mkdir()
+    (folder / name).symlink_to(precious)
+    with (
+        pytest.raises(TargetError, match="is a link, which no run makes"),
+        open_staging(check_target(tmp_path / "dataset")),
+    ):
+        pass
+    assert sorted(os.listdir(precious)) == [".notes.tmp", "dump-0.pkl"]
+
+
+# Writes
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A file that planted links lead to, unchanged in the end."""
+    path = tmp_path / "elsewhere"
+    path.write_bytes(b"mine")
+    yield path
+    assert path.read_bytes() == b"mine"
+
+
+def test_a_link_in_a_files_place_is_replaced_not_followed(elsewhere: Path, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.symlink_to(elsewhere)
+    replace_atomically(path, b"new")
+    assert not path.is_symlink()
+    assert path.read_bytes() == b"new"
+
+
+def test_a_link_under_any_name_that_could_be_foreseen_is_in_nobodys_way(
+    elsewhere: Path, tmp_path: Path
+) -> None:
+    (tmp_path / ".report.html.tmp").symlink_to(elsewhere)
+    replace_atomically(tmp_path / "report.html", b"new")
+    assert (tmp_path / "report.html").read_bytes() == b"new"
+
+
+def test_a_link_where_a_shard_is_staged_is_refused(elsewhere: Path, tmp_path: Path) -> None:
+    (tmp_path / "dump-0.pkl").symlink_to(elsewhere)
+    with pytest.raises(OSError, match=r"dump-0\.pkl"):
+        write_durably(tmp_path / "dump-0.pkl", b"new")
+
+
+def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:
+    def fail(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replace_atomically(tmp_path / "file", fail)
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_longest_name_that_a_file_may_have_can_be_written(tmp_path: Path) -> None:
+    for path in (tmp_path / ("x" * 255), tmp_path / ("🙂" * 63)):
+        replace_atomically(path, b"new")
+        assert path.read_bytes() == b"new"
+
+
+def test_what_a_killed_write_left_is_removed_once_it_is_surely_nobodys(tmp_path: Path) -> None:
+    old, fresh = tmp_path / ".a.arrow.0123.tmp", tmp_path / ".b.arrow.4567.tmp"
+    for path in (old, fresh, tmp_path / "a.arrow"):
+        path.touch()
+    os.utime(old, (0, 0))
+    remove_leftovers(tmp_path, older_than=60)
+    assert sorted(os.listdir(tmp_path)) == [".b.arrow.4567.tmp", "a.arrow"]
+    remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == ["a.arrow"]
+    remove_leftovers(tmp_path / "no folder")
+
+
+# Filesystems that map nothing
+
+
+def test_what_cannot_be_mapped_is_read(
+    tasks: list[ChunkTask], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk = tokenize_chunk(tasks[0])
+    ids = chunk.read_ids().tolist()
+
+    def not_here(*_: object, **__: object) -> None:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr(mmap, "mmap", not_here)
+    assert stored_chunks(tasks[:1], root=root) == [chunk]
+    assert chunk.read_ids().tolist() == ids
