@@ -50,6 +50,10 @@ from codedata.parallel import available_cores
 _MMAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 """From Python 3.13 on a mapping needs no open file; before, each shard holds a descriptor."""
 
+_NOT_MAPPED = (errno.ENODEV, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+"""What filesystems that map no files say: FUSE with direct_io, folders shared with a virtual
+machine."""
+
 _MANY_FILES = 1 << 16
 """Where the system sets no hard limit on open files; macOS refuses to set 'infinite'."""
 
@@ -79,7 +83,8 @@ class Dataset:
         entries: what the meta says of each shard.
         tokenizer: name and fingerprint of what made the ids; None without a card of its own.
         shards: for each shard the ids, uint16 or int32, shape (num_samples, seq_length), read-only:
-            views of the mapped files, or decoded arrays where `pickle.dump` wrote them.
+            views of the mapped files, or decoded arrays where `pickle.dump` wrote them; in memory
+            where the filesystem maps no files.
     """
 
     folder: Path
@@ -338,6 +343,17 @@ def _read_shards(
             opened.clear()  # an error's traceback would keep the shards mapped
 
 
+def _map_or_read(file: int) -> mmap.mmap | bytes:
+    """The bytes of an open file, which takes memory only where its filesystem maps none."""
+    try:
+        return mmap.mmap(file, 0, access=mmap.ACCESS_READ, **_MMAP_OPTIONS)
+    except OSError as error:
+        if error.errno not in _NOT_MAPPED:
+            raise
+    with open(file, "rb", closefd=False) as opened:
+        return opened.read()
+
+
 def _read_shard(
     folder: Path, descriptor: int, index: int, entry: ShardEntry, *, verify: bool
 ) -> NDArray[Any]:
@@ -346,9 +362,7 @@ def _read_shard(
     try:
         if not os.fstat(file).st_size:
             raise DatasetError(f"{folder / name} is empty; make the dataset again")
-        data: Bytes = np.frombuffer(
-            mmap.mmap(file, 0, access=mmap.ACCESS_READ, **_MMAP_OPTIONS), np.uint8
-        )
+        data: Bytes = np.frombuffer(_map_or_read(file), np.uint8)
     finally:
         os.close(file)
     where = str(folder / name)

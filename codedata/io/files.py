@@ -1,5 +1,6 @@
 """Durable writes: a file is there whole under its name, or not at all."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -15,6 +16,10 @@ Data = bytes | memoryview | Callable[[BinaryIO], object]
 _HASH_BUFFER_BYTES = 1 << 20
 
 _SHOWN_CHARS = 200
+
+_NO_FOLDER_FSYNC = (errno.EINVAL, errno.ENOTSUP)
+"""What filesystems say of a folder whose names they force to the disk themselves, or not at all,
+such as CIFS."""
 
 
 def shortened(name: str) -> str:
@@ -47,11 +52,14 @@ def is_still(path: Path, descriptor: int) -> bool:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Make the names in a folder durable, where its filesystem can be told to."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with naming(folder):
             os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_FSYNC:
+            raise
     finally:
         os.close(descriptor)
 

@@ -2,7 +2,7 @@
 
     parent/name/                    the dataset: dump-N.pkl, dump-meta_data.json, README.md
     parent/.name.codedata/          exists while a run works, or after one that did not finish
-        lock                        held by the one run that writes
+        lock, lock.holder           held by the one run that writes, and which that is
         chunks/                     finished token chunks, reused by the next run
         stage/                      the dataset being written; after the swap, the old one
         previous/                   the old one, only on filesystems that cannot exchange folders
@@ -26,6 +26,7 @@ from codedata.core.meta import META_NAME, ShardEntry, dump_meta, shard_index, sh
 from codedata.errors import TargetError
 from codedata.io.files import fsync_folder, shortened, why_no_path, write_durably
 from codedata.io.locks import exclusive_lock
+from codedata.io.permission import explained_at, is_closed
 from codedata.places import local_path
 
 _AT_FDCWD = -100
@@ -68,9 +69,10 @@ def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise TargetError(
-            f"the target {target} cannot be made: {parent} is not writable; name a folder elsewhere"
-        )
+        cannot = f"the target {target} cannot be made: {parent} is not writable"
+        raise TargetError(f"{explained_at(cannot, parent)}; name a folder elsewhere")
+    if is_closed(folder) and folder.stat().st_uid != os.geteuid():  # its owner can open it
+        raise TargetError(explained_at(f"the target {target} cannot be replaced", folder))
     return folder
 
 
@@ -132,7 +134,8 @@ class Staging:
                     _set_mode(self.target, mode)
             raise
         if mode is not None:
-            _set_mode(self.target, mode)
+            with suppress(PermissionError):  # some mounts of CIFS and FUSE let nobody set a mode
+                _set_mode(self.target, mode)
         fsync_folder(self.target.parent)
         if old is not None:
             _remove_dataset(old)

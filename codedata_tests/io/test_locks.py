@@ -24,6 +24,11 @@ with exclusive_lock(Path(sys.argv[1]), "the dataset d"):
 """
 
 
+def note_of(path: Path) -> Path:
+    """The file that says who holds a lock."""
+    return path.with_name(f"{path.name}.holder")
+
+
 @contextmanager
 def held_elsewhere(path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds a lock until its stdin is closed."""
@@ -55,7 +60,7 @@ def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:
         assert holder.returncode == 0
     assert os.listdir(tmp_path) == []
     with exclusive_lock(path, "the dataset d"):
-        assert path.read_text(encoding="utf-8").startswith(f"process {os.getpid()} on ")
+        assert note_of(path).read_text(encoding="utf-8").startswith(f"process {os.getpid()} on ")
     assert os.listdir(tmp_path) == []
 
 
@@ -66,10 +71,10 @@ def test_a_holder_that_was_killed_does_not_block(sign: signal.Signals, tmp_path:
         holder.send_signal(sign)
         assert holder.wait() == -sign
     assert path.exists(), "nobody tidied up"
-    with open(path, "a", encoding="utf-8") as file:
+    with open(note_of(path), "a", encoding="utf-8") as file:
         file.write(" (process of a host with a long name)")
     with exclusive_lock(path, "the dataset d"):
-        text = path.read_text(encoding="utf-8")
+        text = note_of(path).read_text(encoding="utf-8")
         assert text.startswith(f"process {os.getpid()} on ")
         assert text.count("process") == 1, "the dead one's line is gone"
     assert os.listdir(tmp_path) == []
