@@ -94,32 +94,31 @@ with open_instance(prepare_dagster_home(TERMINAL)) as instance:
 
 
 def test_both_work_with_one_instance_and_one_who_may_not_write_it_gets_their_own(
-    shared: Path, corpus: Path, tmp_path: Path
+    shared: Path, corpus: Path
 ) -> None:
-    tokenizer, switches = save_plain_tokenizer(tmp_path / "tokenizer")
-    variables = {f"CODEDATA_TRAIN_{name.upper()}": value for name, value in switches.items()}
-    variables |= {"CODEDATA_CORPUS": str(corpus), "CODEDATA_TOKENIZER": str(tokenizer)}
-    variables |= {"CODEDATA_ROOT": str(shared / "root")}
-    materialize = ["-W", "ignore", "-m", "codedata.cli", "materialize", "train", "--force"]
+    variables = {"CODEDATA_ROOT": str(shared / "root"), "CODEDATA_CORPUS": str(corpus)}
+    materialize = ["-W", "ignore", "-m", "codedata.cli", "materialize", "train"]
     layout = Layout(shared / "root")
-
-    done = run_as(ANN, shared, *materialize, group=GROUP, umask=0o002, variables=variables)
-    assert done.returncode == 0, done.stderr
-    assert len(list(layout.dagster_home.rglob("*.db"))) == 4
+    done = run_as(ANN, shared, "-c", OPEN_INSTANCE, group=GROUP, umask=0o002, variables=variables)
+    assert (done.stdout, done.stderr) == ("\n", "")
+    assert len(list(layout.dagster_home.rglob("*.db"))) == 3
     assert closed_to_group(layout.root) == []
 
-    [chunks] = layout.chunks("train").iterdir()
-    chunks.chmod(0o2755)
-    done = run_as(BOB, shared, *materialize, group=GROUP, umask=0o002, variables=variables)
+    closed = layout.corpus("the_stack_c")
+    closed.mkdir(parents=True)
+    os.chown(closed, ANN, GROUP)
+    tokenizer, switches = save_plain_tokenizer(shared / "tokenizer")
+    chosen = {f"CODEDATA_TRAIN_{name.upper()}": value for name, value in switches.items()}
+    chosen |= variables | {"CODEDATA_TOKENIZER": str(tokenizer)}
+    done = run_as(BOB, shared, *materialize, group=GROUP, umask=0o002, variables=chosen)
     assert done.returncode == 1
     [line] = said(done)
-    assert line.startswith("codedata: error: split 'train': train__token_chunks: [Errno 13] ")
-    assert f"; {chunks} belongs to user {ANN} and is closed to you (drwxr-sr-x); work in" in line
-    chunks.chmod(0o2775)
-    assert closed_to_group(layout.root) == []
-
+    assert line.startswith("codedata: error: split 'train': the_stack_c__raw_parquet: [Errno 13] ")
+    assert f"; {closed} belongs to user {ANN} and is closed to you (drwxr-sr-x); work in" in line
+    [of_run] = set(layout.dagster_home.rglob("*-*.db"))
+    assert (of_run.stat().st_uid, stat.S_IMODE(of_run.stat().st_mode)) == (BOB, 0o664)
     done = run_as(ANN, shared, "-c", OPEN_INSTANCE, group=GROUP, umask=0o002, variables=variables)
-    assert (done.stdout, done.stderr) == ("FAILURE SUCCESS\n", "")
+    assert (done.stdout, done.stderr) == ("FAILURE\n", ""), "and she writes what he wrote"
 
     index = layout.dagster_home / "history" / "runs" / "index.db"
     index.chmod(0o644)
