@@ -336,7 +336,8 @@ def test_without_flock_one_waits_for_another_and_is_told_what_to_remove(
 
         def end_it(line: str) -> None:
             said.append(line)
-            threading.Timer(0.2, holder.communicate).start()
+            assert holder.stdin is not None
+            threading.Timer(0.2, holder.stdin.close).start()
 
         with waiting_lock(path, end_it):
             assert holder.wait() == 0
