@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codedata import cli
 from codedata.errors import TargetError
 from codedata.io.dataset_folder import open_dataset
 from codedata.io.files import fsync_folder, write_durably
+from codedata.io.locks import NO_LOCK_VARIABLE
 from codedata.io.publishing import check_target, open_staging
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata_tests import scenario
 from codedata_tests.io.test_publishing import num_shards_of, publish, stage
 from codedata_tests.script_runs import NEW, contents, run_here
+
+FEW = [*NEW, "--chars_to_tokenize", "5000"]
 
 
 def fail(number: int) -> Any:
@@ -59,7 +63,7 @@ def without_mmap(patch: pytest.MonkeyPatch, number: int) -> None:
 def test_the_script_makes_the_same_dataset_without_flock_mmap_and_fsync_of_folders(
     flock: int, switches: list[str], target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = [*switches, *NEW, "--chars_to_tokenize", "20000"]
+    few = [*switches, *FEW]
     again = [*few, "--tokenization_folder", str(target.with_name("again"))]
     assert run_here(again) == 0
     without_flock_of_locks(monkeypatch, flock)
@@ -133,6 +137,25 @@ def test_a_mode_that_nobody_may_set_does_not_undo_a_publication(
         staging.publish()
     assert num_shards_of(target) == 3
     assert os.listdir(tmp_path) == ["dataset"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_commands_go_without_locks_where_they_are_told_to(
+    switches: list[str],
+    target: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    without_flock_of_locks(monkeypatch, errno.EIO)
+    export = ["export", str(target), "--to", "npy"]
+    for run, arguments in ((run_here, [*switches, *FEW]), (cli.main, export)):
+        assert run(arguments) == 1
+        assert "cannot be locked: Input/output error; try again, or" in capsys.readouterr().err
+        assert run([*arguments, "--no-lock"]) == 0
+        del os.environ[NO_LOCK_VARIABLE]
+    assert {path.name for path in target.parent.iterdir()} >= {"set", "set-npy"}
+    assert cli.build_parser().parse_args(["materialize", "train", "--no-lock"]).no_lock
 
 
 def test_a_lock_that_can_be_had_in_no_way_names_the_way_around(
