@@ -79,6 +79,17 @@ def test_what_one_made_with_the_script_the_other_replaces(
     assert line.endswith("opened to your group (chmod -R g+rwX, and umask 002 from then on)")
     assert os.listdir(shared) == before
 
+    (shared / "dataset").chmod(0o2775)
+    work = shared / ".dataset.codedata"
+    work.mkdir()
+    os.chown(work, BOB, GROUP)
+    done = run_as(ANN, shared, *script, group=GROUP, umask=0o002)
+    assert done.returncode == 1
+    [line] = said(done)
+    assert line.startswith("tokenize_data: error: [Errno 13] Permission denied: '")
+    assert f"/.dataset.codedata belongs to user {BOB} and is closed to you (drwxr-sr-x)" in line
+    assert line.endswith("; dataset holds what it held before, or the new dataset whole")
+
 
 PREPARE = """
 from codedata.instance import open_instance, prepare_dagster_home

@@ -19,12 +19,12 @@ def explained_at(message: str, path: Path) -> str:
     closed = closed_part(path)
     if closed is None:
         return message
-    remedy = "chmod u+rwX opens it"
-    if closed.stat().st_uid != os.geteuid():
-        remedy = (
-            "work in a folder that you may write, or have it opened to your group (chmod -R g+rwX, "
-            "and umask 002 from then on)"
-        )
+    owner = closed.stat().st_uid
+    remedy = "work in a folder that you may write"
+    if owner == os.geteuid():
+        remedy = "chmod u+rwX opens it"
+    elif owner:  # nobody is to open the system's folders
+        remedy += ", or have it opened to your group (chmod -R g+rwX, and umask 002 from then on)"
     return f"{message}; {whose(closed)}; {remedy}"
 
 
