@@ -81,7 +81,7 @@ def test_what_one_made_with_the_script_the_other_replaces(
 
     (shared / "dataset").chmod(0o2775)
     work = shared / ".dataset.codedata"
-    work.mkdir()
+    (work / "chunks").mkdir(parents=True)
     os.chown(work, BOB, GROUP)
     done = run_as(ANN, shared, *script, group=GROUP, umask=0o002)
     assert done.returncode == 1
