@@ -6,7 +6,6 @@ Exit status: 0 done, 1 refused, failed or damaged, 2 wrong usage, 130 interrupte
 import argparse
 import json
 import logging
-import os
 import re
 import sys
 import warnings
@@ -14,21 +13,20 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
 from codedata.arguments import path, whole_number
 from codedata.environment import take_env_file
 from codedata.errors import CodedataError, SettingsError
+from codedata.instance import open_instance, prepare_dagster_home
 from codedata.io.dataset_folder import Dataset, open_dataset
-from codedata.layout import ROOT_VARIABLE, Layout, is_repo
-from codedata.places import local_path
+from codedata.io.locks import NO_LOCK_HELP, go_without_locks
+from codedata.io.permission import explained, explained_at
+from codedata.layout import Layout, is_repo
 from codedata.printable import print_anything, printable, printable_lines
 from codedata.progress import SHOW_BARS, TERMINAL
-
-if TYPE_CHECKING:
-    import dagster as dg
 
 _EXAMPLES = """\
 examples:
@@ -43,25 +41,6 @@ examples:
 Everything goes below $CODEDATA_ROOT, by default ./data.
 """
 
-INSTANCE_YAML = """\
-# A Dagster instance for one machine: https://docs.dagster.io/deployment/oss/dagster-yaml
-# Put it as dagster.yaml into the folder that DAGSTER_HOME names; `codedata materialize` does so.
-
-# A launched run starts within a second; `dagster dev` has the daemon that starts it.
-run_coordinator:
-  module: dagster.core.run_coordinator
-  class: QueuedRunCoordinator
-  config:
-    dequeue_interval_seconds: 1
-
-telemetry:
-  enabled: false
-
-# No dialogue at the first visit of the UI.
-nux:
-  enabled: false
-"""
-
 _SHOWN_TOKENS = 400
 
 _NO_KIND_FITS = "No resolver matched the field value"
@@ -71,6 +50,9 @@ _WRONG = re.compile(r"^ *(\S+)\n *(.*) \[type=\w+, input_value=(.*), input_type=
 _NO_SUCH_ASSET = re.compile(
     r'for asset job "(\w+)": .*Invalid selected keys: \{AssetKey\(\[(.*?)\]\)', re.DOTALL
 )
+
+_OF_PATH = re.compile(r"^\[Errno \d+\] [^:]*: '([^']*)'")
+"""What Python says of an error with a path."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -93,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="take the newest commit of the hub's branches and tags, not the one kept here",
     )
+    materialize.add_argument("--no-lock", action="store_true", help=NO_LOCK_HELP)
     materialize.set_defaults(run=_materialize)
 
     show = commands.add_parser("show", help="say what is in a dataset folder")
@@ -132,6 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--output", type=path, help="folder to make (default: FOLDER-FORMAT, beside the dataset)"
     )
+    export.add_argument("--no-lock", action="store_true", help=NO_LOCK_HELP)
     export.set_defaults(run=_export)
 
     push = commands.add_parser("push", help="upload a dataset to the Hugging Face Hub")
@@ -152,9 +136,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         take_env_file()
+        if getattr(options, "no_lock", False):
+            go_without_locks()
         return options.run(options)
-    except (CodedataError, OSError) as error:
+    except CodedataError as error:
         return _fail(str(error))
+    except OSError as error:
+        return _fail(explained(error))
     except KeyboardInterrupt:
         kept = "; finished chunks are kept" if options.run is _materialize else ""
         print(f"codedata: interrupted{kept}", file=sys.stderr)
@@ -166,30 +154,9 @@ def _fail(message: str) -> int:
     return 1
 
 
-def prepare_dagster_home() -> Path:
-    """Set DAGSTER_HOME to a folder below the root, unless it is set, and make it an instance."""
-    named = os.environ.get("DAGSTER_HOME")
-    home = (
-        local_path(named, "DAGSTER_HOME").absolute()
-        if named
-        else Layout.from_environment().dagster_home
-    )
-    os.environ["DAGSTER_HOME"] = str(home)
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        if not (home / "dagster.yaml").exists():
-            (home / "dagster.yaml").write_text(INSTANCE_YAML, encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(
-            f"Dagster's folder {home} cannot be made: {error.strerror}; set DAGSTER_HOME, or "
-            f"{ROOT_VARIABLE} above it, to a folder that can be written"
-        ) from error
-    return home
-
-
 def _materialize(options: argparse.Namespace) -> int:
     layout = Layout.from_environment()
-    home = prepare_dagster_home()
+    home = prepare_dagster_home(TERMINAL)
     # Seconds of imports that the other commands do not need.
     from dagster._core.errors import DagsterExecutionInterruptedError
 
@@ -209,7 +176,7 @@ def _materialize(options: argparse.Namespace) -> int:
     # Ctrl-C may come while a connection is closed, which its pool would log with a traceback.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     made: list[Dataset] = []
-    with _open_instance(home) as instance:
+    with open_instance(home) as instance:
         for split in options.splits:
             for job, tags in runs_of(jobs, split):
                 try:
@@ -232,31 +199,6 @@ def _materialize(options: argparse.Namespace) -> int:
             f"{dataset.seq_length} tokens, {dataset.num_tokens} tokens, digest {dataset.digest}"
         )
     return 0
-
-
-def _open_instance(home: Path) -> "dg.DagsterInstance":
-    """The Dagster instance of a folder.
-
-    Raises:
-        SettingsError: its dagster.yaml does not fit, or what it names is not reached.
-    """
-    import dagster as dg
-    from dagster._core.instance import InstanceRef
-
-    # Steps' output belongs in this terminal: Dagster's processes that copy it into the instance
-    # would each print a traceback at Ctrl-C.
-    no_copies = {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-    try:
-        ref = InstanceRef.from_dir(str(home), overrides={"compute_logs": no_copies})
-        return dg.DagsterInstance.from_ref(ref)
-    except Exception as error:
-        raise SettingsError(
-            f"the Dagster instance of {home} cannot be opened: {type(error).__name__}: "
-            f"{' '.join(str(error).split())}; correct its dagster.yaml, or unset DAGSTER_HOME"
-        ) from error
 
 
 def _load_jobs() -> dict[str, Any]:
@@ -385,7 +327,10 @@ def _why(result: Any) -> str:
     while error.cause is not None and error.cls_name not in ours:
         error = error.cause
     message = error.message.strip().split("\n")[0]
-    return f"{step}: {message.partition(': ')[2] or message}"
+    said = message.partition(": ")[2] or message
+    if found := error.cls_name == PermissionError.__name__ and _OF_PATH.search(said):
+        said = explained_at(said, Path(found[1]))
+    return f"{step}: {said}"
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@
     <root>/datasets/<split>/    published datasets
     <root>/reports/<split>.html what a split is made of
     <root>/.dagster/            the Dagster instance of the command line
+    <root>/.dagster-<uid>/      that of a user who may not write it
 
 No dagster, no torch.
 """
@@ -94,6 +95,10 @@ class Layout:
     def dagster_home(self) -> Path:
         """The Dagster instance's folder."""
         return self.root / ".dagster"
+
+    def own_dagster_home(self, uid: int) -> Path:
+        """The folder of the instance of a user who may not write the other one."""
+        return self.root / f".dagster-{uid}"
 
 
 def switch_variable(split: str, switch: str) -> str:

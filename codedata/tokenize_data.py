@@ -21,7 +21,9 @@ from codedata.arguments import path, whole_number
 from codedata.core.meta import ShardEntry
 from codedata.core.settings import DEFAULT_PAD_TOKEN, Settings, pad_token_of
 from codedata.errors import CodedataError, CorpusError
+from codedata.io.locks import NO_LOCK_HELP, go_without_locks
 from codedata.io.parquet_text import ParquetText
+from codedata.io.permission import explained
 from codedata.io.publishing import check_target, open_staging
 from codedata.parallel import (
     ChunkThreads,
@@ -59,7 +61,7 @@ _HELP = {
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the script's switches, one for each field of `Settings` and five more."""
+    """The parser of the script's switches, one for each field of `Settings` and six more."""
     parser = argparse.ArgumentParser(
         prog="tokenize_data",
         description="Tokenize a parquet of source code into a folder of packed samples.",
@@ -91,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="auto",
         help="how to tokenize, the ids being the same; auto is the fastest that is proven exact",
     )
+    parser.add_argument("--no_lock", "--no-lock", action="store_true", help=NO_LOCK_HELP)
     return parser
 
 
@@ -179,6 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     switches = vars(build_parser().parse_args(arguments))
     data_file, folder = switches.pop("data_file"), switches.pop("tokenization_folder")
     num_workers, engine = switches.pop("num_workers"), switches.pop("engine")
+    if switches.pop("no_lock"):
+        go_without_locks()
     started = time.monotonic()
     try:
         entries = tokenize_data(
@@ -192,7 +197,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CodedataError as error:
         return _fail(str(error))
     except OSError as error:
-        return _fail(f"{error}; {folder} holds what it held before, or the new dataset whole")
+        return _fail(
+            f"{explained(error)}; {folder} holds what it held before, or the new dataset whole"
+        )
     except KeyboardInterrupt:
         print(
             "tokenize_data: interrupted; finished chunks are kept, the same command continues",

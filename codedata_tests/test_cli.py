@@ -10,11 +10,13 @@ import pytest
 import yaml
 
 from codedata import load_dataset
-from codedata.cli import INSTANCE_YAML, main, prepare_dagster_home
+from codedata.cli import main
 from codedata.core.settings import CharRange
 from codedata.errors import DatasetError
+from codedata.instance import INSTANCE_YAML, prepare_dagster_home
 from codedata.io.dataset_folder import open_dataset
 from codedata.layout import ROOT_VARIABLE
+from codedata.progress import TERMINAL
 from codedata.tokenization.loading import find_tokenizer, load_tokenizer
 from codedata_tests import scenario
 
@@ -263,7 +265,7 @@ def test_a_dagster_home_that_is_set_is_kept_and_made_quiet(
     home = tmp_path / "deep" / "home"
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "root"))
-    assert prepare_dagster_home() == home
+    assert prepare_dagster_home(TERMINAL) == home
     assert os.environ["DAGSTER_HOME"] == str(home)
     assert (home / "dagster.yaml").read_text(encoding="utf-8") == INSTANCE_YAML
     written = yaml.safe_load(INSTANCE_YAML)
@@ -277,7 +279,7 @@ def test_a_dagster_yaml_of_the_user_is_left_as_it_is(
 ) -> None:
     (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: true\n", encoding="utf-8")
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    prepare_dagster_home()
+    prepare_dagster_home(TERMINAL)
     assert (tmp_path / "dagster.yaml").read_text() == "telemetry:\n  enabled: true\n"
 
 
@@ -315,7 +317,7 @@ def test_without_a_dagster_home_it_is_below_the_root(
         del os.environ["DAGSTER_HOME"]
     monkeypatch.setenv(ROOT_VARIABLE, "root")
     home = tmp_path / "root" / ".dagster"
-    assert prepare_dagster_home() == home
+    assert prepare_dagster_home(TERMINAL) == home
     assert os.environ["DAGSTER_HOME"] == str(home)
     assert (home / "dagster.yaml").read_text(encoding="utf-8") == INSTANCE_YAML
 

@@ -18,6 +18,7 @@ import pytest
 from codedata import cli, definitions, layout, tokenize_data
 from codedata.components import DatasetSplit, RawCorpus
 from codedata.export.exporting import FORMATS
+from codedata.io.locks import NO_LOCK_VARIABLE
 from codedata_tests.demo import Demo
 
 ROOT = Path(__file__).parent.parent
@@ -201,7 +202,7 @@ def test_the_variables_of_the_environment_are_those_of_the_package() -> None:
     text = (ROOT / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `(CODEDATA_\S+)` \|", text, re.MULTILINE))
     own = {layout.ROOT_VARIABLE, layout.CORPUS_VARIABLE, layout.TOKENIZER_VARIABLE}
-    assert named == own | {layout.switch_variable("<split>", "<switch>")}
+    assert named == own | {NO_LOCK_VARIABLE, layout.switch_variable("<split>", "<switch>")}
 
 
 @pytest.mark.parametrize(

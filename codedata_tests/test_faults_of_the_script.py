@@ -251,7 +251,7 @@ def test_the_padding_of_samples_counts_as_room_too(
 def the_lock_is_held(process: subprocess.Popen[str], target: Path) -> object:
     """Its holder has signed it; before that, an interrupt may leave an empty one."""
     try:
-        return (work_folder(target) / "lock").stat().st_size
+        return (work_folder(target) / "lock.holder").stat().st_size
     except FileNotFoundError:
         return False
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from codedata.cli import INSTANCE_YAML
 from codedata.components import DatasetSplit, RawCorpus
 from codedata.core.settings import CharRange, Settings
+from codedata.instance import INSTANCE_YAML
 from codedata.tokenize_data import build_parser
 
 ROOT = Path(__file__).parent.parent

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from codedata.core.settings import CharRange, Settings
-from codedata.errors import ChunkMismatchError, TargetError
+from codedata.errors import ChunkMismatchError, SettingsError, TargetError
+from codedata.instance import prepare_dagster_home
 from codedata.io.chunk_store import TokenChunk, write_chunk
 from codedata.io.files import remove_leftovers, replace_atomically, write_durably
 from codedata.io.parquet_text import ParquetText
 from codedata.io.publishing import check_target, open_staging
 from codedata.io.trust import why_not_trusted
 from codedata.pipeline import ChunkTask, open_inputs, stored_chunks, tokenize_chunk
+from codedata.progress import SILENT
 from codedata.tokenization import fidelity
 from codedata.tokenization.engine import EngineChoice
 from codedata.tokenization.loading import find_tokenizer
@@ -207,6 +209,24 @@ def test_a_strangers_work_folder_is_refused(tmp_path: Path) -> None:
         open_staging(check_target(tmp_path / "dataset")),
     ):
         pass
+
+
+@as_root
+@pytest.mark.parametrize("name", [".", "dagster.yaml"])
+def test_a_strangers_dagster_instance_names_no_code_that_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEDATA_ROOT", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    home = prepare_dagster_home(SILENT)
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    assert prepare_dagster_home(SILENT) == home
+    os.chown(home / name, STRANGER, STRANGER)
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    with pytest.raises(
+        SettingsError, match=f"it belongs to the user {STRANGER}, and it names code"
+    ):
+        prepare_dagster_home(SILENT)
 
 
 @pytest.mark.parametrize("name", ["chunks", "stage", "previous"])

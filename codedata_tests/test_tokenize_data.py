@@ -153,7 +153,7 @@ def test_one_worker_and_many_write_the_same_bytes(
 
 def test_the_switches_and_defaults_are_the_reference_s() -> None:
     defaults = vars(build_parser().parse_args(["--data_file", "f", "--tokenization_folder", "d"]))
-    for added in ("data_file", "tokenization_folder", "num_workers", "engine"):
+    for added in ("data_file", "tokenization_folder", "num_workers", "engine", "no_lock"):
         del defaults[added]
     assert "pad_token" not in defaults, "so that one that was named is told from the default"
     assert Settings(**defaults).as_dict() == {

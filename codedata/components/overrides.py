@@ -10,6 +10,7 @@ from dataclasses import fields
 from codedata.core.settings import Settings
 from codedata.environment import PREFIX
 from codedata.errors import SettingsError
+from codedata.io.locks import NO_LOCK_VARIABLE
 from codedata.layout import CORPUS_VARIABLE, ROOT_VARIABLE, TOKENIZER_VARIABLE, switch_variable
 
 _SLIP = 2
@@ -35,7 +36,8 @@ def unread_variables(splits: Collection[str], given: Mapping[str, str]) -> list[
     of_splits = {
         switch_variable(split, field.name) for split in splits for field in fields(Settings)
     }
-    known = {ROOT_VARIABLE, CORPUS_VARIABLE, TOKENIZER_VARIABLE} | of_splits
+    of_package = {ROOT_VARIABLE, CORPUS_VARIABLE, TOKENIZER_VARIABLE, NO_LOCK_VARIABLE}
+    known = of_package | of_splits
     unread = sorted(name for name, value in given.items() if value and name not in known)
     prefixes = sorted((switch_variable(split, "") for split in splits), key=len, reverse=True)
     misspelt: list[str] = []

@@ -31,6 +31,7 @@ from codedata.io.corpus import (
 from codedata.io.installed_headers import header_folders
 from codedata.io.locks import waiting_lock
 from codedata.io.parquet_text import FileIdentity
+from codedata.io.permission import explained
 from codedata.io.source_folders import Walk, walk_folders
 from codedata.layout import CORPUS_VARIABLE, Layout, is_name
 from codedata.places import local_path
@@ -372,9 +373,9 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
             ) from error
         except OSError as error:
             raise CorpusError(
-                f"corpus {self.name!r}: {path} of {source.repo} cannot be stored: {error}; make "
-                "room, or set HF_HOME (the hub's cache) and CODEDATA_ROOT to folders that can be "
-                "written"
+                f"corpus {self.name!r}: {path} of {source.repo} cannot be stored: "
+                f"{explained(error)}; make room, or set HF_HOME (the hub's cache) and "
+                "CODEDATA_ROOT to folders that can be written"
             ) from error
         origin = {
             "kind": "hub",

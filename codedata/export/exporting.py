@@ -15,6 +15,7 @@ from codedata.export import mds, megatron, npy, parquet
 from codedata.io.dataset_folder import Dataset
 from codedata.io.files import fsync_folder, shortened
 from codedata.io.locks import exclusive_lock
+from codedata.io.permission import explained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +85,10 @@ def export_dataset(dataset: Dataset, to: str, output: Path) -> None:
                 shutil.rmtree(stage, ignore_errors=True)
         fsync_folder(output.parent)
     except OSError as error:
+        why = explained(error) if isinstance(error, PermissionError) else error.strerror or error
         raise TargetError(
-            f"the output {shortened(str(output))} cannot be written: {error.strerror or error}; "
-            "mend that, or name another folder (--output)"
+            f"the output {shortened(str(output))} cannot be written: {why}; mend that, or name "
+            "another folder (--output)"
         ) from error
 
 

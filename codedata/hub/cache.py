@@ -22,7 +22,7 @@ from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 
 from codedata.hub.client import COMMIT, ETAG, HubError, Kind, RemoteFile, stream
-from codedata.io.files import fsync_folder, replace_atomically
+from codedata.io.files import fsync_folder, open_no_link, replace_atomically
 from codedata.io.locks import waiting_lock
 from codedata.places import local_path
 from codedata.progress import Reporter
@@ -210,7 +210,7 @@ def _fill(incomplete: Path, file: RemoteFile, reporter: Reporter) -> None:
         already = 0
     require_room(incomplete.parent, file.num_bytes - already, file.path)
     with (
-        open(incomplete, "ab") as out,
+        open(incomplete, "ab", opener=open_no_link) as out,
         reporter.transfer(file.path) as transfer,
     ):
         transfer.start_at(already)

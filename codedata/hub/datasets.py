@@ -41,6 +41,7 @@ from codedata.hub.client import (
 from codedata.hub.files import fetch_file
 from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.io.locks import waiting_lock
+from codedata.io.permission import explained
 from codedata.layout import is_repo
 from codedata.progress import Reporter
 
@@ -201,7 +202,7 @@ def fetch_dataset(repo: str, revision: str, reporter: Reporter) -> Path:
                     _gather(repo, commit, folder, reporter)
         except OSError as error:
             raise HubError(
-                f"{base} cannot be written: {error}; set HF_HOME to a folder that can"
+                f"{base} cannot be written: {explained(error)}; set HF_HOME to a folder that can"
             ) from error
     note_revision(repo, revision, kind="dataset", commit=commit)
     return folder

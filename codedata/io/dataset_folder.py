@@ -76,7 +76,8 @@ class Dataset:
         entries: what the meta says of each shard.
         tokenizer: name and fingerprint of what made the ids; None without a card of its own.
         shards: for each shard the ids, uint16 or int32, shape (num_samples, seq_length), read-only:
-            views of the mapped files, or decoded arrays where `pickle.dump` wrote them.
+            views of the mapped files, or decoded arrays where `pickle.dump` wrote them; in memory
+            where the filesystem maps no files.
     """
 
     folder: Path

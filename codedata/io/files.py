@@ -1,5 +1,6 @@
 """Durable writes: a file is there whole under its name, or not at all."""
 
+import errno
 import hashlib
 import os
 import secrets
@@ -19,6 +20,10 @@ _SHOWN_CHARS = 200
 
 _KEPT_NAME = 50
 """Characters of a name that its temporary one keeps: together they fit what a name may have."""
+
+_NO_FOLDER_FSYNC = (errno.EINVAL, errno.ENOTSUP)
+"""What filesystems say of a folder whose names they force to the disk themselves, or not at all,
+such as CIFS."""
 
 
 def shortened(name: str) -> str:
@@ -51,11 +56,14 @@ def is_still(path: Path, descriptor: int) -> bool:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Make the names in a folder durable, where its filesystem can be told to."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with naming(folder):
             os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_FSYNC:
+            raise
     finally:
         os.close(descriptor)
 
@@ -67,11 +75,12 @@ def write_durably(path: Path, data: Data) -> None:
         path: where; a link that lies there is not followed.
         data: what, or a function that writes it into the opened file.
     """
-    with naming(path), open(path, "wb", opener=_open_no_link) as file:
+    with naming(path), open(path, "wb", opener=open_no_link) as file:
         _fill(file, data)
 
 
-def _open_no_link(path: str, flags: int) -> int:
+def open_no_link(path: str, flags: int) -> int:
+    """An opener for `open` that does not follow a link that somebody may have planted."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 

@@ -13,8 +13,9 @@ from codedata.core.shards import Bytes
 _OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 """From Python 3.13 on a mapping needs no open file; before, each one holds a descriptor."""
 
-_CANNOT_MAP = (errno.ENODEV, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What FUSE and some network filesystems answer, EACCES where they were mounted so."""
+_CANNOT_MAP = (errno.ENODEV, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+"""What filesystems that map no files say: FUSE with direct_io, folders shared with a virtual
+machine."""
 
 
 def map_file(descriptor: int) -> Bytes:

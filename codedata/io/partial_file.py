@@ -102,7 +102,7 @@ class SparseFile:
         self.stopped = threading.Event()
         self.num_bytes = num_bytes
         noted = read_ranges(path, whole)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         if not noted:
             os.ftruncate(self._file, 0)
         os.ftruncate(self._file, num_bytes)

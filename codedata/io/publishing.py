@@ -2,7 +2,7 @@
 
     parent/name/                    the dataset: dump-N.pkl, dump-meta_data.json, README.md
     parent/.name.codedata/          exists while a run works, or after one that did not finish
-        lock                        held by the one run that writes
+        lock, lock.holder           held by the one run that writes, and which that is
         chunks/                     finished token chunks, reused by the next run
         stage/                      the dataset being written; after the swap, the old one
         previous/                   the old one, only on filesystems that cannot exchange folders
@@ -32,7 +32,8 @@ from codedata.io.files import (
     write_durably,
 )
 from codedata.io.locks import exclusive_lock
-from codedata.io.trust import why_not_trusted
+from codedata.io.permission import explained_at, is_closed
+from codedata.io.trust import close_to_strangers
 from codedata.places import local_path, require_utf8
 
 _AT_FDCWD = -100
@@ -75,9 +76,10 @@ def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise TargetError(
-            f"the target {target} cannot be made: {parent} is not writable; name a folder elsewhere"
-        )
+        cannot = f"the target {target} cannot be made: {parent} is not writable"
+        raise TargetError(f"{explained_at(cannot, parent)}; name a folder elsewhere")
+    if is_closed(folder) and folder.stat().st_uid != os.geteuid():  # its owner can open it
+        raise TargetError(explained_at(f"the target {target} cannot be replaced", folder))
     return folder
 
 
@@ -140,7 +142,8 @@ class Staging:
                     _set_mode(self.target, mode)
             raise
         if mode is not None:
-            _set_mode(self.target, mode)
+            with suppress(PermissionError):  # some mounts of CIFS and FUSE let nobody set a mode
+                _set_mode(self.target, mode)
         fsync_folder(self.target.parent)
         if old is not None:
             _remove_dataset(old)
@@ -185,15 +188,11 @@ class Staging:
         for path in (self.folder, self.chunks, self.stage, self._previous):
             if path.is_symlink():
                 raise TargetError(f"{path} is a link, which no run makes; remove it and run again")
-        status = self.folder.stat()
-        if (why := why_not_trusted(status, self.folder.parent)) is None:
-            return
-        if status.st_uid != os.geteuid():
+        if why := close_to_strangers(self.folder, self.folder.parent):
             raise TargetError(
                 f"the work folder {self.folder} is not taken: {why}, so it may hold what another "
                 "one put there; remove it and run again, or name a target elsewhere"
             )
-        _set_mode(self.folder, stat.S_IMODE(status.st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
 
     def recover(self) -> None:
         """Set right what a run left that was killed or failed."""

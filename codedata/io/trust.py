@@ -32,6 +32,20 @@ def why_not_trusted(status: os.stat_result, root: Path) -> str | None:
     return why if why and _keeps_modes(root) else None
 
 
+def close_to_strangers(path: Path, root: Path) -> str | None:
+    """Let nobody but those who are trusted write a file or folder that is this user's.
+
+    Returns:
+        Why it is not trusted where it is another's; see `why_not_trusted`.
+    """
+    status = path.stat()
+    why = why_not_trusted(status, root)
+    if why is None or status.st_uid != os.geteuid():
+        return why
+    path.chmod(stat.S_IMODE(status.st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+    return None
+
+
 def _shared_group(root: Path) -> int | None:
     folder = root.stat()
     writable = folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

@@ -128,6 +128,13 @@ def what_may_be_another_s(call: Call) -> set[str]:
     return {".dataset.codedata/lock"} if call.name == "flock" else set()
 
 
+def what_is_said(call: Call, error: str) -> str:
+    """What a line holds that says why; some filesystems answer EACCES where a lock is held."""
+    if call.name == "flock" and call.path.endswith("/lock") and error == "EACCES":
+        return "is being written by another run (another process)"
+    return ERRORS[error]
+
+
 def each_with_one_error(calls: Sequence[Call]) -> list[tuple[Call, str, bool]]:
     return [(call, list(ERRORS)[index % 3], True) for index, call in enumerate(calls)]
 
@@ -160,8 +167,8 @@ def test_a_run_that_meets_an_error_at_any_call_says_so_and_leaves_a_whole_datase
             assert failure.status == 1, where
             [line] = failure.stderr.splitlines()
             assert line.startswith("small_publish: error: "), where
-            assert ERRORS[error] in line, where
-            assert Path(call.path).name in line, where
+            assert what_is_said(call, error) in line, where
+            assert Path(call.path).name in line or call.name == "flock", where
             assert runs.found() in ("old", "new"), where
         if call.name not in REMOVALS:
             assert runs.left() <= what_may_be_another_s(call), where

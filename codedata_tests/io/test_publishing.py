@@ -340,7 +340,7 @@ def test_finished_chunks_outlive_a_run_until_they_are_discarded(tmp_path: Path) 
         stage(staging, 2)
     assert sorted(os.listdir(tmp_path)) == [".dataset.codedata"]
     with open_staging(target) as staging:
-        assert sorted(os.listdir(staging.folder)) == ["chunks", "lock"]
+        assert sorted(os.listdir(staging.folder)) == ["chunks", "lock", "lock.holder"]
         stage(staging, 1)
         staging.publish()
         make_file(staging.chunks / ".b.arrow.1.tmp")
@@ -485,7 +485,7 @@ def test_what_a_killed_run_left_is_set_right(
     make_file(work / "lock")
     leave(target, work)
     with open_staging(check_target(target)) as staging:
-        assert os.listdir(staging.folder) == ["lock"]
+        assert sorted(os.listdir(staging.folder)) == ["lock", "lock.holder"]
         assert num_shards_of(target) == num_shards, "before anything new is staged"
     assert os.listdir(tmp_path) == ["dataset"]
     assert num_shards_of(target) == num_shards

@@ -1,0 +1,157 @@
+"""The Dagster instance of the command line: below the root, and shared by all who may write there.
+
+Dagster keeps it in SQLite, which gives its files to their maker alone (0644) whatever the umask
+says. Here they get what the umask says. Who may not write them must not even open them: what SQLite
+then leaves beside a file locks its owner out, too. They get an instance of their own.
+"""
+
+import functools
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codedata.errors import SettingsError
+from codedata.io.files import replace_atomically
+from codedata.io.permission import explained_at, is_closed, whose
+from codedata.io.trust import close_to_strangers
+from codedata.layout import ROOT_VARIABLE, Layout
+from codedata.places import local_path
+from codedata.progress import Reporter
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+INSTANCE_YAML = """\
+# A Dagster instance for one machine: https://docs.dagster.io/deployment/oss/dagster-yaml
+# Put it as dagster.yaml into the folder that DAGSTER_HOME names; `codedata materialize` does so.
+
+# A launched run starts within a second; `dagster dev` has the daemon that starts it.
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
+    dequeue_interval_seconds: 1
+
+telemetry:
+  enabled: false
+
+# No dialogue at the first visit of the UI.
+nux:
+  enabled: false
+"""
+
+_SHARED = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+"""What every run writes, as Dagster names it; a run's own events lie beside the second."""
+
+
+def prepare_dagster_home(reporter: Reporter) -> Path:
+    """Set DAGSTER_HOME to a folder below the root, unless it is set, and make it an instance.
+
+    Args:
+        reporter: told where the one below the root is another's, and this user gets their own.
+
+    Raises:
+        SettingsError: it cannot be made, or is named and may not be written.
+    """
+    _umask()
+    named = os.environ.get("DAGSTER_HOME")
+    layout = Layout.from_environment()
+    home = local_path(named, "DAGSTER_HOME").absolute() if named else layout.dagster_home
+    closed = next(filter(is_closed, _written_by_every_run(home, named=bool(named))), None)
+    if closed is not None and named:
+        cannot = explained_at(f"the Dagster instance of {home} cannot be written", closed)
+        raise SettingsError(f"{cannot}; or set DAGSTER_HOME to a folder of your own")
+    if closed is not None:
+        home = layout.own_dagster_home(os.geteuid())
+    os.environ["DAGSTER_HOME"] = str(home)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "dagster.yaml").exists():
+            replace_atomically(home / "dagster.yaml", INSTANCE_YAML.encode())
+    except OSError as error:
+        cannot = explained_at(f"Dagster's folder {home} cannot be made: {error.strerror}", home)
+        raise SettingsError(
+            f"{cannot}; set DAGSTER_HOME, or {ROOT_VARIABLE} above it, to a folder that can be "
+            "written"
+        ) from error
+    if not named:
+        _require_own(home, layout.root)
+    if closed is not None:
+        reporter.say(f"codedata: runs are recorded in {home}, since {whose(closed)}")
+    return home
+
+
+def _require_own(home: Path, root: Path) -> None:
+    """Refuse an instance that a stranger made: its dagster.yaml names code that runs."""
+    for path in (home, home / "dagster.yaml"):
+        if why := close_to_strangers(path, root):
+            raise SettingsError(
+                f"the Dagster instance {path} is not taken: {why}, and it names code that would "
+                "run; remove it, or set DAGSTER_HOME to a folder of your own"
+            )
+
+
+def _written_by_every_run(home: Path, *, named: bool) -> Iterator[Path]:
+    """The files and folders of an instance; a named one may have its storage elsewhere."""
+    if not named:
+        yield home
+    for path in (home / each for each in _SHARED):
+        yield path.parent
+        yield from (path.with_name(f"{path.name}{end}") for end in ("", "-wal", "-shm"))
+
+
+@contextmanager
+def open_instance(home: Path) -> Iterator["dg.DagsterInstance"]:
+    """The Dagster instance of a folder; its files get the mode that the umask says.
+
+    Raises:
+        SettingsError: its dagster.yaml does not fit, or what it names is not reached.
+    """
+    import dagster as dg
+    from dagster._core.instance import InstanceRef
+
+    # Steps' output belongs in this terminal: Dagster's processes that copy it into the instance
+    # would each print a traceback at Ctrl-C.
+    no_copies = {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+    try:
+        ref = InstanceRef.from_dir(str(home), overrides={"compute_logs": no_copies})
+        opened = dg.DagsterInstance.from_ref(ref)
+    except Exception as error:
+        raise SettingsError(
+            f"the Dagster instance of {home} cannot be opened: {type(error).__name__}: "
+            f"{' '.join(str(error).split())}; correct its dagster.yaml, or unset DAGSTER_HOME"
+        ) from error
+    with opened as instance:
+        _share(home)
+        try:
+            yield instance
+        finally:
+            _share(home)
+
+
+def _share(home: Path) -> None:
+    """Let whom the umask does not exclude write this user's SQLite files, where they may read."""
+    wanted = (stat.S_IWGRP | stat.S_IWOTH) & ~_umask()
+    if not wanted:
+        return
+    for path in (path for each in ("history", "schedules") for path in (home / each).rglob("*.db")):
+        with suppress(FileNotFoundError):  # a run that was deleted just now
+            status = path.stat()
+            mode = stat.S_IMODE(status.st_mode)
+            shared = mode | (wanted & mode >> 1)
+            if shared != mode and status.st_uid == os.geteuid():
+                path.chmod(shared)
+
+
+@functools.cache
+def _umask() -> int:
+    """The process's, asked once and early: it is read by setting it, which other threads notice."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask

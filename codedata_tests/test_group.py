@@ -1,0 +1,163 @@
+"""Two people of a group on one root: what one makes the other can go on with, or is told why not.
+
+The folder has the group's setgid bit, so that what is made in it is the group's.
+"""
+
+import os
+import re
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codedata.io.dataset_folder import open_dataset
+from codedata.layout import Layout
+from codedata_tests.users import folder_of, needs_root, run_as, save_plain_tokenizer
+
+ANN, BOB, GROUP = 61001, 61002, 61010
+
+pytestmark = needs_root
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that the group may write."""
+    with folder_of(0, GROUP, 0o2775) as folder:
+        yield folder
+
+
+def said(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines on stderr, bars and remarks on caches aside."""
+    lines = re.split(r"[\r\n]+", done.stderr.strip())
+    aside = ("Tokenizing", "compiling in every process anew", "Matplotlib", "Checking")
+    return [line for line in lines if line and not line.startswith(aside)]
+
+
+def closed_to_group(folder: Path) -> list[str]:
+    """What lies below a folder that its group may not write."""
+    return [
+        str(path.relative_to(folder))
+        for path in sorted(folder.rglob("*"))
+        if not path.lstat().st_mode & stat.S_IWGRP and not path.name.startswith("matplotlib-")
+    ]
+
+
+def test_what_one_made_with_the_script_the_other_replaces(
+    shared: Path, corpus: Path, tmp_path: Path
+) -> None:
+    tokenizer, switches = save_plain_tokenizer(tmp_path / "tokenizer")
+    script = ["-m", "codedata.tokenize_data", "--tokenizer_base", tokenizer, "--data_file", corpus]
+    script += ["--tokenization_folder", "dataset"]
+    script += [part for name, value in switches.items() for part in (f"--{name}", value)]
+    for uid, seq_length in ((ANN, 64), (BOB, 32)):
+        # What a run leaves that was killed, however its holder's umask was.
+        work = shared / ".dataset.codedata"
+        work.mkdir()
+        (work / "lock").touch(mode=0o644)
+        os.chown(work, BOB + ANN - uid, GROUP)
+        work.chmod(0o2775)
+        done = run_as(
+            uid,
+            shared,
+            *(*script, "--seq_length", str(seq_length)),
+            group=GROUP,
+            umask=0o002,
+        )
+        assert done.returncode == 0, done.stderr
+        assert open_dataset(shared / "dataset").seq_length == seq_length
+        assert (shared / "dataset").stat().st_uid == uid
+        assert closed_to_group(shared) == []
+    (shared / "dataset").chmod(0o2755)
+    before = os.listdir(shared)
+    done = run_as(ANN, shared, *script, group=GROUP, umask=0o002)
+    assert done.returncode == 1
+    [line] = said(done)
+    assert line.startswith("tokenize_data: error: the target dataset cannot be replaced; ")
+    assert f"/dataset belongs to user {BOB} and is closed to you (drwxr-sr-x); work in a" in line
+    assert line.endswith("opened to your group (chmod -R g+rwX, and umask 002 from then on)")
+    assert os.listdir(shared) == before
+
+    (shared / "dataset").chmod(0o2775)
+    work = shared / ".dataset.codedata"
+    (work / "chunks").mkdir(parents=True)
+    os.chown(work, BOB, GROUP)
+    done = run_as(ANN, shared, *script, group=GROUP, umask=0o002)
+    assert done.returncode == 1
+    [line] = said(done)
+    assert line.startswith("tokenize_data: error: [Errno 13] Permission denied: '")
+    assert f"/.dataset.codedata belongs to user {BOB} and is closed to you (drwxr-sr-x)" in line
+    assert line.endswith("; dataset holds what it held before, or the new dataset whole")
+
+
+PREPARE = """
+from codedata.instance import open_instance, prepare_dagster_home
+from codedata.progress import TERMINAL
+
+home = prepare_dagster_home(TERMINAL)
+"""
+OPEN = PREPARE + "with open_instance(home): pass"
+
+
+def test_both_work_with_one_instance_and_one_who_may_not_write_it_gets_their_own(
+    shared: Path, corpus: Path
+) -> None:
+    variables = {"CODEDATA_ROOT": str(shared / "root"), "CODEDATA_CORPUS": str(corpus)}
+    materialize = ["-W", "ignore", "-m", "codedata.cli", "materialize", "train"]
+    layout = Layout(shared / "root")
+    done = run_as(ANN, shared, "-c", OPEN, group=GROUP, umask=0o002, variables=variables)
+    assert done.stderr == ""
+    assert len(list(layout.dagster_home.rglob("*.db"))) == 3
+    assert closed_to_group(layout.root) == []
+
+    closed = layout.corpus("the_stack_c")
+    closed.mkdir(parents=True)
+    closed.parent.chmod(0o2775)
+    os.chown(closed, ANN, GROUP)
+    tokenizer, switches = save_plain_tokenizer(shared / "tokenizer")
+    chosen = {f"CODEDATA_TRAIN_{name.upper()}": value for name, value in switches.items()}
+    chosen |= variables | {"CODEDATA_TOKENIZER": str(tokenizer)}
+    done = run_as(BOB, shared, *materialize, group=GROUP, umask=0o002, variables=chosen)
+    assert done.returncode == 1
+    [line] = said(done)
+    assert line.startswith("codedata: error: split 'train': the_stack_c__raw_parquet: [Errno 13] ")
+    assert f"; {closed} belongs to user {ANN} and is closed to you (drwxr-sr-x); work in" in line
+    [of_run] = set(layout.dagster_home.rglob("*-*.db"))
+    assert (of_run.stat().st_uid, stat.S_IMODE(of_run.stat().st_mode)) == (BOB, 0o664)
+    closed.chmod(0o2775)
+    assert closed_to_group(layout.root) == []
+
+    index = layout.dagster_home / "history" / "runs" / "index.db"
+    index.chmod(0o644)
+    before = {path: path.stat().st_mtime_ns for path in layout.dagster_home.rglob("*")}
+    done = run_as(BOB, shared, "-c", PREPARE, group=GROUP, umask=0o002, variables=variables)
+    own = layout.own_dagster_home(BOB)
+    whose = f"{index} belongs to user {ANN} and is closed to you (-rw-r--r--)"
+    assert done.stderr == f"codedata: runs are recorded in {own}, since {whose}\n"
+    assert closed_to_group(own) == []
+    assert {path: path.stat().st_mtime_ns for path in layout.dagster_home.rglob("*")} == before
+
+    variables |= {"DAGSTER_HOME": str(layout.dagster_home)}
+    done = run_as(BOB, shared, *materialize, group=GROUP, umask=0o002, variables=variables)
+    assert done.returncode == 1
+    [line] = said(done)
+    assert line.startswith(
+        f"codedata: error: the Dagster instance of {layout.dagster_home} cannot be written; {whose}"
+    )
+    assert line.endswith("; or set DAGSTER_HOME to a folder of your own")
+
+
+def test_a_root_that_nobody_else_may_write_is_refused_in_one_line(shared: Path) -> None:
+    root = shared / "root"
+    root.mkdir()
+    os.chown(root, ANN, GROUP)
+    command = ["-W", "ignore", "-m", "codedata.cli", "materialize", "demo_train"]
+    done = run_as(
+        BOB, shared, *command, group=GROUP, umask=0o002, variables={"CODEDATA_ROOT": root}
+    )
+    assert done.returncode == 1
+    [line] = said(done)
+    assert line.startswith(f"codedata: error: Dagster's folder {root}/.dagster cannot be made: ")
+    assert f"{root} belongs to user {ANN} and is closed to you" in line
+    assert os.listdir(root) == []
