@@ -223,9 +223,7 @@ def test_a_strangers_dagster_instance_names_no_code_that_runs(
     assert prepare_dagster_home(SILENT) == home
     os.chown(home / name, STRANGER, STRANGER)
     monkeypatch.setenv("DAGSTER_HOME", "")
-    with pytest.raises(
-        SettingsError, match=f"it belongs to the user {STRANGER}, and it names code"
-    ):
+    with pytest.raises(SettingsError, match=f"belongs to the user {STRANGER}, and it names code"):
         prepare_dagster_home(SILENT)
 
 

@@ -45,6 +45,7 @@ from codedata.core.shards import is_fixed_width, view_shard
 from codedata.errors import DatasetError
 from codedata.io.files import shortened, why_no_path
 from codedata.io.mapping import map_file
+from codedata.io.permission import whose
 from codedata.parallel import available_cores
 
 _MANY_FILES = 1 << 16
@@ -55,6 +56,8 @@ _MOST_THREADS = 16
 
 _NAME_IT = "name the folder of a dataset"
 _COPY_IT = "put the file itself in its place, or make the dataset again"
+
+_LET_READ = "have its owner let you read it (chmod a+rX)"
 
 _WORTH_THREADS = 1 << 20
 """Tokens from which on threads are started: a millisecond of checking."""
@@ -206,7 +209,7 @@ def _open(folder: Path, *, verify: bool) -> Dataset:
                 raise
             closed = isinstance(error, OSError) and error.errno == errno.EACCES
             if closed and os.access(folder.parent, os.X_OK):
-                why = f"cannot be opened: {_why_no_access(folder.stat())}"
+                why = f"cannot be opened: {whose(folder)}; {_LET_READ}"
             else:
                 why = f"is no dataset folder: {why_no_path(error)}; {_NAME_IT}"
             raise DatasetError(f"{shortened(str(folder))} {why}") from error
@@ -318,7 +321,7 @@ def _open_file(folder: Path, name: str, descriptor: int) -> int:
     except OSError as error:
         if error.errno == errno.EMFILE:
             raise
-        why = _why_not_opened(name, descriptor, error)
+        why = _why_not_opened(folder / name, descriptor, error)
         if why is None:
             raise
         raise DatasetError(f"{folder / name} cannot be opened: {why}") from error
@@ -329,11 +332,11 @@ def _open_file(folder: Path, name: str, descriptor: int) -> int:
     return file
 
 
-def _why_not_opened(name: str, descriptor: int, error: OSError) -> str | None:
+def _why_not_opened(path: Path, descriptor: int, error: OSError) -> str | None:
     """What is wrong with a file of the folder, and the remedy; None where there is none."""
     if error.errno in (errno.ENOENT, errno.ELOOP):
         try:
-            target = os.readlink(name, dir_fd=descriptor)
+            target = os.readlink(path.name, dir_fd=descriptor)
         except OSError:
             return None if error.errno == errno.ENOENT else f"{error.strerror}; {_COPY_IT}"
         return (
@@ -342,15 +345,8 @@ def _why_not_opened(name: str, descriptor: int, error: OSError) -> str | None:
             f"{_COPY_IT}"
         )
     if error.errno == errno.EACCES:
-        return f"{_why_no_access(os.stat(name, dir_fd=descriptor))}, or make the dataset again"
+        return f"{whose(path)}; {_LET_READ}, or make the dataset again"
     return f"{error.strerror}; {_COPY_IT}"
-
-
-def _why_no_access(status: os.stat_result) -> str:
-    return (
-        f"it belongs to the user {status.st_uid} and has the mode {stat.S_IMODE(status.st_mode):o},"
-        f" and this is the user {os.geteuid()}: have its owner let you read it (chmod a+rX)"
-    )
 
 
 def _read_shards(

@@ -359,8 +359,8 @@ def test_a_file_of_another_user_is_refused_by_its_owner(name: str, folder: Path)
         arguments = [sys.executable, "-c", script, Path(public) / "dataset"]
         done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(
-        f"{path} cannot be opened: it belongs to the user 0 and has the mode 600, and this is the "
-        "user 54321: have its owner let you read it"
+        f"{path} cannot be opened: {path} belongs to root and is closed to you "
+        f"({'d' if name == '.' else '-'}rw-------); have its owner let you read it"
     )
 
 
