@@ -60,6 +60,7 @@ def run_steps(clone: Path, environment: Mapping[str, str]) -> tuple[str | None, 
     return None, "\n".join(printed)
 
 
+@pytest.mark.campaign
 def test_the_steps_make_verified_datasets_and_a_report_and_a_damaged_one_stops_them(
     clone: Path, environment: dict[str, str]
 ) -> None:

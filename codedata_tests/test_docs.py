@@ -133,6 +133,7 @@ def run_in(clone: Path, demo: Demo, *command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.campaign
 def test_the_quickstart_runs(clone: Path, demo: Demo) -> None:
     page = ROOT / "docs" / "quickstart.md"
     install, look, train, _ = blocks(page, "bash")

@@ -62,6 +62,7 @@ def losses(out: str) -> dict[str, float]:
     return {what: float(loss) for what, loss in found}
 
 
+@pytest.mark.campaign
 def test_the_plain_loop_goes_on_after_a_kill_on_two_ranks_as_if_nothing_had_been(
     demo: Demo, tmp_path: Path
 ) -> None:
@@ -86,6 +87,7 @@ def test_the_plain_loop_goes_on_after_a_kill_on_two_ranks_as_if_nothing_had_been
         assert loss == pytest.approx(whole[what], abs=2e-3), what
 
 
+@pytest.mark.campaign
 def test_where_padding_is_masked_neither_micro_batches_nor_ranks_change_the_loss(
     demo: Demo, tmp_path: Path
 ) -> None:
@@ -118,6 +120,7 @@ def is_whole(checkpoint: Path) -> bool:
     return path.exists() and path.read_text().rstrip().endswith("}")
 
 
+@pytest.mark.campaign
 def test_the_trainer_goes_on_after_a_kill_on_two_ranks_and_refuses_another_dataset(
     demo: Demo, tmp_path: Path
 ) -> None:
@@ -152,7 +155,9 @@ def test_the_trainer_goes_on_after_a_kill_on_two_ranks_and_refuses_another_datas
         assert loss == pytest.approx(same, abs=2e-3)
 
 
-@pytest.mark.parametrize("name", ["train_tiny.py", "train_trainer.py"])
+@pytest.mark.parametrize(
+    "name", ["train_tiny.py", pytest.param("train_trainer.py", marks=pytest.mark.campaign)]
+)
 def test_one_flag_takes_the_real_splits(demo: Demo, tmp_path: Path, name: str) -> None:
     def run_real() -> subprocess.Popen[str]:
         switches = ["--real", "--max_steps", "1", "--eval_samples", "8", "--output"]

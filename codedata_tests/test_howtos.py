@@ -9,6 +9,8 @@ import pytest
 from codedata.io.dataset_folder import open_dataset
 from codedata_tests.howto_pages import ROOT, do_page, make_clone, run_python, write_files
 
+pytestmark = pytest.mark.campaign
+
 PAD_ID = "534"
 """Of the tokenizer that the tests put in the place of the hub's."""
 

@@ -29,6 +29,7 @@ RUN_MS = 150_000
 expect.set_options(timeout=30_000)  # other tests keep the cores busy
 
 pytestmark = [
+    pytest.mark.campaign,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)"),
     pytest.mark.timeout(400),
 ]

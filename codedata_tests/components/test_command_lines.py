@@ -93,6 +93,7 @@ def start_until_chunks_are_there(
     return process
 
 
+@pytest.mark.campaign
 def test_after_kill_9_the_next_run_finishes_with_the_finished_chunks(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -186,6 +187,7 @@ defs = dg.Definitions.merge(
 '''
 
 
+@pytest.mark.campaign
 def test_a_new_corpus_and_split_are_two_yaml_files_and_no_python(
     environment: dict[str, str], documents: list[str], tokenizer_folder: Path, tmp_path: Path
 ) -> None:

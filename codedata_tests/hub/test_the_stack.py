@@ -36,6 +36,7 @@ def run(environment: dict[str, str], *command: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.campaign
 def test_train_and_validation_from_the_hub_are_those_of_the_local_file(
     stack: Hub, corpus: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:

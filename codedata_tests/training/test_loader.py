@@ -192,8 +192,10 @@ def start(folder: Path, run: Path, ranks: int, num_workers: int) -> subprocess.P
 
 @pytest.mark.parametrize(
     ("ranks", "num_workers"),
-    [((1, 1, 1), (0, 2, 0)), ((2, 1, 2), (2, 0, 0))],
-    ids=["one rank", "two ranks, one, two"],
+    [
+        pytest.param((1, 1, 1), (0, 2, 0), id="one rank"),
+        pytest.param((2, 1, 2), (2, 0, 0), id="two ranks, one, two", marks=pytest.mark.campaign),
+    ],
 )
 def test_a_killed_run_goes_on_with_the_very_same_batches(
     folder: Path, tmp_path: Path, ranks: tuple[int, ...], num_workers: tuple[int, ...]

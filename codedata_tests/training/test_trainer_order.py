@@ -35,6 +35,7 @@ def steps(run: Path, ranks: int) -> list[tuple[int, list[int]]]:
     ]
 
 
+@pytest.mark.campaign
 def test_a_killed_trainer_goes_on_with_the_very_same_batches_on_one_rank_or_two(
     folder: Path, tmp_path: Path
 ) -> None:
