@@ -29,6 +29,7 @@ from codedata.reporting.split_report import report_on
 from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store
 from codedata.tokenization import loading
 from codedata.tokenization.loading import find_tokenizer
+from codedata.tokenization.transformers_process import TransformersProcess
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import SWITCHES, failure
@@ -161,6 +162,7 @@ class Platform:
             corpus="c",
             tokenizer_asset=None,
             settings=settings,
+            matches_transformers=False,
             held_out_from={},
             description="A split of the tests.",
             files=files,
@@ -573,6 +575,36 @@ def test_a_tokenizer_of_absurd_size_is_not_fetched(
     with pytest.raises(TokenizerError, match=r"tokenizer\.json has [\d,]+ bytes there, "):
         find_tokenizer("owner/tok", reporter=said.reporter)
     assert hub.bytes_sent == 0
+
+
+def answer_about(source: str, said: Said, pins: Path) -> dict[str, Any]:
+    process = TransformersProcess(find_tokenizer(source, pins=pins, reporter=said.reporter))
+    try:
+        return process.answer()
+    finally:
+        process.stop()
+
+
+def test_config_json_is_fetched_for_transformers_and_else_why_it_is_not_is_told(
+    hub: Hub, tokenizer_repo: Repo, said: Said, tmp_path: Path
+) -> None:
+    """Of a tokenizer that is code of its own, so that the process has nothing to import."""
+    own_code = {"tokenizer_config.json": b'{"auto_map": ["code.Own", null]}'}
+    tokenizer_repo.commit({**tokenizer_repo.files(), **own_code})
+    hub.fail(method="HEAD", path="/config.json", status=503)
+    answer = answer_about("owner/tok", said, tmp_path)
+    assert "503 Service Unavailable; given up at once" in answer["no_config"]
+    assert not answer["is_final"]
+    answer = answer_about("owner/tok", said, tmp_path)
+    assert (answer["no_config"], answer["is_final"]) == (None, True)
+    hub.clear()
+    assert answer_about("owner/tok", said, tmp_path) == answer
+    assert not hub.requests
+    files = {name: data for name, data in tokenizer_repo.files().items() if name != "config.json"}
+    hub.add_repo("owner/bare", files, kind="model")
+    answer = answer_about("owner/bare", said, tmp_path)
+    assert "the repository has no config.json" in answer["no_config"]
+    assert answer["is_final"]
 
 
 def test_windows_of_files_are_addressed_by_file() -> None:
