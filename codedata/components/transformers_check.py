@@ -19,7 +19,7 @@ from codedata.errors import CorpusError, TokenizerError
 from codedata.io.corpus import read_corpus
 from codedata.layout import Layout
 from codedata.matches_transformers import TransformersCheck, not_compared, sample_of
-from codedata.progress import Reporter
+from codedata.progress import SHOW_BARS, Reporter
 from codedata.resources import ChunkExecutor, Store
 from codedata.tokenization.loading import TokenizerFiles
 
@@ -37,11 +37,13 @@ def transformers_check(spec: SplitSpec) -> dg.AssetChecksDefinition:
     def matches_transformers(
         context: dg.AssetCheckExecutionContext, store: Store, chunk_executor: ChunkExecutor
     ) -> dg.AssetCheckResult:
-        reporter = Reporter(context.log.info, in_terminal=False)
+        reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
         try:
             outcome = _compare(spec, store.layout, chunk_executor, reporter)
         except (CorpusError, TokenizerError) as error:  # the dataset is whole without them
             outcome = not_compared(str(error))
+        if not outcome.passed:
+            reporter.say(f"{spec.name}: {outcome.description}")
         return check_result("matches_transformers", outcome, severity=dg.AssetCheckSeverity.WARN)
 
     return matches_transformers
