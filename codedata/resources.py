@@ -4,13 +4,14 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from codedata.layout import Layout
 from codedata.parallel import ChunkThreads, available_cores, check_num_workers
 from codedata.tokenization.engine import EngineChoice
 
 if TYPE_CHECKING:
+    from codedata.matches_transformers import TransformersCheck
     from codedata.pickle_dataset import PickledTrainerDataset
 
 
@@ -34,6 +35,18 @@ class ChunkExecutor(dg.ConfigurableResource):
         description="How to tokenize, the ids being the same; auto is the fastest that is proven "
         "exact for the tokenizer.",
     )
+
+    _beside: dict[str, "TransformersCheck"] = PrivateAttr(default_factory=dict)
+
+    @property
+    def beside(self) -> dict[str, "TransformersCheck"]:
+        """What goes on beside the steps of a run, by split, and ends with it."""
+        return self._beside
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
+        """Stop what no step has waited for."""
+        for each in self._beside.values():
+            each.close()
 
     @property
     def threads(self) -> int:

@@ -56,14 +56,16 @@ def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer of deepseek-coder's structure, whose config asks for BOS."""
+    """A tokenizer of deepseek-coder's structure, whose config asks for BOS; a model's type."""
     tokenizer = scenario.train_tokenizer(scenario.deepseek_like())
-    return scenario.save_tokenizer(
+    folder = scenario.save_tokenizer(
         tokenizer,
         tmp_path_factory.mktemp("deepseek-like"),
         add_bos_token=True,
         bos_token=scenario.BOS,
     )
+    (folder / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="session")

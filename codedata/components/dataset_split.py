@@ -69,6 +69,11 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         default_factory=list,
         description="Splits whose windows this one's may share no characters with.",
     )
+    matches_transformers: bool = Field(
+        default=True,
+        description="Whether the check of this name compares AutoTokenizer of the installed "
+        "transformers; false for a tokenizer that is never loaded by it.",
+    )
     tokenizer_base: str = Field(
         default=_DEFAULTS.tokenizer_base, description="Hub name, folder or tokenizer.json."
     )
@@ -258,6 +263,7 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             owners=tuple(self.owners),
             tags=self.tags,
             pad_is_named=self.pad_is_named,
+            matches_transformers=self.matches_transformers,
             corpus_files=corpus.num_files if corpus else 1,
         )
         made = split_assets.build_split(spec)

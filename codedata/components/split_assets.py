@@ -20,8 +20,10 @@ from codedata.components.split_spec import (
     chunk_tasks,
     open_split,
     open_windows,
+    split_tokenizer,
 )
 from codedata.components.token_chunks import token_chunks_asset
+from codedata.components.transformers_check import transformers_check
 from codedata.core.meta import shard_name
 from codedata.environment import variables
 from codedata.errors import ChunkMismatchError, CorpusError
@@ -101,7 +103,8 @@ def build_split(spec: SplitSpec) -> dg.Definitions:
         _dataset(spec),
         report_assets(spec),
     ]
-    return dg.Definitions(assets=assets, jobs=[job])
+    checks = [transformers_check(spec)] if spec.matches_transformers else []
+    return dg.Definitions(assets=assets, asset_checks=checks, jobs=[job])
 
 
 def _judged_first(spec: SplitSpec) -> bool:
@@ -177,7 +180,8 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         layout = store.layout
         target = check_target(layout.dataset(spec.name))
-        inputs = open_split(spec, layout, Reporter(context.log.info, in_terminal=False))
+        reporter = Reporter(context.log.info, in_terminal=False)
+        inputs = open_split(spec, layout, split_tokenizer(spec, layout, reporter))
         chunks = require_all_chunks(spec, inputs, layout)
         some = inputs[spec.files[0]]
         settings, vocab_size = some.settings, some.engine.vocab_size

@@ -20,7 +20,7 @@ from codedata.layout import Layout
 from codedata.pipeline import ChunkTask, Inputs, open_inputs
 from codedata.progress import Reporter
 from codedata.tokenization.engine import EngineChoice
-from codedata.tokenization.loading import find_tokenizer, local_fingerprint
+from codedata.tokenization.loading import TokenizerFiles, find_tokenizer, local_fingerprint
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 """Every asset of a split's job has it, so that one run does all partitions."""
@@ -63,6 +63,7 @@ class SplitSpec:
     owners: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     pad_is_named: bool = True
+    matches_transformers: bool = True
 
     @property
     def shown(self) -> Shown:
@@ -130,28 +131,39 @@ def windows_of(settings: Settings, files: Sequence[int]) -> list[CharRange]:
     return [settings.window._replace(file=file) for file in files]
 
 
-def open_split(
-    spec: SplitSpec,
-    layout: Layout,
-    reporter: Reporter,
-    *,
-    files: Collection[int] | None = None,
-    engine: EngineChoice = "auto",
-    update: bool = False,
-) -> dict[int, Inputs]:
-    """The texts and the tokenizer of a split, as they are now, by file.
+def split_tokenizer(
+    spec: SplitSpec, layout: Layout, reporter: Reporter, *, update: bool = False
+) -> TokenizerFiles:
+    """The tokenizer of a split, as it is now.
 
     Args:
         spec: the split.
         layout: the root.
         reporter: told what has to be fetched or waited for.
-        files: those that are needed; None is all.
-        engine: `auto`, or the one to take.
-        update: take the newest commit of a tokenizer of the hub.
+        update: take the newest commit of one of the hub.
     """
-    tokenizer = find_tokenizer(
+    return find_tokenizer(
         spec.settings.tokenizer_base, pins=layout.tokenizer_pins, update=update, reporter=reporter
     )
+
+
+def open_split(
+    spec: SplitSpec,
+    layout: Layout,
+    tokenizer: TokenizerFiles,
+    *,
+    files: Collection[int] | None = None,
+    engine: EngineChoice = "auto",
+) -> dict[int, Inputs]:
+    """The texts of a split, as they are now, with its tokenizer, by file.
+
+    Args:
+        spec: the split.
+        layout: the root.
+        tokenizer: the split's.
+        files: those that are needed; None is all.
+        engine: `auto`, or the one to take.
+    """
     return {
         file: open_inputs(
             read_corpus(spec.corpus_folder(layout, file)).open_text(),

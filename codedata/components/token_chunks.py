@@ -16,7 +16,9 @@ from codedata.components.split_spec import (
     check_result,
     chunk_tasks,
     open_split,
+    split_tokenizer,
 )
+from codedata.components.transformers_check import begin_comparison, makes_whole_split
 from codedata.core.settings import CharRange
 from codedata.errors import ExactnessError
 from codedata.io.chunk_store import TokenChunk
@@ -91,13 +93,16 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
         config: ChunkConfig,
     ) -> Iterator[Any]:
         yield _passed("held_out", *_held_out_report(spec))
+        layout, reporter = store.layout, Reporter(context.log.info, in_terminal=SHOW_BARS.get())
+        files = split_tokenizer(spec, layout, reporter, update=config.update)
+        if makes_whole_split(spec, context):
+            begin_comparison(spec, layout, files, chunk_executor)
         inputs = open_split(
             spec,
-            store.layout,
-            Reporter(context.log.info, in_terminal=SHOW_BARS.get()),
+            layout,
+            files,
             files={spec.chunk_ranges[key].file for key in context.partition_keys},
             engine=chunk_executor.engine,
-            update=config.update,
         )
         for of_file in inputs.values():
             of_file.require_fidelity()
@@ -111,8 +116,8 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
             {"tokenizer": tokenizer.fingerprint, "vocabulary": engine.vocab_size, **commit},
         )
         threads = chunk_executor.threads
-        tasks = chunk_tasks(spec, inputs, store.layout, context.partition_keys, threads=threads)
-        run = _ChunkRun(context, key, inputs, tasks, root=store.layout.root, force=config.force)
+        tasks = chunk_tasks(spec, inputs, layout, context.partition_keys, threads=threads)
+        run = _ChunkRun(context, key, inputs, tasks, root=layout.root, force=config.force)
         try:
             run.tokenize(chunk_executor)
         except ExactnessError as error:

@@ -6,11 +6,14 @@ and stalled connections) is waited for a bounded number of times, and every wait
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import inf
 from typing import Any, Literal, TypeVar
 
 import httpx2
@@ -38,6 +41,9 @@ ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 
 WAITS = (1, 2, 4, 8, 16, 32)
 """Seconds before each new try; a minute in all, as long as nothing arrives."""
+
+ASKING_SECONDS = 10
+"""How long a hub that is not reached is asked for a name that may be a misspelt folder."""
 
 LONGEST_WAIT = 300
 """Seconds that a Retry-After may ask for: the hub's windows are of five minutes."""
@@ -92,7 +98,11 @@ class RemoteFile:
 
 
 class _Patience:
-    """Counts tries in a row that brought nothing, and waits between them."""
+    """Counts tries in a row that brought nothing, and waits between them.
+
+    With `within`, a hub that is not reached is given up after so many seconds; one that answers,
+    be it that it has no time now, is waited for as ever.
+    """
 
     def __init__(
         self,
@@ -101,12 +111,20 @@ class _Patience:
         *,
         waits: tuple[float, ...] | None = None,
         stopped: threading.Event | None = None,
+        within: float = inf,
     ) -> None:
         self._what = what
         self._reporter = reporter
         self._waits = WAITS if waits is None else waits
         self._stopped = stopped or threading.Event()
+        self._within = within
+        self._until = time.monotonic() + within
         self._tries = 0
+
+    @property
+    def seconds_left(self) -> float:
+        """For the next try."""
+        return max(0.0, self._until - time.monotonic())
 
     def start_again(self) -> None:
         """Something arrived."""
@@ -119,13 +137,18 @@ class _Patience:
             UnreachableError: there were enough tries, or nobody waits any more.
         """
         why, asked = _why_passing(error)
-        if self._tries == len(self._waits) or asked > LONGEST_WAIT:
+        if isinstance(error, HfHubHTTPError):
+            self._until = inf
+        is_last = self._tries == len(self._waits) or asked > LONGEST_WAIT
+        seconds = 0 if is_last else max(self._waits[self._tries], asked)
+        if is_last or seconds > self.seconds_left:
             much = f" and asks to wait {asked:.0f} s" if asked > LONGEST_WAIT else ""
             tries = f"after {self._tries + 1} tries in a row" if self._tries else "at once"
+            if self._until < inf:
+                tries = f"within {self._within:.0f} s"
             raise UnreachableError(
                 f"{why}{much}; given up {tries}; run again later: what has arrived is kept"
             ) from error
-        seconds = max(self._waits[self._tries], asked)
         self._tries += 1
         self._reporter.say(
             f"{self._what}: {why}; trying again in {seconds:.0f} s "
@@ -133,6 +156,30 @@ class _Patience:
         )
         if self._stopped.wait(seconds):
             raise UnreachableError("the transfer was stopped") from error
+
+
+def _in_time(request: Callable[[], T], seconds: float) -> T:
+    """Make a request, and wait no longer for it: looking up a name has no limit of its own.
+
+    Raises:
+        httpx2.ConnectTimeout: there was no answer in time.
+    """
+    if seconds == inf:
+        return request()
+    answer: Future[T] = Future()
+
+    def make() -> None:
+        try:
+            answer.set_result(request())
+        except BaseException as error:  # noqa: BLE001  (it is raised where the answer is awaited)
+            answer.set_exception(error)
+
+    # An executor's thread would be waited for when the process ends.
+    threading.Thread(target=make, name="a request to the hub", daemon=True).start()
+    try:
+        return answer.result(timeout=seconds)
+    except TimeoutError as error:
+        raise httpx2.ConnectTimeout("no answer in time") from error
 
 
 def _why_passing(error: Exception) -> tuple[str, float]:
@@ -184,6 +231,7 @@ def ask(
     revision: str | None = None,
     path: str | None = None,
     patient: bool = True,
+    within: float = inf,
 ) -> T:
     """Make a request, again where it fails for a reason that passes.
 
@@ -196,15 +244,16 @@ def ask(
         revision: that was asked for.
         path: that was asked for.
         patient: whether to wait at all.
+        within: seconds after which a hub that is not reached is given up.
 
     Raises:
         NoSuchFileError: the repository has no such file.
         HubError: the hub refuses, or is not reached; with the remedy.
     """
-    patience = _Patience(what, reporter, waits=None if patient else ())
+    patience = _Patience(what, reporter, waits=None if patient else (), within=within)
     while True:
         try:
-            return request()
+            return _in_time(request, patience.seconds_left)
         except _REFUSED as error:
             if not _passes(error):
                 raise refusal(error, repo=repo, kind=kind, revision=revision, path=path) from error
@@ -270,7 +319,14 @@ def _why_no_access(error: Exception, repo: str, kind: Kind, page: str) -> str | 
 
 
 def describe(
-    repo: str, path: str, *, kind: Kind, revision: str, reporter: Reporter, patient: bool = True
+    repo: str,
+    path: str,
+    *,
+    kind: Kind,
+    revision: str,
+    reporter: Reporter,
+    patient: bool = True,
+    within: float = inf,
 ) -> RemoteFile:
     """Ask what a file of a revision is: one request.
 
@@ -287,6 +343,7 @@ def describe(
         revision=revision,
         path=path,
         patient=patient,
+        within=within,
     )
     commit, etag = found.commit_hash or "", found.etag or ""
     # They become names in the cache.

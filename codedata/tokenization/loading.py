@@ -15,9 +15,9 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from codedata.core.settings import MAX_TOKEN_ID
 from codedata.errors import TokenizerError
@@ -26,9 +26,6 @@ from codedata.places import local_path
 from codedata.progress import TERMINAL, Reporter
 from codedata.tokenization.library import LibraryTokenizer
 from codedata.tokenization.structure import merge_that_aborts
-
-if TYPE_CHECKING:
-    from codedata.hub.cache import HubFile
 
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -127,7 +124,7 @@ def find_tokenizer(
         what = "is no regular file" if path.exists() else "is a link to nothing"
         raise TokenizerError(f"tokenizer {source!r} {what}; {_NAME_ANOTHER}")
     named = _REPO_ID.fullmatch(source)
-    if named is None:
+    if named is None or source.endswith(".json"):
         raise TokenizerError(
             f"tokenizer {source!r} does not exist here, and is no name of a hub repository; "
             f"{_NAME_ANOTHER}"
@@ -148,18 +145,23 @@ def _from_hub(
     source: str, repo: str, revision: str, pins: Path | None, update: bool, reporter: Reporter
 ) -> TokenizerFiles:
     # A second of imports that local files do not need.
-    from codedata.hub.client import HubError, NoSuchFileError
+    from codedata.hub.client import ASKING_SECONDS, HubError, NoSuchFileError
     from codedata.hub.files import fetch_file
     from codedata.hub.pins import read_tokenizer_pin, write_tokenizer_pin
 
-    def fetch(path: str, revision: str) -> "HubFile":
-        return fetch_file(repo, path, kind="model", revision=revision, reporter=reporter)
-
+    fetch = partial(
+        fetch_file, repo, kind="model", reporter=reporter, most_bytes=MAX_TOKENIZER_BYTES
+    )
     asked = revision if pins is None or update else read_tokenizer_pin(pins, repo, revision)
     try:
-        found = fetch(TOKENIZER_JSON, asked)
+        found = fetch(
+            TOKENIZER_JSON,
+            revision=asked,
+            within=ASKING_SECONDS,
+            before_asking=f"tokenizer {source!r} is no folder or file here; asking the hub for it",
+        )
         try:
-            config = fetch(TOKENIZER_CONFIG, found.commit).path
+            config = fetch(TOKENIZER_CONFIG, revision=found.commit).path
         except NoSuchFileError:
             config = None
     except HubError as error:

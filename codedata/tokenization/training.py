@@ -8,6 +8,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 from codedata.io.files import replace_atomically
 from codedata.tokenization.loading import TOKENIZER_CONFIG, TOKENIZER_JSON
+from codedata.tokenization.transformers_child import MODEL_CONFIG
 
 BOS_TOKEN, PAD_TOKEN = "<|begin|>", "<|pad|>"
 BOS_ID, PAD_ID = 0, 1
@@ -45,8 +46,13 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a tokenizer folder whose chunks start with BOS."""
+    """Write a tokenizer folder whose chunks start with BOS, with the type of its models.
+
+    The type is in config.json, which transformers goes by: the examples train such models on it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    model = {"model_type": "llama"}
+    replace_atomically(folder / MODEL_CONFIG, json.dumps(model, indent=2).encode())
     config = {"add_bos_token": True, "bos_token": BOS_TOKEN, "pad_token": PAD_TOKEN}
     replace_atomically(folder / TOKENIZER_CONFIG, json.dumps(config, indent=2).encode())
     replace_atomically(folder / TOKENIZER_JSON, tokenizer.to_str(pretty=True).encode())

@@ -24,7 +24,10 @@ def made_once(
     """The folder of a platform of which one run made everything, and what that run did."""
     folder = tmp_path_factory.mktemp("made")
     with dg.DagsterInstance.local_temp(str(folder)) as instance:
-        result = SmallPlatform(folder / "root", corpus, tokenizer_folder, instance).run()
+        platform = SmallPlatform(
+            folder / "root", corpus, tokenizer_folder, instance, matches_transformers=True
+        )
+        result = platform.run()
     assert result.success
     return folder, result
 

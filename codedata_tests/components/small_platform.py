@@ -34,6 +34,7 @@ class SmallPlatform:
     tokenizer: Path
     instance: dg.DagsterInstance
     switches: dict[str, int] = field(default_factory=lambda: dict(SWITCHES))
+    matches_transformers: bool = False  # two seconds of a core for each window
 
     @property
     def store(self) -> Store:
@@ -52,6 +53,7 @@ class SmallPlatform:
             settings=Settings(tokenizer_base=str(self.tokenizer), **self.switches),
             held_out_from={},
             description="A split of the tests.",
+            matches_transformers=self.matches_transformers,
         )
 
     def definitions(self, *more: dg.AssetsDefinition) -> dg.Definitions:

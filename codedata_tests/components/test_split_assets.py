@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from dagster import AssetCheckEvaluation
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from codedata import pipeline
+from codedata import matches_transformers, pipeline
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import OtherSplit, SplitSpec
 from codedata.core.settings import CharRange, Settings
@@ -25,6 +26,7 @@ from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.resources import DatasetIOManager, Datasets
 from codedata.tokenization.engine import Encoded
 from codedata.tokenization.interned import PretokensEngine
+from codedata.tokenization.transformers_process import TransformersProcess
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import MadePlatform, SmallPlatform, failure
@@ -32,7 +34,7 @@ from codedata_tests.plain_reference import reference_shards
 
 CHECKS = {
     "held_out", "tokenizer_fidelity", "matches_library", "token_ids", "integrity", "sample_counts",
-    "sequence_lengths", "known_counts", "shared_documents",
+    "sequence_lengths", "known_counts", "shared_documents", "matches_transformers",
 }  # fmt: skip
 
 
@@ -298,17 +300,21 @@ def test_an_engine_that_differs_from_the_library_stops_the_run_and_names_the_tex
     assert not platform.dataset_folder.exists()
 
 
-def test_a_tokenizer_that_loses_text_stops_the_run_before_any_chunk(
-    platform: SmallPlatform, tmp_path: Path
-) -> None:
-    broken = tmp_path / "broken"
-    shutil.copytree(platform.tokenizer, broken)
-    structure = json.loads((broken / "tokenizer.json").read_text(encoding="utf-8"))
+def losing_text(tokenizer: Path, folder: Path) -> Path:
+    """A copy of a tokenizer whose pre-tokenizer takes the spaces away."""
+    shutil.copytree(tokenizer, folder)
+    structure = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     structure["pre_tokenizer"] = {
         "type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True,
     }  # fmt: skip
-    (broken / "tokenizer.json").write_text(json.dumps(structure), encoding="utf-8")
-    platform.tokenizer = broken
+    (folder / "tokenizer.json").write_text(json.dumps(structure), encoding="utf-8")
+    return folder
+
+
+def test_a_tokenizer_that_loses_text_stops_the_run_before_any_chunk(
+    platform: SmallPlatform, tmp_path: Path
+) -> None:
+    platform.tokenizer = broken = losing_text(platform.tokenizer, tmp_path / "broken")
     assert f"the tokenizer {broken} loses" in failure(platform.run())
     assert not (platform.root / "chunks").exists()
     assert not platform.dataset_folder.exists()
@@ -431,3 +437,68 @@ def test_neither_card_nor_page_of_a_run_names_a_folder_of_this_machine(
         assert str(tmp_path_factory.getbasetemp()) not in text
     assert f'source: "{made.tokenizer.name}"' in card
     assert f'file: "{made.corpus.name}"' in card
+
+
+def test_a_run_that_fails_leaves_no_process(
+    platform: SmallPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Path] = []
+
+    class Counted(TransformersProcess):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            started.append(Path(self._folder.name))
+
+    monkeypatch.setattr(matches_transformers, "TransformersProcess", Counted)
+    platform.tokenizer = losing_text(platform.tokenizer, tmp_path / "broken")
+    platform.matches_transformers = True
+    assert "loses" in failure(platform.run())
+    assert len(started) == 1
+    assert not started[0].exists()
+
+
+def test_a_run_of_one_chunk_starts_none(
+    platform: SmallPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matches_transformers, "TransformersProcess", None)
+    platform.matches_transformers = True
+    assert not platform.run(partition_key=next(iter(platform.spec.chunk_ranges))).success
+    assert list(platform.root.glob("chunks/**/*.arrow"))
+
+
+def test_the_run_of_a_split_compares_and_tells_another_frame_without_failing(
+    made: MadePlatform,
+) -> None:
+    [evaluation] = [
+        each
+        for each in made.first_run.get_asset_check_evaluations()
+        if each.check_name == "matches_transformers"
+    ]
+    assert evaluation.asset_key == dg.AssetKey(["small", "dataset"])
+    assert evaluation.severity == dg.AssetCheckSeverity.WARN
+    assert evaluation.passed
+    bos = json.loads((made.tokenizer / "tokenizer.json").read_bytes())["added_tokens"]
+    [bos_id] = [token["id"] for token in bos if token["content"] == scenario.BOS]
+    assert evaluation.description == (
+        f"AutoTokenizer of transformers {version('transformers')} (TokenizersBackend) gives the "
+        "same ids for the text, but frames it otherwise: it puts [] before and [] after it, and "
+        f"chunks of the dataset have [{bos_id}] and []"
+    )
+
+
+def test_the_check_runs_by_itself_and_needs_no_process_for_what_is_known(
+    made: MadePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.matches_transformers = True
+    monkeypatch.setattr(matches_transformers, "TransformersProcess", None)
+    definitions = made.definitions()
+    job = definitions.resolve_implicit_global_asset_job_def()
+    key = dg.AssetCheckKey(dg.AssetKey(["small", "dataset"]), "matches_transformers")
+    alone = job.get_subset(asset_selection=set(), asset_check_selection={key})
+    result = alone.execute_in_process(instance=made.instance)
+    [evaluation] = result.get_asset_check_evaluations()
+    assert evaluation.passed
+    shutil.rmtree(made.root / "corpora")
+    [evaluation] = alone.execute_in_process(instance=made.instance).get_asset_check_evaluations()
+    assert not evaluation.passed
+    assert "corpus 'c' is not materialized" in str(evaluation.description)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,15 @@ from codedata.core.card import CARD_NAME
 from codedata.core.card_facts import read_facts
 from codedata.core.settings import CharRange, Settings
 from codedata.errors import CorpusError, TokenizerError
+from codedata.hub import client
 from codedata.io.corpus import Corpus, read_corpus
 from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.layout import Layout
 from codedata.reporting.split_report import report_on
 from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store
+from codedata.tokenization import loading
 from codedata.tokenization.loading import find_tokenizer
+from codedata.tokenization.transformers_process import TransformersProcess
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import SWITCHES, failure
@@ -157,6 +162,7 @@ class Platform:
             corpus="c",
             tokenizer_asset=None,
             settings=settings,
+            matches_transformers=False,
             held_out_from={},
             description="A split of the tests.",
             files=files,
@@ -499,6 +505,106 @@ def test_a_tokenizer_that_arrives_damaged_twice_is_refused(
     with pytest.raises(TokenizerError, match=r"arrived with hash .* twice"):
         find_tokenizer("owner/tok", reporter=said.reporter)
     assert find_tokenizer("owner/tok", reporter=said.reporter).revision
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """The address of a machine that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/a"
+
+
+@pytest.mark.parametrize("is_deaf", [False, True], ids=["refuses", "says nothing"])
+def test_a_misspelt_folder_is_said_at_once_and_a_hub_that_is_not_reached_soon_given_up(
+    hub: Hub, said: Said, deaf: str, monkeypatch: pytest.MonkeyPatch, *, is_deaf: bool
+) -> None:
+    assert client.ASKING_SECONDS == 10
+    monkeypatch.setattr(client, "ASKING_SECONDS", 0.5)
+    monkeypatch.setattr(client, "WAITS", (0.2, 0.4, 60.0))
+    address = deaf if is_deaf else "http://127.0.0.1:9/a"
+    monkeypatch.setattr(client, "url_of", lambda *_, **__: address)
+    started = time.monotonic()
+    with pytest.raises(TokenizerError, match=r"is no folder or file here, and .* given up"):
+        find_tokenizer("models/my-tokenizr", reporter=said.reporter)
+    assert time.monotonic() - started < 5
+    assert (
+        said[0] == "tokenizer 'models/my-tokenizr' is no folder or file here; asking the hub for it"
+    )
+
+
+def test_a_hub_that_answers_that_it_has_no_time_is_waited_for_as_ever(
+    hub: Hub, tokenizer_repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ASKING_SECONDS", 0.2)
+    monkeypatch.setattr(client, "WAITS", (0.3,) * 6)
+    hub.fail(method="HEAD", status=503, times=2)
+    assert find_tokenizer("owner/tok", reporter=said.reporter).revision
+    assert len([line for line in said if "trying again" in line]) == 2
+
+
+def test_the_time_is_for_asking_and_not_for_the_transfer(
+    hub: Hub, tokenizer_repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ASKING_SECONDS", 0.3)
+    slow = hub.fail(path="tokenizer.json", block_seconds=0.2)
+    started = time.monotonic()
+    assert find_tokenizer("owner/tok", reporter=said.reporter).revision
+    assert slow.times == 0
+    assert time.monotonic() - started > 0.3
+
+
+def test_of_a_tokenizer_that_is_here_or_may_not_be_asked_for_nothing_is_said(
+    hub: Hub, tokenizer_repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(TokenizerError, match="HF_HUB_OFFLINE is set"):
+        find_tokenizer("owner/tok", reporter=said.reporter)
+    assert not said
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    find_tokenizer("owner/tok", pins=tmp_path, reporter=said.reporter)
+    said.clear()
+    find_tokenizer("owner/tok", pins=tmp_path, reporter=said.reporter)
+    find_tokenizer("owner/tok", reporter=said.reporter)
+    assert not said
+
+
+def test_a_tokenizer_of_absurd_size_is_not_fetched(
+    hub: Hub, tokenizer_repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "MAX_TOKENIZER_BYTES", 1000)
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json has [\d,]+ bytes there, "):
+        find_tokenizer("owner/tok", reporter=said.reporter)
+    assert hub.bytes_sent == 0
+
+
+def answer_about(source: str, said: Said, pins: Path) -> dict[str, Any]:
+    process = TransformersProcess(find_tokenizer(source, pins=pins, reporter=said.reporter))
+    try:
+        return process.answer()
+    finally:
+        process.stop()
+
+
+def test_config_json_is_fetched_for_transformers_and_else_why_it_is_not_is_told(
+    hub: Hub, tokenizer_repo: Repo, said: Said, tmp_path: Path
+) -> None:
+    """Of a tokenizer that is code of its own, so that the process has nothing to import."""
+    own_code = {"tokenizer_config.json": b'{"auto_map": ["code.Own", null]}'}
+    tokenizer_repo.commit({**tokenizer_repo.files(), **own_code})
+    hub.fail(method="HEAD", path="/config.json", status=503)
+    answer = answer_about("owner/tok", said, tmp_path)
+    assert "503 Service Unavailable; given up at once" in answer["no_config"]
+    assert not answer["is_final"]
+    answer = answer_about("owner/tok", said, tmp_path)
+    assert (answer["no_config"], answer["is_final"]) == (None, True)
+    hub.clear()
+    assert answer_about("owner/tok", said, tmp_path) == answer
+    assert not hub.requests
+    files = {name: data for name, data in tokenizer_repo.files().items() if name != "config.json"}
+    hub.add_repo("owner/bare", files, kind="model")
+    answer = answer_about("owner/bare", said, tmp_path)
+    assert "the repository has no config.json" in answer["no_config"]
+    assert answer["is_final"]
 
 
 def test_windows_of_files_are_addressed_by_file() -> None:

@@ -183,6 +183,7 @@ def test_a_folder_without_tokenizer_json_is_refused(tmp_path: Path) -> None:
         find_tokenizer(str(tmp_path))
 
 
-def test_a_name_that_is_neither_here_nor_a_repository_is_refused() -> None:
+@pytest.mark.parametrize("name", ["./no/such/folder", "my-tokenizr/tokenizer.json"])
+def test_a_name_that_is_neither_here_nor_a_repository_is_refused(name: str) -> None:
     with pytest.raises(TokenizerError, match="is no name of a hub repository"):
-        find_tokenizer("./no/such/folder")
+        find_tokenizer(name)

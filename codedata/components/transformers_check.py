@@ -1,0 +1,88 @@
+"""The check `<split>/dataset:matches_transformers`, begun with the chunks and finished last.
+
+It is a step of its own, so that it can be run again by itself, with another release.
+"""
+
+from contextlib import closing
+
+import dagster as dg
+
+from codedata.checks import CheckOutcome
+from codedata.components.split_spec import (
+    SplitSpec,
+    check_result,
+    chunk_tasks,
+    open_split,
+    split_tokenizer,
+)
+from codedata.errors import CorpusError, TokenizerError
+from codedata.io.corpus import read_corpus
+from codedata.layout import Layout
+from codedata.matches_transformers import TransformersCheck, not_compared, sample_of
+from codedata.progress import SHOW_BARS, Reporter
+from codedata.resources import ChunkExecutor, Store
+from codedata.tokenization.loading import TokenizerFiles
+
+
+def transformers_check(spec: SplitSpec) -> dg.AssetChecksDefinition:
+    """The check of a split."""
+
+    @dg.asset_check(
+        asset=dataset_key(spec),
+        name="matches_transformers",
+        additional_deps=[[spec.name, "report"]],  # when it is done, the process has answered
+        description="AutoTokenizer of the installed transformers, from the same files, has the "
+        "dataset's ids of a sample of the window. If it has others, the run goes on all the same.",
+    )
+    def matches_transformers(
+        context: dg.AssetCheckExecutionContext, store: Store, chunk_executor: ChunkExecutor
+    ) -> dg.AssetCheckResult:
+        reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
+        try:
+            outcome = _compare(spec, store.layout, chunk_executor, reporter)
+        except (CorpusError, TokenizerError) as error:  # the dataset is whole without them
+            outcome = not_compared(str(error))
+        if not outcome.passed:
+            reporter.say(f"{spec.name}: {outcome.description}")
+        return check_result("matches_transformers", outcome, severity=dg.AssetCheckSeverity.WARN)
+
+    return matches_transformers
+
+
+def makes_whole_split(spec: SplitSpec, context: dg.AssetExecutionContext) -> bool:
+    """Whether a run makes all chunks and goes on to the dataset, so that its check comes last."""
+    is_whole = len(context.partition_keys) == len(spec.chunk_ranges)
+    selected = context.job_def.asset_layer.selected_asset_keys
+    return spec.matches_transformers and is_whole and dataset_key(spec) in selected
+
+
+def begin_comparison(
+    spec: SplitSpec, layout: Layout, tokenizer: TokenizerFiles, chunk_executor: ChunkExecutor
+) -> None:
+    """Have transformers imported beside a run, whose last step compares."""
+    chunk_executor.beside[spec.name] = TransformersCheck(tokenizer, _about(spec, layout))
+
+
+def dataset_key(spec: SplitSpec) -> dg.AssetKey:
+    """What is checked."""
+    return dg.AssetKey([spec.name, "dataset"])
+
+
+def _compare(
+    spec: SplitSpec, layout: Layout, chunk_executor: ChunkExecutor, reporter: Reporter
+) -> CheckOutcome:
+    check = chunk_executor.beside.pop(spec.name, None)
+    if check is None:
+        check = TransformersCheck(split_tokenizer(spec, layout, reporter), _about(spec, layout))
+    with closing(check):
+        if check.known is not None:
+            return check.known
+        inputs = open_split(spec, layout, check.files)
+        tasks = chunk_tasks(spec, inputs, layout, list(spec.chunk_ranges))
+        return check.compare(sample_of(list(tasks.values())))
+
+
+def _about(spec: SplitSpec, layout: Layout) -> list[str]:
+    """What decides the text of a split's chunks."""
+    corpora = {file: read_corpus(spec.corpus_folder(layout, file)) for file in spec.files}
+    return [f"{corpora[chars.file].sha256} {key}" for key, chars in spec.chunk_ranges.items()]
