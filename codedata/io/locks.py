@@ -20,6 +20,7 @@ from filelock import SoftFileLock, Timeout, lock_descriptor
 from codedata.environment import variables
 from codedata.errors import SettingsError, TargetError
 from codedata.io.files import is_still, naming
+from codedata.io.permission import explained_at
 from codedata.printable import printable
 
 NO_LOCK_VARIABLE = "CODEDATA_NO_LOCK"
@@ -69,10 +70,7 @@ def exclusive_lock(path: Path, what: str) -> Iterator[None]:
         _sign(path)
         yield
     finally:
-        with suppress(OSError):  # what cannot be removed is in nobody's way
-            _note_of(path).unlink(missing_ok=True)
-        with suppress(OSError):  # before it is released: whoever waits for this one takes another
-            path.unlink(missing_ok=True)
+        _remove_note(path)
         release()
         _remove_folder(path)
 
@@ -86,7 +84,7 @@ def _take_or_refuse(path: Path, what: str) -> Callable[[], object]:
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return _take(path, blocking=False)
+            return _take(path, blocking=False, stays=False)
         except (FileNotFoundError, FileExistsError):
             if os.path.lexists(path.parent) and not path.parent.is_dir():
                 raise
@@ -116,16 +114,15 @@ def waiting_lock(path: Path, announce: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     try:
-        release = _take(path, blocking=False)
+        release = _take(path, blocking=False, stays=True)
     except _HeldError as held:
         announce(f"waiting for {held.holder}, which is at work on {path.parent}{held.remedy}")
-        release = _take(path, blocking=True)
+        release = _take(path, blocking=True, stays=True)
     try:
         _sign(path)
         yield
     finally:
-        with suppress(OSError):
-            _note_of(path).unlink(missing_ok=True)
+        _remove_note(path)
         release()
 
 
@@ -141,15 +138,21 @@ def _locks_are_wanted() -> bool:
     return value != "1"
 
 
-def _take(path: Path, *, blocking: bool) -> Callable[[], object]:
+def _take(path: Path, *, blocking: bool, stays: bool) -> Callable[[], object]:
     """Take a lock: what releases it again.
+
+    Args:
+        path: the lock file.
+        blocking: wait for another holder.
+        stays: leave the file behind, where it does not mean that the lock is held.
 
     Raises:
         _HeldError: another holds it.
         TargetError: it cannot be locked.
     """
     try:
-        return partial(os.close, _take_flock(path, blocking=blocking))
+        descriptor = _take_flock(path, blocking=blocking)
+        return partial(_release_flock, path, descriptor, stays=stays)
     except OSError as error:
         if not _is_for_want_of_flock(error):
             raise
@@ -181,6 +184,13 @@ def _take_flock(path: Path, *, blocking: bool) -> int:
             raise _HeldError(_holder(path))
 
 
+def _release_flock(path: Path, descriptor: int, *, stays: bool) -> None:
+    with suppress(OSError):  # what cannot be removed is in nobody's way
+        if not stays and is_still(path, descriptor):
+            path.unlink()  # before it is released: whoever waits for this one takes another
+    os.close(descriptor)
+
+
 def _flock(path: Path, descriptor: int, *, blocking: bool) -> bool:
     try:
         with naming(path):
@@ -188,9 +198,9 @@ def _flock(path: Path, descriptor: int, *, blocking: bool) -> bool:
     except OSError as error:
         if _is_for_want_of_flock(error):
             raise
+        cannot = explained_at(f"{path} cannot be locked: {error.strerror}", path)
         raise TargetError(
-            f"{path} cannot be locked: {error.strerror}; try again, or, if nothing else writes "
-            f"there, {_WITHOUT}"
+            f"{cannot}; try again, or, if nothing else writes there, {_WITHOUT}"
         ) from error
 
 
@@ -232,6 +242,11 @@ def _sign(path: Path) -> None:
     descriptor = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
     with naming(note), open(descriptor, "wb") as file:
         file.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode())
+
+
+def _remove_note(path: Path) -> None:
+    with suppress(OSError):  # the next holder replaces it
+        _note_of(path).unlink(missing_ok=True)
 
 
 def _holder(path: Path) -> str:

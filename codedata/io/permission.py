@@ -33,7 +33,7 @@ def closed_part(path: Path) -> Path | None:
     for each in (path, *path.parents):
         if is_closed(each):
             return each
-        if each != path and each.exists():
+        if each != path and os.access(each, os.F_OK):
             break
     return None
 

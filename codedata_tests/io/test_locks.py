@@ -393,3 +393,17 @@ def test_without_locks_nothing_is_locked_or_left(
         exclusive_lock(path, "x"),
     ):
         pytest.fail("it is neither")
+
+
+@pytest.mark.parametrize("number", [None, errno.ENOLCK], ids=["flock", "no flock"])
+def test_a_lock_file_that_was_removed_and_is_another_s_now_is_left_to_it(
+    number: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", fcntl.flock)
+    if number is not None:
+        refuse_flock(number)
+    path = tmp_path / "work" / "lock"
+    with exclusive_lock(path, "x"):
+        path.unlink()  # as a user may
+        path.write_text("another's", encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == "another's"
