@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,7 +151,7 @@ def judge(answer: Mapping[str, Any], names: Sequence[str]) -> CheckOutcome:
 
 def not_compared(why: str) -> CheckOutcome:
     """That nothing is known, and why."""
-    release = version("transformers")
+    release = _release("transformers")
     return CheckOutcome(
         passed=False,
         description=f"not compared with AutoTokenizer of transformers {release}: {why}",
@@ -165,13 +165,20 @@ def _note_of(files: TokenizerFiles, about: Iterable[str]) -> Path | None:
     if folder is None:
         return None
     what = [
-        *(version(package) for package in ("codedata", "transformers", "tokenizers")),
+        *(_release(package) for package in ("codedata", "transformers", "tokenizers")),
         files.fingerprint,
         *([files.source, files.revision] if files.revision else []),
         *(f"{path.name} {sha256(path.read_bytes()).hexdigest()}" for path in files_beside(files)),
         *about,
     ]
     return folder / "transformers-1" / f"{sha256(json.dumps(what).encode()).hexdigest()}.json"
+
+
+def _release(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(none is installed)"
 
 
 def _read_note(note: Path | None) -> CheckOutcome | None:

@@ -142,6 +142,18 @@ def test_one_that_hangs_is_given_up_and_ended_and_nothing_stays(
     assert not list(temporary.iterdir())
 
 
+def test_one_whose_run_was_killed_ends_by_itself_and_nothing_stays(
+    rebuilt: Path, temporary: Path
+) -> None:
+    process = TransformersProcess(find_tokenizer(str(rebuilt)))
+    started, stdin = process._process, process._process.stdin
+    assert stdin is not None
+    stdin.close()
+    assert started.wait(timeout=60) == 1
+    assert not list(temporary.iterdir())
+    process.stop()
+
+
 def test_where_no_process_can_be_started_that_is_told(
     tokenizer_folder: Path, temporary: Path
 ) -> None:
@@ -183,4 +195,8 @@ def test_the_first_text_that_differs_is_the_one_that_is_told() -> None:
         "AutoTokenizer of transformers 5.3.0 (LlamaTokenizer) gives other ids: in two, from id 3 "
         "on, [8] ['a'], where the dataset has [7] ['Ġa']; "
     )
-    assert judge(answer | {"difference": None, "framing": None}, []).passed
+    same = answer | {"difference": None, "framing": None}
+    assert judge(same, []).passed
+    without_config = judge(same | {"no_config": "there is none"}, [])
+    assert not without_config.passed
+    assert without_config.description.endswith("class too: there is none")

@@ -21,6 +21,7 @@ which would double that.
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -99,6 +100,7 @@ def _compare(name: str) -> dict[str, Any]:
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     if not sys.stdin.readline():
+        shutil.rmtree(Path.cwd())  # a run that was killed cannot
         sys.exit(1)
     difference = framing = None
     for number, (text, ids) in enumerate(json.loads(Path(JOB).read_bytes())):
