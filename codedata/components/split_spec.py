@@ -18,6 +18,7 @@ from codedata.io.corpus import read_corpus
 from codedata.io.text_window import Window
 from codedata.layout import Layout
 from codedata.pipeline import ChunkTask, Inputs, open_inputs
+from codedata.printable import printable
 from codedata.progress import Reporter
 from codedata.tokenization.engine import EngineChoice
 from codedata.tokenization.loading import TokenizerFiles, find_tokenizer, local_fingerprint
@@ -210,7 +211,7 @@ def check_result(
         check_name=name,
         asset_key=asset_key,
         passed=outcome.passed,
-        description=outcome.description,
+        description=printable(outcome.description),
         metadata=outcome.numbers,
         severity=severity,
     )

@@ -78,6 +78,7 @@ def test_the_saved_folder_loads_with_bos_first(
     saved: Path, loaded: LoadedTokenizer, trained: Tokenizer
 ) -> None:
     assert sorted(path.name for path in saved.iterdir()) == [
+        "config.json",
         "tokenizer.json",
         "tokenizer_config.json",
     ]
