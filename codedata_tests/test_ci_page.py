@@ -79,6 +79,7 @@ def test_the_steps_make_verified_datasets_and_a_report_and_a_damaged_one_stops_t
     assert done.returncode == 1
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("variable", "value", "step", "message"),
     [

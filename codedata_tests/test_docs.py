@@ -169,6 +169,7 @@ args = TrainingArguments(output_dir=mkdtemp(), report_to=[])
     run_in(clone, demo, sys.executable, "-c", "\n".join([before, *found, after]))
 
 
+@pytest.mark.campaign
 def test_the_python_of_the_page_on_training_runs(clone: Path, demo: Demo) -> None:
     found = blocks(ROOT / "docs" / "training.md", "python")
     assert len(found) == 8

@@ -103,6 +103,7 @@ defs = dg.Definitions(
 '''
 
 
+@pytest.mark.campaign
 def test_dagster_codedata_and_load_dataset_have_the_same_root_of_one_file(folder: Path) -> None:
     (folder / "probe.py").write_text(PROBE, encoding="utf-8")
     root = f"{folder}/with space/root"

@@ -100,6 +100,7 @@ home = prepare_dagster_home(TERMINAL)
 OPEN = PREPARE + "with open_instance(home): pass"
 
 
+@pytest.mark.campaign
 def test_both_work_with_one_instance_and_one_who_may_not_write_it_gets_their_own(
     shared: Path, corpus: Path
 ) -> None:

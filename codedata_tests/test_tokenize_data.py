@@ -59,12 +59,7 @@ def assert_is_reference(
     assert sorted(os.listdir(folder)) == sorted([*meta, "README.md", "dump-meta_data.json"])
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-@given(
+CORPORA_AND_SWITCHES = given(
     documents=DOCUMENTS,
     seq_length=st.integers(1, 40),
     min_sample_length=st.integers(0, 60),
@@ -74,7 +69,7 @@ def assert_is_reference(
     chunk_size=st.integers(1, 900),
     row_group_size=st.integers(1, 5),
 )
-@example(
+A_CORPUS_AND_SWITCHES = example(
     documents=["x" * 500, None, "", "int 🙂 = 1;\r\n" * 40],
     seq_length=8,
     min_sample_length=20,
@@ -84,11 +79,36 @@ def assert_is_reference(
     chunk_size=90,
     row_group_size=1,
 )
+THOROUGHLY = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+
+@settings(THOROUGHLY, max_examples=40)
+@CORPORA_AND_SWITCHES
+@A_CORPUS_AND_SWITCHES
 def test_the_script_gives_the_samples_of_the_plain_reference(
+    documents: list[str | None], row_group_size: int, tokenizer_folder: Path, **switches: int
+) -> None:
+    assert_script_is_reference(documents, row_group_size, tokenizer_folder, switches)
+
+
+@pytest.mark.campaign
+@THOROUGHLY
+@CORPORA_AND_SWITCHES
+def test_the_script_gives_the_samples_of_the_plain_reference_many_times(
+    documents: list[str | None], row_group_size: int, tokenizer_folder: Path, **switches: int
+) -> None:
+    assert_script_is_reference(documents, row_group_size, tokenizer_folder, switches)
+
+
+def assert_script_is_reference(
     documents: list[str | None],
     row_group_size: int,
     tokenizer_folder: Path,
-    **switches: int,
+    switches: dict[str, int],
 ) -> None:
     assume(any(documents))  # only empty documents: refused, where the reference has blanks
     switches["pad_token"] = PAD_ID

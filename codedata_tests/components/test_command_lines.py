@@ -114,6 +114,7 @@ def test_after_kill_9_the_next_run_finishes_with_the_finished_chunks(
     assert os.listdir(tmp_path / "root/datasets") == ["train"]
 
 
+@pytest.mark.campaign
 def test_ctrl_c_ends_codedata_materialize_with_one_line_and_status_130(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -165,6 +165,7 @@ def stale_chunks(platform: SmallPlatform) -> list[bool]:
     ]
 
 
+@pytest.mark.campaign
 def test_the_ui_shows_what_another_tokenizer_in_its_place_made_stale_chunk_by_chunk(
     platform: SmallPlatform, tmp_path: Path
 ) -> None:
@@ -228,6 +229,7 @@ def test_a_run_of_one_partition_refuses_to_publish_while_others_are_missing(
     assert platform.dataset_folder.exists()
 
 
+@pytest.mark.campaign
 def test_a_text_that_ends_early_leaves_its_last_partitions_with_no_tokens(
     platform: SmallPlatform, documents: list[str]
 ) -> None:

@@ -12,6 +12,8 @@ import pytest
 from codedata_tests.components.dagster_dev import dagster_dev
 from codedata_tests.demo import Demo
 
+pytestmark = pytest.mark.campaign
+
 LAUNCH = """
 mutation($selector: JobOrPipelineSelector!, $tags: [ExecutionTag!]) {
   launchRun(executionParams: {

@@ -296,6 +296,7 @@ def plain(platform: Platform, file: int, folder: Path, **switches: int) -> Datas
     return open_dataset(folder)
 
 
+@pytest.mark.campaign
 def test_a_split_over_several_files_is_what_the_script_makes_of_each(
     repo: Repo, platform: Platform, tmp_path: Path
 ) -> None:
@@ -330,6 +331,7 @@ def test_a_split_over_several_files_is_what_the_script_makes_of_each(
     assert f'commit: "{repo.refs["main"]}"' in card
 
 
+@pytest.mark.campaign
 def test_a_split_of_one_file_of_several_says_which_and_files_of_two_commits_each_say_theirs(
     repo: Repo, platform: Platform, files: dict[str, bytes]
 ) -> None:

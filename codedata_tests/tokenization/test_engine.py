@@ -245,6 +245,7 @@ def compare_generated_texts(
 FAST = [name for name in STRUCTURES if name != "metaspace"]
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", FAST)
 def test_generated_texts_have_the_ids_of_the_library(
     name: str, tokenizers_by_name: dict[str, LoadedTokenizer], monkeypatch: pytest.MonkeyPatch

@@ -125,7 +125,7 @@ def test_training_goes_on_with_the_same_dataset_wherever_it_and_the_checkpoint_l
     }
 
 
-@pytest.mark.parametrize("restore", [False, True])
+@pytest.mark.parametrize("restore", [False, pytest.param(True, marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("kind", ["another folder", "a slice", "one folder more"])
 def test_going_on_with_other_samples_is_refused_before_a_step(
     train: PickledTrainerDataset,

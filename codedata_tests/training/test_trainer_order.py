@@ -60,6 +60,7 @@ def test_a_killed_trainer_goes_on_with_the_very_same_batches_on_one_rank_or_two(
     shutil.rmtree(run)
 
 
+@pytest.mark.campaign
 def test_without_drop_last_two_ranks_of_a_trainer_repeat_samples_at_an_epoch_s_end(
     folder: Path, tmp_path: Path
 ) -> None:
