@@ -8,12 +8,16 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codedata.cli import main
+from codedata.components.raw_corpus import corpus_metadata
 from codedata.errors import CorpusError, SettingsError, TargetError
+from codedata.io.corpus import record_corpus
 from codedata.io.publishing import check_target
 from codedata.layout import Layout
 from codedata.places import local_path
@@ -73,6 +77,20 @@ def test_a_decoded_sample_is_shown_without_its_escapes(
     out = capsys.readouterr().out
     assert "int a;\n\tint b; // \\x1b[2J\\x1b]0;title\\x07" in out
     assert "\x1b" not in out
+
+
+def test_the_ui_shows_foreign_columns_and_documents_as_what_is_seen_of_them(
+    tmp_path: Path,
+) -> None:
+    table = pa.table({"content": [f"int a; // {TURNS}\n\tint {CLEARS};"], TURNS: [1]})
+    pq.write_table(table, tmp_path / "c.parquet")
+    corpus = record_corpus(tmp_path / "c", tmp_path / "c.parquet", {"kind": "local"})
+    metadata = corpus_metadata(corpus, 1.0)
+    names = [column.name for column in metadata["dagster/column_schema"].columns]
+    assert names == ["content", "\\u202eabc\\u2066"]
+    shown = metadata["preview"].md_str
+    assert "int a; // \\u202eabc\\u2066\n\tint \\x1b[2J" in shown
+    assert printable_lines(shown) == shown
 
 
 def test_arguments_that_are_refused_are_printed_without_their_escapes(

@@ -35,7 +35,7 @@ from codedata.io.permission import explained
 from codedata.io.source_folders import Walk, walk_folders
 from codedata.layout import CORPUS_VARIABLE, Layout, is_name
 from codedata.places import local_path
-from codedata.printable import printable_lines
+from codedata.printable import printable, printable_lines
 from codedata.progress import SHOW_BARS, Reporter, rounded
 from codedata.resources import Store
 
@@ -414,7 +414,9 @@ def _look_at_files(paths: Sequence[str]) -> str:
 
 def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
     """A corpus's record as the UI shows it, and how long it took to have it here."""
-    columns = [dg.TableColumn(name, kind) for name, kind in corpus.columns.items()]
+    columns = [
+        dg.TableColumn(printable(name), printable(kind)) for name, kind in corpus.columns.items()
+    ]
     here = {} if corpus.part is None else {
         "bytes here": sum(each.stop - each.start for each in corpus.part.ranges)
     }  # fmt: skip

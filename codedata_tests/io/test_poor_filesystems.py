@@ -29,17 +29,8 @@ def fail(number: int) -> Any:
     raise OSError(number, os.strerror(number))
 
 
-def without_flock_of_locks(patch: pytest.MonkeyPatch, number: int) -> None:
-    """`flock` fails on lock files."""
-    flock = fcntl.flock
-
-    def fail_on_locks(file: Any, operation: int) -> None:
-        descriptor = file if isinstance(file, int) else file.fileno()
-        if Path(f"/proc/self/fd/{descriptor}").readlink().name == "lock":
-            fail(number)
-        flock(file, operation)
-
-    patch.setattr(fcntl, "flock", fail_on_locks)
+def without_flock(patch: pytest.MonkeyPatch, number: int) -> None:
+    patch.setattr(fcntl, "flock", lambda *_: fail(number))
 
 
 def without_fsync_of(kind: int, patch: pytest.MonkeyPatch, number: int) -> None:
@@ -58,7 +49,6 @@ def without_mmap(patch: pytest.MonkeyPatch, number: int) -> None:
     patch.setattr(mmap, "mmap", lambda *_, **__: fail(number))
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
 @pytest.mark.parametrize("flock", [errno.ENOSYS, errno.ENOLCK])
 def test_the_script_makes_the_same_dataset_without_flock_mmap_and_fsync_of_folders(
     flock: int, switches: list[str], target: Path, monkeypatch: pytest.MonkeyPatch
@@ -66,7 +56,7 @@ def test_the_script_makes_the_same_dataset_without_flock_mmap_and_fsync_of_folde
     few = [*switches, *FEW]
     again = [*few, "--tokenization_folder", str(target.with_name("again"))]
     assert run_here(again) == 0
-    without_flock_of_locks(monkeypatch, flock)
+    without_flock(monkeypatch, flock)
     without_fsync_of(stat.S_IFDIR, monkeypatch, errno.EINVAL)
     without_mmap(monkeypatch, errno.ENODEV)
     assert run_here(few) == 0
@@ -147,7 +137,7 @@ def test_commands_go_without_locks_where_they_are_told_to(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    without_flock_of_locks(monkeypatch, errno.EIO)
+    without_flock(monkeypatch, errno.EIO)
     export = ["export", str(target), "--to", "npy"]
     for run, arguments in ((run_here, [*switches, *FEW]), (cli.main, export)):
         assert run(arguments) == 1
