@@ -25,7 +25,7 @@ from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.io.locks import NO_LOCK_HELP, go_without_locks
 from codedata.io.permission import explained, explained_at
 from codedata.layout import Layout, is_repo
-from codedata.printable import print_anything, printable, printable_lines
+from codedata.printable import print_anything, say
 from codedata.progress import SHOW_BARS, TERMINAL
 
 _EXAMPLES = """\
@@ -145,12 +145,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(explained(error))
     except KeyboardInterrupt:
         kept = "; finished chunks are kept" if options.run is _materialize else ""
-        print(f"codedata: interrupted{kept}", file=sys.stderr)
+        say(f"codedata: interrupted{kept}", error=True)
         return 130
 
 
 def _fail(message: str) -> int:
-    print(f"codedata: error: {printable(message)}", file=sys.stderr)
+    say(f"codedata: error: {message}", error=True)
     return 1
 
 
@@ -194,7 +194,7 @@ def _materialize(options: argparse.Namespace) -> int:
                     return _fail(f"split {split!r}: {_why(result)}")
             made.append(open_dataset(layout.dataset(split)))
     for dataset in made:
-        print(
+        say(
             f"{dataset.folder}: {len(dataset.shards)} files, {dataset.num_samples} samples of "
             f"{dataset.seq_length} tokens, {dataset.num_tokens} tokens, digest {dataset.digest}"
         )
@@ -335,29 +335,29 @@ def _why(result: Any) -> str:
 
 def _show(options: argparse.Namespace) -> int:
     dataset = open_dataset(options.folder)
-    print(f"{dataset.folder}: {len(dataset.shards)} files")
-    print(f"Samples: {dataset.num_samples} of {dataset.seq_length} tokens")
+    say(f"{dataset.folder}: {len(dataset.shards)} files")
+    say(f"Samples: {dataset.num_samples} of {dataset.seq_length} tokens")
     padding = "" if dataset.num_padding is None else f", of them {dataset.num_padding} padding"
-    print(f"Tokens: {dataset.num_tokens}{padding}")
-    print(f"Digest: {dataset.digest}")
+    say(f"Tokens: {dataset.num_tokens}{padding}")
+    say(f"Digest: {dataset.digest}")
     for index, (entry, ids) in enumerate(zip(dataset.entries, dataset.shards, strict=True)):
         chars = f", characters {entry.chars.start} to {entry.chars.stop}" if entry.chars else ""
         span = f"ids {ids.min()} to {ids.max()}"
-        print(f"  dump-{index}.pkl: {entry.num_samples} samples, {span}{chars}")
+        say(f"  dump-{index}.pkl: {entry.num_samples} samples, {span}{chars}")
     if not 0 <= options.sample < dataset.num_samples:
         return _fail(
             f"there is no sample {options.sample} in {dataset.folder}: there are "
             f"{dataset.num_samples}; name one from 0 to {dataset.num_samples - 1}"
         )
     sample = _sample(dataset, options.sample)[:_SHOWN_TOKENS]
-    print(f"Sample {options.sample}, its first {len(sample)} tokens:")
+    say(f"Sample {options.sample}, its first {len(sample)} tokens:")
     if options.tokenizer is None:
-        print(sample)
+        say(str(sample))
         return 0
     from codedata.tokenization.loading import find_tokenizer, load_tokenizer
 
     tokenizer = load_tokenizer(find_tokenizer(options.tokenizer)).tokenizer
-    print(printable_lines(tokenizer.decode(sample, skip_special_tokens=False)))
+    say(tokenizer.decode(sample, skip_special_tokens=False))
     return 0
 
 
@@ -377,9 +377,9 @@ def _report(options: argparse.Namespace) -> int:
     num_bytes = write_report(options.output, report)
     for split in report.splits:
         if split.no_documents:
-            print(f"{split.name}: no documents: {printable(split.no_documents)}", file=sys.stderr)
+            say(f"{split.name}: no documents: {split.no_documents}", error=True)
     names = ", ".join(split.name for split in report.splits)
-    print(f"{options.output}: {names}; {num_bytes / 1e3:.0f} kB")
+    say(f"{options.output}: {names}; {num_bytes / 1e3:.0f} kB")
     return 0
 
 
@@ -391,7 +391,7 @@ def _verify(options: argparse.Namespace) -> int:
         except CodedataError as error:
             status = _fail(str(error))
         else:
-            print(
+            say(
                 f"{folder}: whole; {len(dataset.shards)} files, {dataset.num_samples} samples, "
                 f"{dataset.num_tokens} tokens, digest {dataset.digest}"
             )
@@ -407,8 +407,8 @@ def _export(options: argparse.Namespace) -> int:
     output = options.output or folder.with_name(f"{folder.name}-{options.to}")
     export_dataset(dataset, options.to, output)
     quoted = json.dumps(str(output), ensure_ascii=False)[1:-1]
-    print(f"{output}: {dataset.num_samples} samples of {dataset.seq_length} tokens")
-    print(f"open it with {FORMATS[options.to].usage.format(folder=quoted)}")
+    say(f"{output}: {dataset.num_samples} samples of {dataset.seq_length} tokens")
+    say(f"open it with {FORMATS[options.to].usage.format(folder=quoted)}")
     return 0
 
 
@@ -430,7 +430,7 @@ def _push(options: argparse.Namespace) -> int:
         )
     except HubError as error:
         return _fail(f"the hub does not take {options.folder} as {options.repo}: {error}")
-    print(f"{options.folder} is on the hub: {address}")
+    say(f"{options.folder} is on the hub: {address}")
     return 0
 
 

@@ -12,7 +12,7 @@ class CodedataError(ValueError):
     """A mistake of input, configuration or environment that the user can mend."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message, keep="\n"))
+        super().__init__(printable(message))
 
 
 class SettingsError(CodedataError):

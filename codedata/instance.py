@@ -56,7 +56,7 @@ def prepare_dagster_home(reporter: Reporter) -> Path:
     Raises:
         SettingsError: it cannot be made, or is named and may not be written.
     """
-    _umask()
+    os.umask(_umask() | stat.S_IWOTH)  # what Dagster makes is not for everybody to write
     named = os.environ.get("DAGSTER_HOME")
     layout = Layout.from_environment()
     home = local_path(named, "DAGSTER_HOME").absolute() if named else layout.dagster_home
@@ -90,7 +90,8 @@ def _require_own(home: Path, root: Path) -> None:
         if why := close_to_strangers(path, root):
             raise SettingsError(
                 f"the Dagster instance {path} is not taken: {why}, and it names code that would "
-                "run; remove it, or set DAGSTER_HOME to a folder of your own"
+                "run; run as its owner, have it given to you (chown -R), or set DAGSTER_HOME to a "
+                "folder of your own"
             )
 
 
@@ -112,6 +113,9 @@ def open_instance(home: Path) -> Iterator["dg.DagsterInstance"]:
     """
     import dagster as dg
     from dagster._core.instance import InstanceRef
+
+    if home.parent == Layout.from_environment().root:
+        _require_own(home, home.parent)  # once more: imports took seconds
 
     # Steps' output belongs in this terminal: Dagster's processes that copy it into the instance
     # would each print a traceback at Ctrl-C.
@@ -137,7 +141,7 @@ def open_instance(home: Path) -> Iterator["dg.DagsterInstance"]:
 
 def _share(home: Path) -> None:
     """Let whom the umask does not exclude write this user's SQLite files, where they may read."""
-    wanted = (stat.S_IWGRP | stat.S_IWOTH) & ~_umask()
+    wanted = stat.S_IWGRP & ~_umask()
     if not wanted:
         return
     for path in (path for each in ("history", "schedules") for path in (home / each).rglob("*.db")):

@@ -36,7 +36,7 @@ from codedata.errors import (
 from codedata.io.chunk_store import TokenChunk, find_chunk, write_chunk
 from codedata.io.parquet_text import ParquetText
 from codedata.io.publishing import Staging
-from codedata.parallel import ChunkThreads
+from codedata.parallel import ChunkThreads, available_cores
 from codedata.tokenization.engine import (
     Engine,
     EngineChoice,
@@ -205,7 +205,7 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
         )
     except TokenizerError as error:
         raise TokenizerError(f"{error} ({where})") from error
-    return write_chunk(
+    chunk = write_chunk(
         task.folder,
         task.fingerprint,
         encoded.ids,
@@ -213,6 +213,8 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
         compared_bytes=compared_bytes,
         seconds=time.monotonic() - started,
     )
+    _KNOWN.add((chunk.fingerprint, chunk.ids_sha256))
+    return chunk
 
 
 def stored_chunks(tasks: Sequence[ChunkTask], *, root: Path) -> list[TokenChunk]:
@@ -226,11 +228,19 @@ def stored_chunks(tasks: Sequence[ChunkTask], *, root: Path) -> list[TokenChunk]
         ChunkMismatchError: one is a stranger's or damaged, or its ids are not those that the
             tokenizers library has for some of its text.
     """
-    found = ((task, find_chunk(task.folder, task.fingerprint, root=root)) for task in tasks)
-    return [_confirmed(task, chunk) for task, chunk in found if chunk is not None]
+    with ChunkThreads(available_cores()) as threads:
+        found = [threads.submit(_stored_chunk, task, root) for task in tasks]
+        return [chunk for future in found if (chunk := future.result()) is not None]
 
 
-def _confirmed(task: ChunkTask, chunk: TokenChunk) -> TokenChunk:
+_KNOWN: set[tuple[ChunkFingerprint, str]] = set()
+"""Chunks whose ids this process made or compared, by the sha256 of their ids."""
+
+
+def _stored_chunk(task: ChunkTask, root: Path) -> TokenChunk | None:
+    chunk = find_chunk(task.folder, task.fingerprint, root=root)
+    if chunk is None or (chunk.fingerprint, chunk.ids_sha256) in _KNOWN:
+        return chunk
     if not holds_ids_of(
         load_tokenizer(task.tokenizer),
         engine_for(task.tokenizer, task.engine_choice),
@@ -241,8 +251,9 @@ def _confirmed(task: ChunkTask, chunk: TokenChunk) -> TokenChunk:
         raise ChunkMismatchError(
             f"chunk {chunk.path} does not hold the ids that the tokenizers library has for its "
             f"text (characters {chunk.chars.start} to {chunk.chars.stop} of {task.text.path}); "
-            "remove it and run again"
+            f"remove it, or the whole folder {chunk.path.parent}, and run again"
         )
+    _KNOWN.add((chunk.fingerprint, chunk.ids_sha256))
     return chunk
 
 

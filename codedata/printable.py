@@ -25,8 +25,13 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def printable_lines(text: str) -> str:
-    """A text of several lines, such as a sample's: `printable`, its line ends and tabs kept."""
-    return printable(text.replace("\r\n", "\n"), keep="\n\t")
+    """A text of several lines, such as a sample's: `printable`, its line ends and blanks kept."""
+    return printable(text.replace("\r\n", "\n"), keep="\n\t\u3000\xa0")
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print a text to stdout, or to stderr; of what is foreign in it, what is seen."""
+    print(printable_lines(text), file=sys.stderr if error else sys.stdout)
 
 
 def print_anything() -> None:

@@ -9,7 +9,6 @@ an interruption. Exit status: 0 done, 1 refused or failed, 2 unknown switch, 130
 
 import argparse
 import shlex
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -41,7 +40,7 @@ from codedata.pipeline import (
     tokenize_chunks,
 )
 from codedata.places import local_path
-from codedata.printable import print_anything, printable
+from codedata.printable import print_anything, say
 from codedata.tokenization.engine import ENGINE_CHOICES, EngineChoice
 from codedata.tokenization.loading import find_tokenizer
 from codedata.tokenization.padding import why_not_default
@@ -133,7 +132,7 @@ def tokenize_data(
     settings = inputs.settings
     why = None if pad_is_named else why_not_default(settings.tokenizer_base, inputs.loaded)
     if why is not None:
-        print(f"tokenize_data: warning: {printable(why)}", file=sys.stderr)
+        say(f"tokenize_data: warning: {why}", error=True)
     inputs.require_fidelity()
     with open_staging(target) as staging:
         chars = inputs.window.cut(settings.chunk_size)
@@ -201,22 +200,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{explained(error)}; {folder} holds what it held before, or the new dataset whole"
         )
     except KeyboardInterrupt:
-        print(
+        say(
             "tokenize_data: interrupted; finished chunks are kept, the same command continues",
-            file=sys.stderr,
+            error=True,
         )
         return 130
     seconds = time.monotonic() - started
     num_samples = sum(entry.num_samples for entry in entries)
     num_tokens = sum(entry.num_tokens for entry in entries)
-    print(f"Wrote {len(entries)} files to {folder} in {seconds:.1f} s")
-    print(f"Total samples: {num_samples}")
-    print(f"Total tokens: {num_tokens}")
+    say(f"Wrote {len(entries)} files to {folder} in {seconds:.1f} s")
+    say(f"Total samples: {num_samples}")
+    say(f"Total tokens: {num_tokens}")
     return 0
 
 
 def _fail(message: str) -> int:
-    print(f"tokenize_data: error: {printable(message)}", file=sys.stderr)
+    say(f"tokenize_data: error: {message}", error=True)
     return 1
 
 

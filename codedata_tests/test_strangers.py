@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codedata import pipeline
 from codedata.core.settings import CharRange, Settings
 from codedata.errors import ChunkMismatchError, SettingsError, TargetError
 from codedata.instance import prepare_dagster_home
@@ -57,6 +58,12 @@ def chunks(tasks: list[ChunkTask]) -> list[TokenChunk]:
     return [tokenize_chunk(task) for task in tasks]
 
 
+def stored_earlier(tasks: list[ChunkTask], root: Path) -> list[TokenChunk]:
+    """The stored chunks as a process finds them that did not make them."""
+    pipeline._KNOWN.clear()  # pyright: ignore[reportPrivateUsage]
+    return stored_chunks(tasks, root=root)
+
+
 def rewrite(chunk: TokenChunk, ids: np.ndarray) -> None:
     write_chunk(chunk.path.parent, chunk.fingerprint, ids, engine=chunk.engine, compared_bytes=1)
 
@@ -70,7 +77,7 @@ def test_chunks_of_an_earlier_run_are_reused(
     assert len(chunks) == 2
     assert min(chunk.chars.num_chars for chunk in chunks) > fidelity.STORED_CHARS
     for _ in range(5):  # of another stretch each time
-        assert stored_chunks(tasks, root=root) == chunks
+        assert stored_earlier(tasks, root) == chunks
 
 
 @pytest.mark.parametrize("wrong", ["other ids", "one id in ten", "half of the text", "none"])
@@ -87,9 +94,9 @@ def test_a_chunk_with_the_right_fingerprint_and_wrong_ids_is_refused(
     rewrite(chunks[1], ids)
     # A stretch may lie in the third that is right: not forty times.
     with pytest.raises(ChunkMismatchError) as refused:
-        _ = [stored_chunks(tasks, root=root) for _ in range(40)]
+        _ = [stored_earlier(tasks, root) for _ in range(40)]
     assert str(chunks[1].path) in str(refused.value)
-    assert "remove it and run again" in str(refused.value)
+    assert "remove it, or the whole folder" in str(refused.value)
 
 
 def test_nobody_can_foresee_what_will_be_compared(
@@ -105,9 +112,12 @@ def test_nobody_can_foresee_what_will_be_compared(
 
     monkeypatch.setattr(ParquetText, "read_utf8", watched)
     for _ in range(6):
-        stored_chunks(tasks[:1], root=root)
+        stored_earlier(tasks[:1], root)
     assert all(chars.num_chars == fidelity.STORED_CHARS for chars in asked)
     assert len(asked) > 1
+    asked.clear()
+    stored_chunks(tasks[:1], root=root)
+    assert not asked, "what this process has made or compared is not compared again"
 
 
 # Whose it is
@@ -134,7 +144,7 @@ def test_a_chunk_that_a_stranger_wrote_or_may_write_is_refused(
 ) -> None:
     (path := tmp_path / "chunk").touch()
     give(path, user=user, group=group, mode=mode)
-    assert (why_not_trusted(path.stat(), tmp_path) or "").startswith(why)
+    assert (why_not_trusted(path, path.stat(), tmp_path) or "").startswith(why)
 
 
 @as_root
@@ -142,11 +152,13 @@ def test_a_group_shares_what_lies_under_a_root_that_is_the_groups_to_write(tmp_p
     (path := tmp_path / "chunk").touch()
     give(path, user=STRANGER, group=GROUP, mode=0o664)
     give(tmp_path, group=GROUP, mode=0o2775)
-    assert why_not_trusted(path.stat(), tmp_path) is None
+    assert why_not_trusted(path, path.stat(), tmp_path) is None
     give(tmp_path, group=GROUP, mode=0o2755)
-    assert why_not_trusted(path.stat(), tmp_path) is not None, "the group may not write the root"
+    assert why_not_trusted(path, path.stat(), tmp_path) is not None, (
+        "the group may not write the root"
+    )
     give(tmp_path, group=GROUP, mode=0o2777)
-    assert why_not_trusted(path.stat(), tmp_path) is not None, "anybody's file gets the group"
+    assert why_not_trusted(path, path.stat(), tmp_path) is not None, "anybody's file gets the group"
 
 
 def test_where_a_filesystem_gives_every_file_one_mode_none_is_held_against_it(
@@ -154,7 +166,7 @@ def test_where_a_filesystem_gives_every_file_one_mode_none_is_held_against_it(
 ) -> None:
     (path := tmp_path / "chunk").touch()
     path.chmod(0o666)
-    assert why_not_trusted(path.stat(), tmp_path) is not None
+    assert why_not_trusted(path, path.stat(), tmp_path) is not None
     fstat = os.fstat
 
     def all_alike(descriptor: int) -> os.stat_result:
@@ -162,7 +174,7 @@ def test_where_a_filesystem_gives_every_file_one_mode_none_is_held_against_it(
         return os.stat_result([int(mode) | 0o777, *others])
 
     monkeypatch.setattr(os, "fstat", all_alike)
-    assert why_not_trusted(path.stat(), tmp_path) is None
+    assert why_not_trusted(path, path.stat(), tmp_path) is None
 
 
 @as_root
@@ -186,6 +198,43 @@ def test_no_chunk_can_be_written_by_others_whatever_the_umask(tasks: list[ChunkT
     assert stored_chunks(tasks[:1], root=chunk.path.parent.parent) == [chunk]
 
 
+@as_root
+def test_a_group_gives_no_trust_where_everybody_may_make_files_of_its_group(tmp_path: Path) -> None:
+    give(tmp_path, group=GROUP, mode=0o2775)
+    (inner := tmp_path / "chunks").mkdir()
+    (path := inner / "chunk").touch()
+    give(path, user=STRANGER, group=GROUP, mode=0o644)
+    give(inner, group=GROUP, mode=0o2775)
+    assert why_not_trusted(path, path.stat(), tmp_path) is None
+    give(inner, group=GROUP, mode=0o2777)
+    assert why_not_trusted(path, path.stat(), tmp_path) == f"it belongs to the user {STRANGER}"
+
+
+@as_root
+def test_behind_sudo_is_the_user_who_called_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path := tmp_path / "chunk").touch()
+    give(path, user=STRANGER, group=STRANGER, mode=0o644)
+    assert why_not_trusted(path, path.stat(), tmp_path) is not None
+    monkeypatch.setenv("SUDO_UID", str(STRANGER))
+    assert why_not_trusted(path, path.stat(), tmp_path) is None
+
+
+@as_root
+@pytest.mark.parametrize("found", [True, False], ids=["found", "just made"])
+def test_a_stranger_s_file_that_takes_a_chunk_s_place_later_is_refused_too(
+    found: bool, tasks: list[ChunkTask], chunks: list[TokenChunk], root: Path
+) -> None:
+    chunk = stored_chunks(tasks, root=root)[0] if found else chunks[0]
+    copy = chunk.path.with_name("copy")
+    copy.write_bytes(chunk.path.read_bytes())
+    os.chown(copy, STRANGER, STRANGER)
+    copy.replace(chunk.path)
+    with pytest.raises(ChunkMismatchError, match=f"it belongs to the user {STRANGER}"):
+        chunk.read_ids()
+
+
 # Work folders
 
 
@@ -199,10 +248,22 @@ def test_a_work_folder_that_everybody_may_write_is_closed_by_its_owner(tmp_path:
         os.umask(before)
 
 
+def test_nothing_in_a_work_folder_is_for_everybody_to_write(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with open_staging(check_target(tmp_path / "dataset")) as staging:
+            staging.add_shard(0, memoryview(b"a shard"))
+            modes = [stat.S_IMODE(path.stat().st_mode) for path in (staging.folder, staging.stage)]
+    finally:
+        os.umask(before)
+    assert not any(mode & 0o002 for mode in modes)
+
+
 @as_root
-def test_a_strangers_work_folder_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / ".dataset.codedata"
-    folder.mkdir()
+@pytest.mark.parametrize("name", [".", "chunks", "stage", "previous"])
+def test_a_strangers_work_folder_is_refused(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / ".dataset.codedata" / name
+    folder.mkdir(parents=True)
     os.chown(folder, STRANGER, STRANGER)
     with (
         pytest.raises(TargetError, match=f"it belongs to the user {STRANGER}"),
@@ -242,6 +303,20 @@ def test_what_a_planted_link_leads_to_stays(name: str, tmp_path: Path) -> None:
     ):
         pass
     assert sorted(os.listdir(precious)) == [".notes.tmp", "dump-0.pkl"]
+
+
+def test_no_lock_is_made_or_removed_where_a_planted_work_folder_leads(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "lock").write_bytes(b"mine")
+    (tmp_path / ".dataset.codedata").symlink_to(precious)
+    with (
+        pytest.raises(TargetError, match="is a link, which no run makes"),
+        open_staging(check_target(tmp_path / "dataset")),
+    ):
+        pass
+    assert (precious / "lock").read_bytes() == b"mine"
+    assert os.listdir(precious) == ["lock"]
 
 
 # Writes

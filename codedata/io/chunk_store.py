@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -43,6 +43,7 @@ class TokenChunk:
         compared_bytes: bytes of the text that the tokenizers library then tokenized again, and
             found to give the same ids.
         seconds: that it took.
+        root: the folder that a group may share; None where only this user's file is taken.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class TokenChunk:
     engine: str
     compared_bytes: int
     seconds: float
+    root: Path | None = field(default=None, compare=False, repr=False)
 
     @property
     def chars(self) -> CharRange:
@@ -65,7 +67,9 @@ class TokenChunk:
             ChunkMismatchError: the file is gone, damaged, or was replaced meanwhile.
         """
         try:
-            stored, ids = _open_chunk(self.path)
+            stored, ids = _open_chunk(self.path, root=self.root)
+        except ChunkMismatchError:
+            raise
         except (OSError, pa.ArrowException, ValueError, LookupError) as error:
             raise ChunkMismatchError(f"chunk {self.path} cannot be read: {error}") from error
         if stored != self or _sha256(ids) != self.ids_sha256:
@@ -116,7 +120,7 @@ def write_chunk(
         with pa.ipc.new_file(file, schema) as writer:
             writer.write_batch(pa.record_batch([column], schema=schema))
 
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o775, parents=True, exist_ok=True)
     replace_atomically(chunk.path, write, mode=_MODE)
     return chunk
 
@@ -142,17 +146,18 @@ def find_chunk(folder: Path, fingerprint: ChunkFingerprint, *, root: Path) -> To
     return chunk if chunk.fingerprint == fingerprint else None
 
 
-def _open_chunk(path: Path, *, root: Path | None = None) -> tuple[TokenChunk, IdArray]:
-    """A chunk and its ids; where a root is named, refused if it is a stranger's."""
+def _open_chunk(path: Path, *, root: Path | None) -> tuple[TokenChunk, IdArray]:
+    """A chunk and its ids; refused if it is a stranger's."""
     with open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or not status.st_size:
             raise ValueError("it is no file, or empty")
-        if root is not None and (why := why_not_trusted(status, root)):
+        if why := why_not_trusted(path, status, root):
             raise ChunkMismatchError(
                 f"chunk {path} is not taken: {why}, so it may hold what another one put there; "
-                f"remove it and run again, in a folder that keeps owners and modes; a group shares "
-                f"{root} where that folder is the group's to write"
+                f"remove the folder {path.parent} and run again, or, if a group shares "
+                f"{root or path.parent}, make all of it the group's (chgrp -R, chmod g+rwXs, umask "
+                "002)"
             )
         content = map_file(file.fileno())
     with pa.BufferReader(pa.py_buffer(content)) as source:
@@ -174,6 +179,7 @@ def _open_chunk(path: Path, *, root: Path | None = None) -> tuple[TokenChunk, Id
             engine=stored["engine"],
             compared_bytes=stored["compared_bytes"],
             seconds=stored["seconds"],
+            root=root,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("its description is not a token chunk's") from error

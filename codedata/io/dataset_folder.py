@@ -295,6 +295,26 @@ def _require_card(folder: Path, descriptor: int, digest: str) -> None:
     )
 
 
+def tokenizer_of(folder: Path) -> tuple[str, str] | None:
+    """Name and fingerprint of what made a dataset's ids; None without a card of its own.
+
+    Raises:
+        DatasetError: it is no dataset folder.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise DatasetError(f"{folder} is no dataset folder: {error.strerror}") from error
+    try:
+        with open(_open_file(folder, META_NAME, descriptor), "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return _tokenizer_of(folder, descriptor, digest)
+    except FileNotFoundError as error:
+        raise DatasetError(_missing(folder, META_NAME)) from error
+    finally:
+        os.close(descriptor)
+
+
 def _tokenizer_of(folder: Path, descriptor: int, digest: str) -> tuple[str, str] | None:
     """What the card says of the tokenizer, where there is one that is as it was written."""
     try:
@@ -345,7 +365,11 @@ def _why_not_opened(path: Path, descriptor: int, error: OSError) -> str | None:
             f"{_COPY_IT}"
         )
     if error.errno == errno.EACCES:
-        return f"{whose(path)}; {_LET_READ}, or make the dataset again"
+        try:
+            return f"{whose(path)}; {_LET_READ}, or make the dataset again"
+        except OSError:  # a link into a folder that is closed
+            leads_to = shortened(os.path.realpath(path))
+            return f"it leads to {leads_to!r}, which is closed to you; {_LET_READ}"
     return f"{error.strerror}; {_COPY_IT}"
 
 

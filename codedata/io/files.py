@@ -120,7 +120,7 @@ def remove_leftovers(folder: Path, *, older_than: float = 0.0) -> None:
     with suppress(OSError):
         for path in folder.glob(".*.tmp"):
             with suppress(OSError):
-                if time.time() - path.lstat().st_mtime >= older_than:
+                if not older_than or time.time() - path.lstat().st_mtime >= older_than:
                     path.unlink()
 
 

@@ -2,8 +2,9 @@
 
 `filelock` locks with `flock`, which the kernel drops with the process, so a killed run never blocks
 the next one. Where a filesystem has no `flock` (mounts of Lustre and NFS) the lock file itself is
-the mark that somebody holds it; a holder that died on this machine is found out and replaced, one
-of another machine cannot be. Beside a lock a file says who holds it, for the other one's message.
+the mark that somebody holds it; a holder that died on this machine is found out and replaced, if
+the filesystem can exchange two names; one of another machine cannot be. Beside a lock a file says
+who holds it, for the other one's message.
 """
 
 import errno
@@ -84,7 +85,7 @@ def _take_or_refuse(path: Path, what: str) -> Callable[[], object]:
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return _take(path, blocking=False, stays=False)
+            return _take(path, blocking=False)
         except (FileNotFoundError, FileExistsError):
             if os.path.lexists(path.parent) and not path.parent.is_dir():
                 raise
@@ -104,7 +105,7 @@ def waiting_lock(path: Path, announce: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock file `path`, waiting for another holder as long as it lives.
 
     Args:
-        path: the lock file; it stays, and its folder must exist.
+        path: the lock file; its folder must exist.
         announce: told once, if there is somebody to wait for.
 
     Raises:
@@ -114,10 +115,10 @@ def waiting_lock(path: Path, announce: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     try:
-        release = _take(path, blocking=False, stays=True)
+        release = _take(path, blocking=False)
     except _HeldError as held:
         announce(f"waiting for {held.holder}, which is at work on {path.parent}{held.remedy}")
-        release = _take(path, blocking=True, stays=True)
+        release = _take(path, blocking=True)
     try:
         _sign(path)
         yield
@@ -138,13 +139,12 @@ def _locks_are_wanted() -> bool:
     return value != "1"
 
 
-def _take(path: Path, *, blocking: bool, stays: bool) -> Callable[[], object]:
+def _take(path: Path, *, blocking: bool) -> Callable[[], object]:
     """Take a lock: what releases it again.
 
     Args:
         path: the lock file.
         blocking: wait for another holder.
-        stays: leave the file behind, where it does not mean that the lock is held.
 
     Raises:
         _HeldError: another holds it.
@@ -152,7 +152,7 @@ def _take(path: Path, *, blocking: bool, stays: bool) -> Callable[[], object]:
     """
     try:
         descriptor = _take_flock(path, blocking=blocking)
-        return partial(_release_flock, path, descriptor, stays=stays)
+        return partial(_release_flock, path, descriptor)
     except OSError as error:
         if not _is_for_want_of_flock(error):
             raise
@@ -173,6 +173,7 @@ def _take_flock(path: Path, *, blocking: bool) -> int:
         try:
             held = _flock(path, descriptor, blocking=blocking)
             if held and is_still(path, descriptor):
+                _require_no_mark(path, descriptor)
                 return descriptor
         except BaseException as error:
             if is_new and _is_for_want_of_flock(error) and is_still(path, descriptor):
@@ -184,9 +185,15 @@ def _take_flock(path: Path, *, blocking: bool) -> int:
             raise _HeldError(_holder(path))
 
 
-def _release_flock(path: Path, descriptor: int, *, stays: bool) -> None:
+def _require_no_mark(path: Path, descriptor: int) -> None:
+    """Fail as where there is no `flock`, if a holder had none: then its lock file says who."""
+    if os.pread(descriptor, 1, 0).isdigit():
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), str(path))
+
+
+def _release_flock(path: Path, descriptor: int) -> None:
     with suppress(OSError):  # what cannot be removed is in nobody's way
-        if not stays and is_still(path, descriptor):
+        if is_still(path, descriptor):
             path.unlink()  # before it is released: whoever waits for this one takes another
     os.close(descriptor)
 
@@ -237,11 +244,12 @@ def _note_of(path: Path) -> Path:
 def _sign(path: Path) -> None:
     """Say who holds a lock."""
     note = _note_of(path)
-    note.unlink(missing_ok=True)  # of a holder that was killed
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    descriptor = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
-    with naming(note), open(descriptor, "wb") as file:
-        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode())
+    with suppress(OSError):  # it is but a note: another's in a sticky folder stays
+        note.unlink(missing_ok=True)  # of a holder that was killed
+        descriptor = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        with open(descriptor, "wb") as file:
+            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode())
 
 
 def _remove_note(path: Path) -> None:

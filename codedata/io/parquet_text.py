@@ -175,7 +175,7 @@ def _identify(path: Path, part: TextPart | None, expected_sha256: str | None) ->
     return found
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1 << 16)  # files of a corpus
 def _hashed(path: Path, _identity: FileIdentity, _changed_ns: int, part: TextPart | None) -> str:
     if part is not None:
         part.require_intact(path)

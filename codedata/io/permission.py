@@ -19,6 +19,8 @@ def explained_at(message: str, path: Path) -> str:
     closed = closed_part(path)
     if closed is None:
         return message
+    if os.statvfs(closed).f_flag & os.ST_RDONLY:
+        return f"{message}; {closed} is on a filesystem that is mounted read-only"
     owner = closed.stat().st_uid
     remedy = "work in a folder that you may write"
     if owner == os.geteuid():

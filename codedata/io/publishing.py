@@ -109,7 +109,7 @@ class Staging:
 
     def add_shard(self, index: int, data: memoryview) -> Path:
         """Write a shard of the staged dataset; any order, any thread."""
-        self.stage.mkdir(exist_ok=True)
+        self.stage.mkdir(mode=0o775, exist_ok=True)
         path = self.stage / shard_name(index)
         write_durably(path, data)
         return path
@@ -186,13 +186,12 @@ class Staging:
             TargetError: it is a stranger's, or a link was planted in it.
         """
         for path in (self.folder, self.chunks, self.stage, self._previous):
-            if path.is_symlink():
-                raise TargetError(f"{path} is a link, which no run makes; remove it and run again")
-        if why := close_to_strangers(self.folder, self.folder.parent):
-            raise TargetError(
-                f"the work folder {self.folder} is not taken: {why}, so it may hold what another "
-                "one put there; remove it and run again, or name a target elsewhere"
-            )
+            _require_no_link(path)
+            if path.exists() and (why := close_to_strangers(path, self.folder.parent)):
+                raise TargetError(
+                    f"the work folder {path} is not taken: {why}, so it may hold what another one "
+                    "put there; remove it and run again, or name a target elsewhere"
+                )
 
     def recover(self) -> None:
         """Set right what a run left that was killed or failed."""
@@ -227,6 +226,7 @@ def open_staging(target: Path) -> Iterator[Staging]:
         TargetError: another run holds the lock, or another one may write the work folder.
     """
     staging = Staging(target)
+    _require_no_link(staging.folder)  # before a lock is made in it
     with exclusive_lock(staging.folder / "lock", f"the dataset {target}"):
         staging.require_own()
         staging.recover()
@@ -286,6 +286,11 @@ def _why_foreign(name: str) -> str:
 def _is_card(path: Path) -> bool:
     with open(path, "rb") as file:
         return is_untouched_card(file.read(MAX_CARD_BYTES))
+
+
+def _require_no_link(path: Path) -> None:
+    if path.is_symlink():
+        raise TargetError(f"{path} is a link, which no run makes; remove it and run again")
 
 
 def _is_folder(path: Path) -> bool:

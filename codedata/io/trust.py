@@ -11,25 +11,28 @@ import tempfile
 from pathlib import Path
 
 
-def why_not_trusted(status: os.stat_result, root: Path) -> str | None:
+def why_not_trusted(path: Path, status: os.stat_result, root: Path | None) -> str | None:
     """Whom a file belongs to or who else may write it, where that is a stranger; else None.
 
-    Trusted are this user and root. Where `root` is writable by its group and not by everybody,
-    those who work in it are that group, and what has the group is trusted.
+    Trusted are this user (behind sudo too) and root. Where `root` is writable by its group and not
+    by everybody, those who work in it are that group, and what has the group is trusted; but not
+    in a folder that everybody may write, which may give a stranger's file that group.
 
     Args:
-        status: of the opened file, or of a folder.
-        root: the folder under which everything lies.
+        path: of the file or folder, for what lies around it.
+        status: of it, as it was opened.
+        root: the folder under which everything lies; None where no group shares it.
     """
-    shared = _shared_group(root)
+    shared = None if root is None else _shared_group(root)
     why = None
     if status.st_mode & stat.S_IWOTH:
         why = "everybody may write it"
     elif status.st_mode & stat.S_IWGRP and status.st_gid != shared:
         why = f"the group {status.st_gid} may write it, which is not the one that shares {root}"
-    elif status.st_uid not in (os.geteuid(), 0) and status.st_gid != shared:
-        why = f"it belongs to the user {status.st_uid}"
-    return why if why and _keeps_modes(root) else None
+    elif status.st_uid not in _this_user():
+        of_group = status.st_gid == shared and not path.parent.stat().st_mode & stat.S_IWOTH
+        why = None if of_group else f"it belongs to the user {status.st_uid}"
+    return why if why and _keeps_modes(path.parent) else None
 
 
 def close_to_strangers(path: Path, root: Path) -> str | None:
@@ -39,11 +42,18 @@ def close_to_strangers(path: Path, root: Path) -> str | None:
         Why it is not trusted where it is another's; see `why_not_trusted`.
     """
     status = path.stat()
-    why = why_not_trusted(status, root)
+    why = why_not_trusted(path, status, root)
     if why is None or status.st_uid != os.geteuid():
         return why
-    path.chmod(stat.S_IMODE(status.st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
+    of_group = status.st_gid == _shared_group(root)
+    path.chmod(stat.S_IMODE(status.st_mode) & ~(stat.S_IWOTH | (0 if of_group else stat.S_IWGRP)))
     return None
+
+
+def _this_user() -> set[int]:
+    """This user and root; where this is root by sudo, who called it."""
+    behind = os.environ.get("SUDO_UID", "") if os.geteuid() == 0 else ""
+    return {0, os.geteuid(), *([int(behind)] if behind.isdecimal() else [])}
 
 
 def _shared_group(root: Path) -> int | None:
