@@ -34,6 +34,9 @@ LOCAL_NAME, JOB, ANSWER = "tokenizer", "job.json", "answer.json"
 MODEL_CONFIG = "config.json"
 """The model's, whose type decides together with tokenizer_config.json which class is taken."""
 
+OTHER_FILES = (MODEL_CONFIG, "special_tokens_map.json", "added_tokens.json")
+"""What transformers reads of a tokenizer's folder besides its two files."""
+
 _CONFIG_SECONDS = 3
 """For a hub that is not reached: a run that is done by then waits for this process."""
 
@@ -45,7 +48,7 @@ def main(folder: str, name: str, commit: str | None = None) -> None:
     os.chdir(folder)
     answer: dict[str, Any] = {"no_config": None, "is_final": True}
     if commit is not None:
-        answer |= _fetch_config(name, commit)
+        answer |= _fetch_others(name, commit)
     elif not Path(name, MODEL_CONFIG).exists():
         answer["no_config"] = (
             "the files have none; put the model's into the tokenizer's folder, and name that"
@@ -56,27 +59,33 @@ def main(folder: str, name: str, commit: str | None = None) -> None:
     Path(ANSWER).write_text(json.dumps(answer), encoding="utf-8")
 
 
-def _fetch_config(repo: str, commit: str) -> dict[str, Any]:
-    """Bring config.json to the other files."""
+def _fetch_others(repo: str, commit: str) -> dict[str, Any]:
+    """Bring the files to the tokenizer's two by which transformers goes too."""
     from codedata.hub.client import HubError, NoSuchFileError
     from codedata.hub.files import fetch_file
     from codedata.progress import SILENT
 
-    try:
-        found = fetch_file(
-            repo,
-            MODEL_CONFIG,
-            kind="model",
-            revision=commit,
-            reporter=SILENT,
-            patient=False,
-            within=_CONFIG_SECONDS,
-            most_bytes=_MAX_CONFIG_BYTES,
-        )
-    except HubError as error:
-        return {"no_config": str(error), "is_final": isinstance(error, NoSuchFileError)}
-    Path(repo, MODEL_CONFIG).symlink_to(found.path.resolve())
-    return {}
+    told: dict[str, Any] = {}
+    for name in OTHER_FILES:
+        try:
+            found = fetch_file(
+                repo,
+                name,
+                kind="model",
+                revision=commit,
+                reporter=SILENT,
+                patient=False,
+                within=_CONFIG_SECONDS,
+                most_bytes=_MAX_CONFIG_BYTES,
+            )
+        except NoSuchFileError as error:
+            if name == MODEL_CONFIG:
+                told["no_config"] = str(error)
+        except HubError as error:
+            return {"no_config": str(error), "is_final": False}
+        else:
+            Path(repo, name).symlink_to(found.path.resolve())
+    return told
 
 
 def _own_code(folder: Path) -> list[str]:

@@ -17,13 +17,10 @@ from codedata.io.files import shortened
 from codedata.places import local_path
 from codedata.tokenization import transformers_child
 from codedata.tokenization.loading import TOKENIZER_CONFIG, TOKENIZER_JSON, TokenizerFiles
-from codedata.tokenization.transformers_child import ANSWER, JOB, LOCAL_NAME, MODEL_CONFIG
+from codedata.tokenization.transformers_child import ANSWER, JOB, LOCAL_NAME, OTHER_FILES
 
 PATIENCE_SECONDS = 30
 """For an answer, once it is waited for: fifteen times what it takes."""
-
-_BESIDE = ("special_tokens_map.json", "added_tokens.json", MODEL_CONFIG)
-"""What transformers reads of a tokenizer's folder besides its two files."""
 
 _ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -41,7 +38,7 @@ def files_beside(tokenizer: TokenizerFiles) -> list[Path]:
     if tokenizer.revision is not None or not local_path(tokenizer.source, "tokenizer").is_dir():
         return []
     folder = tokenizer.tokenizer_json.parent
-    return [path for name in _BESIDE if (path := folder / name).is_file()]
+    return [path for name in OTHER_FILES if (path := folder / name).is_file()]
 
 
 class TransformersProcess:

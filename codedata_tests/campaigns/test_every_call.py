@@ -16,6 +16,7 @@ import pytest
 
 from codedata.core.meta import META_NAME
 from codedata.io import publishing
+from codedata_tests.campaigns import same_names, small_publish
 from codedata_tests.campaigns.small_publish import NUM_CHUNKS, WAYS, no_exchange, publish
 from codedata_tests.campaigns.strace import (
     REMOVALS,
@@ -47,7 +48,8 @@ class SmallRuns:
         self.target = folder / "data" / "dataset"
         self.way = way
         self.command = [
-            *(sys.executable, "-m", "codedata_tests.campaigns.small_publish"),
+            *(sys.executable, "-m", same_names.__name__),
+            small_publish.__name__,
             *(str(self.target), str(NEW), way),
         ]
         publish(self.target, NEW)

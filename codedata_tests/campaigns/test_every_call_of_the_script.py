@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from codedata.io.dataset_folder import open_dataset
+from codedata_tests.campaigns import same_names
 from codedata_tests.campaigns.strace import (
     REMOVALS,
     Call,
@@ -80,7 +81,8 @@ class ScriptRuns:
     @property
     def command(self) -> list[str]:
         """The one whose dataset is not there."""
-        return command([*self.switches, *self.turns[0]], num_workers=1)
+        python, minus_m, *rest = command([*self.switches, *self.turns[0]], num_workers=1)
+        return [python, minus_m, same_names.__name__, *rest]
 
     def turn(self) -> None:
         """The other one comes next."""

@@ -500,6 +500,16 @@ def test_the_check_runs_by_itself_and_needs_no_process_for_what_is_known(
     result = alone.execute_in_process(instance=made.instance)
     [evaluation] = result.get_asset_check_evaluations()
     assert evaluation.passed
+    monkeypatch.undo()
+    made_with = made.tokenizer
+    other = scenario.train_tokenizer(scenario.gpt2_like())
+    made.tokenizer = scenario.save_tokenizer(other, made.root / "other")
+    job = made.definitions().resolve_implicit_global_asset_job_def()
+    replaced = job.get_subset(asset_selection=set(), asset_check_selection={key})
+    [evaluation] = replaced.execute_in_process(instance=made.instance).get_asset_check_evaluations()
+    assert not evaluation.passed
+    assert "the dataset was made with another tokenizer" in str(evaluation.description)
+    made.tokenizer = made_with
     shutil.rmtree(made.root / "corpora")
     [evaluation] = alone.execute_in_process(instance=made.instance).get_asset_check_evaluations()
     assert not evaluation.passed
