@@ -1198,7 +1198,7 @@ def test_a_source_is_refused(case: Case, here: Path, bad_files: Path) -> None:
     with quickly(), pytest.raises(CodedataError) as refusal:
         RawCorpus(name="c", source=source).materialize(Layout(here), TERMINAL)
     assert_helps(str(refusal.value), case.says, w=bad_files, here=here)
-    assert os.listdir(here / "corpora" / "c") == [".lock"]
+    assert os.listdir(here / "corpora" / "c") == []
 
 
 # All

@@ -37,7 +37,7 @@ def test_a_local_parquet_is_pointed_at_not_copied(corpus: Path, tmp_path: Path) 
     source = LocalSource(kind="local", path=str(corpus))
     record = materialize(RawCorpus(name="c", source=source), tmp_path)
     assert record.path == str(corpus)
-    assert sorted(os.listdir(Layout(tmp_path).corpus("c"))) == [".lock", "corpus.json"]
+    assert sorted(os.listdir(Layout(tmp_path).corpus("c"))) == ["corpus.json"]
 
 
 def test_folders_are_written_once_and_kept_while_they_are_unchanged(
