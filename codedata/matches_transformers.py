@@ -15,7 +15,7 @@ from dataclasses import asdict
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from codedata.checks import CheckOutcome
 from codedata.errors import TokenizerError
@@ -32,6 +32,8 @@ from codedata.tokenization.transformers_process import (
     files_beside,
 )
 
+T = TypeVar("T")
+
 STRETCH_CHARS = 8_192
 """Of each of three chunks: 10 ms of work for either side."""
 
@@ -43,11 +45,15 @@ class Stretch(NamedTuple):
     text: str
 
 
+def spread(items: Sequence[T]) -> list[T]:
+    """The first, the middle and the last of some things; nothing of nothing."""
+    return [items[number * (len(items) - 1) // 2] for number in range(3 if items else 0)]
+
+
 def sample_of(tasks: Sequence[ChunkTask]) -> list[Stretch]:
     """The built-in text, and some of the first chunk, the middle one and the last one."""
     sample = [Stretch("codedata's own sample of C", PROBE)]
-    for number in range(3 if tasks else 0):
-        task = tasks[number * (len(tasks) - 1) // 2]
+    for number, task in enumerate(spread(tasks)):
         chars = task.fingerprint.chars
         start = chars.start + max(0, chars.num_chars - STRETCH_CHARS) * number // 2
         some = chars._replace(start=start).first(STRETCH_CHARS)

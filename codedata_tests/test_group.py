@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -44,6 +44,14 @@ def closed_to_group(folder: Path) -> list[str]:
     ]
 
 
+def refusal_of_ann(folder: Path, script: Sequence[str | Path]) -> str:
+    """The one line that the script ends with."""
+    done = run_as(ANN, folder, *script, group=GROUP, umask=0o002)
+    assert done.returncode == 1
+    [line] = said(done)
+    return line
+
+
 def test_what_one_made_with_the_script_the_other_replaces(
     shared: Path, corpus: Path, tmp_path: Path
 ) -> None:
@@ -71,9 +79,7 @@ def test_what_one_made_with_the_script_the_other_replaces(
         assert closed_to_group(shared) == []
     (shared / "dataset").chmod(0o2755)
     before = os.listdir(shared)
-    done = run_as(ANN, shared, *script, group=GROUP, umask=0o002)
-    assert done.returncode == 1
-    [line] = said(done)
+    line = refusal_of_ann(shared, script)
     assert line.startswith("tokenize_data: error: the target dataset cannot be replaced; ")
     assert f"/dataset belongs to user {BOB} and is closed to you (drwxr-sr-x); work in a" in line
     assert line.endswith("opened to your group (chmod -R g+rwX, and umask 002 from then on)")
@@ -83,9 +89,7 @@ def test_what_one_made_with_the_script_the_other_replaces(
     work = shared / ".dataset.codedata"
     (work / "chunks").mkdir(parents=True)
     os.chown(work, BOB, GROUP)
-    done = run_as(ANN, shared, *script, group=GROUP, umask=0o002)
-    assert done.returncode == 1
-    [line] = said(done)
+    line = refusal_of_ann(shared, script)
     assert line.startswith("tokenize_data: error: [Errno 13] Permission denied: '")
     assert f"/.dataset.codedata belongs to user {BOB} and is closed to you (drwxr-sr-x)" in line
     assert line.endswith("; dataset holds what it held before, or the new dataset whole")

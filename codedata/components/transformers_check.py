@@ -19,7 +19,7 @@ from codedata.errors import CorpusError, TokenizerError
 from codedata.io.corpus import read_corpus
 from codedata.io.dataset_folder import tokenizer_of
 from codedata.layout import Layout
-from codedata.matches_transformers import TransformersCheck, not_compared, sample_of
+from codedata.matches_transformers import TransformersCheck, not_compared, sample_of, spread
 from codedata.progress import SHOW_BARS, Reporter
 from codedata.resources import ChunkExecutor, Store
 from codedata.tokenization.loading import TokenizerFiles
@@ -84,11 +84,10 @@ def _compare(
             )
         if check.known is not None:
             return check.known
-        keys = list(spec.chunk_ranges)
-        some = [keys[number * (len(keys) - 1) // 2] for number in range(3)]
-        files = {spec.chunk_ranges[key].file for key in some}
+        keys = list(dict.fromkeys(spread(list(spec.chunk_ranges))))
+        files = {spec.chunk_ranges[key].file for key in keys}  # the others need not be opened
         inputs = open_split(spec, layout, check.files, files=files)
-        tasks = chunk_tasks(spec, inputs, layout, list(dict.fromkeys(some)))
+        tasks = chunk_tasks(spec, inputs, layout, keys)
         return check.compare(sample_of(list(tasks.values())))
 
 

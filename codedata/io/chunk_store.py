@@ -20,7 +20,7 @@ from codedata.core.fingerprint import ChunkFingerprint
 from codedata.core.packing import IdArray
 from codedata.core.settings import CharRange
 from codedata.errors import ChunkMismatchError
-from codedata.io.files import replace_atomically
+from codedata.io.files import open_no_link, replace_atomically
 from codedata.io.mapping import map_file
 from codedata.io.trust import why_not_trusted
 
@@ -148,7 +148,7 @@ def find_chunk(folder: Path, fingerprint: ChunkFingerprint, *, root: Path) -> To
 
 def _open_chunk(path: Path, *, root: Path | None) -> tuple[TokenChunk, IdArray]:
     """A chunk and its ids; refused if it is a stranger's."""
-    with open(path, "rb", opener=_open_without_waiting) as file:
+    with open(path, "rb", opener=open_no_link) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or not status.st_size:
             raise ValueError("it is no file, or empty")
@@ -184,11 +184,6 @@ def _open_chunk(path: Path, *, root: Path | None) -> tuple[TokenChunk, IdArray]:
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("its description is not a token chunk's") from error
     return chunk, ids
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    """No link is followed, and a pipe that took the file's place does not block."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _as_arrow(ids: IdArray) -> pa.Array:

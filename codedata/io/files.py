@@ -80,8 +80,8 @@ def write_durably(path: Path, data: Data) -> None:
 
 
 def open_no_link(path: str, flags: int) -> int:
-    """An opener for `open` that does not follow a link that somebody may have planted."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    """An opener for `open`: a planted link is not followed, and a planted pipe does not block."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def replace_atomically(path: Path, data: Data, *, mode: int = 0o666) -> None:

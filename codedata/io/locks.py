@@ -20,7 +20,7 @@ from filelock import SoftFileLock, Timeout, lock_descriptor
 
 from codedata.environment import variables
 from codedata.errors import SettingsError, TargetError
-from codedata.io.files import is_still, naming
+from codedata.io.files import is_still, naming, open_no_link
 from codedata.io.permission import explained_at
 from codedata.printable import printable
 
@@ -260,10 +260,7 @@ def _remove_note(path: Path) -> None:
 def _holder(path: Path) -> str:
     """Who holds a lock, as they say."""
     text = ""
-    with suppress(OSError):  # it has not said so yet, or does not any more
-        descriptor = os.open(_note_of(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            text = os.read(descriptor, _SHOWN_BYTES).decode(errors="replace")
-        finally:
-            os.close(descriptor)
+    # It has not said so yet, or does not any more.
+    with suppress(OSError), open(_note_of(path), "rb", opener=open_no_link) as note:
+        text = (note.read(_SHOWN_BYTES) or b"").decode(errors="replace")
     return printable(text) or "another process"

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codedata.errors import CorpusError
+from codedata.io.files import open_no_link
 from codedata.io.languages import language_of
 from codedata.io.source_places import is_folder, refusing_unreadable
 
@@ -181,16 +182,13 @@ def _read(file: SourceFile) -> bytes | None:
     Raises:
         CorpusError: it cannot be read, or is no longer what the walk found.
     """
-    with refusing_unreadable(file.path):
-        # A pipe that took its place does not block, and a link is not followed.
-        descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(descriptor, "rb") as opened:
-            found = os.fstat(descriptor)
-            seen = (file.num_bytes, file.modified_ns)
-            is_same = stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == seen
-            if is_same and found.st_size > MAX_FILE_BYTES:
-                return None
-            data = opened.read(MAX_FILE_BYTES + 1) if is_same else b""
+    with refusing_unreadable(file.path), open(file.path, "rb", opener=open_no_link) as opened:
+        found = os.fstat(opened.fileno())
+        seen = (file.num_bytes, file.modified_ns)
+        is_same = stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == seen
+        if is_same and found.st_size > MAX_FILE_BYTES:
+            return None
+        data = opened.read(MAX_FILE_BYTES + 1) if is_same else b""
     if not is_same or len(data) != found.st_size:
         raise CorpusError(
             f"{file.path} changed while the corpus was written; run again once nothing writes there"

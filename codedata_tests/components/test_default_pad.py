@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from codedata.layout import ROOT_VARIABLE, Layout
 from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import failure
+from codedata_tests.components.yamls import tree_of
 from codedata_tests.script_runs import PAD_ID
 
 CORPUS = """\
@@ -42,16 +42,8 @@ class Split:
 
     def __init__(self, folder: Path, corpus: Path, more: str) -> None:
         self.root = folder / "root"
-        package = folder / f"own_{folder.name}"  # a module of its own for each test
-        for name, text in {"c": CORPUS, "small": SPLIT}.items():
-            (package / name).mkdir(parents=True)
-            yaml = text.format(corpus=corpus, more=more)
-            (package / name / "defs.yaml").write_text(yaml, encoding="utf-8")
-        (package / "__init__.py").touch()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.syspath_prepend(folder)
-            module = import_module(package.name)
-        tree = dg.ComponentTree.from_module(defs_module=module, project_root=folder)
+        yamls = {"c": CORPUS.format(corpus=corpus), "small": SPLIT.format(more=more)}
+        tree = tree_of(folder, yamls)
         store = Store(root=str(self.root))
         own = {
             "store": store,

@@ -1,6 +1,5 @@
 """Which files of a corpus of several a split takes: it has to say so."""
 
-from importlib import import_module
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +13,7 @@ from codedata.errors import SettingsError
 from codedata.io.corpus import record_corpus
 from codedata.layout import Layout
 from codedata_tests import scenario
+from codedata_tests.components.yamls import tree_of
 
 CORPUS = """\
 type: codedata.components.RawCorpus
@@ -39,16 +39,8 @@ def parquets(tmp_path: Path) -> list[Path]:
 
 def load(folder: Path, source: str, splits: dict[str, str]) -> dg.Definitions:
     """The definitions of a corpus and splits over it, `splits` the rest of each one's YAML."""
-    package = folder / f"own_{folder.name}"  # a module of its own for each test
     yamls = {name: SPLIT.format(name=name, more=more) for name, more in splits.items()}
-    for name, text in {"c": CORPUS.format(source=source), **yamls}.items():
-        (package / name).mkdir(parents=True)
-        (package / name / "defs.yaml").write_text(text, encoding="utf-8")
-    (package / "__init__.py").touch()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        module = import_module(package.name)
-    tree = dg.ComponentTree.from_module(defs_module=module, project_root=folder)
+    tree = tree_of(folder, {"c": CORPUS.format(source=source), **yamls})
     return dg.Definitions.merge(tree.build_defs(), dg.Definitions(resources=resources))
 
 

@@ -3,7 +3,6 @@
 import re
 import sys
 import warnings
-from importlib import import_module
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +12,7 @@ from codedata import load_dataset
 from codedata.cli import user_error
 from codedata.components.overrides import unread_variables
 from codedata_tests import scenario
+from codedata_tests.components.yamls import tree_of
 
 SPLITS = ["train", "train_small", "validation"]
 
@@ -86,16 +86,9 @@ attributes: {{name: {name}, corpus: c, tokenizer_base: {name}}}
 
 
 @pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dg.ComponentTree:
+def tree(tmp_path: Path) -> dg.ComponentTree:
     """A code location of its own with the splits `mine` and `mine_too`, and no corpus."""
-    package = tmp_path / f"own_{tmp_path.name}"  # a module of its own for each test
-    for name in ("mine", "mine_too"):
-        (package / name).mkdir(parents=True)
-        (package / name / "defs.yaml").write_text(SPLIT.format(name=name), encoding="utf-8")
-    (package / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    module = import_module(package.name)
-    return dg.ComponentTree.from_module(defs_module=module, project_root=tmp_path)
+    return tree_of(tmp_path, {name: SPLIT.format(name=name) for name in ("mine", "mine_too")})
 
 
 def build(tree: dg.ComponentTree) -> list[str]:
