@@ -327,6 +327,22 @@ def test_without_flock_a_holder_of_another_machine_blocks_until_its_file_is_remo
     assert os.listdir(tmp_path) == []
 
 
+def test_the_mark_of_a_holder_without_flock_holds_for_one_that_has_it(tmp_path: Path) -> None:
+    """A lock service that fails for a moment: one run has marked the file, the next could lock."""
+    path = tmp_path / "work" / "lock"
+    path.parent.mkdir()
+    path.write_text("4194305\nnode7\n", encoding="utf-8")
+    with pytest.raises(TargetError) as refusal, exclusive_lock(path, "the dataset d"):
+        pytest.fail("two are inside")
+    assert f"remove {path}, or" in str(refusal.value)
+
+
+def test_what_is_waited_for_leaves_no_file_that_would_look_like_a_mark(tmp_path: Path) -> None:
+    with waiting_lock(tmp_path / ".lock", pytest.fail):
+        assert (tmp_path / ".lock").exists()
+    assert os.listdir(tmp_path) == []
+
+
 def test_without_flock_one_waits_for_another_and_is_told_what_to_remove(
     without_flock: str, tmp_path: Path
 ) -> None:
