@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measuring import Cost, alternate, measure, medians, print_table, save
-from codedata.core.settings import CharRange
-from codedata.io.parquet_text import ParquetText
+from codedata.format.ranges import CharRange
 from codedata.reporting.duplicates import THRESHOLD, Window, find_duplicates
+from codedata.sources.parquet.text import ParquetText
 
 _PIECES = re.compile(r"\w+|[^\w\s]")
 

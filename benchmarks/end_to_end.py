@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.measuring import Cost, alternate, medians, print_table, run, save
-from codedata.core.settings import CharRange
-from codedata.io.dataset_folder import open_dataset
-from codedata.io.parquet_text import ParquetText
-from codedata.tokenization.loading import TOKENIZER_JSON, find_tokenizer, load_tokenizer
+from codedata.format.ranges import CharRange
+from codedata.sources.parquet.text import ParquetText
+from codedata.store.dataset_folder import open_dataset
+from codedata.tokenize.tokenizer_files import TOKENIZER_JSON, find_tokenizer, load_tokenizer
 
 HERE = Path(__file__).parent
 

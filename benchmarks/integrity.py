@@ -25,10 +25,10 @@ _WITHOUT = """
 import hashlib, os
 os.fsync = lambda descriptor: None
 import codedata.components.split_assets as split_assets
-import codedata.io.chunk_store as chunk_store
-import codedata.pipeline as pipeline
-from codedata.checks import CheckOutcome
-from codedata.io.dataset_folder import open_dataset
+import codedata.store.chunks as chunk_store
+import codedata.run.pipeline as pipeline
+from codedata.run.checks import CheckOutcome
+from codedata.store.dataset_folder import open_dataset
 
 class NoHash:  # but of the meta, whose hash the report compares
     def __init__(self, data): self.small = bytes(data) if len(data) < 1 << 20 else None

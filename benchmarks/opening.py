@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.measuring import Cost, alternate, copy_rate, measure, medians, print_table, save
 from codedata import PickledTrainerDataset
-from codedata.io.dataset_folder import open_dataset
+from codedata.store.dataset_folder import open_dataset
 
 _RESIDENT = """
 import sys

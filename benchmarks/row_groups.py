@@ -24,9 +24,9 @@ LINE = "int f(int a) { return a + 1; }\n"
 READ = """
 import sys
 from pathlib import Path
-from codedata.core.settings import CharRange
+from codedata.format.ranges import CharRange
 from codedata.errors import CorpusError
-from codedata.io.parquet_text import ParquetText
+from codedata.sources.parquet.text import ParquetText
 text = ParquetText(Path(sys.argv[1]))
 try:
     window = text.clip(CharRange(0, 10**9))

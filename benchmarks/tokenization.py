@@ -23,11 +23,11 @@ from benchmarks.measuring import (
     print_table,
     save,
 )
-from codedata.core.settings import CharRange
-from codedata.io.parquet_text import ParquetText
+from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
-from codedata.tokenization.engine import as_utf8, choose_engine, reference_ids
-from codedata.tokenization.loading import LoadedTokenizer, find_tokenizer, load_tokenizer
+from codedata.sources.parquet.text import ParquetText
+from codedata.tokenize.engines.engine import as_utf8, choose_engine, reference_ids
+from codedata.tokenize.tokenizer_files import LoadedTokenizer, find_tokenizer, load_tokenizer
 
 WHOLE = "encode of one string"
 _CYRILLIC = str.maketrans(

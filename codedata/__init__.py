@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codedata.errors import CodedataError as CodedataError
     from codedata.loading import load_dataset as load_dataset
-    from codedata.pickle_dataset import PickledTrainerDataset as PickledTrainerDataset
     from codedata.training.collate import PaddingCollator as PaddingCollator
+    from codedata.training.dataset import PickledTrainerDataset as PickledTrainerDataset
     from codedata.training.loader import ResumableLoader as ResumableLoader
     from codedata.training.provenance import DatasetProvenance as DatasetProvenance
     from codedata.training.sampler import GlobalBatchSampler as GlobalBatchSampler
@@ -20,7 +20,7 @@ _EXPORTS = {
     "DatasetProvenance": "codedata.training.provenance",
     "GlobalBatchSampler": "codedata.training.sampler",
     "PaddingCollator": "codedata.training.collate",
-    "PickledTrainerDataset": "codedata.pickle_dataset",
+    "PickledTrainerDataset": "codedata.training.dataset",
     "ResumableLoader": "codedata.training.loader",
     "load_dataset": "codedata.loading",
 }

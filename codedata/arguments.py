@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from codedata.errors import SettingsError
-from codedata.io.files import shortened
 from codedata.places import local_path
+from codedata.store.files import shortened
 
 
 def whole_number(text: str) -> int:

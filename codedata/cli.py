@@ -21,12 +21,12 @@ from codedata.arguments import path, whole_number
 from codedata.environment import take_env_file
 from codedata.errors import CodedataError, SettingsError
 from codedata.instance import open_instance, prepare_dagster_home
-from codedata.io.dataset_folder import Dataset, open_dataset
-from codedata.io.locks import NO_LOCK_HELP, go_without_locks
-from codedata.io.permission import explained, explained_at
 from codedata.layout import Layout, is_repo
 from codedata.printable import print_anything, say
 from codedata.progress import SHOW_BARS, TERMINAL
+from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.store.locks import NO_LOCK_HELP, go_without_locks
+from codedata.store.permission import explained, explained_at
 
 _EXAMPLES = """\
 examples:
@@ -354,7 +354,7 @@ def _show(options: argparse.Namespace) -> int:
     if options.tokenizer is None:
         say(str(sample))
         return 0
-    from codedata.tokenization.loading import find_tokenizer, load_tokenizer
+    from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
 
     tokenizer = load_tokenizer(find_tokenizer(options.tokenizer)).tokenizer
     say(tokenizer.decode(sample, skip_special_tokens=False))

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codedata.errors import SettingsError
-from codedata.io.files import replace_atomically
-from codedata.io.permission import explained_at, is_closed, whose
-from codedata.io.trust import close_to_strangers
 from codedata.layout import ROOT_VARIABLE, Layout
 from codedata.places import local_path
 from codedata.progress import Reporter
+from codedata.store.files import replace_atomically
+from codedata.store.permission import explained_at, is_closed, whose
+from codedata.store.trust import close_to_strangers
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -2,7 +2,7 @@
 
 from codedata.errors import DatasetError
 from codedata.layout import Layout, is_name
-from codedata.pickle_dataset import PickledTrainerDataset
+from codedata.training.dataset import PickledTrainerDataset
 
 
 def load_dataset(name: str, *, quiet: bool = True, verify: bool = False) -> PickledTrainerDataset:

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from codedata.errors import SettingsError
-from codedata.io.files import shortened
+from codedata.store.files import shortened
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/", re.ASCII)
 """A scheme of two letters or more; `Path` has already made one slash of the two."""

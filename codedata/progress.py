@@ -13,8 +13,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from codedata.io.chunk_store import TokenChunk
 from codedata.printable import printable
+from codedata.store.chunks import TokenChunk
 
 SHOW_BARS = ContextVar("SHOW_BARS", default=False)
 """Whether runs in this context belong to a terminal that shows progress bars."""

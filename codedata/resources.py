@@ -8,11 +8,11 @@ from pydantic import Field, PrivateAttr
 
 from codedata.layout import Layout
 from codedata.parallel import ChunkThreads, available_cores, check_num_workers
-from codedata.tokenization.engine import EngineChoice
+from codedata.tokenize.engines.engine import EngineChoice
 
 if TYPE_CHECKING:
-    from codedata.matches_transformers import TransformersCheck
-    from codedata.pickle_dataset import PickledTrainerDataset
+    from codedata.run.matches_transformers import TransformersCheck
+    from codedata.training.dataset import PickledTrainerDataset
 
 
 class Store(dg.ConfigurableResource):
@@ -69,7 +69,7 @@ class Datasets(dg.ConfigurableResource):
         Raises:
             DatasetError: it was not materialized, or is damaged.
         """
-        from codedata.pickle_dataset import PickledTrainerDataset  # torch, only where it is used
+        from codedata.training.dataset import PickledTrainerDataset  # torch, only where it is used
 
         return PickledTrainerDataset([self.store.layout.dataset(split)], quiet=True, verify=verify)
 

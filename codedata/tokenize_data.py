@@ -17,13 +17,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from codedata.arguments import path, whole_number
-from codedata.core.meta import ShardEntry
-from codedata.core.settings import DEFAULT_PAD_TOKEN, Settings, pad_token_of
 from codedata.errors import CodedataError, CorpusError
-from codedata.io.locks import NO_LOCK_HELP, go_without_locks
-from codedata.io.parquet_text import ParquetText
-from codedata.io.permission import explained
-from codedata.io.publishing import check_target, open_staging
+from codedata.format.meta import ShardEntry
 from codedata.parallel import (
     ChunkThreads,
     available_cores,
@@ -31,7 +26,10 @@ from codedata.parallel import (
     exit_process,
     limit_library_threads,
 )
-from codedata.pipeline import (
+from codedata.places import local_path
+from codedata.printable import print_anything, say
+from codedata.recipe.settings import DEFAULT_PAD_TOKEN, Settings, pad_token_of
+from codedata.run.pipeline import (
     open_inputs,
     origin_of,
     require_disk_space,
@@ -39,12 +37,14 @@ from codedata.pipeline import (
     stored_chunks,
     tokenize_chunks,
 )
-from codedata.places import local_path
-from codedata.printable import print_anything, say
-from codedata.tokenization.engine import ENGINE_CHOICES, EngineChoice
-from codedata.tokenization.loading import find_tokenizer
-from codedata.tokenization.padding import why_not_default
-from codedata.tokenization.remembered import place_of, remember_tokenizer
+from codedata.sources.parquet.text import ParquetText
+from codedata.store.locks import NO_LOCK_HELP, go_without_locks
+from codedata.store.permission import explained
+from codedata.store.publishing import check_target, open_staging
+from codedata.tokenize.engines.engine import ENGINE_CHOICES, EngineChoice
+from codedata.tokenize.padding import why_not_default
+from codedata.tokenize.remembered import place_of, remember_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer
 
 _HELP = {
     "tokenizer_base": "hub name, folder or tokenizer.json of the tokenizer",

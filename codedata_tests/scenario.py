@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from codedata.core.card import CARD_NAME
-from codedata.core.meta import META_NAME, ShardEntry, dump_meta, shard_name
-from codedata.core.settings import CharRange
-from codedata.core.shards import encode_shard
+from codedata.format.card import CARD_NAME
+from codedata.format.meta import META_NAME, ShardEntry, dump_meta, shard_name
+from codedata.format.ranges import CharRange
+from codedata.format.shards import encode_shard
 
 BOS, PAD, EOT = "<|begin|>", "<|pad|>", "<|EOT|>"
 SINGLE_CHARACTERS = ("ü", "õ")

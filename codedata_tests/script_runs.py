@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from codedata import pipeline
-from codedata.core.fingerprint import ChunkFingerprint
-from codedata.io.chunk_store import chunk_path
+from codedata.format.fingerprint import ChunkFingerprint
+from codedata.run import pipeline
+from codedata.store.chunks import chunk_path
 from codedata.tokenize_data import main
 
 PAD_ID = 534

@@ -23,8 +23,8 @@ from dagster.components.testing import DefsFolderSandbox, create_defs_folder_san
 
 from codedata import PickledTrainerDataset, cli, load_dataset, tokenize_data
 from codedata.components.raw_corpus import FoldersSource, LocalSource, RawCorpus
-from codedata.core.meta import META_NAME
 from codedata.errors import CodedataError
+from codedata.format.meta import META_NAME
 from codedata.layout import ROOT_VARIABLE, Layout
 from codedata.progress import TERMINAL
 from codedata_tests import scenario
@@ -403,7 +403,7 @@ def refused_by(
 @pytest.fixture(scope="module")
 def warm(bad_files: Path, tokenizer_folder: Path) -> None:
     """What is imported and compiled once is not the refusal's time."""
-    from codedata.tokenization.loading import find_tokenizer
+    from codedata.tokenize.tokenizer_files import find_tokenizer
 
     with pytest.raises(CodedataError):
         find_tokenizer("owner/not-here")

@@ -11,13 +11,13 @@ import yaml
 
 from codedata import load_dataset
 from codedata.cli import main
-from codedata.core.settings import CharRange
 from codedata.errors import DatasetError
+from codedata.format.ranges import CharRange
 from codedata.instance import INSTANCE_YAML, prepare_dagster_home
-from codedata.io.dataset_folder import open_dataset
 from codedata.layout import ROOT_VARIABLE
 from codedata.progress import TERMINAL
-from codedata.tokenization.loading import find_tokenizer, load_tokenizer
+from codedata.store.dataset_folder import open_dataset
+from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
 from codedata_tests import scenario
 
 ROOT = Path(__file__).parent.parent

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codedata.io.dataset_folder import open_dataset
+from codedata.store.dataset_folder import open_dataset
 from codedata_tests.users import folder_of, needs_root, run_as, save_plain_tokenizer
 
 UID = 12345
@@ -52,7 +52,7 @@ def test_the_script_and_materialize_need_neither_a_name_nor_a_home(
 def test_compiled_code_that_no_folder_keeps_is_said_once(
     variables: dict[str, str], work: Path
 ) -> None:
-    code = "import codedata.tokenization.kernels, codedata.reporting.shingles"
+    code = "import codedata.tokenize.engines.kernels, codedata.reporting.shingles"
     variables = {"NUMBA_CACHE_DIR": "/nonexistent/too", **variables}
     done = run_as(UID, work, "-c", code, variables=variables)
     assert done.returncode == 0, done.stderr
@@ -62,7 +62,7 @@ def test_compiled_code_that_no_folder_keeps_is_said_once(
 
 
 def test_the_hub_s_cache_needs_a_folder_that_is_named(work: Path) -> None:
-    code = "from codedata.tokenization.loading import find_tokenizer; find_tokenizer('a/b')"
+    code = "from codedata.tokenize.tokenizer_files import find_tokenizer; find_tokenizer('a/b')"
     done = run_as(UID, work, "-c", code)
     assert "(HF_HOME) is '~/.cache/huggingface/hub', but ~ has no home directory" in done.stderr
     assert os.listdir(work) == []

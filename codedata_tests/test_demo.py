@@ -7,10 +7,10 @@ import dagster as dg
 import pytest
 
 import codedata
-from codedata.io.corpus import read_corpus
 from codedata.layout import Layout
-from codedata.tokenization.engine import choose_engine
-from codedata.tokenization.loading import find_tokenizer, load_tokenizer
+from codedata.sources.record import read_corpus
+from codedata.tokenize.engines.engine import choose_engine
+from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
 from codedata_tests.demo import Demo
 
 

@@ -18,7 +18,7 @@ import pytest
 from codedata import cli, definitions, layout, tokenize_data
 from codedata.components import DatasetSplit, RawCorpus
 from codedata.export.exporting import FORMATS
-from codedata.io.locks import NO_LOCK_VARIABLE
+from codedata.store.locks import NO_LOCK_VARIABLE
 from codedata_tests.demo import Demo
 
 ROOT = Path(__file__).parent.parent

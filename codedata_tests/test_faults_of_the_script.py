@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 
-from codedata import pipeline
-from codedata.core.fingerprint import ChunkFingerprint
-from codedata.io.dataset_folder import open_dataset
+from codedata.format.fingerprint import ChunkFingerprint
+from codedata.run import pipeline
+from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
 from codedata_tests.script_runs import (
     NEW,

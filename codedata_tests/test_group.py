@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from codedata.io.dataset_folder import open_dataset
 from codedata.layout import Layout
+from codedata.store.dataset_folder import open_dataset
 from codedata_tests.users import folder_of, needs_root, run_as, save_plain_tokenizer
 
 ANN, BOB, GROUP = 61001, 61002, 61010

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from codedata.io.dataset_folder import open_dataset
+from codedata.store.dataset_folder import open_dataset
 from codedata_tests.howto_pages import ROOT, do_page, make_clone, run_python, write_files
 
 pytestmark = pytest.mark.campaign

@@ -9,12 +9,12 @@ import pytest
 from codedata import PickledTrainerDataset, cli, load_dataset, tokenize_data
 from codedata.components import DatasetSplit, RawCorpus
 from codedata.components.sources import FoldersSource, HubSource, LocalSource
-from codedata.core.settings import Settings
 from codedata.errors import CorpusError, SettingsError
 from codedata.layout import Layout
 from codedata.places import local_path
+from codedata.recipe.settings import Settings
 from codedata.resources import Store
-from codedata.tokenization.loading import find_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import scenario
 
 URL = "s3://bucket/x"

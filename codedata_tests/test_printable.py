@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from codedata.cli import main
 from codedata.components.raw_corpus import corpus_metadata
 from codedata.errors import CorpusError, SettingsError, TargetError
-from codedata.io.corpus import record_corpus
-from codedata.io.publishing import check_target
 from codedata.layout import Layout
 from codedata.places import local_path
 from codedata.printable import printable, printable_lines
 from codedata.progress import Reporter
+from codedata.sources.record import record_corpus
+from codedata.store.publishing import check_target
 from codedata_tests import scenario
 
 CLEARS = "\x1b[2J\x1b]0;title\x07"

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from codedata.core.fingerprint import ChunkFingerprint
-from codedata.core.settings import CharRange
-from codedata.io.chunk_store import TokenChunk
+from codedata.format.fingerprint import ChunkFingerprint
+from codedata.format.ranges import CharRange
 from codedata.progress import ChunkProgress
+from codedata.store.chunks import TokenChunk
 
 
 def chunk_of(start: int, stop: int, num_tokens: int) -> TokenChunk:

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from codedata.components import DatasetSplit, RawCorpus
-from codedata.core.settings import CharRange, Settings
+from codedata.format.ranges import CharRange
 from codedata.instance import INSTANCE_YAML
+from codedata.recipe.settings import Settings
 from codedata.tokenize_data import build_parser
 
 ROOT = Path(__file__).parent.parent

@@ -10,20 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codedata import pipeline
-from codedata.core.settings import CharRange, Settings
 from codedata.errors import ChunkMismatchError, SettingsError, TargetError
+from codedata.format.ranges import CharRange
 from codedata.instance import prepare_dagster_home
-from codedata.io.chunk_store import TokenChunk, write_chunk
-from codedata.io.files import remove_leftovers, replace_atomically, write_durably
-from codedata.io.parquet_text import ParquetText
-from codedata.io.publishing import check_target, open_staging
-from codedata.io.trust import why_not_trusted
-from codedata.pipeline import ChunkTask, open_inputs, stored_chunks, tokenize_chunk
 from codedata.progress import SILENT
-from codedata.tokenization import fidelity
-from codedata.tokenization.engine import EngineChoice
-from codedata.tokenization.loading import find_tokenizer
+from codedata.recipe.settings import Settings
+from codedata.run import pipeline
+from codedata.run.pipeline import ChunkTask, open_inputs, stored_chunks, tokenize_chunk
+from codedata.sources.parquet.text import ParquetText
+from codedata.store.chunks import TokenChunk, write_chunk
+from codedata.store.files import remove_leftovers, replace_atomically, write_durably
+from codedata.store.publishing import check_target, open_staging
+from codedata.store.trust import why_not_trusted
+from codedata.tokenize import fidelity
+from codedata.tokenize.engines.engine import EngineChoice
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests.scenario import PAD
 
 STRANGER, GROUP = 54321, 54322

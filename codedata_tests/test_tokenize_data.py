@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from codedata.core.settings import Settings
 from codedata.errors import CodedataError
-from codedata.io.parquet_text import ParquetText
+from codedata.recipe.settings import Settings
+from codedata.sources.parquet.text import ParquetText
 from codedata.tokenize_data import build_parser, main, tokenize_data
 from codedata_tests import scenario
 from codedata_tests.plain_reference import reference_shards

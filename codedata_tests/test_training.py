@@ -19,8 +19,8 @@ from transformers import (
     set_seed,
 )
 
-from codedata.core.packing import IdArray
 from codedata.errors import DatasetError
+from codedata.format.packing import IdArray
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata_tests import scenario
 

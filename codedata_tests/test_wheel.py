@@ -46,7 +46,7 @@ def test_the_wheel_runs_the_demo_and_opens_it_in_an_empty_folder(tmp_path: Path)
     assert [line.partition(":")[0] for line in made.splitlines()] == [
         f"{folder}/data/datasets/{split}" for split in splits
     ]
-    compiled = installed / "codedata" / "tokenization" / "__pycache__"
+    compiled = installed / "codedata" / "tokenize" / "engines" / "__pycache__"
     assert list(compiled.glob("kernels.*.nbc")), "the command ran the wheel's files"
     package, definitions, num_samples, seq_length = run(
         [python, "-W", "ignore", "-c", OPEN], environment, folder

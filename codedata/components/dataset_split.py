@@ -23,17 +23,12 @@ from codedata.components.overrides import unread_variables
 from codedata.components.raw_corpus import RawCorpus
 from codedata.components.sources import MAX_FILES
 from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
-from codedata.core.settings import (
-    DEFAULT_PAD_TOKEN,
-    Settings,
-    pad_token_of,
-    require_held_out,
-)
 from codedata.environment import variables
 from codedata.errors import SettingsError
-from codedata.io.files import shortened
 from codedata.layout import TOKENIZER_VARIABLE, Layout, is_name, switch_variable
 from codedata.places import local_path
+from codedata.recipe.settings import DEFAULT_PAD_TOKEN, Settings, pad_token_of, require_held_out
+from codedata.store.files import shortened
 
 MAX_CHUNKS = 10_000
 """Partitions of an asset: the UI stays quick, and a chunk_size of 1 is found out at once."""

@@ -7,11 +7,11 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 
-from codedata.core.settings import Settings
 from codedata.environment import PREFIX
 from codedata.errors import SettingsError
-from codedata.io.locks import NO_LOCK_VARIABLE
 from codedata.layout import CORPUS_VARIABLE, ROOT_VARIABLE, TOKENIZER_VARIABLE, switch_variable
+from codedata.recipe.settings import Settings
+from codedata.store.locks import NO_LOCK_VARIABLE
 
 _SLIP = 2
 """Letters that a slip of the fingers changes: two that are swapped, one that is doubled."""

@@ -19,7 +19,15 @@ from codedata.components.default_pad import require_fitting_default
 from codedata.components.sources import FoldersSource, HubSource, LocalSource, Source
 from codedata.environment import variables
 from codedata.errors import CorpusError
-from codedata.io.corpus import (
+from codedata.layout import CORPUS_VARIABLE, Layout, is_name
+from codedata.places import local_path
+from codedata.printable import printable, printable_lines
+from codedata.progress import SHOW_BARS, Reporter, rounded
+from codedata.resources import Store
+from codedata.sources.folders import Walk, walk_folders
+from codedata.sources.installed_headers import header_folders
+from codedata.sources.parquet.text import FileIdentity
+from codedata.sources.record import (
     LEADING_NAME,
     PIN_NAME,
     RECORD_NAME,
@@ -28,16 +36,8 @@ from codedata.io.corpus import (
     record_corpus,
     write_source_corpus,
 )
-from codedata.io.installed_headers import header_folders
-from codedata.io.locks import waiting_lock
-from codedata.io.parquet_text import FileIdentity
-from codedata.io.permission import explained
-from codedata.io.source_folders import Walk, walk_folders
-from codedata.layout import CORPUS_VARIABLE, Layout, is_name
-from codedata.places import local_path
-from codedata.printable import printable, printable_lines
-from codedata.progress import SHOW_BARS, Reporter, rounded
-from codedata.resources import Store
+from codedata.store.locks import waiting_lock
+from codedata.store.permission import explained
 
 _PREVIEW_DOCUMENTS = 3
 _PREVIEW_LINES = 12

@@ -9,8 +9,8 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field
 
-from codedata.core.settings import MAX_CHARACTERS
 from codedata.errors import CorpusError
+from codedata.format.ranges import MAX_CHARACTERS
 from codedata.layout import is_repo
 from codedata.places import local_path
 

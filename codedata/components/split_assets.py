@@ -7,7 +7,6 @@ from typing import Any
 
 import dagster as dg
 
-from codedata.checks import CheckOutcome, check_dataset, check_known_counts
 from codedata.components.default_pad import DEFAULT_PAD_TAG
 from codedata.components.raw_corpus import file_key, files_job
 from codedata.components.report_assets import report_assets
@@ -24,27 +23,28 @@ from codedata.components.split_spec import (
 )
 from codedata.components.token_chunks import token_chunks_asset
 from codedata.components.transformers_check import transformers_check
-from codedata.core.meta import shard_name
 from codedata.environment import variables
 from codedata.errors import ChunkMismatchError, CorpusError
-from codedata.io.chunk_store import TokenChunk
-from codedata.io.corpus import Corpus, read_corpus
-from codedata.io.dataset_folder import Dataset, open_dataset
-from codedata.io.publishing import check_target, open_staging
-from codedata.io.text_window import Window
+from codedata.format.meta import shard_name
 from codedata.layout import CORPUS_VARIABLE, TOKENIZER_VARIABLE, Layout, switch_variable
 from codedata.parallel import peak_memory_bytes
-from codedata.pipeline import (
+from codedata.progress import Reporter, rounded
+from codedata.resources import ChunkExecutor, Store
+from codedata.run.checks import CheckOutcome, check_dataset, check_known_counts
+from codedata.run.pipeline import (
     Inputs,
     count_padding,
     origin_of,
     stage_dataset,
     stored_chunks,
 )
-from codedata.progress import Reporter, rounded
-from codedata.resources import ChunkExecutor, Store
-from codedata.shared_documents import find_shared, judge_shared
-from codedata.tokenization.remembered import remember_tokenizer
+from codedata.run.shared_documents import find_shared, judge_shared
+from codedata.sources.record import Corpus, read_corpus
+from codedata.sources.window import Window
+from codedata.store.chunks import TokenChunk
+from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.store.publishing import check_target, open_staging
+from codedata.tokenize.remembered import remember_tokenizer
 
 _CHECKS = {
     "integrity": "Every byte of structure, every hash and every total of shards and meta agrees.",

@@ -10,18 +10,19 @@ from typing import NamedTuple, TypedDict
 
 import dagster as dg
 
-from codedata.checks import CheckOutcome
 from codedata.components.raw_corpus import file_key
-from codedata.core.fingerprint import CODE_VERSION
-from codedata.core.settings import CharRange, Settings
-from codedata.io.corpus import read_corpus
-from codedata.io.text_window import Window
+from codedata.format.fingerprint import CODE_VERSION
+from codedata.format.ranges import CharRange
 from codedata.layout import Layout
-from codedata.pipeline import ChunkTask, Inputs, open_inputs
 from codedata.printable import printable
 from codedata.progress import Reporter
-from codedata.tokenization.engine import EngineChoice
-from codedata.tokenization.loading import TokenizerFiles, find_tokenizer, local_fingerprint
+from codedata.recipe.settings import Settings
+from codedata.run.checks import CheckOutcome
+from codedata.run.pipeline import ChunkTask, Inputs, open_inputs
+from codedata.sources.record import read_corpus
+from codedata.sources.window import Window
+from codedata.tokenize.engines.engine import EngineChoice
+from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer, local_fingerprint
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 """Every asset of a split's job has it, so that one run does all partitions."""

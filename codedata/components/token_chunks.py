@@ -9,7 +9,6 @@ import dagster as dg
 from pydantic import Field
 from tqdm import tqdm
 
-from codedata.checks import CheckOutcome, check_compared, check_ids
 from codedata.components.split_spec import (
     SINGLE_RUN,
     SplitSpec,
@@ -19,20 +18,21 @@ from codedata.components.split_spec import (
     split_tokenizer,
 )
 from codedata.components.transformers_check import begin_comparison, makes_whole_split
-from codedata.core.settings import CharRange
 from codedata.errors import ExactnessError
-from codedata.io.chunk_store import TokenChunk
-from codedata.io.files import remove_leftovers
+from codedata.format.ranges import CharRange
 from codedata.parallel import peak_memory_bytes
-from codedata.pipeline import (
+from codedata.progress import SHOW_BARS, ChunkProgress, Reporter, rounded
+from codedata.resources import ChunkExecutor, Store
+from codedata.run.checks import CheckOutcome, check_compared, check_ids
+from codedata.run.pipeline import (
     ChunkTask,
     Inputs,
     require_disk_space,
     stored_chunks,
     tokenize_chunks,
 )
-from codedata.progress import SHOW_BARS, ChunkProgress, Reporter, rounded
-from codedata.resources import ChunkExecutor, Store
+from codedata.store.chunks import TokenChunk
+from codedata.store.files import remove_leftovers
 
 _ABANDONED_SECONDS = 3600.0
 """A chunk takes a second to write; another run may be writing one just now."""

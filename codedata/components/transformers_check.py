@@ -7,7 +7,6 @@ from contextlib import closing
 
 import dagster as dg
 
-from codedata.checks import CheckOutcome
 from codedata.components.split_spec import (
     SplitSpec,
     check_result,
@@ -16,13 +15,14 @@ from codedata.components.split_spec import (
     split_tokenizer,
 )
 from codedata.errors import CorpusError, TokenizerError
-from codedata.io.corpus import read_corpus
-from codedata.io.dataset_folder import tokenizer_of
 from codedata.layout import Layout
-from codedata.matches_transformers import TransformersCheck, not_compared, sample_of, spread
 from codedata.progress import SHOW_BARS, Reporter
 from codedata.resources import ChunkExecutor, Store
-from codedata.tokenization.loading import TokenizerFiles
+from codedata.run.checks import CheckOutcome
+from codedata.run.matches_transformers import TransformersCheck, not_compared, sample_of, spread
+from codedata.sources.record import read_corpus
+from codedata.store.dataset_folder import tokenizer_of
+from codedata.tokenize.tokenizer_files import TokenizerFiles
 
 
 def transformers_check(spec: SplitSpec) -> dg.AssetChecksDefinition:

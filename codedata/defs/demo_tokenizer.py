@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from codedata.core.settings import CharRange
-from codedata.io.corpus import read_corpus
+from codedata.format.ranges import CharRange
 from codedata.resources import Store
-from codedata.tokenization.loading import find_tokenizer
-from codedata.tokenization.training import save_tokenizer, train_tokenizer
+from codedata.sources.record import read_corpus
+from codedata.tokenize.tokenizer_files import find_tokenizer
+from codedata.tokenize.train import save_tokenizer, train_tokenizer
 
 VOCAB_SIZE = 4096
 _TRAINING = CharRange(0, 4_000_000)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.io.dataset_folder import Dataset
+from codedata.store.dataset_folder import Dataset
 
 _BLOCK_TOKENS = 1 << 20
 """Tokens copied at a time, 4 MB as int32; a sample that has more is copied whole."""

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from codedata.errors import TargetError
 from codedata.export import mds, megatron, npy, parquet
-from codedata.io.dataset_folder import Dataset
-from codedata.io.files import fsync_folder, shortened
-from codedata.io.locks import exclusive_lock
-from codedata.io.permission import explained
+from codedata.store.dataset_folder import Dataset
+from codedata.store.files import fsync_folder, shortened
+from codedata.store.locks import exclusive_lock
+from codedata.store.permission import explained
 
 
 @dataclass(frozen=True, kw_only=True)

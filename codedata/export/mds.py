@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codedata.export.blocks import ORIGIN_NAME, blocks, origin, text_tokens
-from codedata.io.dataset_folder import Dataset
+from codedata.store.dataset_folder import Dataset
 
 _SHARD_BYTES = 1 << 26
 """mosaicml-streaming's own size_limit; offsets are 32 bits."""

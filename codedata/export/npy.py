@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from codedata.export.blocks import ORIGIN_NAME, blocks, ids_dtype, origin, text_tokens
-from codedata.io.dataset_folder import Dataset
+from codedata.store.dataset_folder import Dataset
 
 
 def write(dataset: Dataset, folder: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codedata.export.blocks import blocks, origin, text_tokens
-from codedata.io.dataset_folder import Dataset
+from codedata.store.dataset_folder import Dataset
 
 
 def write(dataset: Dataset, folder: Path) -> None:

@@ -22,10 +22,10 @@ from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 
 from codedata.hub.client import COMMIT, ETAG, HubError, Kind, RemoteFile, stream
-from codedata.io.files import fsync_folder, open_no_link, replace_atomically
-from codedata.io.locks import waiting_lock
 from codedata.places import local_path
 from codedata.progress import Reporter
+from codedata.store.files import fsync_folder, open_no_link, replace_atomically
+from codedata.store.locks import waiting_lock
 
 _SHA256_DIGITS = 64
 _READ_BYTES = 1 << 20

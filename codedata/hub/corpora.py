@@ -12,8 +12,8 @@ from codedata.hub.client import COMMIT, RemoteFile, UnreachableError, describe
 from codedata.hub.files import fetch_file
 from codedata.hub.leading_text import fetch_leading_text, recall
 from codedata.hub.pins import read_pin, write_pin
-from codedata.io.partial_file import TextPart
 from codedata.progress import Reporter
+from codedata.sources.partial_file import TextPart
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,10 +24,10 @@ from huggingface_hub import (
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import repo_folder_name
 
-from codedata.core.card import CARD_NAME, dump_card, is_untouched_card
-from codedata.core.card_facts import read_facts, without_paths
-from codedata.core.meta import MAX_META_BYTES, META_NAME, parse_meta, shard_index, shard_name
 from codedata.errors import DatasetError
+from codedata.format.card import CARD_NAME, dump_card, is_untouched_card
+from codedata.format.card_facts import read_facts, without_paths
+from codedata.format.meta import MAX_META_BYTES, META_NAME, parse_meta, shard_index, shard_name
 from codedata.hub.cache import cache_home, find_here, note_revision, require_room
 from codedata.hub.client import (
     COMMIT,
@@ -39,11 +39,11 @@ from codedata.hub.client import (
     page_of,
 )
 from codedata.hub.files import fetch_file
-from codedata.io.dataset_folder import Dataset, open_dataset
-from codedata.io.locks import waiting_lock
-from codedata.io.permission import explained
 from codedata.layout import is_repo
 from codedata.progress import Reporter
+from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.store.locks import waiting_lock
+from codedata.store.permission import explained
 
 T = TypeVar("T")
 

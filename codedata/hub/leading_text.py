@@ -12,13 +12,19 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from codedata.core.settings import CharRange
 from codedata.errors import CorpusError
+from codedata.format.ranges import CharRange
 from codedata.hub.cache import HubFile, require_room
 from codedata.hub.client import RemoteFile, stream
-from codedata.io.parquet_text import MAGIC, ParquetText
-from codedata.io.partial_file import SparseFile, TextPart, move_sparse_file, read_whole, relabel
 from codedata.progress import Reporter
+from codedata.sources.parquet.text import MAGIC, ParquetText
+from codedata.sources.partial_file import (
+    SparseFile,
+    TextPart,
+    move_sparse_file,
+    read_whole,
+    relabel,
+)
 
 _BLOCK_BYTES = 1 << 20
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from codedata.hub.client import COMMIT
-from codedata.io.files import replace_atomically
+from codedata.store.files import replace_atomically
 
 
 def read_tokenizer_pin(folder: Path, repo: str, revision: str) -> str:

@@ -27,11 +27,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codedata.core.settings import CharRange
-from codedata.io.parquet_text import Utf8
-from codedata.io.text_window import Window
+from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.reporting.shingles import CLASSES, hash_shingles
+from codedata.sources.parquet.text import Utf8
+from codedata.sources.window import Window
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Sized)

@@ -11,22 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codedata.core.card import CARD_NAME, MAX_CARD_BYTES, card_digest, is_untouched_card
-from codedata.core.card_facts import CardFacts, name_of, read_facts, without_paths
-from codedata.core.settings import CharRange, Settings
 from codedata.errors import CorpusError, DatasetError, SettingsError, TokenizerError
-from codedata.io.corpus import RECORD_NAME, Corpus, read_corpus
-from codedata.io.dataset_folder import Dataset, open_dataset
-from codedata.io.text_window import Window
+from codedata.format.card import CARD_NAME, MAX_CARD_BYTES, card_digest, is_untouched_card
+from codedata.format.card_facts import CardFacts, name_of, read_facts, without_paths
+from codedata.format.ranges import CharRange
 from codedata.layout import ROOT_VARIABLE, TOKENIZER_VARIABLE, Layout, is_name
-from codedata.tokenization.loading import (
+from codedata.recipe.settings import Settings
+from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
+from codedata.sources.window import Window
+from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.tokenize.remembered import remembered_tokenizer
+from codedata.tokenize.tokenizer_files import (
     LoadedTokenizer,
     TokenizerFiles,
     find_tokenizer,
     load_tokenizer,
     local_fingerprint,
 )
-from codedata.tokenization.remembered import remembered_tokenizer
 
 _IDENTITY = ("sha256", "fingerprint")
 """What a card names a parquet by: whole, and where no more than its leading text was fetched."""

@@ -10,8 +10,8 @@ In a file of its own because numba compiles it again whenever its file changes.
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.io.parquet_text import Utf8
-from codedata.tokenization.kernels import compiled
+from codedata.sources.parquet.text import Utf8
+from codedata.tokenize.engines.kernels import compiled
 
 SHINGLE_PIECES = 5
 """As Lee et al., Deduplicating Training Data Makes Language Models Better (ACL 2022), app. A, and

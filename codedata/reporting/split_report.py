@@ -13,8 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codedata.errors import CodedataError, TargetError
-from codedata.io.files import replace_atomically
-from codedata.io.text_window import Window
 from codedata.layout import ROOT_VARIABLE, Layout
 from codedata.reporting import pictures
 from codedata.reporting.duplicates import Duplicates, find_duplicates
@@ -29,7 +27,9 @@ from codedata.reporting.statistics import (
     usual_divergences,
 )
 from codedata.reporting.token_report import TokenReport, describe_tokens, token_text
-from codedata.tokenization.engine import vocabulary_size
+from codedata.sources.window import Window
+from codedata.store.files import replace_atomically
+from codedata.tokenize.engines.engine import vocabulary_size
 
 _MOST_DIFFERING = 25
 

@@ -13,12 +13,12 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.core.meta import ShardEntry
-from codedata.core.packing import IdArray
-from codedata.core.settings import CharRange
 from codedata.errors import DatasetError
-from codedata.io.dataset_folder import Dataset
+from codedata.format.meta import ShardEntry
+from codedata.format.packing import IdArray
+from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
+from codedata.store.dataset_folder import Dataset
 
 Counts = NDArray[np.int64]
 """How often each id occurs, shape (num_ids,)."""

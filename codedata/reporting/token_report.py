@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codedata.io.dataset_folder import Dataset
 from codedata.printable import printable_lines
 from codedata.reporting.pictures import Svg, as_markdown
 from codedata.reporting.statistics import TokenCounts, count_tokens
-from codedata.tokenization.engine import vocabulary_size
-from codedata.tokenization.loading import LoadedTokenizer, TokenizerFiles, load_tokenizer
+from codedata.store.dataset_folder import Dataset
+from codedata.tokenize.engines.engine import vocabulary_size
+from codedata.tokenize.tokenizer_files import LoadedTokenizer, TokenizerFiles, load_tokenizer
 
 _MOST_FREQUENT = 25
 

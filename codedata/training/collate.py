@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import DatasetError
-from codedata.pickle_dataset import IGNORED_LABEL, PickledTrainerDataset, Sample
+from codedata.training.dataset import IGNORED_LABEL, PickledTrainerDataset, Sample
 from codedata.training.identity import parts_of
 
 _WRITES_LABELS = "DataCollatorForLanguageModeling"

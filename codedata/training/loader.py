@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import SettingsError
-from codedata.pickle_dataset import Sample
 from codedata.training.collate import require_labels_kept
+from codedata.training.dataset import Sample
 from codedata.training.sampler import GlobalBatchSampler, Sized
 
 

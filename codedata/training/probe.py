@@ -12,10 +12,10 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 from transformers import __version__ as transformers_version
 
-from codedata.core.card import Probe
 from codedata.errors import DatasetError
-from codedata.tokenization.agreement import Framing, compare_with
-from codedata.tokenization.probe import PROBE, PROBE_SHA256
+from codedata.format.card import Probe
+from codedata.tokenize.agreement import Framing, compare_with
+from codedata.tokenize.probe import PROBE, PROBE_SHA256
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import logging
 from typing import Any
 
 from codedata.errors import DatasetError
-from codedata.io.dataset_folder import Dataset
-from codedata.pickle_dataset import PickledTrainerDataset
+from codedata.store.dataset_folder import Dataset
 from codedata.training.collate import require_labels_kept
+from codedata.training.dataset import PickledTrainerDataset
 from codedata.training.identity import digest_of, parts_of, without_digest
 
 try:

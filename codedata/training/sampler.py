@@ -20,8 +20,8 @@ import torch.distributed
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from codedata.core.order import epoch_order
 from codedata.errors import SettingsError
+from codedata.format.order import epoch_order
 from codedata.training.identity import digest_of, without_digest
 
 

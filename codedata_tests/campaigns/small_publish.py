@@ -9,11 +9,11 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-from codedata.core.meta import ShardEntry
 from codedata.errors import CodedataError
-from codedata.io import publishing
-from codedata.io.files import replace_atomically
-from codedata.io.publishing import check_target, open_staging
+from codedata.format.meta import ShardEntry
+from codedata.store import publishing
+from codedata.store.files import replace_atomically
+from codedata.store.publishing import check_target, open_staging
 
 NUM_CHUNKS = 2
 WAYS = ("exchange", "fallback")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from codedata.core.meta import META_NAME
-from codedata.io import publishing
+from codedata.format.meta import META_NAME
+from codedata.store import publishing
 from codedata_tests.campaigns import same_names, small_publish
 from codedata_tests.campaigns.small_publish import NUM_CHUNKS, WAYS, no_exchange, publish
 from codedata_tests.campaigns.strace import (

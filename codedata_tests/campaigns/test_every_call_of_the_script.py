@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from codedata.io.dataset_folder import open_dataset
+from codedata.store.dataset_folder import open_dataset
 from codedata_tests.campaigns import same_names
 from codedata_tests.campaigns.strace import (
     REMOVALS,

@@ -10,7 +10,7 @@ import dagster as dg
 from codedata.components.raw_corpus import LocalSource, RawCorpus
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import SplitSpec
-from codedata.core.settings import Settings
+from codedata.recipe.settings import Settings
 from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store
 
 SWITCHES: dict[str, int] = {

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from codedata.core.settings import CharRange, Settings
-from codedata.io.dataset_folder import open_dataset
+from codedata.format.ranges import CharRange
+from codedata.recipe.settings import Settings
+from codedata.store.dataset_folder import open_dataset
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import SWITCHES, environment_of_splits

@@ -12,11 +12,11 @@ import pytest
 
 from codedata.components import DatasetSplit
 from codedata.components.default_pad import DEFAULT_PAD_TAG
-from codedata.core.settings import DEFAULT_PAD_TOKEN
 from codedata.definitions import resources
-from codedata.io.dataset_folder import open_dataset
 from codedata.layout import ROOT_VARIABLE, Layout
+from codedata.recipe.settings import DEFAULT_PAD_TOKEN
 from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store
+from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import failure
 from codedata_tests.components.yamls import tree_of

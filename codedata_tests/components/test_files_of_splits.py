@@ -10,8 +10,8 @@ from codedata.components import DatasetSplit, RawCorpus
 from codedata.components.sources import HubSource, LocalSource
 from codedata.definitions import resources
 from codedata.errors import SettingsError
-from codedata.io.corpus import record_corpus
 from codedata.layout import Layout
+from codedata.sources.record import record_corpus
 from codedata_tests import scenario
 from codedata_tests.components.yamls import tree_of
 

@@ -11,9 +11,9 @@ import pytest
 
 from codedata.components.raw_corpus import FoldersSource, HubSource, LocalSource, RawCorpus
 from codedata.components.sources import expand_paths
-from codedata.io.corpus import Corpus, read_corpus
 from codedata.layout import CORPUS_VARIABLE, Layout
 from codedata.progress import Reporter
+from codedata.sources.record import Corpus, read_corpus
 from codedata_tests import scenario
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 
 from codedata.components.report_assets import report_assets
 from codedata.components.split_spec import OtherSplit
-from codedata.core.settings import CharRange
+from codedata.format.ranges import CharRange
 from codedata_tests.components.small_platform import MadePlatform, SmallPlatform
 
 OTHER = {"other": OtherSplit("c", 1, [CharRange(101_000, 121_000)])}

@@ -15,18 +15,19 @@ from dagster import AssetCheckEvaluation
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from codedata import matches_transformers, pipeline
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import OtherSplit, SplitSpec
-from codedata.core.settings import CharRange, Settings
 from codedata.definitions import defs
-from codedata.io.corpus import record_corpus
-from codedata.io.parquet_text import Utf8
+from codedata.format.ranges import CharRange
 from codedata.pickle_dataset import PickledTrainerDataset
+from codedata.recipe.settings import Settings
 from codedata.resources import DatasetIOManager, Datasets
-from codedata.tokenization.engine import Encoded
-from codedata.tokenization.interned import PretokensEngine
-from codedata.tokenization.transformers_process import TransformersProcess
+from codedata.run import matches_transformers, pipeline
+from codedata.sources.parquet.text import Utf8
+from codedata.sources.record import record_corpus
+from codedata.tokenize.engines.engine import Encoded
+from codedata.tokenize.engines.interned import PretokensEngine
+from codedata.tokenize.transformers_process import TransformersProcess
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import MadePlatform, SmallPlatform, failure

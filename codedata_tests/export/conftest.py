@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codedata.core.packing import IdArray
+from codedata.format.packing import IdArray
 from codedata_tests import scenario
 
 SHARD_SIZES = [3, 1, 1500, 2, 5, 4, 1, 1, 2, 3, 2, 6]

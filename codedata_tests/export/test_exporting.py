@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from codedata.cli import main
-from codedata.core.packing import IdArray
 from codedata.errors import TargetError
 from codedata.export import npy
 from codedata.export.exporting import FORMATS, export_dataset
-from codedata.io.dataset_folder import open_dataset
-from codedata.io.locks import exclusive_lock
+from codedata.format.packing import IdArray
+from codedata.store.dataset_folder import open_dataset
+from codedata.store.locks import exclusive_lock
 
 
 @pytest.mark.parametrize("to", FORMATS)

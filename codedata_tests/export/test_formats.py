@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from codedata.core.packing import IdArray
 from codedata.export import mds
 from codedata.export.exporting import FORMATS, export_dataset
-from codedata.io.dataset_folder import open_dataset
+from codedata.format.packing import IdArray
+from codedata.store.dataset_folder import open_dataset
 
 
 def exported(folder: Path, to: str) -> Path:

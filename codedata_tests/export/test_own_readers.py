@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from codedata.core.packing import IdArray
 from codedata.export.exporting import export_dataset
-from codedata.io.dataset_folder import open_dataset
+from codedata.format.packing import IdArray
+from codedata.store.dataset_folder import open_dataset
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 

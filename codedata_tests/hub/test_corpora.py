@@ -17,19 +17,20 @@ from codedata.components.raw_corpus import RawCorpus, files_job
 from codedata.components.sources import HubSource, expand_paths
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import SplitSpec
-from codedata.core.card import CARD_NAME
-from codedata.core.card_facts import read_facts
-from codedata.core.settings import CharRange, Settings
 from codedata.errors import CorpusError, TokenizerError
+from codedata.format.card import CARD_NAME
+from codedata.format.card_facts import read_facts
+from codedata.format.ranges import CharRange
 from codedata.hub import client
-from codedata.io.corpus import Corpus, read_corpus
-from codedata.io.dataset_folder import Dataset, open_dataset
 from codedata.layout import Layout
+from codedata.recipe.settings import Settings
 from codedata.reporting.split_report import report_on
 from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store
-from codedata.tokenization import loading
-from codedata.tokenization.loading import find_tokenizer
-from codedata.tokenization.transformers_process import TransformersProcess
+from codedata.sources.record import Corpus, read_corpus
+from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.tokenize import tokenizer_files
+from codedata.tokenize.tokenizer_files import find_tokenizer
+from codedata.tokenize.transformers_process import TransformersProcess
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import SWITCHES, failure
@@ -573,7 +574,7 @@ def test_of_a_tokenizer_that_is_here_or_may_not_be_asked_for_nothing_is_said(
 def test_a_tokenizer_of_absurd_size_is_not_fetched(
     hub: Hub, tokenizer_repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "MAX_TOKENIZER_BYTES", 1000)
+    monkeypatch.setattr(tokenizer_files, "MAX_TOKENIZER_BYTES", 1000)
     with pytest.raises(TokenizerError, match=r"tokenizer\.json has [\d,]+ bytes there, "):
         find_tokenizer("owner/tok", reporter=said.reporter)
     assert hub.bytes_sent == 0

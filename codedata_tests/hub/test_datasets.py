@@ -10,11 +10,11 @@ import pytest
 from huggingface_hub import constants
 
 from codedata import PickledTrainerDataset, cli
-from codedata.core.card import CARD_NAME, dump_card
-from codedata.core.card_facts import read_facts
-from codedata.core.meta import META_NAME
 from codedata.errors import DatasetError
-from codedata.io.dataset_folder import open_dataset
+from codedata.format.card import CARD_NAME, dump_card
+from codedata.format.card_facts import read_facts
+from codedata.format.meta import META_NAME
+from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
 from codedata_tests.hub.server import Hub
 from codedata_tests.script_runs import run_here

@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codedata.core.settings import CharRange
 from codedata.errors import CorpusError
+from codedata.format.ranges import CharRange
 from codedata.hub import leading_text
 from codedata.hub.client import HubError
 from codedata.hub.corpora import CorpusFile, fetch_corpus_file
 from codedata.hub.files import fetch_file
-from codedata.io.parquet_text import ParquetText
 from codedata.parallel import available_cores
+from codedata.sources.parquet.text import ParquetText
 from codedata_tests import scenario
 from codedata_tests.hub.said import Said
 from codedata_tests.hub.server import Hub, Repo

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from codedata.io.corpus import read_corpus
-from codedata.io.dataset_folder import open_dataset
 from codedata.layout import Layout
+from codedata.sources.record import read_corpus
+from codedata.store.dataset_folder import open_dataset
 from codedata_tests.components.small_platform import environment_of_splits
 from codedata_tests.hub.server import Hub
 

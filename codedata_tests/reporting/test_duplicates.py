@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from codedata.core.settings import CharRange
-from codedata.io.parquet_text import ParquetText
+from codedata.format.ranges import CharRange
 from codedata.reporting.duplicates import Duplicates, Window, find_duplicates
+from codedata.sources.parquet.text import ParquetText
 from codedata_tests import scenario
 
 

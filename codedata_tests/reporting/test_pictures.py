@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from codedata.core.settings import CharRange
+from codedata.format.ranges import CharRange
 from codedata.reporting import pictures
 from codedata.reporting.pictures import INK, Svg, as_html, as_markdown
 from codedata.reporting.statistics import ChunkTokens, Counts, compare_tokens

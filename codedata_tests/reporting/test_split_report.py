@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from codedata.cli import main
-from codedata.core.card import sign_card
-from codedata.io.corpus import record_corpus
+from codedata.format.card import sign_card
 from codedata.layout import Layout
 from codedata.printable import printable
 from codedata.reporting.html import percent, render, token
 from codedata.reporting.split_report import Report, report_held_out, report_on
+from codedata.sources.record import record_corpus
 from codedata_tests import scenario
 from codedata_tests.components.test_browser import CHROMIUM
-from codedata_tests.core import test_card
+from codedata_tests.format import test_card
 from codedata_tests.script_runs import PAD_ID, run_here
 
 HOSTILE = "</script></pre><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x00&lt;"

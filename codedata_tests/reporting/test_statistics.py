@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codedata.core.settings import CharRange
 from codedata.errors import DatasetError
-from codedata.io.dataset_folder import Dataset, open_dataset
+from codedata.format.ranges import CharRange
 from codedata.reporting.statistics import (
     ChunkTokens,
     compare_tokens,
@@ -18,6 +17,7 @@ from codedata.reporting.statistics import (
     divergence_terms,
     usual_divergences,
 )
+from codedata.store.dataset_folder import Dataset, open_dataset
 from codedata_tests import scenario
 
 PAD = 0

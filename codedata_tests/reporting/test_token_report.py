@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from codedata.io.dataset_folder import open_dataset
 from codedata.reporting.token_report import TokenReport, token_report
-from codedata.tokenization.loading import TokenizerFiles, find_tokenizer
+from codedata.store.dataset_folder import open_dataset
+from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer
 from codedata_tests import scenario
 
 WORDS = ["pad", "int", "x", ";", "never", "~~~"]

@@ -1,1 +1,1 @@
-"""Tests of codedata.io."""
+"""Tests of codedata.sources."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch.distributed
 
-from codedata.io.files import replace_atomically
 from codedata.pickle_dataset import PickledTrainerDataset
+from codedata.store.files import replace_atomically
 from codedata.training.loader import ResumableLoader
 from codedata_tests.training.runs import note, rank_of_this_process
 

@@ -12,8 +12,8 @@ import torch
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from codedata import GlobalBatchSampler, ResumableLoader
-from codedata.core.order import epoch_order
 from codedata.errors import SettingsError
+from codedata.format.order import epoch_order
 from codedata.pickle_dataset import PickledTrainerDataset, Sample
 from codedata_tests import scenario
 from codedata_tests.training import runs

@@ -21,13 +21,13 @@ from transformers import (
 from transformers import __version__ as transformers_version
 
 from codedata import DatasetProvenance
-from codedata.core.card import CARD_NAME, Probe
 from codedata.errors import DatasetError
-from codedata.io.dataset_folder import open_dataset
+from codedata.format.card import CARD_NAME, Probe
 from codedata.pickle_dataset import PickledTrainerDataset
-from codedata.tokenization.engine import reference_ids
-from codedata.tokenization.loading import find_tokenizer, load_tokenizer
-from codedata.tokenization.probe import PROBE, PROBE_SHA256
+from codedata.store.dataset_folder import open_dataset
+from codedata.tokenize.engines.engine import reference_ids
+from codedata.tokenize.probe import PROBE, PROBE_SHA256
+from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
 from codedata.training.probe import require_same_tokenizer
 from codedata_tests import scenario
 from codedata_tests.script_runs import run_here

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DistributedSampler
 
-from codedata.core.order import epoch_order
 from codedata.errors import SettingsError
+from codedata.format.order import epoch_order
 from codedata.training.sampler import GlobalBatchSampler
 
 Batches = list[list[int]]

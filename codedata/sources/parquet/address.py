@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from codedata.core.settings import CharRange
+from codedata.format.ranges import CharRange
 from codedata.sources.parquet.columns import offsets
 from codedata.sources.parquet.index import TextIndex
 from codedata.sources.parquet.kept import Documents, GroupReader, is_kept

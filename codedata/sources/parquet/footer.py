@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codedata.errors import CorpusError
-from codedata.io.partial_file import SparseFile
 from codedata.sources.parquet.refusals import (
     COLUMN,
     require_documents,
@@ -22,6 +21,7 @@ from codedata.sources.parquet.refusals import (
     require_text_column,
     said,
 )
+from codedata.sources.partial_file import SparseFile
 
 ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 """What pyarrow raises on a damaged file: strings of a footer may be no UTF-8, sizes no int64."""

@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codedata.io.files import replace_atomically
 from codedata.parallel import available_cores
 from codedata.sources.parquet.columns import count_chars, num_bytes_of, present
 from codedata.sources.parquet.decode import decode
 from codedata.sources.parquet.footer import Parquet
+from codedata.store.files import replace_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from codedata.core.settings import CharRange
-from codedata.io.parquet_text import ParquetText
+from codedata.format.ranges import CharRange
 from codedata.sources.parquet import address, columns, decode, kept
+from codedata.sources.parquet.text import ParquetText
 from codedata_tests import scenario
 
 TEXTS = st.one_of(

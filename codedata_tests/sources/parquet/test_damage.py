@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codedata.core.settings import CharRange
 from codedata.errors import CorpusError
-from codedata.io.parquet_text import ParquetText
+from codedata.format.ranges import CharRange
+from codedata.sources.parquet.text import ParquetText
 from codedata_tests import scenario
 
 DOCUMENTS = ["int a;\n", None, "é🙂 b", "", "int a;\n", "x" * 300, "long c;" * 20, None, "d"] * 3

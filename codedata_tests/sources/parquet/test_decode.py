@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codedata.core.settings import CharRange
 from codedata.errors import CorpusError
-from codedata.io.parquet_text import ParquetText
+from codedata.format.ranges import CharRange
 from codedata.sources.parquet import columns
 from codedata.sources.parquet import decode as module
 from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
+from codedata.sources.parquet.text import ParquetText
 
 TEXTS = st.one_of(st.text(max_size=9), st.sampled_from(["", "x" * 50, "🙂é" * 20, "int i;\n"]))
 CONTENTS = st.lists(st.one_of(st.none(), TEXTS), max_size=25)

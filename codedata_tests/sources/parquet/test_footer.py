@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codedata.core.settings import CharRange
 from codedata.errors import CorpusError
-from codedata.io.parquet_text import ParquetText
+from codedata.format.ranges import CharRange
 from codedata.sources.parquet.footer import Parquet
 from codedata.sources.parquet.refusals import said
+from codedata.sources.parquet.text import ParquetText
 from codedata_tests import scenario
 
 WIDE = CharRange(0, 10**9)

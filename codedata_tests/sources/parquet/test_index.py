@@ -12,12 +12,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from codedata.core.settings import CharRange
-from codedata.io.parquet_text import ParquetText
+from codedata.format.ranges import CharRange
 from codedata.sources.parquet import index as module
 from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
 from codedata.sources.parquet.index import TextIndex, cache_folder, count_to
+from codedata.sources.parquet.text import ParquetText
 from codedata_tests import scenario
 
 DOCUMENTS = st.lists(st.one_of(st.none(), st.text(max_size=9)), min_size=1, max_size=25)

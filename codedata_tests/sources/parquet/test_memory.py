@@ -15,8 +15,8 @@ import pytest
 _READ = """
 import resource, sys
 from pathlib import Path
-from codedata.core.settings import CharRange
-from codedata.io.parquet_text import ParquetText
+from codedata.format.ranges import CharRange
+from codedata.sources.parquet.text import ParquetText
 text = ParquetText(Path(sys.argv[1]))
 window = text.clip(CharRange(0, 100_000))
 assert len(text.read(window)) == 100_000

@@ -1,1 +1,0 @@
-"""The pure core: arrays and bytes in and out; no files, no processes, no frameworks."""

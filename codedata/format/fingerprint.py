@@ -1,0 +1,41 @@
+"""What the ids of a chunk depend on: equal fingerprints mean equal ids."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from codedata.format.ranges import CharRange
+
+CODE_VERSION = 1
+"""Raised whenever a change of this package changes the ids of some text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkFingerprint:
+    """Everything that decides the ids of one chunk.
+
+    Attributes:
+        corpus_sha256: of the parquet's bytes.
+        tokenizer_sha256: fingerprint of the tokenizer's files.
+        chars: the chunk's characters.
+        code_version: `CODE_VERSION` of the code that made the ids.
+    """
+
+    corpus_sha256: str
+    tokenizer_sha256: str
+    chars: CharRange
+    code_version: int = CODE_VERSION
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready fields."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "ChunkFingerprint":
+        """The inverse of `as_dict`, after a round through JSON."""
+        others = {name: value for name, value in fields.items() if name != "chars"}
+        return cls(chars=CharRange(*cast("list[int]", fields["chars"])), **others)
+
+    def differences(self, other: "ChunkFingerprint") -> list[str]:
+        """Names of the fields that differ, the range aside."""
+        mine, theirs = self.as_dict(), other.as_dict()
+        return [name for name in mine if name != "chars" and mine[name] != theirs[name]]

@@ -1,0 +1,222 @@
+"""`dump-meta_data.json` <-> the entries of a dataset's shards.
+
+The meta is the last file written and says which shards belong to the dataset:
+`{"dump-0.pkl": {"num_samples": n, "num_tokens": n * seq_length, ...}, ...}`, nothing beside the
+shards. Our own entries add what integrity needs; those of the old script have the two counts only.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from codedata.errors import DatasetError
+from codedata.format.ranges import MAX_CHARACTERS, CharRange
+
+META_NAME = "dump-meta_data.json"
+
+MAX_SHARDS = 1 << 16
+"""Each is mapped, and Linux gives a process 65,530 mappings (vm.max_map_count)."""
+
+MAX_META_BYTES = 512 * MAX_SHARDS
+"""An entry takes some 350 bytes; a larger file is no meta."""
+
+_LEAST_BYTES = 8
+"""Of a value with its name, which alone has more; denser JSON takes ten times its size to parse."""
+
+_NO_DENSITY_BYTES = 1024
+"""Below, nothing is worth refusing for its density."""
+
+_SHOWN_CHARS = 80
+"""A message shows so much of a value."""
+
+_SHARD_NAME = re.compile(r"dump-(0|[1-9][0-9]{0,17})\.pkl", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardEntry:
+    """What the meta says of one shard.
+
+    Attributes:
+        num_samples: rows of the shard, at least 1.
+        num_tokens: num_samples * seq_length, padding included.
+        sha256: of the shard's bytes; None in a dataset of the old script.
+        chars: the characters of the text that its chunk covers, and of which file of the corpus;
+            None likewise.
+        last_sample_tokens: tokens of the last sample that are the text's, the rest of it being
+            padding: seq_length where it is full; None in a dataset of the old script, or of an
+            older codedata, where padding cannot be told from text.
+    """
+
+    num_samples: int
+    num_tokens: int
+    sha256: str | None = None
+    chars: CharRange | None = None
+    last_sample_tokens: int | None = None
+
+    @property
+    def seq_length(self) -> int:
+        """Tokens a sample."""
+        return self.num_tokens // self.num_samples
+
+
+def shard_name(index: int) -> str:
+    """The file name of shard `index`."""
+    return f"dump-{index}.pkl"
+
+
+def shard_index(name: str) -> int | None:
+    """The number in a shard's file name; None where it is not exactly such a name."""
+    match = _SHARD_NAME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def _entry_fields(entry: ShardEntry) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "num_samples": entry.num_samples,
+        "num_tokens": entry.num_tokens,
+    }
+    if entry.last_sample_tokens is not None:
+        fields["last_sample_tokens"] = entry.last_sample_tokens
+    if entry.sha256 is not None:
+        fields["sha256"] = entry.sha256
+    if entry.chars is not None:
+        fields["start_character"], fields["stop_character"] = entry.chars[:2]
+        if entry.chars.file:
+            fields["file"] = entry.chars.file
+    return fields
+
+
+def _entry_sha256(name: str, fields: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps({name: fields}).encode()).hexdigest()
+
+
+def dump_meta(entries: Sequence[ShardEntry]) -> bytes:
+    """The bytes of the meta; `entries[i]` describes `dump-{i}.pkl`.
+
+    Each entry carries the sha256 of its other fields, so that a flipped bit in a character range,
+    which no shard contradicts, is found too.
+    """
+    meta: dict[str, dict[str, object]] = {}
+    for index, entry in enumerate(entries):
+        name, fields = shard_name(index), _entry_fields(entry)
+        meta[name] = {**fields, "entry_sha256": _entry_sha256(name, fields)}
+    return (json.dumps(meta, indent=2) + "\n").encode()
+
+
+class _BadMetaError(ValueError):
+    """Why a meta is refused; `parse_meta` adds where it lies."""
+
+
+def parse_meta(data: bytes, where: str) -> list[ShardEntry]:
+    """The entries in the order of their shards' numbers.
+
+    Args:
+        data: the file's bytes.
+        where: its path, for messages.
+
+    Raises:
+        DatasetError: not JSON, not of the format, or contradicting itself.
+    """
+    try:
+        return _parse_meta(data)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(
+            f"{where} is damaged or no dataset's meta: {error}; make the dataset again"
+        ) from error
+
+
+def _require_bounded(data: bytes) -> None:
+    """Refuse, before anything is parsed, what would take long or much memory to be refused."""
+    if len(data) > MAX_META_BYTES:
+        raise _BadMetaError(f"it has {len(data)} bytes, more than {MAX_META_BYTES}")
+    if (num_objects := data.count(b"{")) > MAX_SHARDS + 1:
+        raise _BadMetaError(
+            f"it has {num_objects - 1} entries, more than the {MAX_SHARDS} shards that a process "
+            "can map; make fewer, larger ones (max_dump_size, chunk_size)"
+        )
+    num_values = num_objects + data.count(b"[") + data.count(b",")
+    if len(data) > _NO_DENSITY_BYTES and num_values * _LEAST_BYTES > len(data):
+        raise _BadMetaError(f"it has {num_values} values in {len(data)} bytes, as no meta has")
+
+
+def _parse_meta(data: bytes) -> list[ShardEntry]:
+    _require_bounded(data)
+    parsed: object = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_names)
+    if not isinstance(parsed, dict):
+        raise _BadMetaError(f"it is {_shown(parsed)}, not an object of shards")
+    if not parsed:
+        raise _BadMetaError("it is {} and names no shards")
+    entries: dict[int, ShardEntry] = {}
+    for name, fields in cast("dict[str, object]", parsed).items():
+        index = shard_index(name)
+        if index is None:
+            raise _BadMetaError(f"{_shown(name)} is not the name of a shard (dump-0.pkl, ...)")
+        if not isinstance(fields, dict):
+            raise _BadMetaError(f"the entry of {name} is {_shown(fields)}, not an object")
+        entries[index] = _parse_entry(name, cast("dict[str, object]", fields))
+    for index in range(len(entries)):
+        if index not in entries:
+            raise _BadMetaError(f"it names {len(entries)} shards, but not {shard_name(index)}")
+    lengths = {entry.seq_length for entry in entries.values()}
+    if len(lengths) > 1:
+        raise _BadMetaError(f"its shards have samples of different lengths: {sorted(lengths)}")
+    return [entries[index] for index in range(len(entries))]
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in names:
+            raise _BadMetaError(f"the name {_shown(name)} stands in it twice")
+        names[name] = value
+    return names
+
+
+def _shown(value: object) -> str:
+    """A value for a message: as it is, or its start where it is long."""
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}..."
+
+
+def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
+    def count(key: str, least: int, most: int = MAX_CHARACTERS) -> int:
+        value = fields.get(key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise _BadMetaError(f"{key} of {name} is {_shown(value)}, not a whole number")
+        if not least <= value <= most:
+            raise _BadMetaError(f"{key} of {name} is {_shown(value)}, outside {least} to {most}")
+        return value
+
+    num_samples, num_tokens = count("num_samples", 1), count("num_tokens", 1)
+    if num_tokens % num_samples:
+        raise _BadMetaError(f"{num_tokens} tokens of {name} are not {num_samples} equal samples")
+    sha256 = fields.get("sha256")
+    if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
+        raise _BadMetaError(f"sha256 of {name} is {_shown(sha256)}, not 64 hexadecimal digits")
+    chars = None
+    if "start_character" in fields or "stop_character" in fields:
+        file = count("file", 1) if "file" in fields else 0
+        chars = CharRange(count("start_character", 0), count("stop_character", 0), file)
+        if chars.num_chars < 0:
+            raise _BadMetaError(f"{name} covers characters {chars.start} to {chars.stop}")
+    last = None
+    if "last_sample_tokens" in fields:
+        last = count("last_sample_tokens", 1, num_tokens // num_samples)
+    entry = ShardEntry(
+        num_samples=num_samples,
+        num_tokens=num_tokens,
+        sha256=sha256,
+        chars=chars,
+        last_sample_tokens=last,
+    )
+    # All that stands there, so that an entry with fields of a newer codedata is whole as well.
+    recorded = fields.pop("entry_sha256", None)
+    if recorded is not None and recorded != _entry_sha256(name, fields):
+        raise _BadMetaError(
+            f"the entry of {name} does not have the sha256 that it states, {_shown(recorded)}"
+        )
+    return entry

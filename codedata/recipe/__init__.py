@@ -1,0 +1,1 @@
+"""What a dataset is to be: its switches, and what they say of a text. Pure."""

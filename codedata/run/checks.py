@@ -1,0 +1,169 @@
+"""A staged or published dataset -> what was checked of it, with the numbers; no dagster.
+
+Each check compares what the dataset's files say with what they must say by another route: the
+chunks they were packed from, the switches, the vocabulary, the published counts.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codedata.errors import DatasetError
+from codedata.format.packing import count_samples
+from codedata.recipe.settings import Settings
+from codedata.sources.record import Corpus
+from codedata.store.chunks import TokenChunk
+from codedata.store.dataset_folder import Dataset, open_dataset
+
+KNOWN_REPO = "bigcode/the-stack"
+KNOWN_PATH = "data/c/train-00000-of-00257.parquet"
+KNOWN_COUNTS = (2759, 2922, 3063, 2631, 2691, 2511, 2658, 2932, 2536, 2587)
+"""Samples a shard that the reference script published for that file with the defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOutcome:
+    """The result of one check.
+
+    Attributes:
+        passed: whether all is right.
+        description: what was found, in a sentence.
+        numbers: the figures it was judged by.
+    """
+
+    passed: bool
+    description: str
+    numbers: dict[str, int | str]
+
+
+def check_dataset(
+    folder: Path, chunks: Sequence[TokenChunk], settings: Settings, vocab_size: int
+) -> Iterator[tuple[str, CheckOutcome]]:
+    """Check a dataset against the chunks and switches it was made with.
+
+    Yields:
+        Name and outcome of `integrity`, and where that holds of `sample_counts`,
+        `sequence_lengths` and `token_ids`.
+    """
+    try:
+        dataset = open_dataset(folder, verify=True)
+    except DatasetError as error:
+        yield "integrity", CheckOutcome(passed=False, description=str(error), numbers={})
+        return
+    yield "integrity", _integrity(dataset)
+    yield "sample_counts", _sample_counts(dataset, chunks, settings)
+    yield "sequence_lengths", _sequence_lengths(dataset, settings)
+    yield "token_ids", _token_ids(dataset, vocab_size)
+
+
+def _integrity(dataset: Dataset) -> CheckOutcome:
+    samples = sum(len(ids) for ids in dataset.shards)
+    tokens = sum(ids.size for ids in dataset.shards)
+    right = (samples, tokens) == (dataset.num_samples, dataset.num_tokens)
+    return CheckOutcome(
+        passed=right,
+        description="every byte, hash and total of shards and meta agrees"
+        if right
+        else f"the meta's totals are not those of the shards: {samples} samples, {tokens} tokens",
+        numbers={"shards": len(dataset.shards), "samples": samples, "tokens": tokens},
+    )
+
+
+def _sample_counts(
+    dataset: Dataset, chunks: Sequence[TokenChunk], settings: Settings
+) -> CheckOutcome:
+    expected = [
+        count_samples(
+            chunk.num_tokens,
+            seq_length=settings.seq_length,
+            min_sample_length=settings.min_sample_length,
+        )
+        for chunk in chunks
+    ]
+    found = [
+        sum(
+            len(ids)
+            for entry, ids in zip(dataset.entries, dataset.shards, strict=True)
+            if entry.chars == chunk.chars
+        )
+        for chunk in chunks
+    ]
+    wrong = [
+        f"{chunk.chars.key} has {has} of {must}"
+        for chunk, has, must in zip(chunks, found, expected, strict=True)
+        if has != must
+    ]
+    if extra := dataset.num_samples - sum(found):
+        wrong.append(f"{extra} are of no chunk")
+    return CheckOutcome(
+        passed=not wrong,
+        description=f"samples are missing or too many: {'; '.join(wrong)}"
+        if wrong
+        else "each chunk gave as many samples as its tokens and the switches say",
+        numbers={"samples": dataset.num_samples, "expected": sum(expected), "chunks": len(chunks)},
+    )
+
+
+def _sequence_lengths(dataset: Dataset, settings: Settings) -> CheckOutcome:
+    lengths = sorted({ids.shape[1] for ids in dataset.shards})
+    return CheckOutcome(
+        passed=lengths == [settings.seq_length],
+        description=f"samples have {' and '.join(map(str, lengths))} tokens, seq_length is "
+        f"{settings.seq_length}",
+        numbers={"shortest": lengths[0], "longest": lengths[-1], "seq_length": settings.seq_length},
+    )
+
+
+def _token_ids(dataset: Dataset, vocab_size: int) -> CheckOutcome:
+    return check_ids(
+        min(int(ids.min()) for ids in dataset.shards),
+        max(int(ids.max()) for ids in dataset.shards),
+        vocab_size,
+    )
+
+
+def check_compared(chunks: Sequence[TokenChunk]) -> CheckOutcome:
+    """Sum up what was compared of chunks before they were stored; a difference stores nothing."""
+    engines = sorted({chunk.engine for chunk in chunks})
+    compared = sum(chunk.compared_bytes for chunk in chunks)
+    return CheckOutcome(
+        passed=True,
+        description=f"{compared:,} bytes of {len(chunks)} chunks were tokenized again and compared"
+        if compared or engines != ["whole"]
+        else "the ids are the tokenizers library's own, of each chunk as one string",
+        numbers={"compared bytes": compared, "chunks": len(chunks), "engine": ", ".join(engines)},
+    )
+
+
+def check_ids(smallest: int, largest: int, vocab_size: int) -> CheckOutcome:
+    """Check that ids are within a vocabulary."""
+    return CheckOutcome(
+        passed=smallest >= 0 and largest < vocab_size,
+        description=f"ids are {smallest} to {largest}, the vocabulary has {vocab_size}",
+        numbers={"smallest id": smallest, "largest id": largest, "vocabulary": vocab_size},
+    )
+
+
+def check_known_counts(
+    corpora: Sequence[Corpus], settings: Settings, samples_by_shard: Sequence[int]
+) -> CheckOutcome:
+    """Compare with the published counts, where corpus and switches are the published ones."""
+    origin = corpora[0].origin
+    published = (origin.get("repo"), origin.get("path")) == (KNOWN_REPO, KNOWN_PATH)
+    defaults = settings == Settings(tokenizer_base=settings.tokenizer_base)
+    if len(corpora) > 1 or not published or not defaults:
+        return CheckOutcome(
+            passed=True,
+            description="another corpus or other switches: no counts are published",
+            numbers={"samples": sum(samples_by_shard)},
+        )
+    right = tuple(samples_by_shard) == KNOWN_COUNTS
+    where = f"revision {origin.get('commit')}, tokenizer {settings.tokenizer_base}"
+    return CheckOutcome(
+        passed=right,
+        description=f"the published counts, with {where}"
+        if right
+        else f"{list(samples_by_shard)} are not the published counts {list(KNOWN_COUNTS)}: with "
+        f"{where}, either the file or the tokenizer differs from the published ones",
+        numbers={"samples": sum(samples_by_shard), "published": sum(KNOWN_COUNTS)},
+    )

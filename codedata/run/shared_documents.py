@@ -1,0 +1,217 @@
+"""The windows of a split and of those it is held out from -> documents that stand in both.
+
+Held out means: no character of a text is in both windows. A document that a corpus holds twice may
+still stand in both, once in each; and where two windows adjoin, their border cuts one. Here both
+are counted. Documents are the same where their bytes are, by a hash of 16 bytes; empty ones are no
+text and are left out.
+
+In memory are the hashes and lengths of the split's own documents, 24 bytes each and a few times
+that while they are sorted (ten million documents: 240 MB, and 700), and a batch of the others'.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from itertools import chain
+from math import ceil
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from codedata.format.ranges import CharRange
+from codedata.parallel import available_cores
+from codedata.run.checks import CheckOutcome
+from codedata.sources.window import Window
+
+_HASH_BYTES = 16
+"""Of a billion documents two different ones have equal hashes once in 10^20 times."""
+
+_SHOWN_CUTS = 3
+
+Hashes = NDArray[np.bytes_]
+"""Hashes of documents, shape (num_documents,), S16."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedDocuments:
+    """What a split shares with those that it is held out from.
+
+    Attributes:
+        num_documents: of the split, whole or in part.
+        num_shared: of them those that stand, byte for byte, in any of the others.
+        shared_with: the same for each of the others, by name.
+        cut: documents of which both the split and another one have a part.
+    """
+
+    num_documents: int
+    num_shared: int
+    shared_with: Mapping[str, int]
+    cut: Sequence[CharRange]
+
+
+def find_shared(own: Sequence[Window], others: Mapping[str, Sequence[Window]]) -> SharedDocuments:
+    """Count the documents of some windows that others hold too.
+
+    A document that both have a part of counts as cut; as shared only if another copy of it stands
+    in the others.
+    """
+    all_others = [window for windows in others.values() for window in windows]
+    with ThreadPoolExecutor(available_cores()) as threads:
+        parts = list(threads.map(partial(_read_own, all_others), *zip(*_pieces(own), strict=True)))
+        known, copies = np.unique(
+            np.concatenate([hashes for hashes, _, _ in parts]), return_counts=True
+        )
+        lengths = np.unique(np.concatenate([lengths for _, lengths, _ in parts]))
+        cut = [chars for _, _, chars in parts]
+        del parts
+        find = partial(_find, known, lengths, own)
+        found = {
+            name: np.logical_or.reduce(
+                list(threads.map(find, *zip(*_pieces(windows), strict=True)))
+            )
+            for name, windows in others.items()
+        }
+    in_any = np.logical_or.reduce([np.zeros(len(known), bool), *found.values()])
+    return SharedDocuments(
+        num_documents=int(copies.sum()),
+        num_shared=int(copies[in_any].sum()),
+        shared_with={name: int(copies[each].sum()) for name, each in found.items()},
+        cut=list(chain.from_iterable(cut)),
+    )
+
+
+def _pieces(windows: Sequence[Window]) -> list[tuple[Window, CharRange]]:
+    """Windows in pieces for as many threads as there are cores."""
+    return [
+        (window, piece)
+        for window in windows
+        for piece in window.chars.cut(ceil(window.chars.num_chars / available_cores()))
+    ]
+
+
+def _documents(
+    window: Window, piece: CharRange
+) -> Iterator[tuple[pa.LargeStringArray, NDArray[np.int64], NDArray[np.int64]]]:
+    """The documents that begin in a piece of a window, or in its first one reach into it."""
+    is_first = piece.start == window.chars.start
+    for documents, starts, stops in window.text.documents(piece):
+        rows = np.flatnonzero((starts >= piece.start) | is_first)
+        if len(rows):
+            first = int(rows[0])
+            yield documents[first:], starts[first:], stops[first:]
+
+
+def _read_own(
+    others: Sequence[Window], window: Window, piece: CharRange
+) -> tuple[Hashes, NDArray[np.int64], list[CharRange]]:
+    """Hashes and lengths of the documents of a piece, and those that the others have a part of."""
+    hashes: list[Hashes] = [np.empty(0, f"S{_HASH_BYTES}")]
+    lengths: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    cut: list[CharRange] = []
+    for documents, starts, stops in _documents(window, piece):
+        rows = np.flatnonzero(stops > starts)
+        hashes.append(_hash(documents, rows))
+        lengths.append((stops - starts)[rows])
+        cut += [
+            CharRange(int(starts[at]), int(stops[at]), window.chars.file)
+            for at in np.flatnonzero(_in_any(others, window, starts, stops))
+        ]
+    return np.concatenate(hashes), np.concatenate(lengths), cut
+
+
+def _find(
+    known: Hashes,
+    lengths: NDArray[np.int64],
+    own: Sequence[Window],
+    window: Window,
+    piece: CharRange,
+) -> NDArray[np.bool_]:
+    """Which of some hashes the documents of a piece have, those left out that `own` has a part of.
+
+    Only documents that are as long as one of the known ones are hashed.
+    """
+    found = np.zeros(len(known), bool)
+    for documents, starts, stops in _documents(window, piece):
+        likely = _places(lengths, stops - starts) >= 0
+        likely &= (stops > starts) & ~_in_any(own, window, starts, stops)
+        places = _places(known, _hash(documents, np.flatnonzero(likely)))
+        found[places[places >= 0]] = True
+    return found
+
+
+def _places(known: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
+    """Where values stand among sorted ones; -1 where they do not."""
+    if not len(known):
+        return np.full(len(values), -1)
+    places = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return np.where(known[places] == values, places, -1)
+
+
+def _in_any(
+    windows: Sequence[Window], of: Window, starts: NDArray[np.int64], stops: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which documents of a window's text any of the windows has a part of."""
+    inside = np.zeros(len(starts), bool)
+    for window in windows:
+        if window.text.sha256 == of.text.sha256:
+            inside |= (starts < window.chars.stop) & (stops > window.chars.start)
+    return inside
+
+
+def _hash(documents: pa.LargeStringArray, rows: NDArray[np.int64]) -> Hashes:
+    _, offsets, data = documents.buffers()
+    places = np.frombuffer(offsets, np.int64)[documents.offset :]
+    content = memoryview(data or b"")
+    digests = (
+        blake2b(content[start:stop], digest_size=_HASH_BYTES).digest()
+        for start, stop in zip(places[rows].tolist(), places[rows + 1].tolist(), strict=True)
+    )
+    return np.frombuffer(b"".join(digests), f"S{_HASH_BYTES}")
+
+
+def judge_shared(
+    name: str, shared: SharedDocuments, not_here: Mapping[str, str] | None = None
+) -> CheckOutcome:
+    """What is to be said of a split.
+
+    It fails where a document is shared, and where that is not known. That a border cuts a document
+    is said and fails nothing: windows that adjoin nearly always cut one.
+
+    Args:
+        name: of the split.
+        shared: with the splits whose texts are here.
+        not_here: why the texts of others are not, by their names.
+    """
+    names, said = ", ".join(shared.shared_with), list[str]()
+    if shared.num_shared:
+        said.append(
+            f"{shared.num_shared:,} of {shared.num_documents:,} documents of {name} stand, byte "
+            f"for byte, in {names} too"
+        )
+    elif names:
+        said.append(
+            f"none of {shared.num_documents:,} documents of {name} stands, byte for byte, in "
+            f"{names}"
+        )
+    if shared.cut:
+        some = ", ".join(f"{each.start} to {each.stop}" for each in shared.cut[:_SHOWN_CUTS])
+        more = ", ..." if len(shared.cut) > _SHOWN_CUTS else ""
+        said.append(
+            f"{len(shared.cut):,} more, cut by the border, begins in one split and goes on in the "
+            f"other (characters {some}{more})"
+        )
+    said += [f"not compared with {other}: {why}" for other, why in (not_here or {}).items()]
+    return CheckOutcome(
+        passed=not shared.num_shared and not not_here,
+        description="; ".join(said),
+        numbers={
+            "documents": shared.num_documents,
+            "shared documents": shared.num_shared,
+            "cut documents": len(shared.cut),
+            **{f"in {other}": count for other, count in shared.shared_with.items()},
+        },
+    )

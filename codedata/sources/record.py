@@ -1,0 +1,140 @@
+"""A corpus that was fetched, pointed at or written: its parquet, and the record of what it is.
+
+    <root>/corpora/<name>/corpus.json        the record: path, sha256, counts, origin
+    <root>/corpora/<name>/corpus.parquet     only where codedata wrote the parquet itself
+    <root>/corpora/<name>/leading.parquet    only where no more than the leading text was fetched
+    <root>/corpora/<name>/pin.json           the commit that a revision of the hub stands for here
+    <root>/corpora/<name>/<file>/...         the same a file, where the corpus has several
+
+Downstream goes by the record, and refuses a parquet that no longer has its sha256.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from codedata.errors import CorpusError
+from codedata.format.ranges import MAX_CHARACTERS, CharRange
+from codedata.sources.folders import SkippedFiles, Walk, write_source_parquet
+from codedata.sources.parquet.text import ParquetText
+from codedata.sources.partial_file import TextPart
+from codedata.store.files import remove_leftovers, replace_atomically
+
+RECORD_NAME = "corpus.json"
+PARQUET_NAME = "corpus.parquet"
+LEADING_NAME = "leading.parquet"
+PIN_NAME = "pin.json"
+
+_FILE = re.compile(r"\d{5}", re.ASCII)
+"""A file's folder, where a corpus has several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """The record of a corpus.
+
+    Attributes:
+        path: absolute path of the parquet.
+        sha256: of its bytes; of a part, its fingerprint.
+        num_bytes: its size.
+        num_rows: rows, null ones included; of a part, those that are here.
+        num_null_rows: rows whose content is null.
+        num_chars: characters of the text, the joining spaces included.
+        num_row_groups: row groups.
+        columns: type by column name.
+        origin: where the parquet came from: kind, and what identifies it there.
+        part: what of it is here, where that is not all.
+    """
+
+    path: str
+    sha256: str
+    num_bytes: int
+    num_rows: int
+    num_null_rows: int
+    num_chars: int
+    num_row_groups: int
+    columns: dict[str, str]
+    origin: dict[str, Any]
+    part: TextPart | None = None
+
+    def open_text(self) -> ParquetText:
+        """The text of the parquet, refused if its bytes are others than those recorded."""
+        return ParquetText(Path(self.path), expected_sha256=self.sha256, part=self.part)
+
+
+def record_corpus(
+    folder: Path,
+    parquet: Path,
+    origin: dict[str, Any],
+    *,
+    expected_sha256: str | None = None,
+    part: TextPart | None = None,
+) -> Corpus:
+    """Read a parquet once and record what it is.
+
+    Raises:
+        CorpusError: the file is no usable corpus, or has another sha256.
+    """
+    text = ParquetText(parquet.absolute(), expected_sha256=expected_sha256, part=part)
+    window = text.clip(CharRange(0, part.num_chars if part else MAX_CHARACTERS))
+    corpus = Corpus(
+        path=str(text.path),
+        sha256=text.sha256,
+        num_bytes=text.identity.num_bytes,
+        num_rows=text.num_rows,
+        num_null_rows=sum(text.index.num_nulls),
+        num_chars=window.stop,
+        num_row_groups=text.num_row_groups,
+        columns=text.columns,
+        origin=origin,
+        part=part,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_atomically(folder / RECORD_NAME, json.dumps(asdict(corpus), indent=2).encode())
+    return corpus
+
+
+def read_corpus(folder: Path) -> Corpus:
+    """The record of a corpus that was materialized, or of one of its files.
+
+    Raises:
+        CorpusError: there is none; the message says how to make it.
+    """
+    is_file = _FILE.fullmatch(folder.name) is not None
+    name = folder.parent.name if is_file else folder.name
+    of_file = f", partition {folder.name}" if is_file else ""
+    try:
+        fields = json.loads((folder / RECORD_NAME).read_bytes())
+        part = fields.pop("part", None)
+        return Corpus(**fields, part=TextPart.from_json(part) if part else None)
+    except FileNotFoundError as error:
+        raise CorpusError(
+            f"corpus {name!r} is not materialized: {folder / RECORD_NAME} does not exist; "
+            f"materialize {name}/raw_parquet{of_file}"
+        ) from error
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise CorpusError(f"{folder / RECORD_NAME} is damaged; materialize it again") from error
+
+
+def write_source_corpus(folder: Path, walk: Walk, announce: Callable[[str], None]) -> Corpus:
+    """Write the files of a walk as a corpus, unless that is what the folder holds already.
+
+    One process at a time: the caller holds the corpus's lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parquet = folder / PARQUET_NAME
+    with suppress(CorpusError):  # no record, or a damaged one: written again
+        corpus = read_corpus(folder)
+        unchanged = corpus.origin.get("walk") == walk.fingerprint
+        if unchanged and parquet.exists() and parquet.stat().st_size == corpus.num_bytes:
+            announce(f"{len(walk.files)} files are unchanged: {parquet} is kept")
+            return corpus
+    remove_leftovers(folder)
+    skipped: list[SkippedFiles] = []
+    replace_atomically(parquet, lambda file: skipped.append(write_source_parquet(walk, file)))
+    origin = {"kind": "folders", "walk": walk.fingerprint, "skipped": asdict(skipped[0])}
+    return record_corpus(folder, parquet, origin)

@@ -1,0 +1,1 @@
+"""Bytes on disk: files, locks, trust, chunks, dataset folders, publishing."""

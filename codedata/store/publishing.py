@@ -1,0 +1,322 @@
+"""A dataset folder is replaced whole: staged beside it, forced to the disk, swapped in.
+
+    parent/name/                    the dataset: dump-N.pkl, dump-meta_data.json, README.md
+    parent/.name.codedata/          exists while a run works, or after one that did not finish
+        lock, lock.holder           held by the one run that writes, and which that is
+        chunks/                     finished token chunks, reused by the next run
+        stage/                      the dataset being written; after the swap, the old one
+        previous/                   the old one, only on filesystems that cannot exchange folders
+
+Invariants: whoever opens the dataset sees the old one or the new one; nothing but a dataset's own
+files is ever removed, a card that was edited is not one of them; a run that finds what a killed one
+left behind sets it right.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from codedata.errors import TargetError
+from codedata.format.card import CARD_NAME, MAX_CARD_BYTES, is_untouched_card
+from codedata.format.meta import META_NAME, ShardEntry, dump_meta, shard_index, shard_name
+from codedata.places import local_path, require_utf8
+from codedata.store.files import (
+    fsync_folder,
+    remove_leftovers,
+    shortened,
+    why_no_path,
+    write_durably,
+)
+from codedata.store.locks import exclusive_lock
+from codedata.store.permission import explained_at, is_closed
+from codedata.store.trust import close_to_strangers
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2  # linux/fs.h
+_RENAME_SWAP = 2  # sys/stdio.h of macOS
+_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+
+
+def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
+    """The real path of a folder that a dataset may replace.
+
+    Args:
+        target: the folder as the user named it; it need not exist.
+        inputs: files that the run reads; the target may not hold them.
+
+    Raises:
+        TargetError: naming the entry in the way and the remedy.
+    """
+    folder = _real_folder(target)
+    remedy = "; name a subfolder that is its own"
+    if folder.exists() and not folder.is_dir():
+        raise TargetError(f"the target {target} is a file; name a folder")
+    if os.path.ismount(folder):
+        raise TargetError(f"the target {target} is a mount point, which cannot be replaced{remedy}")
+    for path in inputs:
+        if folder in Path(os.path.realpath(path)).parents:
+            raise TargetError(f"the target {target} holds the input {path}{remedy}")
+    here = Path.cwd()
+    if folder == here or folder in here.parents:
+        raise TargetError(
+            f"the target {target} is or holds the working folder, which would be replaced under "
+            f"your feet{remedy}"
+        )
+    if folder.is_dir() and (foreign := _foreign_entries(folder)):
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise TargetError(
+            f"the target {target} holds {foreign[0]!r}{more}, {_why_foreign(foreign[0])}{remedy}"
+        )
+    parent = folder.parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        cannot = f"the target {target} cannot be made: {parent} is not writable"
+        raise TargetError(f"{explained_at(cannot, parent)}; name a folder elsewhere")
+    if is_closed(folder) and folder.stat().st_uid != os.geteuid():  # its owner can open it
+        raise TargetError(explained_at(f"the target {target} cannot be replaced", folder))
+    return folder
+
+
+def _real_folder(target: Path) -> Path:
+    target = local_path(target, "the target", error=TargetError)
+    try:
+        folder = Path(os.path.realpath(target))
+        require_utf8(str(folder), "the target", error=TargetError)
+        if folder.name:
+            _ = folder.exists(), Staging(folder).chunks.exists()
+    except (OSError, ValueError) as error:  # a name too long, a NUL
+        raise TargetError(
+            f"the target {shortened(str(target))!r} is no path: {why_no_path(error)}; name a folder"
+        ) from error
+    return folder
+
+
+class Staging:
+    """The work folder of one dataset, while its lock is held."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.folder = target.with_name(f".{target.name}.codedata")
+        self.chunks = self.folder / "chunks"
+        self.stage = self.folder / "stage"
+        self._previous = self.folder / "previous"
+
+    def add_shard(self, index: int, data: memoryview) -> Path:
+        """Write a shard of the staged dataset; any order, any thread."""
+        self.stage.mkdir(mode=0o775, exist_ok=True)
+        path = self.stage / shard_name(index)
+        write_durably(path, data)
+        return path
+
+    def add_card(self, data: bytes) -> None:
+        """Write the card of the staged dataset."""
+        write_durably(self.stage / CARD_NAME, data)
+
+    def add_meta(self, entries: Sequence[ShardEntry]) -> None:
+        """Write the meta, the mark that the staged dataset is whole."""
+        names = {shard_name(index) for index in range(len(entries))}
+        assert names == {*os.listdir(self.stage)} - {CARD_NAME}, "every staged shard has its entry"
+        write_durably(self.stage / META_NAME, dump_meta(entries))
+        fsync_folder(self.stage)
+
+    def publish(self) -> None:
+        """Put the staged dataset in the target's place and remove the old one.
+
+        Raises:
+            TargetError: meanwhile something that is not a dataset's came into the target.
+        """
+        mode = None
+        if _is_folder(self.target):
+            mode = _make_writable(self.target)  # a read-only folder cannot be moved
+        try:
+            old = self._swap_in()
+        except BaseException:
+            if mode is not None and _is_folder(self.target):
+                with suppress(OSError):
+                    _set_mode(self.target, mode)
+            raise
+        if mode is not None:
+            with suppress(PermissionError):  # some mounts of CIFS and FUSE let nobody set a mode
+                _set_mode(self.target, mode)
+        fsync_folder(self.target.parent)
+        if old is not None:
+            _remove_dataset(old)
+
+    def _swap_in(self) -> Path | None:
+        """Put the stage in place; where the old dataset is then."""
+        if not os.path.lexists(self.target):
+            os.rename(self.stage, self.target)
+            return None
+        if exchange(self.stage, self.target):
+            try:
+                self._require_no_arrival(self.stage)
+            except TargetError:
+                exchange(self.stage, self.target)
+                raise
+            return self.stage
+        os.rename(self.target, self._previous)
+        try:
+            self._require_no_arrival(self._previous)
+            os.rename(self.stage, self.target)
+        except (TargetError, OSError):
+            os.rename(self._previous, self.target)
+            raise
+        return self._previous
+
+    def _require_no_arrival(self, old: Path) -> None:
+        """Refuse to go on if what was the target until now is not a dataset or empty folder."""
+        if not _is_folder(old):
+            came = f"something else came in the place of {self.target}"
+        elif foreign := _foreign_entries(old):
+            came = f"{foreign[0]!r} came into {self.target}"
+        else:
+            return
+        raise TargetError(f"{came} during the run; move it elsewhere and run again")
+
+    def require_own(self) -> None:
+        """See to it that nobody else can put anything in the work folder.
+
+        Raises:
+            TargetError: it is a stranger's, or a link was planted in it.
+        """
+        for path in (self.folder, self.chunks, self.stage, self._previous):
+            _require_no_link(path)
+            if path.exists() and (why := close_to_strangers(path, self.folder.parent)):
+                raise TargetError(
+                    f"the work folder {path} is not taken: {why}, so it may hold what another one "
+                    "put there; remove it and run again, or name a target elsewhere"
+                )
+
+    def recover(self) -> None:
+        """Set right what a run left that was killed or failed."""
+        if self._previous.exists():
+            if self.target.exists():
+                _remove_dataset(self._previous)
+            else:
+                os.rename(self._previous, self.target)
+        self.discard_stage()
+
+    def discard_stage(self) -> None:
+        """Remove what is staged, and what workers that were ended left of unfinished chunks."""
+        if self.stage.exists():
+            _remove_dataset(self.stage)
+        remove_leftovers(self.chunks)
+        with suppress(OSError):  # it holds finished ones
+            self.chunks.rmdir()
+
+    def discard_chunks(self) -> None:
+        """Remove the finished chunks: the dataset is made of them."""
+        if self.chunks.exists():
+            for path in sorted(self.chunks.iterdir()):
+                path.unlink()
+            self.chunks.rmdir()
+
+
+@contextmanager
+def open_staging(target: Path) -> Iterator[Staging]:
+    """Lock a dataset (see `check_target`) and stage its successor.
+
+    Raises:
+        TargetError: another run holds the lock, or another one may write the work folder.
+    """
+    staging = Staging(target)
+    _require_no_link(staging.folder)  # before a lock is made in it
+    with exclusive_lock(staging.folder / "lock", f"the dataset {target}"):
+        staging.require_own()
+        staging.recover()
+        try:
+            yield staging
+        except BaseException:
+            with suppress(OSError, TargetError):  # what went wrong is said, not what followed
+                staging.recover()
+            raise
+        staging.recover()
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system or filesystem cannot."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    first, second = os.fsencode(one), os.fsencode(other)
+    if sys.platform == "darwin":
+        status = libc.renamex_np(first, second, _RENAME_SWAP)
+    elif hasattr(libc, "renameat2"):
+        status = libc.renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE)
+    else:
+        return False
+    if status == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(one), None, str(other))
+
+
+def _foreign_entries(folder: Path, *, any_card: bool = False) -> list[str]:
+    """Names in a folder that are no plain files of a dataset, sorted.
+
+    Args:
+        folder: what to look into.
+        any_card: take a file under the card's name for the card, whatever it holds.
+    """
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if not entry.is_file(follow_symlinks=False)
+            or not (
+                entry.name == META_NAME
+                or shard_index(entry.name) is not None
+                or (entry.name == CARD_NAME and (any_card or _is_card(folder / CARD_NAME)))
+            )
+        )
+
+
+def _why_foreign(name: str) -> str:
+    if name == CARD_NAME:
+        return "which is not a dataset's card as it was written"
+    return "which no dataset has"
+
+
+def _is_card(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return is_untouched_card(file.read(MAX_CARD_BYTES))
+
+
+def _require_no_link(path: Path) -> None:
+    if path.is_symlink():
+        raise TargetError(f"{path} is a link, which no run makes; remove it and run again")
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _make_writable(folder: Path) -> int:
+    """Let a folder's owner change it; the mode it had."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    _set_mode(folder, mode | stat.S_IRWXU)
+    return mode
+
+
+def _set_mode(folder: Path, mode: int) -> None:
+    """Set a folder's mode if it has another: only its owner may."""
+    if stat.S_IMODE(folder.stat().st_mode) != mode:
+        folder.chmod(mode)
+
+
+def _remove_dataset(folder: Path) -> None:
+    """Remove a folder in the work folder and a dataset's files in it, nothing else."""
+    if foreign := _foreign_entries(folder, any_card=True):
+        raise TargetError(
+            f"{folder} holds {foreign[0]!r}, which no dataset has; move it elsewhere and run again"
+        )
+    _make_writable(folder)
+    for name in sorted(os.listdir(folder)):
+        os.unlink(folder / name)
+    os.rmdir(folder)

@@ -1,0 +1,629 @@
+r"""The compiled part of the fast engine: UTF-8 -> pre-tokens, by byte class -> ids, by merges.
+
+*Pre-tokens.* Two families of pre-tokenizers are known (`Rules`): deepseek-coder's, which isolates
+newlines, letters, punctuation and digits one after the other, and that of GPT-2, Llama 3 and Qwen,
+one pattern of alternatives. Over ASCII both are decided by a byte's class and its neighbours'.
+Where a character beyond ASCII is involved, nothing is decided here: a *foreign span* then reaches
+from a certain end of a pre-token to the next certain one, and the tokenizers library has it. An end
+is certain where no match of any pattern can reach across it, whatever stands further left or right;
+a span between two such ends is pre-tokenized alone as it is in the text.
+
+*Ids.* Each pre-token is merged once, as BPE models do: as long as a neighbouring pair has a merge,
+the pair with the lowest rank becomes one token, the leftmost first where ranks are equal. The ids
+are kept in an open-addressing table (`Table`), bounded in memory: when it is full, it is emptied.
+No two pre-tokens are ever mistaken for one: keys are compared whole.
+
+All of it is in this one file because numba, which compiles a function when it is first called
+(seconds) and keeps the result on the disk (later processes load it in milliseconds), compiles it
+again only when the function's own file changes.
+"""
+# Compiled code has numpy's integers where plain Python's are declared, and numba's own calls.
+# pyright: reportReturnType=false, reportArgumentType=false, reportCallIssue=false
+
+import logging
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from codedata.tokenize.structure import Rules
+
+logger = logging.getLogger(__name__)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LETTER, PUNCTUATION, SYMBOL, DIGIT, SPACE, BLANK, NEWLINE, NOT_ASCII = range(8)
+"""Classes of bytes."""
+
+MAX_PRETOKEN_BYTES = 128
+"""Longer pre-tokens are left to the tokenizers library: merging here takes quadratic time."""
+
+LONGEST_RECORD = 2 * MAX_PRETOKEN_BYTES
+_KEY_BYTES = 8
+"""Pre-tokens of up to so many bytes are their own key; longer ones have a hash of their bytes."""
+
+_APOSTROPHE = ord("'")
+_CALM_BYTES = 16
+"""A foreign span goes on while another follows this closely: few long ones cost less."""
+
+_NO_MERGE = np.int64(2**63 - 1)
+EMPTY = _ONES = np.uint64(2**64 - 1)
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 over the golden ratio: multiplying by it spreads keys over the high bits (Knuth, 6.4)."""
+
+
+class Merges(NamedTuple):
+    """The merges of a vocabulary, as a hash table.
+
+    Attributes:
+        byte_ids: int32, shape (256,): the id of each byte; -1 where the vocabulary has none.
+        pairs: uint64, a power of two of them: left id << 32 | right id, or all ones.
+        results: int64, as many: rank << 32 | id of the merged token.
+        words: pre-tokens that are tokens whole, whatever their merges; empty unless the model
+            has `ignore_merges`.
+    """
+
+    byte_ids: NDArray[np.int32]
+    pairs: NDArray[np.uint64]
+    results: NDArray[np.int64]
+    words: "Table"
+
+
+class Table(NamedTuple):
+    """Pre-tokens and their ids, with the working space to merge more; for one thread at a time.
+
+    Attributes:
+        slots: uint64, shape (2 * number of slots,): key and description of each pre-token. The
+            description is its bytes (8 bits), its ids (8 bits) and, above, the id itself where
+            it is alone and the key short, else where its record starts. Zero is a free slot.
+        arena: int32, records: the ids, then the bytes of a long pre-token as pairs of int32.
+        used: int64, shape (2,): pre-tokens, and int32s of the arena.
+        symbols: int32, the tokens of the pre-token being merged.
+        candidates: int64, the merge of each with its right neighbour.
+    """
+
+    slots: NDArray[np.uint64]
+    arena: NDArray[np.int32]
+    used: NDArray[np.int64]
+    symbols: NDArray[np.int32]
+    candidates: NDArray[np.int64]
+
+
+def compiled(function: F) -> F:
+    """Compile a function of numbers and arrays; it runs in many threads at once."""
+    return cast("F", njit(nogil=True, cache=_can_be_kept(), _nrt=False)(function))
+
+
+@cache
+def _can_be_kept() -> bool:
+    """Whether numba finds a folder for what it compiled; without one, it is compiled each time.
+
+    For a user without a home it would make a folder `~` in the working folder, and load compiled
+    code from what lies there, so that one is not tried.
+    """
+    folders = [Path(__file__).parent / "__pycache__", os.environ.get("NUMBA_CACHE_DIR", "")]
+    has_home = Path(os.path.expanduser("~")).is_absolute()  # noqa: PTH111 - the same as numba
+    if has_home or any(os.access(folder, os.W_OK) for folder in folders):
+        try:
+            njit(cache=True)(_can_be_kept.__wrapped__)
+        except RuntimeError as error:  # no folder can be written
+            why = str(error)
+        else:
+            return True
+    else:
+        why = "this user has no home folder"
+    logger.warning("compiling in every process anew: %s; NUMBA_CACHE_DIR may name a folder", why)
+    return False
+
+
+@intrinsic
+def _eight_bytes(_context: Any, data: Any, _offset: Any) -> Any:
+    """The uint64 at any byte offset of a uint8 array, aligned or not; the caller keeps inside."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        address = builder.gep(array.data, [arguments[1]])
+        return builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()), align=1)
+
+    return types.uint64(data, types.int64), generate
+
+
+@compiled
+def word_at(data: NDArray[np.uint8], offset: int, num_bytes: int) -> np.uint64:
+    """Up to 8 bytes as a number, the first lowest; bytes beyond `num_bytes` count as zero."""
+    if offset + 8 <= len(data):
+        return _eight_bytes(data, offset) & (_ONES >> np.uint64(64 - 8 * min(num_bytes, 8)))
+    word = np.uint64(0)
+    for place in range(min(num_bytes, 8)):
+        word |= np.uint64(data[offset + place]) << np.uint64(8 * place)
+    return word
+
+
+@compiled
+def fill_pairs(
+    pairs: NDArray[np.uint64], results: NDArray[np.int64], merges: NDArray[np.int64]
+) -> None:
+    """Enter merges of shape (num_merges, 3): left, right, merged; of equal pairs the last one."""
+    mask = np.uint64(len(pairs) - 1)
+    for rank in range(len(merges)):
+        pair = (np.uint64(merges[rank, 0]) << np.uint64(32)) | np.uint64(merges[rank, 1])
+        slot = ((pair * _SPREAD) >> np.uint64(32)) & mask
+        while pairs[slot] != EMPTY and pairs[slot] != pair:
+            slot = (slot + np.uint64(1)) & mask
+        pairs[slot] = pair
+        results[slot] = (np.int64(rank) << np.int64(32)) | merges[rank, 2]
+
+
+@compiled
+def fill_words(
+    words: Table, text: NDArray[np.uint8], ends: NDArray[np.int64], ids: NDArray[np.int32]
+) -> None:
+    """Enter pre-tokens of one id each, which lie one after the other in a text."""
+    start = np.int64(0)
+    for index in range(len(ids)):
+        num_bytes = ends[index] - start
+        words.symbols[0] = ids[index]
+        key = key_of(text, start, num_bytes)
+        slot, _ = find_pretoken(words.slots, words.arena, key, text, start, num_bytes)
+        _remember(words, slot, key, text, start, num_bytes, 1)
+        start = ends[index]
+
+
+@compiled
+def _merge_of(merges: Merges, left: int, right: int) -> int:
+    mask = np.uint64(len(merges.pairs) - 1)
+    pair = (np.uint64(left) << np.uint64(32)) | np.uint64(right)
+    slot = ((pair * _SPREAD) >> np.uint64(32)) & mask
+    while merges.pairs[slot] != EMPTY:
+        if merges.pairs[slot] == pair:
+            return merges.results[slot]
+        slot = (slot + np.uint64(1)) & mask
+    return _NO_MERGE
+
+
+@compiled
+def _merge(
+    merges: Merges, table: Table, text: NDArray[np.uint8], start: int, num_bytes: int
+) -> int:
+    """Merge a pre-token; its ids are the first of `table.symbols`, as many as returned."""
+    symbols, candidates = table.symbols, table.candidates
+    for place in range(num_bytes):
+        symbols[place] = merges.byte_ids[text[start + place]]
+    for place in range(num_bytes - 1):
+        candidates[place] = _merge_of(merges, symbols[place], symbols[place + 1])
+    count = num_bytes
+    while count > 1:
+        best = 0
+        for place in range(1, count - 1):
+            if candidates[place] < candidates[best]:
+                best = place
+        if candidates[best] == _NO_MERGE:
+            break
+        symbols[best] = np.int32(candidates[best] & np.int64(0xFFFFFFFF))
+        count -= 1
+        for place in range(best + 1, count):
+            symbols[place] = symbols[place + 1]
+        for place in range(best + 1, count - 1):
+            candidates[place] = candidates[place + 1]
+        if best > 0:
+            candidates[best - 1] = _merge_of(merges, symbols[best - 1], symbols[best])
+        if best < count - 1:
+            candidates[best] = _merge_of(merges, symbols[best], symbols[best + 1])
+    return count
+
+
+@compiled
+def key_of(text: NDArray[np.uint8], start: int, num_bytes: int) -> np.uint64:
+    """The key of a pre-token: its bytes where it is short, else a hash of them."""
+    key = word_at(text, start, num_bytes)
+    for place in range(_KEY_BYTES, num_bytes, 8):
+        key = (key ^ word_at(text, start + place, num_bytes - place)) * _SPREAD
+        key ^= key >> np.uint64(29)
+    return key
+
+
+@compiled
+def first_slot(key: np.uint64, num_bytes: int, mask: np.uint64) -> np.uint64:
+    """Where the search for a pre-token starts; it goes on slot by slot."""
+    return (((key ^ np.uint64(num_bytes)) * _SPREAD) >> np.uint64(32)) & mask
+
+
+@compiled
+def _is_at(
+    arena: NDArray[np.int32],
+    description: np.uint64,
+    text: NDArray[np.uint8],
+    start: int,
+    num_bytes: int,
+) -> bool:
+    """Whether the long pre-token of a description has the bytes of this one."""
+    record = np.int64(description >> np.uint64(16))
+    record += np.int64((description >> np.uint64(8)) & np.uint64(0xFF))
+    for place in range(0, num_bytes, 8):
+        word = word_at(text, start + place, num_bytes - place)
+        low, high = np.uint32(arena[record]), np.uint32(arena[record + 1])
+        if (np.uint64(high) << np.uint64(32)) | np.uint64(low) != word:
+            return False
+        record += 2
+    return True
+
+
+@compiled
+def find_pretoken(
+    slots: NDArray[np.uint64],
+    arena: NDArray[np.int32],
+    key: np.uint64,
+    text: NDArray[np.uint8],
+    start: int,
+    num_bytes: int,
+) -> tuple[np.uint64, np.uint64]:
+    """The slot of a pre-token and its description, or the free slot where it belongs and zero."""
+    mask = np.uint64(len(slots) // 2 - 1)
+    slot = first_slot(key, num_bytes, mask)
+    while True:
+        description = slots[2 * slot + np.uint64(1)]
+        if description == np.uint64(0):
+            return slot, description
+        if (
+            slots[2 * slot] == key
+            and description & np.uint64(0xFF) == np.uint64(num_bytes)
+            and (num_bytes <= _KEY_BYTES or _is_at(arena, description, text, start, num_bytes))
+        ):
+            return slot, description
+        slot = (slot + np.uint64(1)) & mask
+
+
+@compiled
+def _remember(
+    table: Table,
+    slot: np.uint64,
+    key: np.uint64,
+    text: NDArray[np.uint8],
+    start: int,
+    num_bytes: int,
+    count: int,
+) -> None:
+    """Enter a pre-token whose ids are the first `count` of `table.symbols` in a free slot."""
+    payload = np.int64(table.symbols[0])
+    if num_bytes > _KEY_BYTES or count > 1:
+        payload = table.used[1]
+        record = payload
+        for place in range(count):
+            table.arena[record] = table.symbols[place]
+            record += 1
+        if num_bytes > _KEY_BYTES:
+            for place in range(0, num_bytes, 8):
+                word = word_at(text, start + place, num_bytes - place)
+                table.arena[record] = np.int32(np.uint32(word & np.uint64(0xFFFFFFFF)))
+                table.arena[record + 1] = np.int32(np.uint32(word >> np.uint64(32)))
+                record += 2
+        table.used[1] = record
+    table.used[0] += 1
+    table.slots[2 * slot] = key
+    table.slots[2 * slot + np.uint64(1)] = (
+        np.uint64(num_bytes)
+        | (np.uint64(count) << np.uint64(8))
+        | (np.uint64(payload) << np.uint64(16))
+    )
+
+
+@compiled
+def append_known(
+    arena: NDArray[np.int32],
+    description: np.uint64,
+    num_bytes: int,
+    ids: NDArray[Any],
+    num_ids: int,
+) -> int:
+    """Write the ids of a pre-token of the table; returns how many ids are there now."""
+    count = np.int64((description >> np.uint64(8)) & np.uint64(0xFF))
+    payload = np.int64(description >> np.uint64(16))
+    if num_bytes <= _KEY_BYTES and count == 1:
+        ids[num_ids] = payload
+    else:
+        for place in range(count):
+            ids[num_ids + place] = arena[payload + place]
+    return num_ids + count
+
+
+@compiled
+def append_new(
+    merges: Merges,
+    table: Table,
+    slot: np.uint64,
+    key: np.uint64,
+    text: NDArray[np.uint8],
+    start: int,
+    num_bytes: int,
+    ids: NDArray[Any],
+    num_ids: int,
+) -> int:
+    """Merge a pre-token of ASCII that is not in the table, write its ids and enter it.
+
+    Args:
+        merges: of the vocabulary.
+        table: where it is entered.
+        slot: the free one where it belongs.
+        key: of the pre-token.
+        text: UTF-8.
+        start: of the pre-token, in bytes.
+        num_bytes: of the pre-token, 1 to MAX_PRETOKEN_BYTES.
+        ids: written from `num_ids` on; has room for `num_bytes` more.
+        num_ids: how many are there already.
+
+    Returns:
+        How many ids are there now.
+    """
+    word = np.uint64(0)
+    if merges.words.used[0] > 0:
+        slots, arena = merges.words.slots, merges.words.arena
+        _, word = find_pretoken(slots, arena, key, text, start, num_bytes)
+    if word != np.uint64(0):
+        count = append_known(merges.words.arena, word, num_bytes, table.symbols, 0)
+    else:
+        count = _merge(merges, table, text, start, num_bytes)
+    for place in range(count):
+        ids[num_ids + place] = table.symbols[place]
+    full = 4 * table.used[0] >= len(table.slots)
+    if full or table.used[1] + LONGEST_RECORD > len(table.arena):
+        table.slots[:] = np.uint64(0)
+        table.used[:] = 0
+        slot, _ = find_pretoken(table.slots, table.arena, key, text, start, num_bytes)
+    _remember(table, slot, key, text, start, num_bytes, count)
+    return num_ids + count
+
+
+@compiled
+def _is_blank(kind: int) -> bool:
+    return kind == SPACE or kind == BLANK
+
+
+@compiled
+def _is_word(kind: int) -> bool:
+    return kind == LETTER or kind == PUNCTUATION
+
+
+@compiled
+def _run_end(text: NDArray[np.uint8], place: int, stop: int, classes: Any, kind: int) -> int:
+    while place < stop and classes[text[place]] == kind:
+        place += 1
+    return place
+
+
+@compiled
+def _isolated_end(text: NDArray[np.uint8], start: int, stop: int, classes: Any, kind: int) -> int:
+    """Where deepseek-coder's family ends the pre-token that starts at `start`, of class `kind`."""
+    place = start + 1
+    if kind == NEWLINE or kind == DIGIT:
+        return place
+    if _is_blank(kind) and place < stop:
+        following = classes[text[place]]
+        if _is_word(following):
+            return _run_end(text, place, stop, classes, following)
+    if _is_word(kind):
+        return _run_end(text, place, stop, classes, kind)
+    while place < stop:
+        kind = classes[text[place]]
+        if _is_blank(kind):
+            if place + 1 < stop and _is_word(classes[text[place + 1]]):
+                break
+        elif kind != SYMBOL:
+            break
+        place += 1
+    return place
+
+
+@compiled
+def _contraction_end(text: NDArray[np.uint8], start: int, stop: int, any_case: bool) -> int:
+    """Where the contraction that starts at an apostrophe ends; `start` if there is none."""
+    case = np.uint8(0x20) if any_case else np.uint8(0)
+    first = text[start + 1] | case if start + 1 < stop else np.uint8(0)
+    second = text[start + 2] | case if start + 2 < stop else np.uint8(0)
+    if first in (ord("s"), ord("t"), ord("m"), ord("d")):
+        return start + 2
+    if second == ord("e") and first in (ord("r"), ord("v")):
+        return start + 3
+    if first == ord("l") and second == ord("l"):
+        return start + 3
+    return start
+
+
+@compiled
+def _alternative_end(
+    text: NDArray[np.uint8], start: int, stop: int, classes: Any, rules: Rules, kind: int
+) -> int:
+    """Where the family of GPT-2, Llama 3 and Qwen ends the pre-token that starts at `start`.
+
+    Its alternatives in their order; -1 where what follows white space is not ASCII.
+    """
+    if rules.contractions and text[start] == _APOSTROPHE:
+        place = _contraction_end(text, start, stop, rules.contractions == 2)
+        if place > start:
+            return place
+    place = start + 1
+    following = classes[text[place]] if place < stop else NEWLINE
+    takes = kind == SPACE or (rules.any_lead and kind in (BLANK, PUNCTUATION))
+    if kind == LETTER or (takes and following == LETTER):
+        return _run_end(text, place, stop, classes, LETTER)
+    takes = kind == SPACE and rules.digits_take_space
+    if kind == DIGIT or (takes and following == DIGIT):
+        first = start if kind == DIGIT else place
+        return min(_run_end(text, place, stop, classes, DIGIT), first + rules.max_digits)
+    if kind == PUNCTUATION or (kind == SPACE and following == PUNCTUATION):
+        place = _run_end(text, place, stop, classes, PUNCTUATION)
+        if rules.newlines_follow and not (place < stop and classes[text[place]] == NOT_ASCII):
+            place = _run_end(text, place, stop, classes, NEWLINE)
+        return place
+    after_newline = start
+    place = start
+    while place < stop and (_is_blank(classes[text[place]]) or classes[text[place]] == NEWLINE):
+        place += 1
+        if classes[text[place - 1]] == NEWLINE:
+            after_newline = place
+    if place < stop and classes[text[place]] == NOT_ASCII:
+        return -1
+    if rules.newlines_end and after_newline > start:
+        return after_newline
+    return place if place == stop or place == start + 1 else place - 1
+
+
+@compiled
+def _ends_for_certain(
+    text: NDArray[np.uint8], place: int, stop: int, classes: Any, rules: Rules
+) -> bool:
+    """Whether a pre-token ends before `place` for certain, by the bytes next to it alone."""
+    before, after = classes[text[place - 1]], classes[text[place]]
+    if NOT_ASCII in (before, after):
+        return False
+    if not rules.isolating:
+        if before in (LETTER, DIGIT):
+            return _is_blank(after) or after == NEWLINE
+        return before == PUNCTUATION and _is_blank(after)
+    if before in (NEWLINE, DIGIT) or after in (NEWLINE, DIGIT):
+        return True
+    if after in (LETTER, PUNCTUATION):
+        return before != after and not _is_blank(before)
+    if before in (LETTER, PUNCTUATION):
+        return True
+    following = classes[text[place + 1]] if place + 1 < stop else NEWLINE
+    return _is_blank(after) and following in (LETTER, PUNCTUATION)
+
+
+@compiled
+def _foreign_span_end(
+    text: NDArray[np.uint8], place: int, stop: int, classes: Any, rules: Rules
+) -> int:
+    """The first certain end at or after `place` with nothing but ASCII close behind it."""
+    while place < stop:
+        if _ends_for_certain(text, place, stop, classes, rules):
+            calm = place
+            while calm < min(stop, place + _CALM_BYTES) and classes[text[calm]] != NOT_ASCII:
+                calm += 1
+            if calm == min(stop, place + _CALM_BYTES):
+                return place
+            place = calm
+        place += 1
+    return stop
+
+
+@compiled
+def tokenize_ascii(
+    text: NDArray[np.uint8],
+    start: int,
+    stop: int,
+    classes: NDArray[np.uint8],
+    rules: Rules,
+    merges: Merges,
+    table: Table,
+    ids: NDArray[Any],
+    spans: NDArray[np.int64],
+) -> tuple[int, int, int]:
+    """Tokenize from a certain end of a pre-token on, leaving out what is not plain ASCII.
+
+    Args:
+        text: UTF-8.
+        start: where to start, in bytes.
+        stop: where to stop: the text's end, or a certain end of a pre-token.
+        classes: see `byte_classes`.
+        rules: of the pre-tokenizer.
+        merges: of the vocabulary.
+        table: pre-tokens seen before, those of this text included afterwards.
+        ids: written from the start; has room for `stop - start`.
+        spans: written with what is left out, a row each: start and stop in bytes, and how many
+            ids come before it.
+
+    Returns:
+        Where it stopped (before `stop` if `spans` is full), number of ids, number of spans.
+    """
+    slots, arena = table.slots, table.arena
+    mask = np.uint64(len(slots) // 2 - 1)
+    num_ids = num_spans = 0
+    kind = classes[text[start]] if start < stop else np.uint8(NEWLINE)
+    while start < stop and num_spans < len(spans):
+        if rules.isolating:
+            end = _isolated_end(text, start, stop, classes, kind)
+        else:
+            end = _alternative_end(text, start, stop, classes, rules, kind)
+        following = classes[text[end]] if end < stop else np.uint8(NEWLINE)
+        num_bytes = end - start
+        known = num_bytes > 0 and kind != NOT_ASCII and following != NOT_ASCII
+        if known and num_bytes <= MAX_PRETOKEN_BYTES:
+            if num_bytes <= _KEY_BYTES:  # what `find_pretoken` does, without the cost of its call
+                key = word_at(text, start, num_bytes)
+                slot = first_slot(key, num_bytes, mask)
+                description = slots[2 * slot + np.uint64(1)]
+                while description != np.uint64(0) and not (
+                    slots[2 * slot] == key and description & np.uint64(0xFF) == np.uint64(num_bytes)
+                ):
+                    slot = (slot + np.uint64(1)) & mask
+                    description = slots[2 * slot + np.uint64(1)]
+            else:
+                key = key_of(text, start, num_bytes)
+                slot, description = find_pretoken(slots, arena, key, text, start, num_bytes)
+            if description == np.uint64(0):
+                num_ids = append_new(merges, table, slot, key, text, start, num_bytes, ids, num_ids)
+            else:
+                num_ids = append_known(arena, description, num_bytes, ids, num_ids)
+        else:
+            if not known:
+                end = _foreign_span_end(text, start + 1, stop, classes, rules)
+                following = classes[text[end]] if end < stop else np.uint8(NEWLINE)
+            spans[num_spans, 0] = start
+            spans[num_spans, 1] = end
+            spans[num_spans, 2] = num_ids
+            num_spans += 1
+        start, kind = end, following
+    return start, num_ids, num_spans
+
+
+@compiled
+def find_any(
+    text: NDArray[np.uint8],
+    start: int,
+    stop: int,
+    words: NDArray[np.uint8],
+    ends: NDArray[np.int64],
+    firsts: NDArray[np.bool_],
+    found: NDArray[np.int64],
+) -> int:
+    """Find where any of some words starts.
+
+    Args:
+        text: UTF-8.
+        start: where to start looking, in bytes.
+        stop: where the text to look at ends.
+        words: the words' bytes, one after the other.
+        ends: where each word ends in `words`.
+        firsts: shape (256,): whether a word starts with that byte.
+        found: written with the places.
+
+    Returns:
+        Number of places; `len(found)` may mean that there are more.
+    """
+    count = 0
+    for place in range(start, stop):
+        if not firsts[text[place]]:
+            continue
+        word_start = np.int64(0)
+        for word_end in ends:
+            length = word_end - word_start
+            same = place + length <= stop
+            for offset in range(length):
+                if not same or text[place + offset] != words[word_start + offset]:
+                    same = False
+                    break
+            if same:
+                found[count] = place
+                count += 1
+                if count == len(found):
+                    return count
+                break
+            word_start = word_end
+    return count

@@ -1,0 +1,96 @@
+"""A tokenizer.json's bytes -> a tokenizer whose every failure is one line: the tokenizers library.
+
+The library raises bare `Exception`s and `ValueError`s, and where its Rust code panics a
+`BaseException`, which would pass every handler and end a thread or a process with a traceback.
+Here, and nowhere else, both become a `TokenizerError`. A panic has by then printed some lines of
+its own to stderr; the library offers no way to stop that.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from tokenizers import AddedToken, Encoding, Tokenizer
+
+from codedata.errors import TokenizerError
+from codedata.store.files import shortened
+
+_RAISED = (Exception, ValueError)
+
+_PANICS = "pyo3_runtime"
+"""The module that PanicException says it is of; no package has it, so it cannot be imported."""
+
+
+@contextmanager
+def library_call(what: str) -> Iterator[None]:
+    """Have what the library raises in a `with` block end as one line.
+
+    Args:
+        what: failed, and where: the start of the message.
+
+    Raises:
+        TokenizerError: the library raised an error of its own, or panicked.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error) not in _RAISED and type(error).__module__ != _PANICS:
+            raise  # Ctrl-C, no memory, a mistake of the caller
+        raise TokenizerError(f"{what}: {shortened(' '.join(str(error).split()))}") from error
+
+
+class LibraryTokenizer:
+    """The calls of `tokenizers.Tokenizer` that codedata makes, without truncation and padding.
+
+    Args:
+        data: of a tokenizer.json.
+        name: the file, for messages.
+
+    Raises:
+        TokenizerError: it is none; and of each method, that the library fails.
+    """
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self._what = f"the tokenizers library cannot work with {name}"
+        with library_call(f"{name} is no tokenizer"):
+            self._tokenizer = Tokenizer.from_buffer(data)
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> Encoding:
+        """A text's ids, tokens and offsets."""
+        with library_call(self._what):
+            return self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
+    def encode_batch_fast(
+        self, texts: Sequence[str], *, add_special_tokens: bool = True
+    ) -> list[Encoding]:
+        """The ids of texts, in parallel, offsets left out."""
+        with library_call(self._what):
+            return self._tokenizer.encode_batch_fast(
+                list(texts), add_special_tokens=add_special_tokens
+            )
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """The text of ids."""
+        with library_call(self._what):
+            return self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token as the vocabulary writes it; None where it has none."""
+        return self._tokenizer.token_to_id(token)
+
+    def id_to_token(self, token_id: int) -> str | None:
+        """The inverse of `token_to_id`."""
+        return self._tokenizer.id_to_token(token_id)
+
+    def get_vocab(self) -> dict[str, int]:
+        """The id of every token, added ones included."""
+        return self._tokenizer.get_vocab(with_added_tokens=True)
+
+    def get_vocab_size(self) -> int:
+        """How many tokens there are, added ones included."""
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    def get_added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """The added and special tokens, by id."""
+        return self._tokenizer.get_added_tokens_decoder()

@@ -1,0 +1,197 @@
+"""A tokenizer and text -> nothing, or the reason why the tokenizer or its ids are refused.
+
+Before a run two things are compared over a small sample: the engine's ids with those of the
+tokenizer's own file, and the text with what its ids decode to. The second finds tokenizers that
+lose white space or characters, as deepseek-coder's did when transformers 5 rebuilt it. In the run,
+a sample of every chunk's own ids is compared with the tokenizers library's, and one of every chunk
+that an earlier run left.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from tokenizers.normalizers import NFC
+
+from codedata.errors import ExactnessError, TokenizerError
+from codedata.format.packing import IdArray
+from codedata.format.ranges import CharRange
+from codedata.sources.parquet.text import Utf8
+from codedata.tokenize.engines.engine import Encoded, Engine, as_utf8, reference_ids
+from codedata.tokenize.probe import PROBE
+from codedata.tokenize.structure import normalizes_to_nfc_only
+from codedata.tokenize.tokenizer_files import LoadedTokenizer
+
+SAMPLE_CHARS = 16_384
+"""Characters of the text that a run checks before it starts: milliseconds of work."""
+
+COMPARED_PIECES, COMPARED_BYTES = 4, 4_096
+"""Of each chunk so many pieces of at most so many bytes are tokenized again: 20 ms of work."""
+
+
+STORED_CHARS = 16_384
+"""Characters of each chunk that was stored by an earlier run that are tokenized again."""
+
+
+def check_fidelity(
+    loaded: LoadedTokenizer, engine: Engine, sample: str, *, where: str = "the text"
+) -> None:
+    """Refuse a tokenizer or an engine that does not give the text's own ids.
+
+    Args:
+        loaded: the tokenizer.
+        engine: the engine that the run uses.
+        sample: some of the text that will be tokenized.
+        where: what the sample is, for the message.
+
+    Raises:
+        TokenizerError: naming the first difference.
+    """
+    for text, name in ((PROBE, "the built-in sample of C"), (sample, where)):
+        expected = reference_ids(loaded, text)
+        if (
+            place := _first_difference(expected, engine.encode(as_utf8(text)).ids.tolist())
+        ) is not None:
+            raise TokenizerError(
+                f"the engine '{engine.name}' and {loaded.files.tokenizer_json} give different ids "
+                f"for {name}, from token {place} on; please report this with the tokenizer's name"
+            )
+        _check_round_trip(loaded, text, name)
+
+
+def compare_ids(
+    loaded: LoadedTokenizer, engine: Engine, text: Utf8, encoded: Encoded, *, seed: int, where: str
+) -> int:
+    """Tokenize some pieces of a chunk again with the tokenizers library, and compare.
+
+    Args:
+        loaded: the tokenizer.
+        engine: what tokenized the chunk.
+        text: the chunk.
+        encoded: its ids.
+        seed: chooses the pieces.
+        where: what the chunk is, for the message.
+
+    Returns:
+        Bytes of text compared: at most COMPARED_PIECES * COMPARED_BYTES; 0 where the engine is the
+        library itself on the whole text, or where the text has no place to cut a piece at.
+
+    Raises:
+        ExactnessError: naming the text and the first difference.
+    """
+    if engine.cut is None:
+        return 0
+    chosen = np.random.default_rng(seed).permutation(len(encoded.marks))[:COMPARED_PIECES]
+    compared = 0
+    for start, place in (encoded.marks[index] for index in sorted(chosen)):
+        stop = min(start + COMPARED_BYTES, len(text))
+        if stop < len(text):
+            found = engine.cut.search(text.data, start + COMPARED_BYTES // 2, stop)
+            if found is None:
+                continue
+            stop = found.start()
+        piece = str(text[start:stop].data, "utf-8")
+        [encoding] = loaded.tokenizer.encode_batch_fast([piece], add_special_tokens=False)
+        ids = encoded.ids[place : place + len(encoding.ids)].tolist()
+        if encoding.ids != ids:
+            num_before = len(str(text[:start].data, "utf-8"))
+            raise _not_exact(loaded, engine.name, piece, ids, f"{where}, from {num_before} on")
+        compared += stop - start
+    return compared
+
+
+def holds_ids_of(
+    loaded: LoadedTokenizer,
+    engine: Engine,
+    read: Callable[[CharRange], Utf8],
+    chars: CharRange,
+    ids: IdArray,
+) -> bool:
+    """Whether stored ids can be a chunk's, going by a stretch of its text that nobody can foresee.
+
+    The library's ids for the stretch must stand among the stored ones, one after the other. Where
+    no place to cut at is proven, or none is found, those of its middle must, for what lies beyond
+    its ends may change the others; and if they do not, the whole chunk is tokenized again.
+
+    Args:
+        loaded: the tokenizer.
+        engine: of it.
+        read: gives characters of the text.
+        chars: the chunk's.
+        ids: stored, shape (num_tokens,).
+    """
+    if chars.num_chars > STORED_CHARS:
+        start = chars.start + secrets.randbelow(chars.num_chars - STORED_CHARS)
+        text = read(CharRange(start, start + STORED_CHARS, chars.file))
+        cuts = [found.start() for found in engine.cut.finditer(text.data)] if engine.cut else []
+        proven = len(cuts) > 1
+        piece = str((text[cuts[0] : cuts[-1]] if proven else text).data, "utf-8")
+        expected = loaded.tokenizer.encode(piece, add_special_tokens=False).ids
+        quarter = 0 if proven else len(expected) // 4
+        expected = expected[quarter : len(expected) - quarter]
+        stands = _stand_in(expected, ids)
+        if expected and (stands or proven):
+            return stands
+    return reference_ids(loaded, str(read(chars).data, "utf-8")) == ids.tolist()
+
+
+def _stand_in(piece: list[int], ids: IdArray) -> bool:
+    """Whether some ids stand among others, one after the other."""
+    if max(piece, default=0) > np.iinfo(ids.dtype).max:
+        return False
+    sought, among = np.array(piece, ids.dtype).tobytes(), ids.tobytes()
+    place = among.find(sought)
+    while place % ids.itemsize and place >= 0:  # the bytes of one id and the next one's
+        place = among.find(sought, place + 1)
+    return place >= 0
+
+
+def _not_exact(
+    loaded: LoadedTokenizer, engine: str, piece: str, ids: list[int], where: str
+) -> ExactnessError:
+    encoding = loaded.tokenizer.encode(piece, add_special_tokens=False)
+    place = _first_difference(encoding.ids, ids) or 0
+    near = encoding.offsets[min(place, len(encoding.ids) - 1)][0]
+    return ExactnessError(
+        f"engine {engine!r} and {loaded.files.tokenizer_json} give different ids for "
+        f"{piece[max(0, near - 20) : near + 20]!r} ({where}): {ids[place : place + 5]} for "
+        f"{encoding.ids[place : place + 5]}; nothing of it was stored; report this, and choose the "
+        "engine 'whole' meanwhile"
+    )
+
+
+def _check_round_trip(loaded: LoadedTokenizer, text: str, name: str) -> None:
+    """Refuse a tokenizer whose ids do not decode to the text.
+
+    Added tokens that stand for one visible character are left out of the comparison: byte-level
+    decoders cannot give them back (deepseek-coder's 32000 to 32012, such as 'ü', decode to U+FFFD).
+    """
+    added = loaded.tokenizer.get_added_tokens_decoder().values()
+    single = {ord(t.content) for t in added if len(t.content) == 1 and not t.content.isspace()}
+    text = text.translate(dict.fromkeys(single))
+    if normalizes_to_nfc_only(loaded.structure):
+        text = NFC().normalize_str(text)
+    ids = loaded.tokenizer.encode(text, add_special_tokens=False).ids
+    decoded = loaded.tokenizer.decode(ids, skip_special_tokens=False)
+    place = _first_difference(text, decoded)
+    if place is not None:
+        found, back = (repr(each[max(0, place - 10) : place + 20]) for each in (text, decoded))
+        lost = _without_space(text) == _without_space(decoded)
+        raise TokenizerError(
+            f"the tokenizer {loaded.files.source} loses {'white space' if lost else 'text'}: in "
+            f"{name}, {found} comes back as {back} (character {place}); use the tokenizer.json "
+            "that the model was published with"
+        )
+
+
+def _without_space(text: str) -> str:
+    return "".join(text.split())
+
+
+def _first_difference(expected: Sequence[object], found: Sequence[object]) -> int | None:
+    """Index of the first place where two sequences differ; None where they are equal."""
+    if expected == found:
+        return None
+    pairs = zip(expected, found, strict=False)
+    shorter = min(len(expected), len(found))
+    return next((i for i, (one, other) in enumerate(pairs) if one != other), shorter)

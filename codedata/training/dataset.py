@@ -1,0 +1,263 @@
+"""Dataset folders -> a PyTorch dataset of samples for causal language models.
+
+Each sample is {"input_ids": LongTensor (seq_length,), "labels": LongTensor (seq_length,)}. The
+samples stay in the mapped shard files, which all processes share; only the one asked for is copied
+into tensors. Nothing is unpickled: see `codedata.format.shards`.
+"""
+
+import json
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, cast, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset as TorchDataset
+from tqdm import tqdm
+
+from codedata.errors import DatasetError
+from codedata.format.meta import META_NAME, shard_name
+from codedata.places import local_path
+from codedata.progress import SILENT, TERMINAL
+from codedata.store.dataset_folder import Dataset, open_dataset
+
+StrPath = str | os.PathLike[str]
+Sample = dict[str, torch.Tensor]
+
+IGNORED_LABEL = -100
+"""What torch's cross_entropy passes over, and so every model of transformers: its ignore_index."""
+
+
+class PickledTrainerDataset(TorchDataset[Sample]):
+    """The samples of one or more dataset folders, in the order of folders, shards and rows.
+
+    A sequence: `len`, negative indices and iteration as a list has them; a slice is another
+    dataset over the same files. Picklable: another process maps the same files, and refuses if the
+    folder holds another dataset by then.
+
+    Args:
+        folders: dataset folders, as `tokenize_data` or the old script wrote them.
+        quiet: neither print what is found nor show progress bars.
+        verify: also recompute the hashes that each meta states.
+
+    Attributes:
+        datasets: the opened folders.
+        seq_length: tokens a sample.
+        digest: equal only for the same samples in the same order.
+
+    Raises:
+        DatasetError: a folder is no whole dataset, or its samples have another length than those
+            of the first, or the cards of two name two tokenizers.
+    """
+
+    def __init__(
+        self, folders: StrPath | Iterable[StrPath], *, quiet: bool = False, verify: bool = False
+    ) -> None:
+        opened = [
+            _open_folder(path, quiet=quiet, verify=verify)
+            for path in tqdm(_paths(folders), desc="Finding files", disable=quiet)
+        ]
+        self._adopt(opened)
+        self._rows = range(self._ends[-1])
+        self._padded: dict[int, int] = {}  # row -> its tokens that are the text's
+        self._masks_padding = False
+        if not quiet:
+            self._report()
+
+    @classmethod
+    def from_hub(
+        cls, repo: str, revision: str = "main", *, quiet: bool = False, verify: bool = False
+    ) -> "PickledTrainerDataset":
+        """A dataset that `codedata push` put on the Hugging Face Hub, fetched where it is not here.
+
+        Args:
+            repo: dataset repository, `owner/name`.
+            revision: branch, tag or commit; only a commit is the same samples for ever, and costs
+                no request once it is here.
+            quiet: neither print what is found nor show progress bars.
+            verify: also recompute the hashes, which the first fetch does anyway.
+
+        Raises:
+            DatasetError: the hub does not give it, or it is no whole dataset.
+        """
+        # A second of imports that local datasets do not need.
+        from codedata.hub.client import HubError
+        from codedata.hub.datasets import fetch_dataset
+
+        try:
+            folder = fetch_dataset(repo, revision, SILENT if quiet else TERMINAL)
+        except HubError as error:
+            raise DatasetError(
+                f"dataset {repo} at {revision!r}: the hub does not give it: {error}"
+            ) from error
+        return cls([folder], quiet=quiet, verify=verify)
+
+    def _adopt(self, datasets: list[Dataset]) -> None:
+        self.datasets = datasets
+        self.seq_length = datasets[0].seq_length
+        for dataset in datasets[1:]:
+            if dataset.seq_length != self.seq_length:
+                raise DatasetError(
+                    f"{dataset.folder} has samples of {dataset.seq_length} tokens, but "
+                    f"{datasets[0].folder} of {self.seq_length}; load them as two datasets"
+                )
+        _require_one_tokenizer(datasets)
+        self._shards: list[NDArray[Any]] = [ids for each in datasets for ids in each.shards]
+        self._ends = list(accumulate(len(ids) for ids in self._shards))
+
+    def _report(self) -> None:
+        num_files = len(self._shards)
+        tqdm.write(
+            f"Checked {len(self.datasets)} folders and found {num_files} files with extension: pkl"
+        )
+        tqdm.write(f"Total samples: {self.total_samples}")
+        tqdm.write(f"Total tokens: {self.total_tokens}")
+        named = (
+            (each.folder / shard_name(i), ids)
+            for each in self.datasets
+            for i, ids in enumerate(each.shards)
+        )
+        for path, ids in tqdm(named, desc="Loading tokenized data"):
+            tqdm.write(f"Loaded {len(ids)} vectors from {path}")
+
+    @property
+    def total_samples(self) -> int:
+        """Number of samples, the same as `len`."""
+        return len(self._rows)
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens of all samples, padding included."""
+        return len(self._rows) * self.seq_length
+
+    @property
+    def digest(self) -> str:
+        """Equal only for the same samples in the same order: of one whole folder its own digest.
+
+        That is the sha256 of its meta, which has the sha256 of every shard; of a dataset of the old
+        script, whose meta has counts only, the ids are hashed when this is first asked for. Of
+        several folders, or of a slice, the sha256 of their digests and of the rows, as JSON
+        `[[digest, ...], [first row, number of rows, step]]`; the step of one row is 1, and no row
+        at all is `[0, 1]`.
+        """
+        digests, rows = [each.content_digest for each in self.datasets], self._rows
+        if len(digests) == 1 and rows == range(self._ends[-1]):
+            return digests[0]
+        part = [rows.start, len(rows), rows.step] if len(rows) > 1 else [*rows[:1], len(rows), 1]
+        return sha256(json.dumps([digests, part]).encode()).hexdigest()
+
+    @property
+    def masks_padding(self) -> bool:
+        """Whether the labels of padding are -100."""
+        return self._masks_padding
+
+    def with_padding_masked(self) -> "PickledTrainerDataset":
+        """The same samples, their labels -100 where a sample is padded, so that no loss counts it.
+
+        Padding is found by its position, which the meta states, never by its id: the pad token may
+        be one that the text has as well.
+
+        Raises:
+            DatasetError: a folder's meta does not say where padding begins.
+        """
+        starts = accumulate((each.num_samples for each in self.datasets), initial=0)
+        padded = {
+            start + row: num_tokens
+            for start, each in zip(starts, self.datasets, strict=False)
+            for row, num_tokens in each.padded_samples().items()
+        }
+        return self._but(_padded=padded, _masks_padding=True)
+
+    def _but(self, **changes: Any) -> "PickledTrainerDataset":
+        """Another dataset over the same files."""
+        other = object.__new__(type(self))
+        other.__dict__ = {**self.__dict__, **changes}
+        return other
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self._sample(row) for row in self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> "PickledTrainerDataset": ...
+    def __getitem__(self, index: int | slice) -> "Sample | PickledTrainerDataset":
+        if isinstance(index, slice):
+            return self._but(_rows=self._rows[index])
+        return self._sample(self._rows[index])
+
+    def _sample(self, row: int) -> Sample:
+        shard = bisect_right(self._ends, row)
+        ids = self._shards[shard][row - self._ends[shard]].astype(np.int64)
+        labels = ids.copy()
+        if row in self._padded:
+            labels[self._padded[row] :] = IGNORED_LABEL
+        return {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_shards"]
+        state["datasets"] = [(each.folder.absolute(), each.digest) for each in self.datasets]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        reopened: list[Dataset] = []
+        for folder, digest in state["datasets"]:
+            dataset = open_dataset(folder)
+            if dataset.digest != digest:
+                raise DatasetError(
+                    f"{folder} was replaced by another dataset since this one was opened; open it "
+                    "again, so that all processes read the same"
+                )
+            reopened.append(dataset)
+        self._adopt(reopened)
+
+
+def _require_one_tokenizer(datasets: Sequence[Dataset]) -> None:
+    """Refuse datasets whose cards name two tokenizers; those without a card may be of any."""
+    known = [(each.folder, *each.tokenizer) for each in datasets if each.tokenizer is not None]
+    for folder, name, fingerprint in known[1:]:
+        first_folder, first_name, first_fingerprint = known[0]
+        if fingerprint != first_fingerprint:
+            raise DatasetError(
+                f"{folder} was tokenized with {name} (sha256 {fingerprint}), but {first_folder} "
+                f"with {first_name} (sha256 {first_fingerprint}), and the same ids are other "
+                "tokens in each; load them as two datasets, or make one again with the other's "
+                "tokenizer"
+            )
+
+
+def _paths(folders: Any) -> list[Path]:
+    """The folders that a caller named.
+
+    Raises:
+        DatasetError: it named none, or something that is no path.
+    """
+    is_one = isinstance(folders, str | bytes | os.PathLike) or not isinstance(folders, Iterable)
+    paths: list[Any] = [folders] if is_one else list(cast("Iterable[Any]", folders))
+    if not paths:
+        raise DatasetError("no dataset folder was given; name at least one")
+    for path in paths:
+        if not isinstance(path, str | os.PathLike):
+            raise DatasetError(
+                f"{path!r} is no dataset folder's path; name one folder, or a list of them"
+            )
+    return [local_path(path, "a dataset folder", error=DatasetError) for path in paths]
+
+
+def _open_folder(folder: Path, *, quiet: bool, verify: bool) -> Dataset:
+    if not quiet:
+        tqdm.write(f"Checking folder: {folder}")
+    dataset = open_dataset(folder, verify=verify)
+    if not quiet:
+        tqdm.write(f"Found meta file: {folder / META_NAME}")
+    return dataset

@@ -1,0 +1,990 @@
+"""Shards that `pickle.dump` wrote: read exactly as pickle reads them, or refused, never executed.
+
+`pickle.loads` is the measure of what is accepted. Hostile pickles have a control that proves them
+live under plain `pickle.loads`; bombs have none, for the machine's sake.
+"""
+
+import copyreg
+import enum
+import importlib
+import io
+import json
+import pickle
+import pickletools
+import struct
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from codedata.errors import DatasetError
+from codedata.format.foreign_shards import decode_foreign_shard
+from codedata.store.dataset_folder import open_dataset
+
+Rows = list[list[int]]
+
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""On a busy machine any example may be slow."""
+
+ROWS: Rows = [[1, 300, 70_000], [40, 93, 101]]
+"""Ids of every width, and some whose bytes are opcodes: ( ] e."""
+
+EDGES = [0, 1, 40, 93, 97, 101, 255, 256, 65_535, 65_536, 2**24, 2**31 - 1]
+PROTOCOLS = [2, 3, 4, 5]
+REFUSED = "x is not a list of lists of token ids as pickle.dump writes it (protocol 2 to 5): "
+
+
+def python_dumps(samples: object, protocol: int) -> bytes:
+    """As `pickle.dumps` without the C accelerator; PyPy's is this one."""
+    file = io.BytesIO()
+    pickle._Pickler(file, protocol).dump(samples)
+    return file.getvalue()
+
+
+PICKLERS: dict[str, Callable[[Any, int], bytes]] = {"C": pickle.dumps, "Python": python_dumps}
+
+
+def decode(data: bytes, num_samples: int, seq_length: int) -> np.ndarray[Any, np.dtype[Any]]:
+    array = np.frombuffer(data, np.uint8)
+    return decode_foreign_shard(array, num_samples=num_samples, seq_length=seq_length, name="x")
+
+
+def refusal(data: bytes, num_samples: int, seq_length: int) -> str:
+    with pytest.raises(DatasetError) as error:
+        decode(data, num_samples, seq_length)
+    assert str(error.value).startswith("x ")
+    return str(error.value)
+
+
+def assert_read(data: bytes, samples: Rows) -> None:
+    ids = decode(data, len(samples), len(samples[0]))
+    assert ids.shape == (len(samples), len(samples[0]))
+    assert np.array_equal(ids, np.array(samples, np.int64))
+    assert not ids.flags.writeable
+
+
+def is_read_as_pickle_does(data: bytes, num_samples: int, seq_length: int) -> bool:
+    """False: refused. True: read, and exactly as `pickle.loads` reads it."""
+    try:
+        ids = decode(data, num_samples, seq_length)
+    except DatasetError:
+        return False
+    loaded = pickle.loads(data)
+    assert ids.tolist() == loaded
+    assert type(loaded) is list
+    assert all(type(row) is list for row in loaded)
+    assert all(type(token) is int for row in loaded for token in row)
+    return True
+
+
+def mixed(num_samples: int, seq_length: int, seed: int = 0) -> Rows:
+    """Ids of every width beside each other."""
+    generator = np.random.default_rng(seed)
+    shape = (num_samples, seq_length)
+    ids = generator.integers(0, 2**31, shape) >> generator.choice([0, 7, 16, 24], shape)
+    return ids.tolist()
+
+
+def framed(opcodes: bytes, *stops: int) -> bytes:
+    """A pickle of protocol 4 whose frames end at `stops` and at the end."""
+    pieces = [b"\x80\x04"]
+    start = 0
+    for stop in (*stops, len(opcodes)):
+        pieces += [b"\x95", struct.pack("<Q", stop - start), opcodes[start:stop]]
+        start = stop
+    return b"".join(pieces)
+
+
+def opcodes_of(samples: object, protocol: int) -> tuple[bytes, list[int]]:
+    """The opcodes without PROTO and FRAMEs, and where each starts."""
+    data = pickle.dumps(samples, protocol)
+    pieces: list[bytes] = []
+    starts: list[int] = []
+    position = 0
+    places = [(op.name, place) for op, _, place in pickletools.genops(data) if place is not None]
+    for (name, start), stop in zip(places, [*(p for _, p in places[1:]), len(data)], strict=True):
+        if name not in {"PROTO", "FRAME"}:
+            pieces.append(data[start:stop])
+            starts.append(position)
+            position += stop - start
+    return b"".join(pieces), starts
+
+
+def completed(opcodes: bytes, protocol: int) -> bytes:
+    return framed(opcodes) if protocol >= 4 else bytes([0x80, protocol]) + opcodes
+
+
+# What is read
+
+NARROW = [(rows, columns) for rows in (1, 2, 999, 1000, 1001, 2001) for columns in (1, 2)]
+SHORT = [(rows, columns) for rows in (1, 2) for columns in (999, 1000, 1001, 2000, 2001)]
+LONG = [(1, 70_000), (3, 30_001), (20, 5000)]
+TALL = [(97, 1), (255, 3), (256, 3), (257, 3), (1001, 40), (2000, 3), (3001, 1)]
+
+
+@pytest.mark.parametrize("pickler", PICKLERS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(("num_samples", "seq_length"), [*NARROW, *SHORT, *LONG, *TALL])
+def test_what_pickle_writes_is_read(
+    num_samples: int, seq_length: int, protocol: int, pickler: str
+) -> None:
+    """Shapes around batches of 1,000 items, memo numbers of one byte, frames of 64 KiB."""
+    samples = mixed(num_samples, seq_length, seed=num_samples + seq_length)
+    data = PICKLERS[pickler](samples, protocol)
+    assert pickle.loads(data) == samples
+    assert_read(data, samples)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("shape", [(1001, 1001), (130, 2001)])
+def test_batches_of_rows_and_of_ids_and_many_frames_at_once_are_read(
+    shape: tuple[int, int], protocol: int
+) -> None:
+    samples = mixed(*shape)
+    data = pickle.dumps(samples, protocol)
+    assert len(data) > 10 * 65_536
+    assert_read(data, samples)
+
+
+@pytest.mark.parametrize("pickler", PICKLERS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("edge", EDGES)
+def test_ids_of_every_width_are_read(edge: int, protocol: int, pickler: str) -> None:
+    for samples in ([[edge]], [[edge] * 3] * 1, [[0, edge], [edge, 0]], [[edge]] * 3):
+        fresh = [list(row) for row in samples]
+        assert_read(PICKLERS[pickler](fresh, protocol), fresh)
+
+
+@pytest.mark.parametrize(
+    ("largest_id", "dtype"),
+    [(0, np.uint16), (65_535, np.uint16), (65_536, np.int32), (2**31 - 1, np.int32)],
+)
+def test_ids_come_back_in_the_smallest_of_two_dtypes(largest_id: int, dtype: Any) -> None:
+    assert decode(pickle.dumps([[0, largest_id]], 4), 1, 2).dtype == dtype
+
+
+@pytest.mark.parametrize("pickler", PICKLERS)
+def test_a_frame_may_end_at_every_kind_of_opcode(pickler: str) -> None:
+    """Wider ids in the first rows push all of row 31's end over the frame's target."""
+    ends: set[bytes] = set()
+    for num_wide in range(1190, 1225):
+        samples = [[5] * 1002 for _ in range(40)]
+        for place in range(num_wide):
+            samples[place // 1000][place % 1000] = 500
+        data = PICKLERS[pickler](samples, 4)
+        end = 11 + struct.unpack("<Q", data[3:11])[0]
+        assert data[end : end + 1] == b"\x95"
+        ends.add(data[end + 9 : end + 10])
+        assert_read(data, samples)
+    assert ends >= {b"K", b"]"}
+
+
+TREACHEROUS = st.lists(st.sampled_from(b"](ea\x94qrKMJ.\x00\x01"), min_size=1, max_size=4).map(
+    lambda octets: int.from_bytes(bytes(octets), "little") & 0x7FFFFFFF
+)
+"""Ids whose bytes look like the starts and ends of rows."""
+
+SAMPLES = st.tuples(st.integers(1, 6), st.integers(1, 6)).flatmap(
+    lambda shape: st.lists(
+        st.lists(
+            TREACHEROUS | st.sampled_from(EDGES) | st.integers(0, 2**31 - 1),
+            min_size=shape[1],
+            max_size=shape[1],
+        ),
+        min_size=shape[0],
+        max_size=shape[0],
+    )
+)
+
+
+@settings(UNHURRIED, max_examples=300)
+@given(samples=SAMPLES, protocol=st.sampled_from(PROTOCOLS), pickler=st.sampled_from([*PICKLERS]))
+@example(samples=[[5, 0x28945D65], [6, 7]], protocol=4, pickler="C")
+def test_any_ids_are_read(samples: Rows, protocol: int, pickler: str) -> None:
+    assert_read(PICKLERS[pickler](samples, protocol), samples)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("before", b"ea(M", ids=lambda byte: repr(chr(byte)))
+def test_ids_whose_bytes_look_like_the_start_of_a_row_are_read(before: int, protocol: int) -> None:
+    """Preceded by what ends a row, too; all are below 2**31."""
+    starts = [b"]\x94(", b"]q\x01(", b"]q\x02", b"]\x94", b"]q"]
+    for start in starts:
+        token = int.from_bytes((bytes([before]) + start)[:4].ljust(4, b"\0"), "little")
+        assert token < 2**31
+        for samples in ([[5, token], [6, 7]], [[token, token]] * 2, [[token] * 5] * 3):
+            fresh = [list(row) for row in samples]
+            assert_read(pickle.dumps(fresh, protocol), fresh)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("seq_length", [1, 2, 1000, 1001])
+def test_ids_that_look_like_the_start_of_a_row_with_a_certain_number_are_read(
+    seq_length: int, protocol: int
+) -> None:
+    """Some rows of protocol 2 have the memo numbers `a` and `e`, which are opcodes that end one."""
+    token = int.from_bytes(b"\0e]q", "little")
+    samples = [[token] * seq_length for _ in range(103)]
+    assert_read(pickle.dumps(samples, protocol), samples)
+
+
+# Hostile pickles that execute
+
+CANARY = """
+from pathlib import Path
+
+def touch(*args, **kwargs):
+    Path({path!r}).touch()
+
+class Touching:
+    def __new__(cls, *args, **kwargs):
+        touch()
+        return object.__new__(cls)
+
+class Waiting:
+    def __setstate__(self, state):
+        touch()
+
+touch()
+"""
+"""A module that makes a file when it is imported, and again whenever something of it is used."""
+
+MODULE = "codedata_canary"
+GLOBAL = b"ccodedata_canary\n"
+EXTENSIONS = {"EXT1": 0xF1, "EXT2": 0xF1F1, "EXT4": 0x70F1F1F1}
+
+
+class Canary:
+    """The canary's file and module."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "executed"
+        (folder / f"{MODULE}.py").write_text(CANARY.format(path=str(self.path)), encoding="utf-8")
+
+    def set_up(self, *, imported: bool) -> None:
+        """Nothing was executed yet; the module is imported already or is not."""
+        sys.modules.pop(MODULE, None)
+        copyreg.clear_extension_cache()
+        if imported:
+            importlib.import_module(MODULE)
+        self.path.unlink(missing_ok=True)
+
+    def was_executed(self) -> bool:
+        return self.path.exists()
+
+
+class PersistentUnpickler(pickle.Unpickler):
+    """Calls the canary for persistent ids, as an unpickler with a store would look them up."""
+
+    def persistent_load(self, pid: Any) -> Any:
+        importlib.import_module(MODULE).touch(pid)
+
+
+def loads_with_persistence(data: bytes) -> Any:
+    return PersistentUnpickler(io.BytesIO(data)).load()
+
+
+@pytest.fixture
+def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Canary]:
+    monkeypatch.syspath_prepend(tmp_path)
+    yield Canary(tmp_path)
+    sys.modules.pop(MODULE, None)
+
+
+EXECUTING = {
+    "GLOBAL": (GLOBAL + b"touch\n", False),
+    "STACK_GLOBAL": (b"\x8c\x0fcodedata_canary\x8c\x05touch\x93", False),
+    "EXT1": (b"\x82\xf1", False),
+    "EXT2": (b"\x83\xf1\xf1", False),
+    "EXT4": (b"\x84\xf1\xf1\xf1\x70", False),
+    "REDUCE": (GLOBAL + b"touch\n)R", True),
+    "REDUCE with STACK_GLOBAL": (b"\x8c\x0fcodedata_canary\x8c\x05touch\x93)R", True),
+    "INST": (b"(K\x05icodedata_canary\ntouch\n", True),
+    "OBJ": (b"(" + GLOBAL + b"touch\nK\x05o", True),
+    "NEWOBJ": (GLOBAL + b"Touching\n)\x81", True),
+    "NEWOBJ_EX": (GLOBAL + b"Touching\n)}\x92", True),
+    "BUILD": (GLOBAL + b"Waiting\n)\x81K\x05b", True),
+    "PERSID": (b"Psomething\n", True),
+    "BINPERSID": (b"K\x05Q", True),
+}
+"""Opcodes that leave one object, and whether the module is imported before, so that only the
+opcode itself executes something."""
+
+
+def insertions(payload: bytes, protocol: int) -> Iterator[bytes]:
+    """Good pickles of ROWS with the payload, and a POP of what it leaves, between two opcodes."""
+    opcodes, starts = opcodes_of(ROWS, protocol)
+    for start in starts:
+        yield completed(opcodes[:start] + payload + opcodes[start:], protocol)
+
+
+@pytest.fixture
+def extension(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The canary in copyreg's registry of extension codes, where the case needs it."""
+    code = EXTENSIONS.get(request.node.callspec.params["kind"])
+    if code is not None:
+        copyreg.add_extension(MODULE, "touch", code)
+    yield
+    if code is not None:
+        copyreg.clear_extension_cache()
+        copyreg.remove_extension(MODULE, "touch", code)
+
+
+@pytest.mark.usefixtures("extension")
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("kind", EXECUTING)
+def test_what_plain_pickle_would_execute_is_refused_and_not_executed(
+    kind: str, protocol: int, canary: Canary, tmp_path: Path
+) -> None:
+    payload, imported = EXECUTING[kind]
+    plain_loads = loads_with_persistence if "PERSID" in kind else pickle.loads
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    meta = {"dump-0.pkl": {"num_samples": 2, "num_tokens": 6}}
+    (folder / "dump-meta_data.json").write_text(json.dumps(meta), encoding="utf-8")
+    shard = folder / "dump-0.pkl"
+
+    shard.write_bytes(pickle.dumps(ROWS, protocol))
+    assert open_dataset(folder).shards[0].tolist() == ROWS, "without the payload it is read"
+
+    hostile = list(insertions(payload + b"0", protocol))
+    assert len(hostile) >= 16
+    for data in hostile:
+        canary.set_up(imported=imported)
+        assert plain_loads(data) == ROWS, "the control: nothing looks wrong"
+        assert canary.was_executed(), "the control: it is live"
+
+        canary.set_up(imported=imported)
+        shard.write_bytes(data)
+        with pytest.raises(DatasetError) as error:
+            open_dataset(folder)
+        assert str(error.value).startswith(f"{shard} is not a list of lists of token ids as ")
+        assert "nothing of it was executed" in str(error.value)
+        with pytest.raises(DatasetError):
+            open_dataset(folder, verify=True)
+        assert not canary.was_executed()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_call_whose_result_is_the_samples_is_refused(
+    protocol: int, canary: Canary, tmp_path: Path
+) -> None:
+    """As `__reduce__` writes it: the whole pickle is one call."""
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    opcodes, _ = opcodes_of(ROWS, protocol)
+    text = f"[__import__({MODULE!r}).touch(), {ROWS}][1]".encode()
+    call = b"cbuiltins\neval\nX" + struct.pack("<I", len(text)) + text + b"\x85R."
+    data = completed(call, protocol)
+    canary.set_up(imported=True)
+    assert pickle.loads(data) == ROWS
+    assert canary.was_executed()
+    canary.set_up(imported=True)
+    (folder / "dump-0.pkl").write_bytes(data)
+    for num_samples in range(1, 12):
+        meta = {"dump-0.pkl": {"num_samples": num_samples, "num_tokens": 3 * num_samples}}
+        (folder / "dump-meta_data.json").write_text(json.dumps(meta), encoding="utf-8")
+        with pytest.raises(DatasetError, match=r"dump-0\.pkl"):
+            open_dataset(folder)
+    assert not canary.was_executed()
+    assert len(data) > len(opcodes)
+
+
+# Opcodes that have no place in a shard
+
+HUGE = struct.pack("<Q", 2**62)
+FOREIGN_OPCODES = {
+    "DUP": b"]200",
+    "DUP of what is there": b"20",
+    "GET": b"g0\n0",
+    "BINGET": b"h\x000",
+    "LONG_BINGET": b"j\x00\x00\x00\x000",
+    "LONG_BINGET of a huge number": b"j\xff\xff\xff\x7f0",
+    "GET of a huge number": b"g" + b"9" * 100 + b"\n0",
+    "a memo bomb, LONG_BINPUT": b"]r\xff\xff\xff\x7f0",
+    "a memo bomb, PUT": b"]p2147483647\n0",
+    "doubled lists": b"]q\xff" + b"(h\xffh\xffl2q\xff" * 30 + b"0" * 61,
+    "BINPUT": b"]q\xff0",
+    "PUT": b"]p255\n0",
+    "MEMOIZE": b"]\x940",
+    "a mark too many": b"(",
+    "POP_MARK": b"(1",
+    "marks nested": b"(" * 300 + b"1" * 300,
+    "lists nested": b"]" * 300 + b"a" * 299 + b"0",
+    "tuples nested": b")" + b"\x85" * 300 + b"0",
+    "LIST": b"(l0",
+    "TUPLE": b"(t0",
+    "DICT": b"(d0",
+    "EMPTY_LIST": b"]0",
+    "EMPTY_TUPLE": b")0",
+    "EMPTY_DICT": b"}0",
+    "EMPTY_SET": b"\x8f0",
+    "FROZENSET": b"(\x910",
+    "SETITEM": b"}K\x01K\x02s0",
+    "ADDITEMS": b"\x8f(K\x01\x900",
+    "NONE": b"N0",
+    "NEWTRUE": b"\x880",
+    "NEWFALSE": b"\x890",
+    "INT": b"I5\n0",
+    "LONG": b"L5L\n0",
+    "BININT": b"J\x05\x00\x00\x000",
+    "BININT1": b"K\x050",
+    "BININT2": b"M\x05\x000",
+    "LONG1": b"\x8a\x01\x050",
+    "LONG4 of a huge length": b"\x8b\xff\xff\xff\x7f0",
+    "FLOAT": b"F1.5\n0",
+    "BINFLOAT": b"G" + bytes(8) + b"0",
+    "STRING": b"S'a'\n0",
+    "SHORT_BINUNICODE": b"\x8c\x01a0",
+    "BINUNICODE of a huge length": b"X\xff\xff\xff\xff0",
+    "BINUNICODE8 of a huge length": b"\x8d" + HUGE + b"0",
+    "SHORT_BINBYTES": b"C\x01a0",
+    "BINBYTES8 of a huge length": b"\x8e" + HUGE + b"0",
+    "BYTEARRAY8 of a huge length": b"\x96" + HUGE + b"0",
+    "NEXT_BUFFER": b"\x970",
+    "READONLY_BUFFER": b"]\x980",
+    "PROTO": b"\x80\x02",
+    "PROTO of the future": b"\x80\xff",
+    "FRAME of no bytes": b"\x95" + bytes(8),
+    "FRAME of a huge length": b"\x95" + HUGE,
+    "FRAME of a negative length": b"\x95" + b"\xff" * 8,
+    "STOP": b".",
+    "POP": b"0",
+    "APPENDS of nothing": b"]1(e0",
+    "no opcode at all": b"\xff",
+    "NUL": b"\0",
+    "a line end": b"\n",
+}
+
+
+@pytest.mark.parametrize("payload", FOREIGN_OPCODES.values(), ids=FOREIGN_OPCODES)
+def test_an_opcode_that_samples_do_not_need_is_refused_wherever_it_stands(payload: bytes) -> None:
+    assert len(payload) < 800, "so that the file's size alone gives no reason"
+    for protocol in PROTOCOLS:
+        opcodes, starts = opcodes_of(mixed(9, 9), protocol)
+        for place in [*starts[:30], *starts[-20:], len(opcodes)]:
+            data = completed(opcodes[:place] + payload + opcodes[place:], protocol)
+            message = refusal(data, 9, 9)
+            assert message.startswith(REFUSED), "not for its size"
+            assert "nothing of it was executed" in message
+
+
+# Objects that are no samples
+
+
+class Token(enum.IntEnum):
+    """An int that is none."""
+
+    ONE = 1
+
+
+class Samples(list[Any]):
+    """A list that is none."""
+
+
+def aliased() -> list[list[int]]:
+    row = [1, 300, 70_000]
+    return [row, row]
+
+
+def recursive() -> list[Any]:
+    row: list[Any] = [1, 300]
+    row.append(row)
+    return [row, [1, 2, 3]]
+
+
+NO_SAMPLES: dict[str, object] = {
+    "a float": [[1, 2.0, 3], [4, 5, 6]],
+    "only floats": [[1.0] * 3] * 2,
+    "True": [[1, True, 3], [4, 5, 6]],
+    "False": [[1, 2, 3], [4, 5, False]],
+    "only bools": [[True] * 3, [False] * 3],
+    "None": [[1, 2, None], [4, 5, 6]],
+    "strings": [["1", "2", "3"], ["4", "5", "6"]],
+    "a string": [[1, 2, 3], [4, 5, "6"]],
+    "bytes": [[1, 2, 3], [4, 5, b"6"]],
+    "bytes for a row": [[1, 2, 3], b"abc"],
+    "a string for a row": ["abc", [1, 2, 3]],
+    "-1": [[1, 2, 3], [4, 5, -1]],
+    "a negative of one byte": [[-255, 2, 3], [4, 5, 6]],
+    "-2**31": [[1, -(2**31), 3], [4, 5, 6]],
+    "-2**31 - 1": [[1, -(2**31) - 1, 3], [4, 5, 6]],
+    "2**31": [[1, 2, 2**31], [4, 5, 6]],
+    "2**32 + 5": [[1, 2, 2**32 + 5], [4, 5, 6]],
+    "2**63": [[1, 2, 3], [2**63, 5, 6]],
+    "2**800": [[1, 2, 3], [2**800, 5, 6]],
+    "only 2**31": [[2**31 + i for i in range(3)] for _ in range(2)],
+    "a row too short": [[1, 2, 3], [4, 5]],
+    "a row too long": [[1, 2, 3], [4, 5, 6, 7]],
+    "rows of 2 and 4": [[1, 2], [3, 4, 5, 6]],
+    "a row of one": [[1, 2, 3], [4]],
+    "an empty row": [[1, 2, 3], []],
+    "an empty row first": [[], [1, 2, 3]],
+    "a row too few": [[1, 2, 3]],
+    "a row too many": [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
+    "tuples for rows": [(1, 2, 3), (4, 5, 6)],
+    "a tuple for a row": [[1, 2, 3], (4, 5, 6)],
+    "a tuple of rows": ([1, 2, 3], [4, 5, 6]),
+    "the same row twice": aliased(),
+    "a row within itself": recursive(),
+    "no rows": [],
+    "only empty rows": [[], []],
+    "a flat list": [1, 2, 3, 4, 5, 6],
+    "a list too deep": [[[1], [2], [3]], [[4], [5], [6]]],
+    "a list around it": [[[1, 2, 3], [4, 5, 6]]],
+    "a dict": {"a": [1, 2, 3], "b": [4, 5, 6]},
+    "a dict for a row": [[1, 2, 3], {1: 2}],
+    "a set for a row": [[1, 2, 3], {4, 5, 6}],
+    "a range for a row": [[1, 2, 3], range(3)],
+    "a numpy array": np.array([[1, 2, 3], [4, 5, 6]]),
+    "numpy arrays for rows": [np.array([1, 2, 3]), np.array([4, 5, 6])],
+    "numpy's ints": [[np.int32(1), 2, 3], [4, 5, 6]],
+    "an enum": [[1, 2, Token.ONE], [4, 5, 6]],
+    "a kind of list": Samples([[1, 2, 3], [4, 5, 6]]),
+    "a number": 5,
+    "None alone": None,
+    "a string alone": "12345" * 5,
+}
+
+
+@pytest.mark.parametrize("pickler", PICKLERS)
+@pytest.mark.parametrize("samples", NO_SAMPLES.values(), ids=NO_SAMPLES)
+def test_a_pickle_of_anything_else_is_refused(samples: object, pickler: str) -> None:
+    for protocol in PROTOCOLS:
+        assert_read(PICKLERS[pickler]([[1, 2, 3], [4, 5, 6]], protocol), [[1, 2, 3], [4, 5, 6]])
+        refusal(PICKLERS[pickler](samples, protocol), 2, 3)
+
+
+@pytest.mark.parametrize("bad", [1.5, True, None, "5", -1, 2**31, 2**2000, [1], ()], ids=ascii)
+@pytest.mark.parametrize("place", [(0, 0), (0, 1000), (1, 999), (1000, 500), (1001, 1001)])
+def test_one_wrong_id_among_many_is_refused(place: tuple[int, int], bad: object) -> None:
+    num_samples, seq_length = (2, 1002) if place[0] < 2 else (1002, 3)
+    samples: list[list[Any]] = [[300] * seq_length for _ in range(num_samples)]
+    samples[place[0]][place[1] % seq_length] = bad
+    for protocol in PROTOCOLS:
+        message = refusal(pickle.dumps(samples, protocol), num_samples, seq_length)
+        assert message.startswith(REFUSED), "not for its size"
+
+
+@pytest.mark.parametrize("pickler", PICKLERS)
+@pytest.mark.parametrize("protocol", [0, 1])
+def test_the_oldest_protocols_are_refused(protocol: int, pickler: str) -> None:
+    data = PICKLERS[pickler](ROWS, protocol)
+    assert pickle.loads(data) == ROWS
+    assert refusal(data, 2, 3).startswith(REFUSED + "it does not start as a pickle of protocol 2 t")
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 6, 7, 128, 255])
+def test_a_protocol_that_the_header_claims_is_believed_only_from_2_to_5(protocol: int) -> None:
+    data = bytes([0x80, protocol]) + pickle.dumps(ROWS, 2)[2:]
+    assert refusal(data, 2, 3).startswith(REFUSED + "it does not start as a pickle of protocol 2 t")
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "seq_length"),
+    [(1, 3), (3, 3), (2, 2), (2, 4), (3, 2), (1, 6), (6, 1), (2, 1), (1, 1), (4, 3), (3, 4)],
+)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_shape_that_is_not_the_meta_s_is_refused(
+    num_samples: int, seq_length: int, protocol: int
+) -> None:
+    assert_read(pickle.dumps(ROWS, protocol), ROWS)
+    refusal(pickle.dumps(ROWS, protocol), num_samples, seq_length)
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "seq_length"), [(2**62, 3), (2, 2**61), (2**62, 2**62), (10**6, 1), (1, 10**6)]
+)
+def test_a_huge_shape_is_refused_at_once(num_samples: int, seq_length: int) -> None:
+    data = pickle.dumps(ROWS, 4)
+    assert refusal(data, num_samples, seq_length) == (
+        f"x has {len(data)} bytes, which cannot be {num_samples} samples of {seq_length} tokens: "
+        "it is truncated, or belongs to another meta; make the dataset again"
+    )
+
+
+# Frames
+
+FRAME_ROWS = [[300] * 1001 for _ in range(50)]
+
+
+def test_frames_may_end_only_between_two_opcodes() -> None:
+    """An opcode that straddles two would read the second one's header as its own bytes."""
+    opcodes, starts = opcodes_of(FRAME_ROWS, 4)
+    num_read = 0
+    around = next(start for start in starts if start > 66_000 and opcodes[start] == ord("]"))
+    for stop in range(around - 20, around + 20):
+        data = framed(opcodes, stop)
+        if stop in starts:
+            num_read += 1
+            assert pickle.loads(data) == FRAME_ROWS
+            assert_read(data, FRAME_ROWS)
+        else:
+            assert refusal(data, 50, 1001).startswith(REFUSED + "an opcode straddles two frames")
+    assert 15 < num_read < 30
+
+
+@pytest.mark.parametrize(
+    "stops",
+    [(0,), (1,), (2,), (3,), (1, 2, 3, 5), (65_535,), (65_538, 65_538), (65_538, 65_547)],
+    ids=str,
+)
+def test_frames_of_less_than_64_kib_are_refused_but_for_the_last(stops: tuple[int, ...]) -> None:
+    opcodes, starts = opcodes_of(FRAME_ROWS, 4)
+    assert set(stops) <= set(starts)
+    assert pickle.loads(framed(opcodes, *stops)) == FRAME_ROWS
+    assert "has an impossible length" in refusal(framed(opcodes, *stops), 50, 1001)
+
+
+def test_a_frame_for_every_opcode_is_refused() -> None:
+    opcodes, starts = opcodes_of(ROWS, 4)
+    data = framed(opcodes, *starts[1:])
+    assert pickle.loads(data) == ROWS
+    refusal(data, 2, 3)
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_a_new_protocol_without_frames_is_refused(protocol: int) -> None:
+    opcodes, _ = opcodes_of(ROWS, protocol)
+    data = bytes([0x80, protocol]) + opcodes
+    assert pickle.loads(data) == ROWS
+    assert refusal(data, 2, 3).startswith(REFUSED + "byte 2 does not start a frame")
+
+
+def test_an_old_protocol_with_frames_is_refused() -> None:
+    opcodes, _ = opcodes_of(ROWS, 2)
+    data = b"\x80\x02" + framed(opcodes)[2:]
+    assert pickle.loads(data) == ROWS
+    assert refusal(data, 2, 3).startswith(REFUSED)
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 2**16, 2**32, 2**62, 2**63, 2**64 - 1])
+def test_a_frame_of_a_wrong_length_is_refused(length: int) -> None:
+    opcodes, _ = opcodes_of(ROWS, 4)
+    for wrong in {length, len(opcodes) + 1, len(opcodes) - 5}:
+        data = b"\x80\x04\x95" + struct.pack("<Q", wrong) + opcodes
+        assert refusal(data, 2, 3).startswith(REFUSED)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "trailer", [b".", b"e.", b"\0", b"\n", b"0", b"K\x05.", b"\x80\x02].", b"\x95" + bytes(8)]
+)
+def test_bytes_after_the_end_are_refused(trailer: bytes, protocol: int) -> None:
+    """Within the frame and after it; `pickle.load` would leave them unread."""
+    opcodes, _ = opcodes_of(ROWS, protocol)
+    for data in (pickle.dumps(ROWS, protocol) + trailer, completed(opcodes + trailer, protocol)):
+        assert pickle.loads(data) == ROWS
+        assert refusal(data, 2, 3).startswith(REFUSED)
+
+
+def test_two_pickles_in_one_file_are_refused() -> None:
+    for protocol in PROTOCOLS:
+        data = pickle.dumps(ROWS, protocol)
+        refusal(data + data, 2, 3)
+        refusal(data + data, 4, 3)
+
+
+@pytest.mark.parametrize("pickler", PICKLERS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_prefix_is_refused(protocol: int, pickler: str) -> None:
+    for samples in (ROWS, [[5]], [[5, 6]], [[5], [6]], mixed(3, 40)):
+        data = PICKLERS[pickler](samples, protocol)
+        assert_read(data, samples)
+        for num_bytes in range(len(data)):
+            refusal(data[:num_bytes], len(samples), len(samples[0]))
+
+
+def test_a_prefix_that_ends_a_batch_a_row_or_a_frame_is_refused() -> None:
+    samples = mixed(1001, 40)
+    data = pickle.dumps(samples, 4)
+    ends = {"APPENDS", "FRAME"}
+    places = [p for op, _, p in pickletools.genops(data) if op.name in ends and p is not None]
+    assert len(places) > 1000
+    assert data[places[-1] :] == b"e."
+    for place in places[-40:-2]:
+        refusal(data[:place], 1001, 40)
+        refusal(data[: place + 1], 1001, 40)
+        refusal(data[: place + 1] + b".", 1001, 40)
+        refusal(data[: place + 1] + b"e.", 1001, 40)
+
+
+# Time and memory
+
+LARGE = [
+    (650, 1536, 2, 300, 0.001),
+    (20, 50_000, 4, 5, 0.999),
+    (1, 500_000, 2, 300, 0.001),
+    (1, 500_000, 4, 5, 0.999),
+    (250_000, 1, 4, 5, 0.999),
+]
+"""Shapes, protocols, ids, and how far along the file is wrong."""
+
+
+def hostile_file(
+    num_samples: int, seq_length: int, protocol: int, largest_id: int, where: float
+) -> bytes:
+    """A pickle of about 1 MB and more; an opcode that is `where` along it is NONE's."""
+    ids = np.full((num_samples, seq_length), largest_id).tolist()
+    data = bytearray(pickle.dumps(ids, protocol))
+    opcode = b"K" if largest_id < 256 else b"M"
+    place = data.index(opcode, int(len(data) * where))
+    data[place] = ord("N")
+    return bytes(data)
+
+
+@pytest.fixture(scope="module")
+def bombs() -> dict[str, bytes]:
+    """Files of 1 MB that make a reader search, nest, allocate or count."""
+    size = 1_000_000
+    return {
+        "starts of rows": b"\x80\x02]q\x00(" + b"e]q\x01(" * (size // 5),
+        "starts of rows, framed": framed(b"]\x94(" + b"]\x94(" * (size // 3)),
+        "ends and starts of rows": framed(b"]\x94(" + b"e]\x94(" * (size // 4)),
+        "starts within ids": framed(b"]\x94(]\x94(" + b"J]\x94((" * (size // 5)),
+        "lists nested": b"\x80\x02" + b"]" * size,
+        "lists nested, framed": framed(b"]" * size + b"a" * size + b"."),
+        "marks": b"\x80\x02]q\x00" + b"(" * size,
+        "tuples nested": b"\x80\x02)" + b"\x85" * size + b".",
+        "ids without end": b"\x80\x02]q\x00(]q\x01(" + b"K\x01" * (size // 2),
+        "bytes of zero": b"\x80\x02" + bytes(size),
+        "frames of no bytes": b"\x80\x04" + (b"\x95" + bytes(8)) * (size // 9),
+        "frames of four bytes": b"\x80\x04" + (b"\x95\x04" + bytes(7) + b"]0]0") * (size // 13),
+        "memo numbers": b"\x80\x02]" + b"r\xff\xff\xff\x7f" * (size // 5),
+        "doubled": b"\x80\x02]" + b"2" * size + b".",
+    }
+
+
+def assert_refused_quickly(data: bytes, num_samples: int, seq_length: int) -> None:
+    """Under 1 s of this process's time."""
+    assert len(data) >= 1_000_000
+    start = time.process_time()
+    message = refusal(data, num_samples, seq_length)
+    seconds = time.process_time() - start
+    assert message.startswith(REFUSED), "not for its size"
+    assert seconds < 1
+
+
+def assert_refused_in_little_memory(data: bytes, num_samples: int, seq_length: int) -> None:
+    """Within 10 times the file's size; tracing makes it slower."""
+    array = np.frombuffer(data, np.uint8)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DatasetError):
+            decode_foreign_shard(array, num_samples=num_samples, seq_length=seq_length, name="x")
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 10 * len(data)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(("num_samples", "seq_length", "protocol", "largest_id", "where"), LARGE)
+def test_a_large_hostile_file_is_refused_in_a_second_and_ten_times_its_size(
+    num_samples: int, seq_length: int, protocol: int, largest_id: int, where: float
+) -> None:
+    data = hostile_file(num_samples, seq_length, protocol, largest_id, where)
+    assert_refused_quickly(data, num_samples, seq_length)
+    assert_refused_in_little_memory(data, num_samples, seq_length)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(
+    "name",
+    [
+        "starts of rows",
+        "starts of rows, framed",
+        "ends and starts of rows",
+        "starts within ids",
+        "lists nested",
+        "lists nested, framed",
+        "marks",
+        "tuples nested",
+        "ids without end",
+        "bytes of zero",
+        "frames of no bytes",
+        "frames of four bytes",
+        "memo numbers",
+        "doubled",
+    ],
+)
+def test_a_bomb_is_refused_in_a_second_and_ten_times_its_size(
+    name: str, bombs: dict[str, bytes]
+) -> None:
+    data = bombs[name]
+    for seq_length in (1, 2, 1000, len(data) // 5):
+        num_samples = len(data) // (4 * seq_length + 4)
+        assert_refused_quickly(data, num_samples or 1, seq_length)
+    assert_refused_in_little_memory(data, len(data) // 8, 1)
+    assert len(bombs) == 14
+
+
+# Mutations: refused, or read exactly as pickle reads them
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_flipped_bit_is_refused_or_read_as_pickle_reads_it(protocol: int) -> None:
+    samples = [[1, 300, 70_000, 255], [2**31 - 1, 0, 93, 40]]
+    whole = pickle.dumps(samples, protocol)
+    num_read = 0
+    for place in range(len(whole)):
+        for bit in range(8):
+            data = bytearray(whole)
+            data[place] ^= 1 << bit
+            num_read += is_read_as_pickle_does(bytes(data), 2, 4)
+    id_bits = 8 * (1 + 2 + 4 + 1 + 4 + 1 + 1 + 1) - 2
+    protocol_bits = 1
+    assert num_read == id_bits + protocol_bits, "ids but their signs, and 2 for 3 or 4 for 5"
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("samples", [[[5, 300], [70_000, 6]], [[5], [6]], [[5, 6, 7]]], ids=str)
+def test_any_byte_put_in_left_out_or_replaced_is_refused_or_read_as_pickle_reads_it(
+    samples: Rows, protocol: int
+) -> None:
+    opcodes, _ = opcodes_of(samples, protocol)
+    shape = len(samples), len(samples[0])
+    num_read = 0
+    for place in range(len(opcodes)):
+        before, after = opcodes[:place], opcodes[place + 1 :]
+        num_read += is_read_as_pickle_does(completed(before + after, protocol), *shape)
+        for byte in range(256):
+            replaced = completed(before + bytes([byte]) + after, protocol)
+            num_read += is_read_as_pickle_does(replaced, *shape)
+            put_in = completed(before + bytes([byte]) + opcodes[place:], protocol)
+            num_read += is_read_as_pickle_does(put_in, *shape)
+    num_id_bytes = sum(1 if i < 256 else 2 if i < 65_536 else 4 for row in samples for i in row)
+    assert num_read >= 256 * num_id_bytes - 128, "every value of every byte of an id but the sign"
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize(
+    ("num_samples", "seq_length"), [(1001, 2), (1002, 1), (2, 1001), (2, 1002), (70, 1001)]
+)
+def test_any_opcode_at_the_end_of_a_batch_is_refused_or_read_as_pickle_reads_it(
+    num_samples: int, seq_length: int, protocol: int
+) -> None:
+    opcodes, starts = opcodes_of([[300] * seq_length for _ in range(num_samples)], protocol)
+    names = bytes(opcodes[start] for start in starts)
+    ends = {i for i in range(len(names) - 1) if names[i] in b"ea" and names[i + 1] in b"e(a"}
+    places = sorted({place for end in ends for place in (end - 1, end, end + 1, end + 2)})
+    num_read = 0
+    for place in places[:8]:
+        before, after = opcodes[: starts[place]], opcodes[starts[place] + 1 :]
+        was = opcodes[starts[place] : starts[place] + 1]
+        for new in (b"", was, was + was, b"]", b"(", b"e", b"a", b"K", b"M", b".", b"0"):
+            mutant = completed(before + new + after, protocol)
+            num_read += is_read_as_pickle_does(mutant, num_samples, seq_length)
+    assert num_read >= len(places[:8]), "at least where the byte is the one that was there"
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("num_samples", [1, 2, 70])
+def test_a_second_batch_without_its_mark_is_refused(num_samples: int, protocol: int) -> None:
+    """`a` in place of `( ... e` would append the last id alone, and to an id."""
+    batch = b"M\x2c\x01" * 2
+    opcodes, _ = opcodes_of([[300] * 1002 for _ in range(num_samples)], protocol)
+    assert opcodes.count(b"e(" + batch + b"e") == num_samples
+    unmarked = completed(opcodes.replace(b"e(" + batch + b"e", b"e" + batch + b"a"), protocol)
+    assert refusal(unmarked, num_samples, 1002).startswith(REFUSED)
+
+
+MUTATED_SAMPLES = st.sampled_from(
+    [
+        ROWS,
+        [[5]],
+        [[5, 6]],
+        [[5], [6]],
+        [[93, 40, 101], [97, 300, 77], [0x28945D, 74, 75]],
+        [[70_000] * 4, [300] * 4, [5] * 4],
+        [[i] for i in range(99)],
+        [[i, 2**30] for i in range(102)],
+    ]
+)
+OPCODES = b"](eaKMJ.\x94qrh0123cRi(lt\x80\x95\x00\x01\x02\x04N)}2"
+
+
+def mutated(opcodes: bytes, data: st.DataObject) -> bytes:
+    """One to four changes, each a byte or a run replaced, put in, left out, doubled or swapped."""
+    mutant = bytearray(opcodes)
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(mutant)))
+        stop = min(len(mutant), start + data.draw(st.integers(1, 6)))
+        run = bytes(mutant[start:stop])
+        kind = data.draw(st.sampled_from(["replace", "insert", "delete", "double", "swap"]))
+        if kind == "replace" and run:
+            mutant[start] = data.draw(st.sampled_from(OPCODES) | st.integers(0, 255))
+        elif kind == "insert":
+            new = st.lists(st.sampled_from(OPCODES) | st.integers(0, 255), min_size=1, max_size=3)
+            mutant[start:start] = bytes(data.draw(new))
+        elif kind == "delete":
+            del mutant[start:stop]
+        elif kind == "double":
+            mutant[start:start] = run
+        elif kind == "swap":
+            other = data.draw(st.integers(0, len(mutant)))
+            del mutant[start:stop]
+            mutant[other:other] = run
+    return bytes(mutant)
+
+
+def assert_mutants_are_refused_or_read_as_pickle_reads_them(
+    samples: Rows, protocol: int, pickler: str, data: st.DataObject
+) -> None:
+    pickled = PICKLERS[pickler](samples, protocol)
+    if protocol >= 4 and data.draw(st.booleans(), label="with a frame that fits"):
+        mutant = completed(mutated(pickled[11:], data), protocol)
+    else:
+        mutant = mutated(pickled, data)
+    num_samples = len(samples) + data.draw(st.sampled_from([0, 0, 0, 1, -1]))
+    is_read_as_pickle_does(mutant, max(1, num_samples), len(samples[0]))
+
+
+MUTANTS = given(
+    samples=MUTATED_SAMPLES,
+    protocol=st.sampled_from(PROTOCOLS),
+    pickler=st.sampled_from([*PICKLERS]),
+    data=st.data(),
+)
+
+
+@pytest.mark.campaign
+@settings(UNHURRIED, max_examples=2000)
+@MUTANTS
+def test_mutants_are_refused_or_read_as_pickle_reads_them(
+    samples: Rows, protocol: int, pickler: str, data: st.DataObject
+) -> None:
+    assert_mutants_are_refused_or_read_as_pickle_reads_them(samples, protocol, pickler, data)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@settings(UNHURRIED, max_examples=100_000)
+@MUTANTS
+def test_a_hundred_thousand_mutants_are_refused_or_read_as_pickle_reads_them(
+    samples: Rows, protocol: int, pickler: str, data: st.DataObject
+) -> None:
+    assert_mutants_are_refused_or_read_as_pickle_reads_them(samples, protocol, pickler, data)
+
+
+@settings(UNHURRIED, max_examples=300)
+@given(
+    pieces=st.lists(st.sampled_from(OPCODES) | st.integers(0, 255), max_size=80),
+    protocol=st.sampled_from(PROTOCOLS),
+    num_samples=st.integers(1, 4),
+    seq_length=st.integers(1, 4),
+)
+def test_any_bytes_are_refused_or_read_as_pickle_reads_them(
+    pieces: Sequence[int], protocol: int, num_samples: int, seq_length: int
+) -> None:
+    is_read_as_pickle_does(bytes(pieces), num_samples, seq_length)
+    is_read_as_pickle_does(completed(bytes(pieces), protocol), num_samples, seq_length)

@@ -1,0 +1,266 @@
+"""The checks of a dataset: a right one passes them all, and each of them can fail."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from codedata.format.fingerprint import ChunkFingerprint
+from codedata.format.ranges import CharRange
+from codedata.recipe.settings import Settings
+from codedata.run.checks import (
+    KNOWN_COUNTS,
+    KNOWN_PATH,
+    KNOWN_REPO,
+    CheckOutcome,
+    check_dataset,
+    check_ids,
+    check_known_counts,
+)
+from codedata.sources.record import Corpus
+from codedata.store.chunks import TokenChunk, write_chunk
+from codedata_tests import scenario
+
+PAD = 9
+SETTINGS = Settings(seq_length=4, min_sample_length=2, max_dump_size=2, pad_token=PAD)
+CHARS = [CharRange(0, 100), CharRange(100, 200), CharRange(200, 250)]
+CHUNK_IDS = [[1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 2], [7, 6, 5, 4, 3, 2, 1], [3, 3]]
+"""11 tokens give ceil((11 - 2) / 4) = 3 samples, 7 give 2, and 2 are dropped."""
+
+SHARDS = [[[1, 2, 3, 4], [5, 6, 7, 8]], [[0, 1, 2, PAD]], [[7, 6, 5, 4], [3, 2, 1, PAD]]]
+SHARD_CHARS = [CHARS[0], CHARS[0], CHARS[1]]
+
+
+@pytest.fixture
+def chunks(tmp_path: Path) -> list[TokenChunk]:
+    return [stored(tmp_path / "chunks", *each) for each in zip(CHARS, CHUNK_IDS, strict=True)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return scenario.write_dataset(tmp_path / "d", SHARDS, chars=SHARD_CHARS)
+
+
+def stored(folder: Path, chars: CharRange, ids: list[int]) -> TokenChunk:
+    fingerprint = ChunkFingerprint(corpus_sha256="c", tokenizer_sha256="t", chars=chars)
+    return write_chunk(
+        folder, fingerprint, np.array(ids, np.uint16), engine="whole", compared_bytes=0
+    )
+
+
+def outcomes(
+    folder: Path, chunks: list[TokenChunk], settings: Settings = SETTINGS, vocab_size: int = 10
+) -> dict[str, CheckOutcome]:
+    return dict(check_dataset(folder, chunks, settings, vocab_size))
+
+
+def assert_only_fails(found: dict[str, CheckOutcome], name: str) -> CheckOutcome:
+    assert [each for each, outcome in found.items() if not outcome.passed] == [name]
+    assert list(found) == ["integrity", "sample_counts", "sequence_lengths", "token_ids"]
+    return found[name]
+
+
+def test_a_right_dataset_passes_all_four_checks(folder: Path, chunks: list[TokenChunk]) -> None:
+    found = outcomes(folder, chunks)
+    assert all(outcome.passed for outcome in found.values())
+    assert {name: outcome.numbers for name, outcome in found.items()} == {
+        "integrity": {"shards": 3, "samples": 5, "tokens": 20},
+        "sample_counts": {"samples": 5, "expected": 5, "chunks": 3},
+        "sequence_lengths": {"shortest": 4, "longest": 4, "seq_length": 4},
+        "token_ids": {"smallest id": 0, "largest id": 9, "vocabulary": 10},
+    }
+
+
+def flip_an_id(folder: Path) -> None:
+    """Change a bit of an id: the shard stays one of the format."""
+    data = bytearray((folder / "dump-1.pkl").read_bytes())
+    data[data.index(b"M") + 1] ^= 1
+    (folder / "dump-1.pkl").write_bytes(data)
+
+
+def cut_off(folder: Path) -> None:
+    data = (folder / "dump-1.pkl").read_bytes()
+    (folder / "dump-1.pkl").write_bytes(data[:-1])
+
+
+def edit_the_totals(folder: Path) -> None:
+    meta = json.loads((folder / "dump-meta_data.json").read_bytes())
+    meta["dump-1.pkl"] |= {"num_samples": 2, "num_tokens": 8}
+    (folder / "dump-meta_data.json").write_text(json.dumps(meta, indent=2) + "\n")
+
+
+def edit_the_totals_and_leave_out_the_hashes(folder: Path) -> None:
+    meta = json.loads((folder / "dump-meta_data.json").read_bytes())
+    meta["dump-1.pkl"] = {"num_samples": 2, "num_tokens": 8}
+    (folder / "dump-meta_data.json").write_text(json.dumps(meta, indent=2) + "\n")
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a flipped bit": (flip_an_id, "dump-1.pkl"),
+    "a shard cut off": (cut_off, "dump-1.pkl"),
+    "other totals": (edit_the_totals, "entry of dump-1.pkl does not have the sha256"),
+    "totals without hashes": (edit_the_totals_and_leave_out_the_hashes, "is not as it was written"),
+    "a lost shard": (lambda folder: (folder / "dump-2.pkl").unlink(), "lacks dump-2.pkl"),
+    "a lost meta": (lambda folder: (folder / "dump-meta_data.json").unlink(), "holds no dump-meta"),
+}
+
+
+@pytest.mark.parametrize(("damage", "said"), DAMAGE.values(), ids=DAMAGE)
+def test_damage_fails_integrity_and_nothing_else_is_looked_at(
+    damage: Callable[[Path], None], said: str, folder: Path, chunks: list[TokenChunk]
+) -> None:
+    damage(folder)
+    [(name, outcome)] = check_dataset(folder, chunks, SETTINGS, 10)
+    assert name == "integrity"
+    assert not outcome.passed
+    assert said in outcome.description
+    assert str(folder) in outcome.description
+
+
+def test_chunks_of_other_token_counts_fail_sample_counts(
+    folder: Path, chunks: list[TokenChunk]
+) -> None:
+    chunks[1] = dataclasses.replace(chunks[1], num_tokens=11)
+    chunks[2] = dataclasses.replace(chunks[2], num_tokens=3)
+    outcome = assert_only_fails(outcomes(folder, chunks), "sample_counts")
+    assert outcome.description == (
+        "samples are missing or too many: 0000000100-0000000200 has 2 of 3; "
+        "0000000200-0000000250 has 0 of 1"
+    )
+    assert outcome.numbers == {"samples": 5, "expected": 7, "chunks": 3}
+
+
+def test_samples_that_moved_between_chunks_fail_though_the_sum_is_right(
+    tmp_path: Path, chunks: list[TokenChunk]
+) -> None:
+    moved = scenario.write_dataset(tmp_path / "moved", SHARDS, chars=[CHARS[0], CHARS[1], CHARS[1]])
+    outcome = assert_only_fails(outcomes(moved, chunks), "sample_counts")
+    assert "0000000000-0000000100 has 2 of 3; 0000000100-0000000200 has 3 of 2" in (
+        outcome.description
+    )
+
+
+def test_shards_of_no_chunk_fail_sample_counts_and_are_said(
+    folder: Path, chunks: list[TokenChunk]
+) -> None:
+    outcome = assert_only_fails(outcomes(folder, chunks[:1]), "sample_counts")
+    assert outcome.numbers == {"samples": 5, "expected": 3, "chunks": 1}
+    assert outcome.description.startswith("samples are missing or too many: ")
+
+
+def test_another_min_sample_length_fails_sample_counts(
+    folder: Path, chunks: list[TokenChunk]
+) -> None:
+    settings = dataclasses.replace(SETTINGS, min_sample_length=3)
+    outcome = assert_only_fails(outcomes(folder, chunks, settings), "sample_counts")
+    assert outcome.numbers == {"samples": 5, "expected": 3, "chunks": 3}
+
+
+def test_another_seq_length_fails_sequence_lengths(folder: Path, chunks: list[TokenChunk]) -> None:
+    """Of 5: ceil(9 / 5) = 2 and ceil(5 / 5) = 1 samples, so the counts fail too."""
+    found = outcomes(folder, chunks, dataclasses.replace(SETTINGS, seq_length=5))
+    assert [name for name, outcome in found.items() if not outcome.passed] == [
+        "sample_counts",
+        "sequence_lengths",
+    ]
+    assert found["sequence_lengths"].description == "samples have 4 tokens, seq_length is 5"
+
+
+@pytest.mark.parametrize(("vocab_size", "passed"), [(10, True), (9, False), (1, False)])
+def test_an_id_outside_the_vocabulary_fails_token_ids(
+    vocab_size: int, passed: bool, folder: Path, chunks: list[TokenChunk]
+) -> None:
+    found = outcomes(folder, chunks, vocab_size=vocab_size)
+    assert found["token_ids"].passed is passed
+    assert found["token_ids"].description == f"ids are 0 to 9, the vocabulary has {vocab_size}"
+    if not passed:
+        assert_only_fails(found, "token_ids")
+
+
+@pytest.mark.parametrize(
+    ("smallest", "largest", "passed"), [(0, 9, True), (0, 10, False), (-1, 9, False)]
+)
+def test_ids_are_right_from_zero_to_below_the_vocabulary_s_size(
+    smallest: int, largest: int, passed: bool
+) -> None:
+    assert check_ids(smallest, largest, 10).passed is passed
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+KNOWN = {"kind": "hub", "repo": KNOWN_REPO, "path": KNOWN_PATH, "commit": COMMIT}
+DEFAULTS = Settings()
+
+
+def corpus_of(origin: dict[str, Any]) -> Corpus:
+    return Corpus(
+        path="/c.parquet",
+        sha256="0" * 64,
+        num_bytes=1,
+        num_rows=1,
+        num_null_rows=0,
+        num_chars=1,
+        num_row_groups=1,
+        columns={"content": "string"},
+        origin=origin,
+    )
+
+
+def test_the_known_counts_are_those_that_the_script_published() -> None:
+    assert KNOWN_COUNTS == (2759, 2922, 3063, 2631, 2691, 2511, 2658, 2932, 2536, 2587)
+    assert sum(KNOWN_COUNTS) == 27_290
+    assert sum(KNOWN_COUNTS) * DEFAULTS.seq_length == 41_917_440
+
+
+def test_the_known_file_with_the_published_counts_passes() -> None:
+    outcome = check_known_counts([corpus_of(KNOWN)], DEFAULTS, KNOWN_COUNTS)
+    assert outcome.passed
+    assert outcome.description == (
+        f"the published counts, with revision {COMMIT}, tokenizer {DEFAULTS.tokenizer_base}"
+    )
+    assert outcome.numbers == {"samples": 27_290, "published": 27_290}
+
+
+WRONG_COUNTS = {
+    "one sample fewer": [2758, *KNOWN_COUNTS[1:]],
+    "the same sum": [KNOWN_COUNTS[1], KNOWN_COUNTS[0], *KNOWN_COUNTS[2:]],
+    "a shard fewer": KNOWN_COUNTS[:-1],
+    "a shard more": [*KNOWN_COUNTS, 1],
+}
+
+
+@pytest.mark.parametrize("counts", WRONG_COUNTS.values(), ids=WRONG_COUNTS)
+@pytest.mark.parametrize("tokenizer", [DEFAULTS.tokenizer_base, "/a/local/copy"])
+def test_other_counts_of_the_known_file_fail_and_name_commit_and_tokenizer(
+    counts: list[int], tokenizer: str
+) -> None:
+    outcome = check_known_counts([corpus_of(KNOWN)], Settings(tokenizer_base=tokenizer), counts)
+    assert not outcome.passed
+    assert COMMIT in outcome.description
+    assert f"tokenizer {tokenizer}" in outcome.description
+    assert f"{list(counts)} are not the published counts [2759, 2922, " in outcome.description
+
+
+UNPUBLISHED = {
+    "a local corpus": ({"kind": "local"}, DEFAULTS),
+    "another repository": ({**KNOWN, "repo": "someone/the-stack"}, DEFAULTS),
+    "another file": ({**KNOWN, "path": "data/c/train-00001-of-00257.parquet"}, DEFAULTS),
+    "another seq_length": (KNOWN, Settings(seq_length=512)),
+    "the window of validation": (
+        KNOWN,
+        Settings(starting_character=100_000_000, chars_to_tokenize=2_000_000, seq_length=512),
+    ),
+}
+
+
+@pytest.mark.parametrize(("origin", "settings"), UNPUBLISHED.values(), ids=UNPUBLISHED)
+def test_what_nobody_published_passes_and_is_said(
+    origin: dict[str, Any], settings: Settings
+) -> None:
+    outcome = check_known_counts([corpus_of(origin)], settings, [1, 2])
+    assert outcome.passed
+    assert outcome.description == "another corpus or other switches: no counts are published"
+    assert outcome.numbers == {"samples": 3}

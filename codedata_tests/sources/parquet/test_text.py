@@ -1,0 +1,632 @@
+"""The text of a parquet: any range equals the plain text's, only what it needs is read."""
+
+import os
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from codedata.errors import CorpusError
+from codedata.format.ranges import CharRange
+from codedata.sources.parquet.text import ParquetText
+from codedata_tests import scenario
+
+PIECES = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(["", " ", "\r\n", "\0", "\ufeff", "🙂🜲", "𐍈" * 40, "e\u0301", "中文"]),
+    st.builds(lambda character, times: character * times, st.sampled_from("x🙂é"), st.just(3000)),
+)
+DOCUMENTS = st.lists(st.one_of(st.none(), PIECES), min_size=1, max_size=12)
+WIDE = CharRange(0, 10**9)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder of this test: nothing is counted yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def whole_text(path: Path) -> str:
+    text = ParquetText(path)
+    return text.read(text.clip(WIDE))
+
+
+def flip_bit(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 0x10
+    path.write_bytes(data)
+
+
+def overwrite_pages(path: Path, *, column: str, row_groups: Sequence[int]) -> None:
+    """Put garbage in the place of all pages that a column has in some row groups."""
+    metadata = pq.read_metadata(path)
+    place = metadata.schema.names.index(column)
+    data = bytearray(path.read_bytes())
+    for group in row_groups:
+        chunk = metadata.row_group(group).column(place)
+        start = chunk.data_page_offset
+        if chunk.dictionary_page_offset is not None:
+            start = min(start, chunk.dictionary_page_offset)
+        data[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
+    path.write_bytes(data)
+
+
+# Ranges
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    documents=DOCUMENTS,
+    repeats=st.sampled_from([1, 1, 1, 60]),
+    row_group_size=st.sampled_from([1, 2, 3, 5, 1000]),
+    start=st.integers(0, 4000),
+    num_chars=st.integers(1, 5000),
+    cuts=st.lists(st.integers(0, 5000), max_size=6),
+)
+@example(["a", "b"], 1, 1, 0, 1, [])
+@example(["a", "", "b", None], 1, 1, 1, 3, [2, 3])
+@example(["", "", "🙂"], 1, 1, 1, 10, [2])
+@example([None, "a", None, None], 1, 1, 0, 10, [])
+def test_a_window_is_that_slice_of_the_plain_text_and_its_pieces_join_to_it(
+    documents: list[str | None],
+    repeats: int,
+    row_group_size: int,
+    start: int,
+    num_chars: int,
+    cuts: list[int],
+) -> None:
+    assume(any(documents))
+    documents = documents * repeats
+    plain = scenario.plain_text(documents)
+    start %= len(plain)
+    expected = plain[start : start + num_chars]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "c.parquet"
+        scenario.write_parquet(path, documents, row_group_size=row_group_size)
+        for _ in ("counted now", "counts from the sidecar"):
+            text = ParquetText(path)
+            window = text.clip(CharRange(start, start + num_chars))
+            assert window == CharRange(start, start + len(expected))
+            assert text.read(window) == expected
+        borders = sorted({window.start, window.stop, *(start + c % len(expected) for c in cuts)})
+        pieces = [text.read(CharRange(*pair)) for pair in pairwise(borders)]
+        assert [len(piece) for piece in pieces] == [
+            stop - first for first, stop in pairwise(borders)
+        ]
+        assert "".join(pieces) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(documents=DOCUMENTS, row_group_size=st.integers(1, 5), beyond=st.integers(0, 5))
+def test_a_window_that_starts_where_the_text_ends_is_refused_with_its_length(
+    documents: list[str | None], row_group_size: int, beyond: int
+) -> None:
+    assume(any(documents))
+    length = len(scenario.plain_text(documents))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "c.parquet"
+        scenario.write_parquet(path, documents, row_group_size=row_group_size)
+        start = length + beyond
+        with pytest.raises(CorpusError) as refusal:
+            ParquetText(path).clip(CharRange(start, start + 7))
+        message = str(refusal.value)
+        assert f"starting_character is {start}" in message
+        assert f"{path} has only {length} characters; choose a smaller one" in message
+        last = ParquetText(path).clip(CharRange(length - 1, length + 7))
+        assert last == CharRange(length - 1, length), "the last character is part of the text"
+
+
+def test_every_range_of_a_small_text_is_right(tmp_path: Path) -> None:
+    documents = ["", "ab", None, "🙂\r\n", "", "", "\0c", None, "\ufeff"]
+    plain = scenario.plain_text(documents)
+    for row_group_size in (1, 2, 9):
+        path = scenario.write_parquet(
+            tmp_path / f"{row_group_size}.parquet", documents, row_group_size=row_group_size
+        )
+        text = ParquetText(path)
+        assert text.clip(WIDE) == CharRange(0, len(plain))
+        for start in range(len(plain)):
+            for stop in range(start + 1, len(plain) + 1):
+                assert text.read(CharRange(start, stop)) == plain[start:stop], (start, stop)
+
+
+def test_addresses_are_in_characters_and_nothing_is_normalised(tmp_path: Path) -> None:
+    """Row 7: NUL, CRLF, BOM and characters beyond the BMP."""
+    documents = ["\ufeffa\r\nb\0", "🙂🙂e\u0301", "\u2028\x85\x1c"]
+    path = scenario.write_parquet(tmp_path / "c.parquet", documents)
+    text = ParquetText(path)
+    assert text.clip(WIDE) == CharRange(0, 15)
+    assert text.read(CharRange(0, 6)) == "\ufeffa\r\nb\0"
+    assert text.read(CharRange(7, 9)) == "🙂🙂"
+    assert text.read(CharRange(9, 15)) == "e\u0301 \u2028\x85\x1c"
+
+
+@pytest.mark.parametrize("tail", [[], [None], [None] * 5, [None, None, None]], ids=len)
+def test_the_space_after_the_last_document_is_not_text_whatever_nulls_follow(
+    tail: list[None], tmp_path: Path
+) -> None:
+    documents = ["ab", None, "c", *tail]
+    path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=2)
+    text = ParquetText(path)
+    assert text.clip(CharRange(0, 4)) == CharRange(0, 4)
+    assert text.clip(CharRange(0, 5)) == CharRange(0, 4)
+    assert text.clip(CharRange(3, 5)) == CharRange(3, 4)
+    assert text.read(CharRange(0, 4)) == "ab c"
+    with pytest.raises(CorpusError, match="has only 4 characters"):
+        text.clip(CharRange(4, 5))
+
+
+def test_an_empty_last_document_makes_the_space_before_it_text(tmp_path: Path) -> None:
+    path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", "", None], row_group_size=1)
+    assert whole_text(path) == "ab "
+
+
+def test_null_contents_are_skipped_and_counted(tmp_path: Path) -> None:
+    """Row 5."""
+    documents = [None, "a", None, "", "b", None, None]
+    path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=3)
+    text = ParquetText(path)
+    assert text.read(text.clip(WIDE)) == "a  b"
+    assert text.index.num_nulls == [2, 1, 1]
+    assert text.index.num_documents == [1, 2, 0]
+    assert text.index.num_chars == [2, 3, 0]
+
+
+# What is read
+
+
+def test_only_the_content_of_the_needed_row_groups_is_read(
+    documents: list[str], tmp_path: Path, own_cache: Path
+) -> None:
+    """Every other page of the file is garbage, and the window is read all the same."""
+    plain = scenario.plain_text(documents)
+    path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=5)
+    num_row_groups = len(documents) // 5
+    overwrite_pages(path, column="hexsha", row_groups=range(num_row_groups))
+    overwrite_pages(path, column="size", row_groups=range(num_row_groups))
+    overwrite_pages(path, column="content", row_groups=range(2, num_row_groups))
+    stop = len(scenario.plain_text(documents[:10])) - 5
+    text = ParquetText(path)
+    window = text.clip(CharRange(100, stop))
+    assert text.read(window) == plain[100:stop]
+    with pytest.raises(CorpusError) as refusal:
+        text.clip(CharRange(0, stop + 10))
+    assert f"{path} is damaged in row group 2: " in str(refusal.value)
+    assert "fetch it again" in str(refusal.value)
+
+
+def test_a_row_group_before_the_window_is_not_decoded_once_it_is_counted(
+    documents: list[str], tmp_path: Path, own_cache: Path
+) -> None:
+    """The sidecar of the sound file is given to a copy whose first row groups are garbage."""
+    plain = scenario.plain_text(documents)
+    path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=5)
+    counted = ParquetText(path)
+    counted.clip(WIDE)
+    [sidecar] = (own_cache / "codedata" / "text-index-1").iterdir()
+    assert sidecar.name == f"{counted.sha256}.json"
+    overwrite_pages(path, column="content", row_groups=[0, 1, 2])
+    damaged = ParquetText(path)
+    assert damaged.sha256 != counted.sha256
+    with pytest.raises(CorpusError, match="is damaged in row group 0"):
+        damaged.clip(WIDE)
+    sidecar.rename(sidecar.with_name(f"{damaged.sha256}.json"))
+    text = ParquetText(path)
+    start = len(scenario.plain_text(documents[:15])) + 1
+    assert text.read(text.clip(CharRange(start, len(plain)))) == plain[start:]
+    with pytest.raises(CorpusError, match="is damaged in row group 2"):
+        text.read(CharRange(start - 2, start + 5))
+
+
+def test_a_window_counts_no_further_than_it_reaches(
+    documents: list[str], corpus: Path, own_cache: Path
+) -> None:
+    text = ParquetText(corpus)
+    assert text.num_row_groups == -(-len(documents) // 7)
+    text.clip(CharRange(0, 10))
+    assert len(text.index.num_chars) == 1
+    assert len(ParquetText(corpus).index.num_chars) == 1, "kept in the sidecar"
+    second = ParquetText(corpus)
+    second.clip(CharRange(0, len(scenario.plain_text(documents[:7])) + 2))
+    assert len(second.index.num_chars) == 2
+    assert len(ParquetText(corpus).index.num_chars) == 2, "the sidecar grew"
+
+
+def test_reading_a_part_of_one_large_row_group_does_not_hold_the_file(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    documents = [os.urandom(5_000).hex() for _ in range(6_000)]
+    path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=10**6)
+    num_bytes = path.stat().st_size
+    assert num_bytes > 50_000_000
+    previous = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(previous)
+    pa.set_memory_pool(pool)
+    try:
+        text = ParquetText(path)
+        read = text.read(text.clip(CharRange(20_000_000, 21_000_000)))
+    finally:
+        pa.set_memory_pool(previous)
+    assert read == scenario.plain_text(documents)[20_000_000:21_000_000]
+    assert 1_000_000 < (pool.max_memory() or 0) < num_bytes * 2 // 3
+
+
+# Sidecars
+
+
+GARBAGE_SIDECARS = {
+    "empty": b"",
+    "no JSON": b"\x00\xff\x00",
+    "cut off": b'{"num_chars": [5',
+    "nested without end": b"[" * 100_000,
+    "a number": b"5",
+    "other names": b'{"num_chars": [5]}',
+    "numbers in the lists' places": b'{"num_chars": 5, "num_documents": 1, "num_nulls": 0}',
+    "nulls in the lists' places": b'{"num_chars":null,"num_documents":null,"num_nulls":null}',
+    "objects in the lists' places": b'{"num_chars": {}, "num_documents": {}, "num_nulls": {}}',
+    "text in the lists' places": b'{"num_chars": "", "num_documents": "", "num_nulls": ""}',
+    "lists of different length": b'{"num_chars": [5], "num_documents": [], "num_nulls": [1]}',
+    "more row groups than the file": b'{"num_chars": [1,1,1,1,1], "num_documents": [1,1,1,1,1],'
+    b' "num_nulls": [0,0,0,0,0]}',
+    "a negative count": b'{"num_chars": [-5], "num_documents": [1], "num_nulls": [1]}',
+    "a fraction": b'{"num_chars": [5.5], "num_documents": [1], "num_nulls": [1]}',
+    "true": b'{"num_chars": [true], "num_documents": [1], "num_nulls": [1]}',
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE_SIDECARS.values(), ids=GARBAGE_SIDECARS)
+def test_a_garbage_sidecar_is_ignored_and_counted_again(
+    garbage: bytes, tmp_path: Path, own_cache: Path
+) -> None:
+    path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", None, "cd"], row_group_size=1)
+    sidecar = ParquetText(path)._sidecar
+    assert sidecar is not None
+    sidecar.parent.mkdir(parents=True)
+    sidecar.write_bytes(garbage)
+    assert whole_text(path) == "ab cd"
+    assert ParquetText(path).index.num_chars == [3, 0, 3], "and a right one is in its place"
+
+
+def test_a_sidecar_whose_counts_are_another_file_s_is_refused_with_the_remedy(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", "cd"], row_group_size=1)
+    text = ParquetText(path)
+    sidecar = text._sidecar
+    assert sidecar is not None
+    sidecar.parent.mkdir(parents=True)
+    sidecar.write_bytes(b'{"num_chars": [3, 9], "num_documents": [1, 1], "num_nulls": [0,0]}')
+    text = ParquetText(path)
+    with pytest.raises(CorpusError) as refusal:
+        text.read(text.clip(WIDE))
+    message = str(refusal.value)
+    assert str(path) in message
+    assert f"the index {text._sidecar} does not agree" in message
+    assert "remove it and run again" in message
+
+
+def test_a_cache_folder_that_cannot_be_made_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", "cd"])
+    assert whole_text(path) == whole_text(path) == "ab cd"
+
+
+def test_a_sidecar_in_whose_place_a_folder_stands_is_no_error(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", "cd"])
+    sidecar = ParquetText(path)._sidecar
+    assert sidecar is not None
+    sidecar.mkdir(parents=True)
+    assert whole_text(path) == "ab cd"
+    assert os.listdir(sidecar.parent) == [sidecar.name], "no temporary file is left"
+
+
+# Types
+
+
+def invalid_text(values: Sequence[bytes | None], type_: pa.DataType) -> pa.Array:
+    """A column of bytes that claims to be of a text type, whatever the bytes are."""
+    if pa.types.is_dictionary(type_):
+        unique = [value for value in dict.fromkeys(values) if value is not None]
+        indices = [None if value is None else unique.index(value) for value in values]
+        return pa.DictionaryArray.from_arrays(
+            pa.array(indices, type_.index_type),
+            invalid_text(unique, type_.value_type),
+        )
+    if pa.types.is_string_view(type_):
+        return pa.array(values, pa.binary_view()).view(type_)
+    if pa.types.is_large_string(type_) or pa.types.is_large_binary(type_):
+        return pa.array(values, pa.large_binary()).view(type_)
+    if pa.types.is_binary_view(type_):
+        return pa.array(values, type_)
+    return pa.array(values, pa.binary()).view(type_)
+
+
+def write_column(path: Path, column: pa.Array, row_group_size: int = 7) -> Path:
+    pq.write_table(pa.table({"id": range(len(column)), "content": column}), path, row_group_size)
+    return path
+
+
+LARGE_CATEGORIES = pa.dictionary(pa.int8(), pa.large_string())
+"""Arrow itself decodes these, and refuses their row group before a row is known."""
+
+TEXT_TYPES = [
+    pa.string(),
+    pa.large_string(),
+    pa.string_view(),
+    pa.binary(),
+    pa.large_binary(),
+    pa.binary_view(),
+    pa.dictionary(pa.int32(), pa.string()),
+    LARGE_CATEGORIES,
+    pa.dictionary(pa.int32(), pa.binary()),
+]
+
+
+@pytest.mark.parametrize("type_", TEXT_TYPES, ids=str)
+def test_a_column_of_any_text_or_bytes_type_is_read(type_: pa.DataType, tmp_path: Path) -> None:
+    """Row 4."""
+    documents = ["int i;\r\n", None, "🙂 a long document beyond twelve bytes", "", "int i;\r\n"]
+    column = invalid_text([None if d is None else d.encode() for d in documents], type_)
+    column.validate(full=True)
+    assert column.type == type_
+    path = write_column(tmp_path / "c.parquet", column, row_group_size=2)
+    assert whole_text(path) == scenario.plain_text(documents)
+    assert sum(ParquetText(path).index.num_nulls) == 1
+
+
+@pytest.mark.parametrize("type_", [t for t in TEXT_TYPES if t != LARGE_CATEGORIES], ids=str)
+@pytest.mark.parametrize(
+    ("invalid", "place"),
+    [(b"caf\xe9 in latin-1", 3), (b"\xed\xa0\x80", 0), (b"\xc0\x80", 0), (b"cut \xf0\x9f\x99", 4)],
+    ids=["latin-1", "an encoded surrogate", "an overlong NUL", "cut off"],
+)
+def test_invalid_utf8_is_refused_with_its_row(
+    type_: pa.DataType, invalid: bytes, place: int, tmp_path: Path
+) -> None:
+    """Row 6; in the second row group, after a null."""
+    values = [b"fine", None, "\u00e9".encode(), b"fine too", None, invalid, b"fine"]
+    path = write_column(tmp_path / "c.parquet", invalid_text(values, type_), row_group_size=3)
+    assert ParquetText(path).clip(CharRange(0, 3)) == CharRange(0, 3), (
+        "what is before it can be used"
+    )
+    with pytest.raises(CorpusError) as refusal:
+        ParquetText(path).clip(WIDE)
+    message = str(refusal.value)
+    assert f"'content' of row 5 of {path} is not valid UTF-8 (byte {place}: " in message
+    assert "repair or remove that row" in message
+
+
+def test_invalid_utf8_among_large_categories_is_refused_with_its_row_group(tmp_path: Path) -> None:
+    column = invalid_text([b"fine", b"\xff"], LARGE_CATEGORIES)
+    path = write_column(tmp_path / "c.parquet", column)
+    with pytest.raises(CorpusError) as refusal:
+        ParquetText(path).clip(WIDE)
+    assert f"{path} is damaged in row group 0: Invalid UTF8" in str(refusal.value)
+
+
+def test_the_row_of_invalid_utf8_counts_on_beyond_one_batch(tmp_path: Path) -> None:
+    values = [b"fine"] * 700
+    values[613] = b"\xff"
+    path = write_column(tmp_path / "c.parquet", invalid_text(values, pa.string()), 400)
+    with pytest.raises(CorpusError, match="row 613 of"):
+        ParquetText(path).clip(WIDE)
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        (pa.array([1, 2]), "int64"),
+        (pa.array([1.5, 2.5]), "double"),
+        (pa.array([True, False]), "bool"),
+        (pa.array([["a"], ["b"]]), "list<"),
+        (pa.array([{"a": "b"}, {"a": "c"}]), "struct<"),
+        (pa.array([1, 2]).dictionary_encode(), "int64"),
+        (pa.nulls(2), "null"),
+        (pa.array([b"abcd", b"efgh"], pa.binary(4)), "fixed_size_binary[4]"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_column_that_is_no_text_is_refused_with_its_type(
+    column: pa.Array, name: str, tmp_path: Path
+) -> None:
+    """Row 4."""
+    path = write_column(tmp_path / "c.parquet", column)
+    with pytest.raises(CorpusError) as refusal:
+        ParquetText(path)
+    assert f"column 'content' of {path} has type {name}" in str(refusal.value)
+    assert "it must be text" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["hexsha", "Content", "text"], "no columns named 'content'; its columns are hexsha, Con"),
+        (["content", "content"], "2 columns named 'content'; its columns are content, content;"),
+        ([], "no columns named 'content'; its columns are (none);"),
+    ],
+    ids=["none of the name", "two of the name", "none at all"],
+)
+def test_a_file_without_one_content_column_is_refused_with_its_columns(
+    names: list[str], found: str, tmp_path: Path
+) -> None:
+    """Row 3."""
+    path = tmp_path / "c.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"]) for _ in names], names=names), path)
+    with pytest.raises(CorpusError) as refusal:
+        ParquetText(path)
+    assert f"{path} has {found}" in str(refusal.value)
+    assert "rename the one that holds the documents" in str(refusal.value)
+
+
+# Files that are none
+
+
+NO_PARQUET = {
+    "empty": (b"", "is empty; fetch it again"),
+    "a web page": (b"\n<!DOCTYPE html><title>Sign in</title>", "is a web page"),
+    "an LFS pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        "is a Git LFS pointer, not the file it stands for; run `git lfs pull`",
+    ),
+    "a magic number alone": (b"PAR1", "is a parquet file cut off after 4 bytes; fetch it again"),
+    "two magic numbers alone": (
+        b"PAR1PAR1",
+        "is a parquet file cut off after 8 bytes; fetch it again",
+    ),
+    "CSV": (b"content,size\nint,3\n", "is not a parquet file: it starts with b'content,'"),
+    "a footer of garbage": (b"PAR1" + b"\xff" * 50 + b"PAR1", "is not a readable parquet file: "),
+    "a footer longer than the file": (
+        b"PAR1" + b"\0" * 20 + b"\xff\xff\xff\x7fPAR1",
+        "is not a readable parquet file: ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "found"), NO_PARQUET.values(), ids=NO_PARQUET)
+def test_a_file_that_is_no_parquet_is_refused_by_what_it_is(
+    data: bytes, found: str, tmp_path: Path
+) -> None:
+    """Row 1."""
+    path = tmp_path / "c.parquet"
+    path.write_bytes(data)
+    with pytest.raises(CorpusError) as refusal:
+        ParquetText(path)
+    assert f"{path} {found}" in str(refusal.value)
+
+
+def test_every_truncation_of_a_parquet_is_refused_by_name(tmp_path: Path) -> None:
+    path = scenario.write_parquet(tmp_path / "whole.parquet", ["a", "b"], row_group_size=1)
+    data = path.read_bytes()
+    cut = tmp_path / "cut.parquet"
+    for num_bytes in range(len(data)):
+        cut.write_bytes(data[:num_bytes])
+        with pytest.raises(CorpusError, match=r"cut\.parquet") as refusal:
+            ParquetText(cut)
+        if num_bytes > 4:
+            assert f"cut off after {num_bytes} bytes" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (Path.absolute, "cannot be read: No such file or directory"),
+        (Path.mkdir, "is a folder; name one parquet file (those in it: (none)), or"),
+    ],
+    ids=["nothing", "a folder"],
+)
+def test_a_path_that_is_no_file_is_refused(
+    make: Callable[[Path], object], found: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "c.parquet")
+    with pytest.raises(CorpusError) as refusal:
+        ParquetText(tmp_path / "c.parquet")
+    assert f"{tmp_path / 'c.parquet'} {found}" in str(refusal.value)
+
+
+def test_a_flipped_bit_anywhere_is_refused_where_the_sha256_is_known(tmp_path: Path) -> None:
+    """Row 2."""
+    path = scenario.write_parquet(tmp_path / "c.parquet", scenario.c_documents(1))
+    data = path.read_bytes()
+    sha256 = ParquetText(path).sha256
+    assert ParquetText(path, expected_sha256=sha256).sha256 == sha256
+    by_sha256 = 0
+    for place in range(0, len(data), 7):
+        path.write_bytes(data)
+        flip_bit(path, place)
+        with pytest.raises(CorpusError, match=r"c\.parquet") as refusal:
+            ParquetText(path, expected_sha256=sha256)
+        if f"but {sha256} was expected: it is damaged or another file" in str(refusal.value):
+            by_sha256 += 1
+            assert "remove it and fetch it again" in str(refusal.value)
+    assert by_sha256 > 100, "most flips leave a file that parquet itself opens"
+
+
+EMPTY = {
+    "no rows": ([], "0 rows, of which 0 have a null and 0 an empty 'content'"),
+    "nulls": ([None] * 3, "3 rows, of which 3 have a null and 0 an empty 'content'"),
+    "one empty": ([""], "1 rows, of which 0 have a null and 1 an empty 'content'"),
+    "empty and null": (["", None, ""], "3 rows, of which 1 have a null and 2 an empty 'content'"),
+}
+
+
+@pytest.mark.parametrize("stop", [1, 10**8])
+@pytest.mark.parametrize(("documents", "found"), EMPTY.values(), ids=EMPTY)
+def test_a_file_without_any_text_is_refused_with_what_it_holds(
+    documents: list[str | None], found: str, stop: int, tmp_path: Path
+) -> None:
+    """Row 8."""
+    path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=1)
+    with pytest.raises(CorpusError) as refusal:
+        ParquetText(path).clip(CharRange(0, stop))
+    assert f"{path} holds no text: {found}" in str(refusal.value)
+
+
+# Files that change
+
+
+def rewrite_in_place(path: Path) -> None:
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+
+
+def replace_by_another(path: Path) -> None:
+    modified_ns = path.stat().st_mtime_ns
+    copy = path.with_suffix(".copy")
+    copy.write_bytes(path.read_bytes())
+    os.utime(copy, ns=(modified_ns, modified_ns))
+    copy.replace(path)
+
+
+def append(path: Path) -> None:
+    modified_ns = path.stat().st_mtime_ns
+    path.write_bytes(path.read_bytes() + b"PAR1")
+    os.utime(path, ns=(modified_ns, modified_ns))
+
+
+@pytest.mark.parametrize("change", [rewrite_in_place, replace_by_another, append])
+def test_a_file_that_changes_after_it_was_opened_is_refused(
+    change: Callable[[Path], None], tmp_path: Path
+) -> None:
+    path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", "cd"])
+    text = ParquetText(path)
+    window = text.clip(WIDE)
+    change(path)
+    with pytest.raises(CorpusError) as refusal:
+        text.read(window)
+    assert f"{path} changed while it was being read" in str(refusal.value)
+    assert "run again once it is complete" in str(refusal.value)
+
+
+def test_the_documents_of_a_window_are_those_it_has_a_character_of(tmp_path: Path) -> None:
+    """Against a plain count, over row groups of two; a null and empty documents among them."""
+    documents = ["ab", "", None, "cüd", "e", "", "fg h", "i"]
+    text = ParquetText(scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=2))
+    present = [document for document in documents if document is not None]
+    ends = list(accumulate(len(document) + 1 for document in present))
+    places = [(end - 1 - len(each), end - 1, each) for end, each in zip(ends, present, strict=True)]
+    length = ends[-1] - 1
+    for start in range(length):
+        for stop in range(start + 1, length + 1):
+            window = text.clip(CharRange(start, stop))
+            found = [
+                (int(begin), int(end), document)
+                for batch, begins, stops in text.documents(window)
+                for begin, end, document in zip(begins, stops, batch.to_pylist(), strict=True)
+            ]
+            assert [each for each in found if each[2]] == [
+                each for each in places if each[2] and each[0] < stop and each[1] > start
+            ]
+            assert [each for each in found if not each[2]] == [
+                each for each in places if not each[2] and start <= each[0] < stop
+            ]

@@ -1,0 +1,253 @@
+"""The record of a corpus: its counts, its refusals, its reuse, and two processes that write it."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from codedata.errors import CorpusError
+from codedata.format.ranges import CharRange
+from codedata.sources.folders import walk_folders
+from codedata.sources.installed_headers import header_folders
+from codedata.sources.record import Corpus, read_corpus, record_corpus, write_source_corpus
+from codedata_tests import scenario
+
+DOCUMENTS = ["int x;\n", None, "ü", "", None, "z" * 5, "🙂"]
+"""Characters: 7 + 1 + 0 + 5 + 1 and 4 joining spaces, 18."""
+
+
+def recorded(folder: Path) -> Corpus:
+    parquet = scenario.write_parquet(folder / "c.parquet", DOCUMENTS, row_group_size=3)
+    return record_corpus(folder / "c", parquet, {"kind": "local"})
+
+
+def write_sources(folder: Path, **contents: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (folder / f"{name}.c").write_text(content, encoding="utf-8")
+    return folder
+
+
+def test_the_record_counts_rows_nulls_characters_and_row_groups(tmp_path: Path) -> None:
+    corpus = recorded(tmp_path)
+    parquet = tmp_path / "c.parquet"
+    assert corpus == Corpus(
+        path=str(parquet),
+        sha256=hashlib.sha256(parquet.read_bytes()).hexdigest(),
+        num_bytes=parquet.stat().st_size,
+        num_rows=7,
+        num_null_rows=2,
+        num_chars=18,
+        num_row_groups=3,
+        columns={"hexsha": "string", "content": "string", "size": "int64"},
+        origin={"kind": "local"},
+    )
+    assert corpus.num_chars == len(scenario.plain_text(DOCUMENTS))
+    assert os.listdir(tmp_path / "c") == ["corpus.json"]
+
+
+def test_what_was_recorded_is_read_again_and_opens_the_text(tmp_path: Path) -> None:
+    corpus = recorded(tmp_path)
+    assert read_corpus(tmp_path / "c") == corpus
+    text = corpus.open_text()
+    assert text.read(text.clip(CharRange(0, 100))) == scenario.plain_text(DOCUMENTS)
+
+
+def test_a_relative_path_is_recorded_as_an_absolute_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert recorded(Path()).path == str(tmp_path / "c.parquet")
+
+
+def test_a_parquet_of_another_sha256_than_expected_is_not_recorded(tmp_path: Path) -> None:
+    parquet = scenario.write_parquet(tmp_path / "c.parquet", DOCUMENTS)
+    with pytest.raises(CorpusError, match=f"but {'0' * 64} was expected"):
+        record_corpus(tmp_path / "c", parquet, {}, expected_sha256="0" * 64)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_missing_record_names_the_asset_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError) as refusal:
+        read_corpus(tmp_path / "headers")
+    assert str(refusal.value) == (
+        f"corpus 'headers' is not materialized: {tmp_path}/headers/corpus.json does not exist; "
+        "materialize headers/raw_parquet"
+    )
+
+
+DAMAGED = {
+    "empty": b"",
+    "cut off": b'{"path": "/a',
+    "not UTF-8": b"\xff\xfe\xff",
+    "null": b"null",
+    "a list": b"[1]",
+    "no keys": b"{}",
+    "a key too many": b'{"surplus": 1}',
+    "nested without end": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_record_is_refused_by_its_path(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "corpus.json").write_bytes(data)
+    with pytest.raises(CorpusError) as refusal:
+        read_corpus(tmp_path)
+    assert str(refusal.value) == f"{tmp_path}/corpus.json is damaged; materialize it again"
+
+
+def test_a_parquet_that_changed_since_it_was_recorded_is_refused(tmp_path: Path) -> None:
+    corpus = recorded(tmp_path)
+    scenario.write_parquet(tmp_path / "c.parquet", [*DOCUMENTS, "one more"])
+    with pytest.raises(CorpusError, match=f"but {corpus.sha256} was expected"):
+        corpus.open_text()
+    (tmp_path / "c.parquet").unlink()
+    with pytest.raises(CorpusError, match=r"c\.parquet cannot be read: No such file"):
+        corpus.open_text()
+
+
+def test_unchanged_folders_are_not_written_again(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", a="int a;\n", b="int b;\n", empty="")
+    folder, said = tmp_path / "c", []
+    first = write_source_corpus(folder, walk_folders({"p": sources}, ["c"]), said.append)
+    assert said == []
+    assert first == read_corpus(folder)
+    assert (first.num_rows, first.num_chars) == (2, 15)
+    assert first.origin == {
+        "kind": "folders",
+        "walk": walk_folders({"p": sources}, ["c"]).fingerprint,
+        "skipped": {"empty": 1, "too_large": 0, "not_utf8": 0},
+    }
+    times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert sorted(times) == ["corpus.json", "corpus.parquet"]
+    again = write_source_corpus(folder, walk_folders({"p": sources}, ["c"]), said.append)
+    assert again == first
+    assert said == [f"3 files are unchanged: {folder}/corpus.parquet is kept"]
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == times
+
+
+def test_a_file_that_changed_is_written_again(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", a="int a;\n", b="int b;\n")
+    folder, said = tmp_path / "c", []
+    first = write_source_corpus(folder, walk_folders({"p": sources}, ["c"]), said.append)
+    write_sources(sources, b="long b;\n")
+    second = write_source_corpus(folder, walk_folders({"p": sources}, ["c"]), said.append)
+    assert said == []
+    assert second.sha256 != first.sha256
+    text = second.open_text()
+    assert text.read(text.clip(CharRange(0, 100))) == "int a;\n long b;\n"
+    with pytest.raises(CorpusError, match="was expected"):
+        first.open_text()
+
+
+UNUSABLE = {
+    "the parquet is gone": ("corpus.parquet", None),
+    "the parquet is cut off": ("corpus.parquet", b"PAR1"),
+    "the record is gone": ("corpus.json", None),
+    "the record is damaged": ("corpus.json", b"{"),
+}
+
+
+@pytest.mark.parametrize(("name", "data"), UNUSABLE.values(), ids=UNUSABLE)
+def test_what_cannot_be_reused_is_written_again(
+    name: str, data: bytes | None, tmp_path: Path
+) -> None:
+    sources = write_sources(tmp_path / "sources", a="int a;\n")
+    walk, folder = walk_folders({"p": sources}, ["c"]), tmp_path / "c"
+    first = write_source_corpus(folder, walk, print)
+    if data is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(data)
+    assert write_source_corpus(folder, walk, print) == first
+    assert read_corpus(folder).open_text().num_rows == 1
+
+
+def test_folders_whose_every_file_is_left_out_are_refused(tmp_path: Path) -> None:
+    sources = write_sources(tmp_path / "sources", a="", b="")
+    with pytest.raises(CorpusError, match="holds no text: 0 rows"):
+        write_source_corpus(tmp_path / "c", walk_folders({"p": sources}, ["c"]), print)
+    assert not (tmp_path / "c" / "corpus.json").exists()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from codedata.sources.record import write_source_corpus
+from codedata.store.locks import waiting_lock
+from codedata.sources.folders import walk_folders
+
+def say(line):
+    print(line, flush=True)
+
+folder = Path(sys.argv[1])
+with waiting_lock(folder / ".lock", say):
+    say("held")
+    sys.stdin.readline()
+    print(write_source_corpus(folder, walk_folders({"p": Path(sys.argv[2])}, ["c"]), say).sha256)
+"""
+
+
+def started(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_of_two_processes_at_once_one_says_that_it_waits_and_both_share_one_write(
+    tmp_path: Path,
+) -> None:
+    sources = write_sources(tmp_path / "sources", a="int a;\n", b="int b;\n")
+    folder = tmp_path / "c"
+    folder.mkdir()
+    command = [sys.executable, "-c", WRITER, str(folder), str(sources)]
+    with started(command) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        with started(command) as second:
+            assert second.stdout is not None
+            waits = second.stdout.readline()
+            assert waits.startswith(f"waiting for process {first.pid} on ")
+            assert waits.endswith(f", which is at work on {folder}\n")
+            first_said = first.communicate("go\n", timeout=30)[0].splitlines()
+            written = (folder / "corpus.parquet").stat().st_mtime_ns
+            second_said = second.communicate("go\n", timeout=30)[0].splitlines()
+    sha256 = read_corpus(folder).sha256
+    assert first_said == [sha256]
+    kept = f"2 files are unchanged: {folder}/corpus.parquet is kept"
+    assert second_said == ["held", kept, sha256]
+    assert (folder / "corpus.parquet").stat().st_mtime_ns == written
+
+
+FIND_HEADERS = """
+import json, sys
+from codedata.sources.installed_headers import header_folders
+found = header_folders(["torch", "no_such_package", "python", "pyarrow", "numpy", "json"])
+folders = {name: str(folder) for name, folder in found.items()}
+print(json.dumps([folders, sorted({"torch", "pyarrow", "numpy"} & set(sys.modules))]))
+"""
+
+HEADERS = {"torch": "torch/extension.h", "pyarrow": "arrow/api.h", "numpy": "numpy/arrayobject.h"}
+
+
+def test_header_folders_of_packages_are_found_without_importing_them() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FIND_HEADERS], capture_output=True, text=True, check=True
+    )
+    folders, imported = json.loads(done.stdout)
+    assert imported == []
+    assert {"no_such_package", "json"}.isdisjoint(folders), "missing, and without headers"
+    for package, header in HEADERS.items():
+        assert list(Path(folders[package]).rglob(header)), package
+    assert (
+        folders.get("python", sysconfig.get_paths()["include"])
+        == (sysconfig.get_paths()["include"])
+    )
+
+
+def test_only_packages_that_are_missing_give_no_folder() -> None:
+    assert header_folders(["no_such_package"]) == {}
+    assert list(header_folders(["numpy", "no_such_package"])) == ["numpy"]

@@ -1,0 +1,230 @@
+"""Token chunks on disk: what was written is read, and anything else is missing or refused."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codedata.errors import ChunkMismatchError
+from codedata.format.fingerprint import ChunkFingerprint
+from codedata.format.packing import IdArray
+from codedata.format.ranges import CharRange
+from codedata.store import chunks
+from codedata.store.chunks import TokenChunk, chunk_path
+
+FINGERPRINT = ChunkFingerprint(
+    corpus_sha256="c" * 64, tokenizer_sha256="d" * 64, chars=CharRange(100, 200)
+)
+IDS = np.array([5, 0, 65535, 7], np.uint16)
+
+
+def find_chunk(folder: Path, fingerprint: ChunkFingerprint) -> TokenChunk | None:
+    return chunks.find_chunk(folder, fingerprint, root=folder)
+
+
+write_chunk = functools.partial(chunks.write_chunk, engine="pretokens", compared_bytes=7)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_ids_come_back_as_they_were_written(
+    dtype: type[np.integer[Any]], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    largest = int(np.iinfo(dtype).max)
+    ids = np.array(data.draw(st.lists(st.integers(0, largest), max_size=300)), dtype)
+    folder = tmp_path_factory.getbasetemp() / "chunks" / "made when it is needed"
+    written = write_chunk(folder, FINGERPRINT, ids)
+    found = find_chunk(folder, FINGERPRINT)
+    assert found is not None
+    assert found == written
+    assert found.num_tokens == len(ids)
+    assert found.chars == CharRange(100, 200)
+    assert found.path == chunk_path(folder, FINGERPRINT.chars)
+    read = found.read_ids()
+    assert read.dtype == dtype
+    assert read.tolist() == ids.tolist()
+    assert os.listdir(folder) == ["0000000100-0000000200.arrow"], "no temporary file is left"
+
+
+def test_the_ids_are_a_read_only_view_of_the_file_that_outlives_it(tmp_path: Path) -> None:
+    chunk = write_chunk(tmp_path, FINGERPRINT, IDS)
+    ids = chunk.read_ids()
+    chunk.path.unlink()
+    assert ids.tolist() == IDS.tolist()
+    with pytest.raises(ValueError, match="read-only"):
+        ids[0] = 1
+
+
+def test_a_slice_with_a_stride_is_written_as_its_values(tmp_path: Path) -> None:
+    chunk = write_chunk(tmp_path, FINGERPRINT, IDS[::2])
+    assert chunk.read_ids().tolist() == [5, 65535]
+    assert find_chunk(tmp_path, FINGERPRINT) == chunk
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"corpus_sha256": "e" * 64},
+        {"tokenizer_sha256": "e" * 64},
+        {"code_version": FINGERPRINT.code_version + 1},
+        {"chars": CharRange(100, 201)},
+        {"chars": CharRange(99, 200)},
+    ],
+    ids=str,
+)
+def test_a_chunk_of_another_fingerprint_is_missing(change: dict[str, Any], tmp_path: Path) -> None:
+    other = dataclasses.replace(FINGERPRINT, **change)
+    written = write_chunk(tmp_path, FINGERPRINT, IDS)
+    assert find_chunk(tmp_path, other) is None
+    target = chunk_path(tmp_path, other.chars)
+    target.write_bytes(written.path.read_bytes())
+    assert find_chunk(tmp_path, other) is None, "not even under the other one's name"
+    write_chunk(tmp_path, other, IDS[:2])
+    assert find_chunk(tmp_path, other) == write_chunk(tmp_path, other, IDS[:2])
+
+
+def test_a_chunk_that_was_never_written_is_missing(tmp_path: Path) -> None:
+    assert find_chunk(tmp_path, FINGERPRINT) is None
+    absent = tmp_path / "no folder"
+    assert chunks.find_chunk(absent, FINGERPRINT, root=tmp_path) is None
+
+
+def test_every_truncation_of_a_chunk_is_missing(tmp_path: Path) -> None:
+    chunk = write_chunk(tmp_path, FINGERPRINT, IDS)
+    data = chunk.path.read_bytes()
+    for num_bytes in range(len(data)):
+        chunk.path.write_bytes(data[:num_bytes])
+        assert find_chunk(tmp_path, FINGERPRINT) is None, num_bytes
+        with pytest.raises(ChunkMismatchError):
+            chunk.read_ids()
+
+
+def arrow_file(path: Path, metadata: dict[str, str], columns: dict[str, Any]) -> None:
+    table = pa.table(columns).replace_schema_metadata(metadata)
+    with pa.ipc.new_file(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+GARBAGE: dict[str, Callable[[Path], object]] = {
+    "no Arrow file": lambda path: path.write_bytes(b"ARROW1\0\0garbage ARROW1"),
+    "a folder": lambda path: path.mkdir(),
+    "no metadata": lambda path: arrow_file(path, {}, {"input_ids": [1]}),
+    "metadata that is no JSON": lambda path: arrow_file(
+        path, {"codedata.chunk": "{"}, {"input_ids": [1]}
+    ),
+    "metadata of another shape": lambda path: arrow_file(
+        path, {"codedata.chunk": "[1]"}, {"input_ids": [1]}
+    ),
+    "metadata without its fields": lambda path: arrow_file(
+        path, {"codedata.chunk": "{}"}, {"input_ids": [1]}
+    ),
+    "a fingerprint of other fields": lambda path: arrow_file(
+        path,
+        {"codedata.chunk": '{"fingerprint": {"chars": [1, 2], "colour": 5}, "ids_sha256": ""}'},
+        {"input_ids": [1]},
+    ),
+    "a fingerprint that is a number": lambda path: arrow_file(
+        path, {"codedata.chunk": '{"fingerprint": 5, "ids_sha256": ""}'}, {"input_ids": [1]}
+    ),
+    "no columns": lambda path: arrow_file(path, {"codedata.chunk": "{}"}, {}),
+}
+
+
+@pytest.mark.parametrize("write", GARBAGE.values(), ids=GARBAGE)
+def test_a_file_that_is_no_chunk_is_missing_and_refused(
+    write: Callable[[Path], object], tmp_path: Path
+) -> None:
+    chunk = write_chunk(tmp_path, FINGERPRINT, IDS)
+    chunk.path.unlink()
+    write(chunk.path)
+    assert find_chunk(tmp_path, FINGERPRINT) is None
+    with pytest.raises(ChunkMismatchError) as refusal:
+        chunk.read_ids()
+    assert str(chunk.path) in str(refusal.value)
+
+
+def test_no_flipped_bit_gives_other_ids(tmp_path: Path) -> None:
+    """A chunk is missing, or refused when it is read, or its ids are the right ones.
+
+    Every third bit: three and eight share no divisor, so each byte and each place in it has its
+    turn.
+    """
+    chunk = write_chunk(tmp_path, FINGERPRINT, IDS)
+    data = chunk.path.read_bytes()
+    outcomes = {"missing": 0, "refused": 0, "right": 0}
+    for bit in range(0, len(data) * 8, 3):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        chunk.path.write_bytes(damaged)
+        found = find_chunk(tmp_path, FINGERPRINT)
+        for opened in [chunk] if found is None else [chunk, found]:
+            try:
+                ids = opened.read_ids()
+            except ChunkMismatchError:
+                outcomes["missing" if found is None else "refused"] += 1
+            else:
+                outcomes["right"] += 1
+                assert ids.dtype == IDS.dtype, bit
+                assert ids.tolist() == IDS.tolist(), bit
+    assert min(outcomes.values()) > 100, outcomes
+
+
+def damage_ids(chunk: TokenChunk) -> None:
+    data = chunk.path.read_bytes()
+    assert data.count(IDS.tobytes()) == 1
+    chunk.path.write_bytes(data.replace(IDS.tobytes(), IDS[::-1].tobytes()))
+
+
+def replace_ids(chunk: TokenChunk) -> None:
+    write_chunk(chunk.path.parent, FINGERPRINT, IDS[:2])
+
+
+def replace_fingerprint(chunk: TokenChunk) -> None:
+    other = dataclasses.replace(FINGERPRINT, corpus_sha256="e" * 64)
+    write_chunk(chunk.path.parent, other, IDS)
+
+
+@pytest.mark.parametrize("change", [damage_ids, replace_ids, replace_fingerprint])
+def test_a_chunk_that_changed_after_it_was_found_is_refused(
+    change: Callable[[TokenChunk], None], tmp_path: Path
+) -> None:
+    write_chunk(tmp_path, FINGERPRINT, IDS)
+    chunk = find_chunk(tmp_path, FINGERPRINT)
+    assert chunk is not None
+    change(chunk)
+    with pytest.raises(ChunkMismatchError) as refusal:
+        chunk.read_ids()
+    assert f"chunk {chunk.path} is damaged or was replaced; remove it and" in str(refusal.value)
+
+
+def test_a_chunk_that_is_gone_is_refused(tmp_path: Path) -> None:
+    chunk = write_chunk(tmp_path, FINGERPRINT, IDS)
+    chunk.path.unlink()
+    with pytest.raises(ChunkMismatchError, match=r"\.arrow cannot be read: .*No such file"):
+        chunk.read_ids()
+
+
+def test_a_write_that_fails_leaves_the_older_chunk_and_no_temporary_file(tmp_path: Path) -> None:
+    """The name of the file is taken by a folder, so that the last step, the rename, fails."""
+    path = chunk_path(tmp_path, FINGERPRINT.chars)
+    (path / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        write_chunk(tmp_path, FINGERPRINT, IDS)
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_ids_of_either_width_have_their_own_hash(tmp_path: Path) -> None:
+    wide: IdArray = IDS.astype(np.int32)
+    narrow_chunk = write_chunk(tmp_path, FINGERPRINT, IDS)
+    assert write_chunk(tmp_path, FINGERPRINT, wide) != narrow_chunk
+    with pytest.raises(ChunkMismatchError):
+        narrow_chunk.read_ids()

@@ -1,0 +1,493 @@
+"""Opening a dataset folder: what was written is read, and every damage to it is refused by name."""
+
+import hashlib
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+
+from codedata.errors import DatasetError
+from codedata.format.card import CARD_NAME, Origin, dump_card
+from codedata.format.meta import META_NAME, ShardEntry
+from codedata.format.ranges import CharRange
+from codedata.recipe.settings import Settings
+from codedata.store.dataset_folder import open_dataset
+from codedata_tests import scenario
+
+SAMPLES = [[[1, 2, 65535], [4, 5, 6]], [[7, 8, 9], [0, 11, 12]], [[13, 14, 15]]]
+"""Three shards; the first two have the same shape."""
+
+
+def write_dataset(folder: Path, shards: Sequence[Any] = SAMPLES) -> Path:
+    """A dataset of chunks of 100 characters each."""
+    chars = CharRange(0, 100 * len(shards)).cut(100)
+    return scenario.write_dataset(folder, shards, chars=chars)
+
+
+def write_old_dataset(folder: Path, shards: Sequence[Any], protocol: int) -> Path:
+    """A dataset as the old script writes it."""
+    folder.mkdir(parents=True)
+    meta: dict[str, dict[str, int]] = {}
+    for index, samples in enumerate(shards):
+        with open(folder / f"dump-{index}.pkl", "wb") as file:
+            pickle.dump(samples, file, protocol=protocol)
+        meta[f"dump-{index}.pkl"] = {
+            "num_samples": len(samples),
+            "num_tokens": sum(map(len, samples)),
+        }
+    with open(folder / META_NAME, "w", encoding="utf-8") as file:
+        json.dump(meta, file)
+    return folder
+
+
+def read(folder: Path, *, verify: bool = False) -> list[list[list[int]]]:
+    return [shard.tolist() for shard in open_dataset(folder, verify=verify).shards]
+
+
+def refusal(folder: Path, *, verify: bool = False) -> str:
+    """The message with which a folder is refused, verified or not."""
+    with pytest.raises(DatasetError) as error:
+        open_dataset(folder, verify=verify)
+    return str(error.value)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path / "dataset")
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_dataset_is_read_as_it_was_written(folder: Path, verify: bool) -> None:
+    dataset = open_dataset(folder, verify=verify)
+    assert [shard.tolist() for shard in dataset.shards] == SAMPLES
+    assert (dataset.seq_length, dataset.num_samples, dataset.num_tokens) == (3, 5, 15)
+    assert dataset.digest == hashlib.sha256((folder / META_NAME).read_bytes()).hexdigest()
+    assert [entry.chars for entry in dataset.entries] == CharRange(0, 300).cut(100)
+    assert not any(shard.flags.writeable for shard in dataset.shards)
+
+
+def test_shards_are_in_the_order_of_their_numbers_not_of_their_names(tmp_path: Path) -> None:
+    shards = [[[index]] for index in range(12)]
+    assert read(write_dataset(tmp_path / "new", shards), verify=True) == shards
+    old = write_old_dataset(tmp_path / "old", shards, 4)
+    meta = json.loads((old / META_NAME).read_bytes())
+    (old / META_NAME).write_text(json.dumps(dict(sorted(meta.items()))), encoding="utf-8")
+    assert read(old) == shards
+
+
+def test_a_link_to_the_folder_serves_as_the_folder(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    assert read(tmp_path / "link", verify=True) == SAMPLES
+
+
+def test_an_opened_dataset_outlives_its_folder(folder: Path) -> None:
+    shards = open_dataset(folder).shards
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    assert [shard.tolist() for shard in shards] == SAMPLES
+
+
+def test_no_descriptor_stays_open(folder: Path) -> None:
+    def open_descriptors() -> int:
+        return len(os.listdir("/dev/fd"))
+
+    kept = [open_dataset(folder)]
+    before = open_descriptors()
+    kept.extend(open_dataset(folder, verify=True) for _ in range(5))
+    (folder / "dump-2.pkl").unlink()
+    for _ in range(5):
+        refusal(folder)
+    mapped = 3 * 5  # mmap keeps a descriptor of its own for each shard
+    assert open_descriptors() <= before + mapped
+    kept.clear()
+    holds_descriptors = sys.version_info < (3, 13)  # later, a mapping needs none
+    assert open_descriptors() < before if holds_descriptors else open_descriptors() == before
+
+
+# Folders that are none
+
+
+def test_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere"
+    assert refusal(path) == (
+        f"{path} is no dataset folder: No such file or directory; name the folder of a dataset"
+    )
+
+
+def test_a_file_in_the_folder_s_place_is_refused(folder: Path) -> None:
+    path = folder / META_NAME
+    assert refusal(path).startswith(f"{path} is no dataset folder: Not a directory; name the f")
+
+
+def test_a_folder_without_a_meta_is_refused_with_the_remedy(folder: Path, tmp_path: Path) -> None:
+    (folder / META_NAME).unlink()
+    for path in (folder, tmp_path):
+        message = refusal(path)
+        assert message.startswith(f"{path} holds no {META_NAME}, the mark of a whole dataset")
+        assert "name the folder of a dataset" in message
+
+
+# Shards
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b".")
+
+
+def put_another_shape(path: Path) -> None:
+    path.write_bytes((path.parent / "dump-2.pkl").read_bytes())
+
+
+def link_to_the_same(path: Path) -> None:
+    path.symlink_to(path.rename(path.parent.parent / "moved.pkl"))
+
+
+def link_to_a_device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def link_to_nothing(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nothing")
+
+
+def link_to_itself(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def make_pickle_of_a_call(path: Path) -> None:
+    """A pickle that would make a file if it were loaded; its length is the shard's."""
+    num_bytes = path.stat().st_size
+    call = b"cos\nmkdir\n(S'" + os.fsencode(path.parent / "executed") + b"'\ntR."
+    path.write_bytes(call.ljust(num_bytes, b"."))
+
+
+SHARD_DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "missing": (remove, "{folder} lacks {name}, which its meta names; make the dataset again"),
+    "empty": (empty, "{folder}/{name} is empty; make the dataset again"),
+    "cut off": (cut_off, "{folder}/{name} has 29 bytes, but 2 samples of 3 tokens take 30: "),
+    "too long": (lengthen, "{folder}/{name} has 31 bytes, but 2 samples of 3 tokens take 30: "),
+    "of another shape": (put_another_shape, "{folder}/{name} has 18 bytes, but 2 samples of 3"),
+    "a link to a device": (link_to_a_device, "{folder}/{name} is not a plain file"),
+    "a link to itself": (link_to_itself, "{folder}/{name} cannot be opened: it is a link to "),
+    "a dangling link": (
+        link_to_nothing,
+        "{folder}/{name} cannot be opened: it is a link to 'nothing', which is not here; get what",
+    ),
+    "a pipe": (make_pipe, "{folder}/{name} is not a plain file"),
+    "a folder": (make_folder, "{folder}/{name} is not a plain file"),
+    "a call": (make_pickle_of_a_call, "{folder}/{name} "),
+}
+
+
+@pytest.mark.parametrize("name", ["dump-0.pkl", "dump-1.pkl"])
+@pytest.mark.parametrize(("damage", "message"), SHARD_DAMAGE.values(), ids=SHARD_DAMAGE)
+def test_a_damaged_shard_is_refused_by_name(
+    damage: Callable[[Path], None], message: str, name: str, folder: Path
+) -> None:
+    """Rows 20 and 24; nothing blocks, nothing is followed, nothing is executed."""
+    damage(folder / name)
+    assert refusal(folder).startswith(message.format(folder=folder, name=name))
+    with pytest.raises(DatasetError, match=name):
+        open_dataset(folder, verify=True)
+    assert not (folder / "executed").exists()
+
+
+META_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty": (empty, "{path} is damaged or no dataset's meta: "),
+    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-3]), "{path} is damag"),
+    "a link to a device": (link_to_a_device, "{path} is not a plain file"),
+    "a link to itself": (link_to_itself, "{path} cannot be opened: it is a link to "),
+    "a dangling link": (link_to_nothing, "{path} cannot be opened: it is a link to 'nothing', "),
+    "a pipe": (make_pipe, "{path} is not a plain file"),
+    "a folder": (make_folder, "{path} is not a plain file"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), META_DAMAGE.values(), ids=META_DAMAGE)
+def test_a_damaged_meta_is_refused_by_name(
+    damage: Callable[[Path], object], message: str, folder: Path
+) -> None:
+    damage(folder / META_NAME)
+    assert refusal(folder).startswith(message.format(path=folder / META_NAME))
+
+
+@pytest.mark.parametrize("name", ["dump-3.pkl", "dump-10.pkl", "dump-999999999999.pkl"])
+@pytest.mark.parametrize("make", [lambda path: path.write_bytes(b"x"), Path.mkdir])
+def test_a_shard_that_the_meta_does_not_name_is_refused(
+    name: str, make: Callable[[Path], Any], folder: Path
+) -> None:
+    """Rows 19 and 20: stale shards of a larger run are never loaded, and never overlooked."""
+    make(folder / name)
+    message = refusal(folder)
+    assert message.startswith(f"{folder} holds {name}, which its meta does not name: ")
+    assert "left from another run; remove it, or make the dataset again" in message
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "model.pkl", "dump-03.pkl", "dump-٣.pkl", "dump-3.pkl.bak"],
+)
+def test_a_foreign_file_beside_the_shards_is_ignored(name: str, folder: Path) -> None:
+    """Row 21: readers never open it. (A run that would replace the folder refuses it instead.)"""
+    (folder / name).write_bytes(b"\x80garbage")
+    assert read(folder, verify=True) == SAMPLES
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert read(folder, verify=True) == SAMPLES
+
+
+CARD = dump_card(
+    "dataset",
+    Origin(corpus={}, tokenizer={}, engine="whole", versions={}, command="make it"),
+    Settings(seq_length=3),
+    [ShardEntry(num_samples=1, num_tokens=3)],
+    "0" * 64,
+)
+
+
+def card_of(folder: Path) -> bytes:
+    dataset = open_dataset(folder)
+    origin = Origin(corpus={}, tokenizer={}, engine="whole", versions={}, command="make it")
+    settings = Settings(seq_length=dataset.seq_length)
+    return dump_card("dataset", origin, settings, dataset.entries, dataset.digest)
+
+
+def test_a_card_is_verified_and_one_that_is_missing_is_not_missed(folder: Path) -> None:
+    (folder / CARD_NAME).write_bytes(card_of(folder))
+    assert read(folder, verify=True) == SAMPLES
+    (folder / CARD_NAME).unlink()
+    assert read(folder, verify=True) == SAMPLES
+
+
+WRONG_CARDS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "edited": (lambda card: card + b"and some notes\n", "is not as it was written"),
+    "cut off": (lambda card: card[:-1], "is not as it was written"),
+    "empty": (lambda _: b"", "is not as it was written"),
+    "not ours": (lambda _: b"# Notes\n", "is not as it was written"),
+    "another dataset's": (
+        lambda _: CARD,
+        rf"is the card of another dataset \(digest {'0' * 64}, not ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG_CARDS.values(), ids=WRONG_CARDS)
+def test_a_wrong_card_is_refused_where_hashes_are_verified_and_else_passed_over(
+    change: Callable[[bytes], bytes], message: str, folder: Path
+) -> None:
+    (folder / CARD_NAME).write_bytes(change(card_of(folder)))
+    assert read(folder) == SAMPLES
+    refused = refusal(folder, verify=True)
+    assert refused.startswith(f"{folder / CARD_NAME} ")
+    assert re.search(message, refused)
+    assert refused.endswith("move it elsewhere, or make the dataset again")
+
+
+def test_a_device_in_the_card_s_place_is_refused_where_hashes_are_verified(folder: Path) -> None:
+    (folder / CARD_NAME).symlink_to("/dev/zero")
+    assert read(folder) == SAMPLES
+    assert "is not a plain file" in refusal(folder, verify=True)
+
+
+def test_files_that_a_data_store_keeps_aside_and_links_to_are_the_dataset(
+    folder: Path, tmp_path: Path
+) -> None:
+    """As the hub's cache, DVC and git-annex lay them out: names of hashes, read-only."""
+    (folder / CARD_NAME).write_bytes(card_of(folder))
+    store = tmp_path / "blobs"
+    store.mkdir()
+    for path in sorted(folder.iterdir()):
+        blob = path.rename(store / hashlib.sha256(path.name.encode()).hexdigest())
+        blob.chmod(0o444)
+        path.symlink_to(Path("..") / "blobs" / blob.name)
+    assert read(folder, verify=True) == SAMPLES
+    assert open_dataset(folder).read_probe() is None
+    (folder / "dump-1.pkl").resolve().unlink()
+    assert "is a link to '../blobs/" in refusal(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+@pytest.mark.parametrize("name", ["dump-1.pkl", META_NAME, "."])
+def test_a_file_of_another_user_is_refused_by_its_owner(name: str, folder: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; import codedata.store.dataset_folder as d;"
+        "os.setuid(54321)\n"
+        "try: d.open_dataset(Path(sys.argv[1]))\n"
+        "except d.DatasetError as error: print(error)"
+    )
+    with tempfile.TemporaryDirectory() as public:  # pytest's folders are closed to others
+        Path(public).chmod(0o755)
+        path = Path(shutil.copytree(folder, Path(public) / "dataset")) / name
+        path.chmod(0o600)
+        arguments = [sys.executable, "-c", script, Path(public) / "dataset"]
+        done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(
+        f"{path} cannot be opened: {path} belongs to root and is closed to you "
+        f"({'d' if name == '.' else '-'}rw-------); have its owner let you read it"
+    )
+
+
+def swap(folder: Path, one: str, other: str) -> None:
+    (folder / one).rename(folder / "aside")
+    (folder / other).rename(folder / one)
+    (folder / "aside").rename(folder / other)
+
+
+def test_swapped_shards_of_the_same_shape_are_refused_where_hashes_are_verified(
+    folder: Path,
+) -> None:
+    swap(folder, "dump-0.pkl", "dump-1.pkl")
+    message = refusal(folder, verify=True)
+    assert message.startswith(f"{folder}/dump-0.pkl does not have the sha256 that its meta states")
+    assert read(folder) == [SAMPLES[1], SAMPLES[0], SAMPLES[2]], "which costs reading every byte"
+
+
+def test_swapped_shards_of_different_shapes_are_always_refused(folder: Path) -> None:
+    swap(folder, "dump-0.pkl", "dump-2.pkl")
+    assert refusal(folder).startswith(f"{folder}/dump-0.pkl has 18 bytes, but 2 samples of 3")
+
+
+def test_every_flipped_bit_of_a_shard_is_refused_or_changes_an_id_and_nothing_else(
+    folder: Path,
+) -> None:
+    """Without hashes the structure alone is checked: it says which bytes are ids."""
+    path = folder / "dump-0.pkl"
+    data = path.read_bytes()
+    num_changed = 0
+    for bit in range(len(data) * 8):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            [first, *others] = read(folder)
+        except DatasetError as error:
+            assert str(path) in str(error)  # noqa: PT017  (both outcomes are legal)
+        else:
+            num_changed += 1
+            assert others == SAMPLES[1:]
+            changed = np.array(first) != np.array(SAMPLES[0])
+            assert changed.shape == (2, 3)
+            assert changed.sum() == 1
+    assert num_changed == 6 * 16, "six ids of 16 bits"
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_every_prefix_of_a_file_is_refused(folder: Path, verify: bool) -> None:
+    for name in (META_NAME, "dump-0.pkl", "dump-2.pkl"):
+        data = (folder / name).read_bytes()
+        whole = len(data) - (name == META_NAME and not verify)  # its line end is not structure
+        for num_bytes in range(whole):
+            (folder / name).write_bytes(data[:num_bytes])
+            with pytest.raises(DatasetError, match=name):
+                open_dataset(folder, verify=verify)
+        (folder / name).write_bytes(data)
+
+
+# Names in the meta
+
+BAD_NAMES = st.one_of(
+    st.text(max_size=20),
+    st.from_regex(r"(\.\./|/|\./|sub/)?dump-[0-9٣]{1,3}\.pkl[\0\n ]?", fullmatch=True),
+).filter(lambda name: name != "dump-0.pkl")
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(name=BAD_NAMES)
+@example(name="../outside.pkl")
+@example(name="../dump-0.pkl")
+@example(name="sub/dump-0.pkl")
+@example(name="./dump-0.pkl")
+@example(name="dump-00.pkl")
+@example(name="dump-0.pkl\0")
+@example(name="dump-0.pkl\n")
+@example(name="dump-\u0660.pkl")
+@example(name="/etc/passwd")
+@example(name="")
+def test_a_meta_that_names_anything_but_a_shard_is_refused(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Row 24: the files that the names lead to are sound shards, and are not opened."""
+    base = tmp_path_factory.mktemp("names")
+    folder = write_old_dataset(base / "dataset", [[[1, 2]]], 2)
+    shard = (folder / "dump-0.pkl").read_bytes()
+    (folder / "sub").mkdir()
+    for path in ("../outside.pkl", "../dump-0.pkl", "sub/dump-0.pkl", "dump-00.pkl"):
+        (folder / path).write_bytes(shard)
+    assert read(folder) == [[[1, 2]]], "the control"
+    entry = {"num_samples": 1, "num_tokens": 2}
+    for meta in ({name: entry}, {"dump-0.pkl": entry, name: entry}):
+        (folder / META_NAME).write_text(json.dumps(meta), encoding="utf-8")
+        assume(meta != {"dump-0.pkl": entry, "dump-1.pkl": entry})
+        assert str(folder / META_NAME) in refusal(folder)
+
+
+# The old script's folders
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_folder_of_the_old_script_is_read_as_it_pickled_it(protocol: int, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    shards: list[list[list[int]]] = [
+        generator.integers(0, 2**high, (num_samples, 1100)).tolist()
+        for num_samples, high in ((3, 15), (1001, 8), (1, 31), (2, 1))
+    ]
+    folder = write_old_dataset(tmp_path / "old", shards, protocol)
+    assert read(folder) == shards
+    message = refusal(folder, verify=True)
+    assert f"{folder / META_NAME} is not as it was written" in message
+    assert "a dataset of the old script has none to verify" in message
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "sample", [["1"], [1.5], [True], [None], [-1], [2**31], [[1]], [1, 2]], ids=str
+)
+def test_an_old_shard_with_anything_but_equal_samples_of_ids_is_refused(
+    sample: list[Any], protocol: int, tmp_path: Path
+) -> None:
+    folder = write_old_dataset(tmp_path / "old", [[[1], sample]], protocol)
+    meta = {"dump-0.pkl": {"num_samples": 2, "num_tokens": 2}}
+    (folder / META_NAME).write_text(json.dumps(meta), encoding="utf-8")
+    assert str(folder / "dump-0.pkl") in refusal(folder)

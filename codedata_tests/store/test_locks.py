@@ -1,0 +1,427 @@
+"""The lock of a dataset: one holder at a time, named to the others, and none that outlives it."""
+
+import errno
+import fcntl
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codedata.errors import SettingsError, TargetError
+from codedata.store.locks import NO_LOCK_VARIABLE, exclusive_lock, waiting_lock
+
+NO_FLOCK = [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP]
+"""As on Lustre without `-o flock`, on NFS without its daemon, and on others."""
+
+HOLDER = """
+import sys
+from pathlib import Path
+from codedata.store.locks import exclusive_lock
+
+with exclusive_lock(Path(sys.argv[1]), "the dataset d"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def note_of(path: Path) -> Path:
+    """The file that says who holds a lock."""
+    return path.with_name(f"{path.name}.holder")
+
+
+def refuse_flock(number: int) -> None:
+    """Have `flock` fail in this process from now on."""
+
+    def fail(_file: int, _operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    fcntl.flock = fail
+
+
+@pytest.fixture(params=NO_FLOCK, ids=[errno.errorcode[number] for number in NO_FLOCK])
+def without_flock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A filesystem without `flock`, and the program by which another process has none either."""
+    monkeypatch.setattr(fcntl, "flock", fcntl.flock)  # taken back at the end
+    refuse_flock(request.param)
+    return (
+        f"from codedata_tests.store.test_locks import refuse_flock; refuse_flock({request.param})\n"
+    )
+
+
+@contextmanager
+def held_elsewhere(path: Path, before: str = "") -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds a lock until its stdin is closed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", before + HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:
+    path = tmp_path / "work" / "lock"
+    with held_elsewhere(path) as holder:
+        with pytest.raises(TargetError) as refusal, exclusive_lock(path, "the dataset d"):
+            pytest.fail("it is held")
+        message = str(refusal.value)
+        assert message.startswith("the dataset d is being written by another run (process ")
+        assert f"(process {holder.pid} on {os.uname().nodename}, since 20" in message
+        assert message.endswith("; wait for it to end, or end it")
+        assert path.exists(), "a refused run removes nothing"
+        holder.communicate()
+        assert holder.returncode == 0
+    assert os.listdir(tmp_path) == []
+    with exclusive_lock(path, "the dataset d"):
+        assert note_of(path).read_text(encoding="utf-8").startswith(f"process {os.getpid()} on ")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_a_holder_that_was_killed_does_not_block(sign: signal.Signals, tmp_path: Path) -> None:
+    path = tmp_path / "work" / "lock"
+    with held_elsewhere(path) as holder:
+        holder.send_signal(sign)
+        assert holder.wait() == -sign
+    assert path.exists(), "nobody tidied up"
+    with open(note_of(path), "a", encoding="utf-8") as file:
+        file.write(" (process of a host with a long name)")
+    with exclusive_lock(path, "the dataset d"):
+        text = note_of(path).read_text(encoding="utf-8")
+        assert text.startswith(f"process {os.getpid()} on ")
+        assert text.count("process") == 1, "the dead one's line is gone"
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_same_process_cannot_hold_it_twice(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with (
+        exclusive_lock(path, "the dataset d"),
+        pytest.raises(TargetError, match=f"process {os.getpid()} on "),
+        exclusive_lock(path, "the dataset d"),
+    ):
+        pytest.fail("it is held")
+
+
+def test_an_error_releases_it(tmp_path: Path) -> None:
+    path = tmp_path / "work" / "lock"
+    with pytest.raises(ZeroDivisionError), exclusive_lock(path, "the dataset d"):
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_is_not_empty_stays(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "work" / "lock"
+    with exclusive_lock(path, "the dataset d"):
+        (path.parent / "chunk").touch()
+    assert os.listdir(path.parent) == ["chunk"]
+
+
+RACER = """
+import os, sys, threading, time
+from pathlib import Path
+from codedata.errors import TargetError
+from codedata.store.locks import exclusive_lock
+
+folder, num_threads, num_turns = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+turns, refusals = [], []
+
+def race():
+    had = 0
+    while had < num_turns:
+        try:
+            with exclusive_lock(folder / "work" / "lock", "the dataset d"):
+                inside = os.open(folder / "inside", os.O_CREAT | os.O_EXCL)  # fails if not alone
+                time.sleep(0.0005)
+                os.close(inside)
+                os.unlink(folder / "inside")
+            had += 1
+            turns.append(1)
+        except TargetError as error:
+            assert "is being written by another run (" in str(error)
+            refusals.append(1)
+            time.sleep(0.0002)
+
+def report(arguments):
+    print("failed:", arguments.exc_value, file=sys.stderr, flush=True)
+    os._exit(1)
+
+threading.excepthook = report
+threads = [threading.Thread(target=race) for _ in range(num_threads)]
+sys.stdin.readline()
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(turns), len(refusals))
+"""
+
+
+def race(folder: Path, num_turns: int, before: str = "") -> list[list[int]]:
+    """Four processes of five threads, each until it has had the lock so often: turns, refusals."""
+    command = [sys.executable, "-c", before + RACER, str(folder), "5", str(num_turns)]
+    racers = [
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    try:
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        outputs = [racer.communicate(timeout=60) for racer in racers]
+    finally:
+        for racer in racers:
+            racer.kill()
+    assert [errors for _, errors in outputs] == [""] * 4
+    return [[int(number) for number in output.split()] for output, _ in outputs]
+
+
+def test_of_twenty_racers_exactly_one_is_inside_at_a_time(tmp_path: Path) -> None:
+    counts = race(tmp_path, 20)
+    assert [turns for turns, _ in counts] == [100] * 4
+    assert sum(refusals for _, refusals in counts) > 20, "they did meet"
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_a_lock_and_what_says_who_holds_it_have_the_mode_that_the_umask_says(
+    umask: int, tmp_path: Path
+) -> None:
+    before = os.umask(umask)
+    try:
+        with exclusive_lock(tmp_path / "lock", "x"), waiting_lock(tmp_path / "other", pytest.fail):
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    names = ["lock", "lock.holder", "other", "other.holder"]
+    assert modes == dict.fromkeys(names, 0o666 & ~umask)
+
+
+# What others put there
+
+
+def test_a_link_in_the_lock_s_place_is_refused_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine", encoding="utf-8")
+    path = tmp_path / "work" / "lock"
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "mine")
+    said = f"{path} is a link, which no lock is; remove it"
+    with pytest.raises(TargetError, match=said), exclusive_lock(path, "x"):
+        pytest.fail("it is a link")
+    with pytest.raises(TargetError, match=said), waiting_lock(path, pytest.fail):
+        pytest.fail("it is a link")
+    assert (tmp_path / "mine").read_text(encoding="utf-8") == "mine"
+    path.unlink()
+    path.symlink_to(tmp_path / "not there")
+    with pytest.raises(TargetError, match=said), exclusive_lock(path, "x"):
+        pytest.fail("it is a link")
+    assert not (tmp_path / "not there").exists()
+
+
+def test_who_holds_a_lock_is_not_written_by_way_of_a_link(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine", encoding="utf-8")
+    path = tmp_path / "work" / "lock"
+    path.parent.mkdir()
+    note_of(path).symlink_to(tmp_path / "mine")
+    with exclusive_lock(path, "x"):
+        assert not note_of(path).is_symlink()
+    assert (tmp_path / "mine").read_text(encoding="utf-8") == "mine"
+    assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_what_a_holder_says_of_itself_is_short_and_holds_no_control_characters(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "lock"
+    with exclusive_lock(path, "x"):
+        note_of(path).write_bytes(b"me\x1b]0;title\x07\n\xff" + b"a" * 10_000)
+        with pytest.raises(TargetError) as refusal, exclusive_lock(path, "x"):
+            pytest.fail("it is held")
+        message = str(refusal.value)
+        assert message.isprintable()
+        assert message.startswith("x is being written by another run (me")
+        assert len(message) < 300
+        note_of(path).unlink()
+        note_of(path).symlink_to("/etc/passwd")
+        with (
+            pytest.raises(TargetError, match=r"another run \(another process\)"),
+            exclusive_lock(path, "x"),
+        ):
+            pytest.fail("it is held")
+
+
+# Filesystems without flock
+
+
+def test_without_flock_a_second_holder_is_told_who_the_first_is_and_what_to_remove(
+    without_flock: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "work" / "lock"
+    with held_elsewhere(path, without_flock) as holder:
+        with pytest.raises(TargetError) as refusal, exclusive_lock(path, "the dataset d"):
+            pytest.fail("it is held")
+        message = str(refusal.value)
+        assert f"another run (process {holder.pid} on {os.uname().nodename}, since 20" in message
+        assert message.endswith(
+            f"; wait for it to end, or end it; if that one has ended already, remove {path}, or go "
+            "without locks (--no-lock, or CODEDATA_NO_LOCK=1)"
+        )
+        holder.communicate()
+    assert os.listdir(tmp_path) == []
+    with (
+        exclusive_lock(path, "the dataset d"),
+        pytest.raises(TargetError, match=f"process {os.getpid()} on "),
+        exclusive_lock(path, "the dataset d"),
+    ):
+        pytest.fail("it is held")
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_flock_a_holder_that_was_killed_does_not_block(
+    without_flock: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "work" / "lock"
+    with held_elsewhere(path, without_flock) as holder:
+        holder.kill()
+        holder.wait()
+    assert path.exists(), "nobody tidied up"
+    with exclusive_lock(path, "the dataset d"):
+        assert note_of(path).read_text(encoding="utf-8").startswith(f"process {os.getpid()} on ")
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_flock_a_holder_of_another_machine_blocks_until_its_file_is_removed(
+    without_flock: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "work" / "lock"
+    path.parent.mkdir()
+    path.write_text("4194305\nnode7\n", encoding="utf-8")  # as the library marks it; no such pid
+    note_of(path).write_text("process 4194305 on node7, since 2026", encoding="utf-8")
+    for _ in range(2):
+        with pytest.raises(TargetError) as refusal, exclusive_lock(path, "the dataset d"):
+            pytest.fail(without_flock)
+        assert "(process 4194305 on node7, since 2026)" in str(refusal.value)
+        assert f"remove {path}, or" in str(refusal.value)
+    path.unlink()
+    with exclusive_lock(path, "the dataset d"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_mark_of_a_holder_without_flock_holds_for_one_that_has_it(tmp_path: Path) -> None:
+    """A lock service that fails for a moment: one run has marked the file, the next could lock."""
+    path = tmp_path / "work" / "lock"
+    path.parent.mkdir()
+    path.write_text("4194305\nnode7\n", encoding="utf-8")
+    with pytest.raises(TargetError) as refusal, exclusive_lock(path, "the dataset d"):
+        pytest.fail("two are inside")
+    assert f"remove {path}, or" in str(refusal.value)
+
+
+def test_what_is_waited_for_leaves_no_file_that_would_look_like_a_mark(tmp_path: Path) -> None:
+    with waiting_lock(tmp_path / ".lock", pytest.fail):
+        assert (tmp_path / ".lock").exists()
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_flock_one_waits_for_another_and_is_told_what_to_remove(
+    without_flock: str, tmp_path: Path
+) -> None:
+    path, said = tmp_path / "lock", list[str]()
+    (tmp_path / "corpus.json").touch()
+    with held_elsewhere(path, without_flock) as holder:
+
+        def end_it(line: str) -> None:
+            said.append(line)
+            assert holder.stdin is not None
+            threading.Timer(0.2, holder.stdin.close).start()
+
+        with waiting_lock(path, end_it):
+            assert holder.wait() == 0
+    [line] = said
+    assert line.startswith(f"waiting for process {holder.pid} on ")
+    assert f", which is at work on {tmp_path}; if that one has ended already, remove {path}" in line
+    assert os.listdir(tmp_path) == ["corpus.json"]
+
+
+def test_without_flock_exactly_one_racer_is_inside_at_a_time(tmp_path: Path) -> None:
+    before = "from codedata_tests.store.test_locks import refuse_flock; refuse_flock(37)\n"
+    assert errno.errorcode[37] == "ENOLCK"
+    assert [turns for turns, _ in race(tmp_path, 5, before)] == [25] * 4
+    assert os.listdir(tmp_path) == []
+
+
+LOCKS: dict[str, Callable[[Path], object]] = {
+    "exclusive": lambda path: exclusive_lock(path, "x"),
+    "waiting": lambda path: waiting_lock(path, pytest.fail),
+}
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_what_cannot_be_locked_is_refused_with_the_way_around(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", fcntl.flock)
+    refuse_flock(errno.EIO)
+    path = tmp_path / "lock"
+    lock: Any = LOCKS[kind](path)
+    with pytest.raises(TargetError) as refusal, lock:
+        pytest.fail("it cannot be locked")
+    assert str(refusal.value) == (
+        f"{path} cannot be locked: Input/output error; try again, or, if nothing else writes "
+        "there, go without locks (--no-lock, or CODEDATA_NO_LOCK=1)"
+    )
+
+
+def test_without_locks_nothing_is_locked_or_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NO_LOCK_VARIABLE, "1")
+    path = tmp_path / "work" / "lock"
+    with exclusive_lock(path, "x"), exclusive_lock(path, "x"), waiting_lock(path, pytest.fail):
+        assert os.listdir(tmp_path / "work") == []
+    assert os.listdir(tmp_path) == []
+    monkeypatch.setenv(NO_LOCK_VARIABLE, "0")
+    with exclusive_lock(path, "x"):
+        assert path.exists()
+    monkeypatch.setenv(NO_LOCK_VARIABLE, "no")
+    with (
+        pytest.raises(SettingsError, match="CODEDATA_NO_LOCK is 'no'; write 1"),
+        exclusive_lock(path, "x"),
+    ):
+        pytest.fail("it is neither")
+
+
+@pytest.mark.parametrize("number", [None, errno.ENOLCK], ids=["flock", "no flock"])
+def test_a_lock_file_that_was_removed_and_is_another_s_now_is_left_to_it(
+    number: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", fcntl.flock)
+    if number is not None:
+        refuse_flock(number)
+    path = tmp_path / "work" / "lock"
+    with exclusive_lock(path, "x"):
+        path.unlink()  # as a user may
+        path.write_text("another's", encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == "another's"

@@ -1,0 +1,447 @@
+"""Tokenizers that nobody should have made: each ends in one line, or works as the library does."""
+
+import base64
+import copy
+import json
+import os
+import random
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer
+
+from codedata.errors import TokenizerError
+from codedata.tokenize import tokenizer_files
+from codedata.tokenize.engines.engine import as_utf8, choose_engine, reference_ids
+from codedata.tokenize.engines.library import library_call
+from codedata.tokenize.fidelity import check_fidelity
+from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
+from codedata_tests import scenario
+from codedata_tests.script_runs import command, lines, run, run_here
+
+Json = dict[str, Any]
+
+TEXT = "ab a b\nzé 🙂 " + "a" * 60 + "b"
+"""Besides what the vocabularies have: other characters, and a run that regexes give up on."""
+
+
+def tokenizer_of(model: Json, **parts: Any) -> Json:
+    empty = dict.fromkeys(("normalizer", "pre_tokenizer", "post_processor", "decoder"))
+    limits = {"truncation": None, "padding": None}
+    return {"version": "1.0", **limits, "added_tokens": [], **empty, "model": model} | parts
+
+
+def bpe(vocab: Json | None = None, **more: Any) -> Json:
+    vocab = {"a": 0, "b": 1, "ab": 2, " ": 3, "\n": 4} if vocab is None else vocab
+    return {"type": "BPE", "vocab": vocab, "merges": [["a", "b"]]} | more
+
+
+def unigram(vocab: list[Any], **more: Any) -> Json:
+    return {"type": "Unigram", "vocab": vocab, "unk_id": None} | more
+
+
+def word_level(vocab: Json, **more: Any) -> Json:
+    return {"type": "WordLevel", "vocab": vocab} | more
+
+
+def word_piece(vocab: Json, **more: Any) -> Json:
+    fields = {"unk_token": "U", "continuing_subword_prefix": "##", "max_input_chars_per_word": 9}
+    return {"type": "WordPiece", "vocab": vocab} | fields | more
+
+
+def split(pattern: str, **more: Any) -> Json:
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated"} | (
+        {"invert": False} | more
+    )
+
+
+def replace(pattern: str) -> Json:
+    return {"type": "Replace", "pattern": {"Regex": pattern}, "content": "x"}
+
+
+def precompiled(data: bytes) -> Json:
+    charsmap = base64.b64encode(data).decode()
+    return {"type": "Precompiled", "precompiled_charsmap": charsmap}
+
+
+def template(ids: list[Any], special: Json | None = None, **more: Any) -> Json:
+    x, a, b = (
+        {"SpecialToken": {"id": "X", "type_id": 0}},
+        *({"Sequence": {"id": name, "type_id": 0}} for name in "AB"),
+    )
+    tokens = {"X": {"id": "X", "ids": ids, "tokens": ["X"] * len(ids)}}
+    fields = {"single": [x, a], "pair": [a, b], "special_tokens": tokens}
+    return (
+        {"type": "TemplateProcessing"}
+        | fields
+        | more
+        | ({} if special is None else {"special_tokens": special})
+    )
+
+
+def added(content: str, token_id: Any, **flags: bool) -> Json:
+    names = ("single_word", "lstrip", "rstrip", "normalized", "special")
+    return {"id": token_id, "content": content} | dict.fromkeys(names, False) | flags
+
+
+def in_normalizers(part: Json, depth: int) -> Json:
+    for _ in range(depth):
+        part = {"type": "Sequence", "normalizers": [part]}
+    return part
+
+
+LARGE_IDS = (2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63, 2**64, -1, 0.5, "7", None)
+CHARSMAPS = {
+    "garbage": b"\x07garbage" * 9,
+    "empty": b"",
+    "short": b"\x00",
+    "no trie": bytes(4),
+    "no trie, some text": struct.pack("<I", 0) + b"abc\0",
+    "a trie longer than the file": struct.pack("<I", 2**31) + b"abc",
+    "a trie that leads nowhere": struct.pack("<I", 8) + b"\xff" * 8 + b"abc\0",
+    "a trie of every byte": struct.pack("<I", 1024) + bytes(range(256)) * 4 + b"abc\0",
+}
+REGEXES = {
+    "no regex": "(",
+    "nothing": "",
+    "gives up": r"(a+)+$",
+    "gives up too": r"(a|aa)+$",
+    "huge repetition": r"(a{1,100000}){1,100000}",
+    "too deep": "(" * 5000 + ")" * 5000,
+    "looks behind": "(?<=a+)b",
+    "itself": r"(?<x>a\g<x>?b)",
+    "itself without end": r"(?<x>\g<x>)",
+    "no such group": r"\k<none>",
+    "no such property": r"\p{Nonsense}",
+}
+
+
+def cases() -> Iterator[tuple[str, Json]]:
+    for large in LARGE_IDS:
+        yield f"id {large}", tokenizer_of(bpe({"a": 0, "b": 1, "ab": large}))
+        yield f"template {large}", tokenizer_of(bpe(), post_processor=template([large]))
+        yield (
+            f"sep {large}",
+            tokenizer_of(
+                bpe(),
+                post_processor={"type": "BertProcessing", "sep": ["X", large], "cls": ["Y", 0]},
+            ),
+        )
+        yield f"added {large}", tokenizer_of(bpe(), added_tokens=[added("Q", large, special=True)])
+        yield f"word {large}", tokenizer_of(word_level({"a": 0, "U": large}, unk_token="U"))
+    for name, data in CHARSMAPS.items():
+        yield f"charsmap {name}", tokenizer_of(bpe(), normalizer=precompiled(data))
+    yield (
+        "charsmap no base64",
+        tokenizer_of(bpe(), normalizer={"type": "Precompiled", "precompiled_charsmap": "!!"}),
+    )
+    for name, pattern in REGEXES.items():
+        yield f"split {name}", tokenizer_of(bpe(), pre_tokenizer=split(pattern))
+        yield f"replace {name}", tokenizer_of(bpe(), normalizer=replace(pattern))
+        yield f"invert {name}", tokenizer_of(bpe(), pre_tokenizer=split(pattern, invert=True))
+    for name, processor in {
+        "missing token": template([0], {}),
+        "another number of ids": template([0, 1]),
+        "unknown id": template([77]),
+        "unknown id beyond 16 bits": template([70_000]),
+        "no text": template([0], single=[]),
+        "text twice": template([0], single=template([0])["single"] * 2),
+        "the second text": template([0], single=[{"Sequence": {"id": "B", "type_id": 0}}]),
+    }.items():
+        yield f"template {name}", tokenizer_of(bpe(), post_processor=processor)
+    a, b = ["a", -1.0], ["b", -2.0]
+    for name, model in {
+        "unigram without unk": unigram([a, b]),
+        "unigram with unk outside": unigram([a, b], unk_id=7),
+        "unigram with unk 2^64": unigram([a, b], unk_id=2**64),
+        "unigram of nothing": unigram([]),
+        "unigram of NaN": unigram([["a", float("nan")], b], unk_id=0),
+        "unigram of infinity": unigram([["a", float("-inf")], b], unk_id=0),
+        "unigram of bytes": unigram([a, b], byte_fallback=True),
+        "unigram twice the same": unigram([a, a, b], unk_id=0),
+        "words without unk": word_level({"a": 0}),
+        "words with unk outside": word_level({"a": 0}, unk_token="U"),
+        "words of nothing": word_level({}, unk_token="U"),
+        "pieces with unk outside": word_piece({"a": 0}),
+        "pieces of nothing": word_piece({}),
+        "pieces of length nothing": word_piece({"U": 0}, max_input_chars_per_word=0),
+        "merges with unk outside": bpe(unk_token="U"),
+        "merges of nothing": {"type": "BPE", "vocab": {}, "merges": []},
+        "merges of what is not there": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]},
+        "merges to one id": bpe({"a": 0, "b": 0, "ab": 0}),
+        "merges of affixes": bpe(end_of_word_suffix="</w>", continuing_subword_prefix="##"),
+        "merges of short affixes": bpe(continuing_subword_prefix="##"),
+        "merges within a character": bpe(
+            {"a": 0, "é": 1, "aé": 2}, merges=["a é"], continuing_subword_prefix="#"
+        ),
+        "merges of characters": bpe(
+            {"a": 0, "éb": 1, "ab": 2}, merges=[["a", "éb"]], continuing_subword_prefix="é"
+        ),
+        "merges of bytes": bpe(byte_fallback=True, unk_token="a", fuse_unk=True),
+        "merges without a type": {"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]},
+        "no such model": {"type": "Nonsense"},
+    }.items():
+        yield name, tokenizer_of(model)
+    isolated = {"pre_tokenizer": split("[\r\n]"), "model": bpe()}
+    yield "no unk, in blocks", tokenizer_of(bpe(unk_token="U"), pre_tokenizer=split("[\r\n]"))
+    for name, parts in {
+        "an empty added token": {"added_tokens": [added("", 5)]},
+        "added tokens far apart": {"added_tokens": [added("Q", 500), added("R", 900)]},
+        "an added token twice": {"added_tokens": [added("Q", 5), added("Q", 6)]},
+        "an added token with another's id": {"added_tokens": [added("Q", 2), added("R", 2)]},
+        "truncation to nothing": {
+            "truncation": {
+                "direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 5,
+            }
+        },
+        "padding to a multiple of 0": {
+            "padding": {
+                "strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": 0,
+                "pad_id": 0, "pad_type_id": 0, "pad_token": "a",
+            }
+        },
+        "nothing put before": {"normalizer": {"type": "Prepend", "prepend": ""}},
+        "pieces of no length": {"pre_tokenizer": {"type": "FixedLength", "length": 0}},
+        "no metaspace": {"pre_tokenizer": {"type": "Metaspace", "replacement": ""}},
+        "a decoder that strips all": {
+            "decoder": {"type": "Strip", "content": " ", "start": 9**9, "stop": 9**9}
+        },
+        "no word delimiter": {
+            "decoder": {
+                "type": "CTC", "pad_token": "", "word_delimiter_token": "", "cleanup": True,
+            }
+        },
+        "a list as normalizer": {"normalizer": [[]]},
+        "a list as pre-tokenizer": {"pre_tokenizer": [[]]},
+        "a list as post-processor": {"post_processor": [[]]},
+        "nested sixty times": {"normalizer": in_normalizers({"type": "NFC"}, 60)},
+        "nested too deep": {"normalizer": in_normalizers({"type": "NFC"}, 200)},
+        "no version": {"version": None},
+        "another version": {"version": "9.0"},
+    }.items():  # fmt: skip
+        yield name, tokenizer_of(bpe(), **parts)
+        yield f"{name}, in blocks", tokenizer_of(**{**isolated, **parts})
+
+
+CASES = dict(cases())
+
+
+def write(folder: Path, structure: Json) -> Path:
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(structure), encoding="utf-8")
+    return path
+
+
+def require_one_line(error: TokenizerError, path: Path) -> None:
+    message = str(error)
+    assert str(path) in message
+    assert "\n" not in message
+    assert len(message) < 1000
+
+
+def ends_in_one_line_or_as_the_library(path: Path, structure: Json) -> bool:
+    """Whether it works; where it does, all ids are the library's."""
+    try:
+        loaded = load_tokenizer(find_tokenizer(str(path)))
+        engine = choose_engine(loaded)
+        ids = engine.encode(as_utf8(TEXT)).ids.tolist()
+        reference = reference_ids(loaded, TEXT)
+        ends = [reference_ids(loaded, text) for text in ("", "a", "ab", TEXT[:7])]
+    except TokenizerError as error:
+        require_one_line(error, path)
+        return False
+    library = Tokenizer.from_str(json.dumps(structure))
+    library.no_truncation()
+    library.no_padding()
+    assert reference == library.encode(TEXT).ids
+    assert ends == [library.encode(text).ids for text in ("", "a", "ab", TEXT[:7])]
+    try:
+        check_fidelity(loaded, engine, TEXT)
+    except TokenizerError as error:
+        require_one_line(error, path)
+        return False
+    assert ids == reference
+    return True
+
+
+def test_there_are_many_cases() -> None:
+    assert len(CASES) > 130
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_hostile_tokenizer_ends_in_one_line_or_works(name: str, tmp_path: Path) -> None:
+    ends_in_one_line_or_as_the_library(write(tmp_path, CASES[name]), CASES[name])
+
+
+WHY = {
+    "id 2147483648": r"gives 'ab' the id 2147483648; ids are 0 to 2147483647; save",
+    "template 2147483648": r"frames every text with the id 2147483648, which its vocabulary does",
+    "template unknown id": r"frames every text with the id 77, which its vocabulary does not",
+    "template missing token": r"cannot work with .*tokenizer.json: no entry found for key; save",
+    "charsmap garbage": r"is no tokenizer: .*precompiled_charsmap",
+    "charsmap no trie": r"cannot work with .*index out of bounds",
+    "split gives up": r"cannot work with .*retry-limit-in-match over",
+    "unigram without unk": r"cannot work with .*`unk_id` is missing",
+    "words with unk outside": r"cannot work with .*Missing \[UNK\] token",
+    "merges with unk outside": r"cannot work with .*Unk token `U` not found",
+    "merges of short affixes": r"its merge 'b' does not continue with its continuing_subword_pref",
+    "merges of nothing": r"has an empty vocabulary",
+}
+
+
+@pytest.mark.parametrize(("name", "message"), WHY.items())
+def test_the_message_says_file_and_cause(name: str, message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, CASES[name])
+    with pytest.raises(TokenizerError, match=message):
+        reference_ids(load_tokenizer(find_tokenizer(str(path))), TEXT)
+
+
+@pytest.fixture(scope="module")
+def structure() -> Json:
+    """A real tokenizer's, small, with a template."""
+    made = json.loads(scenario.train_tokenizer(scenario.deepseek_like(), 400).to_str())
+    made["post_processor"] = template([0])
+    return made
+
+
+def places(part: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place of a structure, the vocabulary's and the merges' own aside from some."""
+    items: list[tuple[Any, Any]] = []
+    if isinstance(part, dict):
+        items = list(part.items())
+    elif isinstance(part, list):
+        items = list(enumerate(part))
+    few = items[:3] if where and where[-1] in ("vocab", "merges") else items
+    for name, inner in few:
+        yield (*where, name)
+        yield from places(inner, (*where, name))
+
+
+WRONG = [None, "", "X", "\n", -1, 1, 2**31, 2**64, 0.5, True, [], [[]], {}, {"type": "NFC"}, "gone"]
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_a_tokenizer_with_some_parts_changed_ends_in_one_line_or_works(
+    seed: int, structure: Json, tmp_path: Path
+) -> None:
+    random_ = random.Random(seed)
+    changed = copy.deepcopy(structure)
+    for _ in range(random_.randrange(1, 3)):
+        *where, last = random_.choice(list(places(changed)))
+        holder = changed
+        for name in where:
+            holder = holder[name]
+        if (wrong := random_.choice(WRONG)) == "gone":
+            del holder[last]
+        else:
+            holder[last] = copy.deepcopy(wrong)
+    ends_in_one_line_or_as_the_library(write(tmp_path, changed), changed)
+
+
+def test_that_real_tokenizer_works_unchanged(structure: Json, tmp_path: Path) -> None:
+    assert ends_in_one_line_or_as_the_library(write(tmp_path, structure), structure)
+
+
+def test_only_what_the_library_raises_is_turned_into_a_message() -> None:
+    with pytest.raises(TokenizerError, match=r"^it fails: a b$"), library_call("it fails"):
+        raise Exception("a\n b")  # noqa: TRY002  (as the library does)
+    for kind in (KeyboardInterrupt, SystemExit, MemoryError, OverflowError):
+        with pytest.raises(kind), library_call("it fails"):
+            raise kind
+
+
+# The script
+
+
+def switches_for(corpus: Path, tokenizer: Path, target: Path) -> list[str]:
+    return [
+        *("--data_file", str(corpus), "--tokenization_folder", str(target)),
+        *("--tokenizer_base", str(tokenizer), "--pad_token", "0", "--min_sample_length", "0"),
+    ]
+
+
+@pytest.mark.parametrize("name", [*WHY, "id 2147483647", "template 2147483647"])
+def test_the_script_refuses_it_in_one_line(
+    name: str, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, CASES[name])
+    assert run_here(switches_for(corpus, path, tmp_path / "set")) == 1
+    [line] = lines(capsys.readouterr().err)
+    assert line.startswith("tokenize_data: error: ")
+    assert not (tmp_path / "set").exists()
+
+
+def giving_up_on_a_run(tokenizer_folder: Path, tmp_path: Path) -> Path:
+    """A tokenizer that works until a line has a long run of one letter and then another."""
+    structure = json.loads((tokenizer_folder / "tokenizer.json").read_text(encoding="utf-8"))
+    steps = structure["pre_tokenizer"]["pretokenizers"]
+    steps.insert(0, split(r"(z+)+\$"))
+    return write(tmp_path, structure)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_chunk_that_panics_in_the_middle_of_a_run_ends_it_in_one_line(
+    num_workers: int, documents: list[str], tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    path = giving_up_on_a_run(tokenizer_folder, tmp_path)
+    texts = [*documents[:8], "z" * 60, *documents[:2]]
+    corpus = scenario.write_parquet(tmp_path / "c.parquet", texts)
+    target = tmp_path / "set"
+    switches = [*switches_for(corpus, path, target), "--chunk_size", "10000"]
+    start = len(scenario.plain_text(documents[:8])) // 10_000 * 10_000
+    done = run(command(switches, num_workers))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    last = lines(done.stderr)[-1]
+    assert last.startswith("tokenize_data: error: ")
+    assert "retry-limit-in-match" in last
+    assert f"characters {start} to " in last
+    assert not target.exists()
+
+
+# Files that are none
+
+
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tokenizer.json")
+    with pytest.raises(TokenizerError, match="is no regular file"):
+        find_tokenizer(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(TokenizerError, match="is no regular file"):
+        find_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/proc/kmsg"])
+def test_a_device_is_refused(path: str) -> None:
+    with pytest.raises(TokenizerError, match=path):
+        load_tokenizer(find_tokenizer(path))
+
+
+def test_a_config_that_is_no_file_is_not_taken_for_none(
+    tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tokenizer.json").symlink_to(tokenizer_folder / "tokenizer.json")
+    config = tmp_path / "tokenizer_config.json"
+    config.symlink_to("nowhere")
+    with pytest.raises(TokenizerError, match=r"tokenizer_config\.json cannot be read: No such"):
+        find_tokenizer(str(tmp_path))
+    config.unlink()
+    os.mkfifo(config)
+    with pytest.raises(TokenizerError, match=r"tokenizer_config\.json is no regular file"):
+        find_tokenizer(str(tmp_path))
+
+
+def test_a_link_to_nothing_is_not_asked_of_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "t").symlink_to("nowhere")
+    with pytest.raises(TokenizerError, match="is a link to nothing"):
+        find_tokenizer(str(tmp_path / "t"))
+
+
+def test_a_file_of_absurd_size_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    with open(path, "wb") as file:
+        file.truncate(tokenizer_files.MAX_TOKENIZER_BYTES + 1)
+    with pytest.raises(TokenizerError, match=r"has 268,435,457 bytes, which no tokenizer has"):
+        find_tokenizer(str(path))

@@ -1,0 +1,189 @@
+"""Finding a tokenizer on this machine, its framing ids, its refusals."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, processors
+
+from codedata.errors import TokenizerError
+from codedata.tokenize.engines.engine import as_utf8, choose_engine, reference_ids
+from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
+from codedata_tests import plain_reference, scenario
+
+
+@pytest.fixture(scope="module")
+def trained() -> Tokenizer:
+    return scenario.train_tokenizer(scenario.deepseek_like())
+
+
+def ids_of(source: Path, text: str) -> list[int]:
+    loaded = load_tokenizer(find_tokenizer(str(source)))
+    ids = choose_engine(loaded).encode(as_utf8(text)).ids.tolist()
+    assert ids == reference_ids(loaded, text)
+    return ids
+
+
+def with_template(tokenizer: Tokenizer) -> Tokenizer:
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    bos, pad = copy.token_to_id(scenario.BOS), copy.token_to_id(scenario.PAD)
+    copy.post_processor = processors.TemplateProcessing(
+        single=f"{scenario.BOS} $A {scenario.PAD}",
+        special_tokens=[(scenario.BOS, bos), (scenario.PAD, pad)],
+    )
+    return copy
+
+
+FRAMES: dict[str, tuple[bool, dict[str, Any], list[str], list[str]]] = {
+    "no config": (False, {}, [], []),
+    "config says false": (False, {"add_bos_token": False, "bos_token": scenario.BOS}, [], []),
+    "config says true": (False, {"add_bos_token": True, "bos_token": scenario.BOS}, ["B"], []),
+    "the token as an object": (
+        False,
+        {"add_bos_token": True, "bos_token": {"content": scenario.BOS}},
+        ["B"],
+        [],
+    ),
+    "BOS and EOS": (
+        False,
+        {
+            "add_bos_token": True,
+            "bos_token": scenario.BOS,
+            "add_eos_token": True,
+            "eos_token": scenario.EOT,
+        },
+        ["B"],
+        ["E"],
+    ),
+    "template only": (True, {}, ["B"], ["P"]),
+    "template and the same BOS": (
+        True,
+        {"add_bos_token": True, "bos_token": scenario.BOS},
+        ["B"],
+        ["P"],
+    ),
+    "template and another EOS": (
+        True,
+        {"add_eos_token": True, "eos_token": scenario.EOT},
+        ["B"],
+        ["P", "E"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("template", "config", "before", "after"), FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize("text", ["hello world", "a\n" * 30_000, "int\nx", ""])
+def test_special_tokens_are_those_that_the_files_declare(
+    template: bool,
+    config: dict[str, Any],
+    before: list[str],
+    after: list[str],
+    text: str,
+    trained: Tokenizer,
+    tmp_path: Path,
+) -> None:
+    tokenizer = with_template(trained) if template else trained
+    folder = scenario.save_tokenizer(tokenizer, tmp_path / "t", **config)
+    names = {"B": scenario.BOS, "P": scenario.PAD, "E": scenario.EOT}
+    frame = {name: trained.token_to_id(token) for name, token in names.items()}
+    bare = trained.encode(text, add_special_tokens=False).ids
+    expected = [frame[n] for n in before] + bare + [frame[n] for n in after]
+    assert ids_of(folder, text) == expected
+    if not isinstance(config.get("bos_token"), dict):
+        assert plain_reference.reference_ids(folder, text) == expected
+
+
+def test_a_text_that_starts_with_bos_gets_no_second_one(trained: Tokenizer, tmp_path: Path) -> None:
+    folder = scenario.save_tokenizer(
+        trained, tmp_path / "t", add_bos_token=True, bos_token=scenario.BOS
+    )
+    text = f"{scenario.BOS}int"
+    assert ids_of(folder, text) == trained.encode(text).ids
+
+
+def test_a_bare_tokenizer_json_has_its_post_processor_only(
+    trained: Tokenizer, tmp_path: Path
+) -> None:
+    folder = scenario.save_tokenizer(
+        trained, tmp_path / "t", add_bos_token=True, bos_token=scenario.BOS
+    )
+    assert ids_of(folder / "tokenizer.json", "int i") == trained.encode("int i").ids
+
+
+def test_truncation_and_padding_that_the_file_declares_are_switched_off(
+    trained: Tokenizer, tmp_path: Path
+) -> None:
+    copy = Tokenizer.from_str(trained.to_str())
+    copy.enable_truncation(4)
+    copy.enable_padding(length=50)
+    folder = scenario.save_tokenizer(copy, tmp_path / "t")
+    assert ids_of(folder, "int i = 0; int j = 1;") == trained.encode("int i = 0; int j = 1;").ids
+
+
+def test_the_fingerprint_follows_the_bytes_of_both_files(
+    trained: Tokenizer, tmp_path: Path
+) -> None:
+    one = scenario.save_tokenizer(trained, tmp_path / "one", add_bos_token=False)
+    two = scenario.save_tokenizer(trained, tmp_path / "two", add_bos_token=False)
+    assert find_tokenizer(str(one)).fingerprint == find_tokenizer(str(two)).fingerprint
+    bare = find_tokenizer(str(one / "tokenizer.json"))
+    assert bare.fingerprint != find_tokenizer(str(one)).fingerprint
+    with open(two / "tokenizer_config.json", "a", encoding="utf-8") as file:
+        file.write(" ")
+    assert find_tokenizer(str(one)).fingerprint != find_tokenizer(str(two)).fingerprint
+
+
+def test_files_that_change_after_they_were_found_are_refused(
+    trained: Tokenizer, tmp_path: Path
+) -> None:
+    files = find_tokenizer(str(scenario.save_tokenizer(trained, tmp_path / "t")))
+    with open(files.tokenizer_json, "a", encoding="utf-8") as file:
+        file.write(" ")
+    with pytest.raises(TokenizerError, match="changed during the run"):
+        load_tokenizer(files)
+
+
+BAD_FILES = {
+    "not JSON": ("{", "is not JSON"),
+    "not an object": ("[1]", "holds a JSON list, not an object"),
+    "not a tokenizer": ("{}", "is no tokenizer"),
+    "deeply nested": ("[" * 100_000, "is not JSON"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BAD_FILES.values(), ids=BAD_FILES)
+def test_a_file_that_is_no_tokenizer_is_refused_by_name(
+    content: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(TokenizerError, match=message) as caught:
+        load_tokenizer(find_tokenizer(str(path)))
+    assert str(path) in str(caught.value)
+
+
+def test_dropout_is_refused(trained: Tokenizer, tmp_path: Path) -> None:
+    structure = json.loads(trained.to_str())
+    structure["model"]["dropout"] = 0.1
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(structure), encoding="utf-8")
+    with pytest.raises(TokenizerError, match="dropout"):
+        load_tokenizer(find_tokenizer(str(path)))
+
+
+def test_a_bos_that_is_not_in_the_vocabulary_is_refused(trained: Tokenizer, tmp_path: Path) -> None:
+    folder = scenario.save_tokenizer(trained, tmp_path / "t", add_bos_token=True, bos_token="?no?")
+    with pytest.raises(TokenizerError, match="'\\?no\\?' is not in the vocabulary"):
+        load_tokenizer(find_tokenizer(str(folder)))
+
+
+def test_a_folder_without_tokenizer_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match=r"has no tokenizer\.json"):
+        find_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["./no/such/folder", "my-tokenizr/tokenizer.json"])
+def test_a_name_that_is_neither_here_nor_a_repository_is_refused(name: str) -> None:
+    with pytest.raises(TokenizerError, match="is no name of a hub repository"):
+        find_tokenizer(name)
