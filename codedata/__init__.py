@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codedata.errors import CodedataError as CodedataError
     from codedata.loading import load_dataset as load_dataset
+    from codedata.run.build import build as build
     from codedata.training.collate import PaddingCollator as PaddingCollator
     from codedata.training.dataset import PickledTrainerDataset as PickledTrainerDataset
     from codedata.training.loader import ResumableLoader as ResumableLoader
@@ -22,6 +23,7 @@ _EXPORTS = {
     "PaddingCollator": "codedata.training.collate",
     "PickledTrainerDataset": "codedata.training.dataset",
     "ResumableLoader": "codedata.training.loader",
+    "build": "codedata.run.build",
     "load_dataset": "codedata.loading",
 }
 
@@ -32,6 +34,7 @@ __all__ = [
     "PaddingCollator",
     "PickledTrainerDataset",
     "ResumableLoader",
+    "build",
     "load_dataset",
 ]
 

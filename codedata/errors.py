@@ -35,6 +35,10 @@ class DatasetError(CodedataError):
     """A dataset folder, its meta or one of its shards is not what the format says."""
 
 
+class CheckFailedError(CodedataError):
+    """A dataset that was made does not pass a check; it was not published."""
+
+
 class TargetError(CodedataError):
     """The target folder cannot be replaced by a dataset."""
 
@@ -44,4 +48,4 @@ class ChunkMismatchError(CodedataError):
 
 
 class WorkerError(CodedataError):
-    """A chunk could not be finished where it was tokenized: memory ran out, or a worker ended."""
+    """A chunk could not be finished where it was tokenized: memory ran out."""

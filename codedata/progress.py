@@ -5,7 +5,8 @@ A run has a log; where it belongs to a terminal too, bars are shown there, and w
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Lock
@@ -13,8 +14,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from codedata.format.ranges import CharRange
 from codedata.printable import printable
-from codedata.store.chunks import TokenChunk
 
 SHOW_BARS = ContextVar("SHOW_BARS", default=False)
 """Whether runs in this context belong to a terminal that shows progress bars."""
@@ -49,6 +50,45 @@ class Reporter:
         """Bytes that are about to arrive; to be used in a `with` block."""
         return Transfer(self, name)
 
+    @contextmanager
+    def tokenizing(
+        self, name: str, *, reused: Sequence[CharRange], missing: Sequence[CharRange]
+    ) -> Iterator[Callable[[CharRange, int], None]]:
+        """Chunks that are about to be tokenized: what to call with each finished one's tokens.
+
+        Args:
+            name: of what they are of.
+            reused: the chunks that an earlier run left.
+            missing: those to tokenize.
+        """
+        done, num_chunks = len(reused), len(reused) + len(missing)
+        self.log(
+            f"{done} of {num_chunks} chunks are unchanged and reused, {len(missing)} to tokenize"
+        )
+        here, chars_done = sum(chars.num_chars for chars in reused), 0
+        num_chars = sum(chars.num_chars for chars in missing)
+        started = time.monotonic()
+        with tqdm(
+            desc=f"Tokenizing {printable(name)}",
+            initial=here,
+            total=here + num_chars,
+            unit="char",
+            unit_scale=True,
+            disable=not (self.in_terminal and missing),
+        ) as bar:
+
+            def count(chars: CharRange, num_tokens: int) -> None:
+                nonlocal done, chars_done
+                done, chars_done = done + 1, chars_done + chars.num_chars
+                bar.update(chars.num_chars)
+                rate = chars_done / max(time.monotonic() - started, 1e-9)
+                self.log(
+                    f"chunk {chars.key}: {num_tokens:,} tokens; {done} of {num_chunks} chunks, "
+                    f"{rate / 1e6:.1f} M characters/s, {(num_chars - chars_done) / rate:.0f} s left"
+                )
+
+            yield count
+
 
 TERMINAL = Reporter(lambda _: None, in_terminal=True)
 """For commands that have no log of their own."""
@@ -78,7 +118,7 @@ class Transfer:
         """Say how much an earlier transfer left."""
         self._here = num_bytes
         if num_bytes:
-            self._reporter.log(f"{self._name}: {_megabytes(num_bytes)} are here already")
+            self._reporter.log(f"{self._name}: {megabytes(num_bytes)} are here already")
         if self._bar is not None:
             self._bar.reset()
             self._bar.initial = self._bar.n = num_bytes
@@ -102,8 +142,8 @@ class Transfer:
             here = self._here + self._arrived
             left = max(0, self._expected - here) / rate
             self._reporter.log(
-                f"{self._name}: {_megabytes(here)} of {_megabytes(max(here, self._expected))}, "
-                f"{_megabytes(rate)}/s, {left:.0f} s left"
+                f"{self._name}: {megabytes(here)} of {megabytes(max(here, self._expected))}, "
+                f"{megabytes(rate)}/s, {left:.0f} s left"
             )
 
     def __exit__(self, kind: object, *error: object) -> None:
@@ -113,8 +153,8 @@ class Transfer:
         if kind is None and self._arrived:
             seconds = max(time.monotonic() - self._started, 1e-9)
             self._reporter.log(
-                f"{self._name}: {_megabytes(self._arrived)} fetched in {seconds:.1f} s, "
-                f"{_megabytes(self._arrived / seconds)}/s"
+                f"{self._name}: {megabytes(self._arrived)} fetched in {seconds:.1f} s, "
+                f"{megabytes(self._arrived / seconds)}/s"
             )
 
 
@@ -123,33 +163,6 @@ def rounded(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _megabytes(num_bytes: float) -> str:
+def megabytes(num_bytes: float) -> str:
+    """A number of bytes for a reader."""
     return f"{num_bytes / 1e6:,.1f} MB"
-
-
-class ChunkProgress:
-    """Counts the chunks of one run.
-
-    Args:
-        num_chunks: chunks of the run, reused ones included.
-        reused: the chunks that an earlier run left.
-        num_chars: characters that are left to tokenize.
-    """
-
-    def __init__(self, num_chunks: int, reused: int, num_chars: int) -> None:
-        self._num_chunks = num_chunks
-        self._done = reused
-        self._num_chars = num_chars
-        self._chars_done = 0
-        self._started = time.monotonic()
-
-    def line(self, chunk: TokenChunk) -> str:
-        """Count a finished chunk and say how far the run is."""
-        self._done += 1
-        self._chars_done += chunk.chars.num_chars
-        rate = self._chars_done / max(time.monotonic() - self._started, 1e-9)
-        left = (self._num_chars - self._chars_done) / rate
-        return (
-            f"chunk {chunk.chars.key}: {chunk.num_tokens:,} tokens; {self._done} of "
-            f"{self._num_chunks} chunks, {rate / 1e6:.1f} M characters/s, {left:.0f} s left"
-        )

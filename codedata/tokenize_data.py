@@ -8,19 +8,14 @@ an interruption. Exit status: 0 done, 1 refused or failed, 2 unknown switch, 130
 """
 
 import argparse
-import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
-
-from tqdm import tqdm
 
 from codedata.arguments import path, whole_number
 from codedata.errors import CodedataError, CorpusError
-from codedata.format.meta import ShardEntry
 from codedata.parallel import (
-    ChunkThreads,
     available_cores,
     check_num_workers,
     exit_process,
@@ -28,22 +23,17 @@ from codedata.parallel import (
 )
 from codedata.places import local_path
 from codedata.printable import print_anything, say
+from codedata.progress import TERMINAL
 from codedata.recipe.settings import DEFAULT_PAD_TOKEN, Settings, pad_token_of
-from codedata.run.pipeline import (
-    open_inputs,
-    origin_of,
-    require_disk_space,
-    stage_dataset,
-    stored_chunks,
-    tokenize_chunks,
-)
+from codedata.run.build import build_planned
+from codedata.run.plan import open_plan
 from codedata.sources.parquet.text import ParquetText
+from codedata.store.dataset_folder import Dataset
 from codedata.store.locks import NO_LOCK_HELP, go_without_locks
 from codedata.store.permission import explained
-from codedata.store.publishing import check_target, open_staging
+from codedata.store.publishing import check_target
 from codedata.tokenize.engines.engine import ENGINE_CHOICES, EngineChoice
 from codedata.tokenize.padding import why_not_default
-from codedata.tokenize.remembered import place_of, remember_tokenizer
 from codedata.tokenize.tokenizer_files import find_tokenizer
 
 _HELP = {
@@ -104,7 +94,7 @@ def tokenize_data(
     num_workers: int,
     engine: EngineChoice = "auto",
     pad_is_named: bool = True,
-) -> list[ShardEntry]:
+) -> Dataset:
     """Make the dataset of one parquet's window.
 
     Args:
@@ -117,7 +107,7 @@ def tokenize_data(
             tokenizer, stderr is told.
 
     Returns:
-        The entries of the published meta.
+        The published dataset.
 
     Raises:
         CodedataError: a switch, the file, the tokenizer or the target is refused.
@@ -128,51 +118,11 @@ def tokenize_data(
     target = check_target(tokenization_folder, inputs=[data_file])
     limit_library_threads(num_workers)
     tokenizer = find_tokenizer(settings.tokenizer_base)
-    inputs = open_inputs(ParquetText(data_file), settings, tokenizer, engine=engine)
-    settings = inputs.settings
-    why = None if pad_is_named else why_not_default(settings.tokenizer_base, inputs.loaded)
+    plan = open_plan({0: ParquetText(data_file)}, settings, tokenizer, engine=engine)
+    why = None if pad_is_named else why_not_default(settings.tokenizer_base, plan.loaded)
     if why is not None:
         say(f"tokenize_data: warning: {why}", error=True)
-    inputs.require_fidelity()
-    with open_staging(target) as staging:
-        chars = inputs.window.cut(settings.chunk_size)
-        tasks = [inputs.task(chunk, staging.chunks, threads=num_workers) for chunk in chars]
-        chunks = stored_chunks(tasks, root=target.parent)
-        finished = {chunk.chars for chunk in chunks}
-        missing = [task for task in tasks if task.fingerprint.chars not in finished]
-        require_disk_space([inputs], missing, target)
-        with (
-            tqdm(
-                desc="Tokenizing",
-                total=inputs.window.num_chars,
-                initial=sum(chunk.chars.num_chars for chunk in chunks),
-                unit="char",
-                unit_scale=True,
-            ) as bar,
-            ChunkThreads(num_workers) as executor,
-        ):
-            for chunk in tokenize_chunks(missing, executor):
-                chunks.append(chunk)
-                bar.update(chunk.chars.num_chars)
-        chunks.sort(key=lambda chunk: chunk.chars)
-        command = _command(data_file, target, replace(settings, tokenizer_base=place_of(tokenizer)))
-        corpus = {"path": str(inputs.text.path), "sha256": inputs.text.sha256}
-        origin = origin_of(tokenizer, chunks, command, corpus)
-        entries = stage_dataset(chunks, settings, staging, origin, num_workers=num_workers)
-        staging.publish()
-        staging.discard_chunks()
-    remember_tokenizer(tokenizer)
-    return entries
-
-
-def _command(data_file: Path, tokenization_folder: Path, settings: Settings) -> str:
-    """The command line that makes a dataset, its switches that are not the defaults."""
-    defaults = Settings().as_dict()
-    switches = {"data_file": data_file, "tokenization_folder": tokenization_folder} | {
-        name: value for name, value in settings.as_dict().items() if value != defaults[name]
-    }
-    options = [part for name, value in switches.items() for part in (f"--{name}", str(value))]
-    return shlex.join(["python", "-m", "codedata.tokenize_data", *options])
+    return build_planned(plan, target, num_workers=num_workers, reporter=TERMINAL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         go_without_locks()
     started = time.monotonic()
     try:
-        entries = tokenize_data(
+        dataset = tokenize_data(
             data_file,
             folder,
             Settings(**switches),
@@ -206,11 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 130
     seconds = time.monotonic() - started
-    num_samples = sum(entry.num_samples for entry in entries)
-    num_tokens = sum(entry.num_tokens for entry in entries)
-    say(f"Wrote {len(entries)} files to {folder} in {seconds:.1f} s")
-    say(f"Total samples: {num_samples}")
-    say(f"Total tokens: {num_tokens}")
+    say(f"Wrote {len(dataset.entries)} files to {folder} in {seconds:.1f} s")
+    say(f"Total samples: {dataset.num_samples}")
+    say(f"Total tokens: {dataset.num_tokens}")
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from codedata.format.fingerprint import ChunkFingerprint
-from codedata.run import pipeline
+from codedata.run import tokenize
 from codedata.store.chunks import chunk_path
 from codedata.tokenize_data import main
 
@@ -59,20 +59,20 @@ def finished_chunks(target: Path) -> dict[str, int]:
 def recorded_chunks(patch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Names of the chunks that are written in this process."""
     made: list[str] = []
-    real = pipeline.write_chunk
+    real = tokenize.write_chunk
 
     def record(folder: Path, fingerprint: ChunkFingerprint, *ids: Any, **more: Any) -> Any:
         made.append(chunk_path(folder, fingerprint.chars).name)
         return real(folder, fingerprint, *ids, **more)
 
     with patch.context() as until_the_end:
-        until_the_end.setattr(pipeline, "write_chunk", record)
+        until_the_end.setattr(tokenize, "write_chunk", record)
         yield made
 
 
 def lines(stderr: str) -> list[str]:
     """What stands on stderr beside the progress bar."""
-    return [line for line in re.split(r"[\r\n]+", stderr) if not re.match(r"Tokenizing:|$", line)]
+    return [line for line in re.split(r"[\r\n]+", stderr) if not re.match(r"Tokenizing |$", line)]
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], message: str) -> None:

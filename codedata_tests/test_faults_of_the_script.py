@@ -19,7 +19,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 
 from codedata.format.fingerprint import ChunkFingerprint
-from codedata.run import pipeline
+from codedata.run import tokenize
 from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
 from codedata_tests.script_runs import (
@@ -296,7 +296,7 @@ def test_a_chunk_that_finds_no_memory_fails_the_run_and_the_next_one_continues(
 ) -> None:
     """Row 26: workers are threads, so a killed one is a killed run."""
     before = contents(target)
-    real = pipeline.write_chunk
+    real = tokenize.write_chunk
 
     def out_of_memory(folder: Path, fingerprint: ChunkFingerprint, *ids: Any, **record: Any) -> Any:
         if fingerprint.chars.start == 30_000:
@@ -304,7 +304,7 @@ def test_a_chunk_that_finds_no_memory_fails_the_run_and_the_next_one_continues(
         return real(folder, fingerprint, *ids, **record)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "write_chunk", out_of_memory)
+        patch.setattr(tokenize, "write_chunk", out_of_memory)
         assert run_here([*switches, *NEW]) == 1
     assert (
         "error: memory ran out while a chunk was tokenized; finished chunks are kept: run again, "

@@ -1,44 +1,45 @@
-"""The progress line of a run."""
+"""What a run says of its chunks."""
 
-import re
-from pathlib import Path
+import time
 
-from codedata.format.fingerprint import ChunkFingerprint
+import pytest
+
 from codedata.format.ranges import CharRange
-from codedata.progress import ChunkProgress
-from codedata.store.chunks import TokenChunk
+from codedata.progress import Reporter
+
+CHARS = CharRange(0, 15_000_000).cut(3_000_000)
 
 
-def chunk_of(start: int, stop: int, num_tokens: int) -> TokenChunk:
-    fingerprint = ChunkFingerprint(
-        corpus_sha256="c", tokenizer_sha256="t", chars=CharRange(start, stop)
-    )
-    return TokenChunk(
-        path=Path("chunk"),
-        fingerprint=fingerprint,
-        num_tokens=num_tokens,
-        ids_sha256="0",
-        engine="whole",
-        compared_bytes=0,
-        seconds=1.0,
-    )
-
-
-def test_a_progress_line_has_count_rate_and_the_time_that_is_left() -> None:
-    """One chunk of five was reused; 3 of the 12 million characters took ten seconds."""
-    progress = ChunkProgress(num_chunks=5, reused=1, num_chars=12_000_000)
-    progress._started -= 10
-    assert progress.line(chunk_of(4_000_000, 7_000_000, 1_234_567)) == (
-        "chunk 0004000000-0007000000: 1,234,567 tokens; 2 of 5 chunks, "
+def test_a_line_a_chunk_has_count_rate_and_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One chunk of five was reused; 3 of the other 12 million characters take ten seconds."""
+    said: list[str] = []
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    reporter = Reporter(said.append, in_terminal=False)
+    with reporter.tokenizing("train", reused=CHARS[:1], missing=CHARS[1:]) as count:
+        now += 10
+        count(CHARS[1], 1_234_567)
+        for chars in CHARS[2:]:
+            count(chars, 0)
+    assert said[0] == "1 of 5 chunks are unchanged and reused, 4 to tokenize"
+    assert said[1] == (
+        "chunk 0003000000-0006000000: 1,234,567 tokens; 2 of 5 chunks, "
         "0.3 M characters/s, 30 s left"
     )
+    assert said[-1].endswith("0 tokens; 5 of 5 chunks, 1.2 M characters/s, 0 s left")
+    assert capfd.readouterr().err == "", "bars are a terminal's"
 
 
-def test_the_last_progress_line_leaves_nothing() -> None:
-    progress = ChunkProgress(num_chunks=2, reused=0, num_chars=250)
-    lines = [progress.line(chunk_of(0, 200, 9)), progress.line(chunk_of(200, 250, 0))]
-    assert "; 1 of 2 chunks, " in lines[0]
-    assert re.fullmatch(
-        r"chunk 0000000200-0000000250: 0 tokens; 2 of 2 chunks, [\d.]+ M characters/s, 0 s left",
-        lines[1],
-    )
+@pytest.mark.parametrize("num_reused", [4, 5])
+def test_a_terminal_has_a_bar_where_there_is_work(
+    num_reused: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    reporter = Reporter(lambda _: None, in_terminal=True)
+    missing = CHARS[num_reused:]
+    with reporter.tokenizing("train", reused=CHARS[:num_reused], missing=missing) as count:
+        for chars in missing:
+            count(chars, 1)
+    shown = capfd.readouterr().err
+    assert ("Tokenizing train: 100%" in shown, "15.0M/15.0M" in shown) == (bool(missing),) * 2

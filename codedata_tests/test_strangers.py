@@ -15,8 +15,9 @@ from codedata.format.ranges import CharRange
 from codedata.instance import prepare_dagster_home
 from codedata.progress import SILENT
 from codedata.recipe.settings import Settings
-from codedata.run import pipeline
-from codedata.run.pipeline import ChunkTask, open_inputs, stored_chunks, tokenize_chunk
+from codedata.run import tokenize
+from codedata.run.plan import ChunkTask, open_plan
+from codedata.run.tokenize import stored_chunks, tokenize_chunk
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.chunks import TokenChunk, write_chunk
 from codedata.store.files import remove_leftovers, replace_atomically, write_durably
@@ -42,11 +43,8 @@ def tasks(
 ) -> list[ChunkTask]:
     settings = Settings(pad_token=PAD, chars_to_tokenize=60_000, chunk_size=30_000)
     files = find_tokenizer(str(tokenizer_folder))
-    inputs = open_inputs(ParquetText(corpus), settings, files, engine=engine)
-    return [
-        inputs.task(chars, tmp_path / "root" / "chunks", threads=1)
-        for chars in inputs.window.cut(settings.chunk_size)
-    ]
+    plan = open_plan({0: ParquetText(corpus)}, settings, files, engine=engine)
+    return plan.tasks(lambda _: tmp_path / "root" / "chunks")
 
 
 @pytest.fixture
@@ -61,7 +59,7 @@ def chunks(tasks: list[ChunkTask]) -> list[TokenChunk]:
 
 def stored_earlier(tasks: list[ChunkTask], root: Path) -> list[TokenChunk]:
     """The stored chunks as a process finds them that did not make them."""
-    pipeline._KNOWN.clear()  # pyright: ignore[reportPrivateUsage]
+    tokenize._KNOWN.clear()  # pyright: ignore[reportPrivateUsage]
     return stored_chunks(tasks, root=root)
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -24,27 +24,23 @@ from codedata.components.split_spec import (
 from codedata.components.token_chunks import token_chunks_asset
 from codedata.components.transformers_check import transformers_check
 from codedata.environment import variables
-from codedata.errors import ChunkMismatchError, CorpusError
+from codedata.errors import CheckFailedError, ChunkMismatchError, CorpusError
 from codedata.format.meta import shard_name
 from codedata.layout import CORPUS_VARIABLE, TOKENIZER_VARIABLE, Layout, switch_variable
 from codedata.parallel import peak_memory_bytes
 from codedata.progress import Reporter, rounded
+from codedata.recipe.settings import Settings
 from codedata.resources import ChunkExecutor, Store
-from codedata.run.checks import CheckOutcome, check_dataset, check_known_counts
-from codedata.run.pipeline import (
-    Inputs,
-    count_padding,
-    origin_of,
-    stage_dataset,
-    stored_chunks,
-)
+from codedata.run.assemble import assemble, count_padding, origin_of
+from codedata.run.checks import CheckOutcome, check_known_counts
+from codedata.run.plan import Plan
 from codedata.run.shared_documents import find_shared, judge_shared
+from codedata.run.tokenize import stored_chunks
 from codedata.sources.record import Corpus, read_corpus
 from codedata.sources.window import Window
 from codedata.store.chunks import TokenChunk
 from codedata.store.dataset_folder import Dataset, open_dataset
 from codedata.store.publishing import check_target, open_staging
-from codedata.tokenize.remembered import remember_tokenizer
 
 _CHECKS = {
     "integrity": "Every byte of structure, every hash and every total of shards and meta agrees.",
@@ -181,60 +177,57 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
         layout = store.layout
         target = check_target(layout.dataset(spec.name))
         reporter = Reporter(context.log.info, in_terminal=False)
-        inputs = open_split(spec, layout, split_tokenizer(spec, layout, reporter))
-        chunks = require_all_chunks(spec, inputs, layout)
-        some = inputs[spec.files[0]]
-        settings, vocab_size = some.settings, some.engine.vocab_size
+        plan = open_split(spec, layout, split_tokenizer(spec, layout, reporter))
+        chunks = require_all_chunks(spec, plan, layout)
+        corpora = {file: read_corpus(spec.corpus_folder(layout, file)) for file in spec.files}
+        published = _published(corpora, is_one=spec.corpus_files == 1)
+        origin = origin_of(plan.tokenizer, chunks, _command(spec), published)
         started = time.monotonic()
         with open_staging(target) as staging:
-            corpora = {file: read_corpus(spec.corpus_folder(layout, file)) for file in spec.files}
-            published = _published(corpora, is_one=spec.corpus_files == 1)
-            origin = origin_of(some.tokenizer, chunks, _command(spec), published)
-            entries = stage_dataset(
-                chunks, settings, staging, origin, num_workers=chunk_executor.threads
-            )
-            for name, outcome in check_dataset(staging.stage, chunks, settings, vocab_size):
+            staged = assemble(plan, chunks, staging, origin, num_workers=chunk_executor.threads)
+            for name, outcome in staged.outcomes.items():
                 yield check_result(name, outcome, check_keys[name])
-                if not outcome.passed:
-                    raise dg.Failure(
-                        f"{name}: {outcome.description}; nothing was published", allow_retries=False
-                    )
-            counts = [entry.num_samples for entry in entries]
-            known = check_known_counts(list(corpora.values()), settings, counts)
-            yield check_result("known_counts", known, meta_key, severity=dg.AssetCheckSeverity.WARN)
-            staging.publish()
-        remember_tokenizer(some.tokenizer)
-        dataset = open_dataset(target)
+            if staged.dataset is not None:
+                counts = [entry.num_samples for entry in staged.dataset.entries]
+                known = check_known_counts(list(corpora.values()), plan.settings, counts)
+                warn = dg.AssetCheckSeverity.WARN
+                yield check_result("known_counts", known, meta_key, severity=warn)
+            try:
+                dataset = staged.publish()
+            except CheckFailedError as error:  # a second try would make the same
+                raise dg.Failure(str(error), allow_retries=False) from error
         context.log.info(f"published {dataset.num_samples:,} samples in {target}")
-        version = dg.DataVersion(dataset.digest)
-        seconds = time.monotonic() - started
-        num_chars = sum(chunk.chars.num_chars for chunk in chunks)
-        num_padding = sum(count_padding(chunk.num_tokens, settings) for chunk in chunks)
-        yield dg.MaterializeResult(
-            asset_key=shards_key,
-            data_version=version,
-            metadata={
-                "shards": len(entries),
-                "samples": dataset.num_samples,
-                "tokens": dataset.num_tokens,
-                "seq_length": dataset.seq_length,
-                "characters": num_chars,
-                "tokens per character": rounded(sum(c.num_tokens for c in chunks) / num_chars),
-                "padding share": rounded(num_padding / dataset.num_tokens),
-                "seconds": rounded(seconds),
-                "MB": rounded(sum(_shard_bytes(dataset)) / 1e6),
-                "MB/s": rounded(sum(_shard_bytes(dataset)) / 1e6 / seconds),
-                "peak memory (MB)": rounded(peak_memory_bytes() / 1e6),
-                "path": dg.MetadataValue.path(str(target)),
-            },
-        )
-        yield dg.MaterializeResult(
-            asset_key=meta_key,
-            data_version=version,
-            metadata={"digest": dataset.digest, "shards": _shard_table(dataset)},
-        )
+        figures = _figures(dataset, chunks, plan.settings, time.monotonic() - started)
+        table = {"digest": dataset.digest, "shards": _shard_table(dataset)}
+        for asset_key, metadata in ((shards_key, figures), (meta_key, table)):
+            yield dg.MaterializeResult(
+                asset_key=asset_key, data_version=dg.DataVersion(dataset.digest), metadata=metadata
+            )
 
     return pickle_shards
+
+
+def _figures(
+    dataset: Dataset, chunks: Sequence[TokenChunk], settings: Settings, seconds: float
+) -> dict[str, Any]:
+    """What the UI shows of a dataset that was published in some seconds."""
+    num_chars = sum(chunk.chars.num_chars for chunk in chunks)
+    num_padding = sum(count_padding(chunk.num_tokens, settings) for chunk in chunks)
+    megabytes = sum(_shard_bytes(dataset)) / 1e6
+    return {
+        "shards": len(dataset.entries),
+        "samples": dataset.num_samples,
+        "tokens": dataset.num_tokens,
+        "seq_length": dataset.seq_length,
+        "characters": num_chars,
+        "tokens per character": rounded(sum(each.num_tokens for each in chunks) / num_chars),
+        "padding share": rounded(num_padding / dataset.num_tokens),
+        "seconds": rounded(seconds),
+        "MB": rounded(megabytes),
+        "MB/s": rounded(megabytes / seconds),
+        "peak memory (MB)": rounded(peak_memory_bytes() / 1e6),
+        "path": dg.MetadataValue.path(str(dataset.folder)),
+    }
 
 
 def _command(spec: SplitSpec) -> str:
@@ -285,19 +278,17 @@ def _published_file(corpus: Corpus) -> dict[str, str]:
     return {**known, "characters": first, "fingerprint": corpus.sha256}
 
 
-def require_all_chunks(
-    spec: SplitSpec, inputs: Mapping[int, Inputs], layout: Layout
-) -> list[TokenChunk]:
+def require_all_chunks(spec: SplitSpec, plan: Plan, layout: Layout) -> list[TokenChunk]:
     """The stored chunks of the whole split, in order.
 
     Raises:
         ChunkMismatchError: some are missing or stale; the message lists their keys and the command
             that makes them.
     """
-    tasks = chunk_tasks(spec, inputs, layout, list(spec.chunk_ranges))
+    tasks = chunk_tasks(spec, plan, layout, list(spec.chunk_ranges))
     chunks = stored_chunks(list(tasks.values()), root=layout.root)
     found = {chunk.chars for chunk in chunks}
-    missing = [key for key, task in tasks.items() if task.fingerprint.chars not in found]
+    missing = [key for key, task in tasks.items() if task.chars not in found]
     if missing:
         raise ChunkMismatchError(
             f"{len(missing)} of {len(tasks)} chunks of {spec.name} are missing or stale "

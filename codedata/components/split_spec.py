@@ -1,4 +1,4 @@
-"""A split after all overrides, and what its assets share: inputs, chunk tasks, check results."""
+"""A split after all overrides, and what its assets share: plan, chunk tasks, check results."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from codedata.printable import printable
 from codedata.progress import Reporter
 from codedata.recipe.settings import Settings
 from codedata.run.checks import CheckOutcome
-from codedata.run.pipeline import ChunkTask, Inputs, open_inputs
+from codedata.run.plan import ChunkTask, Plan, open_plan
 from codedata.sources.record import read_corpus
 from codedata.sources.window import Window
 from codedata.tokenize.engines.engine import EngineChoice
@@ -156,8 +156,8 @@ def open_split(
     *,
     files: Collection[int] | None = None,
     engine: EngineChoice = "auto",
-) -> dict[int, Inputs]:
-    """The texts of a split, as they are now, with its tokenizer, by file.
+) -> Plan:
+    """The plan of a split: its texts as they are now, with its tokenizer.
 
     Args:
         spec: the split.
@@ -166,38 +166,30 @@ def open_split(
         files: those that are needed; None is all.
         engine: `auto`, or the one to take.
     """
-    return {
-        file: open_inputs(
-            read_corpus(spec.corpus_folder(layout, file)).open_text(),
-            spec.settings,
-            tokenizer,
-            engine=engine,
-            file=file,
-            pad_is_named=spec.pad_is_named,
-        )
-        for file in spec.files
-        if files is None or file in files
-    }
+    return open_plan(
+        {
+            file: read_corpus(spec.corpus_folder(layout, file)).open_text()
+            for file in spec.files
+            if files is None or file in files
+        },
+        spec.settings,
+        tokenizer,
+        engine=engine,
+        pad_is_named=spec.pad_is_named,
+    )
 
 
 def chunk_tasks(
-    spec: SplitSpec,
-    inputs: Mapping[int, Inputs],
-    layout: Layout,
-    keys: Sequence[str],
-    *,
-    threads: int = 1,
+    spec: SplitSpec, plan: Plan, layout: Layout, keys: Sequence[str], *, threads: int = 1
 ) -> dict[str, ChunkTask]:
     """The tasks of partitions, by key; those beyond their text's end have none."""
-    tasks: dict[str, ChunkTask] = {}
-    for key in keys:
-        nominal = spec.chunk_ranges[key]
-        of_file = inputs[nominal.file]
-        chars = nominal.until(of_file.window.stop)
-        if chars.num_chars > 0:
-            folder = layout.chunks(spec.name) / file_key(nominal.file)
-            tasks[key] = of_file.task(chars, folder, threads=threads)
-    return tasks
+    folder = layout.chunks(spec.name)
+    tasks = {
+        (task.chars.file, task.chars.start): task
+        for task in plan.tasks(lambda file: folder / file_key(file), threads=threads)
+    }
+    places = {key: (spec.chunk_ranges[key].file, spec.chunk_ranges[key].start) for key in keys}
+    return {key: tasks[place] for key, place in places.items() if place in tasks}
 
 
 def check_result(

@@ -1,13 +1,10 @@
 """The asset `<split>/token_chunks`: a partition a chunk, tokenized or reused, logged, checked."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
-from tqdm import tqdm
 
 from codedata.components.split_spec import (
     SINGLE_RUN,
@@ -19,23 +16,13 @@ from codedata.components.split_spec import (
 )
 from codedata.components.transformers_check import begin_comparison, makes_whole_split
 from codedata.errors import ExactnessError
-from codedata.format.ranges import CharRange
 from codedata.parallel import peak_memory_bytes
-from codedata.progress import SHOW_BARS, ChunkProgress, Reporter, rounded
+from codedata.progress import SHOW_BARS, Reporter, rounded
 from codedata.resources import ChunkExecutor, Store
-from codedata.run.checks import CheckOutcome, check_compared, check_ids
-from codedata.run.pipeline import (
-    ChunkTask,
-    Inputs,
-    require_disk_space,
-    stored_chunks,
-    tokenize_chunks,
-)
+from codedata.run.checks import CheckOutcome, bounds_of, check_compared, check_ids
+from codedata.run.plan import ChunkTask, Plan
+from codedata.run.tokenize import tokenize
 from codedata.store.chunks import TokenChunk
-from codedata.store.files import remove_leftovers
-
-_ABANDONED_SECONDS = 3600.0
-"""A chunk takes a second to write; another run may be writing one just now."""
 
 _SCHEMA = dg.TableSchema(
     columns=[dg.TableColumn("input_ids", "uint16 or int32", "The ids of the chunk, one a row.")]
@@ -94,42 +81,49 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
     ) -> Iterator[Any]:
         yield _passed("held_out", *_held_out_report(spec))
         layout, reporter = store.layout, Reporter(context.log.info, in_terminal=SHOW_BARS.get())
-        files = split_tokenizer(spec, layout, reporter, update=config.update)
+        tokenizer = split_tokenizer(spec, layout, reporter, update=config.update)
         if makes_whole_split(spec, context):
-            begin_comparison(spec, layout, files, chunk_executor)
-        inputs = open_split(
-            spec,
-            layout,
-            files,
-            files={spec.chunk_ranges[key].file for key in context.partition_keys},
-            engine=chunk_executor.engine,
-        )
-        for of_file in inputs.values():
-            of_file.require_fidelity()
-        some = next(iter(inputs.values()))
-        engine, tokenizer = some.engine, some.tokenizer
-        context.log.info(f"engine {engine.name}: {engine.reason}")
-        commit = {"commit": tokenizer.revision} if tokenizer.revision else {}
-        yield _passed(
-            "tokenizer_fidelity",
-            f"{engine.name}: {engine.reason}",
-            {"tokenizer": tokenizer.fingerprint, "vocabulary": engine.vocab_size, **commit},
-        )
-        threads = chunk_executor.threads
-        tasks = chunk_tasks(spec, inputs, layout, context.partition_keys, threads=threads)
-        run = _ChunkRun(context, key, inputs, tasks, root=layout.root, force=config.force)
+            begin_comparison(spec, layout, tokenizer, chunk_executor)
+        keys = context.partition_keys
+        files = {spec.chunk_ranges[key].file for key in keys}
+        plan = open_split(spec, layout, tokenizer, files=files, engine=chunk_executor.engine)
+        plan.require_fidelity()
+        yield _fidelity(context, plan)
+        tasks = chunk_tasks(spec, plan, layout, keys, threads=chunk_executor.threads)
+        made = _MadeChunks(context, key, tasks)
         try:
-            run.tokenize(chunk_executor)
-        except ExactnessError as error:
-            outcome = CheckOutcome(passed=False, description=str(error), numbers={})
-            yield check_result("matches_library", outcome)
+            with chunk_executor.executor() as executor:
+                for chunk, is_reused in tokenize(
+                    plan,
+                    list(tasks.values()),
+                    executor,
+                    reporter,
+                    root=layout.root,
+                    name=spec.name,
+                    force=config.force,
+                ):
+                    made.add(chunk, is_reused=is_reused)
+        except BaseException as error:
+            made.log_finished()
+            if isinstance(error, ExactnessError):
+                outcome = CheckOutcome(passed=False, description=str(error), numbers={})
+                yield check_result("matches_library", outcome)
             raise
-        yield from run.events(context.partition_keys)
+        yield from made.events(plan.engine.vocab_size)
         yield dg.MaterializeResult(
             asset_key=key, metadata={"peak memory (MB)": rounded(peak_memory_bytes() / 1e6)}
         )
 
     return token_chunks
+
+
+def _fidelity(context: dg.AssetExecutionContext, plan: Plan) -> dg.AssetCheckResult:
+    """That the plan's tokenizer and engine passed their trial, and which they are."""
+    said = f"{plan.engine.name}: {plan.engine.reason}"
+    context.log.info(f"engine {said}")
+    numbers = {"tokenizer": plan.tokenizer.fingerprint, "vocabulary": plan.engine.vocab_size}
+    commit = {"commit": plan.tokenizer.revision} if plan.tokenizer.revision else {}
+    return _passed("tokenizer_fidelity", said, {**numbers, **commit})
 
 
 def _passed(name: str, description: str, numbers: dict[str, Any]) -> dg.AssetCheckResult:
@@ -154,71 +148,37 @@ def _held_out_report(spec: SplitSpec) -> tuple[str, dict[str, Any]]:
     return f"shares no characters with {', '.join(spec.held_out_from)}", numbers
 
 
-class _ChunkRun:
-    """The chunks of one run: tokenized or reused, logged, and reported per partition."""
+class _MadeChunks:
+    """The chunks of one run, made or reused, as they are reported per partition."""
 
     def __init__(
-        self,
-        context: dg.AssetExecutionContext,
-        key: dg.AssetKey,
-        inputs: Mapping[int, Inputs],
-        tasks: dict[str, ChunkTask],
-        *,
-        root: Path,
-        force: bool,
+        self, context: dg.AssetExecutionContext, key: dg.AssetKey, tasks: Mapping[str, ChunkTask]
     ) -> None:
-        self.context = context
-        self.key = key
-        self.root = root
-        self.inputs = inputs
-        self.tasks = tasks
-        for folder in {task.folder for task in tasks.values()}:
-            remove_leftovers(folder, older_than=_ABANDONED_SECONDS)
-        stored = [] if force else stored_chunks(list(tasks.values()), root=root)
-        self.reused = {chunk.chars for chunk in stored}
-        self.chunks: dict[CharRange, TokenChunk] = {chunk.chars: chunk for chunk in stored}
+        self._context = context
+        self._key = key
+        self._partitions = {task.chars: partition for partition, task in tasks.items()}
+        self._chunks: dict[str, TokenChunk] = {}
+        self._reused: set[str] = set()
 
-    def tokenize(self, chunk_executor: ChunkExecutor) -> None:
-        """Make the missing chunks; those that are done are recorded even if one fails."""
-        missing = [
-            task for task in self.tasks.values() if task.fingerprint.chars not in self.chunks
-        ]
-        require_disk_space(list(self.inputs.values()), missing, self.root)
-        self.context.log.info(
-            f"{len(self.reused)} of {len(self.tasks)} chunks are unchanged and reused, "
-            f"{len(missing)} to tokenize"
-        )
-        num_chars = sum(task.fingerprint.chars.num_chars for task in missing)
-        progress = ChunkProgress(len(self.tasks), len(self.reused), num_chars)
-        try:
-            with self._bar(num_chars) as bar, chunk_executor.executor() as executor:
-                for chunk in tokenize_chunks(missing, executor):
-                    self.chunks[chunk.chars] = chunk
-                    self.context.log.info(progress.line(chunk))
-                    if bar is not None:
-                        bar.update(chunk.chars.num_chars)
-        except BaseException:
-            for key in self.context.partition_keys:
-                if (chunk := self._chunk(key)) is not None:
-                    self.context.log_event(
-                        dg.AssetMaterialization(
-                            self.key, partition=key, metadata=self._metadata(chunk)
-                        )
+    def add(self, chunk: TokenChunk, *, is_reused: bool) -> None:
+        """Take a finished chunk."""
+        partition = self._partitions[chunk.chars]
+        self._chunks[partition] = chunk
+        if is_reused:
+            self._reused.add(partition)
+
+    def log_finished(self) -> None:
+        """Record the finished chunks of a run that fails."""
+        for partition in self._context.partition_keys:
+            if partition in self._chunks:
+                self._context.log_event(
+                    dg.AssetMaterialization(
+                        self._key, partition=partition, metadata=self._metadata(partition)
                     )
-            raise
+                )
 
-    def _bar(self, num_chars: int) -> "AbstractContextManager[tqdm[Any] | None]":
-        if not SHOW_BARS.get() or not num_chars:
-            return nullcontext()
-        return tqdm(
-            desc=f"Tokenizing {self.key.path[0]}", total=num_chars, unit="char", unit_scale=True
-        )
-
-    def _chunk(self, key: str) -> TokenChunk | None:
-        task = self.tasks.get(key)
-        return self.chunks.get(task.fingerprint.chars) if task else None
-
-    def _metadata(self, chunk: TokenChunk | None) -> dict[str, Any]:
+    def _metadata(self, partition: str) -> dict[str, Any]:
+        chunk = self._chunks.get(partition)
         if chunk is None:
             return {"tokens": 0, "characters": 0, "reused": False}
         return {
@@ -227,36 +187,30 @@ class _ChunkRun:
             "tokens per character": rounded(chunk.num_tokens / chunk.chars.num_chars),
             "seconds": rounded(chunk.seconds),
             "M characters/s": rounded(chunk.chars.num_chars / max(chunk.seconds, 1e-9) / 1e6),
-            "reused": chunk.chars in self.reused,
+            "reused": partition in self._reused,
             "engine": chunk.engine,
             "sha256": chunk.ids_sha256,
             "path": dg.MetadataValue.path(str(chunk.path)),
         }
 
-    def events(self, keys: Sequence[str]) -> Iterator[Any]:
+    def events(self, vocab_size: int) -> Iterator[Any]:
         """Metadata and the id check of each partition, and the closing check over all."""
-        vocab_size = next(iter(self.inputs.values())).engine.vocab_size
-        yield check_result("matches_library", check_compared(list(self.chunks.values())))
-        lows: list[int] = []
-        highs: list[int] = []
-        for key in keys:
-            chunk = self._chunk(key)
-            self.context.add_asset_metadata(self._metadata(chunk), partition_key=key)
-            if chunk is None:
+        yield check_result("matches_library", check_compared(list(self._chunks.values())))
+        bounds: list[tuple[int, int]] = []
+        for partition in self._context.partition_keys:
+            self._context.add_asset_metadata(self._metadata(partition), partition_key=partition)
+            if partition not in self._chunks:
                 continue
-            ids = chunk.read_ids()
-            low, high = (int(ids.min()), int(ids.max())) if len(ids) else (0, 0)
-            outcome = check_ids(low, high, vocab_size)
-            lows.append(low)
-            highs.append(high)
+            bounds.append(bounds_of(self._chunks[partition].read_ids()))
+            outcome = check_ids(*bounds[-1], vocab_size)
             yield dg.AssetCheckEvaluation(
-                asset_key=self.key,
+                asset_key=self._key,
                 check_name="token_ids",
                 passed=outcome.passed,
                 description=outcome.description,
                 metadata=outcome.numbers,
                 blocking=True,
-                partition=key,
+                partition=partition,
             )
-        over_all = check_ids(min(lows, default=0), max(highs, default=0), vocab_size)
-        yield check_result("token_ids", over_all)
+        lows, highs = zip(*(bounds or [(0, 0)]), strict=True)
+        yield check_result("token_ids", check_ids(min(lows), max(highs), vocab_size))

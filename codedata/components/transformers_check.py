@@ -86,8 +86,8 @@ def _compare(
             return check.known
         keys = list(dict.fromkeys(spread(list(spec.chunk_ranges))))
         files = {spec.chunk_ranges[key].file for key in keys}  # the others need not be opened
-        inputs = open_split(spec, layout, check.files, files=files)
-        tasks = chunk_tasks(spec, inputs, layout, keys)
+        plan = open_split(spec, layout, check.files, files=files)
+        tasks = chunk_tasks(spec, plan, layout, keys)
         return check.compare(sample_of(list(tasks.values())))
 
 

@@ -4,12 +4,14 @@ Each check compares what the dataset's files say with what they must say by anot
 chunks they were packed from, the switches, the vocabulary, the published counts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from codedata.errors import DatasetError
-from codedata.format.packing import count_samples
+from codedata.format.packing import IdArray, count_samples
+from codedata.parallel import available_cores
 from codedata.recipe.settings import Settings
 from codedata.sources.record import Corpus
 from codedata.store.chunks import TokenChunk
@@ -38,22 +40,23 @@ class CheckOutcome:
 
 def check_dataset(
     folder: Path, chunks: Sequence[TokenChunk], settings: Settings, vocab_size: int
-) -> Iterator[tuple[str, CheckOutcome]]:
-    """Check a dataset against the chunks and switches it was made with.
+) -> tuple[Dataset | None, dict[str, CheckOutcome]]:
+    """Read a dataset, every byte, and check it against the chunks and switches it was made with.
 
-    Yields:
-        Name and outcome of `integrity`, and where that holds of `sample_counts`,
-        `sequence_lengths` and `token_ids`.
+    Returns:
+        The dataset, and the outcomes of `integrity`, `sample_counts`, `sequence_lengths` and
+        `token_ids`; without integrity no dataset, and no other outcome.
     """
     try:
         dataset = open_dataset(folder, verify=True)
     except DatasetError as error:
-        yield "integrity", CheckOutcome(passed=False, description=str(error), numbers={})
-        return
-    yield "integrity", _integrity(dataset)
-    yield "sample_counts", _sample_counts(dataset, chunks, settings)
-    yield "sequence_lengths", _sequence_lengths(dataset, settings)
-    yield "token_ids", _token_ids(dataset, vocab_size)
+        return None, {"integrity": CheckOutcome(passed=False, description=str(error), numbers={})}
+    return dataset, {
+        "integrity": _integrity(dataset),
+        "sample_counts": _sample_counts(dataset, chunks, settings),
+        "sequence_lengths": _sequence_lengths(dataset, settings),
+        "token_ids": _token_ids(dataset, vocab_size),
+    }
 
 
 def _integrity(dataset: Dataset) -> CheckOutcome:
@@ -115,11 +118,9 @@ def _sequence_lengths(dataset: Dataset, settings: Settings) -> CheckOutcome:
 
 
 def _token_ids(dataset: Dataset, vocab_size: int) -> CheckOutcome:
-    return check_ids(
-        min(int(ids.min()) for ids in dataset.shards),
-        max(int(ids.max()) for ids in dataset.shards),
-        vocab_size,
-    )
+    with ThreadPoolExecutor(available_cores()) as threads:
+        bounds = list(threads.map(bounds_of, dataset.shards))
+    return check_ids(min(low for low, _ in bounds), max(high for _, high in bounds), vocab_size)
 
 
 def check_compared(chunks: Sequence[TokenChunk]) -> CheckOutcome:
@@ -133,6 +134,11 @@ def check_compared(chunks: Sequence[TokenChunk]) -> CheckOutcome:
         else "the ids are the tokenizers library's own, of each chunk as one string",
         numbers={"compared bytes": compared, "chunks": len(chunks), "engine": ", ".join(engines)},
     )
+
+
+def bounds_of(ids: IdArray) -> tuple[int, int]:
+    """The smallest and the largest of some ids; 0 and 0 of none."""
+    return (int(ids.min()), int(ids.max())) if ids.size else (0, 0)
 
 
 def check_ids(smallest: int, largest: int, vocab_size: int) -> CheckOutcome:

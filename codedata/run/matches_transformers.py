@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from codedata.errors import TokenizerError
 from codedata.run.checks import CheckOutcome
-from codedata.run.pipeline import ChunkTask
+from codedata.run.plan import ChunkTask
 from codedata.sources.parquet.text import cache_folder
 from codedata.store.files import replace_atomically
 from codedata.tokenize.engines.engine import reference_ids
@@ -54,7 +54,7 @@ def sample_of(tasks: Sequence[ChunkTask]) -> list[Stretch]:
     """The built-in text, and some of the first chunk, the middle one and the last one."""
     sample = [Stretch("codedata's own sample of C", PROBE)]
     for number, task in enumerate(spread(tasks)):
-        chars = task.fingerprint.chars
+        chars = task.chars
         start = chars.start + max(0, chars.num_chars - STRETCH_CHARS) * number // 2
         some = chars._replace(start=start).first(STRETCH_CHARS)
         name = f"{task.text.path}, characters {some.start} to {some.stop}"

@@ -22,7 +22,7 @@ from codedata.format.ranges import CharRange
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.recipe.settings import Settings
 from codedata.resources import DatasetIOManager, Datasets
-from codedata.run import matches_transformers, pipeline
+from codedata.run import assemble, matches_transformers, tokenize
 from codedata.sources.parquet.text import Utf8
 from codedata.sources.record import record_corpus
 from codedata.tokenize.engines.engine import Encoded
@@ -250,8 +250,8 @@ def test_a_failed_check_publishes_nothing_and_says_why(
 ) -> None:
     """Packing that loses a sample: the files agree with themselves, but not with the chunks."""
     before = scenario.dataset_bytes(made.dataset_folder)
-    real = pipeline.pack_samples
-    monkeypatch.setattr(pipeline, "pack_samples", lambda *a, **k: real(*a, **k)[1:])
+    real = assemble.pack_samples
+    monkeypatch.setattr(assemble, "pack_samples", lambda *a, **k: real(*a, **k)[1:])
     made.switches["seq_length"] = 32
     result = made.run()
     assert "sample_counts" in failure(result)
@@ -265,13 +265,13 @@ def test_a_failed_check_publishes_nothing_and_says_why(
 def test_ids_outside_the_vocabulary_stop_the_run(
     platform: SmallPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pipeline.write_chunk
+    real = tokenize.write_chunk
 
     def write_wrong(folder: Path, fingerprint: Any, ids: Any, **record: Any) -> Any:
         wrong = np.where(np.arange(len(ids)) == 7, 60_000, ids)
         return real(folder, fingerprint, wrong, **record)
 
-    monkeypatch.setattr(pipeline, "write_chunk", write_wrong)
+    monkeypatch.setattr(tokenize, "write_chunk", write_wrong)
     result = platform.run()
     assert not result.success
     failed = {e.check_name for e in result.get_asset_check_evaluations() if not e.passed}

@@ -55,7 +55,7 @@ def stored(folder: Path, chars: CharRange, ids: list[int]) -> TokenChunk:
 def outcomes(
     folder: Path, chunks: list[TokenChunk], settings: Settings = SETTINGS, vocab_size: int = 10
 ) -> dict[str, CheckOutcome]:
-    return dict(check_dataset(folder, chunks, settings, vocab_size))
+    return check_dataset(folder, chunks, settings, vocab_size)[1]
 
 
 def assert_only_fails(found: dict[str, CheckOutcome], name: str) -> CheckOutcome:
@@ -114,7 +114,9 @@ def test_damage_fails_integrity_and_nothing_else_is_looked_at(
     damage: Callable[[Path], None], said: str, folder: Path, chunks: list[TokenChunk]
 ) -> None:
     damage(folder)
-    [(name, outcome)] = check_dataset(folder, chunks, SETTINGS, 10)
+    dataset, found = check_dataset(folder, chunks, SETTINGS, 10)
+    [(name, outcome)] = found.items()
+    assert dataset is None
     assert name == "integrity"
     assert not outcome.passed
     assert said in outcome.description

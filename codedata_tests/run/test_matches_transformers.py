@@ -14,7 +14,7 @@ from codedata.recipe.settings import Settings
 from codedata.run import matches_transformers
 from codedata.run.checks import CheckOutcome
 from codedata.run.matches_transformers import Stretch, TransformersCheck, judge, sample_of
-from codedata.run.pipeline import open_inputs
+from codedata.run.plan import open_plan
 from codedata.sources.parquet.text import ParquetText
 from codedata.tokenize import transformers_process
 from codedata.tokenize.probe import PROBE
@@ -168,10 +168,11 @@ def test_the_sample_is_of_the_window_s_start_middle_and_end(
 ) -> None:
     text = scenario.plain_text(documents)
     files = find_tokenizer(str(tokenizer_folder))
-    settings = Settings(pad_token=0, starting_character=10, chars_to_tokenize=100_000)
-    inputs = open_inputs(ParquetText(corpus), settings, files)
-    tasks = [inputs.task(chars, tmp_path, threads=1) for chars in inputs.window.cut(30_000)]
-    probe, *stretches = sample_of(tasks)
+    settings = Settings(
+        pad_token=0, starting_character=10, chars_to_tokenize=100_000, chunk_size=30_000
+    )
+    plan = open_plan({0: ParquetText(corpus)}, settings, files)
+    probe, *stretches = sample_of(plan.tasks(lambda _: tmp_path))
     assert probe.text == PROBE
     places = [(10, 8_202), (40_914, 49_106), (91_818, 100_010)]
     assert [each.text for each in stretches] == [text[start:stop] for start, stop in places]

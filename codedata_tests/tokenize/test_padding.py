@@ -9,7 +9,7 @@ import pytest
 
 from codedata.errors import SettingsError
 from codedata.recipe.settings import DEFAULT_PAD_TOKEN, Settings, pad_token_of
-from codedata.run.pipeline import open_inputs
+from codedata.run.plan import open_plan
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.dataset_folder import open_dataset
 from codedata.tokenize.padding import why_not_default, with_pad_id
@@ -104,15 +104,15 @@ def test_a_tokenizer_without_special_tokens_has_none_to_propose(
     assert why.endswith("it has no special token; take one that occurs in no text")
 
 
-def test_inputs_are_refused_where_nobody_named_one(corpus: Path, large: dict[str, Path]) -> None:
+def test_a_plan_is_refused_where_nobody_named_one(corpus: Path, large: dict[str, Path]) -> None:
     for which, folder in large.items():
         files, settings = find_tokenizer(str(folder)), Settings(tokenizer_base=str(folder))
         if which == "an added token":
-            inputs = open_inputs(ParquetText(corpus), settings, files, pad_is_named=False)
-            assert inputs.settings.pad_id == DEFAULT_PAD_TOKEN
+            plan = open_plan({0: ParquetText(corpus)}, settings, files, pad_is_named=False)
+            assert plan.settings.pad_id == DEFAULT_PAD_TOKEN
         else:
             with pytest.raises(SettingsError, match="is 'word32014', a token of text"):
-                open_inputs(ParquetText(corpus), settings, files, pad_is_named=False)
+                open_plan({0: ParquetText(corpus)}, settings, files, pad_is_named=False)
 
 
 # The script

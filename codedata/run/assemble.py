@@ -1,0 +1,224 @@
+"""Token chunks -> the samples, shards, card and meta of a staged dataset, checked as it lies there.
+
+Everything that was written is read once, from the disk, before it may be published; what is
+published is what was checked.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from importlib.metadata import version
+from itertools import accumulate
+from typing import Any
+
+from codedata.errors import CheckFailedError, ChunkMismatchError, CorpusError, SettingsError
+from codedata.format.card import Origin, Probe, dump_card
+from codedata.format.card_facts import without_paths
+from codedata.format.fingerprint import CODE_VERSION
+from codedata.format.meta import MAX_SHARDS, ShardEntry, dump_meta
+from codedata.format.packing import count_samples, pack_samples, split_shards
+from codedata.format.shards import encode_shard
+from codedata.parallel import ChunkThreads
+from codedata.recipe.settings import Settings
+from codedata.run.checks import CheckOutcome, check_dataset
+from codedata.run.plan import Plan
+from codedata.store.chunks import TokenChunk
+from codedata.store.dataset_folder import Dataset
+from codedata.store.publishing import Staging
+from codedata.tokenize.engines.engine import reference_ids
+from codedata.tokenize.probe import PROBE, PROBE_SHA256
+from codedata.tokenize.remembered import place_of, remember_tokenizer
+from codedata.tokenize.tokenizer_files import TokenizerFiles, load_tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedDataset:
+    """A dataset that is written and checked, but not published.
+
+    Attributes:
+        staging: where it lies.
+        plan: what it was made by.
+        dataset: opened where it lies; None where its integrity does not hold.
+        outcomes: of its checks, by name; if one failed, it is not published.
+    """
+
+    staging: Staging
+    plan: Plan
+    dataset: Dataset | None
+    outcomes: Mapping[str, CheckOutcome]
+
+    def publish(self) -> Dataset:
+        """Put it in its target's place, and remove the dataset that was there.
+
+        Returns:
+            The published dataset; what was read to check it is not read again.
+
+        Raises:
+            CheckFailedError: it did not pass a check; nothing is published.
+            TargetError: see `Staging.publish`.
+        """
+        for name, outcome in self.outcomes.items():
+            if not outcome.passed:
+                raise CheckFailedError(f"{name}: {outcome.description}; nothing was published")
+        assert self.dataset is not None, "without one, integrity has failed"
+        self.staging.publish()
+        remember_tokenizer(self.plan.tokenizer)
+        return replace(self.dataset, folder=self.staging.target)
+
+
+def assemble(
+    plan: Plan,
+    chunks: Sequence[TokenChunk],
+    staging: Staging,
+    origin: Origin,
+    *,
+    num_workers: int,
+) -> StagedDataset:
+    """Pack chunks into samples, write the shards, the card and the meta, and check them.
+
+    Args:
+        plan: of the run.
+        chunks: all of the plan's, in the order of their characters.
+        staging: where the dataset is written.
+        origin: for the card.
+        num_workers: chunks packed at a time.
+
+    Raises:
+        ChunkMismatchError: chunks do not belong together or are damaged.
+        CorpusError: they give no sample at all.
+        SettingsError: they give more shards than a dataset may have.
+    """
+    settings = plan.settings
+    require_same_origin(chunks)
+    firsts = _first_shards(chunks, settings)
+    with ChunkThreads(num_workers) as threads:
+        staged: list[Future[list[ShardEntry]]] = [
+            threads.submit(_stage_chunk, chunk, settings, staging, first)
+            for chunk, first in zip(chunks, firsts, strict=True)
+        ]
+        entries = [entry for future in staged for entry in future.result()]
+    if not entries:
+        tokens = max(chunk.num_tokens for chunk in chunks)
+        raise CorpusError(
+            f"the {len(chunks)} chunks of the window give no sample: the longest has {tokens} "
+            f"tokens, and one must have more than min_sample_length ({settings.min_sample_length})"
+        )
+    digest = sha256(dump_meta(entries)).hexdigest()
+    staging.add_card(dump_card(staging.target.name, origin, settings, entries, digest))
+    staging.add_meta(entries)
+    dataset, outcomes = check_dataset(staging.stage, chunks, settings, plan.engine.vocab_size)
+    return StagedDataset(staging=staging, plan=plan, dataset=dataset, outcomes=outcomes)
+
+
+def count_padding(num_tokens: int, settings: Settings) -> int:
+    """Pad tokens that the samples of a chunk of so many tokens have."""
+    return max(0, _count_samples(num_tokens, settings) * settings.seq_length - num_tokens)
+
+
+def origin_of(
+    files: TokenizerFiles, chunks: Sequence[TokenChunk], command: str, corpus: Mapping[str, Any]
+) -> Origin:
+    """What a dataset is made of, for its card: without paths, which others get to see.
+
+    Args:
+        files: the tokenizer's.
+        chunks: which the dataset is packed from.
+        command: that repeats it.
+        corpus: what identifies the corpus; a `path` without a `repo` is one of this machine.
+    """
+    tokenizer = {"source": place_of(files), "sha256": files.fingerprint}
+    if files.revision is not None:
+        tokenizer["revision"] = files.revision
+    origin = Origin(
+        corpus=corpus,
+        tokenizer=tokenizer,
+        engine=", ".join(sorted({chunk.engine for chunk in chunks})),
+        versions={
+            "codedata": version("codedata"),
+            "ids": str(CODE_VERSION),
+            "tokenizers": version("tokenizers"),
+        },
+        command=command,
+        probe=Probe(
+            text_sha256=PROBE_SHA256, ids=tuple(reference_ids(load_tokenizer(files), PROBE))
+        ),
+    )
+    return without_paths(origin)
+
+
+def require_same_origin(chunks: Sequence[TokenChunk]) -> None:
+    """Refuse chunks that were not made of the same corpus, by the same tokenizer and code.
+
+    Raises:
+        ChunkMismatchError: naming the two chunks and what differs.
+    """
+    first_of_file: dict[int, TokenChunk] = {}
+    for chunk in chunks:
+        same_file = first_of_file.setdefault(chunk.chars.file, chunk)
+        differing = same_file.fingerprint.differences(chunk.fingerprint)
+        # Files differ from each other, but what tokenized them must not.
+        differing += chunks[0].fingerprint.differences(
+            replace(chunk.fingerprint, corpus_sha256=chunks[0].fingerprint.corpus_sha256)
+        )
+        if differing:
+            raise ChunkMismatchError(
+                f"chunks {same_file.chars.key} and {chunk.chars.key} do not belong together: they "
+                f"differ in {', '.join(dict.fromkeys(differing))}; tokenize both again"
+            )
+
+
+def _count_samples(num_tokens: int, settings: Settings) -> int:
+    return count_samples(
+        num_tokens, seq_length=settings.seq_length, min_sample_length=settings.min_sample_length
+    )
+
+
+def _first_shards(chunks: Sequence[TokenChunk], settings: Settings) -> list[int]:
+    """The number of each chunk's first shard.
+
+    Raises:
+        SettingsError: there are more shards than a dataset may have.
+    """
+    shards = [
+        -(-_count_samples(chunk.num_tokens, settings) // settings.max_dump_size) for chunk in chunks
+    ]
+    *firsts, num_shards = accumulate(shards, initial=0)
+    if num_shards > MAX_SHARDS:
+        raise SettingsError(
+            f"the samples would fill {num_shards} shards, more than the {MAX_SHARDS} that can be "
+            f"mapped; choose a larger max_dump_size ({settings.max_dump_size}) or chunk_size "
+            f"({settings.chunk_size})"
+        )
+    return firsts
+
+
+def _stage_chunk(
+    chunk: TokenChunk, settings: Settings, staging: Staging, first_shard: int
+) -> list[ShardEntry]:
+    """Pack a chunk and write its shards, numbered from `first_shard` on."""
+    ids = chunk.read_ids()
+    samples = pack_samples(
+        ids,
+        seq_length=settings.seq_length,
+        min_sample_length=settings.min_sample_length,
+        pad_token=settings.pad_id,
+    )
+    entries: list[ShardEntry] = []
+    num_packed = 0
+    for index, shard_samples in enumerate(
+        split_shards(samples, settings.max_dump_size), first_shard
+    ):
+        num_packed += shard_samples.size
+        data = encode_shard(shard_samples, pad_token=settings.pad_id).data
+        staging.add_shard(index, data)
+        entries.append(
+            ShardEntry(
+                num_samples=len(shard_samples),
+                num_tokens=shard_samples.size,
+                sha256=sha256(data).hexdigest(),
+                chars=chunk.chars,
+                last_sample_tokens=settings.seq_length - max(0, num_packed - len(ids)),
+            )
+        )
+    return entries

@@ -1,0 +1,131 @@
+"""A corpus, or texts -> a published dataset folder, without Dagster.
+
+`build` is for Python; the script does the same: chunks are tokenized beside the target, packed,
+checked, and put in its place.
+"""
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from codedata.errors import CorpusError, SettingsError
+from codedata.parallel import (
+    ChunkThreads,
+    available_cores,
+    check_num_workers,
+    limit_library_threads,
+)
+from codedata.places import local_path
+from codedata.progress import SILENT, TERMINAL, Reporter
+from codedata.recipe.settings import Settings
+from codedata.run.assemble import assemble, origin_of
+from codedata.run.plan import Plan, open_plan
+from codedata.run.tokenize import tokenize
+from codedata.sources.parquet.text import ParquetText
+from codedata.sources.texts import write_texts
+from codedata.store.dataset_folder import Dataset
+from codedata.store.publishing import Staging, check_target, open_staging
+from codedata.tokenize.engines.engine import EngineChoice
+from codedata.tokenize.remembered import place_of
+from codedata.tokenize.tokenizer_files import find_tokenizer
+
+
+def build(
+    corpus: str | PathLike[str] | Iterable[str],
+    folder: str | PathLike[str],
+    *,
+    num_workers: int | None = None,
+    engine: EngineChoice = "auto",
+    quiet: bool = True,
+    **switches: Any,
+) -> Dataset:
+    """Tokenize and pack a corpus into a dataset folder.
+
+    Args:
+        corpus: path of a parquet with a column `content`, or the documents themselves, in order.
+        folder: the dataset's; an old dataset in it is replaced whole, once the new one is checked.
+        num_workers: threads that tokenize; None is one a core.
+        engine: how to tokenize, the ids being the same.
+        quiet: show no progress.
+        switches: those of the script, by their names: `seq_length=2048`.
+
+    Returns:
+        The published dataset: its `digest`, `num_samples`, `num_tokens`, and `shards`, arrays of
+        shape (num_samples, seq_length). `PickledTrainerDataset([folder])` has it for training.
+
+    Raises:
+        CodedataError: a switch, the corpus, the tokenizer or the target is refused.
+        OSError: the disk is full or fails; an old dataset stays.
+    """
+    if unknown := sorted(set(switches) - set(Settings().as_dict())):
+        raise SettingsError(
+            f"{unknown[0]} is no switch; there are {', '.join(Settings().as_dict())}"
+        )
+    settings = Settings(**switches)
+    workers = check_num_workers(available_cores() if num_workers is None else num_workers)
+    reporter = SILENT if quiet else TERMINAL
+
+    def plan(parquet: Path) -> Plan:
+        return open_plan(
+            {0: ParquetText(parquet)},
+            settings,
+            find_tokenizer(settings.tokenizer_base, reporter=reporter),
+            engine=engine,
+            pad_is_named="pad_token" in switches,
+        )
+
+    if isinstance(corpus, str | PathLike):
+        parquet = local_path(Path(corpus), "corpus", error=CorpusError)
+        target = check_target(Path(folder), inputs=[parquet])
+        return build_planned(plan(parquet), target, num_workers=workers, reporter=reporter)
+    target = check_target(Path(folder))
+    with open_staging(target) as staging:
+        parquet = staging.chunks / "texts.parquet"  # goes with the chunks, once they are packed
+        write_texts(corpus, parquet)
+        return _build(plan(parquet), staging, num_workers=workers, reporter=reporter)
+
+
+def build_planned(plan: Plan, target: Path, *, num_workers: int, reporter: Reporter) -> Dataset:
+    """Make the dataset of a plan over one parquet.
+
+    Args:
+        plan: of the run.
+        target: where it goes, as `check_target` returned it.
+        num_workers: threads that tokenize.
+        reporter: told how far it is.
+
+    Raises:
+        CodedataError, OSError: see `build`.
+    """
+    with open_staging(target) as staging:
+        return _build(plan, staging, num_workers=num_workers, reporter=reporter)
+
+
+def _build(plan: Plan, staging: Staging, *, num_workers: int, reporter: Reporter) -> Dataset:
+    limit_library_threads(num_workers)
+    plan.require_fidelity()
+    root, name = staging.target.parent, staging.target.name
+    tasks = plan.tasks(lambda _: staging.chunks, threads=num_workers)
+    with ChunkThreads(num_workers) as executor:
+        made = tokenize(plan, tasks, executor, reporter, root=root, name=name)
+        chunks = sorted((chunk for chunk, _ in made), key=lambda chunk: chunk.chars)
+    [text] = [window.text for window in plan.windows]
+    corpus = {"path": str(text.path), "sha256": text.sha256}
+    origin = origin_of(plan.tokenizer, chunks, _command(text.path, staging.target, plan), corpus)
+    dataset = assemble(plan, chunks, staging, origin, num_workers=num_workers).publish()
+    staging.discard_chunks()
+    return dataset
+
+
+def _command(data_file: Path, folder: Path, plan: Plan) -> str:
+    """The command line of the script that makes a dataset, with what differs from the defaults."""
+    settings = replace(plan.settings, tokenizer_base=place_of(plan.tokenizer))
+    defaults = Settings().as_dict()
+    switches = {"data_file": data_file, "tokenization_folder": folder} | {
+        name: value for name, value in settings.as_dict().items() if value != defaults[name]
+    }
+    options = [part for name, value in switches.items() for part in (f"--{name}", str(value))]
+    return shlex.join(["python", "-m", "codedata.tokenize_data", *options])

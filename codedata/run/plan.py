@@ -1,0 +1,179 @@
+"""What a run is to do, as one value: switches, tokenizer, engine, and which part of which text.
+
+Texts and switches -> `Plan` -> `ChunkTask`s, one for each chunk its windows are cut into. Plans and
+tasks are small and picklable; the text and the ids never travel between processes.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from codedata.errors import SettingsError
+from codedata.format.fingerprint import ChunkFingerprint
+from codedata.format.ranges import CharRange
+from codedata.parallel import available_cores
+from codedata.recipe.settings import Settings
+from codedata.sources.parquet.text import ParquetText
+from codedata.sources.window import Window
+from codedata.tokenize.engines.engine import Engine, EngineChoice, choose_engine
+from codedata.tokenize.fidelity import SAMPLE_CHARS, check_fidelity
+from codedata.tokenize.padding import why_not_default, with_pad_id
+from codedata.tokenize.tokenizer_files import LoadedTokenizer, TokenizerFiles, load_tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run, opened and judged, before any of its work.
+
+    Attributes:
+        settings: the switches, the pad token as an id.
+        tokenizer: the tokenizer's files.
+        engine_choice: `auto`, or the engine that the user wants.
+        windows: the characters to take of each file's text, shortened to those that it has.
+    """
+
+    settings: Settings
+    tokenizer: TokenizerFiles
+    engine_choice: EngineChoice
+    windows: tuple[Window, ...]
+
+    @property
+    def loaded(self) -> LoadedTokenizer:
+        """The tokenizer."""
+        return load_tokenizer(self.tokenizer)
+
+    @property
+    def engine(self) -> Engine:
+        """What chunks are tokenized with in this process."""
+        return engine_for(self.tokenizer, self.engine_choice)
+
+    @property
+    def num_chars(self) -> int:
+        """Characters of all windows."""
+        return sum(window.chars.num_chars for window in self.windows)
+
+    def require_fidelity(self) -> None:
+        """Try tokenizer and engine on a built-in sample of C and on each window's start.
+
+        Raises:
+            TokenizerError: they do not give the text's own ids.
+        """
+        for window in self.windows:
+            check_fidelity(
+                self.loaded,
+                self.engine,
+                sample_of(window),
+                where=f"{window.text.path} from {window.chars.start} on",
+            )
+
+    def tasks(self, folder_of: Callable[[int], Path], *, threads: int = 1) -> list["ChunkTask"]:
+        """The chunks of all windows, in the order of their characters.
+
+        Args:
+            folder_of: where the chunks of a file are stored, by its number.
+            threads: that may work on one chunk.
+        """
+        return [
+            ChunkTask(
+                text=window.text,
+                tokenizer=self.tokenizer,
+                engine_choice=self.engine_choice,
+                threads=threads,
+                fingerprint=ChunkFingerprint(
+                    corpus_sha256=window.text.sha256,
+                    tokenizer_sha256=self.tokenizer.fingerprint,
+                    chars=chars,
+                ),
+                folder=folder_of(chars.file),
+            )
+            for window in self.windows
+            for chars in window.chars.cut(self.settings.chunk_size)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkTask:
+    """One chunk to tokenize.
+
+    Attributes:
+        text: the opened parquet, its index counted as far as the chunk reaches.
+        tokenizer: the tokenizer's files.
+        engine_choice: `auto`, or the engine that the user wants.
+        threads: that may work on this chunk.
+        fingerprint: of the chunk.
+        folder: where the chunk is stored.
+    """
+
+    text: ParquetText
+    tokenizer: TokenizerFiles
+    engine_choice: EngineChoice
+    threads: int
+    fingerprint: ChunkFingerprint
+    folder: Path
+
+    @property
+    def chars(self) -> CharRange:
+        """The characters of the chunk."""
+        return self.fingerprint.chars
+
+    @property
+    def where(self) -> str:
+        """The characters, for messages."""
+        return f"{self.text.path}, characters {self.chars.start} to {self.chars.stop}"
+
+
+def open_plan(
+    texts: Mapping[int, ParquetText],
+    settings: Settings,
+    tokenizer: TokenizerFiles,
+    *,
+    engine: EngineChoice = "auto",
+    pad_is_named: bool = True,
+) -> Plan:
+    """Load the tokenizer, and clip the window to each text.
+
+    Args:
+        texts: of the files of a corpus, by their numbers.
+        settings: the switches.
+        tokenizer: the tokenizer's files.
+        engine: `auto`, or the one to take.
+        pad_is_named: whether the user chose the pad token; a default must be a token of no text.
+
+    Raises:
+        TokenizerError: the tokenizer cannot be had.
+        SettingsError: the pad token does not fit it, or the engine is not proven exact for it.
+        CorpusError: a text ends before the window.
+    """
+    with ThreadPoolExecutor(available_cores()) as threads:  # count while this one makes the engine
+        windows = [
+            threads.submit(_open_window, text, settings.window._replace(file=file))
+            for file, text in texts.items()
+        ]
+        loaded = load_tokenizer(tokenizer)
+        if not pad_is_named and (why := why_not_default(settings.tokenizer_base, loaded)):
+            raise SettingsError(why)
+        resolved = with_pad_id(settings, loaded)
+        engine_for(tokenizer, engine)
+        return Plan(
+            settings=resolved,
+            tokenizer=tokenizer,
+            engine_choice=engine,
+            windows=tuple(window.result() for window in windows),
+        )
+
+
+def _open_window(text: ParquetText, chars: CharRange) -> Window:
+    return Window(text=text, chars=text.clip(chars))
+
+
+@lru_cache(maxsize=4)
+def engine_for(files: TokenizerFiles, choice: EngineChoice = "auto") -> Engine:
+    """The engine of a tokenizer, made once a process."""
+    return choose_engine(load_tokenizer(files), choice)
+
+
+def sample_of(window: Window) -> str:
+    """The leading characters of a window, which tokenizers are tried on."""
+    return window.text.read(window.chars.first(SAMPLE_CHARS))
