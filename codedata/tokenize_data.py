@@ -10,7 +10,6 @@ an interruption. Exit status: 0 done, 1 refused or failed, 2 unknown switch, 130
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from codedata.arguments import path, whole_number
@@ -24,7 +23,7 @@ from codedata.parallel import (
 from codedata.places import local_path
 from codedata.printable import print_anything, say
 from codedata.progress import TERMINAL
-from codedata.recipe.settings import DEFAULT_PAD_TOKEN, Settings, pad_token_of
+from codedata.recipe.settings import SWITCHES, Settings
 from codedata.run.build import build_planned
 from codedata.run.plan import open_plan
 from codedata.sources.parquet.text import ParquetText
@@ -36,21 +35,9 @@ from codedata.tokenize.engines.engine import ENGINE_CHOICES, EngineChoice
 from codedata.tokenize.padding import why_not_default
 from codedata.tokenize.tokenizer_files import find_tokenizer
 
-_HELP = {
-    "tokenizer_base": "hub name, folder or tokenizer.json of the tokenizer",
-    "min_sample_length": "a rest of a chunk of this many tokens or fewer is dropped",
-    "seq_length": "tokens a sample",
-    "max_dump_size": "samples a shard file, at most",
-    "pad_token": "id or name of the token that fills up the last sample of a chunk (default: "
-    f"{DEFAULT_PAD_TOKEN}, with a warning where that is a token of text)",
-    "starting_character": "where in the text to start",
-    "chars_to_tokenize": "how many characters to take from there",
-    "chunk_size": "characters tokenized at once, each chunk packed for itself",
-}
-
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the script's switches, one for each field of `Settings` and six more."""
+    """The parser of the script's switches, one for each of `SWITCHES` and five more."""
     parser = argparse.ArgumentParser(
         prog="tokenize_data",
         description="Tokenize a parquet of source code into a folder of packed samples.",
@@ -62,13 +49,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tokenization_folder", type=path, required=True, help="where the dataset goes"
     )
-    for field in fields(Settings):
-        is_pad = field.name == "pad_token"  # absent where it is not named, which is told apart
+    for name, switch in SWITCHES.items():
+        is_pad = name == "pad_token"  # absent where it is not named, which is told apart
         parser.add_argument(
-            f"--{field.name}",
-            type=pad_token_of if is_pad else whole_number if field.type is int else str,
-            default=argparse.SUPPRESS if is_pad else field.default,
-            help=_HELP[field.name],
+            f"--{name}",
+            type=whole_number if switch.type is int else switch.parse,
+            default=argparse.SUPPRESS if is_pad else switch.default,
+            help=f"{switch.help} (default: {switch.default})" if is_pad else switch.help,
         )
     parser.add_argument(
         "--num_workers",

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from codedata_tests import scenario
 from codedata_tests.demo import Demo
 from codedata_tests.script_runs import OLD, PAD_ID, run_here
+
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")  # on a busy machine any example may be slow
 
 DEMO_MODULES = {
     "codedata_tests/components/test_webserver.py",

@@ -164,7 +164,7 @@ model = LlamaForCausalLM(LlamaConfig(**sizes, **heads))
 args = TrainingArguments(output_dir=mkdtemp(), report_to=[])
 """
     found = blocks(ROOT / "README.md", "python")
-    assert len(found) == 4
+    assert len(found) == 5
     after = "assert len(dataset) == len(train)\nassert sorted(defs.resources) == sorted(resources)"
     run_in(clone, demo, sys.executable, "-c", "\n".join([before, *found, after]))
 

@@ -10,8 +10,8 @@ variable that overrides the YAML: CODEDATA_<SPLIT>_<SWITCH>.
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from functools import cached_property
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.utils import DISALLOWED_NAMES
@@ -27,7 +27,7 @@ from codedata.environment import variables
 from codedata.errors import SettingsError
 from codedata.layout import TOKENIZER_VARIABLE, Layout, is_name, switch_variable
 from codedata.places import local_path
-from codedata.recipe.settings import DEFAULT_PAD_TOKEN, Settings, pad_token_of, require_held_out
+from codedata.recipe.settings import SWITCHES, Settings, pad_token_of, require_held_out
 from codedata.store.files import shortened
 
 MAX_CHUNKS = 10_000
@@ -36,9 +36,15 @@ MAX_CHUNKS = 10_000
 ALL_FILES = "all"
 """What `files` says for every file of the corpus, whatever their number."""
 
-_DEFAULTS = Settings()
-
 _FILES = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _field(switch: str) -> Any:
+    return Field(default=SWITCHES[switch].default, description=_sentence(SWITCHES[switch].help))
 
 
 class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
@@ -69,29 +75,15 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         description="Whether the check of this name compares AutoTokenizer of the installed "
         "transformers; false for a tokenizer that is never loaded by it.",
     )
-    tokenizer_base: str = Field(
-        default=_DEFAULTS.tokenizer_base, description="Hub name, folder or tokenizer.json."
-    )
-    min_sample_length: int = Field(
-        default=_DEFAULTS.min_sample_length,
-        description="A rest of a chunk of this many tokens or fewer is dropped.",
-    )
-    seq_length: int = Field(default=_DEFAULTS.seq_length, description="Tokens a sample.")
-    max_dump_size: int = Field(default=_DEFAULTS.max_dump_size, description="Samples a shard.")
-    pad_token: int | str = Field(
-        default=DEFAULT_PAD_TOKEN,
-        description="Id, or name, of the token that fills up a chunk's last sample. The default is "
-        "deepseek-coder's, and refused where it is no special token.",
-    )
-    starting_character: int = Field(
-        default=_DEFAULTS.starting_character, description="Where in the text to start."
-    )
-    chars_to_tokenize: int = Field(
-        default=_DEFAULTS.chars_to_tokenize, description="How many characters to take."
-    )
-    chunk_size: int = Field(
-        default=_DEFAULTS.chunk_size, description="Characters a chunk, which is a partition."
-    )
+
+    tokenizer_base: str = _field("tokenizer_base")
+    min_sample_length: int = _field("min_sample_length")
+    seq_length: int = _field("seq_length")
+    max_dump_size: int = _field("max_dump_size")
+    pad_token: int | str = _field("pad_token")
+    starting_character: int = _field("starting_character")
+    chars_to_tokenize: int = _field("chars_to_tokenize")
+    chunk_size: int = _field("chunk_size")
 
     @model_validator(mode="after")
     def _validate_switches(self) -> "DatasetSplit":
@@ -187,7 +179,7 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         Raises:
             SettingsError: naming the switch, and the variable if the value is from one.
         """
-        switches = {field.name: getattr(self, field.name) for field in fields(Settings)}
+        switches = {name: getattr(self, name) for name in SWITCHES}
         switches["pad_token"] = pad_token_of(str(self.pad_token))
         given, sources = variables(), dict[str, str]()
         if self.tokenizer_asset is not None:
@@ -197,12 +189,11 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         elif overridden := given.get(TOKENIZER_VARIABLE):
             switches["tokenizer_base"] = overridden
             sources["tokenizer_base"] = TOKENIZER_VARIABLE
-        for switch in switches:
-            variable = switch_variable(self.name, switch)
+        for name, switch in SWITCHES.items():
+            variable = switch_variable(self.name, name)
             if value := given.get(variable):
-                kind = pad_token_of if switch == "pad_token" else type(getattr(_DEFAULTS, switch))
-                switches[switch] = _override(variable, value, kind)
-                sources[switch] = variable
+                switches[name] = _override(variable, value, switch.parse)
+                sources[name] = variable
         tokenizer = sources.get("tokenizer_base", f"tokenizer_base of split {self.name!r}")
         _ = local_path(switches["tokenizer_base"], tokenizer)
         try:

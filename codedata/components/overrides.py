@@ -5,12 +5,11 @@ A misspelt override would leave the YAML's value in force without a word.
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import fields
 
 from codedata.environment import PREFIX
 from codedata.errors import SettingsError
 from codedata.layout import CORPUS_VARIABLE, ROOT_VARIABLE, TOKENIZER_VARIABLE, switch_variable
-from codedata.recipe.settings import Settings
+from codedata.recipe.settings import SWITCHES
 from codedata.store.locks import NO_LOCK_VARIABLE
 
 _SLIP = 2
@@ -33,9 +32,7 @@ def unread_variables(splits: Collection[str], given: Mapping[str, str]) -> list[
     Raises:
         SettingsError: some look like an override that is misspelt.
     """
-    of_splits = {
-        switch_variable(split, field.name) for split in splits for field in fields(Settings)
-    }
+    of_splits = {switch_variable(split, switch) for split in splits for switch in SWITCHES}
     of_package = {ROOT_VARIABLE, CORPUS_VARIABLE, TOKENIZER_VARIABLE, NO_LOCK_VARIABLE}
     known = of_package | of_splits
     unread = sorted(name for name, value in given.items() if value and name not in known)

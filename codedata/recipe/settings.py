@@ -4,8 +4,9 @@ Switches -> validated `Settings`; a window of characters -> the chunks it is cut
 Every address counts characters (Unicode code points), never bytes.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from codedata.errors import SettingsError
 from codedata.format.packing import MAX_TOKEN_ID
@@ -34,6 +35,53 @@ def pad_token_of(text: str) -> int | str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Switch:
+    """One switch, as the script, YAMLs, the environment and the documentation have it.
+
+    Attributes:
+        name: everywhere the same.
+        default: of the reference script.
+        type: of its values.
+        help: what it does, in a line.
+        least: the smallest whole number that it takes.
+        most: the largest one.
+    """
+
+    name: str
+    default: int | str
+    type: Any
+    help: str
+    least: int
+    most: int
+
+    @property
+    def parse(self) -> Callable[[str], int | str]:
+        """What makes a value of a text; a ValueError says that it is no whole number."""
+        return self.type if self.type in (int, str) else pad_token_of
+
+    def why_not(self, value: object) -> str | None:
+        """What is wrong with a value; None where it may be taken."""
+        if isinstance(value, str) and self.type is not int:
+            empty = not value.strip() if self.type is str else not value
+            return f"{self.name} must {_NAMED[self.name]}, and is empty" if empty else None
+        if self.type is str:
+            return f"{self.name} must be text, not {value!r}"
+        if not isinstance(value, int) or isinstance(value, bool):
+            return f"{self.name} must be a whole number, not {value!r}"
+        if not self.least <= value <= self.most:
+            shown = value if value.bit_length() <= _SHOWN_BITS else "a far larger number"
+            return f"{self.name} must be {self.least} to {self.most}, not {shown}"
+        return None
+
+
+_NAMED = {"tokenizer_base": "name a tokenizer", "pad_token": "be an id or name a token"}
+
+
+def _switch(default: Any, what: str, *, least: int = 0, most: int = MAX_CHARACTERS) -> Any:
+    return field(default=default, metadata={"help": what, "least": least, "most": most})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The switches of the reference script, with its names and defaults.
 
@@ -43,42 +91,29 @@ class Settings:
         SettingsError: a value is outside its range; the message names every such switch.
     """
 
-    tokenizer_base: str = DEFAULT_TOKENIZER
-    min_sample_length: int = 1000
-    seq_length: int = 1536
-    max_dump_size: int = 10_000
-    pad_token: int | str = DEFAULT_PAD_TOKEN
-    starting_character: int = 0
-    chars_to_tokenize: int = 100_000_000
-    chunk_size: int = 10_000_000
+    tokenizer_base: str = _switch(
+        DEFAULT_TOKENIZER, "hub name, folder or tokenizer.json of the tokenizer"
+    )
+    min_sample_length: int = _switch(
+        1000, "a rest of a chunk of this many tokens or fewer is dropped"
+    )
+    seq_length: int = _switch(1536, "tokens a sample", least=1, most=MAX_SEQ_LENGTH)
+    max_dump_size: int = _switch(10_000, "samples a shard file, at most", least=1)
+    pad_token: int | str = _switch(
+        DEFAULT_PAD_TOKEN,
+        "id or name of the token that fills up the last sample of a chunk; the default is "
+        "deepseek-coder's, and no other tokenizer's text may have it",
+        most=MAX_TOKEN_ID,
+    )
+    starting_character: int = _switch(0, "where in the text to start")
+    chars_to_tokenize: int = _switch(100_000_000, "how many characters to take from there", least=1)
+    chunk_size: int = _switch(
+        10_000_000, "characters tokenized at once, each chunk packed for itself", least=1
+    )
 
     def __post_init__(self) -> None:
-        limits = {
-            "min_sample_length": (0, MAX_CHARACTERS),
-            "seq_length": (1, MAX_SEQ_LENGTH),
-            "max_dump_size": (1, MAX_CHARACTERS),
-            "pad_token": (0, MAX_TOKEN_ID),
-            "starting_character": (0, MAX_CHARACTERS),
-            "chars_to_tokenize": (1, MAX_CHARACTERS),
-            "chunk_size": (1, MAX_CHARACTERS),
-        }
-        wrong: list[str] = []
-        for name, (least, most) in limits.items():
-            value = getattr(self, name)
-            if name == "pad_token" and isinstance(value, str):
-                if not value:
-                    wrong.append("pad_token must be an id or name a token, and is empty")
-            elif not isinstance(value, int) or isinstance(value, bool):
-                wrong.append(f"{name} must be a whole number, not {value!r}")
-            elif not least <= value <= most:
-                shown = value if value.bit_length() <= _SHOWN_BITS else "a far larger number"
-                wrong.append(f"{name} must be {least} to {most}, not {shown}")
-        tokenizer = self.as_dict()["tokenizer_base"]
-        if not isinstance(tokenizer, str):
-            wrong.append(f"tokenizer_base must be text, not {tokenizer!r}")
-        elif not tokenizer.strip():
-            wrong.append("tokenizer_base must name a tokenizer, and is empty")
-        if wrong:
+        found = [switch.why_not(getattr(self, name)) for name, switch in SWITCHES.items()]
+        if wrong := [why for why in found if why is not None]:
             raise SettingsError("; ".join(wrong))
 
     @property
@@ -102,7 +137,14 @@ class Settings:
 
     def as_dict(self) -> dict[str, int | str]:
         """The switches by name, in declaration order."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: getattr(self, name) for name in SWITCHES}
+
+
+SWITCHES = {
+    each.name: Switch(name=each.name, default=each.default, type=each.type, **each.metadata)
+    for each in fields(Settings)
+}
+"""Every switch by its name, in the order of the reference script."""
 
 
 def require_held_out(

@@ -20,7 +20,7 @@ from codedata.parallel import (
 )
 from codedata.places import local_path
 from codedata.progress import SILENT, TERMINAL, Reporter
-from codedata.recipe.settings import Settings
+from codedata.recipe.settings import SWITCHES, Settings
 from codedata.run.assemble import assemble, origin_of
 from codedata.run.plan import Plan, open_plan
 from codedata.run.tokenize import tokenize
@@ -60,10 +60,8 @@ def build(
         CodedataError: a switch, the corpus, the tokenizer or the target is refused.
         OSError: the disk is full or fails; an old dataset stays.
     """
-    if unknown := sorted(set(switches) - set(Settings().as_dict())):
-        raise SettingsError(
-            f"{unknown[0]} is no switch; there are {', '.join(Settings().as_dict())}"
-        )
+    if unknown := sorted(set(switches) - set(SWITCHES)):
+        raise SettingsError(f"{unknown[0]} is no switch; there are {', '.join(SWITCHES)}")
     settings = Settings(**switches)
     workers = check_num_workers(available_cores() if num_workers is None else num_workers)
     reporter = SILENT if quiet else TERMINAL
@@ -123,9 +121,8 @@ def _build(plan: Plan, staging: Staging, *, num_workers: int, reporter: Reporter
 def _command(data_file: Path, folder: Path, plan: Plan) -> str:
     """The command line of the script that makes a dataset, with what differs from the defaults."""
     settings = replace(plan.settings, tokenizer_base=place_of(plan.tokenizer))
-    defaults = Settings().as_dict()
     switches = {"data_file": data_file, "tokenization_folder": folder} | {
-        name: value for name, value in settings.as_dict().items() if value != defaults[name]
+        name: value for name, value in settings.as_dict().items() if value != SWITCHES[name].default
     }
     options = [part for name, value in switches.items() for part in (f"--{name}", str(value))]
     return shlex.join(["python", "-m", "codedata.tokenize_data", *options])
