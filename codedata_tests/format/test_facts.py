@@ -204,12 +204,12 @@ def test_what_no_facts_say_is_refused_at_once_and_in_little_memory(
     changed = sealed(data.replace(old.encode(), new.encode("utf-8", "surrogateescape"), 1))
     assert changed != data
     tracemalloc.start()
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ValueError, match=r"is |lacks or misstates|can't decode|:") as refusal:
         parse_facts(changed)
     assert said in str(refusal.value)
     assert len(str(refusal.value)) < 300
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert tracemalloc.get_traced_memory()[1] < 1_000_000 + 60 * len(changed)
     tracemalloc.stop()
 

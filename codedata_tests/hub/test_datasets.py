@@ -212,7 +212,7 @@ def test_a_dataset_of_an_older_codedata_is_pushed_with_facts_without_folders_and
     account: Hub, dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = as_before_the_facts(dataset)
-    assert card.count(b"/home/ada") == 4
+    assert card.count(b"/home/ada") == 6
     assert cli.main(["verify", str(dataset)]) == 0
     assert push(dataset) == 0
     assert f"{dataset / CARD_NAME} is of an older codedata; " in capsys.readouterr().err
