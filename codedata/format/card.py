@@ -81,9 +81,7 @@ def own_digest(facts: bytes | None, card: bytes | None) -> tuple[str, str | None
     """
     if facts is None:
         return CARD_NAME, None if card is None else old_card_digest(card)
-    seal = seal_of(facts)
-    if seal is None:
-        return FACTS_NAME, None
-    if card is not None and hashlib.sha256(card).hexdigest() != seal.card_sha256:
+    digest, card_sha256 = seal_of(facts) or (None, None)
+    if digest and card is not None and hashlib.sha256(card).hexdigest() != card_sha256:
         return CARD_NAME, None
-    return FACTS_NAME, seal.digest
+    return FACTS_NAME, digest

@@ -12,16 +12,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, cast
 
 from codedata.errors import CorpusError
 from codedata.format.meta import ShardEntry, dump_meta
 from codedata.format.packing import MAX_TOKEN_ID
 from codedata.printable import printable
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 FACTS_NAME = "codedata.yaml"
 
@@ -167,13 +163,6 @@ def facts_of(
     )
 
 
-class Seal(NamedTuple):
-    """What the last lines of untouched facts say."""
-
-    digest: str
-    card_sha256: str
-
-
 def dump_facts(facts: Facts, card: bytes) -> bytes:
     """The bytes of `codedata.yaml`, beside this card; of texts, what is printable.
 
@@ -192,14 +181,17 @@ def dump_facts(facts: Facts, card: bytes) -> bytes:
     return data + f'facts_sha256: "{hashlib.sha256(data).hexdigest()}"\n'.encode()
 
 
-def seal_of(data: bytes) -> Seal | None:
-    """What facts are tied to, of whichever format; None where they are not as they were written."""
+def seal_of(data: bytes) -> tuple[str, str] | None:
+    """Digest of the dataset and sha256 of the card that facts of any format are tied to.
+
+    None where they are not as they were written.
+    """
     found = _SEAL.search(data, max(0, len(data) - 4 * _OWN_LINE_BYTES))
     if found is None or len(data) > MAX_FACTS_BYTES:
         return None
     if hashlib.sha256(data[:-_OWN_LINE_BYTES]).hexdigest().encode() != found[3]:
         return None
-    return Seal(found[1].decode(), found[2].decode())
+    return found[1].decode(), found[2].decode()
 
 
 def parse_facts(data: bytes) -> Facts:
@@ -225,21 +217,14 @@ def typed_facts(fields: Mapping[str, Any]) -> Facts:
         ValueError: naming the first field that is missing or of another type.
     """
     # A tenth of a second that writing facts, and opening datasets, need not take.
-    from pydantic import ValidationError
+    from pydantic import TypeAdapter, ValidationError
 
     try:
-        return _adapter().validate_json(json.dumps(fields))
+        return TypeAdapter(Facts).validate_json(json.dumps(fields))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"lacks or misstates {where}: {first['msg']}") from error
-
-
-@lru_cache(maxsize=1)
-def _adapter() -> "TypeAdapter[Facts]":
-    from pydantic import TypeAdapter  # as above
-
-    return TypeAdapter(Facts)
 
 
 def parse_lines(lines: Iterable[str]) -> dict[str, Any]:

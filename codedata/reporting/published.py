@@ -5,7 +5,7 @@ left out of a report, and the report says why.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +28,6 @@ from codedata.tokenize.tokenizer_files import (
     load_tokenizer,
     local_fingerprint,
 )
-
-_IDENTITY = ("sha256", "fingerprint")
-"""What facts name a parquet by: whole, and where no more than its leading text was fetched."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,9 +85,16 @@ def open_published(layout: Layout, name: str, *, tokenizers: Sequence[str] = ())
             f"{folder} does not say what it was made of, which a report needs to know: it holds no "
             f"{FACTS_NAME}; make the dataset again"
         )
-    settings = _settings_of(facts, folder)
-    files = facts.files or {0: facts.corpus}
-    identities = {file: _identity_of(known, folder) for file, known in files.items()}
+    try:
+        settings = Settings(**cast("dict[str, Any]", facts.switches))
+        files = facts.files or {0: facts.corpus}
+        # Whole files, and those of which no more than the leading text was fetched.
+        identities = {n: known.get("sha256") or known["fingerprint"] for n, known in files.items()}
+    except (KeyError, TypeError, SettingsError) as error:
+        raise DatasetError(
+            f"{folder / FACTS_NAME} lacks or misstates {error}: it is of codedata "
+            f"{facts.versions.get('codedata')}; take that one for a report"
+        ) from error
     shown = without_paths(facts)
     tokenizer = _find_tokenizer(layout, facts, tokenizers)
     windows, no_windows = _find_windows(layout, identities, settings.window)
@@ -135,25 +139,6 @@ def _find_tokenizer(layout: Layout, facts: Facts, named: Sequence[str]) -> Token
         f"tokenizer {name} that made {facts.name!r} (sha256 {sha256}) is not where it was, or is "
         "another one by now: name its folder with --tokenizer or "
         f"{TOKENIZER_VARIABLE}, or make the dataset again"
-    )
-
-
-def _settings_of(facts: Facts, folder: Path) -> Settings:
-    try:
-        return Settings(**cast("dict[str, Any]", facts.switches))
-    except (TypeError, SettingsError) as error:
-        raise DatasetError(
-            f"{folder / FACTS_NAME} states switches of another codedata "
-            f"({facts.versions.get('codedata', 'unknown')}): {error}; take that one for a report"
-        ) from error
-
-
-def _identity_of(known: Mapping[str, str], folder: Path) -> str:
-    for name in _IDENTITY:
-        if name in known:
-            return known[name]
-    raise DatasetError(
-        f"{folder / FACTS_NAME} does not say which file the dataset was made of; make it again"
     )
 
 

@@ -255,6 +255,7 @@ def edit(path: Path, old: str, new: str, *, seal: bool = True) -> None:
     path.write_bytes(sealed(data) if seal else data)
 
 
+VERSION = version("codedata")
 FACTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "none": (
         lambda path: (path.unlink(), path.with_name(CARD_NAME).unlink()),
@@ -275,11 +276,11 @@ FACTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no sha256": (
         lambda path: edit(path, '.parquet"\n  sha256', '.parquet"\n  md5'),
-        "/codedata.yaml does not say which file the dataset was made of",
+        f"/codedata.yaml lacks or misstates 'fingerprint': it is of codedata {VERSION};",
     ),
     "switches of another codedata": (
         lambda path: edit(path, "  seq_length: 64\n  max", "  seq_len: 64\n  max"),
-        f"/codedata.yaml states switches of another codedata ({version('codedata')}): ",
+        "got an unexpected keyword argument 'seq_len'",
     ),
 }
 
