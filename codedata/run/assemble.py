@@ -1,4 +1,4 @@
-"""Token chunks -> the samples, shards, card and meta of a staged dataset, checked as it lies there.
+"""Token chunks -> the samples, shards, facts and meta of a staged dataset, checked as it lies there.
 
 Everything that was written is read once, from the disk, before it may be published; what is
 published is what was checked.
@@ -13,12 +13,12 @@ from itertools import accumulate
 from typing import Any
 
 from codedata.errors import CheckFailedError, ChunkMismatchError, CorpusError, SettingsError
-from codedata.format.card import Origin, Probe, dump_card
-from codedata.format.card_facts import without_paths
+from codedata.format.facts import Origin, Probe, TokenizerFacts, facts_of
 from codedata.format.fingerprint import CODE_VERSION
-from codedata.format.meta import MAX_SHARDS, ShardEntry, dump_meta
+from codedata.format.meta import MAX_SHARDS, ShardEntry
 from codedata.format.packing import count_samples, pack_samples, split_shards
 from codedata.format.shards import encode_shard
+from codedata.format.without_paths import without_paths
 from codedata.parallel import ChunkThreads
 from codedata.recipe.settings import Settings
 from codedata.run.checks import CheckOutcome, check_dataset
@@ -75,13 +75,13 @@ def assemble(
     *,
     num_workers: int,
 ) -> StagedDataset:
-    """Pack chunks into samples, write the shards, the card and the meta, and check them.
+    """Pack chunks into samples, write shards, facts, card and meta, and check them.
 
     Args:
         plan: of the run.
         chunks: all of the plan's, in the order of their characters.
         staging: where the dataset is written.
-        origin: for the card.
+        origin: for the facts, which others get to see: without paths.
         num_workers: chunks packed at a time.
 
     Raises:
@@ -104,8 +104,8 @@ def assemble(
             f"the {len(chunks)} chunks of the window give no sample: the longest has {tokens} "
             f"tokens, and one must have more than min_sample_length ({settings.min_sample_length})"
         )
-    digest = sha256(dump_meta(entries)).hexdigest()
-    staging.add_card(dump_card(staging.target.name, origin, settings, entries, digest))
+    facts = facts_of(origin, name=staging.target.name, switches=settings.as_dict(), entries=entries)
+    staging.add_facts(without_paths(facts))
     staging.add_meta(entries)
     dataset, outcomes = check_dataset(staging.stage, chunks, settings, plan.engine.vocab_size)
     return StagedDataset(staging=staging, plan=plan, dataset=dataset, outcomes=outcomes)
@@ -119,20 +119,26 @@ def count_padding(num_tokens: int, settings: Settings) -> int:
 def origin_of(
     files: TokenizerFiles, chunks: Sequence[TokenChunk], command: str, corpus: Mapping[str, Any]
 ) -> Origin:
-    """What a dataset is made of, for its card: without paths, which others get to see.
+    """What a dataset is made of, for its facts.
 
     Args:
         files: the tokenizer's.
         chunks: which the dataset is packed from.
         command: that repeats it.
-        corpus: what identifies the corpus; a `path` without a `repo` is one of this machine.
+        corpus: what identifies the corpus, and each of several `files` by number; a `path`
+            without a `repo` is one of this machine.
     """
-    tokenizer = {"source": place_of(files), "sha256": files.fingerprint}
-    if files.revision is not None:
-        tokenizer["revision"] = files.revision
-    origin = Origin(
-        corpus=corpus,
-        tokenizer=tokenizer,
+    return Origin(
+        corpus={name: value for name, value in corpus.items() if name != "files"},
+        files={int(file): known for file, known in corpus.get("files", {}).items()},
+        tokenizer=TokenizerFacts(
+            source=place_of(files),
+            sha256=files.fingerprint,
+            revision=files.revision,
+            probe=Probe(
+                text_sha256=PROBE_SHA256, ids=tuple(reference_ids(load_tokenizer(files), PROBE))
+            ),
+        ),
         engine=", ".join(sorted({chunk.engine for chunk in chunks})),
         versions={
             "codedata": version("codedata"),
@@ -140,11 +146,7 @@ def origin_of(
             "tokenizers": version("tokenizers"),
         },
         command=command,
-        probe=Probe(
-            text_sha256=PROBE_SHA256, ids=tuple(reference_ids(load_tokenizer(files), PROBE))
-        ),
     )
-    return without_paths(origin)
 
 
 def require_same_origin(chunks: Sequence[TokenChunk]) -> None:

@@ -2,9 +2,9 @@
 
 The folder is opened once and every file relative to that descriptor, so a reader sees the dataset
 that was there at that moment or, if a run replaces it meanwhile, starts again with the new one;
-never files of both. Only `dump-meta_data.json`, the shards it names and, to verify it, README.md
-are opened, through a link where one stands in its place; special files are refused, and nothing is
-unpickled.
+never files of both. Only `dump-meta_data.json`, the shards it names and, to verify it or where they
+are asked for, codedata.yaml and README.md are opened, through a link where one stands in its place;
+special files are refused, and nothing is unpickled.
 """
 
 import errno
@@ -23,15 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codedata.errors import DatasetError
-from codedata.format.card import (
-    CARD_NAME,
-    MAX_CARD_BYTES,
-    Probe,
-    card_digest,
-    card_probe,
-    card_tokenizer,
-    is_untouched_card,
-)
+from codedata.format.card import CARD_NAME, own_digest
+from codedata.format.facts import FACTS_NAME, MAX_FACTS_BYTES, Facts, parse_facts
 from codedata.format.foreign_shards import decode_foreign_shard
 from codedata.format.meta import (
     MAX_META_BYTES,
@@ -42,6 +35,7 @@ from codedata.format.meta import (
     shard_index,
     shard_name,
 )
+from codedata.format.old_cards import parse_old_card
 from codedata.format.shards import is_fixed_width, view_shard
 from codedata.parallel import available_cores
 from codedata.store.files import shortened, why_no_path
@@ -77,7 +71,6 @@ class Dataset:
         folder: its path.
         digest: sha256 of the meta's bytes, which names the dataset's content.
         entries: what the meta says of each shard.
-        tokenizer: name and fingerprint of what made the ids; None without a card of its own.
         shards: for each shard the ids, uint16 or int32, shape (num_samples, seq_length), read-only:
             views of the mapped files, or decoded arrays where `pickle.dump` wrote them; in memory
             where the filesystem maps no files.
@@ -87,7 +80,6 @@ class Dataset:
     digest: str
     entries: tuple[ShardEntry, ...]
     shards: tuple[NDArray[Any], ...]
-    tokenizer: tuple[str, str] | None = None
 
     @property
     def seq_length(self) -> int:
@@ -120,23 +112,17 @@ class Dataset:
                 of_ids.update(np.ascontiguousarray(block, "<i4").data)
         return hashlib.sha256(json.dumps([self.digest, of_ids.hexdigest()]).encode()).hexdigest()
 
-    def read_probe(self) -> Probe | None:
-        """What the card says of the tokenizer on codedata's own text.
+    @cached_property
+    def facts(self) -> Facts | None:
+        """What the dataset was made of; None where the folder does not say so of this dataset.
 
-        None where there is no card that does: none at all, one of an older codedata, or another
-        dataset's. A card that someone edited, its licence for one, still says it.
+        Samples are read without any facts, so what is wrong with them is no error here; nor is a
+        folder that was moved since it was opened: what is mapped stays.
         """
         try:
-            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError:  # moved or removed since it was opened: what is mapped stays
+            return read_facts(self.folder, self.digest)
+        except DatasetError:
             return None
-        try:
-            card = _read_card(self.folder, descriptor)
-        except (OSError, DatasetError):  # none, or no plain file that may be read
-            return None
-        finally:
-            os.close(descriptor)
-        return card_probe(card) if card_digest(card) == self.digest else None
 
     @property
     def num_padding(self) -> int | None:
@@ -172,9 +158,9 @@ def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
 
     Args:
         folder: as `tokenize_data` or the old script wrote it.
-        verify: also recompute every hash that the meta states, and refuse a meta or a card that
-            is not byte for byte what this package writes (so a dataset of the old script, which
-            states no hashes, does not verify; one without a card does).
+        verify: also recompute every hash that the meta states, and refuse meta, facts or a card
+            that are not byte for byte as this package wrote them (so a dataset of the old script,
+            which states no hashes, does not verify; one without facts and card does).
 
     Raises:
         DatasetError: the folder, its meta or a shard is missing, damaged or of another shape.
@@ -259,8 +245,9 @@ def _open_relative(folder: Path, descriptor: int, *, verify: bool) -> Dataset:
         )
     digest = hashlib.sha256(meta).hexdigest()
     if verify:
-        _require_card(folder, descriptor, digest)
-    tokenizer = _tokenizer_of(folder, descriptor, digest)
+        facts, card = (_read_text(folder, n, descriptor) for n in (FACTS_NAME, CARD_NAME))
+        if facts is not None or card is not None:
+            _require_own(folder, facts, card, digest)
     names = {shard_name(index) for index in range(len(entries))}
     extra = [n for n in os.listdir(descriptor) if shard_index(n) is not None and n not in names]
     if extra:
@@ -274,59 +261,63 @@ def _open_relative(folder: Path, descriptor: int, *, verify: bool) -> Dataset:
         digest=digest,
         entries=tuple(entries),
         shards=shards,
-        tokenizer=tokenizer,
     )
 
 
-def _require_card(folder: Path, descriptor: int, digest: str) -> None:
-    """Refuse a card that was changed, or that belongs to another dataset."""
-    try:
-        card = _read_card(folder, descriptor)
-    except FileNotFoundError:
-        return
-    if not is_untouched_card(card):
-        wrong = "is not as it was written"
-    elif card_digest(card) != digest:
-        wrong = f"is the card of another dataset (digest {card_digest(card)}, not {digest})"
-    else:
-        return
-    raise DatasetError(
-        f"{folder / CARD_NAME} {wrong}; move it elsewhere, or make the dataset again"
-    )
+def read_facts(folder: Path, digest: str | None = None) -> Facts | None:
+    """What a dataset was made of; None where nothing says so, as of one of the old script.
 
-
-def tokenizer_of(folder: Path) -> tuple[str, str] | None:
-    """Name and fingerprint of what made a dataset's ids; None without a card of its own.
+    Args:
+        folder: of the dataset.
+        digest: of its meta, where that is known.
 
     Raises:
-        DatasetError: it is no dataset folder.
+        DatasetError: it is no dataset folder, or what stands there is not as it was written, or is
+            another dataset's.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise DatasetError(f"{folder} is no dataset folder: {error.strerror}") from error
     try:
-        with open(_open_file(folder, META_NAME, descriptor), "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return _tokenizer_of(folder, descriptor, digest)
+        if digest is None:
+            with open(_open_file(folder, META_NAME, descriptor), "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        facts = _read_text(folder, FACTS_NAME, descriptor)
+        card = _read_text(folder, CARD_NAME, descriptor) if facts is None else None
     except FileNotFoundError as error:
         raise DatasetError(_missing(folder, META_NAME)) from error
     finally:
         os.close(descriptor)
-
-
-def _tokenizer_of(folder: Path, descriptor: int, digest: str) -> tuple[str, str] | None:
-    """What the card says of the tokenizer, where there is one that is as it was written."""
-    try:
-        card = _read_card(folder, descriptor)
-    except (FileNotFoundError, DatasetError):  # a link, say: samples are read without any card
+    if facts is None and card is None:
         return None
-    return card_tokenizer(card) if is_untouched_card(card) and card_digest(card) == digest else None
+    name = _require_own(folder, facts, card, digest)
+    try:
+        return parse_facts(facts) if facts is not None else parse_old_card(card or b"")
+    except ValueError as error:
+        raise DatasetError(f"{folder / name} {error}; make the dataset again") from error
 
 
-def _read_card(folder: Path, descriptor: int) -> bytes:
-    with open(_open_file(folder, CARD_NAME, descriptor), "rb") as file:
-        return file.read(MAX_CARD_BYTES)
+def _require_own(folder: Path, facts: bytes | None, card: bytes | None, digest: str) -> str:
+    """Refuse facts or a card that were changed, or that are another dataset's; the facts' name."""
+    name, named = own_digest(facts, card)
+    if named == digest:
+        return name
+    wrong = (
+        "is not as it was written"
+        if named is None
+        else f"is of another dataset (digest {named}, not {digest})"
+    )
+    raise DatasetError(f"{folder / name} {wrong}; move it elsewhere, or make the dataset again")
+
+
+def _read_text(folder: Path, name: str, descriptor: int) -> bytes | None:
+    """The bytes of facts or of a card, no more than they may have and one; None where none are."""
+    try:
+        with open(_open_file(folder, name, descriptor), "rb") as file:
+            return file.read(MAX_FACTS_BYTES + 1)
+    except FileNotFoundError:
+        return None
 
 
 def _open_file(folder: Path, name: str, descriptor: int) -> int:

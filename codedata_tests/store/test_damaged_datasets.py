@@ -1,7 +1,7 @@
 """A small published dataset, and everything that can happen to its files.
 
 Whatever is changed of the dataset, `verify` finds; without it a reader refuses, or reads samples of
-the shape that the meta says. Only a card that is gone is not missed.
+the shape that the meta says. Only a card that is gone, beside its facts, is not missed.
 """
 
 import json
@@ -46,7 +46,7 @@ def changed_bytes(data: bytes, step: int) -> Iterator[tuple[str, bytes]]:
 
 
 def changed_files(files: Files) -> Iterator[tuple[str, Change]]:
-    """One file changed, for itself; of the card only some bits."""
+    """One file changed, for itself; of facts and card only some bits."""
     for name, data in files.items():
         for what, damaged in changed_bytes(data, 1 if is_the_dataset_s(name) else 97):
             yield what, {name: damaged}
@@ -169,7 +169,7 @@ def test_every_change_of_a_dataset_is_refused_where_it_is_verified(published: Pu
         if change == CARD_REMOVED:
             assert published.read(verify=True) == published.samples
         else:
-            with pytest.raises(DatasetError, match=r"dump-\w+\.(pkl|json)|README\.md"):
+            with pytest.raises(DatasetError, match=r"dump-\w+\.(pkl|json)|README|codedata\.yaml"):
                 open_dataset(published.folder, verify=True)
         published.mend(change)
     assert published.read(verify=True) == published.samples

@@ -7,20 +7,23 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from codedata.errors import DatasetError, TargetError
-from codedata.format.card import CARD_NAME, Origin, dump_card
+from codedata.format.card import CARD_NAME, render_card
+from codedata.format.facts import FACTS_NAME, Facts, dump_facts, facts_of
 from codedata.format.meta import META_NAME, ShardEntry
 from codedata.format.shards import encode_shard
-from codedata.recipe.settings import Settings
 from codedata.store import publishing
 from codedata.store.dataset_folder import open_dataset
 from codedata.store.publishing import Staging, check_target, open_staging
 from codedata_tests.campaigns.small_publish import no_exchange
+from codedata_tests.format.test_facts import ORIGIN
+from codedata_tests.format.test_old_cards import OLD_CARD
 
 SEQ_LENGTH = 3
 
@@ -126,44 +129,76 @@ def test_a_target_that_holds_anything_foreign_is_refused_naming_it(
     assert tree(tmp_path) == before
 
 
-def card(command: str = "make it") -> bytes:
-    origin = Origin(corpus={}, tokenizer={}, engine="whole", versions={}, command=command)
+def facts(command: str = "make it") -> Facts:
     entries = [ShardEntry(num_samples=1, num_tokens=SEQ_LENGTH)]
-    return dump_card("dataset", origin, Settings(seq_length=SEQ_LENGTH), entries, "0" * 64)
+    return facts_of(replace(ORIGIN, command=command), name="dataset", switches={}, entries=entries)
 
 
-@pytest.mark.parametrize("notes", [b"# My notes\n", b"", card() + b"And my notes.\n"])
-def test_a_readme_that_is_not_a_card_as_it_was_written_is_not_replaced(
-    notes: bytes, tmp_path: Path
+def publish_with_facts(target: Path, command: str = "make it") -> dict[str, bytes]:
+    """Facts and card of a dataset that was published with them."""
+    with open_staging(check_target(target)) as staging:
+        staging.add_shard(0, encode_shard(np.ones((1, 3), np.uint16), pad_token=0).data)
+        staging.add_facts(facts(command))
+        staging.add_meta([ShardEntry(num_samples=1, num_tokens=SEQ_LENGTH)])
+        staging.publish()
+    return {name: (target / name).read_bytes() for name in (FACTS_NAME, CARD_NAME)}
+
+
+CARD = render_card(facts())
+EDITED: dict[str, tuple[dict[str, bytes], str]] = {
+    "notes": ({CARD_NAME: b"# My notes\n"}, CARD_NAME),
+    "empty": ({CARD_NAME: b""}, CARD_NAME),
+    "a card without its facts": ({CARD_NAME: CARD}, CARD_NAME),
+    "an edited old card": ({CARD_NAME: OLD_CARD + b"\n"}, CARD_NAME),
+    "an edited card": (
+        {CARD_NAME: CARD + b"My notes.\n", FACTS_NAME: dump_facts(facts(), CARD)},
+        CARD_NAME,
+    ),
+    "edited facts": (
+        {CARD_NAME: CARD, FACTS_NAME: dump_facts(facts(), CARD) + b"mine: 1\n"},
+        FACTS_NAME,
+    ),
+    "somebody's yaml": ({FACTS_NAME: b"mine: 1\n"}, FACTS_NAME),
+}
+
+
+@pytest.mark.parametrize(("texts", "name"), EDITED.values(), ids=EDITED)
+def test_facts_or_a_readme_that_are_not_as_they_were_written_are_not_replaced(
+    texts: dict[str, bytes], name: str, tmp_path: Path
 ) -> None:
     target = tmp_path / "dataset"
     publish(target, 2)
-    (target / CARD_NAME).write_bytes(notes)
-    with pytest.raises(
-        TargetError, match=r"holds 'README\.md', which is not a dataset's card as it"
-    ):
+    for each, data in texts.items():
+        (target / each).write_bytes(data)
+    before = tree(tmp_path)
+    with pytest.raises(TargetError, match=f"holds '{name}', which is not as codedata wrote it"):
         check_target(target)
-    assert (target / CARD_NAME).read_bytes() == notes
+    assert tree(tmp_path) == before
 
 
-def test_a_card_is_replaced_with_its_dataset(tmp_path: Path) -> None:
+@pytest.mark.parametrize("old", [{}, {CARD_NAME: OLD_CARD}], ids=["none", "an old card"])
+def test_facts_and_card_are_replaced_with_their_dataset(
+    old: dict[str, bytes], tmp_path: Path
+) -> None:
     target = tmp_path / "dataset"
+    publish(target, 2)
+    for name, data in old.items():
+        (target / name).write_bytes(data)
     for command in ("first", "second"):
-        with open_staging(check_target(target)) as staging:
-            staging.add_shard(0, encode_shard(np.ones((1, 3), np.uint16), pad_token=0).data)
-            staging.add_card(card(command))
-            staging.add_meta([ShardEntry(num_samples=1, num_tokens=3)])
-            staging.publish()
-        assert (target / CARD_NAME).read_bytes() == card(command)
+        card = render_card(facts(command))
+        assert publish_with_facts(target, command) == {
+            CARD_NAME: card, FACTS_NAME: dump_facts(facts(command), card),
+        }  # fmt: skip
     assert os.listdir(tmp_path) == ["dataset"]
 
 
-def test_a_card_that_a_killed_run_left_half_written_goes_with_its_stage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [CARD_NAME, FACTS_NAME])
+def test_what_a_killed_run_left_half_written_goes_with_its_stage(name: str, tmp_path: Path) -> None:
     target = tmp_path / "dataset"
     publish(target, 2)
     staging = Staging(target)
     staging.stage.mkdir(parents=True)
-    (staging.stage / CARD_NAME).write_bytes(card()[:100])
+    (staging.stage / name).write_bytes(CARD[:100])
     publish(target, 3)
     assert os.listdir(tmp_path) == ["dataset"]
 
