@@ -22,7 +22,7 @@ from codedata.run.checks import CheckOutcome
 from codedata.run.pipeline import ChunkTask
 from codedata.sources.parquet.text import cache_folder
 from codedata.store.files import replace_atomically
-from codedata.tokenize.engines.engine import reference_ids
+from codedata.tokenize.engines.base import reference_ids
 from codedata.tokenize.probe import PROBE
 from codedata.tokenize.tokenizer_files import TokenizerFiles, load_tokenizer
 from codedata.tokenize.transformers_child import MODEL_CONFIG

@@ -38,13 +38,8 @@ from codedata.recipe.settings import Settings
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.chunks import TokenChunk, find_chunk, write_chunk
 from codedata.store.publishing import Staging
-from codedata.tokenize.engines.engine import (
-    Engine,
-    EngineChoice,
-    as_utf8,
-    choose_engine,
-    reference_ids,
-)
+from codedata.tokenize.engines.base import Engine, as_utf8, reference_ids
+from codedata.tokenize.engines.registry import AUTO, choose_engine
 from codedata.tokenize.fidelity import (
     SAMPLE_CHARS,
     check_fidelity,
@@ -76,7 +71,7 @@ class Inputs:
     text: ParquetText
     tokenizer: TokenizerFiles
     window: CharRange
-    engine_choice: EngineChoice
+    engine_choice: str
 
     @property
     def loaded(self) -> LoadedTokenizer:
@@ -126,7 +121,7 @@ def open_inputs(
     settings: Settings,
     tokenizer: TokenizerFiles,
     *,
-    engine: EngineChoice = "auto",
+    engine: str = AUTO,
     file: int = 0,
     pad_is_named: bool = True,
 ) -> Inputs:
@@ -176,14 +171,14 @@ class ChunkTask:
 
     text: ParquetText
     tokenizer: TokenizerFiles
-    engine_choice: EngineChoice
+    engine_choice: str
     threads: int
     fingerprint: ChunkFingerprint
     folder: Path
 
 
 @lru_cache(maxsize=4)
-def engine_for(files: TokenizerFiles, choice: EngineChoice = "auto") -> Engine:
+def engine_for(files: TokenizerFiles, choice: str = AUTO) -> Engine:
     """The engine of a tokenizer, made once a process."""
     return choose_engine(load_tokenizer(files), choice)
 

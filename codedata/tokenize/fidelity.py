@@ -17,7 +17,7 @@ from codedata.errors import ExactnessError, TokenizerError
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
 from codedata.sources.parquet.text import Utf8
-from codedata.tokenize.engines.engine import Encoded, Engine, as_utf8, reference_ids
+from codedata.tokenize.engines.base import Encoded, Engine, as_utf8, reference_ids
 from codedata.tokenize.probe import PROBE
 from codedata.tokenize.structure import normalizes_to_nfc_only
 from codedata.tokenize.tokenizer_files import LoadedTokenizer

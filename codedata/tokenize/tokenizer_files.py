@@ -24,7 +24,7 @@ from codedata.format.packing import MAX_TOKEN_ID
 from codedata.places import local_path
 from codedata.progress import TERMINAL, Reporter
 from codedata.store.files import shortened, why_no_path
-from codedata.tokenize.engines.library import LibraryTokenizer
+from codedata.tokenize.library import LibraryTokenizer
 from codedata.tokenize.structure import merge_that_aborts
 
 TOKENIZER_JSON = "tokenizer.json"
@@ -71,6 +71,7 @@ class LoadedTokenizer:
         tokenizer: without truncation and padding, whatever its file declares.
         structure: the parsed tokenizer.json.
         config: the parsed tokenizer_config.json; empty where there is none.
+        vocab_size: one more than the largest id that it can give.
         bos_id: goes first where the first id is another; None where the config does not ask.
         eos_id: goes last likewise.
     """
@@ -79,6 +80,7 @@ class LoadedTokenizer:
     tokenizer: LibraryTokenizer
     structure: dict[str, Any]
     config: dict[str, Any]
+    vocab_size: int
     bos_id: int | None
     eos_id: int | None
 
@@ -243,7 +245,7 @@ def load_tokenizer(files: TokenizerFiles) -> LoadedTokenizer:
         )
     try:
         tokenizer = LibraryTokenizer(json_bytes, str(files.tokenizer_json))
-        _require_ids(tokenizer, files.tokenizer_json)
+        vocab_size = _require_ids(tokenizer, files.tokenizer_json)
     except TokenizerError as error:
         raise TokenizerError(f"{error}; {_SAVE_AGAIN}") from error
     if (structure.get("model") or {}).get("dropout"):
@@ -257,13 +259,17 @@ def load_tokenizer(files: TokenizerFiles) -> LoadedTokenizer:
         tokenizer=tokenizer,
         structure=structure,
         config=config,
+        vocab_size=vocab_size,
         bos_id=_framing_id(tokenizer, config, "bos", files),
         eos_id=_framing_id(tokenizer, config, "eos", files),
     )
 
 
-def _require_ids(tokenizer: LibraryTokenizer, path: Path) -> None:
+def _require_ids(tokenizer: LibraryTokenizer, path: Path) -> int:
     """Refuse ids that no shard can hold, and a frame of ids that the vocabulary does not have.
+
+    Returns:
+        One more than the largest id.
 
     Raises:
         TokenizerError: naming the token, or the id.
@@ -283,6 +289,7 @@ def _require_ids(tokenizer: LibraryTokenizer, path: Path) -> None:
                 f"{path} frames every text with the id {token_id}, which its vocabulary does not "
                 "have: its post_processor is of another tokenizer"
             )
+    return vocab[token] + 1
 
 
 def _parse(data: bytes, path: Path | None) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from tokenizers import Tokenizer
 
 from codedata.errors import TokenizerError
 from codedata.tokenize import tokenizer_files
-from codedata.tokenize.engines.engine import as_utf8, choose_engine, reference_ids
-from codedata.tokenize.engines.library import library_call
+from codedata.tokenize.engines.base import as_utf8, reference_ids
+from codedata.tokenize.engines.registry import choose_engine
 from codedata.tokenize.fidelity import check_fidelity
+from codedata.tokenize.library import library_call
 from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
 from codedata_tests import scenario
 from codedata_tests.script_runs import command, lines, run, run_here

@@ -8,7 +8,8 @@ import pytest
 from tokenizers import Tokenizer, processors
 
 from codedata.errors import TokenizerError
-from codedata.tokenize.engines.engine import as_utf8, choose_engine, reference_ids
+from codedata.tokenize.engines.base import as_utf8, reference_ids
+from codedata.tokenize.engines.registry import choose_engine
 from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
 from codedata_tests import plain_reference, scenario
 

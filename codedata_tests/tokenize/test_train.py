@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from codedata.tokenize.engines.engine import as_utf8, choose_engine
+from codedata.tokenize.engines.base import as_utf8
+from codedata.tokenize.engines.registry import choose_engine
 from codedata.tokenize.fidelity import PROBE, check_fidelity
 from codedata.tokenize.tokenizer_files import LoadedTokenizer, find_tokenizer, load_tokenizer
 from codedata.tokenize.train import (

@@ -31,13 +31,14 @@ import json, sys
 from pathlib import Path
 import huggingface_hub, tokenizers, transformers
 from codedata.errors import SettingsError
-from codedata.tokenize.engines.engine import ENGINE_CHOICES, as_utf8, choose_engine
+from codedata.tokenize.engines.base import as_utf8
+from codedata.tokenize.engines.registry import choose_engine, engine_choices
 from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
 
 texts = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
 loaded = load_tokenizer(find_tokenizer(sys.argv[1]))
 engines = {}
-for choice in ENGINE_CHOICES:
+for choice in engine_choices():
     try:
         engine = choose_engine(loaded, choice)
     except SettingsError:

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import json
 import random
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,18 +18,12 @@ from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokeniz
 from codedata.errors import ExactnessError, SettingsError, TokenizerError
 from codedata.format.ranges import CharRange
 from codedata.sources.parquet.text import Utf8
-from codedata.tokenize.engines import interned
-from codedata.tokenize.engines.engine import (
-    ENGINE_CHOICES,
-    BlocksEngine,
-    Encoded,
-    Engine,
-    EngineChoice,
-    WholeTextEngine,
-    as_utf8,
-    choose_engine,
-    reference_ids,
-)
+from codedata.tokenize.engines import pretokens
+from codedata.tokenize.engines.base import Encoded, Engine, as_utf8, reference_ids
+from codedata.tokenize.engines.blocks import BlocksEngine
+from codedata.tokenize.engines.pretokens import PretokensEngine
+from codedata.tokenize.engines.registry import choose_engine
+from codedata.tokenize.engines.whole import WholeTextEngine
 from codedata.tokenize.fidelity import (
     COMPARED_BYTES,
     COMPARED_PIECES,
@@ -45,7 +38,6 @@ from codedata.tokenize.structure import (
     Pretokenizer,
     find_pretokenizer,
     framing_is_constant,
-    why_not_interned,
 )
 from codedata.tokenize.tokenizer_files import LoadedTokenizer, find_tokenizer, load_tokenizer
 from codedata_tests import scenario
@@ -83,6 +75,8 @@ def llama3_like() -> dict[str, Any]:
 
 
 UNMERGED = ("Ġ0x", "zqzq", "Ġaverylongidentifier")
+
+FORCED = ("pretokens", "blocks", "whole")
 
 STRUCTURES: dict[str, Any] = {
     "deepseek": lambda: scenario.train_tokenizer(scenario.deepseek_like()),
@@ -126,9 +120,9 @@ def test_structure_decides_the_engine_not_the_name(
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
-@pytest.mark.parametrize("forced", ENGINE_CHOICES[1:])
+@pytest.mark.parametrize("forced", FORCED)
 def test_a_forced_engine_is_taken_where_it_is_proven_and_refused_where_not(
-    name: str, forced: EngineChoice, tokenizers_by_name: dict[str, LoadedTokenizer]
+    name: str, forced: str, tokenizers_by_name: dict[str, LoadedTokenizer]
 ) -> None:
     loaded = tokenizers_by_name[name]
     if name == "metaspace" and forced != "whole":
@@ -232,13 +226,12 @@ def compare_generated_texts(
     loaded: LoadedTokenizer, num_texts: int, seed: int, patch: pytest.MonkeyPatch
 ) -> None:
     random_ = random.Random(seed)
-    engines = [choose_engine(loaded, name) for name in ENGINE_CHOICES[1:3]]
+    engines = [choose_engine(loaded, name) for name in FORCED[:2]]
     for _ in range(num_texts):
-        package = "codedata.tokenize.engines"
-        patch.setattr(f"{package}.engine._BLOCK_BYTES", random_.choice([1, 7, 50, 8000]))
-        patch.setattr(f"{package}.interned._BLOCK_BYTES", random_.choice([1, 3, 64, 1 << 18]))
-        patch.setattr(f"{package}.interned._SMALL_BLOCK_BYTES", random_.choice([1, 5, 1000]))
-        patch.setattr(f"{package}.interned._SPANS", random_.choice([1, 2, 4096]))
+        patch.setattr(BlocksEngine, "piece_bytes", random_.choice([1, 7, 50, 8000]))
+        patch.setattr(PretokensEngine, "piece_bytes", random_.choice([1, 3, 64, 1 << 18]))
+        patch.setattr(pretokens, "_SMALL_BLOCK_BYTES", random_.choice([1, 5, 1000]))
+        patch.setattr(pretokens, "_SPANS", random_.choice([1, 2, 4096]))
         require_exact(loaded, engines, generated_text(random_))
 
 
@@ -267,7 +260,7 @@ def test_every_pair_of_ascii_characters_in_every_neighbourhood_of_classes(
     name: str, tokenizers_by_name: dict[str, LoadedTokenizer]
 ) -> None:
     """Pairs of all characters, and each four of one character a class, one text a line."""
-    engines = [choose_engine(tokenizers_by_name[name], each) for each in ENGINE_CHOICES[1:3]]
+    engines = [choose_engine(tokenizers_by_name[name], each) for each in FORCED[:2]]
     ascii_ = [chr(code) for code in range(128)]
     pairs = ["".join(pair) for pair in itertools.product(ascii_, repeat=2)]
     fours = ["".join(four) for four in itertools.product("a1 \t\n\r(='s\x01é", repeat=4)]
@@ -294,11 +287,11 @@ def test_a_cut_after_a_newline_does_change_the_ids_of_a_gpt2_like_tokenizer(
 ) -> None:
     """The control: were texts cut without the proof, the ids would be others."""
     text = "int i;\n\n\n\n    int j;\n\n\n" * 20
-    monkeypatch.setattr("codedata.tokenize.engines.engine._BLOCK_BYTES", 1)
+    monkeypatch.setattr(BlocksEngine, "piece_bytes", 1)
     found = find_pretokenizer(gpt2_like.structure)
     assert isinstance(found, Pretokenizer)
-    right = BlocksEngine(gpt2_like, found, "a test")
-    wrong = BlocksEngine(gpt2_like, dataclasses.replace(found, cut=AFTER_NEWLINES), "a test")
+    right = BlocksEngine(gpt2_like, found)
+    wrong = BlocksEngine(gpt2_like, dataclasses.replace(found, cut=AFTER_NEWLINES))
     assert right.encode(as_utf8(text)).ids.tolist() == reference_ids(gpt2_like, text)
     assert wrong.encode(as_utf8(text)).ids.tolist() != reference_ids(gpt2_like, text)
 
@@ -307,8 +300,8 @@ def test_what_a_table_forgets_is_merged_again(
     deepseek_like: LoadedTokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = choose_engine(deepseek_like, "pretokens")
-    table = interned.new_table(num_slots=16, arena_ids=0)
-    monkeypatch.setattr(interned, "new_table", lambda: table)
+    table = pretokens.new_table(num_slots=16, arena_ids=0)
+    monkeypatch.setattr(pretokens, "new_table", lambda: table)
     for _ in range(2):
         require_exact(deepseek_like, [engine], SAMPLE)
         assert 0 < table.used[0] <= 8
@@ -344,13 +337,13 @@ def test_one_engine_serves_many_threads(deepseek_like: LoadedTokenizer) -> None:
 @pytest.mark.parametrize("forced", ["pretokens", "blocks"])
 def test_marks_say_which_ids_a_place_in_the_text_has(
     name: str,
-    forced: EngineChoice,
+    forced: str,
     tokenizers_by_name: dict[str, LoadedTokenizer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loaded = tokenizers_by_name[name]
-    monkeypatch.setattr("codedata.tokenize.engines.engine._BLOCK_BYTES", 100)
-    monkeypatch.setattr("codedata.tokenize.engines.interned._BLOCK_BYTES", 100)
+    monkeypatch.setattr(BlocksEngine, "piece_bytes", 100)
+    monkeypatch.setattr(PretokensEngine, "piece_bytes", 100)
     encoded = choose_engine(loaded, forced).encode(as_utf8(SAMPLE))
     assert len(encoded.marks) > 20
     for byte, place in encoded.marks:
@@ -408,8 +401,8 @@ def test_a_model_that_does_more_than_merge_bytes_is_left_to_the_library(
 ) -> None:
     found = find_pretokenizer(deepseek_like.structure)
     assert isinstance(found, Pretokenizer)
-    assert why_not_interned(deepseek_like.structure, found) is None
-    assert why_not_interned(changed(deepseek_like, place, value), found) is not None
+    assert PretokensEngine.why_not(deepseek_like.structure, found) is None
+    assert PretokensEngine.why_not(changed(deepseek_like, place, value), found) is not None
 
 
 def test_a_token_looked_for_in_normalized_text_is_left_to_the_library(tmp_path: Path) -> None:
@@ -494,8 +487,8 @@ class OffByOne(WholeTextEngine):
     """Wrong in one id."""
 
     def __init__(self, loaded: LoadedTokenizer, place: int) -> None:
-        super().__init__(loaded, "a test")
-        self.cut: re.Pattern[bytes] | None = AFTER_NEWLINES
+        super().__init__(loaded)
+        self.cut = AFTER_NEWLINES
         self.place = place
 
     def encode(self, text: Utf8, *, threads: int = 1) -> Encoded:
@@ -529,7 +522,7 @@ def test_at_most_32_kilobytes_of_a_chunk_are_tokenized_again(
     name: str, tokenizers_by_name: dict[str, LoadedTokenizer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = tokenizers_by_name[name]
-    monkeypatch.setattr("codedata.tokenize.engines.interned._BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(PretokensEngine, "piece_bytes", 10_000)
     engine, text = choose_engine(loaded), as_utf8("\n".join(scenario.c_documents(30, seed=5)))
     compared = compare_ids(loaded, engine, text, engine.encode(text), seed=1, where="here")
     assert COMPARED_PIECES * COMPARED_BYTES <= 32_000
