@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from codedata_tests import scenario
-from codedata_tests.tokenize.engines.test_engine import generated_text
+from codedata_tests.tokenize.structures import generated_text
 
 ROOT = Path(__file__).parents[2]
 TOKENIZER_VARIABLE = "CODEDATA_TEST_TOKENIZER"
