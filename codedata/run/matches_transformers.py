@@ -95,9 +95,9 @@ class TransformersCheck:
         assert self._process is not None
         loaded = load_tokenizer(self.files)
         try:
-            self._process.ask([(each.text, reference_ids(loaded, each.text)) for each in sample])
-            answer = self._process.answer()
-        except (OSError, TokenizerError, NoAnswerError) as error:
+            job = [(each.text, reference_ids(loaded, each.text)) for each in sample]
+            answer = self._process.ask(job)
+        except (TokenizerError, NoAnswerError) as error:
             return not_compared(str(error))
         outcome = judge(answer, [each.name for each in sample])
         if answer["is_final"] and self._note is not None:

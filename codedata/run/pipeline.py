@@ -43,8 +43,8 @@ from codedata.tokenize.engines.registry import AUTO, choose_engine
 from codedata.tokenize.fidelity import (
     SAMPLE_CHARS,
     check_fidelity,
-    compare_ids,
     holds_ids_of,
+    tokenize_and_compare,
 )
 from codedata.tokenize.padding import why_not_default, with_pad_id
 from codedata.tokenize.probe import PROBE, PROBE_SHA256
@@ -195,18 +195,22 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
     started = time.monotonic()
     text = task.text.read_utf8(chars)
     try:
-        encoded = engine.encode(text, threads=task.threads)
-        compared_bytes = compare_ids(
-            load_tokenizer(task.tokenizer), engine, text, encoded, seed=chars.start, where=where
+        made = tokenize_and_compare(
+            load_tokenizer(task.tokenizer),
+            engine,
+            text,
+            threads=task.threads,
+            seed=chars.start,
+            where=where,
         )
     except TokenizerError as error:
         raise TokenizerError(f"{error} ({where})") from error
     chunk = write_chunk(
         task.folder,
         task.fingerprint,
-        encoded.ids,
-        engine=engine.name,
-        compared_bytes=compared_bytes,
+        made.ids,
+        engine=made.engine,
+        compared_bytes=made.compared_bytes,
         seconds=time.monotonic() - started,
     )
     _KNOWN.add((chunk.fingerprint, chunk.ids_sha256))

@@ -304,15 +304,21 @@ def _parse(data: bytes, path: Path | None) -> dict[str, Any]:
     return cast("dict[str, Any]", parsed)
 
 
+def declared_token(config: dict[str, Any], which: str) -> str | None:
+    """The `bos`, `eos` or `pad` token that a tokenizer_config.json names, as text or as object."""
+    token = config.get(f"{which}_token")
+    if isinstance(token, dict):
+        token = cast("dict[str, Any]", token).get("content")
+    return token if isinstance(token, str) else None
+
+
 def _framing_id(
     tokenizer: LibraryTokenizer, config: dict[str, Any], which: str, files: TokenizerFiles
 ) -> int | None:
     if config.get(f"add_{which}_token") is not True:
         return None
-    token = config.get(f"{which}_token")
-    if isinstance(token, dict):
-        token = cast("dict[str, Any]", token).get("content")
-    token_id = tokenizer.token_to_id(token) if isinstance(token, str) else None
+    token = declared_token(config, which)
+    token_id = None if token is None else tokenizer.token_to_id(token)
     if token_id is None:
         raise TokenizerError(
             f"{files.tokenizer_config} says add_{which}_token, but its {which}_token {token!r} is "

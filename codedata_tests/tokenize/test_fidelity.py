@@ -22,6 +22,7 @@ from codedata.tokenize.fidelity import (
     check_fidelity,
     compare_ids,
     holds_ids_of,
+    tokenize_and_compare,
 )
 from codedata.tokenize.structure import AFTER_NEWLINES
 from codedata.tokenize.tokenizer_files import LoadedTokenizer
@@ -150,14 +151,30 @@ def test_any_stretch_of_a_chunks_own_text_confirms_its_ids(
         assert not holds_ids_of(loaded, engine, read, chars, ids[:100])
 
 
-def test_text_without_a_place_to_cut_is_not_compared_but_tokenized_exactly(
+def test_a_text_without_a_place_to_cut_is_left_to_the_library(
     deepseek_like: LoadedTokenizer,
 ) -> None:
-    text = as_utf8("中" * 3000)
+    """None of a wrong engine's ids stays, though nothing of them could be compared."""
+    wrong = OffByOne(deepseek_like, 7)
+    made = tokenize_and_compare(
+        deepseek_like, wrong, as_utf8("中" * 3000), threads=1, seed=1, where="here"
+    )
+    assert (made.engine, made.compared_bytes) == ("whole", 0)
+    assert made.ids.tolist() == reference_ids(deepseek_like, "中" * 3000)
+
+
+def test_pieces_are_looked_for_all_over_a_text_that_has_few(
+    deepseek_like: LoadedTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty stretches without a place to cut, and one line that can be compared."""
+    monkeypatch.setattr(PretokensEngine, "piece_bytes", 1)
+    text = "\n".join(["中" * 3000] * 50 + ["int i;\n" * 1000])
     engine = choose_engine(deepseek_like)
-    encoded = engine.encode(text)
-    assert compare_ids(deepseek_like, engine, text, encoded, seed=1, where="here") == 0
-    assert encoded.ids.tolist() == reference_ids(deepseek_like, "中" * 3000)
+    made = tokenize_and_compare(
+        deepseek_like, engine, as_utf8(text), threads=1, seed=1, where="here"
+    )
+    assert (made.engine, made.compared_bytes > 2_000) == ("pretokens", True)
+    assert made.ids.tolist() == reference_ids(deepseek_like, text)
 
 
 def test_the_probe_holds_what_tokenizers_lose() -> None:
