@@ -9,7 +9,8 @@ from codedata.printable import printable_lines
 from codedata.reporting.pictures import Svg, as_markdown
 from codedata.reporting.statistics import TokenCounts, count_tokens
 from codedata.store.dataset_folder import Dataset
-from codedata.tokenize.tokenizer_files import LoadedTokenizer, TokenizerFiles, load_tokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
+from codedata.tokenize.tokenizer_files import TokenizerFiles
 
 _MOST_FREQUENT = 25
 

@@ -24,7 +24,8 @@ from codedata.sources.parquet.text import cache_folder
 from codedata.store.files import replace_atomically
 from codedata.tokenize.engines.base import reference_ids
 from codedata.tokenize.probe import PROBE
-from codedata.tokenize.tokenizer_files import TokenizerFiles, load_tokenizer
+from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.tokenizer_files import TokenizerFiles
 from codedata.tokenize.transformers_child import MODEL_CONFIG
 from codedata.tokenize.transformers_process import (
     NoAnswerError,

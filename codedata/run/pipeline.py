@@ -49,7 +49,8 @@ from codedata.tokenize.fidelity import (
 from codedata.tokenize.padding import why_not_default, with_pad_id
 from codedata.tokenize.probe import PROBE, PROBE_SHA256
 from codedata.tokenize.remembered import place_of
-from codedata.tokenize.tokenizer_files import LoadedTokenizer, TokenizerFiles, load_tokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
+from codedata.tokenize.tokenizer_files import TokenizerFiles
 
 logger = logging.getLogger(__name__)
 

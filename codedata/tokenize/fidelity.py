@@ -22,7 +22,7 @@ from codedata.tokenize.engines.base import Encoded, Engine, as_utf8, reference_i
 from codedata.tokenize.engines.whole import WholeTextEngine
 from codedata.tokenize.probe import PROBE
 from codedata.tokenize.structure import normalizes_to_nfc_only
-from codedata.tokenize.tokenizer_files import LoadedTokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer
 
 SAMPLE_CHARS = 16_384
 """Characters of the text that a run checks before it starts: milliseconds of work."""

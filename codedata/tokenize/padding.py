@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from codedata.errors import SettingsError
 from codedata.recipe.settings import DEFAULT_PAD_TOKEN, Settings
 from codedata.store.files import shortened
-from codedata.tokenize.tokenizer_files import LoadedTokenizer, declared_token
+from codedata.tokenize.tokenizer import LoadedTokenizer, declared_token
 
 _SHOWN_NEAR = 3
 

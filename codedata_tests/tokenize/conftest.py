@@ -2,7 +2,7 @@
 
 import pytest
 
-from codedata.tokenize.tokenizer_files import LoadedTokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests.tokenize.structures import STRUCTURES, loaded_from
 
 

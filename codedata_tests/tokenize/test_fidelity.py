@@ -25,7 +25,7 @@ from codedata.tokenize.fidelity import (
     tokenize_and_compare,
 )
 from codedata.tokenize.structure import AFTER_NEWLINES
-from codedata.tokenize.tokenizer_files import LoadedTokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests import scenario
 from codedata_tests.tokenize.structures import FAST, SAMPLE, STRUCTURES, loaded_from
 

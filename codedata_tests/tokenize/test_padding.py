@@ -13,7 +13,8 @@ from codedata.run.pipeline import open_inputs
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.dataset_folder import open_dataset
 from codedata.tokenize.padding import why_not_default, with_pad_id
-from codedata.tokenize.tokenizer_files import LoadedTokenizer, find_tokenizer, load_tokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import scenario
 from codedata_tests.script_runs import PAD_ID, lines, run_here
 

@@ -11,7 +11,7 @@ from codedata.tokenize.engines.pretokens import PretokensEngine
 from codedata.tokenize.engines.registry import choose_engine
 from codedata.tokenize.fidelity import check_fidelity
 from codedata.tokenize.structure import Pretokenizer, find_pretokenizer
-from codedata.tokenize.tokenizer_files import LoadedTokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests import scenario
 from codedata_tests.tokenize.structures import SAMPLE, loaded_from, qwen_like
 

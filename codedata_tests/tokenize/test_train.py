@@ -9,7 +9,8 @@ from tokenizers import Tokenizer
 from codedata.tokenize.engines.base import as_utf8
 from codedata.tokenize.engines.registry import choose_engine
 from codedata.tokenize.fidelity import PROBE, check_fidelity
-from codedata.tokenize.tokenizer_files import LoadedTokenizer, find_tokenizer, load_tokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata.tokenize.train import (
     BOS_ID,
     BOS_TOKEN,

@@ -33,7 +33,8 @@ import huggingface_hub, tokenizers, transformers
 from codedata.errors import SettingsError
 from codedata.tokenize.engines.base import as_utf8
 from codedata.tokenize.engines.registry import choose_engine, engine_choices
-from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
+from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer
 
 texts = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
 loaded = load_tokenizer(find_tokenizer(sys.argv[1]))

@@ -20,7 +20,7 @@ import numpy as np
 from codedata.format.packing import IdArray, id_dtype
 from codedata.sources.parquet.text import Utf8
 from codedata.tokenize.structure import Pretokenizer
-from codedata.tokenize.tokenizer_files import LoadedTokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer
 
 Span = tuple[int, int]
 """Start and stop in a text, in bytes."""

@@ -43,7 +43,7 @@ from codedata.tokenize.structure import (
     Rules,
     normalizes_to_nfc_only,
 )
-from codedata.tokenize.tokenizer_files import LoadedTokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer
 
 _SMALL_BLOCK_BYTES = 1 << 10
 """Blocks that hold an added token are cut so small, and those that do go to the library."""

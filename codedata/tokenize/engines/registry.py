@@ -14,7 +14,7 @@ from codedata.errors import SettingsError
 from codedata.tokenize.engines.base import Engine, PieceEngine
 from codedata.tokenize.engines.whole import WholeTextEngine
 from codedata.tokenize.structure import Pretokenizer, find_pretokenizer
-from codedata.tokenize.tokenizer_files import LoadedTokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer
 
 logger = logging.getLogger(__name__)
 

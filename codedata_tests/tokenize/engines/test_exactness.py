@@ -18,7 +18,7 @@ from codedata.tokenize.engines.blocks import BlocksEngine
 from codedata.tokenize.engines.pretokens import PretokensEngine
 from codedata.tokenize.engines.registry import choose_engine
 from codedata.tokenize.structure import AFTER_NEWLINES, Pretokenizer, find_pretokenizer
-from codedata.tokenize.tokenizer_files import LoadedTokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests import scenario
 from codedata_tests.tokenize.structures import (
     FAST,

@@ -12,7 +12,7 @@ from codedata.store.dataset_folder import open_dataset
 from codedata.tokenize.engines import registry
 from codedata.tokenize.engines.base import PieceEngine, as_utf8, reference_ids
 from codedata.tokenize.engines.registry import choose_engine, engine_choices, register
-from codedata.tokenize.tokenizer_files import LoadedTokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests.script_runs import command, run_here
 from codedata_tests.tokenize.structures import SAMPLE, STRUCTURES
 
