@@ -202,6 +202,7 @@ def cases() -> Iterator[tuple[str, Json]]:
         yield name, tokenizer_of(model)
     in_blocks = {"pre_tokenizer": split("[\r\n]")}
     yield "no unk, in blocks", tokenizer_of(bpe(unk_token="U"), **in_blocks)
+    yield "no letter a, in blocks", tokenizer_of(bpe({"b": 0}, merges=[]), **in_blocks)
     for name, parts in PARTS.items():
         yield name, tokenizer_of(bpe(), **parts)
         yield f"{name}, in blocks", tokenizer_of(bpe(), **(in_blocks | parts))

@@ -108,12 +108,11 @@ class PieceEngine(Engine):
         pieces = [before, *self.encode_pieces(text, spans, threads=threads), after]
         edges = [id_ for piece in pieces if len(piece) for id_ in (piece[0], piece[-1])]
         first, last = missing_frame(self._loaded, edges)
-        places = np.cumsum([len(first) + len(before), *map(len, pieces[1:-1])]).tolist()
+        framed = [np.array(first, self._dtype), *pieces, np.array(last, self._dtype)]
+        places = np.cumsum([len(piece) for piece in framed[:-3]])[1:].tolist()
         return Encoded(
-            ids=np.concatenate(
-                [np.array(first, self._dtype), *pieces, np.array(last, self._dtype)]
-            ),
-            marks=[(start, place) for (start, _), place in zip(spans, places, strict=False)],
+            ids=np.concatenate(framed),
+            marks=[(start, place) for (start, _), place in zip(spans, places, strict=True)],
         )
 
     def by_library(self, text: Utf8, spans: Sequence[Span]) -> list[IdArray]:
@@ -130,7 +129,7 @@ class PieceEngine(Engine):
             for special in (False, True)
         )
         ids, own = np.array(full.ids, self._dtype), bare.ids
-        start = next(n for n in range(len(ids)) if full.ids[n : n + len(own)] == own)
+        start = next(n for n in range(len(ids) + 1) if full.ids[n : n + len(own)] == own)
         return ids[:start], ids[start + len(own) :]
 
 

@@ -8,6 +8,7 @@ codedata, the library itself comes last: it is exact for every tokenizer.
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from codedata.errors import SettingsError
@@ -100,12 +101,17 @@ def _first_exact(loaded: LoadedTokenizer, found: Pretokenizer | str, choice: str
 
 def _engines() -> dict[str, Callable[[], type[PieceEngine]]]:
     """What imports each engine but the library itself, as they are asked."""
-    installed = sorted(entry_points(group=GROUP), key=lambda each: each.name)
     outside = {name: lambda kind=kind: kind for name, kind in _registered.items()}
-    outside |= {each.name: each.load for each in installed}
+    outside |= _installed()
     own = {each.name: each.load for each in _OWN}
     if taken := outside.keys() & {AUTO, WholeTextEngine.name, *own}:
         raise SettingsError(
             f"an engine from outside codedata is named {min(taken)!r}, as one of its own; rename it"
         )
     return outside | own
+
+
+@cache
+def _installed() -> dict[str, Callable[[], type[PieceEngine]]]:
+    found = sorted(entry_points(group=GROUP), key=lambda each: each.name)
+    return {each.name: each.load for each in found}
