@@ -25,7 +25,8 @@ from benchmarks.measuring import Cost, alternate, medians, print_table, run, sav
 from codedata.format.ranges import CharRange
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.dataset_folder import open_dataset
-from codedata.tokenize.tokenizer_files import TOKENIZER_JSON, find_tokenizer, load_tokenizer
+from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.tokenizer_files import TOKENIZER_JSON, find_tokenizer
 
 HERE = Path(__file__).parent
 

@@ -26,8 +26,10 @@ from benchmarks.measuring import (
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.sources.parquet.text import ParquetText
-from codedata.tokenize.engines.engine import as_utf8, choose_engine, reference_ids
-from codedata.tokenize.tokenizer_files import LoadedTokenizer, find_tokenizer, load_tokenizer
+from codedata.tokenize.engines.base import as_utf8, reference_ids
+from codedata.tokenize.engines.registry import choose_engine
+from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer
 
 WHOLE = "encode of one string"
 _CYRILLIC = str.maketrans(

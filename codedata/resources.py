@@ -1,14 +1,14 @@
 """What assets are given: where things lie, where chunks run, and datasets to train on."""
 
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import AfterValidator, Field, PrivateAttr
 
 from codedata.layout import Layout
 from codedata.parallel import ChunkThreads, available_cores, check_num_workers
-from codedata.tokenize.engines.engine import EngineChoice
+from codedata.tokenize.engines.registry import AUTO, known_choice
 
 if TYPE_CHECKING:
     from codedata.run.matches_transformers import TransformersCheck
@@ -30,8 +30,8 @@ class ChunkExecutor(dg.ConfigurableResource):
     """Where and how the chunks of a run are tokenized."""
 
     num_workers: int = Field(default=0, description="Threads that tokenize; 0 is one a core.")
-    engine: EngineChoice = Field(
-        default="auto",
+    engine: Annotated[str, AfterValidator(known_choice)] = Field(
+        default=AUTO,
         description="How to tokenize, the ids being the same; auto is the fastest that is proven "
         "exact for the tokenizer.",
     )

@@ -31,7 +31,7 @@ from codedata.store.dataset_folder import Dataset
 from codedata.store.locks import NO_LOCK_HELP, go_without_locks
 from codedata.store.permission import explained
 from codedata.store.publishing import check_target
-from codedata.tokenize.engines.engine import ENGINE_CHOICES, EngineChoice
+from codedata.tokenize.engines.registry import AUTO, engine_choices
 from codedata.tokenize.padding import why_not_default
 from codedata.tokenize.tokenizer_files import find_tokenizer
 
@@ -65,8 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--engine",
-        choices=ENGINE_CHOICES,
-        default="auto",
+        choices=engine_choices(),
+        default=AUTO,
         help="how to tokenize, the ids being the same; auto is the fastest that is proven exact",
     )
     parser.add_argument("--no_lock", "--no-lock", action="store_true", help=NO_LOCK_HELP)
@@ -79,7 +79,7 @@ def tokenize_data(
     settings: Settings,
     *,
     num_workers: int,
-    engine: EngineChoice = "auto",
+    engine: str = AUTO,
     pad_is_named: bool = True,
 ) -> Dataset:
     """Make the dataset of one parquet's window.

@@ -17,7 +17,8 @@ from codedata.format.ranges import CharRange
 from codedata.layout import ROOT_VARIABLE
 from codedata.progress import TERMINAL
 from codedata.store.dataset_folder import open_dataset
-from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
+from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import scenario
 
 ROOT = Path(__file__).parent.parent

@@ -9,8 +9,9 @@ import pytest
 import codedata
 from codedata.layout import Layout
 from codedata.sources.record import read_corpus
-from codedata.tokenize.engines.engine import choose_engine
-from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
+from codedata.tokenize.engines.registry import choose_engine
+from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests.demo import Demo
 
 

@@ -24,7 +24,6 @@ from codedata.store.files import remove_leftovers, replace_atomically, write_dur
 from codedata.store.publishing import check_target, open_staging
 from codedata.store.trust import why_not_trusted
 from codedata.tokenize import fidelity
-from codedata.tokenize.engines.engine import EngineChoice
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests.scenario import PAD
 
@@ -33,14 +32,12 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to
 
 
 @pytest.fixture(params=["auto", "whole"])
-def engine(request: pytest.FixtureRequest) -> EngineChoice:
+def engine(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
-def tasks(
-    corpus: Path, tokenizer_folder: Path, tmp_path: Path, engine: EngineChoice
-) -> list[ChunkTask]:
+def tasks(corpus: Path, tokenizer_folder: Path, tmp_path: Path, engine: str) -> list[ChunkTask]:
     settings = Settings(pad_token=PAD, chars_to_tokenize=60_000, chunk_size=30_000)
     files = find_tokenizer(str(tokenizer_folder))
     plan = open_plan({0: ParquetText(corpus)}, settings, files, engine=engine)

@@ -37,7 +37,8 @@ def show(options: argparse.Namespace) -> int:
     if options.tokenizer is None:
         say(str(sample))
         return 0
-    from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
+    from codedata.tokenize.tokenizer import load_tokenizer
+    from codedata.tokenize.tokenizer_files import find_tokenizer
 
     tokenizer = load_tokenizer(find_tokenizer(options.tokenizer)).tokenizer
     say(tokenizer.decode(sample, skip_special_tokens=False))

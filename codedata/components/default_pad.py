@@ -10,7 +10,8 @@ from codedata.errors import SettingsError
 from codedata.layout import Layout
 from codedata.progress import Reporter
 from codedata.tokenize.padding import why_not_default
-from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
+from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer
 
 DEFAULT_PAD_TAG = "codedata/pads_with_the_default"
 """On a split's job: the tokenizer, where its pad_token is the default that nobody named."""

@@ -21,7 +21,7 @@ from codedata.run.checks import CheckOutcome
 from codedata.run.plan import ChunkTask, Plan, open_plan
 from codedata.sources.record import read_corpus
 from codedata.sources.window import Window
-from codedata.tokenize.engines.engine import EngineChoice
+from codedata.tokenize.engines.registry import AUTO
 from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer, local_fingerprint
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
@@ -155,7 +155,7 @@ def open_split(
     tokenizer: TokenizerFiles,
     *,
     files: Collection[int] | None = None,
-    engine: EngineChoice = "auto",
+    engine: str = AUTO,
 ) -> Plan:
     """The plan of a split: its texts as they are now, with its tokenizer.
 

@@ -21,13 +21,8 @@ from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
 from codedata.sources.window import Window
 from codedata.store.dataset_folder import Dataset, open_dataset, read_facts
 from codedata.tokenize.remembered import remembered_tokenizer
-from codedata.tokenize.tokenizer_files import (
-    LoadedTokenizer,
-    TokenizerFiles,
-    find_tokenizer,
-    load_tokenizer,
-    local_fingerprint,
-)
+from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
+from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer, local_fingerprint
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

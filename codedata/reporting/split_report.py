@@ -29,7 +29,6 @@ from codedata.reporting.statistics import (
 from codedata.reporting.token_report import TokenReport, describe_tokens, token_text
 from codedata.sources.window import Window
 from codedata.store.files import replace_atomically
-from codedata.tokenize.engines.engine import vocabulary_size
 
 _MOST_DIFFERING = 25
 
@@ -262,7 +261,7 @@ def require_writable(path: Path) -> None:
 def describe_split(published: Published) -> SplitDescription:
     """Count a dataset's tokens and measure its documents."""
     dataset, settings, tokenizer = published.dataset, published.settings, published.tokenizer
-    num_ids = max(vocabulary_size(tokenizer), settings.pad_id + 1)
+    num_ids = max(tokenizer.vocab_size, settings.pad_id + 1)
     tokens = count_tokens(dataset, num_ids, settings.pad_id)
     return SplitDescription(
         name=published.name,

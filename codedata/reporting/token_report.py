@@ -9,8 +9,8 @@ from codedata.printable import printable_lines
 from codedata.reporting.pictures import Svg, as_markdown
 from codedata.reporting.statistics import TokenCounts, count_tokens
 from codedata.store.dataset_folder import Dataset
-from codedata.tokenize.engines.engine import vocabulary_size
-from codedata.tokenize.tokenizer_files import LoadedTokenizer, TokenizerFiles, load_tokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
+from codedata.tokenize.tokenizer_files import TokenizerFiles
 
 _MOST_FREQUENT = 25
 
@@ -69,7 +69,7 @@ class TokenReport:
 def token_report(dataset: Dataset, tokenizer: TokenizerFiles, pad_token: int) -> TokenReport:
     """Count a dataset's tokens and describe them."""
     loaded = load_tokenizer(tokenizer)
-    num_ids = max(vocabulary_size(loaded), pad_token + 1)
+    num_ids = max(loaded.vocab_size, pad_token + 1)
     return describe_tokens(dataset, count_tokens(dataset, num_ids, pad_token), loaded)
 
 
@@ -80,7 +80,7 @@ def describe_tokens(dataset: Dataset, tokens: TokenCounts, loaded: LoadedTokeniz
     return TokenReport(
         num_tokens=dataset.num_tokens,
         num_padding=tokens.num_padding,
-        vocab_size=vocabulary_size(loaded),
+        vocab_size=loaded.vocab_size,
         vocab_used=int(np.count_nonzero(counts)),
         most_frequent=[
             (token_text(loaded, int(i)), int(i), int(counts[i])) for i in order if counts[i]

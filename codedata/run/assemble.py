@@ -1,4 +1,4 @@
-"""Token chunks -> the samples, shards, facts and meta of a staged dataset, checked as it lies there.
+"""Token chunks -> samples, shards, facts and meta of a staged dataset, checked as it lies there.
 
 Everything that was written is read once, from the disk, before it may be published; what is
 published is what was checked.
@@ -26,10 +26,11 @@ from codedata.run.plan import Plan
 from codedata.store.chunks import TokenChunk
 from codedata.store.dataset_folder import Dataset
 from codedata.store.publishing import Staging
-from codedata.tokenize.engines.engine import reference_ids
+from codedata.tokenize.engines.base import reference_ids
 from codedata.tokenize.probe import PROBE, PROBE_SHA256
 from codedata.tokenize.remembered import place_of, remember_tokenizer
-from codedata.tokenize.tokenizer_files import TokenizerFiles, load_tokenizer
+from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.tokenizer_files import TokenizerFiles
 
 
 @dataclass(frozen=True, kw_only=True)

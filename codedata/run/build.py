@@ -28,7 +28,7 @@ from codedata.sources.parquet.text import ParquetText
 from codedata.sources.texts import write_texts
 from codedata.store.dataset_folder import Dataset
 from codedata.store.publishing import Staging, check_target, open_staging
-from codedata.tokenize.engines.engine import EngineChoice
+from codedata.tokenize.engines.registry import AUTO
 from codedata.tokenize.remembered import place_of
 from codedata.tokenize.tokenizer_files import find_tokenizer
 
@@ -38,7 +38,7 @@ def build(
     folder: str | PathLike[str],
     *,
     num_workers: int | None = None,
-    engine: EngineChoice = "auto",
+    engine: str = AUTO,
     quiet: bool = True,
     **switches: Any,
 ) -> Dataset:

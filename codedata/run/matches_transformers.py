@@ -22,9 +22,10 @@ from codedata.run.checks import CheckOutcome
 from codedata.run.plan import ChunkTask
 from codedata.sources.parquet.text import cache_folder
 from codedata.store.files import replace_atomically
-from codedata.tokenize.engines.engine import reference_ids
+from codedata.tokenize.engines.base import reference_ids
 from codedata.tokenize.probe import PROBE
-from codedata.tokenize.tokenizer_files import TokenizerFiles, load_tokenizer
+from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.tokenizer_files import TokenizerFiles
 from codedata.tokenize.transformers_child import MODEL_CONFIG
 from codedata.tokenize.transformers_process import (
     NoAnswerError,
@@ -95,9 +96,9 @@ class TransformersCheck:
         assert self._process is not None
         loaded = load_tokenizer(self.files)
         try:
-            self._process.ask([(each.text, reference_ids(loaded, each.text)) for each in sample])
-            answer = self._process.answer()
-        except (OSError, TokenizerError, NoAnswerError) as error:
+            job = [(each.text, reference_ids(loaded, each.text)) for each in sample]
+            answer = self._process.ask(job)
+        except (TokenizerError, NoAnswerError) as error:
             return not_compared(str(error))
         outcome = judge(answer, [each.name for each in sample])
         if answer["is_final"] and self._note is not None:

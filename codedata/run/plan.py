@@ -17,10 +17,12 @@ from codedata.parallel import available_cores
 from codedata.recipe.settings import Settings
 from codedata.sources.parquet.text import ParquetText
 from codedata.sources.window import Window
-from codedata.tokenize.engines.engine import Engine, EngineChoice, choose_engine
+from codedata.tokenize.engines.base import Engine
+from codedata.tokenize.engines.registry import AUTO, choose_engine
 from codedata.tokenize.fidelity import SAMPLE_CHARS, check_fidelity
 from codedata.tokenize.padding import why_not_default, with_pad_id
-from codedata.tokenize.tokenizer_files import LoadedTokenizer, TokenizerFiles, load_tokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
+from codedata.tokenize.tokenizer_files import TokenizerFiles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class Plan:
 
     settings: Settings
     tokenizer: TokenizerFiles
-    engine_choice: EngineChoice
+    engine_choice: str
     windows: tuple[Window, ...]
 
     @property
@@ -108,7 +110,7 @@ class ChunkTask:
 
     text: ParquetText
     tokenizer: TokenizerFiles
-    engine_choice: EngineChoice
+    engine_choice: str
     threads: int
     fingerprint: ChunkFingerprint
     folder: Path
@@ -129,7 +131,7 @@ def open_plan(
     settings: Settings,
     tokenizer: TokenizerFiles,
     *,
-    engine: EngineChoice = "auto",
+    engine: str = AUTO,
     pad_is_named: bool = True,
 ) -> Plan:
     """Load the tokenizer, and clip the window to each text.
@@ -169,7 +171,7 @@ def _open_window(text: ParquetText, chars: CharRange) -> Window:
 
 
 @lru_cache(maxsize=4)
-def engine_for(files: TokenizerFiles, choice: EngineChoice = "auto") -> Engine:
+def engine_for(files: TokenizerFiles, choice: str = AUTO) -> Engine:
     """The engine of a tokenizer, made once a process."""
     return choose_engine(load_tokenizer(files), choice)
 

@@ -18,9 +18,9 @@ from codedata.progress import Reporter, megabytes
 from codedata.run.plan import ChunkTask, Plan, engine_for, sample_of
 from codedata.store.chunks import TokenChunk, find_chunk, write_chunk
 from codedata.store.files import remove_leftovers
-from codedata.tokenize.engines.engine import as_utf8
-from codedata.tokenize.fidelity import compare_ids, holds_ids_of
-from codedata.tokenize.tokenizer_files import load_tokenizer
+from codedata.tokenize.engines.base import as_utf8
+from codedata.tokenize.fidelity import holds_ids_of, tokenize_and_compare
+from codedata.tokenize.tokenizer import load_tokenizer
 
 _ABANDONED_SECONDS = 3600.0
 """A chunk takes a second to write; another run may be writing one just now."""
@@ -81,18 +81,22 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
     started = time.monotonic()
     text = task.text.read_utf8(chars)
     try:
-        encoded = engine.encode(text, threads=task.threads)
-        compared_bytes = compare_ids(
-            load_tokenizer(task.tokenizer), engine, text, encoded, seed=chars.start, where=where
+        made = tokenize_and_compare(
+            load_tokenizer(task.tokenizer),
+            engine,
+            text,
+            threads=task.threads,
+            seed=chars.start,
+            where=where,
         )
     except TokenizerError as error:
         raise TokenizerError(f"{error} ({where})") from error
     chunk = write_chunk(
         task.folder,
         task.fingerprint,
-        encoded.ids,
-        engine=engine.name,
-        compared_bytes=compared_bytes,
+        made.ids,
+        engine=made.engine,
+        compared_bytes=made.compared_bytes,
         seconds=time.monotonic() - started,
     )
     _KNOWN.add((chunk.fingerprint, chunk.ids_sha256))

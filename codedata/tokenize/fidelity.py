@@ -9,6 +9,7 @@ that an earlier run left.
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from tokenizers.normalizers import NFC
@@ -17,10 +18,11 @@ from codedata.errors import ExactnessError, TokenizerError
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
 from codedata.sources.parquet.text import Utf8
-from codedata.tokenize.engines.engine import Encoded, Engine, as_utf8, reference_ids
+from codedata.tokenize.engines.base import Encoded, Engine, as_utf8, reference_ids
+from codedata.tokenize.engines.whole import WholeTextEngine
 from codedata.tokenize.probe import PROBE
 from codedata.tokenize.structure import normalizes_to_nfc_only
-from codedata.tokenize.tokenizer_files import LoadedTokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer
 
 SAMPLE_CHARS = 16_384
 """Characters of the text that a run checks before it starts: milliseconds of work."""
@@ -59,18 +61,52 @@ def check_fidelity(
         _check_round_trip(loaded, text, name)
 
 
-def compare_ids(
-    loaded: LoadedTokenizer, engine: Engine, text: Utf8, encoded: Encoded, *, seed: int, where: str
-) -> int:
-    """Tokenize some pieces of a chunk again with the tokenizers library, and compare.
+@dataclass(frozen=True, kw_only=True)
+class Tokenized:
+    """A chunk's ids, and what was compared of them.
+
+    Attributes:
+        ids: shape (num_tokens,), special tokens included.
+        engine: the name of what made them.
+        compared_bytes: of the text, tokenized again by the library; 0 where the ids are its own.
+    """
+
+    ids: IdArray
+    engine: str
+    compared_bytes: int
+
+
+def tokenize_and_compare(
+    loaded: LoadedTokenizer, engine: Engine, text: Utf8, *, threads: int, seed: int, where: str
+) -> Tokenized:
+    """Tokenize a chunk, and some pieces of it again with the tokenizers library.
+
+    A text in which no piece can be cut out is left to the library as one string: of the engine's
+    ids nothing could be compared.
 
     Args:
         loaded: the tokenizer.
-        engine: what tokenized the chunk.
+        engine: of it.
         text: the chunk.
-        encoded: its ids.
+        threads: that the engine may use.
         seed: chooses the pieces.
         where: what the chunk is, for the message.
+
+    Raises:
+        ExactnessError: naming the text and the first difference.
+    """
+    encoded = engine.encode(text, threads=threads)
+    compared_bytes = compare_ids(loaded, engine, text, encoded, seed=seed, where=where)
+    if engine.cut is not None and not compared_bytes:
+        engine = WholeTextEngine(loaded)
+        encoded = engine.encode(text)
+    return Tokenized(ids=encoded.ids, engine=engine.name, compared_bytes=compared_bytes)
+
+
+def compare_ids(
+    loaded: LoadedTokenizer, engine: Engine, text: Utf8, encoded: Encoded, *, seed: int, where: str
+) -> int:
+    """Tokenize some pieces of a chunk again, from a mark to a cut, and compare.
 
     Returns:
         Bytes of text compared: at most COMPARED_PIECES * COMPARED_BYTES; 0 where the engine is the
@@ -81,9 +117,9 @@ def compare_ids(
     """
     if engine.cut is None:
         return 0
-    chosen = np.random.default_rng(seed).permutation(len(encoded.marks))[:COMPARED_PIECES]
-    compared = 0
-    for start, place in (encoded.marks[index] for index in sorted(chosen)):
+    compared = num_pieces = 0
+    for index in np.random.default_rng(seed).permutation(len(encoded.marks)):
+        start, place = encoded.marks[index]
         stop = min(start + COMPARED_BYTES, len(text))
         if stop < len(text):
             found = engine.cut.search(text.data, start + COMPARED_BYTES // 2, stop)
@@ -97,6 +133,9 @@ def compare_ids(
             num_before = len(str(text[:start].data, "utf-8"))
             raise _not_exact(loaded, engine.name, piece, ids, f"{where}, from {num_before} on")
         compared += stop - start
+        num_pieces += 1
+        if num_pieces == COMPARED_PIECES:
+            break
     return compared
 
 

@@ -7,12 +7,11 @@ tokens. Whoever names a token may name any.
 
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any, cast
 
 from codedata.errors import SettingsError
 from codedata.recipe.settings import DEFAULT_PAD_TOKEN, Settings
 from codedata.store.files import shortened
-from codedata.tokenize.tokenizer_files import LoadedTokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer, declared_token
 
 _SHOWN_NEAR = 3
 
@@ -54,10 +53,8 @@ def _proposals(loaded: LoadedTokenizer, *, near: str | None = None) -> str:
     added = {t.content: i for i, t in sorted(loaded.tokenizer.get_added_tokens_decoder().items())}
     found: dict[str, str] = {}
     for kind in ("pad", "eos"):
-        token = loaded.config.get(f"{kind}_token")
-        if isinstance(token, dict):
-            token = cast("dict[str, Any]", token).get("content")
-        if isinstance(token, str) and loaded.tokenizer.token_to_id(token) is not None:
+        token = declared_token(loaded.config, kind)
+        if token is not None and loaded.tokenizer.token_to_id(token) is not None:
             found.setdefault(token, f"its {kind.upper()} token ")
     alike = get_close_matches(near, added, _SHOWN_NEAR) if near else []
     for token in alike or ([] if found else list(added)[-_SHOWN_NEAR:]):

@@ -204,24 +204,6 @@ def _newline_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
     return Pretokenizer(what="a step that isolates newlines", cut=AFTER_NEWLINES, rules=None)
 
 
-def why_not_interned(structure: dict[str, Any], pretokenizer: Pretokenizer) -> str | None:
-    """Why the ids of an ASCII pre-token are not proven to be plain merges of its bytes; or None."""
-    if pretokenizer.rules is None:
-        return f"{pretokenizer.what} proves cuts, but not what lies between them"
-    model: dict[str, Any] = structure.get("model") or {}
-    if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
-        return "its model marks where words start or end"
-    vocab = model.get("vocab") or {}
-    if missing := [byte for byte in range(128) if BYTE_CHARACTERS[byte] not in vocab]:
-        return f"its vocabulary has no token for {len(missing)} of the ASCII characters"
-    if normalizes_to_nfc_only(structure):
-        for token in structure.get("added_tokens") or []:
-            content: str = token.get("content", "")
-            if len(content) > 1 and not content.isascii() and token.get("normalized"):
-                return f"its added token {content!r} is looked for in normalized text"
-    return None
-
-
 def merge_that_aborts(structure: dict[str, Any]) -> str | None:
     """The right part of a merge that the library cannot load without ending the process; or None.
 

@@ -1,31 +1,21 @@
-"""A hub name, a folder or a tokenizer.json -> the files that define a tokenizer, and their rules.
-
-Always by tokenizer.json, through `tokenizers.Tokenizer`, never through transformers: releases of
-transformers 5 rebuilt deepseek-coder's tokenizer with another pre-tokenizer and dropped every
-space. From tokenizer_config.json only `add_bos_token`, `add_eos_token` and the two tokens' names
-are taken (docs/format.md, "Ids").
+"""A hub name, a folder or a tokenizer.json -> the files that define a tokenizer, fingerprinted.
 
 One of the hub is of one commit: `owner/name@commit` says which; else its default branch, or the
 branch or tag after the @, is resolved once, and kept where the caller has a place for that.
 """
 
-import hashlib
-import json
 import os
 import re
 import stat
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
 
 from codedata.errors import TokenizerError
-from codedata.format.packing import MAX_TOKEN_ID
 from codedata.places import local_path
 from codedata.progress import TERMINAL, Reporter
 from codedata.store.files import shortened, why_no_path
-from codedata.tokenize.engines.library import LibraryTokenizer
-from codedata.tokenize.structure import merge_that_aborts
 
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -35,7 +25,6 @@ MAX_TOKENIZER_BYTES = 1 << 28
 some ten times its size in memory."""
 
 _NAME_ANOTHER = f"name a folder, a {TOKENIZER_JSON} or a repository such as owner/name"
-_SAVE_AGAIN = "save the tokenizer again (save_pretrained), or download its files again"
 
 _REPO_ID = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?)(@(?P<revision>[\w./-]+))?", re.ASCII
@@ -60,27 +49,6 @@ class TokenizerFiles:
     tokenizer_config: Path | None
     revision: str | None
     fingerprint: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedTokenizer:
-    """A tokenizer, the structure it was read from, and the ids that frame a chunk.
-
-    Attributes:
-        files: where it came from.
-        tokenizer: without truncation and padding, whatever its file declares.
-        structure: the parsed tokenizer.json.
-        config: the parsed tokenizer_config.json; empty where there is none.
-        bos_id: goes first where the first id is another; None where the config does not ask.
-        eos_id: goes last likewise.
-    """
-
-    files: TokenizerFiles
-    tokenizer: LibraryTokenizer
-    structure: dict[str, Any]
-    config: dict[str, Any]
-    bos_id: int | None
-    eos_id: int | None
 
 
 def find_tokenizer(
@@ -177,29 +145,29 @@ def _from_hub(
 def _fingerprinted(
     source: str, tokenizer_json: Path, config: Path | None, revision: str | None = None
 ) -> TokenizerFiles:
+    _, _, fingerprint = read_files(tokenizer_json, config)
     return TokenizerFiles(
         source=source,
         tokenizer_json=tokenizer_json,
         tokenizer_config=config,
         revision=revision,
-        fingerprint=_fingerprint(_read(tokenizer_json), _read(config) if config else None),
+        fingerprint=fingerprint,
     )
 
 
-def _fingerprint(tokenizer_json: bytes, config: bytes | None) -> str:
-    parts = [
-        hashlib.sha256(part).hexdigest() if part is not None else "none"
-        for part in (tokenizer_json, config)
-    ]
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+def read_files(tokenizer_json: Path, config: Path | None) -> tuple[bytes, bytes | None, str]:
+    """The bytes of a tokenizer's files, and their fingerprint.
+
+    Raises:
+        TokenizerError: one cannot be read, is no regular file, or is far too large.
+    """
+    parts = _read(tokenizer_json), None if config is None else _read(config)
+    hashes = ["none" if part is None else sha256(part).hexdigest() for part in parts]
+    return *parts, sha256(" ".join(hashes).encode()).hexdigest()
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a file, never waiting for what is no file, nor for more than it says to hold.
-
-    Raises:
-        TokenizerError: it cannot be read, is no regular file, or is far too large.
-    """
+    """The bytes of a file, never waiting for what is no file, nor for more than it says to hold."""
     try:
         with open(path, "rb", opener=_open_without_waiting) as file:
             found = os.fstat(file.fileno())
@@ -219,97 +187,3 @@ def _read(path: Path) -> bytes:
 
 def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)  # a FIFO waits for its writer
-
-
-@lru_cache(maxsize=4)
-def load_tokenizer(files: TokenizerFiles) -> LoadedTokenizer:
-    """Load a tokenizer, once a process.
-
-    Raises:
-        TokenizerError: a file is not what its name says, or changed since it was found.
-    """
-    json_bytes = _read(files.tokenizer_json)
-    config_bytes = _read(files.tokenizer_config) if files.tokenizer_config else None
-    if _fingerprint(json_bytes, config_bytes) != files.fingerprint:
-        raise TokenizerError(
-            f"the files of tokenizer {files.source} changed during the run; run again once they "
-            "are complete"
-        )
-    structure = _parse(json_bytes, files.tokenizer_json)
-    if (merge := merge_that_aborts(structure)) is not None:
-        raise TokenizerError(
-            f"{files.tokenizer_json} is no tokenizer: its merge {merge!r} does not continue with "
-            f"its continuing_subword_prefix; {_SAVE_AGAIN}"
-        )
-    try:
-        tokenizer = LibraryTokenizer(json_bytes, str(files.tokenizer_json))
-        _require_ids(tokenizer, files.tokenizer_json)
-    except TokenizerError as error:
-        raise TokenizerError(f"{error}; {_SAVE_AGAIN}") from error
-    if (structure.get("model") or {}).get("dropout"):
-        raise TokenizerError(
-            f"{files.tokenizer_json} declares a BPE dropout, so the same text gives other ids each "
-            "time; set its model's dropout to null"
-        )
-    config = _parse(config_bytes, files.tokenizer_config) if config_bytes else {}
-    return LoadedTokenizer(
-        files=files,
-        tokenizer=tokenizer,
-        structure=structure,
-        config=config,
-        bos_id=_framing_id(tokenizer, config, "bos", files),
-        eos_id=_framing_id(tokenizer, config, "eos", files),
-    )
-
-
-def _require_ids(tokenizer: LibraryTokenizer, path: Path) -> None:
-    """Refuse ids that no shard can hold, and a frame of ids that the vocabulary does not have.
-
-    Raises:
-        TokenizerError: naming the token, or the id.
-    """
-    vocab = tokenizer.get_vocab()
-    if not vocab:
-        raise TokenizerError(f"{path} has an empty vocabulary")
-    token = max(vocab, key=vocab.__getitem__)
-    if vocab[token] > MAX_TOKEN_ID:
-        raise TokenizerError(
-            f"{path} gives {shortened(token)!r} the id {vocab[token]}; ids are 0 to {MAX_TOKEN_ID}"
-        )
-    known = set(vocab.values())
-    for token_id in tokenizer.encode("").ids:
-        if token_id not in known:
-            raise TokenizerError(
-                f"{path} frames every text with the id {token_id}, which its vocabulary does not "
-                "have: its post_processor is of another tokenizer"
-            )
-
-
-def _parse(data: bytes, path: Path | None) -> dict[str, Any]:
-    try:
-        parsed = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise TokenizerError(f"{path} is not JSON: {error}; {_SAVE_AGAIN}") from error
-    if not isinstance(parsed, dict):
-        raise TokenizerError(
-            f"{path} holds a JSON {type(parsed).__name__}, not an object; {_SAVE_AGAIN}"
-        )
-    return cast("dict[str, Any]", parsed)
-
-
-def _framing_id(
-    tokenizer: LibraryTokenizer, config: dict[str, Any], which: str, files: TokenizerFiles
-) -> int | None:
-    if config.get(f"add_{which}_token") is not True:
-        return None
-    token = config.get(f"{which}_token")
-    if isinstance(token, dict):
-        token = cast("dict[str, Any]", token).get("content")
-    token_id = tokenizer.token_to_id(token) if isinstance(token, str) else None
-    if token_id is None:
-        raise TokenizerError(
-            f"{files.tokenizer_config} says add_{which}_token, but its {which}_token {token!r} is "
-            f"not in the vocabulary of {TOKENIZER_JSON}; correct one of the two, or name "
-            f"{TOKENIZER_JSON} itself, which frames no chunk"
-        )
-    return token_id

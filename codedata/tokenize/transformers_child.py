@@ -4,8 +4,8 @@
 
 FOLDER/NAME holds the tokenizer's files; the name is the repository's where there is one, since
 transformers goes by that too, and config.json is then fetched. Whoever started this process writes
-FOLDER/job.json, a list of [text, ids], and then a line to stdin; if that ends without one, nobody
-waits any more. The answer is FOLDER/answer.json:
+a JSON list of [text, ids] to its stdin; if that ends without one, nobody waits any more. The answer
+is the last line of stdout, a JSON object:
 
     own_code        files that name a class of the tokenizer's own code, which is never run
     no_config       why there is no config.json; null where there is one
@@ -30,7 +30,7 @@ from typing import Any, cast
 from codedata.parallel import exit_process
 from codedata.tokenize.agreement import Difference, compare_with
 
-LOCAL_NAME, JOB, ANSWER = "tokenizer", "job.json", "answer.json"
+LOCAL_NAME = "tokenizer"
 
 MODEL_CONFIG = "config.json"
 """The model's, whose type decides together with tokenizer_config.json which class is taken."""
@@ -57,7 +57,7 @@ def main(folder: str, name: str, commit: str | None = None) -> None:
     answer["own_code"] = _own_code(Path(name))
     if not answer["own_code"]:
         answer |= _compare(name)
-    Path(ANSWER).write_text(json.dumps(answer), encoding="utf-8")
+    print(f"\n{json.dumps(answer)}")
 
 
 def _fetch_others(repo: str, commit: str) -> dict[str, Any]:
@@ -109,11 +109,12 @@ def _compare(name: str) -> dict[str, Any]:
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    if not sys.stdin.readline():
+    job = sys.stdin.buffer.read()
+    if not job:
         shutil.rmtree(Path.cwd())  # a run that was killed cannot
         sys.exit(1)
     difference = framing = None
-    for number, (text, ids) in enumerate(json.loads(Path(JOB).read_bytes())):
+    for number, (text, ids) in enumerate(json.loads(job)):
         found = compare_with(tokenizer, text, ids)
         if isinstance(found, Difference):
             difference = difference or (number, asdict(found))

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from os import environ, pathsep
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,7 @@ from codedata.places import local_path
 from codedata.store.files import shortened
 from codedata.tokenize import transformers_child
 from codedata.tokenize.tokenizer_files import TOKENIZER_CONFIG, TOKENIZER_JSON, TokenizerFiles
-from codedata.tokenize.transformers_child import ANSWER, JOB, LOCAL_NAME, OTHER_FILES
+from codedata.tokenize.transformers_child import LOCAL_NAME, OTHER_FILES
 
 PATIENCE_SECONDS = 30
 """For an answer, once it is waited for: fifteen times what it takes."""
@@ -53,64 +52,49 @@ class TransformersProcess:
 
     def __init__(self, tokenizer: TokenizerFiles) -> None:
         self._folder = TemporaryDirectory(prefix="codedata-", ignore_cleanup_errors=True)
-        self._top = Path(self._folder.name)
         of_hub = [tokenizer.source.partition("@")[0], tokenizer.revision or ""]
-        arguments = [str(self._top), *(of_hub if tokenizer.revision else [LOCAL_NAME])]
+        arguments = [self._folder.name, *(of_hub if tokenizer.revision else [LOCAL_NAME])]
         files = {TOKENIZER_JSON: tokenizer.tokenizer_json}
         if tokenizer.tokenizer_config is not None:
             files[TOKENIZER_CONFIG] = tokenizer.tokenizer_config
         files |= {path.name: path for path in files_beside(tokenizer)}
         try:
-            folder = self._top / arguments[1]
+            folder = Path(*arguments[:2])
             folder.mkdir(parents=True)
             for name, path in files.items():
                 (folder / name).symlink_to(path.resolve())
-            with open(self._top / "said", "wb") as said:
-                self._process = subprocess.Popen(  # noqa: S603  (this interpreter, this package)
-                    # What this process imports is imported, and -P: nothing of the working folder.
-                    [sys.executable, "-P", "-m", transformers_child.__name__, *arguments],
-                    env={**environ, **_ENVIRONMENT, "PYTHONPATH": pathsep.join(sys.path)},
-                    stdin=subprocess.PIPE,
-                    stdout=said,
-                    stderr=said,
-                )
+            self._process = subprocess.Popen(  # noqa: S603  (this interpreter, this package)
+                # What this process imports is imported, and -P: nothing of the working folder.
+                [sys.executable, "-P", "-m", transformers_child.__name__, *arguments],
+                env={**environ, **_ENVIRONMENT, "PYTHONPATH": pathsep.join(sys.path)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
         except BaseException:
             self._folder.cleanup()
             raise
 
-    def ask(self, job: Sequence[tuple[str, Sequence[int]]]) -> None:
-        """Give it texts, each with the ids that it should have.
+    def ask(self, job: Sequence[tuple[str, Sequence[int]]]) -> dict[str, Any]:
+        """Give it texts, each with the ids that it should have, and wait for the answer.
 
         Raises:
-            OSError: there is no room for them.
-        """
-        (self._top / JOB).write_text(json.dumps(job), encoding="utf-8")
-        if self._process.stdin is not None:
-            with suppress(BrokenPipeError), self._process.stdin as stdin:  # `answer` says why
-                stdin.write(b"\n")
-
-    def answer(self) -> dict[str, Any]:
-        """Wait for the answer.
-
-        Raises:
-            NoAnswerError: it ended without one, or takes too long.
+            NoAnswerError: it ends without one, or takes too long.
         """
         try:
-            status = self._process.wait(timeout=PATIENCE_SECONDS)
+            said, _ = self._process.communicate(json.dumps(job).encode(), PATIENCE_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise NoAnswerError(f"no answer within {PATIENCE_SECONDS} s") from error
+        last = next((line for line in reversed(said.splitlines()) if line.strip()), b"")
         try:
-            return json.loads((self._top / ANSWER).read_bytes())
-        except (OSError, ValueError) as error:
-            said = (self._top / "said").read_text(encoding="utf-8", errors="replace").splitlines()
-            last = next((line.strip() for line in reversed(said) if line.strip()), "")
-            raise NoAnswerError(f"its process ended with {status}: {shortened(last)}") from error
+            return json.loads(last)
+        except ValueError as error:
+            told = shortened(last.decode(errors="replace").strip())
+            status = self._process.returncode
+            raise NoAnswerError(f"its process ended with {status}: {told}") from error
 
     def stop(self) -> None:
-        """End it, whatever it does, and remove what the two wrote."""
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdin is not None:
-            with suppress(OSError):
-                self._process.stdin.close()
+        """End it, whatever it does, and remove what lies there for it."""
+        with self._process:
+            self._process.kill()
         self._folder.cleanup()

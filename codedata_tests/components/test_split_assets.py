@@ -27,8 +27,8 @@ from codedata.resources import DatasetIOManager, Datasets
 from codedata.run import assemble, matches_transformers, tokenize
 from codedata.sources.parquet.text import Utf8
 from codedata.sources.record import record_corpus
-from codedata.tokenize.engines.engine import Encoded
-from codedata.tokenize.engines.interned import PretokensEngine
+from codedata.tokenize.engines.base import Encoded
+from codedata.tokenize.engines.pretokens import PretokensEngine
 from codedata.tokenize.transformers_process import TransformersProcess
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario

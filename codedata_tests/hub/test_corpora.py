@@ -583,7 +583,7 @@ def test_a_tokenizer_of_absurd_size_is_not_fetched(
 def answer_about(source: str, said: Said, pins: Path) -> dict[str, Any]:
     process = TransformersProcess(find_tokenizer(source, pins=pins, reporter=said.reporter))
     try:
-        return process.answer()
+        return process.ask([])
     finally:
         process.stop()
 

@@ -137,7 +137,7 @@ def test_one_that_hangs_is_given_up_and_ended_and_nothing_stays(
     process = TransformersProcess(find_tokenizer(str(tokenizer_folder)))
     assert list(temporary.iterdir())
     with pytest.raises(NoAnswerError, match=r"no answer within 0\.1 s"):
-        process.answer()
+        process.ask([])
     process.stop()
     assert not list(temporary.iterdir())
 

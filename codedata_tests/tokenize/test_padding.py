@@ -13,7 +13,8 @@ from codedata.run.plan import open_plan
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.dataset_folder import open_dataset
 from codedata.tokenize.padding import why_not_default, with_pad_id
-from codedata.tokenize.tokenizer_files import LoadedTokenizer, find_tokenizer, load_tokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import scenario
 from codedata_tests.script_runs import PAD_ID, lines, run_here
 
@@ -79,28 +80,20 @@ def test_a_name_that_is_no_token_is_refused_with_those_spelt_alike(tokenizer_fol
 
 
 def test_the_default_fits_where_it_is_an_added_token_and_nowhere_else(
-    large: dict[str, Path], tokenizer_folder: Path
+    large: dict[str, Path], tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     assert why_not_default("t", loaded_of(large["an added token"])) is None
-    why = why_not_default("t", loaded_of(large["a word"]))
-    assert why == (
+    assert why_not_default("t", loaded_of(large["a word"])) == (
         "pad_token is not named, and its default 32014 is 'word32014', a token of text, of t; name "
         f"the id of one of its tokens, or the token: its PAD token '{scenario.PAD}' (id {PAD_ID}), "
         f"its EOS token '{scenario.EOT}' (id {PAD_ID + 1})"
     )
-    why = why_not_default("t", loaded_of(tokenizer_folder))
-    assert why is not None
+    why = why_not_default("t", loaded_of(tokenizer_folder)) or ""
     assert why.startswith("pad_token is not named, and its default 32014 is not in the vocabulary")
     assert f"'{scenario.EOT}' (id {PAD_ID + 1})" in why, "no config names one: the last added ones"
-
-
-def test_a_tokenizer_without_special_tokens_has_none_to_propose(
-    tokenizer_folder: Path, tmp_path: Path
-) -> None:
     path = tokenizer_folder / "tokenizer.json"
     structure = json.loads(path.read_text(encoding="utf-8")) | {"added_tokens": []}
-    why = why_not_default("t", loaded_of(save(tmp_path / "bare", structure)))
-    assert why is not None
+    why = why_not_default("t", loaded_of(save(tmp_path / "bare", structure))) or ""
     assert why.endswith("it has no special token; take one that occurs in no text")
 
 

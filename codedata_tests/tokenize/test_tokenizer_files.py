@@ -1,6 +1,8 @@
 """Finding a tokenizer on this machine, its framing ids, its refusals."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,11 @@ import pytest
 from tokenizers import Tokenizer, processors
 
 from codedata.errors import TokenizerError
-from codedata.tokenize.engines.engine import as_utf8, choose_engine, reference_ids
-from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
+from codedata.tokenize import tokenizer_files
+from codedata.tokenize.engines.base import as_utf8, reference_ids
+from codedata.tokenize.engines.registry import choose_engine
+from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import plain_reference, scenario
 
 
@@ -35,69 +40,42 @@ def with_template(tokenizer: Tokenizer) -> Tokenizer:
     return copy
 
 
-FRAMES: dict[str, tuple[bool, dict[str, Any], list[str], list[str]]] = {
-    "no config": (False, {}, [], []),
-    "config says false": (False, {"add_bos_token": False, "bos_token": scenario.BOS}, [], []),
-    "config says true": (False, {"add_bos_token": True, "bos_token": scenario.BOS}, ["B"], []),
-    "the token as an object": (
-        False,
-        {"add_bos_token": True, "bos_token": {"content": scenario.BOS}},
-        ["B"],
-        [],
-    ),
-    "BOS and EOS": (
-        False,
-        {
-            "add_bos_token": True,
-            "bos_token": scenario.BOS,
-            "add_eos_token": True,
-            "eos_token": scenario.EOT,
-        },
-        ["B"],
-        ["E"],
-    ),
-    "template only": (True, {}, ["B"], ["P"]),
-    "template and the same BOS": (
-        True,
-        {"add_bos_token": True, "bos_token": scenario.BOS},
-        ["B"],
-        ["P"],
-    ),
-    "template and another EOS": (
-        True,
-        {"add_eos_token": True, "eos_token": scenario.EOT},
-        ["B"],
-        ["P", "E"],
-    ),
+BOS = {"add_bos_token": True, "bos_token": scenario.BOS}
+EOS = {"add_eos_token": True, "eos_token": scenario.EOT}
+FRAMES: dict[str, tuple[bool, dict[str, Any], str, str]] = {
+    "no config": (False, {}, "", ""),
+    "config says false": (False, BOS | {"add_bos_token": False}, "", ""),
+    "config says true": (False, BOS, "B", ""),
+    "the token as an object": (False, BOS | {"bos_token": {"content": scenario.BOS}}, "B", ""),
+    "BOS and EOS": (False, BOS | EOS, "B", "E"),
+    "template only": (True, {}, "B", "P"),
+    "template and the same BOS": (True, BOS, "B", "P"),
+    "template and another EOS": (True, EOS, "B", "PE"),
 }
 
 
 @pytest.mark.parametrize(("template", "config", "before", "after"), FRAMES.values(), ids=FRAMES)
-@pytest.mark.parametrize("text", ["hello world", "a\n" * 30_000, "int\nx", ""])
 def test_special_tokens_are_those_that_the_files_declare(
     template: bool,
     config: dict[str, Any],
-    before: list[str],
-    after: list[str],
-    text: str,
+    before: str,
+    after: str,
     trained: Tokenizer,
     tmp_path: Path,
 ) -> None:
     tokenizer = with_template(trained) if template else trained
     folder = scenario.save_tokenizer(tokenizer, tmp_path / "t", **config)
     names = {"B": scenario.BOS, "P": scenario.PAD, "E": scenario.EOT}
-    frame = {name: trained.token_to_id(token) for name, token in names.items()}
-    bare = trained.encode(text, add_special_tokens=False).ids
-    expected = [frame[n] for n in before] + bare + [frame[n] for n in after]
-    assert ids_of(folder, text) == expected
-    if not isinstance(config.get("bos_token"), dict):
-        assert plain_reference.reference_ids(folder, text) == expected
+    first, last = ([trained.token_to_id(names[n]) for n in some] for some in (before, after))
+    for text in ("hello world", "a\n" * 30_000, "int\nx", ""):
+        bare = trained.encode(text, add_special_tokens=False).ids
+        assert ids_of(folder, text) == first + bare + last
+        if not isinstance(config.get("bos_token"), dict):
+            assert plain_reference.reference_ids(folder, text) == first + bare + last
 
 
 def test_a_text_that_starts_with_bos_gets_no_second_one(trained: Tokenizer, tmp_path: Path) -> None:
-    folder = scenario.save_tokenizer(
-        trained, tmp_path / "t", add_bos_token=True, bos_token=scenario.BOS
-    )
+    folder = scenario.save_tokenizer(trained, tmp_path / "t", **BOS)
     text = f"{scenario.BOS}int"
     assert ids_of(folder, text) == trained.encode(text).ids
 
@@ -105,9 +83,7 @@ def test_a_text_that_starts_with_bos_gets_no_second_one(trained: Tokenizer, tmp_
 def test_a_bare_tokenizer_json_has_its_post_processor_only(
     trained: Tokenizer, tmp_path: Path
 ) -> None:
-    folder = scenario.save_tokenizer(
-        trained, tmp_path / "t", add_bos_token=True, bos_token=scenario.BOS
-    )
+    folder = scenario.save_tokenizer(trained, tmp_path / "t", **BOS)
     assert ids_of(folder / "tokenizer.json", "int i") == trained.encode("int i").ids
 
 
@@ -158,18 +134,16 @@ def test_a_file_that_is_no_tokenizer_is_refused_by_name(
 ) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(TokenizerError, match=message) as caught:
+    with pytest.raises(TokenizerError, match=f"{path} {message}"):
         load_tokenizer(find_tokenizer(str(path)))
-    assert str(path) in str(caught.value)
 
 
 def test_dropout_is_refused(trained: Tokenizer, tmp_path: Path) -> None:
     structure = json.loads(trained.to_str())
     structure["model"]["dropout"] = 0.1
-    path = tmp_path / "tokenizer.json"
-    path.write_text(json.dumps(structure), encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(json.dumps(structure), encoding="utf-8")
     with pytest.raises(TokenizerError, match="dropout"):
-        load_tokenizer(find_tokenizer(str(path)))
+        load_tokenizer(find_tokenizer(str(tmp_path)))
 
 
 def test_a_bos_that_is_not_in_the_vocabulary_is_refused(trained: Tokenizer, tmp_path: Path) -> None:
@@ -178,12 +152,52 @@ def test_a_bos_that_is_not_in_the_vocabulary_is_refused(trained: Tokenizer, tmp_
         load_tokenizer(find_tokenizer(str(folder)))
 
 
-def test_a_folder_without_tokenizer_json_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TokenizerError, match=r"has no tokenizer\.json"):
+def of_absurd_size(path: Path) -> None:
+    with open(path, "wb") as file:
+        file.truncate(tokenizer_files.MAX_TOKENIZER_BYTES + 1)
+
+
+NOTHING = {
+    "nothing": (str, r"has no tokenizer\.json"),
+    "a FIFO": (os.mkfifo, r"tokenizer\.json is no regular file"),
+    "a link to nothing": (lambda path: path.symlink_to("nowhere"), "cannot be read: No such"),
+    "a huge file": (of_absurd_size, "has 268,435,457 bytes, which no tokenizer has"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), NOTHING.values(), ids=NOTHING)
+def test_what_stands_in_a_folder_in_place_of_tokenizer_json_is_refused_unread(
+    make: Callable[[Path], None], message: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "tokenizer.json")
+    with pytest.raises(TokenizerError, match=message):
         find_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize("make", [NOTHING["a FIFO"], NOTHING["a link to nothing"]])
+def test_a_config_that_is_no_file_is_not_taken_for_none(
+    make: tuple[Callable[[Path], None], str], trained: Tokenizer, tmp_path: Path
+) -> None:
+    scenario.save_tokenizer(trained, tmp_path)
+    make[0](tmp_path / "tokenizer_config.json")
+    message = make[1].replace("tokenizer", "tokenizer_config", 1)
+    with pytest.raises(TokenizerError, match=message):
+        find_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/proc/kmsg"])
+def test_a_device_is_refused(path: str) -> None:
+    with pytest.raises(TokenizerError, match=path):
+        load_tokenizer(find_tokenizer(path))
 
 
 @pytest.mark.parametrize("name", ["./no/such/folder", "my-tokenizr/tokenizer.json"])
 def test_a_name_that_is_neither_here_nor_a_repository_is_refused(name: str) -> None:
     with pytest.raises(TokenizerError, match="is no name of a hub repository"):
         find_tokenizer(name)
+
+
+def test_a_link_to_nothing_is_not_asked_of_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "t").symlink_to("nowhere")
+    with pytest.raises(TokenizerError, match="is a link to nothing"):
+        find_tokenizer(str(tmp_path / "t"))

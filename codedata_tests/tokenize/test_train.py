@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from codedata.tokenize.engines.engine import as_utf8, choose_engine
+from codedata.tokenize.engines.base import as_utf8
+from codedata.tokenize.engines.registry import choose_engine
 from codedata.tokenize.fidelity import PROBE, check_fidelity
-from codedata.tokenize.tokenizer_files import LoadedTokenizer, find_tokenizer, load_tokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata.tokenize.train import (
     BOS_ID,
     BOS_TOKEN,
@@ -41,8 +43,7 @@ def loaded(saved: Path) -> LoadedTokenizer:
 
 def test_bos_is_0_and_pad_is_1_in_a_vocabulary_of_the_size_asked_for(trained: Tokenizer) -> None:
     assert (BOS_ID, PAD_ID) == (0, 1)
-    assert trained.token_to_id(BOS_TOKEN) == 0
-    assert trained.token_to_id(PAD_TOKEN) == 1
+    assert [trained.id_to_token(token_id) for token_id in (0, 1)] == [BOS_TOKEN, PAD_TOKEN]
     assert sorted(trained.get_vocab().values()) == list(range(VOCAB_SIZE))
 
 
@@ -54,18 +55,14 @@ def test_every_byte_has_a_token_of_its_own(trained: Tokenizer) -> None:
     assert len(smallest.encode(text).ids) == len(text.encode())
     for tokenizer in (smallest, trained):
         assert tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False) == text
-
-
-def test_merges_were_learnt(trained: Tokenizer) -> None:
-    text = scenario.c_documents(1, seed=2)[0]
-    assert len(trained.encode(text).ids) < len(text.encode()) / 2
+    merged = scenario.c_documents(1, seed=2)[0]
+    assert len(trained.encode(merged).ids) < len(merged.encode()) / 2, "merges were learnt"
 
 
 def test_the_same_texts_give_the_same_tokenizer(trained: Tokenizer) -> None:
-    again = train_tokenizer(iter(scenario.c_documents(40, seed=1)), VOCAB_SIZE)
-    assert again.to_str() == trained.to_str()
-    other = train_tokenizer(iter(scenario.c_documents(40, seed=3)), VOCAB_SIZE)
-    assert other.to_str() != trained.to_str()
+    for seed, same in ((1, True), (3, False)):
+        again = train_tokenizer(iter(scenario.c_documents(40, seed=seed)), VOCAB_SIZE)
+        assert (again.to_str() == trained.to_str()) == same
 
 
 def test_the_pre_tokenizer_is_that_of_deepseek_coder(trained: Tokenizer) -> None:
@@ -74,39 +71,25 @@ def test_the_pre_tokenizer_is_that_of_deepseek_coder(trained: Tokenizer) -> None
     assert ours == theirs
 
 
-def test_the_saved_folder_loads_with_bos_first(
+def test_the_saved_folder_loads_with_bos_first_and_is_the_same_when_saved_again(
     saved: Path, loaded: LoadedTokenizer, trained: Tokenizer
 ) -> None:
-    assert sorted(path.name for path in saved.iterdir()) == [
-        "config.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-    ]
-    assert (loaded.bos_id, loaded.eos_id) == (BOS_ID, None)
-    text = scenario.c_documents(1, seed=4)[0]
-    ids = choose_engine(loaded).encode(as_utf8(text)).ids.tolist()
-    assert ids == [BOS_ID, *trained.encode(text).ids]
-    assert ids == plain_reference.reference_ids(saved, text)
+    names = ["config.json", "tokenizer.json", "tokenizer_config.json"]
+    assert sorted(path.name for path in saved.iterdir()) == names
+    assert (loaded.bos_id, loaded.eos_id, loaded.vocab_size) == (BOS_ID, None, VOCAB_SIZE)
+    save_tokenizer(trained, saved)
+    assert find_tokenizer(str(saved)).fingerprint == loaded.files.fingerprint
 
 
-def test_saving_again_gives_the_same_fingerprint(
-    saved: Path, loaded: LoadedTokenizer, trained: Tokenizer, tmp_path: Path
+def test_the_fast_engine_is_exact_for_it_and_it_keeps_the_text(
+    saved: Path, loaded: LoadedTokenizer, trained: Tokenizer
 ) -> None:
-    save_tokenizer(trained, tmp_path)
-    save_tokenizer(trained, tmp_path)
-    assert find_tokenizer(str(tmp_path)).fingerprint == loaded.files.fingerprint
-
-
-def test_its_structure_allows_the_fast_engine(loaded: LoadedTokenizer) -> None:
     engine = choose_engine(loaded)
     assert engine.name == "pretokens"
-    assert engine.vocab_size == VOCAB_SIZE
-
-
-def test_it_keeps_the_text(loaded: LoadedTokenizer) -> None:
-    engine = choose_engine(loaded)
     sample = "\n".join(scenario.c_documents(20, seed=5))
     check_fidelity(loaded, engine, sample)
     for text in (PROBE, sample):
         ids = engine.encode(as_utf8(text)).ids.tolist()
+        assert ids == [BOS_ID, *trained.encode(text).ids]
+        assert ids == plain_reference.reference_ids(saved, text)
         assert loaded.tokenizer.decode(ids, skip_special_tokens=False) == BOS_TOKEN + text

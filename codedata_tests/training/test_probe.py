@@ -26,9 +26,10 @@ from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME, Probe
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.store.dataset_folder import open_dataset
-from codedata.tokenize.engines.engine import reference_ids
+from codedata.tokenize.engines.base import reference_ids
 from codedata.tokenize.probe import PROBE, PROBE_SHA256
-from codedata.tokenize.tokenizer_files import find_tokenizer, load_tokenizer
+from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata.training.probe import require_same_tokenizer
 from codedata_tests import scenario
 from codedata_tests.script_runs import run_here

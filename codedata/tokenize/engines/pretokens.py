@@ -6,6 +6,7 @@ left to the tokenizers library. Measured in docs/performance.md.
 """
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
@@ -14,15 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.format.packing import IdArray, id_dtype
+from codedata.format.packing import IdArray
 from codedata.sources.parquet.text import Utf8
-from codedata.tokenize.engines.engine import (
-    Encoded,
-    EngineName,
-    Framing,
-    cut_text,
-    vocabulary_size,
-)
+from codedata.tokenize.engines.base import PieceEngine, Span, cut_text
 from codedata.tokenize.engines.kernels import (
     BLANK,
     DIGIT,
@@ -42,11 +37,13 @@ from codedata.tokenize.engines.kernels import (
     find_any,
     tokenize_ascii,
 )
-from codedata.tokenize.structure import BYTE_CHARACTERS, Pretokenizer, Rules
-from codedata.tokenize.tokenizer_files import LoadedTokenizer
-
-_BLOCK_BYTES = 1 << 18
-"""Tokenized by one call: long beside the call's overhead, short beside a chunk."""
+from codedata.tokenize.structure import (
+    BYTE_CHARACTERS,
+    Pretokenizer,
+    Rules,
+    normalizes_to_nfc_only,
+)
+from codedata.tokenize.tokenizer import LoadedTokenizer
 
 _SMALL_BLOCK_BYTES = 1 << 10
 """Blocks that hold an added token are cut so small, and those that do go to the library."""
@@ -130,23 +127,34 @@ def _threads(num_threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(num_threads, thread_name_prefix="tokenize")
 
 
-class PretokensEngine:
-    """Merges each distinct pre-token once; remembers them from chunk to chunk.
+class PretokensEngine(PieceEngine):
+    """Merges each distinct pre-token once; remembers them from chunk to chunk."""
 
-    Args:
-        loaded: the tokenizer, proven fit by `structure`.
-        pretokenizer: what is known of its pre-tokenizer.
-    """
+    name = "pretokens"
+    piece_bytes = 1 << 18
+    """Tokenized by one call: long beside the call's overhead, short beside a chunk."""
 
-    name: EngineName = "pretokens"
+    @classmethod
+    def why_not(cls, structure: dict[str, Any], pretokenizer: Pretokenizer) -> str | None:
+        """See `PieceEngine.why_not`: whether an ASCII pre-token is plain merges of its bytes."""
+        if pretokenizer.rules is None:
+            return f"{pretokenizer.what} proves cuts, but not what lies between them"
+        model: dict[str, Any] = structure.get("model") or {}
+        if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
+            return "its model marks where words start or end"
+        vocab = model.get("vocab") or {}
+        if missing := [byte for byte in range(128) if BYTE_CHARACTERS[byte] not in vocab]:
+            return f"its vocabulary has no token for {len(missing)} of the ASCII characters"
+        if normalizes_to_nfc_only(structure):
+            for token in structure.get("added_tokens") or []:
+                content: str = token.get("content", "")
+                if len(content) > 1 and not content.isascii() and token.get("normalized"):
+                    return f"its added token {content!r} is looked for in normalized text"
+        return None
 
     def __init__(self, loaded: LoadedTokenizer, pretokenizer: Pretokenizer) -> None:
-        assert pretokenizer.rules is not None, "see why_not_interned"
-        self.reason = f"{pretokenizer.what}, byte-level BPE: each pre-token is merged for itself"
-        self.vocab_size = vocabulary_size(loaded)
-        self.cut = pretokenizer.cut
-        self._tokenizer = loaded.tokenizer
-        self._framing = Framing(loaded)
+        super().__init__(loaded, pretokenizer)
+        assert pretokenizer.rules is not None, "see why_not"
         self._rules = pretokenizer.rules
         self._classes = byte_classes(self._rules)
         self._merges = build_merges(loaded.structure["model"])
@@ -158,24 +166,25 @@ class PretokensEngine:
         self._firsts = np.isin(np.arange(256), [word[0] for word in words if word])
         self._tables: deque[Table] = deque()
 
-    def encode(self, text: Utf8, *, threads: int = 1) -> Encoded:
-        """See `Engine.encode`."""
-        blocks = list(cut_text(text, self.cut, _BLOCK_BYTES))
-        each = map if threads == 1 or len(blocks) == 1 else _threads(threads).map
-        pieces = list(each(lambda block: self._encode_block(text, *block), blocks))
-        return self._framing.join(
-            [start for start, _ in blocks], pieces, id_dtype(self.vocab_size - 1)
-        )
+    def encode_pieces(
+        self, text: Utf8, pieces: Sequence[Span], *, threads: int
+    ) -> Iterable[IdArray]:
+        """See `PieceEngine.encode_pieces`."""
+        each = map if threads == 1 or len(pieces) == 1 else _threads(threads).map
+        return each(lambda piece: self._encode_block(text, *piece), pieces)
 
     def _encode_block(self, text: Utf8, start: int, stop: int) -> IdArray:
         found = np.empty(stop - start, np.int64)
         num_found = find_any(text, start, stop, self._words, self._word_ends, self._firsts, found)
         if not num_found:
             return self._encode_plain(text, start, stop)
-        small = [start + end for _, end in cut_text(text[start:stop], self.cut, _SMALL_BLOCK_BYTES)]
+        small = [
+            start + end
+            for _, end in cut_text(text[start:stop], self._pretokenizer.cut, _SMALL_BLOCK_BYTES)
+        ]
         holding = set(np.searchsorted(small, found[:num_found], "right").tolist())
         pieces = [
-            self._by_library(text, [(low, high)])[0]
+            self.by_library(text, [(low, high)])[0]
             if place in holding
             else self._encode_plain(text, low, high)
             for place, (low, high) in enumerate(pairwise([start, *small]))
@@ -188,14 +197,14 @@ class PretokensEngine:
             table = self._tables.pop()
         except IndexError:
             table = new_table()
-        ids = np.empty(stop - start, id_dtype(self.vocab_size - 1))
+        ids = np.empty(stop - start, self._dtype)
         spans = np.empty((_SPANS, 3), np.int64)
         pieces: list[IdArray] = []
         while start < stop:
             start, num_ids, num_spans = tokenize_ascii(
                 text, start, stop, self._classes, self._rules, self._merges, table, ids, spans
             )
-            foreign = self._by_library(text, [(s, e) for s, e, _ in spans[:num_spans].tolist()])
+            foreign = self.by_library(text, [(s, e) for s, e, _ in spans[:num_spans].tolist()])
             place = 0
             for others, upto in zip(foreign, spans[:num_spans, 2].tolist(), strict=True):
                 pieces += [ids[place:upto].copy(), others]
@@ -203,11 +212,3 @@ class PretokensEngine:
             pieces.append(ids[place:num_ids].copy())
         self._tables.append(table)
         return np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
-
-    def _by_library(self, text: Utf8, spans: list[tuple[int, int]]) -> list[IdArray]:
-        if not spans:
-            return []
-        texts = [str(text[start:stop].data, "utf-8") for start, stop in spans]
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        dtype = id_dtype(self.vocab_size - 1)
-        return [np.array(encoding.ids, dtype) for encoding in encodings]

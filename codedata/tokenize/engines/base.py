@@ -1,0 +1,163 @@
+"""Text in, array of ids out: what an engine is, and what holds for every one.
+
+An engine gives, for any text, exactly the ids that the tokenizer's own files define
+(`reference_ids`), special tokens included. It gets the text in pieces, between places where the
+structure of the tokenizer.json proves that a cut changes no id, and gives each piece's own ids;
+here they are joined and framed. So a sample of every chunk can be compared, from a cut to a cut,
+with the tokenizers library. A tokenizer for which no cut is proven is the library's own
+(`codedata.tokenize.engines.whole`): there is nothing to compare it with.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from codedata.format.packing import IdArray, id_dtype
+from codedata.sources.parquet.text import Utf8
+from codedata.tokenize.structure import Pretokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer
+
+Span = tuple[int, int]
+"""Start and stop in a text, in bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """The ids of a chunk.
+
+    Attributes:
+        ids: shape (num_tokens,), uint16 or int32, special tokens included.
+        marks: places where both sides are known, as pairs of bytes of the text and ids before
+            them: what follows a mark was tokenized as if the text began there.
+    """
+
+    ids: IdArray
+    marks: list[tuple[int, int]]
+
+
+class Engine(ABC):
+    """Tokenizes the chunks of one tokenizer, in any number of threads at once.
+
+    Args:
+        loaded: the tokenizer.
+
+    Attributes:
+        name: for the switch that forces it, the log and the facts.
+        reason: why it was chosen, or why no faster one.
+        cut: matches, with no characters, where its texts may be cut; None where nothing is proven.
+        vocab_size: one more than the largest id.
+    """
+
+    name: ClassVar[str]
+    reason: str
+    cut: re.Pattern[bytes] | None = None
+
+    def __init__(self, loaded: LoadedTokenizer) -> None:
+        self.vocab_size = loaded.vocab_size
+        self._loaded = loaded
+        self._dtype = id_dtype(loaded.vocab_size - 1)
+
+    @abstractmethod
+    def encode(self, text: Utf8, *, threads: int = 1) -> Encoded:
+        """Tokenize one chunk, with up to so many threads of the caller's choice."""
+
+
+class PieceEngine(Engine):
+    """An engine that gets a text in pieces: what to derive from for a new one.
+
+    Args:
+        loaded: the tokenizer, which `why_not` has nothing against.
+        pretokenizer: what its structure proves, the cuts among it.
+
+    Attributes:
+        piece_bytes: the pieces are so long at least, the last one of a text excepted.
+    """
+
+    piece_bytes: ClassVar[int]
+
+    def __init__(self, loaded: LoadedTokenizer, pretokenizer: Pretokenizer) -> None:
+        super().__init__(loaded)
+        self.cut = pretokenizer.cut
+        self._pretokenizer = pretokenizer
+
+    @classmethod
+    @abstractmethod
+    def why_not(cls, structure: dict[str, Any], pretokenizer: Pretokenizer) -> str | None:
+        """Why it is not proven exact for a tokenizer whose texts may be cut; None where it is.
+
+        Args:
+            structure: the parsed tokenizer.json.
+            pretokenizer: what that proves.
+        """
+
+    @abstractmethod
+    def encode_pieces(
+        self, text: Utf8, pieces: Sequence[Span], *, threads: int
+    ) -> Iterable[IdArray]:
+        """The ids of pieces of a text, each as if it stood alone, without special tokens."""
+
+    def encode(self, text: Utf8, *, threads: int = 1) -> Encoded:
+        """See `Engine.encode`."""
+        spans = list(cut_text(text, self._pretokenizer.cut, self.piece_bytes))
+        before, after = self._frame
+        pieces = [before, *self.encode_pieces(text, spans, threads=threads), after]
+        edges = [id_ for piece in pieces if len(piece) for id_ in (piece[0], piece[-1])]
+        first, last = missing_frame(self._loaded, edges)
+        framed = [np.array(first, self._dtype), *pieces, np.array(last, self._dtype)]
+        places = np.cumsum([len(piece) for piece in framed[:-3]])[1:].tolist()
+        return Encoded(
+            ids=np.concatenate(framed),
+            marks=[(start, place) for (start, _), place in zip(spans, places, strict=True)],
+        )
+
+    def by_library(self, text: Utf8, spans: Sequence[Span]) -> list[IdArray]:
+        """The tokenizers library's ids of some spans of a text, without special tokens."""
+        texts = [str(text[start:stop].data, "utf-8") for start, stop in spans]
+        encodings = self._loaded.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.array(encoding.ids, self._dtype) for encoding in encodings]
+
+    @cached_property
+    def _frame(self) -> tuple[IdArray, IdArray]:
+        """The ids that the post-processor puts before and after every text."""
+        [bare], [full] = (
+            self._loaded.tokenizer.encode_batch_fast(["a"], add_special_tokens=special)
+            for special in (False, True)
+        )
+        ids, own = np.array(full.ids, self._dtype), bare.ids
+        start = next(n for n in range(len(ids) + 1) if full.ids[n : n + len(own)] == own)
+        return ids[:start], ids[start + len(own) :]
+
+
+def cut_text(text: Utf8, cut: re.Pattern[bytes], num_bytes: int) -> Iterator[Span]:
+    """Blocks of at least `num_bytes`, the last one excepted."""
+    start = 0
+    while start < len(text):
+        found = cut.search(text.data, start + num_bytes)
+        stop = found.start() if found else len(text)
+        yield start, stop
+        start = stop
+
+
+def as_utf8(text: str) -> Utf8:
+    """A text as engines take it."""
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def reference_ids(loaded: LoadedTokenizer, text: str) -> list[int]:
+    """The ids of one chunk as the contract states them: the measure for every engine."""
+    ids = loaded.tokenizer.encode(text).ids
+    first, last = missing_frame(loaded, ids)
+    return first + ids + last
+
+
+def missing_frame(loaded: LoadedTokenizer, ids: IdArray | list[int]) -> tuple[list[int], list[int]]:
+    """The BOS and EOS that tokenizer_config.json asks for and the ids do not have yet."""
+    bos, eos = loaded.bos_id, loaded.eos_id
+    first = [] if bos is None or (len(ids) and ids[0] == bos) else [bos]
+    last = [] if eos is None or (len(ids) and ids[-1] == eos) else [eos]
+    return first, last

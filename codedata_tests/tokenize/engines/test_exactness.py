@@ -1,0 +1,165 @@
+"""The ids of the tokenizers library by every engine, whatever the structure and the text."""
+
+import dataclasses
+import itertools
+import json
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from codedata.tokenize.engines import pretokens
+from codedata.tokenize.engines.base import Engine, as_utf8, reference_ids
+from codedata.tokenize.engines.blocks import BlocksEngine
+from codedata.tokenize.engines.pretokens import PretokensEngine
+from codedata.tokenize.engines.registry import choose_engine
+from codedata.tokenize.structure import AFTER_NEWLINES, Pretokenizer, find_pretokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer
+from codedata_tests import scenario
+from codedata_tests.tokenize.structures import (
+    FAST,
+    PIECES,
+    SAMPLE,
+    generated_text,
+    loaded_from,
+)
+
+FORCED = ("pretokens", "blocks")
+
+
+def require_exact(loaded: LoadedTokenizer, engines: Sequence[Engine], text: str) -> None:
+    expected = reference_ids(loaded, text)
+    for engine in engines:
+        assert engine.encode(as_utf8(text), threads=2).ids.tolist() == expected, (engine.name, text)
+
+
+def compare_generated_texts(
+    loaded: LoadedTokenizer, num_texts: int, seed: int, patch: pytest.MonkeyPatch
+) -> None:
+    random_ = random.Random(seed)
+    engines = [choose_engine(loaded, name) for name in FORCED]
+    for _ in range(num_texts):
+        patch.setattr(BlocksEngine, "piece_bytes", random_.choice([1, 7, 50, 8000]))
+        patch.setattr(PretokensEngine, "piece_bytes", random_.choice([1, 3, 64, 1 << 18]))
+        patch.setattr(pretokens, "_SMALL_BLOCK_BYTES", random_.choice([1, 5, 1000]))
+        patch.setattr(pretokens, "_SPANS", random_.choice([1, 2, 4096]))
+        require_exact(loaded, engines, generated_text(random_))
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize(
+    ("num_texts", "seed"),
+    [
+        pytest.param(1_000, 1, marks=pytest.mark.campaign),
+        pytest.param(10_000, 2, marks=pytest.mark.long),
+    ],
+)
+def test_generated_texts_have_the_ids_of_the_library(
+    num_texts: int,
+    seed: int,
+    name: str,
+    tokenizers_by_name: dict[str, LoadedTokenizer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compare_generated_texts(tokenizers_by_name[name], num_texts, seed, monkeypatch)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_every_pair_of_ascii_characters_in_every_neighbourhood_of_classes(
+    name: str, tokenizers_by_name: dict[str, LoadedTokenizer]
+) -> None:
+    """Pairs of all characters, and each four of one character a class, one text a line."""
+    engines = [choose_engine(tokenizers_by_name[name], each) for each in FORCED]
+    ascii_ = [chr(code) for code in range(128)]
+    pairs = ["".join(pair) for pair in itertools.product(ascii_, repeat=2)]
+    fours = ["".join(four) for four in itertools.product("a1 \t\n\r(='s\x01é", repeat=4)]
+    for texts in (pairs, fours):
+        for start in range(0, len(texts), 512):
+            require_exact(
+                tokenizers_by_name[name], engines, "xy\n".join(texts[start : start + 512])
+            )
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(text=st.lists(st.one_of(st.text(max_size=20), st.sampled_from(PIECES))).map("".join))
+def test_any_text_has_the_ids_of_the_library(
+    text: str, tokenizers_by_name: dict[str, LoadedTokenizer]
+) -> None:
+    for loaded in tokenizers_by_name.values():
+        require_exact(loaded, [choose_engine(loaded)], text)
+
+
+def test_a_cut_after_a_newline_does_change_the_ids_of_a_gpt2_like_tokenizer(
+    gpt2_like: LoadedTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: were texts cut without the proof, the ids would be others."""
+    text = "int i;\n\n\n\n    int j;\n\n\n" * 20
+    monkeypatch.setattr(BlocksEngine, "piece_bytes", 1)
+    found = find_pretokenizer(gpt2_like.structure)
+    assert isinstance(found, Pretokenizer)
+    right = BlocksEngine(gpt2_like, found)
+    wrong = BlocksEngine(gpt2_like, dataclasses.replace(found, cut=AFTER_NEWLINES))
+    assert right.encode(as_utf8(text)).ids.tolist() == reference_ids(gpt2_like, text)
+    assert wrong.encode(as_utf8(text)).ids.tolist() != reference_ids(gpt2_like, text)
+
+
+def test_what_a_table_forgets_is_merged_again(
+    deepseek_like: LoadedTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = choose_engine(deepseek_like, "pretokens")
+    table = pretokens.new_table(num_slots=16, arena_ids=0)
+    monkeypatch.setattr(pretokens, "new_table", lambda: table)
+    for _ in range(2):
+        require_exact(deepseek_like, [engine], SAMPLE)
+        assert 0 < table.used[0] <= 8
+        assert table.used[1] <= len(table.arena)
+
+
+def test_pretokens_whose_keys_are_equal_are_told_apart(deepseek_like: LoadedTokenizer) -> None:
+    """Zero bytes fill up a short key, so its length has to count too."""
+    for text in ("a\0 a \0a\0\0 a", "\0" * 7 + "a" + "\0" * 8 + "a" + "\0" * 9):
+        require_exact(deepseek_like, [choose_engine(deepseek_like, "pretokens")], text)
+
+
+def test_a_tokenizer_without_added_tokens_and_a_text_without_characters(tmp_path: Path) -> None:
+    structure = json.loads(scenario.train_tokenizer(scenario.deepseek_like()).to_str())
+    structure["added_tokens"] = []
+    loaded = loaded_from(structure, tmp_path)
+    engine = choose_engine(loaded)
+    assert engine.name == "pretokens"
+    for text in ("", "\n", SAMPLE):
+        require_exact(loaded, [engine], text)
+
+
+def test_one_engine_serves_many_threads(deepseek_like: LoadedTokenizer) -> None:
+    engine = choose_engine(deepseek_like)
+    texts = ["\n".join(scenario.c_documents(2, seed)) for seed in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        encoded = list(threads.map(lambda text: engine.encode(as_utf8(text), threads=2), texts))
+    for text, each in zip(texts, encoded, strict=True):
+        assert each.ids.tolist() == reference_ids(deepseek_like, text)
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("forced", ["pretokens", "blocks"])
+def test_marks_say_which_ids_a_place_in_the_text_has(
+    name: str,
+    forced: str,
+    tokenizers_by_name: dict[str, LoadedTokenizer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = tokenizers_by_name[name]
+    monkeypatch.setattr(BlocksEngine, "piece_bytes", 100)
+    monkeypatch.setattr(PretokensEngine, "piece_bytes", 100)
+    encoded = choose_engine(loaded, forced).encode(as_utf8(SAMPLE))
+    assert len(encoded.marks) > 20
+    for byte, place in encoded.marks:
+        rest = loaded.tokenizer.encode(SAMPLE.encode()[byte:].decode(), add_special_tokens=False)
+        assert encoded.ids[place : place + len(rest.ids)].tolist() == rest.ids
