@@ -7,6 +7,7 @@ from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.ranges import CharRange
 from codedata.progress import ChunkProgress
 from codedata.store.chunks import TokenChunk
+from codedata.store.local import LocalStore
 
 
 def chunk_of(start: int, stop: int, num_tokens: int) -> TokenChunk:
@@ -14,13 +15,13 @@ def chunk_of(start: int, stop: int, num_tokens: int) -> TokenChunk:
         corpus_sha256="c", tokenizer_sha256="t", chars=CharRange(start, stop)
     )
     return TokenChunk(
-        path=Path("chunk"),
         fingerprint=fingerprint,
         num_tokens=num_tokens,
         ids_sha256="0",
         engine="whole",
         compared_bytes=0,
         seconds=1.0,
+        store=LocalStore(Path()),
     )
 
 

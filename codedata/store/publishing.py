@@ -12,20 +12,19 @@ files is ever removed, a card that was edited is not one of them; a run that fin
 left behind sets it right.
 """
 
-import ctypes
-import errno
 import os
 import stat
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from codedata.errors import TargetError
 from codedata.format.card import CARD_NAME, MAX_CARD_BYTES, is_untouched_card
-from codedata.format.meta import META_NAME, ShardEntry, dump_meta, shard_index, shard_name
+from codedata.format.meta import META_NAME, shard_index
 from codedata.places import local_path, require_utf8
+from codedata.store.base import Data, Stage
 from codedata.store.files import (
+    exchange,
     fsync_folder,
     remove_leftovers,
     shortened,
@@ -34,12 +33,8 @@ from codedata.store.files import (
 )
 from codedata.store.locks import exclusive_lock
 from codedata.store.permission import explained_at, is_closed
+from codedata.store.snapshot import FolderSnapshot
 from codedata.store.trust import close_to_strangers
-
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2  # linux/fs.h
-_RENAME_SWAP = 2  # sys/stdio.h of macOS
-_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
 
 def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
@@ -97,7 +92,7 @@ def _real_folder(target: Path) -> Path:
     return folder
 
 
-class Staging:
+class Staging(Stage):
     """The work folder of one dataset, while its lock is held."""
 
     def __init__(self, target: Path) -> None:
@@ -107,30 +102,18 @@ class Staging:
         self.stage = self.folder / "stage"
         self._previous = self.folder / "previous"
 
-    def add_shard(self, index: int, data: memoryview) -> Path:
-        """Write a shard of the staged dataset; any order, any thread."""
+    def put(self, name: str, data: Data) -> None:
+        """See `Stage.put`."""
         self.stage.mkdir(mode=0o775, exist_ok=True)
-        path = self.stage / shard_name(index)
-        write_durably(path, data)
-        return path
+        write_durably(self.stage / name, data)
 
-    def add_card(self, data: bytes) -> None:
-        """Write the card of the staged dataset."""
-        write_durably(self.stage / CARD_NAME, data)
-
-    def add_meta(self, entries: Sequence[ShardEntry]) -> None:
-        """Write the meta, the mark that the staged dataset is whole."""
-        names = {shard_name(index) for index in range(len(entries))}
-        assert names == {*os.listdir(self.stage)} - {CARD_NAME}, "every staged shard has its entry"
-        write_durably(self.stage / META_NAME, dump_meta(entries))
-        fsync_folder(self.stage)
+    def snapshot(self) -> FolderSnapshot:
+        """See `Stage.snapshot`."""
+        return FolderSnapshot(self.stage)
 
     def publish(self) -> None:
-        """Put the staged dataset in the target's place and remove the old one.
-
-        Raises:
-            TargetError: meanwhile something that is not a dataset's came into the target.
-        """
+        """Put the staged dataset in the target's place and remove the old one; see `Stage`."""
+        fsync_folder(self.stage)
         mode = None
         if _is_folder(self.target):
             mode = _make_writable(self.target)  # a read-only folder cannot be moved
@@ -237,24 +220,6 @@ def open_staging(target: Path) -> Iterator[Staging]:
                 staging.recover()
             raise
         staging.recover()
-
-
-def exchange(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step; False where the system or filesystem cannot."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    first, second = os.fsencode(one), os.fsencode(other)
-    if sys.platform == "darwin":
-        status = libc.renamex_np(first, second, _RENAME_SWAP)
-    elif hasattr(libc, "renameat2"):
-        status = libc.renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE)
-    else:
-        return False
-    if status == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in _NO_EXCHANGE:
-        return False
-    raise OSError(number, os.strerror(number), str(one), None, str(other))
 
 
 def _foreign_entries(folder: Path, *, any_card: bool = False) -> list[str]:
