@@ -119,14 +119,12 @@ class Staging(Stage):
             mode = _make_writable(self.target)  # a read-only folder cannot be moved
         try:
             old = self._swap_in()
-        except BaseException:
+        finally:
             if mode is not None and _is_folder(self.target):
-                with suppress(OSError):
+                with suppress(
+                    PermissionError
+                ):  # some mounts of CIFS and FUSE let nobody set a mode
                     _set_mode(self.target, mode)
-            raise
-        if mode is not None:
-            with suppress(PermissionError):  # some mounts of CIFS and FUSE let nobody set a mode
-                _set_mode(self.target, mode)
         fsync_folder(self.target.parent)
         if old is not None:
             _remove_dataset(old)
@@ -177,16 +175,12 @@ class Staging(Stage):
                 )
 
     def recover(self) -> None:
-        """Set right what a run left that was killed or failed."""
+        """Set right what a run left that was killed or failed, finished chunks aside."""
         if self._previous.exists():
             if self.target.exists():
                 _remove_dataset(self._previous)
             else:
                 os.rename(self._previous, self.target)
-        self.discard_stage()
-
-    def discard_stage(self) -> None:
-        """Remove what is staged, and what workers that were ended left of unfinished chunks."""
         if self.stage.exists():
             _remove_dataset(self.stage)
         remove_leftovers(self.chunks)

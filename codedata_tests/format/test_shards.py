@@ -1,9 +1,7 @@
 """Fixed-width shards: the bytes by hand, what plain pickle makes of them, and every damage."""
 
-import hashlib
 import pickle
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,10 +11,7 @@ from hypothesis import strategies as st
 
 from codedata.errors import DatasetError
 from codedata.format.foreign_shards import decode_foreign_shard
-from codedata.format.meta import META_NAME, ShardEntry, dump_meta
-from codedata.format.ranges import CharRange
 from codedata.format.shards import encode_shard, is_fixed_width, view_shard
-from codedata.store.dataset_folder import open_dataset
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """On a busy machine any example may be slow."""
@@ -305,60 +300,3 @@ def test_no_mutation_of_the_bytes_changes_anything_but_ids(data: st.DataObject) 
     assert ids.tolist() == pickle.loads(mutant)
     assert ids.shape == (len(samples), len(samples[0]))
     assert ids.min() >= 0
-
-
-# Damage, with hashes: nothing passes
-
-SHARDS = [[[1, 2, 3], [4, 5, 65_535]], [[7, 8, 9]], [[10, 70_000, 12]]]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A dataset as this package writes it, its shards of both widths."""
-    entries: list[ShardEntry] = []
-    for index, samples in enumerate(SHARDS):
-        data = encoded(samples)
-        (tmp_path / f"dump-{index}.pkl").write_bytes(data)
-        entries.append(
-            ShardEntry(
-                num_samples=len(samples),
-                num_tokens=3 * len(samples),
-                sha256=hashlib.sha256(data).hexdigest(),
-                chars=CharRange(10 * index, 10 * index + 10),
-            )
-        )
-    (tmp_path / META_NAME).write_bytes(dump_meta(entries))
-    return tmp_path
-
-
-def every_flip(data: bytes) -> list[bytes]:
-    return [damaged for _, damaged in flipped(data)]
-
-
-def every_prefix(data: bytes) -> list[bytes]:
-    return [data[:num_bytes] for num_bytes in range(len(data))]
-
-
-def every_byte_more(data: bytes) -> list[bytes]:
-    return [data + bytes([byte]) for byte in range(256)]
-
-
-@pytest.mark.parametrize("damage", [every_flip, every_prefix, every_byte_more])
-@pytest.mark.parametrize("name", [META_NAME, "dump-0.pkl", "dump-2.pkl"])
-def test_a_damaged_file_never_verifies(
-    damage: Callable[[bytes], list[bytes]], name: str, folder: Path
-) -> None:
-    def read() -> list[list[list[int]]]:
-        return [shard.tolist() for shard in open_dataset(folder, verify=True).shards]
-
-    path = folder / name
-    whole = path.read_bytes()
-    assert read() == SHARDS
-    damaged_files = damage(whole)
-    assert len(damaged_files) >= 20
-    for damaged in damaged_files:
-        path.write_bytes(damaged)
-        with pytest.raises(DatasetError, match=r"dump-(\d\.pkl|meta_data\.json)"):
-            open_dataset(folder, verify=True)
-    path.write_bytes(whole)
-    assert read() == SHARDS
