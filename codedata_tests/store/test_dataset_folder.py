@@ -468,16 +468,3 @@ def test_a_folder_of_the_old_script_is_read_as_it_pickled_it(protocol: int, tmp_
     message = refusal(folder, verify=True)
     assert f"{folder / META_NAME} is not as it was written" in message
     assert "a dataset of the old script has none to verify" in message
-
-
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-@pytest.mark.parametrize(
-    "sample", [["1"], [1.5], [True], [None], [-1], [2**31], [[1]], [1, 2]], ids=str
-)
-def test_an_old_shard_with_anything_but_equal_samples_of_ids_is_refused(
-    sample: list[Any], protocol: int, tmp_path: Path
-) -> None:
-    folder = write_old_dataset(tmp_path / "old", [[[1], sample]], protocol)
-    meta = {"dump-0.pkl": {"num_samples": 2, "num_tokens": 2}}
-    (folder / META_NAME).write_text(json.dumps(meta), encoding="utf-8")
-    assert str(folder / "dump-0.pkl") in refusal(folder)

@@ -19,7 +19,7 @@ from codedata.store.locks import NO_LOCK_VARIABLE
 from codedata.store.publishing import check_target, open_staging
 from codedata_tests import scenario
 from codedata_tests.script_runs import NEW, contents, run_here
-from codedata_tests.store.test_publishing import num_shards_of, publish, stage
+from codedata_tests.store.small_datasets import num_shards_of, publish, stage
 
 FEW = [*NEW, "--chars_to_tokenize", "5000"]
 

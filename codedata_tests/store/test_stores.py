@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
@@ -17,20 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codedata.errors import ChunkMismatchError, DatasetError, TargetError
-from codedata.format.card import CARD_NAME, Origin, dump_card
+from codedata.format.card import CARD_NAME
 from codedata.format.fingerprint import ChunkFingerprint
-from codedata.format.meta import META_NAME, ShardEntry, dump_meta
+from codedata.format.meta import META_NAME, ShardEntry
 from codedata.format.ranges import CharRange
-from codedata.format.shards import encode_shard
-from codedata.recipe.settings import Settings
 from codedata.store import dataset_folder
-from codedata.store.base import Snapshot, Stage, Store
+from codedata.store.base import Snapshot, Store
 from codedata.store.chunks import get_chunk, put_chunk
-from codedata.store.dataset_folder import Dataset, open_stored, read_dataset
+from codedata.store.dataset_folder import open_stored, read_dataset
 from codedata.store.local import LocalStore
 from codedata_tests.store.memory import MemoryStore
+from codedata_tests.store.small_datasets import num_shards_of, stage
 
-SEQ_LENGTH = 3
 STORES: dict[str, Callable[[Path], Store]] = {
     "folder": lambda folder: LocalStore(folder / "not made yet"),
     "memory": lambda _: MemoryStore(),
@@ -156,32 +153,10 @@ def test_a_chunk_is_found_by_its_fingerprint_and_refused_once_it_is_another(stor
 # Datasets
 
 
-def write(stage: Stage, num_shards: int) -> bytes:
-    """Stage a dataset all of whose ids are the number of its shards; its card."""
-    entries: list[ShardEntry] = []
-    for index in reversed(range(num_shards)):
-        samples = np.full((index + 1, SEQ_LENGTH), num_shards, np.uint16)
-        data = encode_shard(samples, pad_token=0).data
-        stage.add_shard(index, data)
-        digest = sha256(data).hexdigest()
-        entries.insert(0, ShardEntry(num_samples=index + 1, num_tokens=samples.size, sha256=digest))
-    origin = Origin(corpus={}, tokenizer={}, engine="whole", versions={}, command="make it")
-    digest = sha256(dump_meta(entries)).hexdigest()
-    card = dump_card("dataset", origin, Settings(seq_length=SEQ_LENGTH), entries, digest)
-    stage.add_card(card)
-    stage.add_meta(entries)
-    return card
-
-
 def publish(store: Store, num_shards: int) -> None:
-    with store.stage("datasets/train") as stage:
-        write(stage, num_shards)
-        stage.publish()
-
-
-def num_shards_of(dataset: Dataset) -> int:
-    assert all((ids == len(dataset.shards)).all() for ids in dataset.shards)
-    return len(dataset.shards)
+    with store.stage("datasets/train") as staging:
+        stage(staging, num_shards)
+        staging.publish()
 
 
 def opened(store: Store) -> int:
@@ -191,14 +166,14 @@ def opened(store: Store) -> int:
 def test_a_dataset_is_read_as_it_was_staged_and_checked_before_it_is_published(
     store: Store,
 ) -> None:
-    with store.stage("datasets/train") as stage:
-        card = write(stage, 3)
-        with stage.snapshot() as staged:
+    with store.stage("datasets/train") as staging:
+        stage(staging, 3)
+        with staging.snapshot() as staged:
             assert num_shards_of(read_dataset(staged, verify=True)) == 3
-            assert staged.read(CARD_NAME) == card
+            card = staged.read(CARD_NAME)
         with pytest.raises(DatasetError, match=r"train is no dataset folder"):
             open_stored(store, "datasets/train")
-        stage.publish()
+        staging.publish()
     with store.snapshot("datasets/train") as snapshot:
         assert snapshot.list() == [CARD_NAME, "dump-0.pkl", "dump-1.pkl", "dump-2.pkl", META_NAME]
         assert snapshot.read(CARD_NAME, 4, 15) == card[4:15]
@@ -224,8 +199,8 @@ def test_what_fails_before_it_is_published_leaves_what_was_there(after: str, sto
     before = [(name, store.read(name)) for name in store.list()]
 
     def fail() -> None:
-        with store.stage("datasets/train") as stage:
-            stage.add_shard(0, b"half") if after == "a shard" else write(stage, 4)
+        with store.stage("datasets/train") as staging:
+            staging.add_shard(0, b"half") if after == "a shard" else stage(staging, 4)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -235,23 +210,23 @@ def test_what_fails_before_it_is_published_leaves_what_was_there(after: str, sto
 
 
 def test_a_name_is_staged_by_one_at_a_time(store: Store) -> None:
-    with store.stage("datasets/train") as stage, store.stage("datasets/other"):
+    with store.stage("datasets/train") as staging, store.stage("datasets/other"):
         with (
             pytest.raises(TargetError, match="train is being written by another run"),
             store.stage("datasets/train"),
         ):
             pytest.fail("it is held")
-        write(stage, 2)
-        stage.publish()
+        stage(staging, 2)
+        staging.publish()
     publish(store, 3)
     assert opened(store) == 3
 
 
 def test_a_meta_that_does_not_say_what_is_staged_is_a_defect(store: Store) -> None:
-    with store.stage("datasets/train") as stage:
-        stage.add_shard(1, b"a shard")
+    with store.stage("datasets/train") as staging:
+        staging.add_shard(1, b"a shard")
         with pytest.raises(AssertionError, match="every staged shard has its entry"):
-            stage.add_meta([ShardEntry(num_samples=1, num_tokens=1)])
+            staging.add_meta([ShardEntry(num_samples=1, num_tokens=1)])
 
 
 def test_a_reader_keeps_what_it_opened_and_a_snapshot_knows_that_it_is_old(store: Store) -> None:
