@@ -1,3 +1,5 @@
+# pyright: standard
+# (pyarrow has no types)
 """Token chunks in a store: one Arrow file a chunk, its fingerprint inside.
 
 Ids (num_tokens,) -> `<start>-<stop>.arrow`, and back as a view of the mapped file. A chunk appears

@@ -7,7 +7,7 @@ through no link, and taken only if nobody but those who are trusted may have wri
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +95,7 @@ class LocalStore:
         return path
 
     @contextmanager
-    def _open(self, name: str) -> Iterator[BinaryIO]:
+    def _open(self, name: str) -> Generator[BinaryIO]:
         path = self.root / name
         with open(path, "rb", opener=open_no_link) as file:
             status = os.fstat(file.fileno())

@@ -10,7 +10,7 @@ who holds it, for the other one's message.
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -52,7 +52,7 @@ class _HeldError(Exception):
 
 
 @contextmanager
-def exclusive_lock(path: Path, what: str) -> Iterator[None]:
+def exclusive_lock(path: Path, what: str) -> Generator[None]:
     """Hold the lock file `path`; it and its folder, if then empty, are removed at the end.
 
     Raises:
@@ -85,7 +85,7 @@ def exclusive_lock(path: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def waiting_lock(path: Path, announce: Callable[[str], None]) -> Iterator[None]:
+def waiting_lock(path: Path, announce: Callable[[str], None]) -> Generator[None]:
     """Hold the lock file `path`, waiting for another holder as long as it lives.
 
     Args:
@@ -108,7 +108,7 @@ def waiting_lock(path: Path, announce: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _held(path: Path, take: Callable[[], Callable[[], object]]) -> Iterator[None]:
+def _held(path: Path, take: Callable[[], Callable[[], object]]) -> Generator[None]:
     if not _locks_are_wanted():
         yield
         return

@@ -14,7 +14,7 @@ left behind sets it right.
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -196,7 +196,7 @@ class Staging(Stage):
 
 
 @contextmanager
-def open_staging(target: Path) -> Iterator[Staging]:
+def open_staging(target: Path) -> Generator[Staging]:
     """Lock a dataset (see `check_target`) and stage its successor.
 
     Raises:

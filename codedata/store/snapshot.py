@@ -10,8 +10,8 @@ import os
 import resource
 import stat
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 from codedata.errors import DatasetError
@@ -30,7 +30,7 @@ _COPY_IT = "put the file itself in its place, or make the dataset again"
 _LET_READ = "have its owner let you read it (chmod a+rX)"
 
 
-class FolderSnapshot:
+class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
     """The files of a folder, until it is left.
 
     Raises:
@@ -51,12 +51,7 @@ class FolderSnapshot:
                 why = f"is no dataset folder: {why_no_path(error)}; {NAME_IT}"
             raise DatasetError(f"{shortened(str(folder))} {why}") from error
 
-    def __enter__(self) -> "FolderSnapshot":
-        return self
-
-    def __exit__(
-        self, _: type[BaseException] | None, _1: BaseException | None, _2: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
     @property
