@@ -3,6 +3,7 @@
 The one in memory has no rename, as object stores have none.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codedata.errors import ChunkMismatchError, DatasetError, TargetError
+from codedata.errors import ChunkMismatchError, DatasetError, TargetError, UntrustedError
 from codedata.format.card import CARD_NAME
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.meta import META_NAME, ShardEntry
@@ -119,6 +120,45 @@ def test_a_lock_has_one_holder_at_a_time_and_ends_with_it(store: Store) -> None:
     with store.lock("work/lock", "d"):
         pass
     assert list(store.list()) == []
+
+
+# A folder of this machine
+
+
+def test_a_folder_lists_no_file_that_is_not_in_its_place_yet_and_follows_no_link(
+    tmp_path: Path,
+) -> None:
+    store = LocalStore(tmp_path)
+    store.put("chunks/a.arrow", b"a")
+    (tmp_path / "chunks" / ".b.arrow.0123.tmp").touch()
+    (tmp_path / "link").symlink_to("chunks/a.arrow")
+    (tmp_path / "pipe").touch()
+    assert list(store.list()) == ["chunks/a.arrow", "link", "pipe"]
+    with pytest.raises(OSError, match="symbolic links"):
+        store.read("link")
+    store.put("link", b"new")
+    assert store.read("chunks/a.arrow") == b"a"
+    (tmp_path / "pipe").unlink()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError, match="it is no plain file"):
+        store.map("pipe")
+
+
+def test_what_others_may_write_is_not_read_and_nothing_is_put_so(tmp_path: Path) -> None:
+    store, before = LocalStore(tmp_path), os.umask(0)
+    try:
+        assert store.put_if_absent("name", b"first")
+        assert not store.put_if_absent("name", b"second")
+        store.put("other", b"data")
+    finally:
+        os.umask(before)
+    for name, data in (("name", b"first"), ("other", b"data")):
+        assert store.read(name) == data
+        (tmp_path / name).chmod(0o666)
+        for read in (store.read, store.map):
+            with pytest.raises(UntrustedError, match="is not taken: everybody may write it"):
+                read(name)
+    assert sorted(os.listdir(tmp_path)) == ["name", "other"]
 
 
 # Chunks
