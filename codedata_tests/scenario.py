@@ -15,13 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from codedata.format.card import CARD_NAME
-from codedata.format.meta import META_NAME, ShardEntry, dump_meta, shard_name
+from codedata.format.card import CARD_NAME, render_card
+from codedata.format.facts import FACTS_NAME, Origin, TokenizerFacts, dump_facts, facts_of
+from codedata.format.meta import META_NAME, ShardEntry, dump_meta, parse_meta, shard_name
 from codedata.format.ranges import CharRange
 from codedata.format.shards import encode_shard
 
 BOS, PAD, EOT = "<|begin|>", "<|pad|>", "<|EOT|>"
 SINGLE_CHARACTERS = ("ü", "õ")
+TEXTS = (FACTS_NAME, CARD_NAME)
+"""What a dataset folder has beside shards and meta."""
 
 _NAMES = [
     "buffer",
@@ -147,8 +150,27 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, **config: Any) -> Path:
 
 
 def dataset_bytes(folder: Path) -> dict[str, bytes]:
-    """Shards and meta by name; the card, which names the folder and the command, left out."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != CARD_NAME}
+    """Shards and meta by name; facts and card, which name folder and command, left out."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in TEXTS}
+
+
+def write_facts(folder: Path, tokenizer: str = "mine") -> Path:
+    """The dataset folder, with facts and card that name a tokenizer."""
+    origin = Origin(
+        corpus={"file": "c.parquet", "sha256": "c" * 64},
+        tokenizer=TokenizerFacts(
+            source=tokenizer, sha256=hashlib.sha256(tokenizer.encode()).hexdigest()
+        ),
+        engine="whole",
+        versions={"codedata": "0"},
+        command="codedata materialize train",
+    )
+    entries = parse_meta((folder / META_NAME).read_bytes(), "meta")
+    facts = facts_of(origin, name=folder.name, switches={}, entries=entries)
+    card = render_card(facts)
+    (folder / FACTS_NAME).write_bytes(dump_facts(facts, card))
+    (folder / CARD_NAME).write_bytes(card)
+    return folder
 
 
 def write_dataset(

@@ -56,7 +56,7 @@ def assert_is_reference(
     marked = reference_shards(documents, tokenizer, {**switches, "pad_token": -1})
     real = [sum(token >= 0 for token in samples[-1]) for samples, _ in marked]
     assert [entry["last_sample_tokens"] for entry in meta.values()] == real
-    assert sorted(os.listdir(folder)) == sorted([*meta, "README.md", "dump-meta_data.json"])
+    assert sorted(os.listdir(folder)) == sorted([*meta, *scenario.TEXTS, "dump-meta_data.json"])
 
 
 CORPORA_AND_SWITCHES = given(
@@ -269,10 +269,10 @@ def test_the_text_of_a_window_past_the_end_is_shorter(
     assert_is_reference(tmp_path / "d", [*documents], tokenizer_folder, switches)
 
 
-def test_the_same_inputs_in_other_folders_give_the_same_card_which_names_no_folder(
+def test_the_same_inputs_in_other_folders_give_the_same_facts_and_card_which_name_no_folder(
     corpus: Path, tokenizer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cards: list[bytes] = []
+    texts: list[bytes] = []
     for place in (tmp_path / "home of ada", tmp_path / "bob"):
         (place / "in").mkdir(parents=True)
         shutil.copy(corpus, place / "in" / "c.parquet")
@@ -283,7 +283,8 @@ def test_the_same_inputs_in_other_folders_give_the_same_card_which_names_no_fold
         options = [*inputs, "--pad_token", str(PAD_ID), "--seq_length", "64"]
         folders = ["--data_file", str(place / "in" / "c.parquet"), "--tokenization_folder"]
         assert main([*folders, str(target), *options]) == 0
-        cards.append((target / "README.md").read_bytes())
-    assert cards[0] == cards[1]
-    assert str(tmp_path).encode() not in cards[0]
-    assert b"--data_file c.parquet --tokenization_folder set --tokenizer_base tok" in cards[0]
+        texts.append(b"".join((target / name).read_bytes() for name in scenario.TEXTS))
+    assert texts[0] == texts[1]
+    assert str(tmp_path).encode() not in texts[0]
+    command = b"--data_file c.parquet --tokenization_folder set --tokenizer_base tok"
+    assert texts[0].count(command) == 2

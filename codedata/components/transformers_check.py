@@ -21,7 +21,7 @@ from codedata.resources import ChunkExecutor, DataRoot
 from codedata.run.checks import CheckOutcome
 from codedata.run.matches_transformers import TransformersCheck, not_compared, sample_of, spread
 from codedata.sources.record import read_corpus
-from codedata.store.dataset_folder import tokenizer_of
+from codedata.store.dataset_folder import read_facts
 from codedata.tokenize.tokenizer_files import TokenizerFiles
 
 
@@ -76,11 +76,11 @@ def _compare(
     if check is None:
         check = TransformersCheck(split_tokenizer(spec, layout, reporter), _about(spec, layout))
     with closing(check):
-        made_by = tokenizer_of(layout.dataset(spec.name))
-        if made_by is not None and made_by[1] != check.files.fingerprint:
+        facts = read_facts(layout.dataset(spec.name))
+        if facts is not None and facts.tokenizer.sha256 != check.files.fingerprint:
             return not_compared(
-                f"the dataset was made with another tokenizer, {made_by[0]}, than the one that is "
-                "there now; materialize the split again"
+                f"the dataset was made with another tokenizer, {facts.tokenizer.source}, than the "
+                "one that is there now; materialize the split again"
             )
         if check.known is not None:
             return check.known

@@ -1,1 +1,1 @@
-"""The bytes of a dataset: shards, meta, card, packing, order. Pure: arrays and bytes in and out."""
+"""The bytes of a dataset: shards, meta, facts, card, packing, order. Pure: values in and out."""

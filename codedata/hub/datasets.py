@@ -1,4 +1,4 @@
-"""A dataset folder -> a dataset repository of the hub, and back, with its card.
+"""A dataset folder -> a dataset repository of the hub, and back, with its facts and card.
 
     $HF_HOME/codedata/datasets--owner--name/<commit>/    a dataset of the hub: links to the cache
 
@@ -25,9 +25,10 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import repo_folder_name
 
 from codedata.errors import DatasetError
-from codedata.format.card import CARD_NAME, dump_card, is_untouched_card
-from codedata.format.card_facts import read_facts, without_paths
+from codedata.format.card import CARD_NAME, own_digest, render_card
+from codedata.format.facts import FACTS_NAME, dump_facts
 from codedata.format.meta import MAX_META_BYTES, META_NAME, parse_meta, shard_index, shard_name
+from codedata.format.without_paths import without_paths
 from codedata.hub.cache import cache_home, find_here, note_revision, require_room
 from codedata.hub.client import (
     COMMIT,
@@ -62,11 +63,11 @@ def push_dataset(
         reporter: told what is waited for.
 
     Raises:
-        DatasetError: the folder is no whole dataset with a card.
+        DatasetError: the folder is no whole dataset that says what it was made of.
         HubError: the hub does not take it, or the repository is not as private as asked for.
     """
     dataset = open_dataset(folder, verify=True)
-    card = _public_card(dataset, reporter)
+    texts = _public_texts(dataset, reporter)
     names = [*(shard_name(index) for index in range(len(dataset.entries))), META_NAME]
     api = HfApi()
 
@@ -101,13 +102,14 @@ def push_dataset(
     there = request(
         f"listing {repo}", lambda: api.list_repo_files(repo, repo_type="dataset", revision=head)
     )
-    if CARD_NAME in there:
-        _require_own_card(repo, head, reporter)
+    texts_there = [name for name in (FACTS_NAME, CARD_NAME) if name in there]
+    _require_own_texts(repo, head, texts_there, reporter)
     stale = [name for name in there if shard_index(name) is not None and name not in names]
+    stale += [name for name in texts_there if name not in texts]
     operations = [
         *(CommitOperationDelete(name) for name in stale),
         *(CommitOperationAdd(name, str(folder / name)) for name in names),
-        CommitOperationAdd(CARD_NAME, card),
+        *(CommitOperationAdd(name, data) for name, data in texts.items()),
     ]
     pushed = request(
         f"uploading {folder}",
@@ -125,31 +127,30 @@ def push_dataset(
     return pushed.commit_url
 
 
-def _public_card(dataset: Dataset, reporter: Reporter) -> bytes:
-    """The card of a dataset as others may see it: one of an older codedata has paths in it.
+def _public_texts(dataset: Dataset, reporter: Reporter) -> dict[str, bytes]:
+    """Facts and card of a verified dataset as others may see them.
+
+    The card of an older codedata may name folders of this machine; facts never do.
 
     Raises:
-        DatasetError: there is none, or none that says what the dataset was made of.
+        DatasetError: nothing says what the dataset was made of.
     """
-    path = dataset.folder / CARD_NAME
-    try:
-        card = path.read_bytes()
-        facts = read_facts(card)
-    except FileNotFoundError as error:
+    facts, folder = dataset.facts, dataset.folder
+    if facts is None:
         raise DatasetError(
-            f"{dataset.folder} has no card ({CARD_NAME}), which says what it was made of; make the "
+            f"{folder} does not say what it was made of: it holds no {FACTS_NAME}; make the "
             "dataset again"
-        ) from error
-    except ValueError as error:
-        raise DatasetError(f"{path} {error}; make the dataset again") from error
-    origin = without_paths(facts.origin)
-    if origin == facts.origin:
-        return card
+        )
+    if (folder / FACTS_NAME).exists():
+        texts = [folder / FACTS_NAME, folder / CARD_NAME]
+        return {path.name: path.read_bytes() for path in texts if path.exists()}
     reporter.say(
-        f"{path} is of an older codedata and names folders of this machine; it is pushed without "
-        "them, and stays as it is here"
+        f"{folder / CARD_NAME} is of an older codedata; {FACTS_NAME} and a card made of it are "
+        "pushed, without folders of this machine, and it stays as it is here"
     )
-    return dump_card(facts.name, origin, facts.settings, dataset.entries, dataset.digest)
+    public = without_paths(facts)
+    card = render_card(public)
+    return {FACTS_NAME: dump_facts(public, card), CARD_NAME: card}
 
 
 def _unwrapped(call: Callable[[], T]) -> T:
@@ -162,16 +163,25 @@ def _unwrapped(call: Callable[[], T]) -> T:
         raise HubError(f"the upload failed: {error}") from error
 
 
-def _require_own_card(repo: str, commit: str, reporter: Reporter) -> None:
-    """Refuse to replace a README.md that codedata did not write.
+def _require_own_texts(repo: str, commit: str, names: list[str], reporter: Reporter) -> None:
+    """Refuse to replace facts or a README.md that codedata did not write.
 
     Raises:
-        HubError: it did not, or somebody changed it.
+        HubError: it did not, or somebody changed them.
     """
-    card = fetch_file(repo, CARD_NAME, kind="dataset", revision=commit, reporter=reporter)
-    if not is_untouched_card(card.path.read_bytes()):
+    if not names:
+        return
+    there = {
+        name: fetch_file(repo, name, kind="dataset", revision=commit, reporter=reporter).path
+        for name in names
+    }
+    facts, card = (
+        there[name].read_bytes() if name in there else None for name in (FACTS_NAME, CARD_NAME)
+    )
+    name, digest = own_digest(facts, card)
+    if digest is None:
         raise HubError(
-            f"{CARD_NAME} of {repo} was not written by codedata, or was changed since; move it on "
+            f"{name} of {repo} was not written by codedata, or was changed since; move it on "
             f"{page_of(repo, 'dataset')}, or push to another repository or branch"
         )
 
@@ -243,8 +253,9 @@ def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
     files = {META_NAME: meta}
     for index in range(len(entries)):
         files[shard_name(index)] = fetch(shard_name(index))
-    with suppress(NoSuchFileError):  # a dataset of the old script has none
-        files[CARD_NAME] = fetch(CARD_NAME)
+    for name in (FACTS_NAME, CARD_NAME):
+        with suppress(NoSuchFileError):  # a dataset of the old script has neither
+            files[name] = fetch(name)
     stage = folder.with_name(f".{commit}.stage")
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir()

@@ -1,25 +1,25 @@
-"""A split's published dataset -> what it was made of: its card, tokenizer and text, opened again.
+"""A split's published dataset -> what it was made of: its facts, tokenizer and text, opened again.
 
 Everything is found under one root, without dagster. The text may be gone: then what needs it is
 left out of a report, and the report says why.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from codedata.errors import CorpusError, DatasetError, SettingsError, TokenizerError
-from codedata.format.card import CARD_NAME, MAX_CARD_BYTES, card_digest, is_untouched_card
-from codedata.format.card_facts import CardFacts, name_of, read_facts, without_paths
+from codedata.format.facts import FACTS_NAME, Facts
 from codedata.format.ranges import CharRange
+from codedata.format.without_paths import name_of, without_paths
 from codedata.layout import ROOT_VARIABLE, TOKENIZER_VARIABLE, Layout, is_name
 from codedata.recipe.settings import Settings
 from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
 from codedata.sources.window import Window
-from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.store.dataset_folder import Dataset, open_dataset, read_facts
 from codedata.tokenize.remembered import remembered_tokenizer
 from codedata.tokenize.tokenizer_files import (
     LoadedTokenizer,
@@ -28,12 +28,6 @@ from codedata.tokenize.tokenizer_files import (
     load_tokenizer,
     local_fingerprint,
 )
-
-_IDENTITY = ("sha256", "fingerprint")
-"""What a card names a parquet by: whole, and where no more than its leading text was fetched."""
-
-_SHOWN_FILES = 10
-"""Numbers of files that a report names."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +58,7 @@ class Published:
 
 
 def open_published(layout: Layout, name: str, *, tokenizers: Sequence[str] = ()) -> Published:
-    """Open the dataset of a split and find what its card names.
+    """Open the dataset of a split and find what its facts name.
 
     Args:
         layout: the root.
@@ -73,7 +67,7 @@ def open_published(layout: Layout, name: str, *, tokenizers: Sequence[str] = ())
 
     Raises:
         SettingsError: the name is none.
-        DatasetError: there is no dataset, it is damaged, or it has no card that is its own.
+        DatasetError: there is no dataset, it is damaged, or it does not say what it was made of.
         TokenizerError: the tokenizer is gone, or is another one by now.
     """
     if not is_name(name):
@@ -85,39 +79,47 @@ def open_published(layout: Layout, name: str, *, tokenizers: Sequence[str] = ())
             f"{ROOT_VARIABLE} to the folder that holds it"
         )
     dataset = open_dataset(folder)
-    facts = _read_card(dataset)
-    files = facts.origin.corpus.get("files", {"0": facts.origin.corpus})
+    facts = read_facts(folder, dataset.digest)
+    if facts is None:
+        raise DatasetError(
+            f"{folder} does not say what it was made of, which a report needs to know: it holds no "
+            f"{FACTS_NAME}; make the dataset again"
+        )
     try:
-        identities = {
-            int(file): str(next(known[name] for name in _IDENTITY if name in known))
-            for file, known in files.items()
-        }
-    except StopIteration as error:
-        raise _no_card(folder, "does not say which file it was made of") from error
-    shown = without_paths(facts.origin)
+        settings = Settings(**cast("dict[str, Any]", facts.switches))
+        files = facts.files or {0: facts.corpus}
+        # Whole files, and those of which no more than the leading text was fetched.
+        identities = {n: known.get("sha256") or known["fingerprint"] for n, known in files.items()}
+    except (KeyError, TypeError, SettingsError) as error:
+        raise DatasetError(
+            f"{folder / FACTS_NAME} lacks or misstates {error}: it is of codedata "
+            f"{facts.versions.get('codedata')}; take that one for a report"
+        ) from error
+    shown = without_paths(facts)
     tokenizer = _find_tokenizer(layout, facts, tokenizers)
-    windows, no_windows = _find_windows(layout, identities, facts.settings.window)
+    windows, no_windows = _find_windows(layout, identities, settings.window)
     return Published(
         name=name,
         dataset=dataset,
-        settings=facts.settings,
+        settings=settings,
         tokenizer=load_tokenizer(tokenizer),
-        tokenizer_name=shown.tokenizer["source"],
-        corpus=_shown_corpus(shown.corpus),
+        tokenizer_name=shown.tokenizer.source,
+        corpus=shown.shown_corpus,
         command=shown.command,
         windows=windows,
         no_windows=no_windows,
     )
 
 
-def _find_tokenizer(layout: Layout, facts: CardFacts, named: Sequence[str]) -> TokenizerFiles:
+def _find_tokenizer(layout: Layout, facts: Facts, named: Sequence[str]) -> TokenizerFiles:
     """The tokenizer that made a dataset: its commit of the hub, or wherever it lies here.
 
-    A card names one of this machine by its name alone; it is looked for where a caller, the
-    environment, the root, the last run or an older card says, and known by its fingerprint.
+    Facts name one of this machine by its name alone; it is looked for where a caller, the
+    environment, the root, the last run or the card of an older codedata says, and known by its
+    fingerprint.
     """
-    source, sha256 = facts.origin.tokenizer["source"], facts.origin.tokenizer["sha256"]
-    if commit := facts.origin.tokenizer.get("revision"):
+    source, sha256 = facts.tokenizer.source, facts.tokenizer.sha256
+    if commit := facts.tokenizer.revision:
         found = find_tokenizer(f"{source.partition('@')[0]}@{commit}")
         if found.fingerprint == sha256:
             return found
@@ -137,41 +139,6 @@ def _find_tokenizer(layout: Layout, facts: CardFacts, named: Sequence[str]) -> T
         f"tokenizer {name} that made {facts.name!r} (sha256 {sha256}) is not where it was, or is "
         "another one by now: name its folder with --tokenizer or "
         f"{TOKENIZER_VARIABLE}, or make the dataset again"
-    )
-
-
-def _shown_corpus(corpus: Mapping[str, Any]) -> str:
-    """What a card says of a corpus, for people."""
-    names = ("repo", "path", "file", "commit", "characters")
-    known = [str(corpus[name]) for name in names if name in corpus]
-    if "files" in corpus:
-        numbers = [str(int(file)) for file in corpus["files"]]
-        some = ", ".join([*numbers[:_SHOWN_FILES], *(["..."] if numbers[_SHOWN_FILES:] else [])])
-        known.append(f"file {some}" if len(numbers) == 1 else f"{len(numbers)} files ({some})")
-    return ", ".join(known)
-
-
-def _read_card(dataset: Dataset) -> CardFacts:
-    """What codedata wrote in the head of a dataset's card."""
-    try:
-        with open(dataset.folder / CARD_NAME, "rb") as file:
-            card = file.read(MAX_CARD_BYTES)
-    except FileNotFoundError as error:
-        raise _no_card(dataset.folder, "is missing") from error
-    if not is_untouched_card(card):
-        raise _no_card(dataset.folder, "is not as it was written")
-    if card_digest(card) != dataset.digest:
-        raise _no_card(dataset.folder, "is the card of another dataset")
-    try:
-        return read_facts(card)
-    except ValueError as error:
-        raise _no_card(dataset.folder, str(error)) from error
-
-
-def _no_card(folder: Path, why: str) -> DatasetError:
-    return DatasetError(
-        f"a report needs to know what {folder} was made of, but {folder / CARD_NAME} {why}; make "
-        "the dataset again"
     )
 
 

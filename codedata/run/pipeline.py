@@ -26,13 +26,13 @@ from codedata.errors import (
     TokenizerError,
     WorkerError,
 )
-from codedata.format.card import Origin, Probe, dump_card
-from codedata.format.card_facts import without_paths
+from codedata.format.facts import Origin, Probe, TokenizerFacts, facts_of
 from codedata.format.fingerprint import CODE_VERSION, ChunkFingerprint
-from codedata.format.meta import MAX_SHARDS, ShardEntry, dump_meta
+from codedata.format.meta import MAX_SHARDS, ShardEntry
 from codedata.format.packing import count_samples, id_dtype, pack_samples, split_shards
 from codedata.format.ranges import CharRange
 from codedata.format.shards import encode_shard
+from codedata.format.without_paths import without_paths
 from codedata.parallel import ChunkThreads, available_cores
 from codedata.recipe.settings import Settings
 from codedata.sources.parquet.text import ParquetText
@@ -312,13 +312,13 @@ def stage_dataset(
     *,
     num_workers: int,
 ) -> list[ShardEntry]:
-    """Pack chunks into samples and write the shards, the card and the meta of a staged dataset.
+    """Pack chunks into samples and write shards, facts, card and meta of a staged dataset.
 
     Args:
         chunks: in the order of their characters.
         settings: the switches.
         staging: where the dataset is written.
-        origin: for the card.
+        origin: for the facts, which others get to see: without paths.
         num_workers: chunks packed at a time.
 
     Returns:
@@ -358,8 +358,8 @@ def stage_dataset(
             f"the {len(chunks)} chunks of the window give no sample: the longest has {tokens} "
             f"tokens, and one must have more than min_sample_length ({settings.min_sample_length})"
         )
-    digest = sha256(dump_meta(entries)).hexdigest()
-    staging.add_card(dump_card(staging.target.name, origin, settings, entries, digest))
+    facts = facts_of(origin, name=staging.target.name, switches=settings.as_dict(), entries=entries)
+    staging.add_facts(without_paths(facts))
     staging.add_meta(entries)
     return entries
 
@@ -375,20 +375,26 @@ def count_padding(num_tokens: int, settings: Settings) -> int:
 def origin_of(
     files: TokenizerFiles, chunks: Sequence[TokenChunk], command: str, corpus: Mapping[str, Any]
 ) -> Origin:
-    """What a dataset is made of, for its card: without paths, which others get to see.
+    """What a dataset is made of, for its facts.
 
     Args:
         files: the tokenizer's.
         chunks: which the dataset is packed from.
         command: that repeats it.
-        corpus: what identifies the corpus; a `path` without a `repo` is one of this machine.
+        corpus: what identifies the corpus, and each of several `files` by number; a `path`
+            without a `repo` is one of this machine.
     """
-    tokenizer = {"source": place_of(files), "sha256": files.fingerprint}
-    if files.revision is not None:
-        tokenizer["revision"] = files.revision
-    origin = Origin(
-        corpus=corpus,
-        tokenizer=tokenizer,
+    return Origin(
+        corpus={name: value for name, value in corpus.items() if name != "files"},
+        files={int(file): known for file, known in corpus.get("files", {}).items()},
+        tokenizer=TokenizerFacts(
+            source=place_of(files),
+            sha256=files.fingerprint,
+            revision=files.revision,
+            probe=Probe(
+                text_sha256=PROBE_SHA256, ids=tuple(reference_ids(load_tokenizer(files), PROBE))
+            ),
+        ),
         engine=", ".join(sorted({chunk.engine for chunk in chunks})),
         versions={
             "codedata": version("codedata"),
@@ -396,11 +402,7 @@ def origin_of(
             "tokenizers": version("tokenizers"),
         },
         command=command,
-        probe=Probe(
-            text_sha256=PROBE_SHA256, ids=tuple(reference_ids(load_tokenizer(files), PROBE))
-        ),
     )
-    return without_paths(origin)
 
 
 def _stage_chunk(

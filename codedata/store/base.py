@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from codedata.format.card import CARD_NAME
+from codedata.format.card import CARD_NAME, render_card
+from codedata.format.facts import FACTS_NAME, Facts, dump_facts
 from codedata.format.meta import META_NAME, ShardEntry, dump_meta, shard_name
 from codedata.format.shards import Bytes
 
@@ -60,15 +61,19 @@ class Stage(ABC):
         """Write a shard; any order, any thread."""
         self.put(shard_name(index), data)
 
-    def add_card(self, data: Data) -> None:
-        """Write the card."""
-        self.put(CARD_NAME, data)
+    def add_facts(self, facts: Facts) -> None:
+        """Write what it is made of, and its card."""
+        card = render_card(facts)
+        self.put(FACTS_NAME, dump_facts(facts, card))
+        self.put(CARD_NAME, card)
 
     def add_meta(self, entries: Sequence[ShardEntry]) -> None:
         """Write the meta, the mark that what is staged is whole."""
         names = {shard_name(index) for index in range(len(entries))}
         with self.snapshot() as staged:
-            assert names == {*staged.list()} - {CARD_NAME}, "every staged shard has its entry"
+            assert names == {*staged.list()} - {FACTS_NAME, CARD_NAME}, (
+                "every staged shard has its entry"
+            )
         self.put(META_NAME, dump_meta(entries))
 
     @abstractmethod

@@ -1,8 +1,8 @@
 """What is published under a name -> its meta and its shards as arrays, every byte checked.
 
 All files are of one snapshot; where a run replaces the dataset meanwhile, reading starts again with
-the new one. Only `dump-meta_data.json`, the shards it names and README.md are read, and nothing is
-unpickled.
+the new one. Only `dump-meta_data.json`, the shards it names, codedata.yaml and README.md are read,
+and nothing is unpickled.
 """
 
 import hashlib
@@ -17,15 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codedata.errors import DatasetError
-from codedata.format.card import (
-    CARD_NAME,
-    MAX_CARD_BYTES,
-    Probe,
-    card_digest,
-    card_probe,
-    card_tokenizer,
-    is_untouched_card,
-)
+from codedata.format.card import CARD_NAME, own_digest
+from codedata.format.facts import FACTS_NAME, MAX_FACTS_BYTES, Facts, parse_facts
 from codedata.format.foreign_shards import decode_foreign_shard
 from codedata.format.meta import (
     MAX_META_BYTES,
@@ -36,6 +29,7 @@ from codedata.format.meta import (
     shard_index,
     shard_name,
 )
+from codedata.format.old_cards import parse_old_card
 from codedata.format.shards import is_fixed_width, view_shard
 from codedata.parallel import available_cores
 from codedata.store.base import Snapshot, Store
@@ -63,19 +57,17 @@ class Dataset:
         folder: its path, or what its store calls its place.
         digest: sha256 of the meta's bytes, which names the dataset's content.
         entries: what the meta says of each shard.
-        tokenizer: name and fingerprint of what made the ids; None without a card of its own.
         shards: for each shard the ids, uint16 or int32, shape (num_samples, seq_length), read-only:
             views of the mapped files, or decoded arrays where `pickle.dump` wrote them; in memory
             where the filesystem maps no files.
-        card: the bytes of README.md; empty without one that may be read.
+        texts: the bytes of codedata.yaml and of README.md; None for one that cannot be read.
     """
 
     folder: Path
     digest: str
     entries: tuple[ShardEntry, ...]
     shards: tuple[NDArray[Any], ...]
-    tokenizer: tuple[str, str] | None = None
-    card: bytes = field(default=b"", repr=False)
+    texts: tuple[bytes | None, bytes | None] = field(default=(None, None), repr=False)
 
     @property
     def seq_length(self) -> int:
@@ -108,13 +100,17 @@ class Dataset:
                 of_ids.update(np.ascontiguousarray(block, "<i4").data)
         return hashlib.sha256(json.dumps([self.digest, of_ids.hexdigest()]).encode()).hexdigest()
 
-    def read_probe(self) -> Probe | None:
-        """What the card says of the tokenizer on codedata's own text.
+    @cached_property
+    def facts(self) -> Facts | None:
+        """What the dataset was made of; None where the folder does not say so of this dataset.
 
-        None where there is no card that does: none at all, one of an older codedata, or another
-        dataset's. A card that someone edited, its licence for one, still says it.
+        Samples are read without any facts, so what is wrong with them is no error here.
         """
-        return card_probe(self.card) if card_digest(self.card) == self.digest else None
+        facts, card = self.texts
+        try:
+            return _parse_facts(str(self.folder), facts, card, self.digest)
+        except DatasetError:
+            return None
 
     @property
     def num_padding(self) -> int | None:
@@ -161,9 +157,9 @@ def open_stored(store: Store, name: str, *, verify: bool = False) -> Dataset:
     Args:
         store: where it lies.
         name: of the dataset.
-        verify: also recompute every hash that the meta states, and refuse a meta or a card that
-            is not byte for byte what this package writes (so a dataset of the old script, which
-            states no hashes, does not verify; one without a card does).
+        verify: also recompute every hash that the meta states, and refuse meta, facts or a card
+            that are not byte for byte as this package wrote them (so a dataset of the old script,
+            which states no hashes, does not verify; one without facts and card does).
 
     Raises:
         DatasetError: the dataset, its meta or a shard is missing, damaged or of another shape.
@@ -201,7 +197,9 @@ def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
             "them"
         )
     digest = hashlib.sha256(meta).hexdigest()
-    card = _read_card(snapshot, digest, verify=verify)
+    facts, card = (_read_text(snapshot, each, verify=verify) for each in (FACTS_NAME, CARD_NAME))
+    if verify and (facts, card) != (None, None):
+        _require_own(snapshot.where, facts, card, digest)
     names = {shard_name(index) for index in range(len(entries))}
     extra = [n for n in snapshot.list() if shard_index(n) is not None and n not in names]
     if extra:
@@ -214,8 +212,7 @@ def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
         digest=digest,
         entries=tuple(entries),
         shards=_read_shards(snapshot, entries, verify=verify),
-        tokenizer=_tokenizer_of(card, digest),
-        card=card,
+        texts=(facts, card),
     )
 
 
@@ -225,44 +222,61 @@ def _missing(snapshot: Snapshot, name: str) -> str:
     return f"{snapshot.where} lacks {name}, which its meta names; make the dataset again"
 
 
-def tokenizer_of(folder: Path) -> tuple[str, str] | None:
-    """Name and fingerprint of what made a dataset's ids; None without a card of its own.
+def read_facts(folder: Path, digest: str | None = None) -> Facts | None:
+    """What a dataset was made of; None where nothing says so, as of one of the old script.
+
+    Args:
+        folder: of the dataset.
+        digest: of its meta, where that is known.
 
     Raises:
-        DatasetError: it is no dataset folder.
+        DatasetError: it is no dataset folder, or what stands there is not as it was written, or is
+            another dataset's.
     """
     with LocalStore(folder).snapshot("") as snapshot:
         try:
-            digest = hashlib.sha256(snapshot.read(META_NAME)).hexdigest()
+            digest = digest or hashlib.sha256(snapshot.read(META_NAME)).hexdigest()
         except FileNotFoundError as error:
             raise DatasetError(_missing(snapshot, META_NAME)) from error
-        return _tokenizer_of(_read_card(snapshot, digest, verify=False), digest)
+        facts = _read_text(snapshot, FACTS_NAME, verify=True)
+        card = _read_text(snapshot, CARD_NAME, verify=True) if facts is None else None
+    return _parse_facts(snapshot.where, facts, card, digest)
 
 
-def _tokenizer_of(card: bytes, digest: str) -> tuple[str, str] | None:
-    """What the card says of the tokenizer, where it is this dataset's, as it was written."""
-    return card_tokenizer(card) if is_untouched_card(card) and card_digest(card) == digest else None
-
-
-def _read_card(snapshot: Snapshot, digest: str, *, verify: bool) -> bytes:
-    """The card, empty where there is none that may be read; verified, it is the dataset's own."""
+def _parse_facts(where: str, facts: bytes | None, card: bytes | None, digest: str) -> Facts | None:
+    """What facts say, with or without their card, or what a card of before the facts does."""
+    if facts is None and card is None:
+        return None
+    name = _require_own(where, facts, card if facts is None else None, digest)
     try:
-        card = snapshot.read(CARD_NAME, 0, MAX_CARD_BYTES)
+        return parse_facts(facts) if facts is not None else parse_old_card(card or b"")
+    except ValueError as error:
+        raise DatasetError(f"{where}/{name} {error}; make the dataset again") from error
+
+
+def _require_own(where: str, facts: bytes | None, card: bytes | None, digest: str) -> str:
+    """Refuse facts or a card that were changed, or that are another dataset's; the facts' name."""
+    name, named = own_digest(facts, card)
+    if named == digest:
+        return name
+    wrong = (
+        "is not as it was written"
+        if named is None
+        else f"is of another dataset (digest {named}, not {digest})"
+    )
+    raise DatasetError(f"{where}/{name} {wrong}; move it elsewhere, or make the dataset again")
+
+
+def _read_text(snapshot: Snapshot, name: str, *, verify: bool) -> bytes | None:
+    """The bytes of facts or of a card, no more than they may have and one; None where none are."""
+    try:
+        return snapshot.read(name, 0, MAX_FACTS_BYTES + 1)
     except FileNotFoundError:
-        return b""
-    except DatasetError:  # a link, say: samples are read without any card
+        return None
+    except DatasetError:  # a link, say: samples are read without any
         if verify:
             raise
-        return b""
-    if verify and not is_untouched_card(card):
-        wrong = "is not as it was written"
-    elif verify and card_digest(card) != digest:
-        wrong = f"is the card of another dataset (digest {card_digest(card)}, not {digest})"
-    else:
-        return card
-    raise DatasetError(
-        f"{snapshot.where}/{CARD_NAME} {wrong}; move it elsewhere, or make the dataset again"
-    )
+        return None
 
 
 def _read_shards(

@@ -1,6 +1,6 @@
 """A dataset folder is replaced whole: staged beside it, forced to the disk, swapped in.
 
-    parent/name/                    the dataset: dump-N.pkl, dump-meta_data.json, README.md
+    parent/name/                    the dataset: its shards, meta, facts and card
     parent/.name.codedata/          exists while a run works, or after one that did not finish
         lock, lock.holder           held by the one run that writes, and which that is
         chunks/                     finished token chunks, reused by the next run
@@ -8,8 +8,8 @@
         previous/                   the old one, only on filesystems that cannot exchange folders
 
 Invariants: whoever opens the dataset sees the old one or the new one; nothing but a dataset's own
-files is ever removed, a card that was edited is not one of them; a run that finds what a killed one
-left behind sets it right.
+files is ever removed, facts or a card that were edited are not among them; a run that finds what a
+killed one left behind sets it right.
 """
 
 import os
@@ -19,7 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from codedata.errors import TargetError
-from codedata.format.card import CARD_NAME, MAX_CARD_BYTES, is_untouched_card
+from codedata.format.card import CARD_NAME, own_digest
+from codedata.format.facts import FACTS_NAME, MAX_FACTS_BYTES
 from codedata.format.meta import META_NAME, shard_index
 from codedata.places import local_path, require_utf8
 from codedata.store.base import Data, Stage
@@ -216,13 +217,14 @@ def open_staging(target: Path) -> Generator[Staging]:
         staging.recover()
 
 
-def _foreign_entries(folder: Path, *, any_card: bool = False) -> list[str]:
+def _foreign_entries(folder: Path, *, also_edited: bool = False) -> list[str]:
     """Names in a folder that are no plain files of a dataset, sorted.
 
     Args:
         folder: what to look into.
-        any_card: take a file under the card's name for the card, whatever it holds.
+        also_edited: take files under the names of facts and card for those, whatever they hold.
     """
+    edited = None if also_edited else _edited(folder)
     with os.scandir(folder) as entries:
         return sorted(
             entry.name
@@ -231,20 +233,28 @@ def _foreign_entries(folder: Path, *, any_card: bool = False) -> list[str]:
             or not (
                 entry.name == META_NAME
                 or shard_index(entry.name) is not None
-                or (entry.name == CARD_NAME and (any_card or _is_card(folder / CARD_NAME)))
+                or (entry.name in (FACTS_NAME, CARD_NAME) and entry.name != edited)
             )
         )
 
 
 def _why_foreign(name: str) -> str:
-    if name == CARD_NAME:
-        return "which is not a dataset's card as it was written"
+    if name in (FACTS_NAME, CARD_NAME):
+        return "which is not as codedata wrote it"
     return "which no dataset has"
 
 
-def _is_card(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return is_untouched_card(file.read(MAX_CARD_BYTES))
+def _edited(folder: Path) -> str | None:
+    """The name of what says what a dataset was made of, where that was changed since."""
+    texts: list[bytes | None] = []
+    for name in (FACTS_NAME, CARD_NAME):
+        text = None
+        if (folder / name).is_file():
+            with open(folder / name, "rb") as file:
+                text = file.read(MAX_FACTS_BYTES + 1)
+        texts.append(text)
+    name, digest = own_digest(*texts)
+    return name if digest is None else None
 
 
 def _require_no_link(path: Path) -> None:
@@ -271,7 +281,7 @@ def _set_mode(folder: Path, mode: int) -> None:
 
 def _remove_dataset(folder: Path) -> None:
     """Remove a folder in the work folder and a dataset's files in it, nothing else."""
-    if foreign := _foreign_entries(folder, any_card=True):
+    if foreign := _foreign_entries(folder, also_edited=True):
         raise TargetError(
             f"{folder} holds {foreign[0]!r}, which no dataset has; move it elsewhere and run again"
         )

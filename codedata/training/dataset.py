@@ -52,7 +52,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
 
     Raises:
         DatasetError: a folder is no whole dataset, or its samples have another length than those
-            of the first, or the cards of two name two tokenizers.
+            of the first, or the facts of two name two tokenizers.
     """
 
     def __init__(
@@ -223,16 +223,18 @@ class PickledTrainerDataset(TorchDataset[Sample]):
 
 
 def _require_one_tokenizer(datasets: Sequence[Dataset]) -> None:
-    """Refuse datasets whose cards name two tokenizers; those without a card may be of any."""
-    known = [(each.folder, *each.tokenizer) for each in datasets if each.tokenizer is not None]
-    for folder, name, fingerprint in known[1:]:
-        first_folder, first_name, first_fingerprint = known[0]
-        if fingerprint != first_fingerprint:
+    """Refuse datasets whose facts name two tokenizers; those without facts may be of any."""
+    if len(datasets) == 1:  # whose facts need not be read
+        return
+    known = [(each.folder, each.facts.tokenizer) for each in datasets if each.facts is not None]
+    for folder, tokenizer in known[1:]:
+        first_folder, first = known[0]
+        if tokenizer.sha256 != first.sha256:
             raise DatasetError(
-                f"{folder} was tokenized with {name} (sha256 {fingerprint}), but {first_folder} "
-                f"with {first_name} (sha256 {first_fingerprint}), and the same ids are other "
-                "tokens in each; load them as two datasets, or make one again with the other's "
-                "tokenizer"
+                f"{folder} was tokenized with {tokenizer.source} (sha256 {tokenizer.sha256}), but "
+                f"{first_folder} with {first.source} (sha256 {first.sha256}), and the same ids are "
+                "other tokens in each; load them as two datasets, or make one again with the "
+                "other's tokenizer"
             )
 
 

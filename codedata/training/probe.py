@@ -2,7 +2,7 @@
 
 A model that is trained on the ids of one tokenizer and used with another learns nothing of use.
 Releases of transformers rebuild some tokenizers otherwise than their tokenizer.json says, so the
-one in the process is tried: on the text whose ids stand in the dataset's card.
+one in the process is tried: on the text whose ids stand in the dataset's facts.
 """
 
 import logging
@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers import __version__ as transformers_version
 
 from codedata.errors import DatasetError
-from codedata.format.card import Probe
+from codedata.format.facts import Probe
 from codedata.tokenize.agreement import Framing, compare_with
 from codedata.tokenize.probe import PROBE, PROBE_SHA256
 
@@ -53,7 +53,7 @@ def require_same_tokenizer(probe: Probe | None, tokenizer: Any, folder: Path) ->
             f"{folder} was not made with the tokenizer that the Trainer was given "
             f"({type(tokenizer).__name__}, transformers {transformers_version}): from id "
             f"{found.place} of codedata's own sample of C on it gives {found.found}, the dataset's "
-            f"gave {found.expected}; give the tokenizer that the card names, if its class or this "
-            "release rebuilds it otherwise by "
+            f"gave {found.expected}; give the tokenizer that codedata.yaml names, if its "
+            "class or this release rebuilds it otherwise by "
             "PreTrainedTokenizerFast(tokenizer_file='tokenizer.json')"
         )

@@ -87,7 +87,8 @@ class DatasetProvenance(TrainerCallback, ExportableState):
             )
         opened = _opened(dataset)
         for each in opened:
-            require_same_tokenizer(each.read_probe(), kwargs.get("processing_class"), each.folder)
+            probe = each.facts.tokenizer.probe if each.facts else None
+            require_same_tokenizer(probe, kwargs.get("processing_class"), each.folder)
         # What a checkpoint's trainer_state.json had, where training goes on from one.
         found: Any = state.stateful_callbacks
         states = found.get(type(self).__name__, {})

@@ -18,6 +18,8 @@ from dagster._core.loader import LoadingContextForTest
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import OtherSplit, SplitSpec
 from codedata.definitions import defs
+from codedata.format.card import CARD_NAME
+from codedata.format.facts import FACTS_NAME
 from codedata.format.ranges import CharRange
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.recipe.settings import Settings
@@ -432,14 +434,15 @@ def test_documents_that_a_held_out_split_shares_are_counted_and_stop_nothing(
 def test_neither_card_nor_page_of_a_run_names_a_folder_of_this_machine(
     made: MadePlatform, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    card = (made.dataset_folder / "README.md").read_text(encoding="utf-8")
+    facts = (made.dataset_folder / FACTS_NAME).read_text(encoding="utf-8")
+    card = (made.dataset_folder / CARD_NAME).read_text(encoding="utf-8")
     page = (made.root / "reports" / "small.html").read_text(encoding="utf-8")
     [event] = [e for e in made.first_run.get_asset_materialization_events() if e.asset_key
                and e.asset_key.path[-1] == "token_report"]  # fmt: skip
-    for text in (card, page, str(event.materialization.metadata["report"].value)):
+    for text in (facts, card, page, str(event.materialization.metadata["report"].value)):
         assert str(tmp_path_factory.getbasetemp()) not in text
-    assert f'source: "{made.tokenizer.name}"' in card
-    assert f'file: "{made.corpus.name}"' in card
+    assert f'source: "{made.tokenizer.name}"' in facts
+    assert f'file: "{made.corpus.name}"' in facts
 
 
 def test_a_run_that_fails_leaves_no_process(

@@ -18,8 +18,7 @@ from codedata.components.sources import HubSource, expand_paths
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import SplitSpec
 from codedata.errors import CorpusError, TokenizerError
-from codedata.format.card import CARD_NAME
-from codedata.format.card_facts import read_facts
+from codedata.format.facts import FACTS_NAME, Facts
 from codedata.format.ranges import CharRange
 from codedata.hub import client
 from codedata.layout import Layout
@@ -27,7 +26,7 @@ from codedata.recipe.settings import Settings
 from codedata.reporting.split_report import report_on
 from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets
 from codedata.sources.record import Corpus, read_corpus
-from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.store.dataset_folder import Dataset, open_dataset, read_facts
 from codedata.tokenize import tokenizer_files
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata.tokenize.transformers_process import TransformersProcess
@@ -324,12 +323,18 @@ def test_a_split_over_several_files_is_what_the_script_makes_of_each(
         each and each._replace(file=file) for each, file in zip(chars, files, strict=True)
     ]
     assert set(files) == {0, 2}
-    card = (platform.layout.dataset("some") / CARD_NAME).read_text(encoding="utf-8")
+    facts = (platform.layout.dataset("some") / FACTS_NAME).read_text(encoding="utf-8")
     for file in (0, 2):
         record = read_corpus(platform.layout.corpus("c", file))
-        assert f'"{record.sha256}"' in card
-        assert f'"{record.origin["path"]}"' in card
-    assert f'commit: "{repo.refs["main"]}"' in card
+        assert f'"{record.sha256}"' in facts
+        assert f'"{record.origin["path"]}"' in facts
+    assert f'commit: "{repo.refs["main"]}"' in facts
+
+
+def facts_of(platform: Platform, name: str) -> Facts:
+    facts = read_facts(platform.layout.dataset(name))
+    assert facts is not None
+    return facts
 
 
 @pytest.mark.campaign
@@ -349,17 +354,12 @@ def test_a_split_of_one_file_of_several_says_which_and_files_of_two_commits_each
     config = {"ops": {"c__raw_parquet": {"config": {"update": True}}}}
     assert platform.run(files_job("c"), last, partition_key="00002", run_config=config).success
     assert platform.run("both", both).success
-    cards = {
-        name: read_facts((platform.layout.dataset(name) / CARD_NAME).read_bytes()).origin.corpus
-        for name in ("last", "first", "both")
-    }
-    assert [*cards["last"]["files"]] == ["00002"]
-    assert [*cards["first"]["files"]] == ["00000"]
-    assert cards["last"]["commit"] == old
-    assert "commit" not in cards["both"]
-    assert {file: each["commit"] for file, each in cards["both"]["files"].items()} == {
-        "00000": old, "00002": new,
-    }  # fmt: skip
+    facts = {name: facts_of(platform, name) for name in ("last", "first", "both")}
+    assert [*facts["last"].files] == [2]
+    assert [*facts["first"].files] == [0]
+    assert facts["last"].corpus["commit"] == old
+    assert "commit" not in facts["both"].corpus
+    assert {file: each["commit"] for file, each in facts["both"].files.items()} == {0: old, 2: new}
     report = report_on(platform.layout, ["last", "both"])
     assert report.splits[0].corpus.endswith(", file 2")
     assert report.splits[1].corpus == "owner/data, 2 files (0, 2)"

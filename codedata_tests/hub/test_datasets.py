@@ -1,6 +1,5 @@
 """Datasets to the hub and back: private, whole, in one commit, refused where they would mislead."""
 
-import dataclasses
 import os
 import pickle
 import shutil
@@ -11,11 +10,13 @@ from huggingface_hub import constants
 
 from codedata import PickledTrainerDataset, cli
 from codedata.errors import DatasetError
-from codedata.format.card import CARD_NAME, dump_card
-from codedata.format.card_facts import read_facts
+from codedata.format.card import CARD_NAME
+from codedata.format.facts import FACTS_NAME
 from codedata.format.meta import META_NAME
-from codedata.store.dataset_folder import open_dataset
+from codedata.format.without_paths import without_paths
+from codedata.store.dataset_folder import open_dataset, read_facts
 from codedata_tests import scenario
+from codedata_tests.format.test_old_cards import OLD_DIGEST, old_card
 from codedata_tests.hub.server import Hub
 from codedata_tests.script_runs import run_here
 
@@ -39,6 +40,10 @@ def dataset(switches: list[str]) -> Path:
     return Path(switches[3])
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def push(dataset: Path, *options: str) -> int:
     return cli.main(["push", str(dataset), REPO, *options])
 
@@ -52,7 +57,7 @@ def test_a_dataset_comes_back_as_it_was_pushed(
     commit = repo.refs["main"]
     assert f"/datasets/{REPO}/commit/{commit}" in capsys.readouterr().out
     pushed = {name: data for name, data in repo.files().items() if name != ".gitattributes"}
-    assert pushed == {path.name: path.read_bytes() for path in dataset.iterdir()}
+    assert pushed == contents(dataset)
     assert len(pushed) > 5
     assert len(repo.commits) == 2, "the repository's first, and one of ours"
 
@@ -63,7 +68,8 @@ def test_a_dataset_comes_back_as_it_was_pushed(
     folder = fetched.datasets[0].folder
     assert folder.name == commit
     assert scenario.dataset_bytes(folder) == scenario.dataset_bytes(dataset)
-    assert (folder / CARD_NAME).read_bytes() == (dataset / CARD_NAME).read_bytes()
+    for name in (CARD_NAME, FACTS_NAME):
+        assert (folder / name).read_bytes() == (dataset / name).read_bytes()
     assert cli.main(["verify", str(folder)]) == 0
 
 
@@ -183,42 +189,69 @@ def test_a_home_that_cannot_be_written_is_said(account: Hub, dataset: Path, tmp_
         PickledTrainerDataset.from_hub(REPO, quiet=True)
 
 
-def test_a_readme_of_the_users_is_not_replaced(
-    account: Hub, dataset: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", [CARD_NAME, FACTS_NAME])
+def test_what_the_user_wrote_there_is_not_replaced(
+    name: str, account: Hub, dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     push(dataset)
     repo = account.repos["dataset", REPO]
-    repo.commit({**repo.files(), CARD_NAME: repo.files()[CARD_NAME] + b"\nMy notes.\n"})
+    repo.commit({**repo.files(), name: repo.files()[name] + b"\nMy notes.\n"})
     head = repo.refs["main"]
-    assert f"{CARD_NAME} of {REPO} was not written by codedata, or was" in refused(dataset, capsys)
+    assert f"{name} of {REPO} was not written by codedata, or was" in refused(dataset, capsys)
     assert repo.refs["main"] == head
 
 
-def test_the_card_of_an_older_codedata_is_pushed_without_folders_and_said(
-    account: Hub, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def as_before_the_facts(folder: Path) -> bytes:
+    """The dataset as an older codedata would have left it, its card naming folders of a machine."""
+    (folder / FACTS_NAME).unlink()
+    (folder / CARD_NAME).write_bytes(old_card((OLD_DIGEST, open_dataset(folder).digest)))
+    return (folder / CARD_NAME).read_bytes()
+
+
+def test_a_dataset_of_an_older_codedata_is_pushed_with_facts_without_folders_and_said(
+    account: Hub, dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    card = dataset / CARD_NAME
-    shown = card.read_bytes()
-    facts = read_facts(shown)
-    assert str(tmp_path).encode() not in shown
-    older = dataclasses.replace(
-        facts.origin,
-        corpus={"path": f"{tmp_path}/{facts.origin.corpus['file']}",
-                "sha256": facts.origin.corpus["sha256"]},
-        tokenizer={**facts.origin.tokenizer,
-                   "source": f"{tmp_path}/{facts.origin.tokenizer['source']}"},
-        command=facts.origin.command.replace("--data_file ", f"--data_file {tmp_path}/"),
-    )  # fmt: skip
-    opened = open_dataset(dataset)
-    data = dump_card(facts.name, older, facts.settings, opened.entries, opened.digest)
-    assert data.count(str(tmp_path).encode()) >= 4
-    card.write_bytes(data)
+    card = as_before_the_facts(dataset)
+    assert card.count(b"/home/ada") == 6
     assert cli.main(["verify", str(dataset)]) == 0
     assert push(dataset) == 0
-    assert f"{card} is of an older codedata and names folders of this" in capsys.readouterr().err
-    assert account.repos["dataset", REPO].files()[CARD_NAME] == shown
-    assert card.read_bytes() == data
-    assert cli.main(["verify", str(PickledTrainerDataset.from_hub(REPO).datasets[0].folder)]) == 0
+    assert f"{dataset / CARD_NAME} is of an older codedata; " in capsys.readouterr().err
+    assert contents(dataset).keys() & {CARD_NAME, FACTS_NAME} == {CARD_NAME}
+    assert (dataset / CARD_NAME).read_bytes() == card, "it stays as it is"
+    pushed = account.repos["dataset", REPO].files()
+    assert b"/home" not in pushed[CARD_NAME] + pushed[FACTS_NAME]
+    folder = PickledTrainerDataset.from_hub(REPO).datasets[0].folder
+    assert cli.main(["verify", str(folder)]) == 0
+    facts, here = read_facts(folder), read_facts(dataset)
+    assert facts is not None
+    assert here is not None
+    assert facts == without_paths(here)
+    assert push(dataset) == 0, "again"
+    assert len(account.repos["dataset", REPO].commits) == 2
+
+
+def test_what_an_older_codedata_pushed_is_fetched_and_replaced(account: Hub, dataset: Path) -> None:
+    now = contents(dataset)
+    as_before_the_facts(dataset)
+    repo = account.add_repo(REPO, contents(dataset), private=True)
+    fetched = PickledTrainerDataset.from_hub(REPO, quiet=True).datasets[0]
+    assert fetched.facts == read_facts(dataset) is not None
+    for name, data in now.items():
+        (dataset / name).write_bytes(data)
+    assert push(dataset) == 0
+    assert repo.files() == now
+
+
+def test_a_dataset_whose_card_was_removed_takes_the_place_of_one_that_has_one(
+    account: Hub, dataset: Path
+) -> None:
+    push(dataset)
+    repo = account.repos["dataset", REPO]
+    (dataset / CARD_NAME).unlink()
+    assert push(dataset) == 0
+    assert CARD_NAME not in repo.files()
+    assert repo.files()[FACTS_NAME] == (dataset / FACTS_NAME).read_bytes()
+    assert PickledTrainerDataset.from_hub(REPO, quiet=True).datasets[0].facts is not None
 
 
 def test_without_a_token_the_ways_to_give_one_are_said(
@@ -238,15 +271,15 @@ def test_a_damaged_dataset_is_not_pushed(
     data[100] ^= 1
     shard.write_bytes(data)
     assert "dump-0.pkl does not have the sha256" in refused(dataset, capsys)
-    (dataset / CARD_NAME).unlink()
     assert not account.repos
 
 
-def test_a_dataset_without_a_card_is_not_pushed(
+def test_a_dataset_that_does_not_say_what_it_is_of_is_not_pushed(
     account: Hub, dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (dataset / CARD_NAME).unlink()
-    assert f"has no card ({CARD_NAME})" in refused(dataset, capsys)
+    (dataset / FACTS_NAME).unlink()
+    assert f"does not say what it was made of: it holds no {FACTS_NAME}" in refused(dataset, capsys)
     assert not account.repos
 
 
@@ -291,7 +324,7 @@ def test_what_is_no_dataset_on_the_hub_is_said(account: Hub, dataset: Path) -> N
     repo = account.add_repo(REPO, {"a.txt": b"a"})
     assert f"holds no {META_NAME} at {repo.refs['main']}, the mark of a whole" in fetch_error()
     assert "has no revision 'v3'" in fetch_error("v3")
-    whole = {path.name: path.read_bytes() for path in dataset.iterdir()}
+    whole = contents(dataset)
     repo.commit({name: data for name, data in whole.items() if name != "dump-1.pkl"})
     assert "the repository has no dump-1.pkl" in fetch_error()
     repo.commit({**whole, "dump-1.pkl": whole["dump-0.pkl"]})
@@ -308,7 +341,7 @@ def test_a_hostile_shard_of_the_hub_runs_nothing(
     pickle.loads(hostile)
     assert proof.is_dir(), "plain pickle runs it"
     proof.rmdir()
-    whole = {path.name: path.read_bytes() for path in dataset.iterdir()}
+    whole = contents(dataset)
     account.add_repo(REPO, {**whole, "dump-0.pkl": hostile})
     assert "dump-0.pkl" in fetch_error()
     assert not proof.exists()

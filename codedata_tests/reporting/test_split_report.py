@@ -2,20 +2,26 @@
 
 import html.parser
 import shutil
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from codedata.cli import main
-from codedata.format.card import sign_card
+from codedata.format.card import CARD_NAME
+from codedata.format.facts import FACTS_NAME, dump_facts
 from codedata.layout import Layout
 from codedata.printable import printable
 from codedata.reporting.html import percent, render, token
 from codedata.reporting.split_report import Report, report_held_out, report_on
 from codedata.sources.record import record_corpus
+from codedata.store.dataset_folder import read_facts
 from codedata_tests import scenario
 from codedata_tests.components.test_browser import CHROMIUM
-from codedata_tests.format import test_card
+from codedata_tests.format.test_facts import FACTS as OTHERS
+from codedata_tests.format.test_facts import sealed
+from codedata_tests.format.test_old_cards import OLD_CARD, OLD_DIGEST, old_card
 from codedata_tests.script_runs import PAD_ID, run_here
 
 HOSTILE = "</script></pre><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x00&lt;"
@@ -242,42 +248,55 @@ def test_a_place_that_no_report_can_take_is_refused_before_any_work(
     )
 
 
-CARDS = {
-    "no card": (None, "is missing"),
-    "someone's own": (b"# mine", "is not as it was written"),
-    "another dataset's": (test_card.card(), "is the card of another dataset"),
+def edit(path: Path, old: str, new: str, *, seal: bool = True) -> None:
+    """Change what facts say, as another codedata might have said it."""
+    data = path.read_bytes().replace(old.encode(), new.encode())
+    assert data != path.read_bytes()
+    path.write_bytes(sealed(data) if seal else data)
+
+
+VERSION = version("codedata")
+FACTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "none": (
+        lambda path: (path.unlink(), path.with_name(CARD_NAME).unlink()),
+        "does not say what it was made of, which a report needs to know: it holds no codedata.yaml",
+    ),
+    "lost": (lambda path: path.unlink(), "/README.md is not as it was written"),
+    "edited": (
+        lambda path: edit(path, 'engine: "', 'engine: "my', seal=False),
+        "/codedata.yaml is not as it was written",
+    ),
+    "another dataset's": (
+        lambda path: path.write_bytes(dump_facts(OTHERS, b"")),
+        f"/codedata.yaml is of another dataset (digest {OTHERS.digest}, not ",
+    ),
+    "no tokenizer": (
+        lambda path: edit(path, "tokenizer:", "tokeniser:"),
+        "/codedata.yaml lacks or misstates tokenizer: Field required",
+    ),
+    "no sha256": (
+        lambda path: edit(path, '.parquet"\n  sha256', '.parquet"\n  md5'),
+        f"/codedata.yaml lacks or misstates 'fingerprint': it is of codedata {VERSION};",
+    ),
+    "switches of another codedata": (
+        lambda path: edit(path, "  seq_length: 64\n  max", "  seq_len: 64\n  max"),
+        "got an unexpected keyword argument 'seq_len'",
+    ),
 }
 
 
-def edit_card(path: Path, old: str, new: str, *, sign: bool = True) -> None:
-    """Change what a card says, as an older or another codedata might have said it."""
-    edited = path.read_bytes().replace(old.encode(), new.encode())
-    assert edited != path.read_bytes()
-    path.write_bytes(sign_card(edited) if sign else edited)
-
-
-@pytest.mark.parametrize(("card", "said"), CARDS.values(), ids=CARDS)
+@pytest.mark.parametrize(("change", "said"), FACTS.values(), ids=FACTS)
 def test_a_dataset_that_does_not_say_what_it_is_made_of_is_refused(
-    card: bytes | None, said: str, own_root: Path, capsys: pytest.CaptureFixture[str]
+    change: Callable[[Path], object],
+    said: str,
+    own_root: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path = own_root / "datasets" / "train" / "README.md"
-    path.unlink()
-    if card is not None:
-        path.write_bytes(card)
-    assert refusal(capsys, "train", "-o", own_root / "r.html") == (
-        f"a report needs to know what {path.parent} was made of, but {path} {said}; make the "
-        "dataset again"
-    )
-
-
-def test_a_card_that_leaves_something_out_is_refused(
-    own_root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = own_root / "datasets" / "train" / "README.md"
-    edit_card(path, "  tokenizer:", "  tokeniser:")
-    assert "README.md lacks or misstates 'tokenizer'" in refusal(
-        capsys, "train", "-o", own_root / "r.html"
-    )
+    path = own_root / "datasets" / "train" / FACTS_NAME
+    change(path)
+    refused = refusal(capsys, "train", "-o", own_root / "r.html")
+    assert refused.startswith(str(path.parent))
+    assert said in refused
 
 
 def test_a_tokenizer_that_was_replaced_is_refused(
@@ -300,17 +319,7 @@ def test_a_tokenizer_that_was_replaced_is_refused(
     assert main(["report", "train", "-o", str(page)]) == 0
 
 
-def test_an_edited_card_is_refused_as_verify_refuses_it(
-    own_root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = own_root / "datasets" / "train" / "README.md"
-    edit_card(path, '  engine: "', '  engine: "my', sign=False)
-    assert main(["verify", str(path.parent)]) == 1
-    assert "is not as it was written" in capsys.readouterr().err
-    assert "is not as it was written" in refusal(capsys, "train", "-o", own_root / "r.html")
-
-
-def test_neither_card_nor_page_names_a_folder_of_this_machine(
+def test_neither_facts_nor_card_nor_page_name_a_folder_of_this_machine(
     own_root: Path, root: Path, tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     places = [
@@ -318,14 +327,28 @@ def test_neither_card_nor_page_names_a_folder_of_this_machine(
         str(root),
         str(tokenizer_folder),
         str(Path.home()),
+        "/home/ada",
     ]
-    card = own_root / "datasets" / "train" / "README.md"
+    folder = own_root / "datasets" / "train"
     report = report_held_out(Layout(own_root), "validation", ["train", "test"])
-    pages = [card.read_text(encoding="utf-8"), render(report).decode()]
+    pages = [(folder / name).read_text(encoding="utf-8") for name in (FACTS_NAME, CARD_NAME)]
+    pages.append(render(report).decode())
     # What an older codedata recorded, and a corpus that is gone since.
-    edit_card(card, '    file: "c.parquet"', f'    path: "{root}/c.parquet"')
-    edit_card(card, "--data_file c.parquet", f"--data_file {root}/c.parquet")
-    edit_card(card, f'source: "{tokenizer_folder.name}"', f'source: "{tokenizer_folder}"')
+    facts = read_facts(folder)
+    assert facts is not None
+    head = OLD_CARD.decode()
+    old = old_card(
+        (OLD_DIGEST, facts.digest),
+        (
+            head[head.index("  corpus:") : head.index("  tokenizer:")],
+            f'  corpus:\n    path: "{root}/c.parquet"\n    sha256: "{facts.corpus["sha256"]}"\n',
+        ),
+        ('source: "/home/ada/tokenizers/mine"', f'source: "{tokenizer_folder}"'),
+        ("d" * 64, facts.tokenizer.sha256),
+        ("chars_to_tokenize: 100000000", "chars_to_tokenize: 60000"),
+    )
+    (folder / CARD_NAME).write_bytes(old)
+    (folder / FACTS_NAME).unlink()
     pages.append(render(report_on(Layout(own_root), ["train"])).decode())
     record = own_root / "corpora" / "c" / "corpus.json"
     gone = record.read_text(encoding="utf-8").replace("c.parquet", "gone.parquet")
@@ -334,6 +357,7 @@ def test_neither_card_nor_page_names_a_folder_of_this_machine(
     assert "No document lengths: gone.parquet cannot be read" in pages[-1]
     shutil.rmtree(own_root / "corpora")
     pages.append(render(report_on(Layout(own_root), ["train"])).decode())
+    assert len(pages) == 6
     for page in pages:
         assert "c.parquet" in page
         assert tokenizer_folder.name in page

@@ -19,12 +19,14 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from codedata.errors import DatasetError
-from codedata.format.card import CARD_NAME, Origin, dump_card
-from codedata.format.meta import META_NAME, ShardEntry
+from codedata.format.card import CARD_NAME
+from codedata.format.facts import FACTS_NAME
+from codedata.format.meta import META_NAME
 from codedata.format.ranges import CharRange
-from codedata.recipe.settings import Settings
-from codedata.store.dataset_folder import open_dataset
+from codedata.store.dataset_folder import open_dataset, read_facts
 from codedata_tests import scenario
+from codedata_tests.format.test_facts import sealed
+from codedata_tests.format.test_old_cards import OLD_CARD, OLD_DIGEST, old_card
 
 SAMPLES = [[[1, 2, 65535], [4, 5, 6]], [[7, 8, 9], [0, 11, 12]], [[13, 14, 15]]]
 """Three shards; the first two have the same shape."""
@@ -274,64 +276,120 @@ def test_a_foreign_file_beside_the_shards_is_ignored(name: str, folder: Path) ->
     assert read(folder, verify=True) == SAMPLES
 
 
-CARD = dump_card(
-    "dataset",
-    Origin(corpus={}, tokenizer={}, engine="whole", versions={}, command="make it"),
-    Settings(seq_length=3),
-    [ShardEntry(num_samples=1, num_tokens=3)],
-    "0" * 64,
-)
-
-
-def card_of(folder: Path) -> bytes:
-    dataset = open_dataset(folder)
-    origin = Origin(corpus={}, tokenizer={}, engine="whole", versions={}, command="make it")
-    settings = Settings(seq_length=dataset.seq_length)
-    return dump_card("dataset", origin, settings, dataset.entries, dataset.digest)
-
-
-def test_a_card_is_verified_and_one_that_is_missing_is_not_missed(folder: Path) -> None:
-    (folder / CARD_NAME).write_bytes(card_of(folder))
+def test_facts_and_card_are_verified_and_where_both_or_the_card_are_missing_they_are_not_missed(
+    folder: Path,
+) -> None:
+    assert open_dataset(folder, verify=True).facts is read_facts(folder) is None
+    scenario.write_facts(folder)
     assert read(folder, verify=True) == SAMPLES
+    facts = read_facts(folder)
+    assert facts is not None
+    assert facts == open_dataset(folder).facts
+    assert (facts.name, facts.tokenizer.source) == (folder.name, "mine")
     (folder / CARD_NAME).unlink()
     assert read(folder, verify=True) == SAMPLES
+    assert read_facts(folder) == facts
 
 
-WRONG_CARDS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "edited": (lambda card: card + b"and some notes\n", "is not as it was written"),
-    "cut off": (lambda card: card[:-1], "is not as it was written"),
-    "empty": (lambda _: b"", "is not as it was written"),
-    "not ours": (lambda _: b"# Notes\n", "is not as it was written"),
-    "another dataset's": (
-        lambda _: CARD,
-        rf"is the card of another dataset \(digest {'0' * 64}, not ",
+def edited(name: str, change: Callable[[bytes], bytes | None]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        data = change((folder / name).read_bytes())
+        (folder / name).unlink() if data is None else (folder / name).write_bytes(data)
+
+    return edit
+
+
+def of_another(folder: Path) -> None:
+    other = write_dataset(folder.parent / "other", SAMPLES[:2])
+    for name in (FACTS_NAME, CARD_NAME):
+        shutil.copy(scenario.write_facts(other) / name, folder / name)
+
+
+def of_an_old_card(card: bytes) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / FACTS_NAME).unlink()
+        (folder / CARD_NAME).write_bytes(card)
+
+    return write
+
+
+WRONG_TEXTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "an edited card": (edited(CARD_NAME, lambda card: card + b"notes"), CARD_NAME, "not as it was"),
+    "a card cut off": (edited(CARD_NAME, lambda card: card[:-1]), CARD_NAME, "not as it was"),
+    "an empty card": (edited(CARD_NAME, lambda _: b""), CARD_NAME, "not as it was written"),
+    "edited facts": (
+        edited(FACTS_NAME, lambda facts: facts.replace(b"mine", b"time")),
+        FACTS_NAME,
+        "not as it was written",
     ),
+    "empty facts": (edited(FACTS_NAME, lambda _: b""), FACTS_NAME, "not as it was written"),
+    "facts lost": (edited(FACTS_NAME, lambda _: None), CARD_NAME, "not as it was written"),
+    "another's": (of_another, FACTS_NAME, r"of another dataset \(digest \w{64}, not \w{64}\)"),
+    "an old card of another": (of_an_old_card(OLD_CARD), CARD_NAME, "of another dataset"),
+    "an edited old card": (of_an_old_card(OLD_CARD + b"\n"), CARD_NAME, "not as it was written"),
+    "a device": (lambda folder: link(folder / FACTS_NAME, "/dev/zero"), FACTS_NAME, "plain file"),
+    "nothing": (lambda folder: link(folder / CARD_NAME, "nowhere"), CARD_NAME, "cannot be opened"),
 }
 
 
-@pytest.mark.parametrize(("change", "message"), WRONG_CARDS.values(), ids=WRONG_CARDS)
-def test_a_wrong_card_is_refused_where_hashes_are_verified_and_else_passed_over(
-    change: Callable[[bytes], bytes], message: str, folder: Path
+def link(path: Path, target: str) -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize(("change", "name", "said"), WRONG_TEXTS.values(), ids=WRONG_TEXTS)
+def test_wrong_facts_or_card_are_refused_where_hashes_are_verified_and_else_passed_over(
+    change: Callable[[Path], None], name: str, said: str, folder: Path
 ) -> None:
-    (folder / CARD_NAME).write_bytes(change(card_of(folder)))
-    assert read(folder) == SAMPLES
+    change(scenario.write_facts(folder))
     refused = refusal(folder, verify=True)
-    assert refused.startswith(f"{folder / CARD_NAME} ")
-    assert re.search(message, refused)
-    assert refused.endswith("move it elsewhere, or make the dataset again")
+    assert refused.startswith(f"{folder / name} ")
+    assert re.search(said, refused)
+    assert "make the dataset again" in refused
+    opened = open_dataset(folder)
+    assert [shard.tolist() for shard in opened.shards] == SAMPLES
+    is_told = name == CARD_NAME and (folder / FACTS_NAME).exists()
+    assert (opened.facts is not None) == is_told, "facts are read without the card"
+    if not is_told:
+        with pytest.raises(DatasetError, match=said):
+            read_facts(folder)
 
 
-def test_a_device_in_the_card_s_place_is_refused_where_hashes_are_verified(folder: Path) -> None:
-    (folder / CARD_NAME).symlink_to("/dev/zero")
-    assert read(folder) == SAMPLES
-    assert "is not a plain file" in refusal(folder, verify=True)
+def test_a_card_of_before_the_facts_is_read_and_verified(folder: Path) -> None:
+    digest = open_dataset(folder).digest
+    (folder / CARD_NAME).write_bytes(old_card((OLD_DIGEST, digest)))
+    assert read(folder, verify=True) == SAMPLES
+    facts = open_dataset(folder).facts
+    assert facts is not None
+    assert (facts.name, facts.digest) == ("über", digest)
+    assert facts == read_facts(folder)
+
+
+def test_facts_of_a_newer_format_are_verified_but_not_read(folder: Path) -> None:
+    data = (scenario.write_facts(folder) / FACTS_NAME).read_bytes()
+    (folder / FACTS_NAME).write_bytes(sealed(data.replace(b"format: 1", b"format: 2")))
+    opened = open_dataset(folder, verify=True)
+    assert opened.facts is None
+    with pytest.raises(DatasetError, match=r"codedata\.yaml is of format 2, of which"):
+        read_facts(folder)
+
+
+def test_facts_are_asked_of_dataset_folders_only(tmp_path: Path, folder: Path) -> None:
+    opened = open_dataset(folder)
+    (folder / META_NAME).unlink()
+    with pytest.raises(DatasetError, match=r"holds no dump-meta_data\.json, the mark of a whole"):
+        read_facts(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(DatasetError, match="is no dataset folder: No such file"):
+        read_facts(folder)
+    assert opened.facts is None, "moved since: what is mapped stays"
 
 
 def test_files_that_a_data_store_keeps_aside_and_links_to_are_the_dataset(
     folder: Path, tmp_path: Path
 ) -> None:
     """As the hub's cache, DVC and git-annex lay them out: names of hashes, read-only."""
-    (folder / CARD_NAME).write_bytes(card_of(folder))
+    scenario.write_facts(folder)
     store = tmp_path / "blobs"
     store.mkdir()
     for path in sorted(folder.iterdir()):
@@ -339,7 +397,7 @@ def test_files_that_a_data_store_keeps_aside_and_links_to_are_the_dataset(
         blob.chmod(0o444)
         path.symlink_to(Path("..") / "blobs" / blob.name)
     assert read(folder, verify=True) == SAMPLES
-    assert open_dataset(folder).read_probe() is None
+    assert open_dataset(folder).facts is not None
     (folder / "dump-1.pkl").resolve().unlink()
     assert "is a link to '../blobs/" in refusal(folder)
 

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from codedata.errors import TargetError
-from codedata.format.card import CARD_NAME
-from codedata.format.meta import META_NAME, ShardEntry
+from codedata.format.card import CARD_NAME, render_card
+from codedata.format.facts import FACTS_NAME, dump_facts
+from codedata.format.meta import META_NAME
 from codedata.store import publishing
 from codedata.store.publishing import check_target, open_staging
 from codedata_tests.campaigns.small_publish import no_exchange
-from codedata_tests.store.small_datasets import card, num_shards_of, publish, stage
+from codedata_tests.format.test_old_cards import OLD_CARD
+from codedata_tests.store.small_datasets import facts, num_shards_of, publish, stage
 
 
 @pytest.fixture(params=["exchange", "fallback"])
@@ -90,30 +92,61 @@ def test_a_target_that_holds_anything_foreign_is_refused_naming_it(
     assert tree(tmp_path) == before
 
 
-CARD = card([ShardEntry(num_samples=1, num_tokens=3)])
+def remove_texts(target: Path) -> None:
+    for name in (FACTS_NAME, CARD_NAME):
+        (target / name).unlink()
 
 
-@pytest.mark.parametrize("notes", [b"# My notes\n", b"", CARD + b"And my notes.\n"])
-def test_a_readme_that_is_not_a_card_as_it_was_written_is_not_replaced(
-    notes: bytes, tmp_path: Path
+FACTS = facts(2)
+CARD = render_card(FACTS)
+EDITED: dict[str, tuple[dict[str, bytes], str]] = {
+    "notes": ({CARD_NAME: b"# My notes\n"}, CARD_NAME),
+    "empty": ({CARD_NAME: b""}, CARD_NAME),
+    "a card without its facts": ({CARD_NAME: CARD}, CARD_NAME),
+    "an edited old card": ({CARD_NAME: OLD_CARD + b"\n"}, CARD_NAME),
+    "an edited card": (
+        {CARD_NAME: CARD + b"My notes.\n", FACTS_NAME: dump_facts(FACTS, CARD)},
+        CARD_NAME,
+    ),
+    "edited facts": (
+        {CARD_NAME: CARD, FACTS_NAME: dump_facts(FACTS, CARD) + b"mine: 1\n"},
+        FACTS_NAME,
+    ),
+    "somebody's yaml": ({FACTS_NAME: b"mine: 1\n"}, FACTS_NAME),
+}
+
+
+@pytest.mark.parametrize(("texts", "name"), EDITED.values(), ids=EDITED)
+def test_facts_or_a_readme_that_are_not_as_they_were_written_are_not_replaced(
+    texts: dict[str, bytes], name: str, tmp_path: Path
 ) -> None:
     target = tmp_path / "dataset"
     publish(target, 2)
-    (target / CARD_NAME).write_bytes(notes)
-    with pytest.raises(
-        TargetError, match=r"holds 'README\.md', which is not a dataset's card as it"
-    ):
+    remove_texts(target)
+    for each, data in texts.items():
+        (target / each).write_bytes(data)
+    before = tree(tmp_path)
+    with pytest.raises(TargetError, match=f"holds '{name}', which is not as codedata wrote it"):
         check_target(target)
-    assert (target / CARD_NAME).read_bytes() == notes
+    assert tree(tmp_path) == before
 
 
-def test_a_card_is_replaced_with_its_dataset(tmp_path: Path) -> None:
+@pytest.mark.parametrize("old", [{}, {CARD_NAME: OLD_CARD}], ids=["none", "an old card"])
+def test_facts_and_card_are_replaced_with_their_dataset(
+    old: dict[str, bytes], tmp_path: Path
+) -> None:
     target = tmp_path / "dataset"
-    for command in ("the first one", "the second one"):
+    publish(target, 2)
+    remove_texts(target)
+    for name, data in old.items():
+        (target / name).write_bytes(data)
+    for command in ("first", "second"):
         with open_staging(check_target(target)) as staging:
             stage(staging, 2, command)
             staging.publish()
-        assert command in (target / CARD_NAME).read_text(encoding="utf-8")
+        card = render_card(facts(2, command))
+        assert (target / CARD_NAME).read_bytes() == card
+        assert (target / FACTS_NAME).read_bytes() == dump_facts(facts(2, command), card)
     assert os.listdir(tmp_path) == ["dataset"]
 
 
@@ -231,11 +264,16 @@ def test_fewer_shards_leave_no_stale_ones(tmp_path: Path, way: str) -> None:
         encoding="utf-8",
     )
     publish(target, 3)
-    assert sorted(os.listdir(target))[:4] == [CARD_NAME, "dump-0.pkl", "dump-1.pkl", "dump-2.pkl"]
+    assert sorted(os.listdir(target)) == [
+        CARD_NAME,
+        FACTS_NAME,
+        *(f"dump-{i}.pkl" for i in range(3)),
+        META_NAME,
+    ]
     assert num_shards_of(target) == 3
     assert stat.S_IMODE(target.stat().st_mode) == 0o700
     publish(target, 1)
-    assert sorted(os.listdir(target)) == [CARD_NAME, "dump-0.pkl", META_NAME]
+    assert sorted(os.listdir(target)) == [CARD_NAME, FACTS_NAME, "dump-0.pkl", META_NAME]
     assert num_shards_of(target) == 1
     assert os.listdir(tmp_path) == ["dataset"]
 
@@ -413,7 +451,7 @@ def test_a_publish_killed_at_any_step_leaves_the_old_or_the_new_dataset(
     """Row 17: one child for every file it opens and every name it makes, changes or removes.
 
     Where folders cannot be exchanged there is a moment without a dataset, in which the old one's
-    card is read; the next run, and only that, gives the old one back.
+    facts and card are read; the next run, and only that, gives the old one back.
     """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", KILL_CAMPAIGN, str(tmp_path), way],
@@ -427,7 +465,7 @@ def test_a_publish_killed_at_any_step_leaves_the_old_or_the_new_dataset(
     assert found[-1] == 3, "the last one was not killed"
     assert found.count(2) > 10
     assert found.count(3) > 5
-    assert found.count(0) == (0 if way == "exchange" else 2)
+    assert found.count(0) == (0 if way == "exchange" else 3)
     assert found == sorted(found, key=[2, 0, 3].index), "first the old one, then the new one"
 
 

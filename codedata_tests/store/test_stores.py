@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from codedata.errors import ChunkMismatchError, DatasetError, TargetError, UntrustedError
 from codedata.format.card import CARD_NAME
+from codedata.format.facts import FACTS_NAME
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.meta import META_NAME, ShardEntry
 from codedata.format.ranges import CharRange
@@ -27,7 +28,7 @@ from codedata.store.chunks import get_chunk, put_chunk
 from codedata.store.dataset_folder import open_stored, read_dataset
 from codedata.store.local import LocalStore
 from codedata_tests.store.memory import MemoryStore
-from codedata_tests.store.small_datasets import num_shards_of, stage
+from codedata_tests.store.small_datasets import facts, num_shards_of, stage
 
 STORES: dict[str, Callable[[Path], Store]] = {
     "folder": lambda folder: LocalStore(folder / "not made yet"),
@@ -215,12 +216,20 @@ def test_a_dataset_is_read_as_it_was_staged_and_checked_before_it_is_published(
             open_stored(store, "datasets/train")
         staging.publish()
     with store.snapshot("datasets/train") as snapshot:
-        assert snapshot.list() == [CARD_NAME, "dump-0.pkl", "dump-1.pkl", "dump-2.pkl", META_NAME]
+        assert snapshot.list() == [
+            CARD_NAME,
+            FACTS_NAME,
+            "dump-0.pkl",
+            "dump-1.pkl",
+            "dump-2.pkl",
+            META_NAME,
+        ]
         assert snapshot.read(CARD_NAME, 4, 15) == card[4:15]
         with pytest.raises(FileNotFoundError) as error:
             snapshot.map("dump-3.pkl")
         assert error.value.filename == "dump-3.pkl"
     assert opened(store) == 3
+    assert open_stored(store, "datasets/train").facts == facts(3)
 
 
 def test_what_is_published_takes_the_place_of_the_one_before_and_leaves_nothing_of_it(
@@ -230,7 +239,7 @@ def test_what_is_published_takes_the_place_of_the_one_before_and_leaves_nothing_
         publish(store, num_shards)
         assert opened(store) == num_shards
     with store.snapshot("datasets/train") as snapshot:
-        assert snapshot.list() == [CARD_NAME, "dump-0.pkl", "dump-1.pkl", META_NAME]
+        assert snapshot.list() == [CARD_NAME, FACTS_NAME, "dump-0.pkl", "dump-1.pkl", META_NAME]
 
 
 @pytest.mark.parametrize("after", ["a shard", "all"])

@@ -126,9 +126,9 @@ def test_the_script_takes_the_name_and_makes_what_the_id_makes(
     assert run_here([*switches, "--seq_length", "50", "--max_dump_size", "30"]) == 0
     made = open_dataset(tmp_path / "named", verify=True)
     assert made.digest == open_dataset(target).digest
-    card = (tmp_path / "named" / "README.md").read_text(encoding="utf-8")
-    assert re.search(rf"^ +pad_token: {PAD_ID}$", card, re.MULTILINE), "the id alone is recorded"
-    assert scenario.PAD not in card
+    facts = (tmp_path / "named" / "codedata.yaml").read_text(encoding="utf-8")
+    assert re.search(rf"^ +pad_token: {PAD_ID}$", facts, re.MULTILINE), "the id alone is recorded"
+    assert scenario.PAD not in facts
 
 
 @pytest.mark.parametrize(("which", "warns"), [("a word", True), ("an added token", False)])

@@ -16,11 +16,9 @@ import pytest
 import torch
 
 from codedata.errors import DatasetError
-from codedata.format.card import Origin, dump_card
+from codedata.format.facts import FACTS_NAME
 from codedata.format.packing import IdArray
 from codedata.pickle_dataset import PickledTrainerDataset
-from codedata.recipe.settings import Settings
-from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
 
 SMAPS = Path("/proc/self/smaps_rollup")
@@ -424,29 +422,14 @@ def test_the_digest_names_folders_in_their_order_and_the_rows_of_a_slice(tmp_pat
     assert opened(a)[2:2].digest == opened(a)[3:].digest == named([one], [0, 1])
 
 
-def with_card(folder: Path, tokenizer: str) -> Path:
-    """The folder with a card that names this tokenizer."""
-    opened = open_dataset(folder)
-    origin = Origin(
-        corpus={"file": "c.parquet", "sha256": "c" * 64},
-        tokenizer={"source": tokenizer, "sha256": hashlib.sha256(tokenizer.encode()).hexdigest()},
-        engine="whole",
-        versions={"codedata": "0"},
-        command="codedata materialize train",
-    )
-    card = dump_card(folder.name, origin, Settings(seq_length=3), opened.entries, opened.digest)
-    (folder / "README.md").write_bytes(card)
-    return folder
-
-
 def test_folders_of_two_tokenizers_are_refused_by_both_names(tmp_path: Path) -> None:
     a, b, c, d = (
         scenario.write_dataset(tmp_path / name, [[[1, 2, 3]], [[4, 5, at]]])
         for at, name in enumerate("abcd")
     )
-    with_card(a, "mine")
-    with_card(b, 'its "own"')
-    with_card(c, "mine")
+    scenario.write_facts(a, "mine")
+    scenario.write_facts(b, 'its "own"')
+    scenario.write_facts(c, "mine")
     for folders in ([a, c], [a, d], [d, b]):
         assert len(PickledTrainerDataset(folders, quiet=True)) == 4
     sha256 = [hashlib.sha256(name).hexdigest() for name in (b"mine", b'its "own"')]
@@ -457,5 +440,5 @@ def test_folders_of_two_tokenizers_are_refused_by_both_names(tmp_path: Path) -> 
         f"{sha256[0]}), and the same ids are other tokens in each; load them as two datasets, or "
         "make one again with the other's tokenizer"
     )
-    (b / "README.md").write_bytes((b / "README.md").read_bytes() + b"edited")
-    assert len(PickledTrainerDataset([a, b], quiet=True)) == 4, "an edited card says nothing"
+    (b / FACTS_NAME).write_bytes((b / FACTS_NAME).read_bytes() + b"edited")
+    assert len(PickledTrainerDataset([a, b], quiet=True)) == 4, "edited facts say nothing"

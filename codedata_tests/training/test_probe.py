@@ -1,4 +1,4 @@
-"""The tokenizer that a Trainer is given, tried on the text whose ids a dataset's card states."""
+"""The tokenizer that a Trainer is given, tried on the text whose ids a dataset's facts state."""
 
 import json
 import logging
@@ -22,7 +22,8 @@ from transformers import __version__ as transformers_version
 
 from codedata import DatasetProvenance
 from codedata.errors import DatasetError
-from codedata.format.card import CARD_NAME, Probe
+from codedata.format.card import CARD_NAME
+from codedata.format.facts import FACTS_NAME, Probe
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.store.dataset_folder import open_dataset
 from codedata.tokenize.engines.engine import reference_ids
@@ -80,13 +81,21 @@ def train(dataset: Any, tokenizer: Any, output: Path) -> None:
     ).train()
 
 
-def test_the_script_s_card_has_the_framed_ids_of_the_probe(
+def probe_of(folder: Path) -> Probe:
+    """What the facts of a dataset say of its tokenizer."""
+    facts = open_dataset(folder).facts
+    assert facts is not None
+    assert facts.tokenizer.probe is not None
+    return facts.tokenizer.probe
+
+
+def test_the_script_s_facts_have_the_framed_ids_of_the_probe(
     folder: Path, tokenizer_folder: Path
 ) -> None:
     loaded = load_tokenizer(find_tokenizer(str(tokenizer_folder)))
     ids = reference_ids(loaded, PROBE)
     assert ids[0] == loaded.bos_id
-    assert open_dataset(folder).read_probe() == Probe(text_sha256=PROBE_SHA256, ids=tuple(ids))
+    assert probe_of(folder) == Probe(text_sha256=PROBE_SHA256, ids=tuple(ids))
     open_dataset(folder, verify=True)
 
 
@@ -118,7 +127,7 @@ def test_the_right_one_trains_and_another_framing_is_a_line_in_the_log(
 ) -> None:
     dataset = PickledTrainerDataset(folder, quiet=True)
     without_bos = rebuilt(tokenizer_folder, tmp_path, "PreTrainedTokenizerFast")
-    [bos, *text] = dataset.datasets[0].read_probe().ids  # pyright: ignore[reportOptionalMemberAccess]
+    [bos, *text] = probe_of(folder).ids
     assert without_bos(PROBE)["input_ids"] == text
     with caplog.at_level(logging.INFO, "codedata"):
         train(dataset, without_bos, tmp_path / "run")
@@ -148,30 +157,23 @@ def test_nothing_is_said_without_a_probe_of_this_text_or_without_a_tokenizer(
     folder: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     wrong = rebuilt(tokenizer_folder, tmp_path, "GPT2Tokenizer")
-    probe = open_dataset(folder).read_probe()
-    assert probe is not None
+    probe = probe_of(folder)
     require_same_tokenizer(replace(probe, text_sha256="0" * 64), wrong, folder)
     require_same_tokenizer(probe, object(), folder)
     train(PickledTrainerDataset(folder, quiet=True), None, tmp_path / "run")
-    (folder / CARD_NAME).unlink()
+    for name in (CARD_NAME, FACTS_NAME):
+        (folder / name).unlink()
     train(PickledTrainerDataset(folder, quiet=True), wrong, tmp_path / "run")
 
 
-def test_a_card_of_another_dataset_and_one_that_is_no_plain_file_say_nothing(
-    folder: Path, tmp_path: Path
+def test_facts_of_another_dataset_say_nothing_and_an_edited_card_matters_not(
+    folder: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
-    card = folder / CARD_NAME
+    wrong = rebuilt(tokenizer_folder, tmp_path, "GPT2Tokenizer")
     other = scenario.write_dataset(tmp_path / "other", [np.ones((2, 4), int)])
-    (other / CARD_NAME).write_bytes(card.read_bytes())
-    assert open_dataset(other).read_probe() is None
-    card.unlink()
-    card.mkdir()
-    assert open_dataset(folder).read_probe() is None
-
-
-def test_a_card_whose_licence_was_edited_still_says_it(folder: Path) -> None:
+    (other / FACTS_NAME).write_bytes((folder / FACTS_NAME).read_bytes())
+    train(PickledTrainerDataset(other, quiet=True), wrong, tmp_path / "run")
     card = folder / CARD_NAME
-    before = open_dataset(folder).read_probe()
     card.write_bytes(card.read_bytes().replace(b"license: other", b"license: mit"))
-    assert before is not None
-    assert open_dataset(folder).read_probe() == before
+    with pytest.raises(DatasetError, match="was not made with the tokenizer that the Trainer was"):
+        train(PickledTrainerDataset(folder, quiet=True), wrong, tmp_path / "run")

@@ -1,0 +1,283 @@
+"""What a dataset was made of as a file: typed, bounded, tied to its dataset, without paths."""
+
+import hashlib
+import time
+import tracemalloc
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codedata.errors import CorpusError
+from codedata.format.facts import (
+    MAX_FACTS_BYTES,
+    Counts,
+    Facts,
+    Origin,
+    Probe,
+    TokenizerFacts,
+    dump_facts,
+    facts_of,
+    parse_facts,
+    seal_of,
+)
+from codedata.format.meta import ShardEntry, dump_meta
+from codedata.format.without_paths import without_paths
+
+ENTRIES = [
+    ShardEntry(num_samples=3, num_tokens=3 * 64, sha256="a" * 64),
+    ShardEntry(num_samples=1, num_tokens=64, sha256="b" * 64),
+]
+DIGEST = hashlib.sha256(dump_meta(ENTRIES)).hexdigest()
+PROBE = Probe(text_sha256="e" * 64, ids=(32013, 2, 0, 2**31 - 1))
+ORIGIN = Origin(
+    corpus={"repo": "bigcode/the-stack", "path": "data/c/x.parquet", "sha256": "c" * 64},
+    tokenizer=TokenizerFacts(source="mine", sha256="d" * 64, probe=PROBE),
+    engine="pretokens",
+    versions={"codedata": "0.1.0", "ids": "1"},
+    command="python -m codedata.tokenize_data --data_file 'my code.parquet' --seq_length 64",
+)
+SWITCHES: Mapping[str, int | str] = {"tokenizer_base": "elsewhere/mine", "seq_length": 64}
+FACTS = facts_of(ORIGIN, name="train", switches=SWITCHES, entries=ENTRIES)
+CARD = b"# The card\n"
+HERE = replace(
+    FACTS,
+    corpus={"path": "/home/ada/secret project/c.parquet", "sha256": "c" * 64},
+    tokenizer=TokenizerFacts(source="/home/ada/tokenizers/mine", sha256="d" * 64),
+    command="CODEDATA_CORPUS='/home/ada/my c.parquet' CODEDATA_TRAIN_TOKENIZER_BASE=/home/ada/t "
+    "CODEDATA_TRAIN_SEQ_LENGTH=64 codedata materialize train",
+)
+"""As a run knows them."""
+
+
+def sealed(data: bytes) -> bytes:
+    """Facts that somebody changed, as whole as if codedata had written them."""
+    body = data[: data.rindex(b"facts_sha256")]
+    return body + f'facts_sha256: "{hashlib.sha256(body).hexdigest()}"\n'.encode()
+
+
+def test_the_facts_are_the_yaml_that_everybody_reads() -> None:
+    data = dump_facts(FACTS, CARD)
+    assert list(yaml.safe_load(data).items()) == [
+        ("format", 1),
+        ("name", "train"),
+        ("corpus", ORIGIN.corpus),
+        (
+            "tokenizer",
+            {
+                "source": "mine",
+                "sha256": "d" * 64,
+                "probe": {"text_sha256": "e" * 64, "ids": [32013, 2, 0, 2**31 - 1]},
+            },
+        ),
+        ("engine", "pretokens"),
+        ("versions", {"codedata": "0.1.0", "ids": "1"}),
+        ("command", ORIGIN.command),
+        ("switches", {"tokenizer_base": "mine", "seq_length": 64}),
+        ("counts", {"shards": 2, "samples": 4, "tokens": 256, "seq_length": 64}),
+        ("digest", DIGEST),
+        ("card_sha256", hashlib.sha256(CARD).hexdigest()),
+        ("facts_sha256", hashlib.sha256(data[: data.rindex(b"facts_sha256")]).hexdigest()),
+    ]
+    assert seal_of(data) == (DIGEST, hashlib.sha256(CARD).hexdigest())
+    assert dump_facts(FACTS, CARD) == data
+    assert b"\n    ids: [32013, 2, 0, 2147483647]\n" in data
+
+
+names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True)
+texts = st.text(max_size=50)
+sha256s = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
+numbers = st.integers(0, 2**63 - 1)
+FACTS_OF_ANY_KIND = st.builds(
+    Facts,
+    corpus=st.dictionaries(names, texts, max_size=4),
+    files=st.dictionaries(
+        st.integers(0, 99_999), st.dictionaries(names, texts, min_size=1, max_size=3), max_size=4
+    ),
+    tokenizer=st.builds(
+        TokenizerFacts,
+        source=texts,
+        sha256=sha256s,
+        revision=st.none() | texts,
+        probe=st.none()
+        | st.builds(
+            Probe,
+            text_sha256=sha256s,
+            ids=st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=5).map(tuple),
+        ),
+    ),
+    engine=texts,
+    versions=st.dictionaries(names, texts, min_size=1, max_size=3),
+    command=texts,
+    name=texts,
+    switches=st.dictionaries(names, texts | numbers, min_size=1, max_size=4),
+    counts=st.builds(
+        Counts, shards=numbers, samples=numbers, tokens=numbers, seq_length=numbers
+    ),
+    digest=sha256s,
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=40)  # the first imports what reads
+@given(facts=FACTS_OF_ANY_KIND)
+def test_whatever_the_facts_are_they_are_read_as_written_and_by_any_yaml_reader(
+    facts: Facts,
+) -> None:
+    if not facts.corpus:  # an empty mapping is not written
+        facts = replace(facts, corpus={"sha256": ""})
+    data = dump_facts(facts, CARD)
+    again = parse_facts(data)
+    assert dump_facts(again, CARD) == data
+    assert all(character.isprintable() or character == "\n" for character in data.decode())
+    if all(text.isprintable() for text in (facts.name, facts.engine, facts.command)):
+        assert (again.name, again.engine, again.command) == (
+            facts.name, facts.engine, facts.command,
+        )  # fmt: skip
+    assert (again.counts, again.digest) == (facts.counts, facts.digest)
+    assert (again.tokenizer.probe, [*again.files]) == (facts.tokenizer.probe, [*facts.files])
+    plain = yaml.safe_load(data)
+    assert plain["command"] == again.command
+    assert plain.get("files", {}) == again.files
+
+
+def test_flipped_bits_and_every_prefix_of_facts_are_noticed() -> None:
+    """Every fifth bit: five and eight share no divisor, so each byte and place has its turn."""
+    data = dump_facts(FACTS, CARD)
+    assert seal_of(data)
+    for bit in range(0, len(data) * 8, 5):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        assert seal_of(bytes(damaged)) is None, bit
+    assert not any(seal_of(data[:stop]) for stop in range(len(data)))
+    for other in (b"", b"# mine\n", data + b"\n", b"\xff" + data, data + data):
+        assert seal_of(other) is None
+        with pytest.raises(ValueError, match="is not as it was written"):
+            parse_facts(other)
+
+
+ALIASES = "\n".join(
+    ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+)
+ENGINE = 'engine: "pretokens"'
+WRONG: dict[str, tuple[str, str, str]] = {
+    "aliases": (ENGINE, f"{ALIASES}\n{ENGINE}", "the line 'a0: &a0"),
+    "a tag": (ENGINE, "engine: !!python/object:x.y {}", "the line 'engine: !!"),
+    "a date": (ENGINE, "engine: 2026-01-01", "the line 'engine: 2026"),
+    "a comment": (ENGINE, f"# mine\n{ENGINE}", "the line '# mine'"),
+    "two documents": (ENGINE, f"---\n{ENGINE}", "the line '---'"),
+    "a name twice": (ENGINE, f"{ENGINE}\n{ENGINE}", "the line 'engine"),
+    "deep": (ENGINE, f"        a: 1\n{ENGINE}", "the line '        a"),
+    "nested without end": (ENGINE, f"engine: {'[' * 100_000}", "the line 'engine: [[["),
+    "two texts": (ENGINE, 'engine: "a" "b"', "Extra data"),
+    "a number": (ENGINE, "engine: 7", "engine: Input should be a valid string"),
+    "a mapping": (ENGINE, 'engine:\n  a: "b"', "engine: Input should be a valid string"),
+    "nothing": (ENGINE, "engine:", "engine: Input should be a valid string"),
+    "a count as text": ("  shards: 2", '  shards: "2"', "counts.shards: Input should be a valid"),
+    "a list as a text": ('"mine"\n  sha', '["a"]\n  sha', "the line '  source: "),
+    "no tokenizer": ("tokenizer:", "tokeniser:", "tokenizer: Field required"),
+    "a tokenizer's sha256": ("d" * 64, "../" + "d" * 61, "tokenizer: Value error, '../ddd"),
+    "a probe's sha256": ("e" * 64, "E" * 64, "tokenizer.probe: Value error, 'EEE"),
+    "an id too large": ("2147483647]", "2147483648]", "ids are not those of a short text"),
+    "no ids": ("[32013, 2, 0, 2147483647]", "[]", "ids are not those of a short text"),
+    "ids without end": ("[32013,", "[" + "1, " * 100_000, "ids are not those of a short text"),
+    "ids that are none": ("[32013,", "[1 3,", "delimiter"),
+    "a number without end": ("[32013,", f"[{'9' * 100_000},", "integer string conversion"),
+    "lines without end": (ENGINE, "\n".join(f"a{i}:" for i in range(100_000)), "engine: Field"),
+    "bytes without end": (ENGINE, f"{ENGINE}{' ' * MAX_FACTS_BYTES}", "is not as it was written"),
+    "no UTF-8": (ENGINE, 'engine: "\udcff"', "can't decode"),
+    "a newer format": ("format: 1", "format: 2", "is of format 2, of which this codedata knows 1"),
+    "no format": ("format: 1\n", "", "is of format None"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "said"), WRONG.values(), ids=WRONG)
+def test_what_no_facts_say_is_refused_at_once_and_in_little_memory(
+    old: str, new: str, said: str
+) -> None:
+    data = dump_facts(FACTS, CARD)
+    parse_facts(data)  # imports what reads
+    changed = sealed(data.replace(old.encode(), new.encode("utf-8", "surrogateescape"), 1))
+    assert changed != data
+    tracemalloc.start()
+    started = time.process_time()
+    with pytest.raises(ValueError, match=r"is |lacks or misstates|can't decode|:") as refusal:
+        parse_facts(changed)
+    assert said in str(refusal.value)
+    assert len(str(refusal.value)) < 300
+    assert time.process_time() - started < 5
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000 + 60 * len(changed)
+    tracemalloc.stop()
+
+
+def test_names_that_a_newer_codedata_adds_are_passed_over() -> None:
+    data = dump_facts(FACTS, CARD)
+    newer = data.replace(b"engine:", b'recipe:\n  boundaries: "documents"\nengine:')
+    newer = sealed(newer.replace(b"  probe:", b"  vocabulary: 32022\n  probe:"))
+    assert newer.count(b"\n") == data.count(b"\n") + 3
+    assert parse_facts(newer) == FACTS
+
+
+def test_a_corpus_of_more_files_than_facts_can_name_is_refused() -> None:
+    known = {"path": "data/train-00000-of-09000.parquet", "sha256": "c" * 64}
+    files = replace(FACTS, files=dict.fromkeys(range(7_000), known))
+    assert len(parse_facts(dump_facts(files, CARD)).files) == 7_000
+    more = replace(FACTS, files=dict.fromkeys(range(9_000), known))
+    with pytest.raises(CorpusError, match=r"9000 files .* takes \d+ bytes, more than the 1048576"):
+        dump_facts(more, CARD)
+
+
+def test_names_take_the_place_of_paths_and_what_is_of_the_hub_stays() -> None:
+    shown = without_paths(HERE)
+    assert shown.corpus == {"file": "c.parquet", "sha256": "c" * 64}
+    assert shown.tokenizer == TokenizerFacts(source="mine", sha256="d" * 64)
+    assert shown.switches["tokenizer_base"] == "mine"
+    assert shown.command == (
+        "CODEDATA_CORPUS='my c.parquet' CODEDATA_TRAIN_TOKENIZER_BASE=t "
+        "CODEDATA_TRAIN_SEQ_LENGTH=64 codedata materialize train"
+    )
+    hub = replace(
+        HERE,
+        corpus={"repo": "o/d", "path": "data/c/a.parquet", "sha256": "c" * 64},
+        tokenizer=TokenizerFacts(source="owner/name@v2", sha256="d" * 64, revision="f" * 40),
+        command="python -m codedata.tokenize_data --data_file /a/b/c.parquet "
+        "--tokenization_folder ../data/set --tokenizer_base owner/name@v2",
+    )
+    shown = without_paths(hub)
+    assert (shown.corpus, shown.tokenizer) == (hub.corpus, hub.tokenizer)
+    assert shown.switches["tokenizer_base"] == "owner/name@v2"
+    assert shown.command == (
+        "python -m codedata.tokenize_data --data_file c.parquet --tokenization_folder set "
+        "--tokenizer_base owner/name@v2"
+    )
+    assert without_paths(shown) == shown
+    here = replace(hub, tokenizer=HERE.tokenizer, command="x --tokenizer_base /home/ada/t")
+    assert without_paths(here).command == "x --tokenizer_base t"
+
+
+@pytest.mark.parametrize("repo", [{}, {"repo": "o/d"}], ids=["of this machine", "of the hub"])
+def test_of_several_files_each_has_its_name(repo: dict[str, str]) -> None:
+    files = {n: {"path": f"/a/{n}.parquet", "sha256": "c" * 64} for n in (0, 7)}
+    shown = without_paths(replace(HERE, corpus=repo, files=files))
+    assert shown.files[7] == (files[7] if repo else {"file": "7.parquet", "sha256": "c" * 64})
+    assert (shown.corpus, [*shown.files]) == (repo, [0, 7])
+
+
+CORPORA: list[tuple[dict[str, Any], str]] = [
+    ({"corpus": {"file": "c.parquet", "sha256": "c"}}, "c.parquet"),
+    ({"files": {2: {}}, "corpus": {"repo": "o/d", "commit": "f"}}, "o/d, f, file 2"),
+    ({"files": {0: {}, 2: {}}, "corpus": {"repo": "o/d"}}, "o/d, 2 files (0, 2)"),
+    (
+        {"files": {number: {} for number in range(12)}, "corpus": {}},
+        "12 files (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("known", "shown"), CORPORA)
+def test_a_corpus_is_named_in_a_line(known: dict[str, Any], shown: str) -> None:
+    assert replace(FACTS, **known).shown_corpus == shown
