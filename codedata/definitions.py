@@ -16,12 +16,12 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 # The filters must stand before the modules that use beta parts of Dagster are imported.
 import codedata.defs  # noqa: E402
 from codedata.layout import Layout  # noqa: E402
-from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store  # noqa: E402
+from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets  # noqa: E402
 
 if TYPE_CHECKING:
     defs: dg.Definitions
 
-store = Store(root=str(Layout.from_environment().root))
+store = DataRoot(root=str(Layout.from_environment().root))
 resources = {
     "store": store,
     "chunk_executor": ChunkExecutor(),

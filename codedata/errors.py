@@ -43,6 +43,10 @@ class TargetError(CodedataError):
     """The target folder cannot be replaced by a dataset."""
 
 
+class UntrustedError(CodedataError):
+    """A stranger wrote what lies in a store, or may write it."""
+
+
 class ChunkMismatchError(CodedataError):
     """Token chunks that do not belong together were about to be packed into one dataset."""
 

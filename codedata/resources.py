@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from codedata.training.dataset import PickledTrainerDataset
 
 
-class Store(dg.ConfigurableResource):
+class DataRoot(dg.ConfigurableResource):
     """The root folder of corpora, tokenizers, chunks and datasets."""
 
     root: str = Field(description="Folder that holds everything; relative to the working folder.")
@@ -24,6 +24,10 @@ class Store(dg.ConfigurableResource):
     def layout(self) -> Layout:
         """The folders under the root."""
         return Layout.at(self.root, "root of the resource store")
+
+
+Store = DataRoot
+"""The name that it had before, for code locations of users."""
 
 
 class ChunkExecutor(dg.ConfigurableResource):
@@ -61,7 +65,7 @@ class ChunkExecutor(dg.ConfigurableResource):
 class Datasets(dg.ConfigurableResource):
     """Published datasets, for assets downstream that train or analyse."""
 
-    store: Store
+    store: DataRoot
 
     def load(self, split: str, *, verify: bool = False) -> "PickledTrainerDataset":
         """The dataset of a split.
@@ -77,7 +81,7 @@ class Datasets(dg.ConfigurableResource):
 class DatasetIOManager(dg.ConfigurableIOManager):
     """Loads `<split>/dataset` as a PickledTrainerDataset; the assets write the files themselves."""
 
-    store: Store
+    store: DataRoot
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Refuse: a dataset is published by `<split>/pickle_shards`, not by returning a value.

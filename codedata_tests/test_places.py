@@ -13,7 +13,7 @@ from codedata.errors import CorpusError, SettingsError
 from codedata.layout import Layout
 from codedata.places import local_path
 from codedata.recipe.settings import Settings
-from codedata.resources import Store
+from codedata.resources import DataRoot
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import scenario
 
@@ -76,7 +76,7 @@ REFUSING: dict[str, Callable[[str, pytest.MonkeyPatch], object]] = {
     "the root of load_dataset": lambda place, patch: (
         patch.setenv(ROOT, place) or load_dataset("train")
     ),
-    "the root of the resource": lambda place, _: Store(root=place).layout,
+    "the root of the resource": lambda place, _: DataRoot(root=place).layout,
     "a dataset": lambda place, _: PickledTrainerDataset([place]),
     "a path as one": lambda place, _: PickledTrainerDataset([Path(place)]),
     "a parquet": lambda place, _: RawCorpus(
@@ -164,7 +164,7 @@ def test_everything_below_a_home_folder_is_found(
     (home / "t").symlink_to(tokenizer_folder)
     monkeypatch.setenv(ROOT, "~/root")
     assert Layout.from_environment().root == home / "root"
-    assert Store(root="~/root").layout.root == home / "root"
+    assert DataRoot(root="~/root").layout.root == home / "root"
     assert len(load_dataset("train")) == 2
     assert len(PickledTrainerDataset("~/root/datasets/train")) == 2
     assert cli.main(["verify", "~/root/datasets/train"]) == 0

@@ -6,7 +6,7 @@ import dagster as dg
 
 from codedata.components.raw_corpus import RawCorpus
 from codedata.components.split_spec import SplitSpec
-from codedata.resources import Store
+from codedata.resources import DataRoot
 
 _LOOK_EVERY_SECONDS = 300
 
@@ -25,7 +25,7 @@ def change_sensor(spec: SplitSpec, corpus: RawCorpus) -> dg.SensorDefinition:
         description=f"Materializes {spec.name} when its YAML, its environment's overrides, its "
         "tokenizer's files or its corpus's files changed.",
     )
-    def on_change(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
+    def on_change(context: dg.SensorEvaluationContext, store: DataRoot) -> dg.SensorResult:
         seen = [spec.code_version(*spec.settings.as_dict()), corpus.look(store.layout)]
         found = hashlib.sha256(" ".join(seen).encode()).hexdigest()
         if context.cursor == found:

@@ -23,7 +23,7 @@ from codedata.layout import CORPUS_VARIABLE, Layout, is_name
 from codedata.places import local_path
 from codedata.printable import printable, printable_lines
 from codedata.progress import SHOW_BARS, Reporter, rounded
-from codedata.resources import Store
+from codedata.resources import DataRoot
 from codedata.sources.folders import Walk, walk_folders
 from codedata.sources.installed_headers import header_folders
 from codedata.sources.parquet.text import FileIdentity
@@ -163,7 +163,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
 
     def _one_file(self, options: dict[str, Any]) -> dg.Definitions:
         def raw_parquet(
-            context: dg.AssetExecutionContext, store: Store, config: FetchConfig
+            context: dg.AssetExecutionContext, store: DataRoot, config: FetchConfig
         ) -> dg.MaterializeResult:
             reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
             tags = context.run.tags
@@ -184,7 +184,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         partitions = dg.StaticPartitionsDefinition(keys)
 
         def raw_parquet(
-            context: dg.AssetExecutionContext, store: Store, config: FetchConfig
+            context: dg.AssetExecutionContext, store: DataRoot, config: FetchConfig
         ) -> Iterator[Any]:
             reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
             failed: dict[str, CorpusError] = {}
@@ -236,7 +236,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
             tags=self.tags,
             description=f"The newest commit of {self.name}'s repository on the hub.",
         )
-        def hub_revision(context: dg.OpExecutionContext, store: Store) -> dg.ObserveResult:
+        def hub_revision(context: dg.OpExecutionContext, store: DataRoot) -> dg.ObserveResult:
             found = self._compare_commits(store.layout, context.log.info)
             return dg.ObserveResult(
                 data_version=dg.DataVersion(found["newest commit"]), metadata=found
@@ -248,7 +248,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
             description="What is here is of the newest commit: code is withdrawn from corpora.",
         )
         def newest_commit(
-            context: dg.AssetCheckExecutionContext, store: Store
+            context: dg.AssetCheckExecutionContext, store: DataRoot
         ) -> dg.AssetCheckResult:
             found = self._compare_commits(store.layout, context.log.info)
             here, newest = found["commit here"], found["newest commit"]

@@ -11,7 +11,7 @@ import dagster as dg
 
 from codedata.components.split_spec import SINGLE_RUN, SplitSpec
 from codedata.progress import rounded
-from codedata.resources import Store
+from codedata.resources import DataRoot
 
 if TYPE_CHECKING:
     from codedata.reporting.split_report import Report, SplitComparison, SplitDescription
@@ -51,7 +51,9 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
         can_subset=False,
         backfill_policy=SINGLE_RUN,
     )
-    def report(context: dg.AssetExecutionContext, store: Store) -> Iterator[dg.MaterializeResult]:
+    def report(
+        context: dg.AssetExecutionContext, store: DataRoot
+    ) -> Iterator[dg.MaterializeResult]:
         # Compiled code, which the code location's start need not wait for.
         from codedata.reporting.split_report import report_held_out, write_report
 

@@ -30,7 +30,7 @@ from codedata.layout import CORPUS_VARIABLE, TOKENIZER_VARIABLE, Layout, switch_
 from codedata.parallel import peak_memory_bytes
 from codedata.progress import Reporter, rounded
 from codedata.recipe.settings import Settings
-from codedata.resources import ChunkExecutor, Store
+from codedata.resources import ChunkExecutor, DataRoot
 from codedata.run.assemble import assemble, count_padding, origin_of
 from codedata.run.checks import CheckOutcome, check_known_counts
 from codedata.run.plan import Plan
@@ -172,7 +172,7 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
         backfill_policy=SINGLE_RUN,
     )
     def pickle_shards(
-        context: dg.AssetExecutionContext, store: Store, chunk_executor: ChunkExecutor
+        context: dg.AssetExecutionContext, store: DataRoot, chunk_executor: ChunkExecutor
     ) -> Iterator[Any]:
         layout = store.layout
         target = check_target(layout.dataset(spec.name))
@@ -343,7 +343,7 @@ def _dataset(spec: SplitSpec) -> dg.AssetsDefinition:
             )
         ],
     )
-    def dataset(store: Store) -> dg.MaterializeResult:
+    def dataset(store: DataRoot) -> dg.MaterializeResult:
         outcome = _shared_documents(spec, store.layout)
         warn = dg.AssetCheckSeverity.WARN
         opened = open_dataset(store.layout.dataset(spec.name), verify=True)

@@ -18,7 +18,7 @@ from codedata.components.transformers_check import begin_comparison, makes_whole
 from codedata.errors import ExactnessError
 from codedata.parallel import peak_memory_bytes
 from codedata.progress import SHOW_BARS, Reporter, rounded
-from codedata.resources import ChunkExecutor, Store
+from codedata.resources import ChunkExecutor, DataRoot
 from codedata.run.checks import CheckOutcome, bounds_of, check_compared, check_ids
 from codedata.run.plan import ChunkTask, Plan
 from codedata.run.tokenize import tokenize
@@ -75,7 +75,7 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
     )
     def token_chunks(
         context: dg.AssetExecutionContext,
-        store: Store,
+        store: DataRoot,
         chunk_executor: ChunkExecutor,
         config: ChunkConfig,
     ) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from codedata.components.split_spec import (
 from codedata.errors import CorpusError, TokenizerError
 from codedata.layout import Layout
 from codedata.progress import SHOW_BARS, Reporter
-from codedata.resources import ChunkExecutor, Store
+from codedata.resources import ChunkExecutor, DataRoot
 from codedata.run.checks import CheckOutcome
 from codedata.run.matches_transformers import TransformersCheck, not_compared, sample_of, spread
 from codedata.sources.record import read_corpus
@@ -36,7 +36,7 @@ def transformers_check(spec: SplitSpec) -> dg.AssetChecksDefinition:
         "dataset's ids of a sample of the window. If it has others, the run goes on all the same.",
     )
     def matches_transformers(
-        context: dg.AssetCheckExecutionContext, store: Store, chunk_executor: ChunkExecutor
+        context: dg.AssetCheckExecutionContext, store: DataRoot, chunk_executor: ChunkExecutor
     ) -> dg.AssetCheckResult:
         reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
         try:

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from codedata.format.ranges import CharRange
-from codedata.resources import Store
+from codedata.resources import DataRoot
 from codedata.sources.record import read_corpus
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata.tokenize.train import save_tokenizer, train_tokenizer
@@ -23,7 +23,7 @@ _PIECE_CHARS = 100_000
     code_version=f"1-{VOCAB_SIZE}-{_TRAINING.key}",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def demo_tokenizer(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
+def demo_tokenizer(context: dg.AssetExecutionContext, store: DataRoot) -> dg.MaterializeResult:
     """A byte-level BPE of 4,096 tokens with the pre-tokenizer structure of deepseek-coder."""
     layout = store.layout
     text = read_corpus(layout.corpus("demo_corpus")).open_text()

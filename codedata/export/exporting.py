@@ -13,7 +13,7 @@ from pathlib import Path
 from codedata.errors import TargetError
 from codedata.export import mds, megatron, npy, parquet
 from codedata.store.dataset_folder import Dataset
-from codedata.store.files import fsync_folder, shortened
+from codedata.store.files import publish_folder, shortened
 from codedata.store.locks import exclusive_lock
 from codedata.store.permission import explained
 
@@ -77,21 +77,12 @@ def export_dataset(dataset: Dataset, to: str, output: Path) -> None:
                 shutil.rmtree(stage, ignore_errors=True)  # of an export that was killed
                 stage.mkdir()
                 FORMATS[to].write(dataset, stage)
-                for path in sorted(stage.iterdir()):
-                    _fsync(path)
-                fsync_folder(stage)
-                os.rename(stage, output)
+                publish_folder(stage, output)
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
-        fsync_folder(output.parent)
     except OSError as error:
         why = explained(error) if isinstance(error, PermissionError) else error.strerror or error
         raise TargetError(
             f"the output {shortened(str(output))} cannot be written: {why}; mend that, or name "
             "another folder (--output)"
         ) from error
-
-
-def _fsync(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())

@@ -1,4 +1,6 @@
-"""Token chunks on disk: one Arrow file a chunk, its fingerprint inside.
+# pyright: standard
+# (pyarrow has no types)
+"""Token chunks in a store: one Arrow file a chunk, its fingerprint inside.
 
 Ids (num_tokens,) -> `<start>-<stop>.arrow`, and back as a view of the mapped file. A chunk appears
 under its name only when it is whole; one whose fingerprint is another's is as good as missing, and
@@ -7,35 +9,31 @@ one that a stranger wrote or may write is refused.
 
 import hashlib
 import json
-import os
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 
-from codedata.errors import ChunkMismatchError
+from codedata.errors import ChunkMismatchError, UntrustedError
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
-from codedata.store.files import open_no_link, replace_atomically
-from codedata.store.mapping import map_file
-from codedata.store.trust import why_not_trusted
+from codedata.store.base import Store
+from codedata.store.local import LocalStore
 
 _METADATA_KEY = b"codedata.chunk"
 _COLUMN = "input_ids"
-_MODE = 0o644
-"""Whatever the umask: what others may write is not taken again, and none needs to."""
+_UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError)
+"""What a file says that is absent, no chunk, or left incomplete by a crash of the machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenChunk:
-    """A chunk that is on disk.
+    """A chunk that is stored.
 
     Attributes:
-        path: its file.
         fingerprint: what its ids depend on.
         num_tokens: how many they are.
         ids_sha256: of their bytes, little-endian.
@@ -43,34 +41,38 @@ class TokenChunk:
         compared_bytes: bytes of the text that the tokenizers library then tokenized again, and
             found to give the same ids.
         seconds: that it took.
-        root: the folder that a group may share; None where only this user's file is taken.
+        store: where it is.
     """
 
-    path: Path
     fingerprint: ChunkFingerprint
     num_tokens: int
     ids_sha256: str
     engine: str
     compared_bytes: int
     seconds: float
-    root: Path | None = field(default=None, compare=False, repr=False)
+    store: Store = field(compare=False, repr=False)
 
     @property
     def chars(self) -> CharRange:
         """The characters that the chunk covers."""
         return self.fingerprint.chars
 
+    @property
+    def path(self) -> Path:
+        """Its file, or what its store calls its place."""
+        return Path(self.store.where(_name(self.chars)))
+
     def read_ids(self) -> IdArray:
         """The ids, shape (num_tokens,), uint16 or int32, a read-only view of the mapped file.
 
         Raises:
-            ChunkMismatchError: the file is gone, damaged, or was replaced meanwhile.
+            ChunkMismatchError: the file is gone, damaged, a stranger's, or was replaced meanwhile.
         """
         try:
-            stored, ids = _open_chunk(self.path, root=self.root)
-        except ChunkMismatchError:
-            raise
-        except (OSError, pa.ArrowException, ValueError, LookupError) as error:
+            stored, ids = _open_chunk(self.store, self.chars)
+        except UntrustedError as error:
+            raise ChunkMismatchError(f"chunk {error}") from error
+        except _UNREADABLE as error:
             raise ChunkMismatchError(f"chunk {self.path} cannot be read: {error}") from error
         if stored != self or _sha256(ids) != self.ids_sha256:
             raise ChunkMismatchError(
@@ -81,7 +83,7 @@ class TokenChunk:
 
 def chunk_path(folder: Path, chars: CharRange) -> Path:
     """Where the chunk of a character range lies."""
-    return folder / f"{chars.key}.arrow"
+    return folder / _name(chars)
 
 
 def write_chunk(
@@ -93,103 +95,93 @@ def write_chunk(
     compared_bytes: int,
     seconds: float = 0.0,
 ) -> TokenChunk:
-    """Store a chunk's ids durably; a file of the same range is replaced."""
-    chunk = TokenChunk(
-        path=chunk_path(folder, fingerprint.chars),
-        fingerprint=fingerprint,
-        num_tokens=len(ids),
-        ids_sha256=_sha256(ids),
+    """Store a chunk's ids in a folder; see `put_chunk`."""
+    return put_chunk(
+        LocalStore(folder),
+        fingerprint,
+        ids,
         engine=engine,
         compared_bytes=compared_bytes,
         seconds=seconds,
     )
-    stored = {
-        "fingerprint": fingerprint.as_dict(),
-        "ids_sha256": chunk.ids_sha256,
-        "engine": engine,
-        "compared_bytes": compared_bytes,
-        "seconds": seconds,
-    }
-    column = _as_arrow(ids)
-    schema = pa.schema(
-        [pa.field(_COLUMN, column.type, nullable=False)],
-        metadata={_METADATA_KEY: json.dumps(stored)},
-    )
-
-    def write(file: BinaryIO) -> None:
-        with pa.ipc.new_file(file, schema) as writer:
-            writer.write_batch(pa.record_batch([column], schema=schema))
-
-    folder.mkdir(mode=0o775, parents=True, exist_ok=True)
-    replace_atomically(chunk.path, write, mode=_MODE)
-    return chunk
 
 
 def find_chunk(folder: Path, fingerprint: ChunkFingerprint, *, root: Path) -> TokenChunk | None:
-    """The stored chunk with exactly this fingerprint; None where it has to be made.
+    """The chunk in a folder with exactly this fingerprint; see `get_chunk`.
 
     Args:
         folder: of the chunks.
         fingerprint: of the one that is looked for.
         root: under which the folder lies; its group may share chunks (`why_not_trusted`).
+    """
+    return get_chunk(LocalStore(folder, shared=root), fingerprint)
+
+
+def put_chunk(
+    store: Store,
+    fingerprint: ChunkFingerprint,
+    ids: IdArray,
+    *,
+    engine: str,
+    compared_bytes: int,
+    seconds: float = 0.0,
+) -> TokenChunk:
+    """Store a chunk's ids durably; one of the same range is replaced."""
+    described = {
+        "ids_sha256": _sha256(ids),
+        "engine": engine,
+        "compared_bytes": compared_bytes,
+        "seconds": seconds,
+    }
+    stored = {"fingerprint": fingerprint.as_dict()} | described
+    # `pa.array` would import pandas where it is installed.
+    buffer = pa.py_buffer(np.ascontiguousarray(ids))
+    column = pa.Array.from_buffers(pa.from_numpy_dtype(ids.dtype), len(ids), [None, buffer])
+    schema = pa.schema(
+        [pa.field(_COLUMN, column.type, nullable=False)],
+        metadata={_METADATA_KEY: json.dumps(stored)},
+    )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.record_batch([column], schema=schema))
+    store.put(_name(fingerprint.chars), memoryview(sink.getvalue()))
+    return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=store, **described)
+
+
+def get_chunk(store: Store, fingerprint: ChunkFingerprint) -> TokenChunk | None:
+    """The stored chunk with exactly this fingerprint; None where it has to be made.
 
     Raises:
         ChunkMismatchError: it is a stranger's.
     """
-    path = chunk_path(folder, fingerprint.chars)
     try:
-        chunk, _ = _open_chunk(path, root=root)
-    except ChunkMismatchError:
-        raise
-    except (OSError, pa.ArrowException, ValueError, LookupError):
-        return None  # absent, or left incomplete by a crash of the machine: made again
+        chunk, _ = _open_chunk(store, fingerprint.chars)
+    except UntrustedError as error:
+        raise ChunkMismatchError(f"chunk {error}") from error
+    except _UNREADABLE:
+        return None
     return chunk if chunk.fingerprint == fingerprint else None
 
 
-def _open_chunk(path: Path, *, root: Path | None) -> tuple[TokenChunk, IdArray]:
-    """A chunk and its ids; refused if it is a stranger's."""
-    with open(path, "rb", opener=open_no_link) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or not status.st_size:
-            raise ValueError("it is no file, or empty")
-        if why := why_not_trusted(path, status, root):
-            raise ChunkMismatchError(
-                f"chunk {path} is not taken: {why}, so it may hold what another one put there; "
-                f"remove the folder {path.parent} and run again, or, if a group shares "
-                f"{root or path.parent}, make all of it the group's (chgrp -R, chmod g+rwXs, umask "
-                "002)"
-            )
-        content = map_file(file.fileno())
-    with pa.BufferReader(pa.py_buffer(content)) as source:
+def _open_chunk(store: Store, chars: CharRange) -> tuple[TokenChunk, IdArray]:
+    with pa.BufferReader(pa.py_buffer(store.map(_name(chars)))) as source:
         reader = pa.ipc.open_file(source)
-        stored = json.loads((reader.schema.metadata or {}).get(_METADATA_KEY, b"null"))
-        if not isinstance(stored, dict) or reader.num_record_batches != 1:
+        stored = json.loads((reader.schema.metadata or {})[_METADATA_KEY])
+        if reader.num_record_batches != 1:
             raise ValueError("it is not a token chunk")
         column = reader.get_batch(0).column(0)
         if column.type not in (pa.uint16(), pa.int32()) or column.null_count:
             raise ValueError("its column does not hold token ids")
         ids = cast("IdArray", np.from_dlpack(column))
     try:
-        fingerprint = ChunkFingerprint.from_dict(stored["fingerprint"])
-        chunk = TokenChunk(
-            path=path,
-            fingerprint=fingerprint,
-            num_tokens=len(ids),
-            ids_sha256=stored["ids_sha256"],
-            engine=stored["engine"],
-            compared_bytes=stored["compared_bytes"],
-            seconds=stored["seconds"],
-            root=root,
-        )
-    except (KeyError, TypeError, AttributeError) as error:
+        fingerprint = ChunkFingerprint.from_dict(stored.pop("fingerprint"))
+        return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=store, **stored), ids
+    except (TypeError, AttributeError) as error:
         raise ValueError("its description is not a token chunk's") from error
-    return chunk, ids
 
 
-def _as_arrow(ids: IdArray) -> pa.Array:
-    """The same memory as an Arrow array; `pa.array` would import pandas where it is installed."""
-    buffer = pa.py_buffer(np.ascontiguousarray(ids))
-    return pa.Array.from_buffers(pa.from_numpy_dtype(ids.dtype), len(ids), [None, buffer])
+def _name(chars: CharRange) -> str:
+    return f"{chars.key}.arrow"
 
 
 def _sha256(ids: IdArray) -> str:

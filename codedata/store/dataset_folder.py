@@ -1,20 +1,14 @@
-"""A dataset folder -> its meta and its shards as mapped arrays, every byte of structure checked.
+"""What is published under a name -> its meta and its shards as arrays, every byte checked.
 
-The folder is opened once and every file relative to that descriptor, so a reader sees the dataset
-that was there at that moment or, if a run replaces it meanwhile, starts again with the new one;
-never files of both. Only `dump-meta_data.json`, the shards it names and, to verify it or where they
-are asked for, codedata.yaml and README.md are opened, through a link where one stands in its place;
-special files are refused, and nothing is unpickled.
+All files are of one snapshot; where a run replaces the dataset meanwhile, reading starts again with
+the new one. Only `dump-meta_data.json`, the shards it names, codedata.yaml and README.md are read,
+and nothing is unpickled.
 """
 
-import errno
 import hashlib
 import json
-import os
-import resource
-import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -38,20 +32,12 @@ from codedata.format.meta import (
 from codedata.format.old_cards import parse_old_card
 from codedata.format.shards import is_fixed_width, view_shard
 from codedata.parallel import available_cores
-from codedata.store.files import shortened, why_no_path
-from codedata.store.mapping import map_file
-from codedata.store.permission import whose
-
-_MANY_FILES = 1 << 16
-"""Where the system sets no hard limit on open files; macOS refuses to set 'infinite'."""
+from codedata.store.base import Snapshot, Store
+from codedata.store.local import LocalStore
+from codedata.store.snapshot import NAME_IT, with_enough_files
 
 _MOST_THREADS = 16
 """Shards checked side by side; a few threads already read as fast as memory does."""
-
-_NAME_IT = "name the folder of a dataset"
-_COPY_IT = "put the file itself in its place, or make the dataset again"
-
-_LET_READ = "have its owner let you read it (chmod a+rX)"
 
 _WORTH_THREADS = 1 << 20
 """Tokens from which on threads are started: a millisecond of checking."""
@@ -68,18 +54,20 @@ class Dataset:
     """An opened dataset.
 
     Attributes:
-        folder: its path.
+        folder: its path, or what its store calls its place.
         digest: sha256 of the meta's bytes, which names the dataset's content.
         entries: what the meta says of each shard.
         shards: for each shard the ids, uint16 or int32, shape (num_samples, seq_length), read-only:
             views of the mapped files, or decoded arrays where `pickle.dump` wrote them; in memory
             where the filesystem maps no files.
+        texts: the bytes of codedata.yaml and of README.md; None for one that cannot be read.
     """
 
     folder: Path
     digest: str
     entries: tuple[ShardEntry, ...]
     shards: tuple[NDArray[Any], ...]
+    texts: tuple[bytes | None, bytes | None] = field(default=(None, None), repr=False)
 
     @property
     def seq_length(self) -> int:
@@ -116,11 +104,11 @@ class Dataset:
     def facts(self) -> Facts | None:
         """What the dataset was made of; None where the folder does not say so of this dataset.
 
-        Samples are read without any facts, so what is wrong with them is no error here; nor is a
-        folder that was moved since it was opened: what is mapped stays.
+        Samples are read without any facts, so what is wrong with them is no error here.
         """
+        facts, card = self.texts
         try:
-            return read_facts(self.folder, self.digest)
+            return _parse_facts(str(self.folder), facts, card, self.digest)
         except DatasetError:
             return None
 
@@ -154,114 +142,84 @@ class Dataset:
 
 
 def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
-    """Open a dataset folder.
+    """Open a dataset folder; see `open_stored`.
 
     Args:
         folder: as `tokenize_data` or the old script wrote it.
+        verify: recompute every hash, too.
+    """
+    return with_enough_files(folder, lambda: open_stored(LocalStore(folder), "", verify=verify))
+
+
+def open_stored(store: Store, name: str, *, verify: bool = False) -> Dataset:
+    """Open what is published under a name, all files of one moment.
+
+    Args:
+        store: where it lies.
+        name: of the dataset.
         verify: also recompute every hash that the meta states, and refuse meta, facts or a card
             that are not byte for byte as this package wrote them (so a dataset of the old script,
             which states no hashes, does not verify; one without facts and card does).
 
     Raises:
-        DatasetError: the folder, its meta or a shard is missing, damaged or of another shape.
+        DatasetError: the dataset, its meta or a shard is missing, damaged or of another shape.
     """
-    try:
-        return _open(folder, verify=verify)
-    except OSError as error:
-        if error.errno != errno.EMFILE:
-            raise
-    # Too many files are open for this process's soft limit, which it may raise itself.
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        most = _MANY_FILES if hard == resource.RLIM_INFINITY else hard
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        return _open(folder, verify=verify)
-    except OSError as error:
-        if error.errno != errno.EMFILE:
-            raise
-        raise DatasetError(
-            f"{folder} cannot be opened: the process may have {soft} files open, {hard} at the "
-            "most, and each shard takes one; raise the limit (ulimit -n), or make fewer, larger "
-            "shards (max_dump_size, chunk_size)"
-        ) from error
-
-
-def _open(folder: Path, *, verify: bool) -> Dataset:
     for _ in range(_ATTEMPTS):
-        try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
-            if isinstance(error, OSError) and error.errno == errno.EMFILE:
-                raise
-            closed = isinstance(error, OSError) and error.errno == errno.EACCES
-            if closed and os.access(folder.parent, os.X_OK):
-                why = f"cannot be opened: {whose(folder)}; {_LET_READ}"
-            else:
-                why = f"is no dataset folder: {why_no_path(error)}; {_NAME_IT}"
-            raise DatasetError(f"{shortened(str(folder))} {why}") from error
-        try:
-            return _open_relative(folder, descriptor, verify=verify)
-        except FileNotFoundError as error:
-            if not _was_replaced(folder, descriptor):
-                raise DatasetError(_missing(folder, str(error.filename))) from error
-        finally:
-            os.close(descriptor)
+        with store.snapshot(name) as snapshot:
+            try:
+                return read_dataset(snapshot, verify=verify)
+            except FileNotFoundError as error:
+                if snapshot.is_current():
+                    raise DatasetError(_missing(snapshot, str(error.filename))) from error
     raise DatasetError(
-        f"{folder} was replaced {_ATTEMPTS} times while it was being opened; try again later"
+        f"{store.where(name)} was replaced {_ATTEMPTS} times while it was being opened; try again "
+        "later"
     )
 
 
-def _missing(folder: Path, name: str) -> str:
-    if name == META_NAME:
-        return f"{folder} holds no {META_NAME}, the mark of a whole dataset; {_NAME_IT}"
-    return f"{folder} lacks {name}, which its meta names; make the dataset again"
+def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
+    """The dataset of a snapshot; see `open_stored`.
 
-
-def _was_replaced(folder: Path, descriptor: int) -> bool:
-    try:
-        return not os.path.samestat(os.stat(folder), os.fstat(descriptor))
-    except FileNotFoundError:
-        return True
-
-
-def _open_relative(folder: Path, descriptor: int, *, verify: bool) -> Dataset:
-    meta_file = _open_file(folder, META_NAME, descriptor)
-    try:
-        if os.fstat(meta_file).st_size > MAX_META_BYTES:
-            raise DatasetError(
-                f"{folder / META_NAME} is larger than {MAX_META_BYTES} bytes, as no meta is; make "
-                "the dataset again"
-            )
-        with open(meta_file, "rb", closefd=False) as file:
-            meta = file.read()
-    finally:
-        os.close(meta_file)
-    entries = parse_meta(meta, str(folder / META_NAME))
+    Raises:
+        FileNotFoundError: the meta, or a shard that it names, is not there.
+    """
+    where = f"{snapshot.where}/{META_NAME}"
+    meta = snapshot.read(META_NAME, 0, MAX_META_BYTES + 1)
+    if len(meta) > MAX_META_BYTES:
+        raise DatasetError(
+            f"{where} is larger than {MAX_META_BYTES} bytes, as no meta is; make the dataset again"
+        )
+    entries = parse_meta(meta, where)
     if verify and dump_meta(entries) != meta:
         raise DatasetError(
-            f"{folder / META_NAME} is not as it was written: this package writes each entry with "
-            "its hashes, in order; a dataset of the old script has none to verify; make the "
-            "dataset again to have them"
+            f"{where} is not as it was written: this package writes each entry with its hashes, in "
+            "order; a dataset of the old script has none to verify; make the dataset again to have "
+            "them"
         )
     digest = hashlib.sha256(meta).hexdigest()
-    if verify:
-        facts, card = (_read_text(folder, n, descriptor) for n in (FACTS_NAME, CARD_NAME))
-        if facts is not None or card is not None:
-            _require_own(folder, facts, card, digest)
+    facts, card = (_read_text(snapshot, each, verify=verify) for each in (FACTS_NAME, CARD_NAME))
+    if verify and (facts, card) != (None, None):
+        _require_own(snapshot.where, facts, card, digest)
     names = {shard_name(index) for index in range(len(entries))}
-    extra = [n for n in os.listdir(descriptor) if shard_index(n) is not None and n not in names]
+    extra = [n for n in snapshot.list() if shard_index(n) is not None and n not in names]
     if extra:
         raise DatasetError(
-            f"{folder} holds {min(extra)}, which its meta does not name: it is left from another "
-            "run; remove it, or make the dataset again"
+            f"{snapshot.where} holds {min(extra)}, which its meta does not name: it is left from "
+            "another run; remove it, or make the dataset again"
         )
-    shards = _read_shards(folder, descriptor, entries, verify=verify)
     return Dataset(
-        folder=folder,
+        folder=Path(snapshot.where),
         digest=digest,
         entries=tuple(entries),
-        shards=shards,
+        shards=_read_shards(snapshot, entries, verify=verify),
+        texts=(facts, card),
     )
+
+
+def _missing(snapshot: Snapshot, name: str) -> str:
+    if name == META_NAME:
+        return f"{snapshot.where} holds no {META_NAME}, the mark of a whole dataset; {NAME_IT}"
+    return f"{snapshot.where} lacks {name}, which its meta names; make the dataset again"
 
 
 def read_facts(folder: Path, digest: str | None = None) -> Facts | None:
@@ -275,30 +233,28 @@ def read_facts(folder: Path, digest: str | None = None) -> Facts | None:
         DatasetError: it is no dataset folder, or what stands there is not as it was written, or is
             another dataset's.
     """
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise DatasetError(f"{folder} is no dataset folder: {error.strerror}") from error
-    try:
-        if digest is None:
-            with open(_open_file(folder, META_NAME, descriptor), "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        facts = _read_text(folder, FACTS_NAME, descriptor)
-        card = _read_text(folder, CARD_NAME, descriptor) if facts is None else None
-    except FileNotFoundError as error:
-        raise DatasetError(_missing(folder, META_NAME)) from error
-    finally:
-        os.close(descriptor)
+    with LocalStore(folder).snapshot("") as snapshot:
+        try:
+            digest = digest or hashlib.sha256(snapshot.read(META_NAME)).hexdigest()
+        except FileNotFoundError as error:
+            raise DatasetError(_missing(snapshot, META_NAME)) from error
+        facts = _read_text(snapshot, FACTS_NAME, verify=True)
+        card = _read_text(snapshot, CARD_NAME, verify=True) if facts is None else None
+    return _parse_facts(snapshot.where, facts, card, digest)
+
+
+def _parse_facts(where: str, facts: bytes | None, card: bytes | None, digest: str) -> Facts | None:
+    """What facts say, with or without their card, or what a card of before the facts does."""
     if facts is None and card is None:
         return None
-    name = _require_own(folder, facts, card, digest)
+    name = _require_own(where, facts, card if facts is None else None, digest)
     try:
         return parse_facts(facts) if facts is not None else parse_old_card(card or b"")
     except ValueError as error:
-        raise DatasetError(f"{folder / name} {error}; make the dataset again") from error
+        raise DatasetError(f"{where}/{name} {error}; make the dataset again") from error
 
 
-def _require_own(folder: Path, facts: bytes | None, card: bytes | None, digest: str) -> str:
+def _require_own(where: str, facts: bytes | None, card: bytes | None, digest: str) -> str:
     """Refuse facts or a card that were changed, or that are another dataset's; the facts' name."""
     name, named = own_digest(facts, card)
     if named == digest:
@@ -308,67 +264,26 @@ def _require_own(folder: Path, facts: bytes | None, card: bytes | None, digest: 
         if named is None
         else f"is of another dataset (digest {named}, not {digest})"
     )
-    raise DatasetError(f"{folder / name} {wrong}; move it elsewhere, or make the dataset again")
+    raise DatasetError(f"{where}/{name} {wrong}; move it elsewhere, or make the dataset again")
 
 
-def _read_text(folder: Path, name: str, descriptor: int) -> bytes | None:
+def _read_text(snapshot: Snapshot, name: str, *, verify: bool) -> bytes | None:
     """The bytes of facts or of a card, no more than they may have and one; None where none are."""
     try:
-        with open(_open_file(folder, name, descriptor), "rb") as file:
-            return file.read(MAX_FACTS_BYTES + 1)
+        return snapshot.read(name, 0, MAX_FACTS_BYTES + 1)
     except FileNotFoundError:
+        return None
+    except DatasetError:  # a link, say: samples are read without any
+        if verify:
+            raise
         return None
 
 
-def _open_file(folder: Path, name: str, descriptor: int) -> int:
-    """Open a plain file of the folder, or the one that a link in its place leads to.
-
-    Data stores (the hub's cache, DVC, git-annex) keep files aside and link to them. No pipe or
-    device is opened: some do something then.
-    """
-    try:
-        is_plain = stat.S_ISREG(os.stat(name, dir_fd=descriptor).st_mode)
-        file = os.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=descriptor) if is_plain else None
-    except OSError as error:
-        if error.errno == errno.EMFILE:
-            raise
-        why = _why_not_opened(folder / name, descriptor, error)
-        if why is None:
-            raise
-        raise DatasetError(f"{folder / name} cannot be opened: {why}") from error
-    if file is None or not stat.S_ISREG(os.fstat(file).st_mode):
-        if file is not None:
-            os.close(file)
-        raise DatasetError(f"{folder / name} is not a plain file; {_COPY_IT}")
-    return file
-
-
-def _why_not_opened(path: Path, descriptor: int, error: OSError) -> str | None:
-    """What is wrong with a file of the folder, and the remedy; None where there is none."""
-    if error.errno in (errno.ENOENT, errno.ELOOP):
-        try:
-            target = os.readlink(path.name, dir_fd=descriptor)
-        except OSError:
-            return None if error.errno == errno.ENOENT else f"{error.strerror}; {_COPY_IT}"
-        return (
-            f"it is a link to {shortened(target)!r}, which is not here; get what it stands for "
-            "from where the dataset came from (git annex get, dvc pull, a download), or "
-            f"{_COPY_IT}"
-        )
-    if error.errno == errno.EACCES:
-        try:
-            return f"{whose(path)}; {_LET_READ}, or make the dataset again"
-        except OSError:  # a link into a folder that is closed
-            leads_to = shortened(os.path.realpath(path))
-            return f"it leads to {leads_to!r}, which is closed to you; {_LET_READ}"
-    return f"{error.strerror}; {_COPY_IT}"
-
-
 def _read_shards(
-    folder: Path, descriptor: int, entries: list[ShardEntry], *, verify: bool
+    snapshot: Snapshot, entries: list[ShardEntry], *, verify: bool
 ) -> tuple[NDArray[Any], ...]:
     """Every shard, checked side by side where that is worth the threads."""
-    read = partial(_read_shard, folder, descriptor, verify=verify)
+    read = partial(_read_shard, snapshot, verify=verify)
     if len(entries) == 1 or sum(entry.num_tokens for entry in entries) < _WORTH_THREADS:
         return tuple(map(read, range(len(entries)), entries))
     with ThreadPoolExecutor(min(available_cores(), len(entries), _MOST_THREADS)) as threads:
@@ -380,18 +295,11 @@ def _read_shards(
             opened.clear()  # an error's traceback would keep the shards mapped
 
 
-def _read_shard(
-    folder: Path, descriptor: int, index: int, entry: ShardEntry, *, verify: bool
-) -> NDArray[Any]:
-    name = shard_name(index)
-    file = _open_file(folder, name, descriptor)
-    try:
-        if not os.fstat(file).st_size:
-            raise DatasetError(f"{folder / name} is empty; make the dataset again")
-        data = map_file(file)
-    finally:
-        os.close(file)
-    where = str(folder / name)
+def _read_shard(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool) -> NDArray[Any]:
+    data = snapshot.map(shard_name(index))
+    where = f"{snapshot.where}/{shard_name(index)}"
+    if not len(data):
+        raise DatasetError(f"{where} is empty; make the dataset again")
     if verify and hashlib.sha256(data.data).hexdigest() != entry.sha256:
         raise DatasetError(
             f"{where} does not have the sha256 that its meta states; make the dataset again"

@@ -1,11 +1,12 @@
 """Durable writes: a file is there whole under its name, or not at all."""
 
+import ctypes
 import errno
-import hashlib
 import os
 import secrets
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter
 from pathlib import Path
@@ -13,8 +14,6 @@ from typing import BinaryIO
 
 Data = bytes | memoryview | Callable[[BinaryIO], object]
 """What a file is to hold, or a function that writes it into the opened file."""
-
-_HASH_BUFFER_BYTES = 1 << 20
 
 _SHOWN_CHARS = 200
 
@@ -24,6 +23,11 @@ _KEPT_NAME = 50
 _NO_FOLDER_FSYNC = (errno.EINVAL, errno.ENOTSUP)
 """What filesystems say of a folder whose names they force to the disk themselves, or not at all,
 such as CIFS."""
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2  # linux/fs.h
+_RENAME_SWAP = 2  # sys/stdio.h of macOS
+_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
 
 def shortened(name: str) -> str:
@@ -37,7 +41,7 @@ def why_no_path(error: Exception) -> str:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Generator[None]:
     """Have an error of a call on a descriptor name the file, as one of a call on a path does."""
     try:
         yield
@@ -95,6 +99,28 @@ def replace_atomically(path: Path, data: Data, *, mode: int = 0o666) -> None:
         data: what, or a function that writes it into the opened file.
         mode: of the file, less what the umask takes away.
     """
+    _write_beside(path, data, mode, os.replace)
+
+
+def create_atomically(path: Path, data: Data, *, mode: int = 0o666) -> bool:
+    """Write as `replace_atomically` does where there is nothing yet: of two at once one does.
+
+    Returns:
+        Whether it was this one.
+    """
+
+    def take(temporary: Path, path: Path) -> None:
+        os.link(temporary, path)
+        temporary.unlink()
+
+    try:
+        _write_beside(path, data, mode, take)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _write_beside(path: Path, data: Data, mode: int, take: Callable[[Path, Path], object]) -> None:
     temporary = path.with_name(f".{path.name[:_KEPT_NAME]}.{secrets.token_hex(8)}.tmp")
 
     def create(name: str, flags: int) -> int:
@@ -103,11 +129,16 @@ def replace_atomically(path: Path, data: Data, *, mode: int = 0o666) -> None:
     with naming(temporary), open(temporary, "xb", opener=create) as file:
         try:
             _fill(file, data)
-            os.replace(temporary, path)
+            take(temporary, path)
         except BaseException:
             with suppress(OSError):  # what went wrong is said, not what followed
                 temporary.unlink()
             raise
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that is not in its place yet."""
+    return name.startswith(".") and name.endswith(".tmp")
 
 
 def remove_leftovers(folder: Path, *, older_than: float = 0.0) -> None:
@@ -133,9 +164,33 @@ def _fill(file: BufferedWriter, data: Data) -> None:
     os.fsync(file.fileno())
 
 
-def sha256_of(file: BinaryIO) -> str:
-    """The sha256 of what is left to read of a file, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    while block := file.read(_HASH_BUFFER_BYTES):
-        digest.update(block)
-    return digest.hexdigest()
+def publish_folder(stage: Path, target: Path) -> None:
+    """Force a folder of files to the disk, and give it a name that is free, or an empty folder's.
+
+    Raises:
+        OSError: something is there.
+    """
+    for path in sorted(stage.iterdir()):
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    fsync_folder(stage)
+    os.rename(stage, target)
+    fsync_folder(target.parent)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system or filesystem cannot."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    first, second = os.fsencode(one), os.fsencode(other)
+    if sys.platform == "darwin":
+        status = libc.renamex_np(first, second, _RENAME_SWAP)
+    elif hasattr(libc, "renameat2"):
+        status = libc.renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE)
+    else:
+        return False
+    if status == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(one), None, str(other))

@@ -10,7 +10,7 @@ who holds it, for the other one's message.
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -52,56 +52,40 @@ class _HeldError(Exception):
 
 
 @contextmanager
-def exclusive_lock(path: Path, what: str) -> Iterator[None]:
+def exclusive_lock(path: Path, what: str) -> Generator[None]:
     """Hold the lock file `path`; it and its folder, if then empty, are removed at the end.
 
     Raises:
         TargetError: another process holds it, or it cannot be locked; the message says which, and
             names `what`.
     """
-    if not _locks_are_wanted():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield
-        finally:
-            _remove_folder(path)
-        return
-    release = _take_or_refuse(path, what)
+
+    def take() -> Callable[[], object]:
+        while True:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                return _take(path, blocking=False)
+            except (FileNotFoundError, FileExistsError):
+                if os.path.lexists(path.parent) and not path.parent.is_dir():
+                    raise
+                # a holder that finished just now removed the folder
+            except _HeldError as held:
+                raise TargetError(
+                    f"{what} is being written by another run ({held.holder}); wait for it to end, "
+                    f"or end it{held.remedy}"
+                ) from None
+
     try:
-        _sign(path)
-        yield
-    finally:
-        _remove_note(path)
-        release()
-        _remove_folder(path)
-
-
-def _remove_folder(path: Path) -> None:
-    with suppress(OSError):  # finished chunks are kept in it for the next run
-        path.parent.rmdir()
-
-
-def _take_or_refuse(path: Path, what: str) -> Callable[[], object]:
-    while True:
-        try:
+        with _held(path, take):
             path.parent.mkdir(parents=True, exist_ok=True)
-            return _take(path, blocking=False)
-        except (FileNotFoundError, FileExistsError):
-            if os.path.lexists(path.parent) and not path.parent.is_dir():
-                raise
-            continue  # a holder that finished just now removed the folder
-        except OSError:
-            _remove_folder(path)
-            raise
-        except _HeldError as held:
-            raise TargetError(
-                f"{what} is being written by another run ({held.holder}); wait for it to end, or "
-                f"end it{held.remedy}"
-            ) from None
+            yield
+    finally:
+        with suppress(OSError):  # finished chunks are kept in it for the next run
+            path.parent.rmdir()
 
 
 @contextmanager
-def waiting_lock(path: Path, announce: Callable[[str], None]) -> Iterator[None]:
+def waiting_lock(path: Path, announce: Callable[[str], None]) -> Generator[None]:
     """Hold the lock file `path`, waiting for another holder as long as it lives.
 
     Args:
@@ -111,19 +95,30 @@ def waiting_lock(path: Path, announce: Callable[[str], None]) -> Iterator[None]:
     Raises:
         TargetError: it cannot be locked.
     """
+
+    def take() -> Callable[[], object]:
+        try:
+            return _take(path, blocking=False)
+        except _HeldError as held:
+            announce(f"waiting for {held.holder}, which is at work on {path.parent}{held.remedy}")
+        return _take(path, blocking=True)
+
+    with _held(path, take):
+        yield
+
+
+@contextmanager
+def _held(path: Path, take: Callable[[], Callable[[], object]]) -> Generator[None]:
     if not _locks_are_wanted():
         yield
         return
-    try:
-        release = _take(path, blocking=False)
-    except _HeldError as held:
-        announce(f"waiting for {held.holder}, which is at work on {path.parent}{held.remedy}")
-        release = _take(path, blocking=True)
+    release = take()
     try:
         _sign(path)
         yield
     finally:
-        _remove_note(path)
+        with suppress(OSError):  # the next holder replaces it
+            _note_of(path).unlink(missing_ok=True)
         release()
 
 
@@ -250,11 +245,6 @@ def _sign(path: Path) -> None:
         descriptor = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         with open(descriptor, "wb") as file:
             file.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode())
-
-
-def _remove_note(path: Path) -> None:
-    with suppress(OSError):  # the next holder replaces it
-        _note_of(path).unlink(missing_ok=True)
 
 
 def _holder(path: Path) -> str:

@@ -19,11 +19,13 @@ machine."""
 
 
 def map_file(descriptor: int) -> Bytes:
-    """The bytes of a file that is not empty, uint8, shape (num_bytes,), read-only.
+    """The bytes of a file, uint8, shape (num_bytes,), read-only.
 
     Raises:
         OSError: there is no memory for the mapping, or the file cannot be read.
     """
+    if not os.fstat(descriptor).st_size:
+        return np.empty(0, np.uint8)
     try:
         return np.frombuffer(
             mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ, **_OPTIONS), np.uint8

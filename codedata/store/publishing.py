@@ -12,21 +12,20 @@ files is ever removed, facts or a card that were edited are not among them; a ru
 killed one left behind sets it right.
 """
 
-import ctypes
-import errno
 import os
 import stat
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from codedata.errors import TargetError
-from codedata.format.card import CARD_NAME, own_digest, render_card
-from codedata.format.facts import FACTS_NAME, MAX_FACTS_BYTES, Facts, dump_facts
-from codedata.format.meta import META_NAME, ShardEntry, dump_meta, shard_index, shard_name
+from codedata.format.card import CARD_NAME, own_digest
+from codedata.format.facts import FACTS_NAME, MAX_FACTS_BYTES
+from codedata.format.meta import META_NAME, shard_index
 from codedata.places import local_path, require_utf8
+from codedata.store.base import Data, Stage
 from codedata.store.files import (
+    exchange,
     fsync_folder,
     remove_leftovers,
     shortened,
@@ -35,12 +34,8 @@ from codedata.store.files import (
 )
 from codedata.store.locks import exclusive_lock
 from codedata.store.permission import explained_at, is_closed
+from codedata.store.snapshot import FolderSnapshot
 from codedata.store.trust import close_to_strangers
-
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2  # linux/fs.h
-_RENAME_SWAP = 2  # sys/stdio.h of macOS
-_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
 
 def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
@@ -98,7 +93,7 @@ def _real_folder(target: Path) -> Path:
     return folder
 
 
-class Staging:
+class Staging(Stage):
     """The work folder of one dataset, while its lock is held."""
 
     def __init__(self, target: Path) -> None:
@@ -108,46 +103,29 @@ class Staging:
         self.stage = self.folder / "stage"
         self._previous = self.folder / "previous"
 
-    def add_shard(self, index: int, data: memoryview) -> Path:
-        """Write a shard of the staged dataset; any order, any thread."""
+    def put(self, name: str, data: Data) -> None:
+        """See `Stage.put`."""
         self.stage.mkdir(mode=0o775, exist_ok=True)
-        path = self.stage / shard_name(index)
-        write_durably(path, data)
-        return path
+        write_durably(self.stage / name, data)
 
-    def add_facts(self, facts: Facts) -> None:
-        """Write what the staged dataset is made of, and its card."""
-        card = render_card(facts)
-        write_durably(self.stage / FACTS_NAME, dump_facts(facts, card))
-        write_durably(self.stage / CARD_NAME, card)
-
-    def add_meta(self, entries: Sequence[ShardEntry]) -> None:
-        """Write the meta, the mark that the staged dataset is whole."""
-        names = {shard_name(index) for index in range(len(entries))}
-        staged = {*os.listdir(self.stage)} - {FACTS_NAME, CARD_NAME}
-        assert names == staged, "every staged shard has its entry"
-        write_durably(self.stage / META_NAME, dump_meta(entries))
-        fsync_folder(self.stage)
+    def snapshot(self) -> FolderSnapshot:
+        """See `Stage.snapshot`."""
+        return FolderSnapshot(self.stage)
 
     def publish(self) -> None:
-        """Put the staged dataset in the target's place and remove the old one.
-
-        Raises:
-            TargetError: meanwhile something that is not a dataset's came into the target.
-        """
+        """Put the staged dataset in the target's place and remove the old one; see `Stage`."""
+        fsync_folder(self.stage)
         mode = None
         if _is_folder(self.target):
             mode = _make_writable(self.target)  # a read-only folder cannot be moved
         try:
             old = self._swap_in()
-        except BaseException:
+        finally:
             if mode is not None and _is_folder(self.target):
-                with suppress(OSError):
+                with suppress(
+                    PermissionError
+                ):  # some mounts of CIFS and FUSE let nobody set a mode
                     _set_mode(self.target, mode)
-            raise
-        if mode is not None:
-            with suppress(PermissionError):  # some mounts of CIFS and FUSE let nobody set a mode
-                _set_mode(self.target, mode)
         fsync_folder(self.target.parent)
         if old is not None:
             _remove_dataset(old)
@@ -198,16 +176,12 @@ class Staging:
                 )
 
     def recover(self) -> None:
-        """Set right what a run left that was killed or failed."""
+        """Set right what a run left that was killed or failed, finished chunks aside."""
         if self._previous.exists():
             if self.target.exists():
                 _remove_dataset(self._previous)
             else:
                 os.rename(self._previous, self.target)
-        self.discard_stage()
-
-    def discard_stage(self) -> None:
-        """Remove what is staged, and what workers that were ended left of unfinished chunks."""
         if self.stage.exists():
             _remove_dataset(self.stage)
         remove_leftovers(self.chunks)
@@ -223,7 +197,7 @@ class Staging:
 
 
 @contextmanager
-def open_staging(target: Path) -> Iterator[Staging]:
+def open_staging(target: Path) -> Generator[Staging]:
     """Lock a dataset (see `check_target`) and stage its successor.
 
     Raises:
@@ -241,24 +215,6 @@ def open_staging(target: Path) -> Iterator[Staging]:
                 staging.recover()
             raise
         staging.recover()
-
-
-def exchange(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step; False where the system or filesystem cannot."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    first, second = os.fsencode(one), os.fsencode(other)
-    if sys.platform == "darwin":
-        status = libc.renamex_np(first, second, _RENAME_SWAP)
-    elif hasattr(libc, "renameat2"):
-        status = libc.renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE)
-    else:
-        return False
-    if status == 0:
-        return True
-    number = ctypes.get_errno()
-    if number in _NO_EXCHANGE:
-        return False
-    raise OSError(number, os.strerror(number), str(one), None, str(other))
 
 
 def _foreign_entries(folder: Path, *, also_edited: bool = False) -> list[str]:

@@ -1,4 +1,4 @@
-"""A run in small, by the io layer alone: chunks stored, shards staged, the dataset published.
+"""A run in small, by the store alone: chunks stored, shards staged, the dataset published.
 
     python -m codedata_tests.campaigns.small_publish TARGET NUM_SHARDS [WAY]
 

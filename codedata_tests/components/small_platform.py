@@ -11,7 +11,7 @@ from codedata.components.raw_corpus import LocalSource, RawCorpus
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import SplitSpec
 from codedata.recipe.settings import Settings
-from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store
+from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets
 
 SWITCHES: dict[str, int] = {
     "min_sample_length": 10,
@@ -37,8 +37,8 @@ class SmallPlatform:
     matches_transformers: bool = False  # two seconds of a core for each window
 
     @property
-    def store(self) -> Store:
-        return Store(root=str(self.root))
+    def store(self) -> DataRoot:
+        return DataRoot(root=str(self.root))
 
     @property
     def dataset_folder(self) -> Path:

@@ -15,7 +15,7 @@ from codedata.components.default_pad import DEFAULT_PAD_TAG
 from codedata.definitions import resources
 from codedata.layout import ROOT_VARIABLE, Layout
 from codedata.recipe.settings import DEFAULT_PAD_TOKEN
-from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store
+from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets
 from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import failure
@@ -44,7 +44,7 @@ class Split:
         self.root = folder / "root"
         yamls = {"c": CORPUS.format(corpus=corpus), "small": SPLIT.format(more=more)}
         tree = tree_of(folder, yamls)
-        store = Store(root=str(self.root))
+        store = DataRoot(root=str(self.root))
         own = {
             "store": store,
             "chunk_executor": ChunkExecutor(num_workers=1),

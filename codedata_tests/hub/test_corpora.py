@@ -24,7 +24,7 @@ from codedata.hub import client
 from codedata.layout import Layout
 from codedata.recipe.settings import Settings
 from codedata.reporting.split_report import report_on
-from codedata.resources import ChunkExecutor, DatasetIOManager, Datasets, Store
+from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets
 from codedata.sources.record import Corpus, read_corpus
 from codedata.store.dataset_folder import Dataset, open_dataset, read_facts
 from codedata.tokenize import tokenizer_files
@@ -170,7 +170,7 @@ class Platform:
         )
 
     def definitions(self, *specs: SplitSpec, **source: Any) -> dg.Definitions:
-        store = Store(root=str(self.layout.root))
+        store = DataRoot(root=str(self.layout.root))
         return dg.Definitions.merge(
             corpus_of(**source).build_defs(dg.ComponentTree.for_test().load_context),
             *(build_split(spec) for spec in specs),

@@ -35,21 +35,9 @@ def is_the_dataset_s(name: str) -> bool:
     return name == META_NAME or shard_index(name) is not None
 
 
-def changed_bytes(data: bytes, step: int) -> Iterator[tuple[str, bytes]]:
-    """Every bit flipped and every truncation, each `step` on."""
-    for bit in range(0, len(data) * 8, step):
-        damaged = bytearray(data)
-        damaged[bit // 8] ^= 1 << bit % 8
-        yield "a bit flipped", bytes(damaged)
-    for num_bytes in range(0, len(data), step):
-        yield "cut off", data[:num_bytes]
-
-
 def changed_files(files: Files) -> Iterator[tuple[str, Change]]:
-    """One file changed, for itself; of facts and card only some bits."""
+    """One file changed, for itself; `test_dataset_folder.py` flips bits and cuts off."""
     for name, data in files.items():
-        for what, damaged in changed_bytes(data, 1 if is_the_dataset_s(name) else 97):
-            yield what, {name: damaged}
         for tail in (b"\0", b" ", b"\n", b".", b"e.", data):
             yield "lengthened", {name: data + tail}
         for start in range(0, len(data), 7):
@@ -152,15 +140,11 @@ def published(
     return Published(folder)
 
 
-def test_the_changes_are_thousands_of_every_kind(published: Published) -> None:
+def test_the_changes_are_many_of_every_kind(published: Published) -> None:
     kinds = Counter(what for what, _ in changes(published.files))
-    own = {name: data for name, data in published.files.items() if is_the_dataset_s(name)}
-    assert len(own) >= 4, "three shards and the meta"
-    num_bytes = sum(map(len, own.values()))
-    assert kinds["a bit flipped"] >= 8 * num_bytes > 4000
-    assert kinds["cut off"] >= num_bytes
+    assert sum(map(is_the_dataset_s, published.files)) >= 4, "three shards and the meta"
+    assert kinds["bytes lost"] > 300
     assert len(kinds) >= 17
-    assert min(kinds.values()) >= 1
 
 
 def test_every_change_of_a_dataset_is_refused_where_it_is_verified(published: Published) -> None:
@@ -188,17 +172,14 @@ def test_no_change_crashes_a_loader_that_does_not_verify(published: Published) -
             assert {len(sample) for sample in samples} == {4}, what
             assert all(0 <= token < 2**31 for sample in samples for token in sample)
         published.mend(change)
-    assert num_read >= 16 * 4 * len(published.samples), "at least every bit of every id"
+    assert num_read > 10
 
 
 def test_codedata_verify_refuses_every_change_in_one_line(
     published: Published, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every change of a rare kind, some of the thousands of flips and cuts."""
-    seen: Counter[str] = Counter()
     for what, change in changes(published.files):
-        seen[what] += 1
-        if (seen[what] > 20 and seen[what] % 101) or change == CARD_REMOVED:
+        if change == CARD_REMOVED:
             continue
         published.apply(change)
         assert main(["verify", str(published.folder)]) == 1, what

@@ -46,21 +46,27 @@ def refuse_flock(number: int) -> None:
     fcntl.flock = fail
 
 
-@pytest.fixture(params=NO_FLOCK, ids=[errno.errorcode[number] for number in NO_FLOCK])
-def without_flock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A filesystem without `flock`, and the program by which another process has none either."""
+@pytest.fixture(params=[None, *NO_FLOCK], ids=lambda n: errno.errorcode[n] if n else "flock")
+def number(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int | None:
+    """A filesystem with `flock`, or what one without it says, in this process and `elsewhere`."""
     monkeypatch.setattr(fcntl, "flock", fcntl.flock)  # taken back at the end
-    refuse_flock(request.param)
-    return (
-        f"from codedata_tests.store.test_locks import refuse_flock; refuse_flock({request.param})\n"
-    )
+    if request.param is not None:
+        refuse_flock(request.param)
+    return request.param
+
+
+def before(number: int | None) -> str:
+    """The program by which another process has no `flock` either."""
+    if number is None:
+        return ""
+    return f"from codedata_tests.store.test_locks import refuse_flock; refuse_flock({number})\n"
 
 
 @contextmanager
-def held_elsewhere(path: Path, before: str = "") -> Iterator[subprocess.Popen[str]]:
+def held_elsewhere(path: Path, number: int | None) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds a lock until its stdin is closed."""
     with subprocess.Popen(
-        [sys.executable, "-c", before + HOLDER, str(path)],
+        [sys.executable, "-c", before(number) + HOLDER, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -73,30 +79,43 @@ def held_elsewhere(path: Path, before: str = "") -> Iterator[subprocess.Popen[st
             process.kill()
 
 
-def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:
+def way_around(path: Path, number: int | None) -> str:
+    """What is said of a mark that may be a dead holder's; the kernel's locks end with theirs."""
+    if number is None:
+        return ""
+    return (
+        f"; if that one has ended already, remove {path}, or go without locks (--no-lock, or "
+        "CODEDATA_NO_LOCK=1)"
+    )
+
+
+def test_a_second_holder_is_told_who_the_first_is(number: int | None, tmp_path: Path) -> None:
     path = tmp_path / "work" / "lock"
-    with held_elsewhere(path) as holder:
+    with held_elsewhere(path, number) as holder:
         with pytest.raises(TargetError) as refusal, exclusive_lock(path, "the dataset d"):
             pytest.fail("it is held")
         message = str(refusal.value)
         assert message.startswith("the dataset d is being written by another run (process ")
         assert f"(process {holder.pid} on {os.uname().nodename}, since 20" in message
-        assert message.endswith("; wait for it to end, or end it")
+        assert message.endswith("; wait for it to end, or end it" + way_around(path, number))
         assert path.exists(), "a refused run removes nothing"
         holder.communicate()
         assert holder.returncode == 0
     assert os.listdir(tmp_path) == []
-    with exclusive_lock(path, "the dataset d"):
-        assert note_of(path).read_text(encoding="utf-8").startswith(f"process {os.getpid()} on ")
+    with (
+        exclusive_lock(path, "the dataset d"),
+        pytest.raises(TargetError, match=f"process {os.getpid()} on "),
+        exclusive_lock(path, "the dataset d"),
+    ):
+        pytest.fail("it is held")
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
-def test_a_holder_that_was_killed_does_not_block(sign: signal.Signals, tmp_path: Path) -> None:
+def test_a_holder_that_was_killed_does_not_block(number: int | None, tmp_path: Path) -> None:
     path = tmp_path / "work" / "lock"
-    with held_elsewhere(path) as holder:
-        holder.send_signal(sign)
-        assert holder.wait() == -sign
+    with held_elsewhere(path, number) as holder:
+        holder.kill()
+        assert holder.wait() == -signal.SIGKILL
     assert path.exists(), "nobody tidied up"
     with open(note_of(path), "a", encoding="utf-8") as file:
         file.write(" (process of a host with a long name)")
@@ -107,21 +126,22 @@ def test_a_holder_that_was_killed_does_not_block(sign: signal.Signals, tmp_path:
     assert os.listdir(tmp_path) == []
 
 
-def test_the_same_process_cannot_hold_it_twice(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    with (
-        exclusive_lock(path, "the dataset d"),
-        pytest.raises(TargetError, match=f"process {os.getpid()} on "),
-        exclusive_lock(path, "the dataset d"),
-    ):
-        pytest.fail("it is held")
+def test_one_waits_for_another_and_is_told_which(number: int | None, tmp_path: Path) -> None:
+    path, said = tmp_path / "lock", list[str]()
+    (tmp_path / "corpus.json").touch()
+    with held_elsewhere(path, number) as holder:
 
+        def end_it(line: str) -> None:
+            said.append(line)
+            assert holder.stdin is not None
+            threading.Timer(0.2, holder.stdin.close).start()
 
-def test_an_error_releases_it(tmp_path: Path) -> None:
-    path = tmp_path / "work" / "lock"
-    with pytest.raises(ZeroDivisionError), exclusive_lock(path, "the dataset d"):
-        raise ZeroDivisionError
-    assert os.listdir(tmp_path) == []
+        with waiting_lock(path, end_it):
+            assert holder.wait() == 0
+    [line] = said
+    assert line.startswith(f"waiting for process {holder.pid} on ")
+    assert line.endswith(f", which is at work on {tmp_path}" + way_around(path, number))
+    assert os.listdir(tmp_path) == ["corpus.json"]
 
 
 def test_a_folder_that_is_not_empty_stays(tmp_path: Path) -> None:
@@ -171,9 +191,9 @@ print(len(turns), len(refusals))
 """
 
 
-def race(folder: Path, num_turns: int, before: str = "") -> list[list[int]]:
+def race(folder: Path, num_turns: int, number: int | None) -> list[list[int]]:
     """Four processes of five threads, each until it has had the lock so often: turns, refusals."""
-    command = [sys.executable, "-c", before + RACER, str(folder), "5", str(num_turns)]
+    command = [sys.executable, "-c", before(number) + RACER, str(folder), "5", str(num_turns)]
     racers = [
         subprocess.Popen(
             command,
@@ -197,10 +217,13 @@ def race(folder: Path, num_turns: int, before: str = "") -> list[list[int]]:
     return [[int(number) for number in output.split()] for output, _ in outputs]
 
 
-def test_of_twenty_racers_exactly_one_is_inside_at_a_time(tmp_path: Path) -> None:
-    counts = race(tmp_path, 20)
-    assert [turns for turns, _ in counts] == [100] * 4
-    assert sum(refusals for _, refusals in counts) > 20, "they did meet"
+@pytest.mark.parametrize(("number", "num_turns"), [(None, 20), (errno.ENOLCK, 5)])
+def test_of_twenty_racers_exactly_one_is_inside_at_a_time(
+    number: int | None, num_turns: int, tmp_path: Path
+) -> None:
+    counts = race(tmp_path, num_turns, number)
+    assert [turns for turns, _ in counts] == [5 * num_turns] * 4
+    assert sum(refusals for _, refusals in counts) > num_turns, "they did meet"
     assert os.listdir(tmp_path) == []
 
 
@@ -274,45 +297,9 @@ def test_what_a_holder_says_of_itself_is_short_and_holds_no_control_characters(
 # Filesystems without flock
 
 
-def test_without_flock_a_second_holder_is_told_who_the_first_is_and_what_to_remove(
-    without_flock: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "work" / "lock"
-    with held_elsewhere(path, without_flock) as holder:
-        with pytest.raises(TargetError) as refusal, exclusive_lock(path, "the dataset d"):
-            pytest.fail("it is held")
-        message = str(refusal.value)
-        assert f"another run (process {holder.pid} on {os.uname().nodename}, since 20" in message
-        assert message.endswith(
-            f"; wait for it to end, or end it; if that one has ended already, remove {path}, or go "
-            "without locks (--no-lock, or CODEDATA_NO_LOCK=1)"
-        )
-        holder.communicate()
-    assert os.listdir(tmp_path) == []
-    with (
-        exclusive_lock(path, "the dataset d"),
-        pytest.raises(TargetError, match=f"process {os.getpid()} on "),
-        exclusive_lock(path, "the dataset d"),
-    ):
-        pytest.fail("it is held")
-    assert os.listdir(tmp_path) == []
-
-
-def test_without_flock_a_holder_that_was_killed_does_not_block(
-    without_flock: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "work" / "lock"
-    with held_elsewhere(path, without_flock) as holder:
-        holder.kill()
-        holder.wait()
-    assert path.exists(), "nobody tidied up"
-    with exclusive_lock(path, "the dataset d"):
-        assert note_of(path).read_text(encoding="utf-8").startswith(f"process {os.getpid()} on ")
-    assert os.listdir(tmp_path) == []
-
-
+@pytest.mark.parametrize("number", NO_FLOCK, indirect=True)
 def test_without_flock_a_holder_of_another_machine_blocks_until_its_file_is_removed(
-    without_flock: str, tmp_path: Path
+    number: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "work" / "lock"
     path.parent.mkdir()
@@ -320,7 +307,7 @@ def test_without_flock_a_holder_of_another_machine_blocks_until_its_file_is_remo
     note_of(path).write_text("process 4194305 on node7, since 2026", encoding="utf-8")
     for _ in range(2):
         with pytest.raises(TargetError) as refusal, exclusive_lock(path, "the dataset d"):
-            pytest.fail(without_flock)
+            pytest.fail(str(number))
         assert "(process 4194305 on node7, since 2026)" in str(refusal.value)
         assert f"remove {path}, or" in str(refusal.value)
     path.unlink()
@@ -337,39 +324,6 @@ def test_the_mark_of_a_holder_without_flock_holds_for_one_that_has_it(tmp_path: 
     with pytest.raises(TargetError) as refusal, exclusive_lock(path, "the dataset d"):
         pytest.fail("two are inside")
     assert f"remove {path}, or" in str(refusal.value)
-
-
-def test_what_is_waited_for_leaves_no_file_that_would_look_like_a_mark(tmp_path: Path) -> None:
-    with waiting_lock(tmp_path / ".lock", pytest.fail):
-        assert (tmp_path / ".lock").exists()
-    assert os.listdir(tmp_path) == []
-
-
-def test_without_flock_one_waits_for_another_and_is_told_what_to_remove(
-    without_flock: str, tmp_path: Path
-) -> None:
-    path, said = tmp_path / "lock", list[str]()
-    (tmp_path / "corpus.json").touch()
-    with held_elsewhere(path, without_flock) as holder:
-
-        def end_it(line: str) -> None:
-            said.append(line)
-            assert holder.stdin is not None
-            threading.Timer(0.2, holder.stdin.close).start()
-
-        with waiting_lock(path, end_it):
-            assert holder.wait() == 0
-    [line] = said
-    assert line.startswith(f"waiting for process {holder.pid} on ")
-    assert f", which is at work on {tmp_path}; if that one has ended already, remove {path}" in line
-    assert os.listdir(tmp_path) == ["corpus.json"]
-
-
-def test_without_flock_exactly_one_racer_is_inside_at_a_time(tmp_path: Path) -> None:
-    before = "from codedata_tests.store.test_locks import refuse_flock; refuse_flock(37)\n"
-    assert errno.errorcode[37] == "ENOLCK"
-    assert [turns for turns, _ in race(tmp_path, 5, before)] == [25] * 4
-    assert os.listdir(tmp_path) == []
 
 
 LOCKS: dict[str, Callable[[Path], object]] = {
@@ -413,13 +367,9 @@ def test_without_locks_nothing_is_locked_or_left(
         pytest.fail("it is neither")
 
 
-@pytest.mark.parametrize("number", [None, errno.ENOLCK], ids=["flock", "no flock"])
 def test_a_lock_file_that_was_removed_and_is_another_s_now_is_left_to_it(
-    number: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int | None, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(fcntl, "flock", fcntl.flock)
-    if number is not None:
-        refuse_flock(number)
     path = tmp_path / "work" / "lock"
     with exclusive_lock(path, "x"):
         path.unlink()  # as a user may

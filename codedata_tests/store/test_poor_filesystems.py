@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from codedata import cli
-from codedata.errors import TargetError
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.store.dataset_folder import open_dataset
 from codedata.store.files import fsync_folder, write_durably
@@ -20,7 +19,7 @@ from codedata.store.locks import NO_LOCK_VARIABLE
 from codedata.store.publishing import check_target, open_staging
 from codedata_tests import scenario
 from codedata_tests.script_runs import NEW, contents, run_here
-from codedata_tests.store.test_publishing import num_shards_of, publish, stage
+from codedata_tests.store.small_datasets import num_shards_of, publish, stage
 
 FEW = [*NEW, "--chars_to_tokenize", "5000"]
 
@@ -146,14 +145,3 @@ def test_commands_go_without_locks_where_they_are_told_to(
         del os.environ[NO_LOCK_VARIABLE]
     assert {path.name for path in target.parent.iterdir()} >= {"set", "set-npy"}
     assert cli.build_parser().parse_args(["materialize", "train", "--no-lock"]).no_lock
-
-
-def test_a_lock_that_can_be_had_in_no_way_names_the_way_around(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fcntl, "flock", lambda *_: fail(errno.EIO))
-    with pytest.raises(TargetError, match="--no-lock"), open_staging(tmp_path / "dataset"):
-        pytest.fail("it is not locked")
-    monkeypatch.setenv("CODEDATA_NO_LOCK", "1")
-    publish(tmp_path / "dataset", 2)
-    assert num_shards_of(tmp_path / "dataset") == 2

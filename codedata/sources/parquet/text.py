@@ -5,6 +5,7 @@ The text is the file's non-null contents in file order, joined by one space. Onl
 batch. The work is done in `codedata.sources.parquet`; here are the file's identity and the window.
 """
 
+import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +31,6 @@ from codedata.sources.parquet.index import (
 from codedata.sources.parquet.kept import GroupReader
 from codedata.sources.parquet.refusals import COLUMN, MAGIC
 from codedata.sources.partial_file import SparseFile, TextPart
-from codedata.store.files import sha256_of
 
 __all__ = ["MAGIC", "FileIdentity", "ParquetText", "TextIndex", "Utf8", "cache_folder"]
 
@@ -181,4 +181,4 @@ def _hashed(path: Path, _identity: FileIdentity, _changed_ns: int, part: TextPar
         part.require_intact(path)
         return part.fingerprint
     with open(path, "rb") as file:
-        return sha256_of(file)
+        return hashlib.file_digest(file, "sha256").hexdigest()

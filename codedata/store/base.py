@@ -1,0 +1,159 @@
+"""Where bytes lie: the one protocol that chunks, datasets and publishing are written over.
+
+Names with slashes -> bytes. A name holds what was put there whole, or nothing; what is published
+(`Store.stage`) is seen whole, the one before or the next one, and who reads it (`Store.snapshot`)
+reads on in the one that was opened. Nothing here needs a rename: `codedata.store.local` has one,
+an object store writes a version and then its number.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from codedata.format.card import CARD_NAME, render_card
+from codedata.format.facts import FACTS_NAME, Facts, dump_facts
+from codedata.format.meta import META_NAME, ShardEntry, dump_meta, shard_name
+from codedata.format.shards import Bytes
+
+Data = bytes | memoryview
+
+
+class Snapshot(Protocol):
+    """The files of what was published under a name when it was opened.
+
+    Attributes:
+        where: its place, for messages.
+    """
+
+    @property
+    def where(self) -> str: ...  # noqa: D102
+
+    def list(self) -> Sequence[str]:
+        """The names, sorted."""
+        ...
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """The bytes of a range.
+
+        Raises:
+            FileNotFoundError: with the name as `filename`; see `is_current`.
+        """
+        ...
+
+    def map(self, name: str) -> Bytes:
+        """All bytes, read-only; they stay when the snapshot is left.
+
+        Raises:
+            FileNotFoundError: as `read` does.
+        """
+        ...
+
+    def is_current(self) -> bool:
+        """Whether nothing was published since: where something was, files may be gone."""
+        ...
+
+
+class Stage(ABC):
+    """A dataset that is being written, while its name's lock is held."""
+
+    def add_shard(self, index: int, data: Data) -> None:
+        """Write a shard; any order, any thread."""
+        self.put(shard_name(index), data)
+
+    def add_facts(self, facts: Facts) -> None:
+        """Write what it is made of, and its card."""
+        card = render_card(facts)
+        self.put(FACTS_NAME, dump_facts(facts, card))
+        self.put(CARD_NAME, card)
+
+    def add_meta(self, entries: Sequence[ShardEntry]) -> None:
+        """Write the meta, the mark that what is staged is whole."""
+        names = {shard_name(index) for index in range(len(entries))}
+        with self.snapshot() as staged:
+            assert names == {*staged.list()} - {FACTS_NAME, CARD_NAME}, (
+                "every staged shard has its entry"
+            )
+        self.put(META_NAME, dump_meta(entries))
+
+    @abstractmethod
+    def put(self, name: str, data: Data) -> None:
+        """Write a file of the stage durably; any thread."""
+
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """What is staged so far, to be checked before it is published."""
+
+    @abstractmethod
+    def publish(self) -> None:
+        """Let readers see what is staged in place of what they saw until now.
+
+        Raises:
+            TargetError: what is there came during the run and is no dataset.
+        """
+
+
+class Store(Protocol):
+    """Named bytes."""
+
+    def where(self, name: str) -> str:
+        """The place of a name, for messages."""
+        ...
+
+    def put(self, name: str, data: Data) -> None:
+        """Write durably: the name holds what it held before, or all of `data`."""
+        ...
+
+    def put_if_absent(self, name: str, data: Data) -> bool:
+        """Write as `put` does where the name holds nothing; of several at once one does."""
+        ...
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """The bytes of a range.
+
+        Raises:
+            FileNotFoundError: the name holds nothing.
+            UntrustedError: a stranger wrote it, or may.
+        """
+        ...
+
+    def map(self, name: str) -> Bytes:
+        """All bytes, read-only; they stay when the name is replaced or removed.
+
+        Raises:
+            FileNotFoundError: the name holds nothing.
+            UntrustedError: a stranger wrote it, or may.
+        """
+        ...
+
+    def list(self, prefix: str = "") -> Sequence[str]:
+        """Every name that starts so, sorted."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Have a name hold nothing."""
+        ...
+
+    def lock(self, name: str, what: str) -> AbstractContextManager[None]:
+        """Hold a name that others lock, too.
+
+        Raises:
+            TargetError: another holds it; the message names `what`.
+        """
+        ...
+
+    def snapshot(self, name: str) -> AbstractContextManager[Snapshot]:
+        """What is published under a name.
+
+        Raises:
+            DatasetError: nothing is.
+        """
+        ...
+
+    def stage(self, name: str) -> AbstractContextManager[Stage]:
+        """Stage what shall be published under a name; what is not published is discarded.
+
+        Raises:
+            TargetError: another stages it, or what is there is no dataset.
+        """
+        ...

@@ -1,0 +1,154 @@
+"""A dataset folder, opened once: every file is opened relative to that descriptor.
+
+So a reader sees the dataset that was there at that moment, or finds out that a run replaced it;
+never files of both. Files are opened through a link where one stands in their place; special files
+are refused.
+"""
+
+import errno
+import os
+import resource
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TypeVar
+
+from codedata.errors import DatasetError
+from codedata.format.shards import Bytes
+from codedata.store.files import shortened, why_no_path
+from codedata.store.mapping import map_file
+from codedata.store.permission import whose
+
+_Result = TypeVar("_Result")
+
+_MANY_FILES = 1 << 16
+"""Where the system sets no hard limit on open files; macOS refuses to set 'infinite'."""
+
+NAME_IT = "name the folder of a dataset"
+_COPY_IT = "put the file itself in its place, or make the dataset again"
+_LET_READ = "have its owner let you read it (chmod a+rX)"
+
+
+class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
+    """The files of a folder, until it is left.
+
+    Raises:
+        DatasetError: it is no folder that can be read; files that cannot be read raise it, too.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
+            number = error.errno if isinstance(error, OSError) else None
+            if number == errno.EMFILE:
+                raise
+            if number == errno.EACCES and os.access(folder.parent, os.X_OK):
+                why = f"cannot be opened: {whose(folder)}; {_LET_READ}"
+            else:
+                why = f"is no dataset folder: {why_no_path(error)}; {NAME_IT}"
+            raise DatasetError(f"{shortened(str(folder))} {why}") from error
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    @property
+    def where(self) -> str:
+        """The folder's path."""
+        return str(self._folder)
+
+    def list(self) -> Sequence[str]:
+        """The names in the folder."""
+        return sorted(os.listdir(self._descriptor))
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """See `Snapshot.read`."""
+        with open(self._open(name), "rb") as file:
+            file.seek(start)
+            return file.read(-1 if stop is None else stop - start)
+
+    def map(self, name: str) -> Bytes:
+        """See `Snapshot.map`."""
+        file = self._open(name)
+        try:
+            return map_file(file)
+        finally:
+            os.close(file)
+
+    def is_current(self) -> bool:
+        """Whether the folder is still the one under its name."""
+        try:
+            return os.path.samestat(os.stat(self._folder), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return False
+
+    def _open(self, name: str) -> int:
+        """Open a plain file of the folder, or the one that a link in its place leads to.
+
+        Data stores (the hub's cache, DVC, git-annex) keep files aside and link to them. No pipe or
+        device is opened: some do something then.
+        """
+        path, file = self._folder / name, None
+        try:
+            if stat.S_ISREG(os.stat(name, dir_fd=self._descriptor).st_mode):
+                file = os.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=self._descriptor)
+        except OSError as error:
+            if error.errno == errno.EMFILE:
+                raise
+            why = self._why_not_opened(path, error)
+            if why is None:
+                raise
+            raise DatasetError(f"{path} cannot be opened: {why}") from error
+        if file is None or not stat.S_ISREG(os.fstat(file).st_mode):
+            if file is not None:
+                os.close(file)
+            raise DatasetError(f"{path} is not a plain file; {_COPY_IT}")
+        return file
+
+    def _why_not_opened(self, path: Path, error: OSError) -> str | None:
+        """What is wrong with a file of the folder, and the remedy; None where there is none."""
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            try:
+                target = os.readlink(path.name, dir_fd=self._descriptor)
+            except OSError:
+                return None if error.errno == errno.ENOENT else f"{error.strerror}; {_COPY_IT}"
+            return (
+                f"it is a link to {shortened(target)!r}, which is not here; get what it stands for "
+                "from where the dataset came from (git annex get, dvc pull, a download), or "
+                f"{_COPY_IT}"
+            )
+        if error.errno == errno.EACCES:
+            try:
+                return f"{whose(path)}; {_LET_READ}, or make the dataset again"
+            except OSError:  # a link into a folder that is closed
+                leads_to = shortened(os.path.realpath(path))
+                return f"it leads to {leads_to!r}, which is closed to you; {_LET_READ}"
+        return f"{error.strerror}; {_COPY_IT}"
+
+
+def with_enough_files(folder: Path, opening: Callable[[], _Result]) -> _Result:
+    """What a function opens, once more with the highest limit where too many files are open.
+
+    Raises:
+        DatasetError: that limit does not do either.
+    """
+    try:
+        return opening()
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        most = _MANY_FILES if hard == resource.RLIM_INFINITY else hard
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        return opening()
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        raise DatasetError(
+            f"{folder} cannot be opened: the process may have {soft} files open, {hard} at the "
+            "most, and each shard takes one; raise the limit (ulimit -n), or make fewer, larger "
+            "shards (max_dump_size, chunk_size)"
+        ) from error

@@ -1,0 +1,321 @@
+"""What every store does, and what is written over one does in each: a folder, and memory.
+
+The one in memory has no rename, as object stores have none.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codedata.errors import ChunkMismatchError, DatasetError, TargetError, UntrustedError
+from codedata.format.card import CARD_NAME
+from codedata.format.facts import FACTS_NAME
+from codedata.format.fingerprint import ChunkFingerprint
+from codedata.format.meta import META_NAME, ShardEntry
+from codedata.format.ranges import CharRange
+from codedata.store import dataset_folder
+from codedata.store.base import Snapshot, Store
+from codedata.store.chunks import get_chunk, put_chunk
+from codedata.store.dataset_folder import open_stored, read_dataset
+from codedata.store.local import LocalStore
+from codedata_tests.store.memory import MemoryStore
+from codedata_tests.store.small_datasets import facts, num_shards_of, stage
+
+STORES: dict[str, Callable[[Path], Store]] = {
+    "folder": lambda folder: LocalStore(folder / "not made yet"),
+    "memory": lambda _: MemoryStore(),
+}
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return STORES[request.param](tmp_path)
+
+
+# Names and bytes
+
+
+def test_a_name_holds_nothing_then_what_was_put_last_then_nothing(store: Store) -> None:
+    for name in ("one", "deep/down/one.arrow"):
+        for read in (store.read, store.map):
+            with pytest.raises(FileNotFoundError):
+                read(name)
+        for data in (b"first", b"the second", b"", memoryview(b"third")):
+            store.put(name, data)
+            assert store.read(name) == bytes(store.map(name)) == bytes(data)
+        store.remove(name)
+        store.remove(name)
+        with pytest.raises(FileNotFoundError):
+            store.read(name)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.binary(max_size=50), start=st.integers(0, 60), stop=st.none() | st.integers(0, 60))
+def test_a_range_is_read_as_a_slice(
+    data: bytes, start: int, stop: int | None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if stop is not None:
+        start, stop = sorted((start, stop))
+    for make in STORES.values():
+        store = make(tmp_path_factory.getbasetemp() / "ranges")
+        store.put("name", data)
+        assert store.read("name", start, stop) == data[start:stop]
+
+
+def test_what_was_mapped_stays_when_the_name_is_replaced_or_removed(store: Store) -> None:
+    store.put("name", b"first")
+    first = store.map("name")
+    store.put("name", b"second")
+    second = store.map("name")
+    store.remove("name")
+    assert (bytes(first), bytes(second)) == (b"first", b"second")
+    assert not first.flags.writeable
+
+
+def test_names_are_listed_in_order_by_how_they_start(store: Store) -> None:
+    assert list(store.list()) == []
+    names = ["a", "b/1", "b/10", "b/2", "b/c/1", "bc"]
+    for name in reversed(names):
+        store.put(name, b"")
+    assert list(store.list()) == names
+    assert list(store.list("b/")) == names[1:5]
+    assert list(store.list("b/1")) == ["b/1", "b/10"]
+    assert list(store.list("b/c")) == ["b/c/1"]
+    assert list(store.list("none/")) == []
+
+
+def test_of_many_that_put_what_is_absent_one_does_and_its_bytes_stay(store: Store) -> None:
+    for turn in range(20):
+        barrier = threading.Barrier(8)
+
+        def put(number: int, name: str = f"name {turn}", barrier: threading.Barrier = barrier):
+            barrier.wait()
+            return store.put_if_absent(name, b"%d" % number * 1000)
+
+        with ThreadPoolExecutor(8) as threads:
+            [winner] = [n for n, won in enumerate(threads.map(put, range(8))) if won]
+        assert store.read(f"name {turn}") == b"%d" % winner * 1000
+    assert len(store.list()) == 20
+
+
+def test_a_lock_has_one_holder_at_a_time_and_ends_with_it(store: Store) -> None:
+    for _ in range(2):
+        with (
+            store.lock("work/lock", "the dataset d"),
+            store.lock("other/lock", "the dataset e"),
+            pytest.raises(TargetError, match="the dataset d is being written by another run"),
+            store.lock("work/lock", "the dataset d"),
+        ):
+            pytest.fail("it is held")
+    with pytest.raises(ZeroDivisionError), store.lock("work/lock", "d"):
+        raise ZeroDivisionError
+    with store.lock("work/lock", "d"):
+        pass
+    assert list(store.list()) == []
+
+
+# A folder of this machine
+
+
+def test_a_folder_lists_no_file_that_is_not_in_its_place_yet_and_follows_no_link(
+    tmp_path: Path,
+) -> None:
+    store = LocalStore(tmp_path)
+    store.put("chunks/a.arrow", b"a")
+    (tmp_path / "chunks" / ".b.arrow.0123.tmp").touch()
+    (tmp_path / "link").symlink_to("chunks/a.arrow")
+    (tmp_path / "pipe").touch()
+    assert list(store.list()) == ["chunks/a.arrow", "link", "pipe"]
+    with pytest.raises(OSError, match="symbolic links"):
+        store.read("link")
+    store.put("link", b"new")
+    assert store.read("chunks/a.arrow") == b"a"
+    (tmp_path / "pipe").unlink()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError, match="it is no plain file"):
+        store.map("pipe")
+
+
+def test_what_others_may_write_is_not_read_and_nothing_is_put_so(tmp_path: Path) -> None:
+    store, before = LocalStore(tmp_path), os.umask(0)
+    try:
+        assert store.put_if_absent("name", b"first")
+        assert not store.put_if_absent("name", b"second")
+        store.put("other", b"data")
+    finally:
+        os.umask(before)
+    for name, data in (("name", b"first"), ("other", b"data")):
+        assert store.read(name) == data
+        (tmp_path / name).chmod(0o666)
+        for read in (store.read, store.map):
+            with pytest.raises(UntrustedError, match="is not taken: everybody may write it"):
+                read(name)
+    assert sorted(os.listdir(tmp_path)) == ["name", "other"]
+
+
+# Chunks
+
+
+def fingerprint(corpus: str = "c") -> ChunkFingerprint:
+    return ChunkFingerprint(
+        corpus_sha256=corpus * 64, tokenizer_sha256="d" * 64, chars=CharRange(100, 200)
+    )
+
+
+def test_a_chunk_is_found_by_its_fingerprint_and_refused_once_it_is_another(store: Store) -> None:
+    ids = np.array([5, 0, 65535, 7], np.uint16)
+    assert get_chunk(store, fingerprint()) is None
+    written = put_chunk(store, fingerprint(), ids, engine="whole", compared_bytes=7)
+    found = get_chunk(store, fingerprint())
+    assert found == written
+    assert found is not None
+    assert found.read_ids().tolist() == ids.tolist()
+    assert get_chunk(store, fingerprint("e")) is None
+    put_chunk(store, fingerprint("e"), ids, engine="whole", compared_bytes=7)
+    assert get_chunk(store, fingerprint()) is None
+    with pytest.raises(ChunkMismatchError, match="is damaged or was replaced"):
+        found.read_ids()
+    [name] = store.list()
+    assert name == "0000000100-0000000200.arrow"
+    store.remove(name)
+    with pytest.raises(ChunkMismatchError, match="cannot be read"):
+        found.read_ids()
+
+
+# Datasets
+
+
+def publish(store: Store, num_shards: int) -> None:
+    with store.stage("datasets/train") as staging:
+        stage(staging, num_shards)
+        staging.publish()
+
+
+def opened(store: Store) -> int:
+    return num_shards_of(open_stored(store, "datasets/train", verify=True))
+
+
+def test_a_dataset_is_read_as_it_was_staged_and_checked_before_it_is_published(
+    store: Store,
+) -> None:
+    with store.stage("datasets/train") as staging:
+        stage(staging, 3)
+        with staging.snapshot() as staged:
+            assert num_shards_of(read_dataset(staged, verify=True)) == 3
+            card = staged.read(CARD_NAME)
+        with pytest.raises(DatasetError, match=r"train is no dataset folder"):
+            open_stored(store, "datasets/train")
+        staging.publish()
+    with store.snapshot("datasets/train") as snapshot:
+        assert snapshot.list() == [
+            CARD_NAME,
+            FACTS_NAME,
+            "dump-0.pkl",
+            "dump-1.pkl",
+            "dump-2.pkl",
+            META_NAME,
+        ]
+        assert snapshot.read(CARD_NAME, 4, 15) == card[4:15]
+        with pytest.raises(FileNotFoundError) as error:
+            snapshot.map("dump-3.pkl")
+        assert error.value.filename == "dump-3.pkl"
+    assert opened(store) == 3
+    assert open_stored(store, "datasets/train").facts == facts(3)
+
+
+def test_what_is_published_takes_the_place_of_the_one_before_and_leaves_nothing_of_it(
+    store: Store,
+) -> None:
+    for num_shards in (3, 5, 2):
+        publish(store, num_shards)
+        assert opened(store) == num_shards
+    with store.snapshot("datasets/train") as snapshot:
+        assert snapshot.list() == [CARD_NAME, FACTS_NAME, "dump-0.pkl", "dump-1.pkl", META_NAME]
+
+
+@pytest.mark.parametrize("after", ["a shard", "all"])
+def test_what_fails_before_it_is_published_leaves_what_was_there(after: str, store: Store) -> None:
+    publish(store, 2)
+    before = [(name, store.read(name)) for name in store.list()]
+
+    def fail() -> None:
+        with store.stage("datasets/train") as staging:
+            staging.add_shard(0, b"half") if after == "a shard" else stage(staging, 4)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [(name, store.read(name)) for name in store.list()] == before
+    assert opened(store) == 2
+
+
+def test_a_name_is_staged_by_one_at_a_time(store: Store) -> None:
+    with store.stage("datasets/train") as staging, store.stage("datasets/other"):
+        with (
+            pytest.raises(TargetError, match="train is being written by another run"),
+            store.stage("datasets/train"),
+        ):
+            pytest.fail("it is held")
+        stage(staging, 2)
+        staging.publish()
+    publish(store, 3)
+    assert opened(store) == 3
+
+
+def test_a_meta_that_does_not_say_what_is_staged_is_a_defect(store: Store) -> None:
+    with store.stage("datasets/train") as staging:
+        staging.add_shard(1, b"a shard")
+        with pytest.raises(AssertionError, match="every staged shard has its entry"):
+            staging.add_meta([ShardEntry(num_samples=1, num_tokens=1)])
+
+
+def test_a_reader_keeps_what_it_opened_and_a_snapshot_knows_that_it_is_old(store: Store) -> None:
+    publish(store, 2)
+    dataset = open_stored(store, "datasets/train")
+    with store.snapshot("datasets/train") as snapshot:
+        mapped = bytes(snapshot.map("dump-0.pkl"))
+        assert snapshot.is_current()
+        publish(store, 3)
+        assert not snapshot.is_current()
+        with pytest.raises(FileNotFoundError):
+            snapshot.read(META_NAME)
+    assert mapped.startswith(b"\x80\x02")
+    assert num_shards_of(dataset) == 2
+
+
+class Overtaken:
+    """A store in which others publish as soon as a snapshot is opened, so many times."""
+
+    def __init__(self, store: Store, times: int) -> None:
+        self.store, self.times = store, times
+
+    def where(self, name: str) -> str:
+        return self.store.where(name)
+
+    @contextmanager
+    def snapshot(self, name: str) -> Iterator[Snapshot]:
+        with self.store.snapshot(name) as snapshot:
+            if self.times:
+                self.times -= 1
+                publish(self.store, 3 + self.times)
+            yield snapshot
+
+
+def test_a_reader_that_runs_overtake_reads_the_new_dataset_or_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_folder, "_ATTEMPTS", 4)
+    publish(store, 2)
+    overtaken = cast("Store", Overtaken(store, 3))
+    assert num_shards_of(open_stored(overtaken, "datasets/train", verify=True)) == 3
+    with pytest.raises(DatasetError, match=r"train was replaced 4 times while it was being opened"):
+        open_stored(cast("Store", Overtaken(store, 4)), "datasets/train")
