@@ -90,9 +90,10 @@ def test_the_tokens_of_a_padded_sample_stand_after_the_counts() -> None:
                 st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
                 st.none()
                 | st.builds(
-                    lambda start, length: CharRange(start, start + length),
+                    lambda start, length, file: CharRange(start, start + length, file),
                     st.integers(0, 2**61),
                     st.integers(0, 2**61),
+                    st.integers(0, 3) | st.just(2**62),
                 ),
                 st.none() | st.integers(1, seq_length),
             ),
@@ -179,7 +180,8 @@ def test_a_name_that_stands_twice_is_refused() -> None:
 
 # Values
 
-COUNTED = ["num_samples", "num_tokens", "start_character", "stop_character", "last_sample_tokens"]
+COUNTED = ["num_samples", "num_tokens", "start_character", "stop_character", "file"]
+COUNTED += ["last_sample_tokens"]
 
 
 @pytest.mark.parametrize("key", COUNTED)
