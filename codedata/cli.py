@@ -416,8 +416,8 @@ def _push(options: argparse.Namespace) -> int:
     if not is_repo(options.repo):
         return _fail(f"repo is {options.repo!r}; write it as owner/name")
     # A second of imports that the other commands do not need.
-    from codedata.hub.client import HubError
     from codedata.hub.datasets import push_dataset
+    from codedata.hub.refusals import HubError
 
     try:
         address = push_dataset(

@@ -30,6 +30,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
             before = constants.__dict__.copy()
             huggingface_hub.close_session()
             importlib.reload(constants)
+            client.limit_client()
             patch.setattr(client, "WAITS", (0.02,) * 6)
             yield running
         huggingface_hub.close_session()
