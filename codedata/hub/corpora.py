@@ -16,7 +16,7 @@ from codedata.hub.parts import fetch_parts
 from codedata.hub.pins import read_pin, write_pin
 from codedata.hub.refusals import COMMIT, UnreachableError
 from codedata.progress import Reporter
-from codedata.sources.parts import TextPart
+from codedata.sources.parts import DIGITS, TextPart
 from codedata.sources.record import Corpus, read_corpus
 
 
@@ -77,7 +77,7 @@ def fetch_corpus_file(
     file = _identify(repo, path, asked, known, whole, reporter)
     if whole is not None and (whole.commit, whole.etag) != (file.commit, file.etag):
         whole = None
-    folder = parts / file.etag
+    folder = parts / file.etag[:DIGITS]
     part = fetch_parts(
         file,
         first_chars,

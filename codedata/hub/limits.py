@@ -217,26 +217,29 @@ def _message(body: bytes) -> bytes:
     if not isinstance(answer, dict):
         return b""
     errors = answer.get("errors")
-    nested = [each.get("message") for each in errors if isinstance(each, dict)] if isinstance(
-        errors, list
-    ) else []  # fmt: skip
-    said = [each for each in (answer.get("error"), *nested) if isinstance(each, str) and each]
-    return json.dumps({"error": shortened("; ".join(said))}).encode() if said else b""
+    nested = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
+    said = [each.get("message") for each in (*nested, {"message": answer.get("error")})]
+    known = {key: value for key, value in answer.items() if isinstance(value, str)}
+    known["error"] = shortened("; ".join(each for each in said if isinstance(each, str)))
+    return json.dumps(known).encode()
 
 
 def _require_json(response: httpx2.Response, body: bytes, *, strict: bool) -> None:
+    path = response.request.url.path
     try:
-        json.loads(body)
+        answer: Any = json.loads(body)
+        is_right = isinstance(answer, dict if "/revision/" in path else (dict, list))
     except RecursionError as error:
         raise ServerError(
-            f"{_origin(response)} answers {response.request.url.path} with JSON nested without end"
+            f"{_origin(response)} answers {path} with JSON nested without end"
         ) from error
-    except ValueError as error:
-        if strict:
-            raise ServerError(
-                f"{_origin(response)} answers {response.request.url.path} with {body[:20]!r}, "
-                "which is no JSON: a proxy or a login page may answer in the hub's place"
-            ) from error
+    except ValueError:
+        is_right = False
+    if strict and not is_right:
+        raise ServerError(
+            f"{_origin(response)} answers {path} with {body[:20]!r}, which is not what the hub "
+            "answers: a proxy or a login page may answer in its place"
+        )
 
 
 def _require_range(response: httpx2.Response) -> None:

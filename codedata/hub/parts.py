@@ -24,8 +24,7 @@ from codedata.progress import Reporter
 from codedata.sources.parquet.footer import ARROW_ERRORS, Parquet
 from codedata.sources.parquet.index import TextIndex, count_to
 from codedata.sources.parquet.refusals import COLUMN, require_text_column, said
-from codedata.sources.parquet.text import sha256_once
-from codedata.sources.parts import LeadingText, Part, TextPart, fingerprint_of, reaches
+from codedata.sources.parts import LeadingText, Part, TextPart, fingerprint_of, reaches, short_hash
 from codedata.store.files import replace_atomically
 
 T = TypeVar("T")
@@ -64,7 +63,7 @@ def fetch_parts(
         CorpusError: it is no usable parquet.
         OSError: the disk does not take it.
     """
-    recorded = [part for part in known.parts if _is_intact(folder, part)] if known else []
+    recorded = [part for part in known.parts if part.is_at(folder)] if known else []
     if known and len(recorded) == len(known.parts):
         num_needed = next((n for n in range(len(recorded)) if reaches(recorded[:n], num_chars)),
                           len(recorded))  # fmt: skip
@@ -83,11 +82,6 @@ def fetch_parts(
         path=file.path,
     )
     return _text_part(file, num_chars, folder, here, fetcher.num_groups, fetcher.columns)
-
-
-def _is_intact(folder: Path, part: Part) -> bool:
-    path = folder / part.name
-    return path.is_file() and sha256_once(path) == part.sha256
 
 
 def _text_part(
@@ -177,7 +171,7 @@ class _Fetcher:
     def _find(self, group: int) -> Part | None:
         """A part that is here and whole."""
         for path in self._folder.glob(f"{group:05d}-*.parquet"):
-            if f"{group:05d}-{sha256_once(path)}.parquet" == path.name:
+            if path.name == f"{group:05d}-{short_hash(path)}.parquet":
                 return self._counted(group, path)
         return None
 
@@ -185,7 +179,7 @@ class _Fetcher:
         arrived = self._folder / "arrived.parquet"
         replace_atomically(arrived, lambda out: self._copy(group, out))
         self._counted(group, arrived)  # which refuses what is damaged
-        path = self._folder / f"{group:05d}-{sha256_once(arrived)}.parquet"
+        path = self._folder / f"{group:05d}-{short_hash(arrived)}.parquet"
         arrived.replace(path)
         return self._counted(group, path)
 

@@ -76,7 +76,7 @@ def refusal(
     Raises:
         OSError: it is this machine's, of its disk for one.
     """
-    if isinstance(error, LocalEntryNotFoundError | ValueError) and error.__cause__ is not None:
+    if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
         error = error.__cause__  # the library's words for any failure to ask
     page = page_of(repo, kind)
     known = (
@@ -90,8 +90,10 @@ def refusal(
         return known
     if isinstance(error, OSError) and error.errno is not None:
         raise error
-    headers = error.response.headers if isinstance(error, HfHubHTTPError) else {}
-    said = _QUERY.sub(r"\1", headers.get("X-Error-Message") or str(error))
+    said = str(error)
+    if isinstance(error, HfHubHTTPError):
+        said = error.server_message or why_status(error.response)
+    said = _QUERY.sub(r"\1", said)
     return HubError(shortened(" ".join(said.split())))
 
 

@@ -2,8 +2,9 @@
 
     <corpus folder>/parts/<etag>/<group>-<sha256>.parquet   the column `content` of a row group
 
-A part is known by the hash of the file it is of, whatever the commit, and by that of its own bytes:
-what lies there whole after a kill is there, and whoever opens it hashes it.
+A part is known by the hash of the file it is of, whatever the commit, and by that of its own bytes,
+each by its first digits: what lies there whole after a kill is there, and whoever opens it hashes
+it.
 """
 
 import hashlib
@@ -39,10 +40,10 @@ class Part:
     num_documents: int
     num_nulls: int
 
-    @property
-    def sha256(self) -> str:
-        """Of its file."""
-        return self.name.removesuffix(".parquet").rpartition("-")[2]
+    def is_at(self, folder: Path) -> bool:
+        """Whether the file is there, as it was fetched."""
+        path = folder / self.name
+        return path.is_file() and path.name.endswith(f"-{short_hash(path)}.parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,15 @@ class TextPart:
         return sum(part.num_bytes for part in self.parts)
 
 
+DIGITS = 16
+"""Of a hash, in a name: damage is found, and nobody's paths are long."""
+
+
+def short_hash(path: Path) -> str:
+    """The hash of a file, as names have it."""
+    return sha256_once(path)[:DIGITS]
+
+
 def reaches(parts: Sequence[Part], num_chars: int) -> bool:
     """Whether parts hold so many characters and one more, and a document that is not empty."""
     counted = sum(part.num_chars for part in parts)
@@ -110,13 +120,13 @@ class LeadingText(ParquetText):
     def __init__(self, folder: Path, part: TextPart) -> None:
         self.path = folder
         self.part = part
-        self._reader = GroupReader([Parquet(folder / each.name) for each in part.parts])
         for each in part.parts:
-            if sha256_once(folder / each.name) != each.sha256:
+            if not each.is_at(folder):
                 raise CorpusError(
                     f"{folder / each.name} is not as it was fetched; materialize its corpus again, "
                     "which fetches that part anew"
                 )
+        self._reader = GroupReader([Parquet(folder / each.name) for each in part.parts])
         self.num_bytes = part.file_bytes
         self.columns = part.columns
         self.num_row_groups = len(part.parts)
