@@ -27,7 +27,7 @@ from codedata.errors import DatasetError
 from codedata.format.card import CARD_NAME, dump_card, is_untouched_card
 from codedata.format.card_facts import read_facts, without_paths
 from codedata.format.meta import MAX_META_BYTES, META_NAME, parse_meta, shard_index, shard_name
-from codedata.hub.client import ask, limit_client, newest_commit
+from codedata.hub.client import Asked, ask, limit_client, newest_commit
 from codedata.hub.files import cache_home, describe, fetch_file, find_here, note_revision
 from codedata.hub.refusals import COMMIT, HubError, NoSuchFileError, UnreachableError, page_of
 from codedata.layout import is_repo
@@ -62,17 +62,14 @@ def push_dataset(
     names = [*(shard_name(index) for index in range(len(dataset.entries))), META_NAME]
     api = HfApi()
 
-    def request(what: str, call: Callable[[], T]) -> T:
-        return ask(what, partial(_unwrapped, call), reporter, repo=repo, kind="dataset")
+    def request(call: Callable[[], T]) -> T:
+        return ask(Asked(repo, "dataset", branch), partial(_unwrapped, call), reporter)
 
     def make() -> object:
         return api.create_repo(repo, repo_type="dataset", private=not public, exist_ok=True)
 
-    request(f"making {repo}", make)
-    is_private = request(
-        f"asking for {repo}",
-        lambda: api.dataset_info(repo, timeout=constants.HF_HUB_ETAG_TIMEOUT, expand=["private"]),
-    ).private
+    request(make)
+    is_private = request(lambda: api.dataset_info(repo, expand=["private"])).private
     if public and is_private:
         raise HubError(
             f"{repo} exists and is private; make it public on {page_of(repo, 'dataset')}/settings, "
@@ -85,14 +82,9 @@ def push_dataset(
             f"{page_of(repo, 'dataset')}"
         )
     if branch != "main":
-        request(
-            f"making branch {branch}",
-            lambda: api.create_branch(repo, branch=branch, repo_type="dataset", exist_ok=True),
-        )
+        request(lambda: api.create_branch(repo, branch=branch, repo_type="dataset", exist_ok=True))
     head = newest_commit(repo, kind="dataset", revision=branch, reporter=reporter)
-    there = request(
-        f"listing {repo}", lambda: api.list_repo_files(repo, repo_type="dataset", revision=head)
-    )
+    there = request(lambda: api.list_repo_files(repo, repo_type="dataset", revision=head))
     if CARD_NAME in there:
         _require_own_card(repo, head, reporter)
     stale = [name for name in there if shard_index(name) is not None and name not in names]
@@ -102,7 +94,6 @@ def push_dataset(
         CommitOperationAdd(CARD_NAME, card),
     ]
     pushed = request(
-        f"uploading {folder}",
         lambda: api.create_commit(
             repo,
             operations,

@@ -29,7 +29,7 @@ from huggingface_hub import (
 from huggingface_hub.file_download import repo_folder_name
 from tqdm import tqdm
 
-from codedata.hub.client import ask
+from codedata.hub.client import Asked, ask
 from codedata.hub.refusals import (
     COMMIT,
     ETAG,
@@ -160,16 +160,11 @@ def fetch_file(
         reporter.say(before_asking)
 
     def download(**options: Any) -> Any:
+        options |= {"repo_type": kind, "revision": revision, "cache_dir": _cache()}
         return ask(
-            path,
-            lambda: hf_hub_download(
-                repo, path, repo_type=kind, revision=revision, cache_dir=_cache(), **options
-            ),
+            Asked(repo, kind, revision, path),
+            lambda: hf_hub_download(repo, path, **options),
             reporter,
-            repo=repo,
-            kind=kind,
-            revision=revision,
-            path=path,
             patient=patient and (here is None or is_damaged),
             within=within,
         )
@@ -199,14 +194,7 @@ def fetch_file(
 
 
 def describe(
-    repo: str,
-    path: str,
-    *,
-    kind: Kind,
-    revision: str,
-    reporter: Reporter,
-    patient: bool = True,
-    within: float = inf,
+    repo: str, path: str, *, kind: Kind, revision: str, reporter: Reporter, patient: bool = True
 ) -> RemoteFile:
     """Ask what a file of a revision is: one request.
 
@@ -214,22 +202,16 @@ def describe(
         HubError: see `ask`.
     """
     found = ask(
-        path,
+        Asked(repo, kind, revision, path),
         lambda: get_hf_file_metadata(
             hf_hub_url(repo, path, repo_type=kind, revision=revision),
             timeout=constants.HF_HUB_ETAG_TIMEOUT,
             retry_on_errors=patient,
         ),
         reporter,
-        repo=repo,
-        kind=kind,
-        revision=revision,
-        path=path,
         patient=patient,
-        within=within,
     )
     commit, etag = found.commit_hash or "", found.etag or ""
-    # They become names in the cache.
     if not COMMIT.fullmatch(commit) or not ETAG.fullmatch(etag) or found.size is None:
         raise no_hub(path)
     return RemoteFile(repo, kind, path, commit, etag, found.size)

@@ -1,10 +1,11 @@
-"""The HTTP client of the hub's library, with limits to what a server sends and how long it takes.
+"""The HTTP client of the hub's library: what passes is waited for, what a server sends is limited.
 
 Invariants: of an error or of JSON at most `MAX_ANSWER_BYTES` are read, and nothing compressed is
 taken, so no more comes of them; what the library then parses is JSON that ends; the library sees no
 redirect out of the web, and no commit, hash or size that it would make a path or a number of; an
 answer begins in time, and a body that hardly moves is broken off. What a server did otherwise is
-said in one line.
+said in one line. What passes by itself (429, 5xx, connections that break or stall) is tried again a
+bounded number of times, request by request, and every wait is said.
 """
 
 import json
@@ -14,13 +15,24 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextvars import copy_context
+from math import inf
 from typing import Any, TypeVar
 
 import httpx2
 from huggingface_hub import constants
 from huggingface_hub.utils._http import hf_request_event_hook
 
-from codedata.hub.refusals import COMMIT, ETAG, ServerError, no_hub
+from codedata.hub.refusals import (
+    COMMIT,
+    ETAG,
+    PASSING,
+    ServerError,
+    no_hub,
+    passes,
+    why_passing,
+    why_status,
+)
+from codedata.hub.waiting import CALL, Call, asked_wait
 from codedata.store.files import shortened
 
 T = TypeVar("T")
@@ -34,8 +46,6 @@ _ANSWER_SECONDS = 120.0
 _SLOWEST_BYTES = 1_000
 """A second, on average: what is slower is broken off, and tried again."""
 
-_SIZES = ("Content-Length", "X-Linked-Size")
-
 
 class LimitedClient(httpx2.Client):
     """A client for `huggingface_hub.set_client_factory`; proxies and certificates as by default."""
@@ -48,32 +58,45 @@ class LimitedClient(httpx2.Client):
         )
 
     def send(
-        self,
-        request: httpx2.Request,
-        *,
-        stream: bool = False,
-        auth: Any = httpx2.USE_CLIENT_DEFAULT,
-        follow_redirects: Any = httpx2.USE_CLIENT_DEFAULT,
+        self, request: httpx2.Request, *, stream: bool = False, **options: Any
     ) -> httpx2.Response:
-        """Send a request: see `httpx2.Client.send`.
+        """Send a request, again where it fails for a reason that passes.
 
         Raises:
-            ServerError: the answer is none that a hub gives.
+            HubError: it failed too often, or the answer is none that a hub gives.
         """
-        seconds = self.seconds_for(request)
+        call, num_tries = CALL.get(), 0
+        # A body that is a stream is rewound by the library, which tries again in its own way.
+        is_replayable = isinstance(request.stream, httpx2.ByteStream)
+        while True:
+            num_tries += 1
+            try:
+                response = self._send(request, call, stream=stream, **options)
+            except httpx2.TransportError as error:
+                if not is_replayable or not passes(error):
+                    raise
+                call.wait(num_tries, why_passing(error))
+                continue
+            if not is_replayable or response.status_code not in PASSING:
+                return response
+            response.close()
+            call.until = inf
+            call.wait(num_tries, why_status(response), asked_wait(response.headers))
+
+    def _send(
+        self, request: httpx2.Request, call: Call, *, stream: bool, **options: Any
+    ) -> httpx2.Response:
+        seconds = request.extensions.get("timeout", {}).get("read") or _ANSWER_SECONDS
+        seconds = max(0.01, min(seconds, call.until - time.monotonic()))
         timeout = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
         request.extensions = {**request.extensions, "timeout": timeout}
-        upload = int(request.headers.get("Content-Length", 0)) / _SLOWEST_BYTES
+        upload_seconds = int(request.headers.get("Content-Length", 0)) / _SLOWEST_BYTES
         send = super().send
         response = _in_time(
-            lambda: send(request, stream=True, auth=auth, follow_redirects=follow_redirects),
-            seconds + upload,
-            request,
+            lambda: send(request, stream=True, **options), seconds + upload_seconds, request
         )
-        if not response.is_stream_consumed:
-            response.stream = _Body(
-                response.stream, seconds, self.transfer_broke if stream else None
-            )
+        if not isinstance(response.stream, httpx2.ByteStream):
+            response.stream = _Body(response.stream, seconds, call if stream else None)
         if stream:
             return response
         try:
@@ -87,26 +110,14 @@ class LimitedClient(httpx2.Client):
             response.close()
         return response
 
-    def seconds_for(self, request: httpx2.Request) -> float:
-        """Seconds in which something must arrive."""
-        return request.extensions.get("timeout", {}).get("read") or _ANSWER_SECONDS
-
-    def transfer_broke(self, error: httpx2.TransportError) -> None:
-        """A body ended early, and the library will ask for the rest."""
-
 
 class _Body(httpx2.SyncByteStream):
-    """A body that must move on."""
+    """A body that must move on; with a call, it is said where the library will ask for the rest."""
 
-    def __init__(
-        self,
-        stream: Any,
-        seconds: float,
-        broke: Callable[[httpx2.TransportError], None] | None,
-    ) -> None:
+    def __init__(self, stream: Any, seconds: float, call: Call | None) -> None:
         self._stream = stream
         self._seconds = seconds
-        self._broke = broke
+        self._call = call
 
     def __iter__(self) -> Iterator[bytes]:
         started, num_bytes = time.monotonic(), 0
@@ -118,8 +129,8 @@ class _Body(httpx2.SyncByteStream):
                     raise httpx2.ReadTimeout(f"{num_bytes} bytes in {allowed:.0f} s")
                 yield block
         except httpx2.TransportError as error:
-            if self._broke is not None:
-                self._broke(error)
+            if self._call is not None:
+                self._call.reporter.say(f"{self._call.what}: {why_passing(error)}; going on")
             if isinstance(error, httpx2.ReadError):  # which the library would not resume after
                 raise httpx2.RemoteProtocolError(str(error)) from error
             raise
@@ -163,7 +174,7 @@ def _limit(response: httpx2.Response) -> None:
             f"{_origin(response)} redirects to {shortened(location.split('?')[0])}, which is no "
             "address of the web"
         )
-    for name in _SIZES:
+    for name in ("Content-Length", "X-Linked-Size"):
         if not headers.get(name, "0").isdecimal():
             raise ServerError(
                 f"{_origin(response)} states {name} {shortened(headers[name])!r}, which is no size"

@@ -18,7 +18,7 @@ from huggingface_hub import HfFileSystem
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
-from codedata.hub.client import ask
+from codedata.hub.client import Asked, ask
 from codedata.hub.files import RemoteFile
 from codedata.progress import Reporter
 from codedata.sources.parquet.footer import ARROW_ERRORS, Parquet
@@ -32,11 +32,8 @@ T = TypeVar("T")
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
 
-_BATCH_ROWS = 64
-"""Decoded at once: of a dictionary, each may be as long as the longest."""
-
-_WRITTEN_BYTES = 4 << 20
-"""Decoded, in a row group of a part."""
+_BATCH_ROWS = 256
+"""Decoded at once, a row group of a part: of a dictionary, all may be as long as the longest."""
 
 
 def fetch_parts(
@@ -72,15 +69,8 @@ def fetch_parts(
             return _text_part(file, num_chars, folder, here, known.num_groups, known.columns)
     folder.mkdir(parents=True, exist_ok=True)
     fetcher = _Fetcher(file, folder, reporter, whole)
-    here = ask(
-        file.path,
-        lambda: fetcher.leading(num_chars),
-        reporter,
-        repo=file.repo,
-        kind=file.kind,
-        revision=file.commit,
-        path=file.path,
-    )
+    asked = Asked(file.repo, file.kind, file.commit, file.path)
+    here = ask(asked, lambda: fetcher.leading(num_chars), reporter)
     return _text_part(file, num_chars, folder, here, fetcher.num_groups, fetcher.columns)
 
 
@@ -206,32 +196,24 @@ class _Fetcher:
         )
 
     def _copy(self, group: int, out: BinaryIO) -> None:
-        column_type = self._open().schema_arrow.field(COLUMN).type
+        parquet = self._open()
+        column_type = parquet.schema_arrow.field(COLUMN).type
         if pa.types.is_dictionary(column_type):
             column_type = column_type.value_type
         schema = pa.schema([pa.field(COLUMN, column_type)])
-        with pq.ParquetWriter(out, schema, compression="zstd", write_statistics=False) as writer:
-            waiting: list[pa.Array] = []
-            for column in self._contents(group):
-                waiting.append(column)
-                if sum(each.nbytes for each in waiting) >= _WRITTEN_BYTES:
-                    writer.write_table(pa.table([pa.chunked_array(waiting)], schema=schema))
-                    waiting.clear()
-            if waiting:
-                writer.write_table(pa.table([pa.chunked_array(waiting)], schema=schema))
-
-    def _contents(self, group: int) -> Iterator[pa.Array]:
-        batches = self._open().iter_batches(
+        batches = parquet.iter_batches(
             _BATCH_ROWS, row_groups=[group], columns=[COLUMN], use_threads=False
         )
-        while True:
-            with _reading(f"{self._file.path} is damaged in row group {group}", "name another"):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            column = batch.column(COLUMN)
-            is_dictionary = pa.types.is_dictionary(column.type)
-            yield column.dictionary_decode() if is_dictionary else column
+        with pq.ParquetWriter(out, schema, compression="zstd", write_statistics=False) as writer:
+            while True:
+                with _reading(f"{self._file.path} is damaged in row group {group}", "name another"):
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                column = batch.column(COLUMN)
+                if pa.types.is_dictionary(column.type):
+                    column = column.dictionary_decode()
+                writer.write_batch(pa.record_batch([column], schema=schema))
 
 
 @contextmanager

@@ -64,12 +64,7 @@ def page_of(repo: str, kind: Kind) -> str:
 
 
 def refusal(
-    error: BaseException,
-    *,
-    repo: str,
-    kind: Kind,
-    revision: str | None = None,
-    path: str | None = None,
+    error: BaseException, repo: str, kind: Kind, revision: str, path: str | None
 ) -> HubError:
     """What a refused call means, and the remedy.
 
@@ -111,7 +106,7 @@ def _why_not_asked(error: BaseException) -> HubError | None:
 
 
 def _why_not_there(
-    error: BaseException, page: str, revision: str | None, path: str | None
+    error: BaseException, page: str, revision: str, path: str | None
 ) -> HubError | None:
     if isinstance(error, RevisionNotFoundError):
         return HubError(
@@ -120,7 +115,7 @@ def _why_not_there(
         )
     if isinstance(error, RemoteEntryNotFoundError):
         return NoSuchFileError(
-            f"the repository has no {path} at {revision!r}; {page}/tree/{revision or 'main'} shows "
+            f"the repository has no {path} at {revision!r}; {page}/tree/{revision} shows "
             "what it has"
         )
     return None
@@ -162,14 +157,9 @@ def _why_no_access(error: BaseException, repo: str, kind: Kind, page: str) -> Hu
 def passes(error: BaseException) -> bool:
     """Whether something failed for a reason that passes by itself."""
     if isinstance(error, HfHubHTTPError):
-        return status_passes(error.response)
+        return error.response.status_code in PASSING
     is_transport = isinstance(error, httpx2.TransportError)
     return is_transport and not isinstance(error, httpx2.UnsupportedProtocol)
-
-
-def status_passes(response: httpx2.Response) -> bool:
-    """Whether an answer will be another one later."""
-    return response.status_code in PASSING
 
 
 def why_passing(error: BaseException) -> str:

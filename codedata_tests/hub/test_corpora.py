@@ -20,7 +20,7 @@ from codedata.errors import CorpusError, TokenizerError
 from codedata.format.card import CARD_NAME
 from codedata.format.card_facts import read_facts
 from codedata.format.ranges import CharRange
-from codedata.hub import client
+from codedata.hub import client, waiting
 from codedata.layout import Layout
 from codedata.recipe.settings import Settings
 from codedata.reporting.split_report import report_on
@@ -522,7 +522,7 @@ def test_a_misspelt_folder_is_said_at_once_and_a_hub_that_is_not_reached_soon_gi
 ) -> None:
     assert client.ASKING_SECONDS == 10
     monkeypatch.setattr(client, "ASKING_SECONDS", 0.5)
-    monkeypatch.setattr(client, "WAITS", (0.2, 0.4, 60.0))
+    monkeypatch.setattr(waiting, "WAITS", (0.2, 0.4, 60.0))
     address = deaf if is_deaf else "http://127.0.0.1:9/a"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
     started = time.monotonic()
@@ -538,7 +538,7 @@ def test_a_hub_that_answers_that_it_has_no_time_is_waited_for_as_ever(
     hub: Hub, tokenizer_repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "ASKING_SECONDS", 0.2)
-    monkeypatch.setattr(client, "WAITS", (0.3,) * 6)
+    monkeypatch.setattr(waiting, "WAITS", (0.3,) * 6)
     hub.fail(method="HEAD", status=503, times=2)
     assert find_tokenizer("owner/tok", reporter=said.reporter).revision
     assert len([line for line in said if "trying again" in line]) == 2

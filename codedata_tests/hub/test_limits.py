@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from codedata.hub import client, limits
+from codedata.hub import limits, waiting
 from codedata.hub.client import newest_commit
 from codedata.hub.files import fetch_file
 from codedata.hub.refusals import HubError, ServerError, UnreachableError
@@ -26,7 +26,7 @@ BOMB = gzip.compress(b"{" + b" " * 300_000_000, 1)
 def quick(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     hub.add_repo("owner/data", {NAME: DATA})
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.5)
-    monkeypatch.setattr(client, "WAITS", (0.01, 0.01))
+    monkeypatch.setattr(waiting, "WAITS", (0.01, 0.01))
     started = time.monotonic()
     yield
     assert time.monotonic() - started < 10

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,7 +32,8 @@ TEXT = scenario.plain_text(DOCUMENTS)
 
 def parquet(documents: list[str], path: Path, **options: object) -> bytes:
     """Row groups of five documents, beside `content` columns that take as much again."""
-    noise = [os.urandom(len(document.encode()) // 4).hex() for document in documents]
+    random = Random(5)
+    noise = [random.randbytes(len(document.encode()) // 4).hex() for document in documents]
     table = pa.table({"hexsha": noise, "content": documents, "path": noise})
     settings = {"row_group_size": 5, "use_dictionary": False, "compression": "none", **options}
     settings["write_statistics"] = ["hexsha"]
