@@ -77,10 +77,10 @@ class LimitedClient(httpx2.Client):
                     raise
                 call.wait(num_tries, why_passing(error))
                 continue
+            call.until = inf  # it is reached
             if not is_replayable or response.status_code not in PASSING:
                 return response
             response.close()
-            call.until = inf
             call.wait(num_tries, why_status(response), asked_wait(response.headers))
 
     def _send(
