@@ -28,7 +28,7 @@ from codedata.sources.folders import Walk, walk_folders
 from codedata.sources.installed_headers import header_folders
 from codedata.sources.parquet.text import FileIdentity
 from codedata.sources.record import (
-    LEADING_NAME,
+    PARTS_NAME,
     PIN_NAME,
     RECORD_NAME,
     Corpus,
@@ -279,12 +279,14 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         )
 
     def _compare_commits(self, layout: Layout, log: Any) -> dict[str, str]:
-        from codedata.hub.client import COMMIT, HubError, newest_commit
+        from codedata.hub.client import limit_client, newest_commit
+        from codedata.hub.refusals import COMMIT, HubError
 
         source = self.source
         assert isinstance(source, HubSource)
         branch = "main" if COMMIT.fullmatch(source.revision) else source.revision
         reporter = Reporter(log, in_terminal=SHOW_BARS.get())
+        limit_client()
         try:
             newest = newest_commit(source.repo, kind="dataset", revision=branch, reporter=reporter)
         except HubError as error:
@@ -350,8 +352,8 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         update: bool,
     ) -> Corpus:
         # A second of imports that other corpora do not need.
-        from codedata.hub.client import HubError
         from codedata.hub.corpora import fetch_corpus_file
+        from codedata.hub.refusals import HubError
 
         path = source.paths[file]
         try:
@@ -361,7 +363,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
                 revision=source.revision,
                 pin=layout.corpus(self.name) / PIN_NAME,
                 first_chars=source.first_chars,
-                leading=folder / LEADING_NAME,
+                parts=folder / PARTS_NAME,
                 update=update,
                 reporter=reporter,
             )
@@ -418,7 +420,7 @@ def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
         dg.TableColumn(printable(name), printable(kind)) for name, kind in corpus.columns.items()
     ]
     here = {} if corpus.part is None else {
-        "bytes here": sum(each.stop - each.start for each in corpus.part.ranges)
+        "bytes here": corpus.part.num_bytes
     }  # fmt: skip
     return {
         "dagster/row_count": corpus.num_rows,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from codedata.parallel import available_cores
 from codedata.sources.parquet.columns import count_chars
-from codedata.sources.parquet.decode import decode
+from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
 
 _KEPT_CHARS = range(1_000_000, 32_000_000)
@@ -33,15 +33,28 @@ class Documents(NamedTuple):
 
 
 class GroupReader:
-    """Reads row groups as documents, and keeps the last one of middling size."""
+    """Reads row groups as documents, and keeps the last one of middling size.
 
-    def __init__(self, parquet: Parquet) -> None:
-        self.parquet = parquet
+    Args:
+        parquets: the one file of a text, or of each of its row groups one.
+    """
+
+    def __init__(self, parquets: Sequence[Parquet]) -> None:
+        self._parquets = parquets
         self._forget()
+
+    def decode(self, groups: Sequence[int]) -> Iterator[Batch]:
+        """The rows of adjoining row groups."""
+        if len(self._parquets) == 1:
+            yield from decode(self._parquets[0], groups)
+            return
+        for group in groups:
+            parquet = self._parquets[group]
+            yield from decode(parquet, range(len(parquet.footer.group_rows)))
 
     def read(self, groups: Sequence[int]) -> Iterator[Documents]:
         """The documents of adjoining row groups, batch by batch."""
-        for batch in decode(self.parquet, groups):
+        for batch in self.decode(groups):
             texts = batch.contents.drop_null() if batch.contents.null_count else batch.contents
             yield Documents(texts, np.cumsum(count_chars(texts) + 1))
 
@@ -67,10 +80,10 @@ class GroupReader:
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"parquet": self.parquet}
+        return {"parquets": self._parquets}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.parquet = state["parquet"]
+        self._parquets = state["parquets"]
         self._forget()
 
 
