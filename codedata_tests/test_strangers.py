@@ -99,6 +99,15 @@ def test_a_chunk_with_the_right_fingerprint_and_wrong_ids_is_refused(
     assert "remove it, or the whole folder" in str(refused.value)
 
 
+def test_a_chunk_that_was_replaced_since_this_process_made_it_is_compared_too(
+    tasks: list[ChunkTask], chunks: list[TokenChunk], root: Path
+) -> None:
+    assert stored_chunks(tasks, root=root) == chunks
+    rewrite(chunks[1], chunks[1].read_ids()[::-1].copy())
+    with pytest.raises(ChunkMismatchError, match="does not hold the ids"):
+        stored_chunks(tasks, root=root)
+
+
 def test_nobody_can_foresee_what_will_be_compared(
     tasks: list[ChunkTask], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
