@@ -17,12 +17,12 @@ from codedata.io.chunk_store import write_chunk
 from codedata.io.publishing import open_staging
 
 FIRST = ChunkFingerprint(corpus_sha256="a" * 64, tokenizer_sha256="b" * 64, chars=CharRange(0, 9))
-SETTINGS = Settings(seq_length=2, min_sample_length=0, max_dump_size=1, pad_token=0)
+SETTINGS = Settings(seq_length=3, min_sample_length=0, max_dump_size=1, pad_token=0)
 ORIGIN = Origin(corpus={}, tokenizer={}, engine="", versions={}, command="")
 
 
 def stage(folder: Path, second: ChunkFingerprint) -> list[ShardEntry]:
-    """Stage two chunks of four tokens each."""
+    """Stage two chunks of four tokens each: two shards of a sample of three."""
     ids = np.arange(4, dtype=np.uint16)
     with open_staging(folder / "set") as staging:
         chunks = [
@@ -38,9 +38,12 @@ OTHER_FILE = replace(FIRST, corpus_sha256="c" * 64, chars=CharRange(0, 9, 1))
 
 @pytest.mark.parametrize("second", [NEXT, OTHER_FILE])
 def test_chunks_of_one_origin_are_packed_together(tmp_path: Path, second: ChunkFingerprint) -> None:
-    assert [entry.chars for entry in stage(tmp_path, second)] == [
-        *([FIRST.chars] * 2),
-        *([second.chars] * 2),
+    entries = stage(tmp_path, second)
+    assert [(entry.chars, entry.last_sample_tokens) for entry in entries] == [
+        (FIRST.chars, 3),
+        (FIRST.chars, 1),
+        (second.chars, 3),
+        (second.chars, 1),
     ]
 
 

@@ -168,6 +168,9 @@ def test_a_group_shares_what_lies_under_a_root_that_is_the_groups_to_write(tmp_p
     )
     give(tmp_path, group=GROUP, mode=0o2777)
     assert why_not_trusted(path, path.stat(), tmp_path) is not None, "anybody's file gets the group"
+    give(tmp_path, group=GROUP, mode=0o2775)
+    give(path, group=GROUP + 1, mode=0o664)
+    assert why_not_trusted(path, path.stat(), tmp_path) is not None, "another group may write it"
 
 
 def test_where_a_filesystem_gives_every_file_one_mode_none_is_held_against_it(
@@ -351,7 +354,8 @@ def test_a_link_in_a_files_place_is_replaced_not_followed(elsewhere: Path, tmp_p
 def test_a_link_under_any_name_that_could_be_foreseen_is_in_nobodys_way(
     elsewhere: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / ".report.html.tmp").symlink_to(elsewhere)
+    for name in (".report.html.tmp", f".report.html.{os.getpid()}.tmp"):
+        (tmp_path / name).symlink_to(elsewhere)
     replace_atomically(tmp_path / "report.html", b"new")
     assert (tmp_path / "report.html").read_bytes() == b"new"
 

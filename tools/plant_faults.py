@@ -34,6 +34,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 LIST = ROOT / "codedata_tests" / "faults.toml"
 _FAILED = re.compile(r"^(?:FAILED|ERROR) \S*?([^/\s]+\.py(?:::\w+)?)", re.MULTILINE)
@@ -158,8 +160,10 @@ def catch(fault: Fault, base: Path) -> tuple[str, str]:
             return "does not apply", str(error)
         except subprocess.TimeoutExpired:
             return "caught", f"nothing ends within {_SECONDS} s"
-    if done.returncode == 0:
+    if done.returncode == pytest.ExitCode.OK:
         return "NOT CAUGHT", fault.behaviour
+    if done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED:
+        return "does not apply", "its tests are not of the default suite"
     failed = _FAILED.search(done.stdout)
     by = failed[1] if failed else (done.stdout + done.stderr).strip()[-200:]
     return "caught", f"{by} ({time.monotonic() - started:.0f} s)"
