@@ -104,9 +104,10 @@ def test_readers_that_sum_over_all_values_find_counts_in_each() -> None:
                 st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
                 st.none()
                 | st.builds(
-                    lambda start, length: CharRange(start, start + length),
+                    lambda start, length, file: CharRange(start, start + length, file),
                     st.integers(0, 2**61),
                     st.integers(0, 2**61),
+                    st.integers(0, 2),
                 ),
                 st.none() | st.integers(1, seq_length),
             ),

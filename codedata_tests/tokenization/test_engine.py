@@ -474,6 +474,15 @@ def test_a_normalizer_that_changes_the_text_is_refused(
         check_fidelity(loaded, choose_engine(loaded), SAMPLE)
 
 
+def test_a_loss_that_only_the_text_to_tokenize_shows_is_refused(tmp_path: Path) -> None:
+    tokenizer = scenario.train_tokenizer(scenario.deepseek_like())
+    tokenizer.normalizer = normalizers.Replace("@", "")
+    loaded = loaded_from(tokenizer, tmp_path)
+    check_fidelity(loaded, choose_engine(loaded), "int i;")
+    with pytest.raises(TokenizerError, match=r"loses text: in the window, .*'/\*\* @param"):
+        check_fidelity(loaded, choose_engine(loaded), "/** @param i */", where="the window")
+
+
 def test_nfc_is_no_loss(tmp_path: Path) -> None:
     tokenizer = scenario.train_tokenizer(scenario.deepseek_like())
     tokenizer.normalizer = normalizers.NFC()
