@@ -1,6 +1,7 @@
 """Threads for chunks: what an error and Ctrl-C leave running."""
 
 import time
+from concurrent.futures import Future
 from threading import Event
 
 import pytest
@@ -34,3 +35,19 @@ def test_after_an_error_no_thread_runs_on_and_ctrl_c_waits_only_a_moment(
         end_with(error, began, finished)
     assert finished.is_set() == waited_for
     finished.wait()
+
+
+def test_after_an_error_nothing_that_waits_is_begun() -> None:
+    began, waiting = Event(), list[Future[None]]()
+
+    def fail_while_one_works() -> None:
+        with ChunkThreads(1) as threads:
+            threads.submit(lambda: began.set() or time.sleep(0.1))
+            waiting.append(threads.submit(began.clear))
+            began.wait()
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail_while_one_works()
+    assert waiting[0].cancelled()
+    assert began.is_set()

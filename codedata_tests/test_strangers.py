@@ -95,6 +95,15 @@ def test_a_chunk_with_the_right_fingerprint_and_wrong_ids_is_refused(
     assert "remove it, or the whole folder" in str(refused.value)
 
 
+def test_a_chunk_that_was_replaced_since_this_process_made_it_is_compared_too(
+    tasks: list[ChunkTask], chunks: list[TokenChunk], root: Path
+) -> None:
+    assert stored_chunks(tasks, root=root) == chunks
+    rewrite(chunks[1], chunks[1].read_ids()[::-1].copy())
+    with pytest.raises(ChunkMismatchError, match="does not hold the ids"):
+        stored_chunks(tasks, root=root)
+
+
 def test_nobody_can_foresee_what_will_be_compared(
     tasks: list[ChunkTask], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +164,9 @@ def test_a_group_shares_what_lies_under_a_root_that_is_the_groups_to_write(tmp_p
     )
     give(tmp_path, group=GROUP, mode=0o2777)
     assert why_not_trusted(path, path.stat(), tmp_path) is not None, "anybody's file gets the group"
+    give(tmp_path, group=GROUP, mode=0o2775)
+    give(path, group=GROUP + 1, mode=0o664)
+    assert why_not_trusted(path, path.stat(), tmp_path) is not None, "another group may write it"
 
 
 def test_where_a_filesystem_gives_every_file_one_mode_none_is_held_against_it(
@@ -338,7 +350,8 @@ def test_a_link_in_a_files_place_is_replaced_not_followed(elsewhere: Path, tmp_p
 def test_a_link_under_any_name_that_could_be_foreseen_is_in_nobodys_way(
     elsewhere: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / ".report.html.tmp").symlink_to(elsewhere)
+    for name in (".report.html.tmp", f".report.html.{os.getpid()}.tmp"):
+        (tmp_path / name).symlink_to(elsewhere)
     replace_atomically(tmp_path / "report.html", b"new")
     assert (tmp_path / "report.html").read_bytes() == b"new"
 

@@ -250,6 +250,35 @@ def test_a_tokenizer_that_changed_between_chunks_makes_all_chunks_again(
     assert_is_reference(target, [*documents], tokenizer_folder, switches)
 
 
+def test_chunks_of_an_earlier_run_are_reused_but_not_those_of_another_parquet(
+    corpus: Path, documents: list[str], tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    switches = {
+        "min_sample_length": 50_000, "seq_length": 64, "max_dump_size": 50, "pad_token": PAD_ID,
+        "starting_character": 0, "chars_to_tokenize": 50_000, "chunk_size": 10_000,
+    }  # fmt: skip
+
+    def make(parquet: Path) -> None:
+        settings = Settings(tokenizer_base=str(tokenizer_folder), **switches)
+        tokenize_data(parquet, tmp_path / "dataset", settings, num_workers=1)
+
+    def stored() -> dict[str, int]:
+        chunks = tmp_path / ".dataset.codedata" / "chunks"
+        return {path.name: path.stat().st_ino for path in chunks.iterdir()}
+
+    with pytest.raises(CodedataError, match="give no sample"):
+        make(corpus)
+    before = stored()
+    assert len(before) == 5
+    with pytest.raises(CodedataError, match="give no sample"):
+        make(corpus)
+    assert stored() == before, "none was made again"
+    switches["min_sample_length"] = 10
+    others: list[str | None] = [*documents[::-1]]
+    make(scenario.write_parquet(tmp_path / "other.parquet", others))
+    assert_is_reference(tmp_path / "dataset", others, tokenizer_folder, switches)
+
+
 def test_the_text_of_a_window_past_the_end_is_shorter(
     corpus: Path, documents: list[str], tokenizer_folder: Path, tmp_path: Path
 ) -> None:

@@ -243,6 +243,28 @@ def test_a_dataset_in_a_new_folder_is_all_that_is_there_afterwards(
     assert os.listdir((tmp_path / target).parent) == ["dataset"]
 
 
+def test_files_and_their_names_are_forced_to_the_disk_before_a_dataset_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut leaves the old dataset or the new one whole, whatever the disk still held."""
+    target = tmp_path / "set"
+    publish(target, 1)
+    forced: dict[int, tuple[int, bool]] = {}
+
+    def fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        is_published = target.exists() and len(os.listdir(target)) > 2
+        forced[status.st_ino] = status.st_size, is_published
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    publish(target, 3)
+    for path in (target, *target.iterdir()):
+        status = path.stat()
+        num_bytes = status.st_size if path.is_file() else forced[status.st_ino][0]
+        assert forced[status.st_ino] == (num_bytes, False), path
+    assert forced[tmp_path.stat().st_ino][1], "the name of the new one is forced after the swap"
+
+
 def test_an_empty_folder_is_taken_with_its_mode(tmp_path: Path, way: str) -> None:
     target = tmp_path / "dataset"
     target.mkdir()

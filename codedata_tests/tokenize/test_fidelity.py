@@ -69,6 +69,15 @@ def test_a_tokenizer_that_loses_some_of_the_text_is_refused(
         check_fidelity(loaded, choose_engine(loaded), SAMPLE)
 
 
+def test_a_loss_that_only_the_text_to_tokenize_shows_is_refused(
+    deepseek_like: LoadedTokenizer, tmp_path: Path
+) -> None:
+    loaded = loaded_from(deepseek_like.structure | {"normalizer": replacing("@", "")}, tmp_path)
+    check_fidelity(loaded, choose_engine(loaded), "int i;")
+    with pytest.raises(TokenizerError, match=r"loses text: in the window, .*'/\*\* @param"):
+        check_fidelity(loaded, choose_engine(loaded), "/** @param i */", where="the window")
+
+
 def test_a_single_character_token_that_is_a_blank_excuses_no_lost_blank(tmp_path: Path) -> None:
     tokenizer = scenario.train_tokenizer(scenario.deepseek_like())
     tokenizer.add_tokens([AddedToken("\t")])
