@@ -66,7 +66,7 @@ class Switch:
             return f"{self.name} must {_NAMED[self.name]}, and is empty" if empty else None
         if self.type is str:
             return f"{self.name} must be text, not {value!r}"
-        if not isinstance(value, int) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, int):
             return f"{self.name} must be a whole number, not {value!r}"
         if not self.least <= value <= self.most:
             shown = value if value.bit_length() <= _SHOWN_BITS else "a far larger number"
