@@ -14,8 +14,9 @@ from codedata.errors import CodedataError, SettingsError
 from codedata.layout import Layout
 from codedata.printable import say
 from codedata.progress import SHOW_BARS, TERMINAL
-from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.store.dataset_folder import Dataset
 from codedata.store.permission import explained_at
+from codedata.store.verified import open_once
 
 
 def materialize_splits(options: argparse.Namespace) -> int:
@@ -49,7 +50,7 @@ def materialize_splits(options: argparse.Namespace) -> int:
                         job.execute_in_process(instance=instance, run_config=config, tags=tags)
                 except dg.DagsterExecutionInterruptedError as error:  # Ctrl-C
                     raise KeyboardInterrupt from error
-            made.append(open_dataset(layout.dataset(split)))
+            made.append(open_once(layout.dataset(split)))
     for dataset in made:
         say(
             f"{dataset.folder}: {len(dataset.shards)} files, {dataset.num_samples} samples of "

@@ -39,8 +39,9 @@ from codedata.run.tokenize import stored_chunks
 from codedata.sources.record import Corpus, read_corpus
 from codedata.sources.window import Window
 from codedata.store.chunks import TokenChunk
-from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.store.dataset_folder import Dataset
 from codedata.store.publishing import check_target, open_staging
+from codedata.store.verified import open_once
 
 _CHECKS = {
     "integrity": "Every byte of structure, every hash and every total of shards and meta agrees.",
@@ -346,7 +347,7 @@ def _dataset(spec: SplitSpec) -> dg.AssetsDefinition:
     def dataset(store: DataRoot) -> dg.MaterializeResult:
         outcome = _shared_documents(spec, store.layout)
         warn = dg.AssetCheckSeverity.WARN
-        opened = open_dataset(store.layout.dataset(spec.name), verify=True)
+        opened = open_once(store.layout.dataset(spec.name), verify=True)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(opened.digest),
             check_results=[check_result("shared_documents", outcome, key, severity=warn)],

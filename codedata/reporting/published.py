@@ -19,7 +19,8 @@ from codedata.layout import ROOT_VARIABLE, TOKENIZER_VARIABLE, Layout, is_name
 from codedata.recipe.settings import Settings
 from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
 from codedata.sources.window import Window
-from codedata.store.dataset_folder import Dataset, open_dataset, read_facts
+from codedata.store.dataset_folder import Dataset, read_facts
+from codedata.store.verified import open_once
 from codedata.tokenize.remembered import remembered_tokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
 from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer, local_fingerprint
@@ -73,7 +74,7 @@ def open_published(layout: Layout, name: str, *, tokenizers: Sequence[str] = ())
             f"split {name!r} has no dataset in {folder}; run `codedata materialize {name}`, or set "
             f"{ROOT_VARIABLE} to the folder that holds it"
         )
-    dataset = open_dataset(folder)
+    dataset = open_once(folder)
     facts = read_facts(folder, dataset.digest)
     if facts is None:
         raise DatasetError(
