@@ -30,6 +30,13 @@ _RENAME_SWAP = 2  # sys/stdio.h of macOS
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
 
+def read_range(file: BinaryIO, start: int, stop: int | None) -> bytes:
+    """The bytes of a range of a file; no more memory is taken than it has bytes."""
+    file.seek(start)
+    most = max(0, os.fstat(file.fileno()).st_size - start)
+    return file.read(most if stop is None else min(most, stop - start))
+
+
 def shortened(name: str) -> str:
     """A name for a message: as it is, or its start where it is too long for a path."""
     return name if len(name) <= _SHOWN_CHARS else f"{name[:_SHOWN_CHARS]}..."
