@@ -21,13 +21,13 @@ from codedata.components import split_assets
 from codedata.components.automation import change_sensor
 from codedata.components.overrides import unread_variables
 from codedata.components.raw_corpus import RawCorpus
-from codedata.components.sources import MAX_FILES
 from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
 from codedata.environment import variables
 from codedata.errors import SettingsError
 from codedata.layout import TOKENIZER_VARIABLE, Layout, is_name, switch_variable
 from codedata.places import local_path
 from codedata.recipe.settings import SWITCHES, Settings, pad_token_of, require_held_out
+from codedata.sources.paths import MAX_FILES
 from codedata.store.files import shortened
 
 MAX_CHUNKS = 10_000
@@ -273,10 +273,10 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
 
     def _require_in_corpus(self, corpus: RawCorpus) -> None:
         stop = self.settings.window.stop
-        if corpus.num_chars is not None and stop > corpus.num_chars:
+        if (most := corpus.typed_source.num_chars) is not None and stop > most:
             raise SettingsError(
                 f"split {self.name!r} takes characters up to {stop}, but of corpus "
-                f"{corpus.name!r} only the first {corpus.num_chars} are fetched; raise first_chars "
+                f"{corpus.name!r} only the first {most} are fetched; raise first_chars "
                 f"in its defs.yaml to {stop}, or take it out to have whole files"
             )
 
