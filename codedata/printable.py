@@ -34,6 +34,12 @@ def say(text: str, *, error: bool = False) -> None:
     print(printable_lines(text), file=sys.stderr if error else sys.stdout)
 
 
+def fail(program: str, message: str) -> int:
+    """Say that a command failed, in one line; its exit status."""
+    say(f"{program}: error: {message}", error=True)
+    return 1
+
+
 def print_anything() -> None:
     """Have stdout and stderr write what their encoding lacks as escapes, not fail at it."""
     for stream in (sys.stdout, sys.stderr):

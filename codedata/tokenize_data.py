@@ -21,7 +21,7 @@ from codedata.parallel import (
     limit_library_threads,
 )
 from codedata.places import local_path
-from codedata.printable import print_anything, say
+from codedata.printable import fail, print_anything, say
 from codedata.progress import TERMINAL
 from codedata.recipe.settings import SWITCHES, Settings
 from codedata.run.build import build_planned
@@ -131,10 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pad_is_named="pad_token" in switches,
         )
     except CodedataError as error:
-        return _fail(str(error))
+        return fail("tokenize_data", str(error))
     except OSError as error:
-        return _fail(
-            f"{explained(error)}; {folder} holds what it held before, or the new dataset whole"
+        return fail(
+            "tokenize_data",
+            f"{explained(error)}; {folder} holds what it held before, or the new dataset whole",
         )
     except KeyboardInterrupt:
         say(
@@ -147,11 +148,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say(f"Total samples: {dataset.num_samples}")
     say(f"Total tokens: {dataset.num_tokens}")
     return 0
-
-
-def _fail(message: str) -> int:
-    say(f"tokenize_data: error: {message}", error=True)
-    return 1
 
 
 if __name__ == "__main__":

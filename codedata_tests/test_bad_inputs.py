@@ -22,6 +22,7 @@ import pytest
 from dagster.components.testing import DefsFolderSandbox, create_defs_folder_sandbox
 
 from codedata import PickledTrainerDataset, cli, load_dataset, tokenize_data
+from codedata.cli.definition_errors import user_error
 from codedata.components.raw_corpus import RawCorpus
 from codedata.errors import CodedataError
 from codedata.format.meta import META_NAME
@@ -1170,7 +1171,7 @@ def test_the_code_location_refuses(
     before = tree(here)
     with quickly(), pytest.raises(Exception) as refusal:  # noqa: PT011  (Dagster's own, around ours)
         build(sandbox, defs_yaml(kind, {**good, **json.loads(attributes)}))
-    said = str(cli.user_error(refusal.value))
+    said = str(user_error(refusal.value))
     assert_helps(said, case.says)
     assert tree(here) == before, "before any work"
 

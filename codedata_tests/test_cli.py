@@ -11,9 +11,9 @@ import yaml
 
 from codedata import load_dataset
 from codedata.cli import main
+from codedata.cli.instance import INSTANCE_YAML, prepare_dagster_home
 from codedata.errors import DatasetError
 from codedata.format.ranges import CharRange
-from codedata.instance import INSTANCE_YAML, prepare_dagster_home
 from codedata.layout import ROOT_VARIABLE
 from codedata.progress import TERMINAL
 from codedata.store.dataset_folder import open_dataset

@@ -96,7 +96,7 @@ def test_what_one_made_with_the_script_the_other_replaces(
 
 
 PREPARE = """
-from codedata.instance import open_instance, prepare_dagster_home
+from codedata.cli.instance import open_instance, prepare_dagster_home
 from codedata.progress import TERMINAL
 
 home = prepare_dagster_home(TERMINAL)
@@ -126,7 +126,7 @@ def test_both_work_with_one_instance_and_one_who_may_not_write_it_gets_their_own
     done = run_as(BOB, shared, *materialize, group=GROUP, umask=0o002, variables=chosen)
     assert done.returncode == 1
     [line] = said(done)
-    assert line.startswith("codedata: error: split 'train': the_stack_c__raw_parquet: [Errno 13] ")
+    assert line.startswith("codedata: error: split 'train': [Errno 13] ")
     assert f"; {closed} belongs to user {ANN} and is closed to you (drwxr-sr-x); work in" in line
     [of_run] = set(layout.dagster_home.rglob("*-*.db"))
     assert (of_run.stat().st_uid, stat.S_IMODE(of_run.stat().st_mode)) == (BOB, 0o664)

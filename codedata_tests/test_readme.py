@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from codedata.cli.instance import INSTANCE_YAML
 from codedata.components import DatasetSplit, RawCorpus
 from codedata.format.ranges import CharRange
-from codedata.instance import INSTANCE_YAML
 from codedata.recipe.settings import Settings
 from codedata.tokenize_data import build_parser
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codedata.cli.instance import prepare_dagster_home
 from codedata.errors import ChunkMismatchError, SettingsError, TargetError
 from codedata.format.ranges import CharRange
-from codedata.instance import prepare_dagster_home
 from codedata.progress import SILENT
 from codedata.recipe.settings import Settings
 from codedata.run import tokenize

@@ -6,7 +6,7 @@ Every address counts characters (Unicode code points), never bytes.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, cast
 
 from codedata.errors import SettingsError
 from codedata.format.packing import MAX_TOKEN_ID
@@ -141,7 +141,9 @@ class Settings:
 
 
 SWITCHES = {
-    each.name: Switch(name=each.name, default=each.default, type=each.type, **each.metadata)
+    each.name: Switch(
+        name=each.name, default=cast("int | str", each.default), type=each.type, **each.metadata
+    )
     for each in fields(Settings)
 }
 """Every switch by its name, in the order of the reference script."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from codedata.instance import INSTANCE_YAML
+from codedata.cli.instance import INSTANCE_YAML
 from codedata_tests.components.dagster_dev import dagster_dev
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -5,7 +5,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from codedata.cli import user_error
+from codedata.cli.definition_errors import user_error
 from codedata.components import DatasetSplit, RawCorpus
 from codedata.definitions import resources
 from codedata.errors import SettingsError

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from codedata import load_dataset
-from codedata.cli import user_error
+from codedata.cli.definition_errors import user_error
 from codedata.components.overrides import unread_variables
 from codedata_tests import scenario
 from codedata_tests.components.yamls import tree_of

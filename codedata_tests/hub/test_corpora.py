@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 from huggingface_hub import constants
 
-from codedata import cli
+from codedata.cli.materialize import runs_of
 from codedata.components.raw_corpus import RawCorpus, files_job
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import SplitSpec
@@ -310,7 +310,7 @@ def test_a_split_over_several_files_is_what_the_script_makes_of_each(
     ]
     assert "corpus 'c' is not materialized" in failure(platform.run("some", spec))
     jobs = {job.name: job for job in platform.definitions(spec).resolve_all_job_defs()}
-    for job, tags in cli.runs_of(jobs, "some"):
+    for job, tags in runs_of(jobs, "some"):
         assert job.execute_in_process(instance=platform.instance, tags=tags).success
     assert platform.fetched() == {"00000", "00002"}, "no other file"
     made = open_dataset(platform.layout.dataset("some"), verify=True)

@@ -112,7 +112,6 @@ def open_instance(home: Path) -> Iterator["dg.DagsterInstance"]:
         SettingsError: its dagster.yaml does not fit, or what it names is not reached.
     """
     import dagster as dg
-    from dagster._core.instance import InstanceRef
 
     if home.parent == Layout.from_environment().root:
         _require_own(home, home.parent)  # once more: imports took seconds
@@ -120,12 +119,11 @@ def open_instance(home: Path) -> Iterator["dg.DagsterInstance"]:
     # Steps' output belongs in this terminal: Dagster's processes that copy it into the instance
     # would each print a traceback at Ctrl-C.
     no_copies = {
-        "module": "dagster._core.storage.noop_compute_log_manager",
+        "module": "dagster.core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",
     }
     try:
-        ref = InstanceRef.from_dir(str(home), overrides={"compute_logs": no_copies})
-        opened = dg.DagsterInstance.from_ref(ref)
+        opened = dg.DagsterInstance.local_temp(str(home), overrides={"compute_logs": no_copies})
     except Exception as error:
         raise SettingsError(
             f"the Dagster instance of {home} cannot be opened: {type(error).__name__}: "
