@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.utils import DISALLOWED_NAMES
 from pydantic import Field, model_validator
 
 from codedata.components import split_assets
@@ -93,11 +92,13 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
                     f"{field} of split {self.name!r} is {value!r}; write it with the letters A to "
                     "Z, digits and underscores alone: it names assets and folders"
                 )
-        if self.name in DISALLOWED_NAMES:
+        try:
+            dg.GraphDefinition(name=self.name)
+        except dg.DagsterInvalidDefinitionError as error:
             raise SettingsError(
                 f"name of split {self.name!r} is a word that Dagster keeps for itself; choose "
                 "another, such as 'train'"
-            )
+            ) from error
         if self.tokenizer_asset is not None and not is_name(self.tokenizer_asset):
             raise SettingsError(
                 f"tokenizer_asset of split {self.name!r} is {self.tokenizer_asset!r}; write the "
