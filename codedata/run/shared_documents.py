@@ -158,7 +158,7 @@ def _in_any(windows: Sequence[Window], of: Window, batch: Documents) -> NDArray[
 
 
 def _hash(batch: Documents, which: NDArray[np.int64]) -> Hashes:
-    digests = (blake2b(text, digest_size=_HASH_BYTES).digest() for text in batch.utf8(which))
+    digests = (blake2b(text.data, digest_size=_HASH_BYTES).digest() for text in batch.utf8(which))
     return np.frombuffer(b"".join(digests), f"S{_HASH_BYTES}")
 
 
