@@ -103,8 +103,8 @@ def push(options: argparse.Namespace) -> int:
     if not is_repo(options.repo):
         return fail("codedata", f"repo is {options.repo!r}; write it as owner/name")
     # A second of imports that the other commands do not need.
-    from codedata.hub.client import HubError
     from codedata.hub.datasets import push_dataset
+    from codedata.hub.refusals import HubError
 
     try:
         address = push_dataset(

@@ -18,9 +18,7 @@ def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
     columns = [
         dg.TableColumn(printable(name), printable(kind)) for name, kind in corpus.columns.items()
     ]
-    here = {} if corpus.part is None else {
-        "bytes here": sum(each.stop - each.start for each in corpus.part.ranges)
-    }  # fmt: skip
+    here = {} if corpus.part is None else {"bytes here": corpus.part.num_bytes}
     return {
         "dagster/row_count": corpus.num_rows,
         "null rows": corpus.num_null_rows,

@@ -1,19 +1,23 @@
-"""A file of a dataset repository -> its parquet on this disk, whole or its leading text.
+"""A file of a dataset repository -> its parquet on this disk, or parts with its leading text.
 
 The revision is resolved to a commit once, which is then kept (`codedata.hub.pins`); what is here
 and right of that commit costs no request.
 """
 
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from codedata.hub.cache import HubFile, find_here
-from codedata.hub.client import COMMIT, RemoteFile, UnreachableError, describe
-from codedata.hub.files import fetch_file
-from codedata.hub.leading_text import fetch_leading_text, recall
+from codedata.errors import CorpusError
+from codedata.hub.client import limit_client
+from codedata.hub.files import HubFile, RemoteFile, describe, fetch_file, find_here
+from codedata.hub.parts import fetch_parts
 from codedata.hub.pins import read_pin, write_pin
+from codedata.hub.refusals import COMMIT, UnreachableError
 from codedata.progress import Reporter
-from codedata.sources.partial_file import TextPart
+from codedata.sources.parts import DIGITS, TextPart
+from codedata.sources.record import Corpus, read_corpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +25,7 @@ class CorpusFile:
     """A parquet of the hub on this disk.
 
     Attributes:
-        path: the parquet, or the sparse file with its leading text.
+        path: the parquet, or the folder of the parts.
         commit: the commit it is of.
         sha256: of the whole file, where the hub states it and all of it is here.
         part: what is here, where that is not all.
@@ -40,11 +44,11 @@ def fetch_corpus_file(
     revision: str,
     pin: Path,
     first_chars: int | None,
-    leading: Path,
+    parts: Path,
     update: bool,
     reporter: Reporter,
 ) -> CorpusFile:
-    """Fetch a file, or what its first characters take; one process at a time for each `leading`.
+    """Fetch a file, or what its first characters take; one process at a time for each `parts`.
 
     Args:
         repo: dataset repository, `owner/name`.
@@ -52,7 +56,7 @@ def fetch_corpus_file(
         revision: branch, tag or commit.
         pin: file that keeps the commit.
         first_chars: fetch no more than these take; None is the whole file.
-        leading: where the leading text goes.
+        parts: folder where the parts of the leading text go.
         update: resolve the revision anew.
         reporter: told how far the transfer is.
 
@@ -60,6 +64,7 @@ def fetch_corpus_file(
         HubError: the hub does not give it; with the remedy.
         CorpusError: it is no usable parquet.
     """
+    limit_client()
     asked = revision if update else read_pin(pin, repo, revision)
     if first_chars is None:
         fetched = fetch_file(repo, path, kind="dataset", revision=asked, reporter=reporter)
@@ -67,31 +72,54 @@ def fetch_corpus_file(
         return CorpusFile(
             path=fetched.path, commit=fetched.commit, sha256=fetched.sha256, part=None
         )
-    whole = find_here(repo, path, kind="dataset", revision=asked, reporter=reporter)
-    file = _identify(repo, path, asked, leading, whole, reporter)
-    if whole is not None and whole.commit != file.commit:
+    known = _recorded(parts, repo, path)
+    whole = find_here(repo, path, kind="dataset", revision=asked)
+    file = _identify(repo, path, asked, known, whole, reporter)
+    if whole is not None and (whole.commit, whole.etag) != (file.commit, file.etag):
         whole = None
-    part = fetch_leading_text(file, first_chars, leading, reporter, whole=whole)
+    folder = parts / file.etag[:DIGITS]
+    part = fetch_parts(
+        file,
+        first_chars,
+        folder,
+        reporter,
+        known=known.part if known and known.part and known.part.etag == file.etag else None,
+        whole=whole.path if whole else None,
+    )
     write_pin(pin, repo, revision, file.commit)
-    return CorpusFile(path=leading, commit=file.commit, sha256=None, part=part)
+    for other in {*parts.glob("*"), *parts.parent.glob("leading.parquet*")} - {folder}:
+        reporter.say(f"{other} is removed: the text is in {folder}")
+        shutil.rmtree(other) if other.is_dir() else other.unlink()
+    return CorpusFile(path=folder, commit=file.commit, sha256=None, part=part)
+
+
+def _recorded(parts: Path, repo: str, path: str) -> Corpus | None:
+    """What an earlier run recorded of the same file."""
+    with suppress(CorpusError):  # none, or a damaged one
+        corpus = read_corpus(parts.parent)
+        if (corpus.origin.get("repo"), corpus.origin.get("path")) == (repo, path):
+            return corpus
+    return None
 
 
 def _identify(
-    repo: str, path: str, revision: str, leading: Path, whole: HubFile | None, reporter: Reporter
+    repo: str,
+    path: str,
+    revision: str,
+    known: Corpus | None,
+    whole: HubFile | None,
+    reporter: Reporter,
 ) -> RemoteFile:
     """What the file is: from what is here, where that can tell, else from the hub."""
     here = None
-    if whole is not None:
-        here = RemoteFile(
-            repo=repo,
-            kind="dataset",
-            path=path,
-            commit=whole.commit,
-            etag=whole.etag,
-            num_bytes=whole.path.stat().st_size,
-        )
-    if COMMIT.fullmatch(revision) and (known := recall(leading, repo, path, revision) or here):
-        return known
+    if known is not None and known.part is not None and known.origin["commit"] == revision:
+        etag, num_bytes = known.part.etag, known.part.file_bytes
+        here = RemoteFile(repo, "dataset", path, revision, etag, num_bytes)
+    elif whole is not None and whole.etag is not None:
+        num_bytes = whole.path.stat().st_size
+        here = RemoteFile(repo, "dataset", path, whole.commit, whole.etag, num_bytes)
+    if here is not None and COMMIT.fullmatch(revision):
+        return here
     try:
         return describe(
             repo, path, kind="dataset", revision=revision, reporter=reporter, patient=here is None

@@ -21,24 +21,15 @@ from huggingface_hub import (
     HfApi,
     constants,
 )
-from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import repo_folder_name
 
 from codedata.errors import DatasetError
 from codedata.format.card import CARD_NAME, dump_card, is_untouched_card
 from codedata.format.card_facts import read_facts, without_paths
 from codedata.format.meta import MAX_META_BYTES, META_NAME, parse_meta, shard_index, shard_name
-from codedata.hub.cache import cache_home, find_here, note_revision, require_room
-from codedata.hub.client import (
-    COMMIT,
-    HubError,
-    NoSuchFileError,
-    UnreachableError,
-    ask,
-    newest_commit,
-    page_of,
-)
-from codedata.hub.files import fetch_file
+from codedata.hub.client import Asked, ask, limit_client, newest_commit
+from codedata.hub.files import cache_home, describe, fetch_file, find_here, note_revision
+from codedata.hub.refusals import COMMIT, HubError, NoSuchFileError, UnreachableError, page_of
 from codedata.layout import is_repo
 from codedata.progress import Reporter
 from codedata.store.dataset_folder import Dataset, open_dataset
@@ -65,22 +56,20 @@ def push_dataset(
         DatasetError: the folder is no whole dataset with a card.
         HubError: the hub does not take it, or the repository is not as private as asked for.
     """
+    limit_client()
     dataset = open_dataset(folder, verify=True)
     card = _public_card(dataset, reporter)
     names = [*(shard_name(index) for index in range(len(dataset.entries))), META_NAME]
     api = HfApi()
 
-    def request(what: str, call: Callable[[], T]) -> T:
-        return ask(what, partial(_unwrapped, call), reporter, repo=repo, kind="dataset")
+    def request(call: Callable[[], T]) -> T:
+        return ask(Asked(repo, "dataset", branch), partial(_unwrapped, call), reporter)
 
     def make() -> object:
         return api.create_repo(repo, repo_type="dataset", private=not public, exist_ok=True)
 
-    request(f"making {repo}", make)
-    is_private = request(
-        f"asking for {repo}",
-        lambda: api.dataset_info(repo, timeout=constants.HF_HUB_ETAG_TIMEOUT),
-    ).private
+    request(make)
+    is_private = request(lambda: api.dataset_info(repo, expand=["private"])).private
     if public and is_private:
         raise HubError(
             f"{repo} exists and is private; make it public on {page_of(repo, 'dataset')}/settings, "
@@ -93,14 +82,9 @@ def push_dataset(
             f"{page_of(repo, 'dataset')}"
         )
     if branch != "main":
-        request(
-            f"making branch {branch}",
-            lambda: api.create_branch(repo, branch=branch, repo_type="dataset", exist_ok=True),
-        )
+        request(lambda: api.create_branch(repo, branch=branch, repo_type="dataset", exist_ok=True))
     head = newest_commit(repo, kind="dataset", revision=branch, reporter=reporter)
-    there = request(
-        f"listing {repo}", lambda: api.list_repo_files(repo, repo_type="dataset", revision=head)
-    )
+    there = request(lambda: api.list_repo_files(repo, repo_type="dataset", revision=head))
     if CARD_NAME in there:
         _require_own_card(repo, head, reporter)
     stale = [name for name in there if shard_index(name) is not None and name not in names]
@@ -110,7 +94,6 @@ def push_dataset(
         CommitOperationAdd(CARD_NAME, card),
     ]
     pushed = request(
-        f"uploading {folder}",
         lambda: api.create_commit(
             repo,
             operations,
@@ -157,7 +140,7 @@ def _unwrapped(call: Callable[[], T]) -> T:
     try:
         return call()
     except RuntimeError as error:
-        if isinstance(error.__cause__, HfHubHTTPError | httpx2.TransportError):
+        if isinstance(error.__cause__, HubError | httpx2.HTTPError):
             raise error.__cause__ from error
         raise HubError(f"the upload failed: {error}") from error
 
@@ -211,17 +194,30 @@ def fetch_dataset(repo: str, revision: str, reporter: Reporter) -> Path:
 def _commit_of(repo: str, revision: str, reporter: Reporter) -> str:
     if COMMIT.fullmatch(revision):
         return revision
-    here = find_here(repo, META_NAME, kind="dataset", revision=revision, reporter=reporter)
+    here = find_here(repo, META_NAME, kind="dataset", revision=revision)
     try:
-        commit = newest_commit(
-            repo, kind="dataset", revision=revision, reporter=reporter, patient=here is None
-        )
+        return describe(
+            repo,
+            META_NAME,
+            kind="dataset",
+            revision=revision,
+            reporter=reporter,
+            patient=here is None,
+        ).commit
+    except NoSuchFileError as error:
+        raise _no_dataset(repo, revision) from error
     except UnreachableError as error:
         if here is None:
             raise
         reporter.say(f"{error}; the cache's copy of commit {here.commit} is taken")
         return here.commit
-    return commit
+
+
+def _no_dataset(repo: str, revision: str) -> DatasetError:
+    return DatasetError(
+        f"{page_of(repo, 'dataset')} holds no {META_NAME} at {revision}, the mark of a whole "
+        "dataset; name a repository that `codedata push` made"
+    )
 
 
 def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
@@ -234,10 +230,7 @@ def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
     try:
         meta = fetch(META_NAME)
     except NoSuchFileError as error:
-        raise DatasetError(
-            f"{page_of(repo, 'dataset')} holds no {META_NAME} at {commit}, the mark of a whole "
-            "dataset; name a repository that `codedata push` made"
-        ) from error
+        raise _no_dataset(repo, commit) from error
     with open(meta, "rb") as file:
         entries = parse_meta(file.read(MAX_META_BYTES + 1), f"{META_NAME} of {repo}")
     files = {META_NAME: meta}
@@ -259,5 +252,4 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        require_room(target.parent, source.stat().st_size, target.name)
         shutil.copyfile(source, target)

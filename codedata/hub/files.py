@@ -1,23 +1,124 @@
 """A repository, a path and a revision -> a file of the hub on this disk, and its commit.
 
-A file that is here and right costs no request, where its commit is known.
+Files lie where the hub's library keeps them, and are read in place: its cache is shared with every
+other tool that uses it (https://huggingface.co/docs/huggingface_hub/guides/manage-cache).
+
+    $HF_HOME/hub/datasets--owner--name/blobs/<etag>                the bytes, named by their hash
+                                      /snapshots/<commit>/<path>   a link to the bytes
+                                      /refs/<revision>             the commit it stood for
+                                      /.no_exist/<commit>/<path>   the commit has no such file
+
+The library compares no more than sizes; here a file counts only if the hash of its bytes is the one
+that names them. A file that is here and right costs no request, where its commit is known.
 """
 
+import hashlib
+from dataclasses import dataclass
 from math import inf
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from huggingface_hub import constants
+from huggingface_hub import (
+    _CACHED_NO_EXIST,
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+from huggingface_hub.file_download import repo_folder_name
+from tqdm import tqdm
 
-from codedata.hub.cache import HubFile, download, find_here, missing_note, note_missing
-from codedata.hub.client import (
+from codedata.hub.client import Asked, ask
+from codedata.hub.refusals import (
     COMMIT,
+    ETAG,
     HubError,
     Kind,
     NoSuchFileError,
     UnreachableError,
-    describe,
+    no_hub,
 )
-from codedata.progress import Reporter
+from codedata.places import local_path
+from codedata.progress import Reporter, Transfer
+from codedata.store.files import replace_atomically
+
+_SHA256_DIGITS = 64
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file as the hub states it.
+
+    Attributes:
+        repo: `owner/name`.
+        kind: which of the hub's lists the repository is in.
+        path: in the repository.
+        commit: the commit it is of.
+        etag: sha256 of the bytes where they are stored as a large file, else git's blob hash.
+        num_bytes: its size.
+    """
+
+    repo: str
+    kind: Kind
+    path: str
+    commit: str
+    etag: str
+    num_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubFile:
+    """A file of the hub that is on this disk.
+
+    Attributes:
+        path: where it is.
+        commit: the commit it is of.
+        etag: the hash of its bytes, as the hub states it; None of a copy, where the cache has no
+            links, and of somebody's own file that is linked into it.
+    """
+
+    path: Path
+    commit: str
+    etag: str | None
+
+    @property
+    def sha256(self) -> str | None:
+        """The sha256 that the hub states; None of a small file, which has git's hash."""
+        return self.etag if self.etag and len(self.etag) == _SHA256_DIGITS else None
+
+
+def find_here(repo: str, path: str, *, kind: Kind, revision: str) -> HubFile | None:
+    """A file in the cache, whatever its bytes.
+
+    Args:
+        repo: `owner/name`.
+        path: in the repository.
+        kind: of the repository.
+        revision: a commit, or what a branch or tag stood for when it was last asked for.
+
+    Raises:
+        NoSuchFileError: the commit has no such file, as the hub said before.
+    """
+    found = try_to_load_from_cache(
+        repo, path, cache_dir=_cache(), revision=revision, repo_type=kind
+    )
+    if found is _CACHED_NO_EXIST and COMMIT.fullmatch(revision):
+        note = _storage(repo, kind) / ".no_exist" / revision / path
+        raise NoSuchFileError(
+            f"the repository has no {path} at {revision}, as it said before; to ask again, remove "
+            f"{note}"
+        )
+    return _hub_file(found, path) if isinstance(found, str) else None
+
+
+def _hub_file(found: str, path: str) -> HubFile:
+    pointer = Path(found)
+    snapshot = pointer.parents[len(PurePosixPath(path).parts) - 1]
+    target = pointer.parent / pointer.readlink() if pointer.is_symlink() else pointer
+    blobs = snapshot.parent.parent / "blobs"
+    is_blob = ETAG.fullmatch(target.name) and target.parent.resolve() == blobs.resolve()
+    return HubFile(path=pointer, commit=snapshot.name, etag=target.name if is_blob else None)
 
 
 def fetch_file(
@@ -48,53 +149,125 @@ def fetch_file(
     Raises:
         NoSuchFileError: the repository has no such file.
         HubError: anything else that keeps the file away, with the remedy.
+        OSError: the disk does not take it.
     """
-    here = find_here(repo, path, kind=kind, revision=revision, reporter=reporter)
-    if here is not None and COMMIT.fullmatch(revision):
+    here = find_here(repo, path, kind=kind, revision=revision)
+    if is_damaged := here is not None and not _is_right(here):
+        reporter.say(f"{path}: the copy in {_cache()} is damaged, and is fetched again")
+    elif here is not None and COMMIT.fullmatch(revision):
         return here
-    note = _missing_note(repo, path, kind, revision)
     if before_asking and here is None and not constants.HF_HUB_OFFLINE:
         reporter.say(before_asking)
-    try:
-        file = describe(
-            repo,
-            path,
-            kind=kind,
-            revision=revision,
-            reporter=reporter,
-            patient=patient and here is None,
+
+    def download(**options: Any) -> Any:
+        options |= {"repo_type": kind, "revision": revision, "cache_dir": _cache()}
+        return ask(
+            Asked(repo, kind, revision, path),
+            lambda: hf_hub_download(repo, path, **options),
+            reporter,
+            patient=patient and (here is None or is_damaged),
             within=within,
         )
-    except NoSuchFileError:
-        if note is not None:
-            note_missing(note)
-        raise
+
+    try:
+        if most_bytes < inf and (size := download(dry_run=True).file_size or 0) > most_bytes:
+            raise HubError(f"{path} has {size:,} bytes there, and at most {most_bytes:,} are taken")
+        with reporter.transfer(path) as transfer:
+            bar = _bar(transfer)
+            fetched = _hub_file(download(tqdm_class=bar, force_download=is_damaged), path)
+            if not _is_right(fetched):
+                reporter.say(f"{path} arrived with another hash than the hub states; once more")
+                fetched = _hub_file(download(tqdm_class=bar, force_download=True), path)
     except UnreachableError as error:
-        if here is None:
+        if here is None or is_damaged:
             raise
         reporter.say(f"{error}; the cache's copy of commit {here.commit} is taken")
         return here
-    if here is not None and here.etag == file.etag and here.commit == file.commit:
-        return here
-    if file.num_bytes > most_bytes:
+    if not _is_right(fetched):
+        fetched.path.resolve().unlink()  # other tools would take it
         raise HubError(
-            f"{path} has {file.num_bytes:,} bytes there, and at most {most_bytes:,} are taken"
+            f"{path} arrived with another hash than the hub states, twice: what lies between here "
+            "and the hub changes it, or the hub's copy is damaged; try later or from another "
+            "network"
         )
-    return download(file, revision, reporter)
+    return fetched
 
 
-def _missing_note(repo: str, path: str, kind: Kind, revision: str) -> Path | None:
-    """Where to note that a commit has no such file; None for what is no commit.
+def describe(
+    repo: str, path: str, *, kind: Kind, revision: str, reporter: Reporter, patient: bool = True
+) -> RemoteFile:
+    """Ask what a file of a revision is: one request.
 
     Raises:
-        NoSuchFileError: that was noted before.
+        HubError: see `ask`.
     """
+    found = ask(
+        Asked(repo, kind, revision, path),
+        lambda: get_hf_file_metadata(
+            hf_hub_url(repo, path, repo_type=kind, revision=revision),
+            timeout=constants.HF_HUB_ETAG_TIMEOUT,
+            retry_on_errors=patient,
+        ),
+        reporter,
+        patient=patient,
+    )
+    commit, etag = found.commit_hash or "", found.etag or ""
+    if not COMMIT.fullmatch(commit) or not ETAG.fullmatch(etag) or found.size is None:
+        raise no_hub(path)
+    return RemoteFile(repo, kind, path, commit, etag, found.size)
+
+
+def _bar(transfer: Transfer) -> type[Any]:
+    """What the library shows its progress with, such that the reporter does."""
+
+    class Bar(tqdm):  # pyright: ignore[reportMissingTypeArgument]
+        def __init__(self, *_: object, **options: Any) -> None:
+            # Of the two bars of a transfer by Xet, one counts what arrives.
+            self._counts = "reconstructing" not in str(options.get("desc", ""))
+            super().__init__(total=options.get("total"), disable=True)
+            if self._counts:
+                transfer.expect(options.get("total") or 0)
+
+        def update(self, n: float | None = 1) -> None:
+            if self._counts and n and n > 0:
+                transfer.advance(int(n))
+
+    return Bar
+
+
+def _is_right(file: HubFile) -> bool:
+    return file.etag is None or _blob_hash(file.path, like=file.etag) == file.etag
+
+
+def _blob_hash(path: Path, *, like: str) -> str:
+    """The hash of a file's bytes of the kind that `like` is: sha256, or git's of a blob."""
+    with open(path, "rb") as file:
+        if len(like) == _SHA256_DIGITS:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        data = file.read()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def note_revision(repo: str, revision: str, *, kind: Kind, commit: str) -> None:
+    """Remember the commit that a branch or tag stands for, for when the hub is not reached."""
     if not COMMIT.fullmatch(revision):
-        return None
-    note = missing_note(repo, path, kind=kind, commit=revision)
-    if note.is_file():
-        raise NoSuchFileError(
-            f"the repository has no {path} at {revision}, as it said before; to ask again, "
-            f"remove {note}"
-        )
-    return note
+        ref = _storage(repo, kind) / "refs" / revision
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        replace_atomically(ref, commit.encode())
+
+
+def cache_home(folder: str) -> Path:
+    """A folder of the hub's library, which for a user without a home would be one named `~`.
+
+    Raises:
+        HubError: it is no folder of this machine.
+    """
+    return local_path(folder, "the hub's cache (HF_HOME)", error=HubError)
+
+
+def _cache() -> Path:
+    return cache_home(constants.HF_HUB_CACHE)
+
+
+def _storage(repo: str, kind: Kind) -> Path:
+    return _cache() / repo_folder_name(repo_id=repo, repo_type=kind)

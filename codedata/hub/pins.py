@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from codedata.hub.client import COMMIT
+from codedata.hub.refusals import COMMIT
 from codedata.store.files import replace_atomically
 
 

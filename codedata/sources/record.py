@@ -2,7 +2,7 @@
 
     <root>/corpora/<name>/corpus.json        the record: path, sha256, counts, origin
     <root>/corpora/<name>/corpus.parquet     only where codedata wrote the parquet itself
-    <root>/corpora/<name>/leading.parquet    only where no more than the leading text was fetched
+    <root>/corpora/<name>/parts/             only where no more than the leading text was fetched
     <root>/corpora/<name>/pin.json           the commit that a revision of the hub stands for here
     <root>/corpora/<name>/<file>/...         the same a file, where the corpus has several
 
@@ -21,12 +21,12 @@ from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
 from codedata.sources.folders import SkippedFiles, Walk, write_source_parquet
 from codedata.sources.parquet.text import ParquetText
-from codedata.sources.partial_file import TextPart
+from codedata.sources.parts import LeadingText, TextPart
 from codedata.store.files import remove_leftovers, replace_atomically
 
 RECORD_NAME = "corpus.json"
 PARQUET_NAME = "corpus.parquet"
-LEADING_NAME = "leading.parquet"
+PARTS_NAME = "parts"
 PIN_NAME = "pin.json"
 
 _FILE = re.compile(r"\d{5}", re.ASCII)
@@ -38,9 +38,9 @@ class Corpus:
     """The record of a corpus.
 
     Attributes:
-        path: absolute path of the parquet.
+        path: absolute path of the parquet, or of the folder of its parts.
         sha256: of its bytes; of a part, its fingerprint.
-        num_bytes: its size.
+        num_bytes: its size; of a part, that of the whole parquet.
         num_rows: rows, null ones included; of a part, those that are here.
         num_null_rows: rows whose content is null.
         num_chars: characters of the text, the joining spaces included.
@@ -63,7 +63,9 @@ class Corpus:
 
     def open_text(self) -> ParquetText:
         """The text of the parquet, refused if its bytes are others than those recorded."""
-        return ParquetText(Path(self.path), expected_sha256=self.sha256, part=self.part)
+        if self.part is not None:
+            return LeadingText(Path(self.path), self.part)
+        return ParquetText(Path(self.path), expected_sha256=self.sha256)
 
 
 def record_corpus(
@@ -79,15 +81,19 @@ def record_corpus(
     Raises:
         CorpusError: the file is no usable corpus, or has another sha256.
     """
-    text = ParquetText(parquet.absolute(), expected_sha256=expected_sha256, part=part)
-    window = text.clip(CharRange(0, part.num_chars if part else MAX_CHARACTERS))
+    if part is None:
+        text = ParquetText(parquet.absolute(), expected_sha256=expected_sha256)
+        num_chars = text.clip(CharRange(0, MAX_CHARACTERS)).stop
+    else:
+        text = LeadingText(parquet.absolute(), part)
+        num_chars = part.num_chars
     corpus = Corpus(
         path=str(text.path),
         sha256=text.sha256,
-        num_bytes=text.identity.num_bytes,
+        num_bytes=text.num_bytes,
         num_rows=text.num_rows,
         num_null_rows=sum(text.index.num_nulls),
-        num_chars=window.stop,
+        num_chars=num_chars,
         num_row_groups=text.num_row_groups,
         columns=text.columns,
         origin=origin,
@@ -110,7 +116,9 @@ def read_corpus(folder: Path) -> Corpus:
     try:
         fields = json.loads((folder / RECORD_NAME).read_bytes())
         part = fields.pop("part", None)
-        return Corpus(**fields, part=TextPart.from_json(part) if part else None)
+        is_sparse = part is not None and "ranges" in part
+        if not is_sparse:
+            return Corpus(**fields, part=TextPart.from_json(part) if part else None)
     except FileNotFoundError as error:
         raise CorpusError(
             f"corpus {name!r} is not materialized: {folder / RECORD_NAME} does not exist; "
@@ -118,6 +126,10 @@ def read_corpus(folder: Path) -> Corpus:
         ) from error
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise CorpusError(f"{folder / RECORD_NAME} is damaged; materialize it again") from error
+    raise CorpusError(
+        f"corpus {name!r} was fetched by an older codedata, as a sparse file; materialize "
+        f"{name}/raw_parquet{of_file}, which fetches its text anew, in parts"
+    )
 
 
 def write_source_corpus(folder: Path, walk: Walk, announce: Callable[[str], None]) -> Corpus:

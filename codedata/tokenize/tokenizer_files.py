@@ -145,10 +145,12 @@ def _from_hub(
     source: str, repo: str, revision: str, pins: Path | None, update: bool, reporter: Reporter
 ) -> TokenizerFiles:
     # A second of imports that local files do not need.
-    from codedata.hub.client import ASKING_SECONDS, HubError, NoSuchFileError
+    from codedata.hub.client import ASKING_SECONDS, limit_client
     from codedata.hub.files import fetch_file
     from codedata.hub.pins import read_tokenizer_pin, write_tokenizer_pin
+    from codedata.hub.refusals import HubError, NoSuchFileError
 
+    limit_client()
     fetch = partial(
         fetch_file, repo, kind="model", reporter=reporter, most_bytes=MAX_TOKENIZER_BYTES
     )

@@ -62,10 +62,12 @@ def main(folder: str, name: str, commit: str | None = None) -> None:
 
 def _fetch_others(repo: str, commit: str) -> dict[str, Any]:
     """Bring the files to the tokenizer's two by which transformers goes too."""
-    from codedata.hub.client import HubError, NoSuchFileError
+    from codedata.hub.client import limit_client
     from codedata.hub.files import fetch_file
+    from codedata.hub.refusals import HubError, NoSuchFileError
     from codedata.progress import SILENT
 
+    limit_client()
     told: dict[str, Any] = {}
     for name in OTHER_FILES:
         try:

@@ -86,8 +86,8 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             DatasetError: the hub does not give it, or it is no whole dataset.
         """
         # A second of imports that local datasets do not need.
-        from codedata.hub.client import HubError
         from codedata.hub.datasets import fetch_dataset
+        from codedata.hub.refusals import HubError
 
         try:
             folder = fetch_dataset(repo, revision, SILENT if quiet else TERMINAL)

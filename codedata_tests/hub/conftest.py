@@ -8,7 +8,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from codedata.hub import client
+from codedata.hub import client, waiting
 from codedata_tests.hub.said import Said
 from codedata_tests.hub.server import Hub, serve
 
@@ -30,7 +30,8 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
             before = constants.__dict__.copy()
             huggingface_hub.close_session()
             importlib.reload(constants)
-            patch.setattr(client, "WAITS", (0.02,) * 6)
+            client.limit_client()
+            patch.setattr(waiting, "WAITS", (0.02,) * 6)
             yield running
         huggingface_hub.close_session()
         constants.__dict__.update(before)

@@ -78,6 +78,9 @@ class Fault:
     shift: int = 0
     encoding: str | None = None
     block_seconds: float = 0.0
+    body: bytes = b""
+    endless: bytes = b""
+    drip_seconds: float = 0.0
 
     def matches(self, method: str, path: str, *, blobs: bool) -> bool:
         return (
@@ -192,8 +195,11 @@ class _Handler(BaseHTTPRequestHandler):
                     self.fault = fault
                     break
         try:
+            if self.fault.endless or self.fault.drip_seconds:
+                self._go_on_for_ever()
+                return
             if self.fault.status is not None:
-                self._send(self.fault.status, b"", self.fault.headers)
+                self._send(self.fault.status, self.fault.body, self.fault.headers)
                 return
             self._route(unquote(url.path), {k: v[0] for k, v in parse_qs(url.query).items()})
         except _RefusalError as refusal:
@@ -218,6 +224,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self._send_body(body)
+
+    def _go_on_for_ever(self) -> None:
+        """Headers byte by byte, or a body of the same block, as long as somebody reads."""
+        self.close_connection = True
+        fault = self.fault
+        try:
+            if fault.drip_seconds:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                while not self.hub.stopping.wait(fault.drip_seconds):
+                    self.wfile.write(b"x")
+            self.send_response(fault.status or 200)
+            for name, value in fault.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            while not self.hub.stopping.is_set():
+                self.wfile.write(fault.endless)
+                with self.hub.lock:
+                    self.hub.bytes_sent += len(fault.endless)
+        except OSError:
+            return
 
     def _send_body(self, body: bytes) -> None:
         fault = self.fault

@@ -1,7 +1,6 @@
 """Corpora and tokenizers of the hub as assets: pins, several files, splits over them, freshness."""
 
 import json
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 
 from codedata.cli.materialize import runs_of
 from codedata.components.raw_corpus import RawCorpus, files_job
@@ -20,7 +19,7 @@ from codedata.errors import CorpusError, TokenizerError
 from codedata.format.card import CARD_NAME
 from codedata.format.card_facts import read_facts
 from codedata.format.ranges import CharRange
-from codedata.hub import client
+from codedata.hub import client, waiting
 from codedata.layout import Layout
 from codedata.recipe.settings import Settings
 from codedata.reporting.split_report import report_on
@@ -232,14 +231,14 @@ def test_several_files_are_fetched_retried_and_kept_one_by_one(
 def test_a_file_that_the_disk_does_not_take_does_not_stop_the_others(
     hub: Hub, repo: Repo, platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sync, left = os.fsync, [OSError(28, "No space left on device")]
+    move, left = file_download._chmod_and_move, [OSError(28, "No space left on device")]
 
-    def fail_once(descriptor: int) -> None:
+    def fail_once(source: Path, target: Path) -> None:
         if left:
             raise left.pop()
-        sync(descriptor)
+        move(source, target)
 
-    monkeypatch.setattr(os, "fsync", fail_once)
+    monkeypatch.setattr(file_download, "_chmod_and_move", fail_once)
     said = failure(platform.run(files_job("c")))
     assert "1 of 3 files of c could not be had (00000)" in said
     assert "cannot be stored: [Errno 28] No space left on device; make room" in said
@@ -505,7 +504,7 @@ def test_a_tokenizer_that_arrives_damaged_twice_is_refused(
     hub: Hub, tokenizer_repo: Repo, said: Said
 ) -> None:
     hub.fail(path="tokenizer.json", flip_at=0.5, times=2)
-    with pytest.raises(TokenizerError, match=r"arrived with hash .* twice"):
+    with pytest.raises(TokenizerError, match=r"arrived with another hash .* twice"):
         find_tokenizer("owner/tok", reporter=said.reporter)
     assert find_tokenizer("owner/tok", reporter=said.reporter).revision
 
@@ -523,9 +522,9 @@ def test_a_misspelt_folder_is_said_at_once_and_a_hub_that_is_not_reached_soon_gi
 ) -> None:
     assert client.ASKING_SECONDS == 10
     monkeypatch.setattr(client, "ASKING_SECONDS", 0.5)
-    monkeypatch.setattr(client, "WAITS", (0.2, 0.4, 60.0))
+    monkeypatch.setattr(waiting, "WAITS", (0.2, 0.4, 60.0))
     address = deaf if is_deaf else "http://127.0.0.1:9/a"
-    monkeypatch.setattr(client, "url_of", lambda *_, **__: address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
     started = time.monotonic()
     with pytest.raises(TokenizerError, match=r"is no folder or file here, and .* given up"):
         find_tokenizer("models/my-tokenizr", reporter=said.reporter)
@@ -539,7 +538,7 @@ def test_a_hub_that_answers_that_it_has_no_time_is_waited_for_as_ever(
     hub: Hub, tokenizer_repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "ASKING_SECONDS", 0.2)
-    monkeypatch.setattr(client, "WAITS", (0.3,) * 6)
+    monkeypatch.setattr(waiting, "WAITS", (0.3,) * 6)
     hub.fail(method="HEAD", status=503, times=2)
     assert find_tokenizer("owner/tok", reporter=said.reporter).revision
     assert len([line for line in said if "trying again" in line]) == 2

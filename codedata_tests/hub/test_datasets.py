@@ -4,6 +4,8 @@ import dataclasses
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,7 +90,7 @@ def test_a_branch_that_cannot_be_asked_for_is_what_it_was(
 ) -> None:
     push(dataset)
     samples = len(PickledTrainerDataset.from_hub(REPO, quiet=True))
-    account.fail(path="/revision/", status=503, times=1000)
+    account.fail(method="HEAD", path=META_NAME, status=503, times=1000)
     capsys.readouterr()
     assert len(PickledTrainerDataset.from_hub(REPO)) == samples
     assert "the cache's copy of commit" in capsys.readouterr().err
@@ -161,7 +163,7 @@ def test_a_branch_whose_new_commit_cannot_be_had_still_stands_for_the_old_one(
     samples = len(PickledTrainerDataset.from_hub(REPO, quiet=True))
     assert run_here([*switches, "--seq_length", "64", "--chars_to_tokenize", "60000"]) == 0
     push(dataset)
-    account.fail(path=META_NAME, method="*", status=503, times=1000)
+    account.fail(path="dump-0.pkl", method="*", status=503, times=1000)
     with pytest.raises(DatasetError, match="503"):
         PickledTrainerDataset.from_hub(REPO, quiet=True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -289,7 +291,7 @@ def test_what_is_no_dataset_on_the_hub_is_said(account: Hub, dataset: Path) -> N
         f"dataset {REPO} at 'main': the hub does not give it: there is no dataset" in fetch_error()
     )
     repo = account.add_repo(REPO, {"a.txt": b"a"})
-    assert f"holds no {META_NAME} at {repo.refs['main']}, the mark of a whole" in fetch_error()
+    assert f"holds no {META_NAME} at main, the mark of a whole" in fetch_error()
     assert "has no revision 'v3'" in fetch_error("v3")
     whole = {path.name: path.read_bytes() for path in dataset.iterdir()}
     repo.commit({name: data for name, data in whole.items() if name != "dump-1.pkl"})
@@ -333,3 +335,24 @@ def test_a_transfer_that_was_killed_is_not_taken_for_a_dataset(
     assert not any(len(name) == COMMIT_DIGITS for name in os.listdir(folders))
     shutil.copytree(dataset, folders / f".{account.repos['dataset', REPO].refs['main']}.stage")
     assert len(PickledTrainerDataset.from_hub(REPO, quiet=True)) > 0
+
+
+IMPORTS = """
+import codedata
+from codedata import PickledTrainerDataset
+import codedata.hub.datasets
+from huggingface_hub.utils import _http
+try:
+    PickledTrainerDataset.from_hub("owner/none", quiet=True)
+except codedata.errors.DatasetError as error:
+    assert "there is no dataset repository" in str(error), error
+assert _http._GLOBAL_CLIENT_FACTORY is _http.default_client_factory
+"""
+
+
+def test_neither_an_import_nor_opening_a_dataset_changes_the_librarys_client(
+    hub: Hub, tmp_path: Path
+) -> None:
+    subprocess.run(
+        [sys.executable, "-c", IMPORTS], env=hub.environment(tmp_path / "hf"), check=True
+    )

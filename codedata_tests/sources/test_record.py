@@ -101,6 +101,15 @@ def test_a_damaged_record_is_refused_by_its_path(data: bytes, tmp_path: Path) ->
     assert str(refusal.value) == f"{tmp_path}/corpus.json is damaged; materialize it again"
 
 
+def test_a_record_of_a_sparse_file_of_an_older_codedata_says_what_to_do(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    record = json.loads((tmp_path / "c" / "corpus.json").read_bytes())
+    record["part"] = {"fingerprint": "0" * 64, "num_chars": 5, "ranges": [[0, 4, "0" * 64]]}
+    (tmp_path / "c" / "corpus.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(CorpusError, match="as a sparse file; materialize c/raw_parquet, which fet"):
+        read_corpus(tmp_path / "c")
+
+
 def test_a_parquet_that_changed_since_it_was_recorded_is_refused(tmp_path: Path) -> None:
     corpus = recorded(tmp_path)
     scenario.write_parquet(tmp_path / "c.parquet", [*DOCUMENTS, "one more"])

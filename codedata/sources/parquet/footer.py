@@ -21,7 +21,6 @@ from codedata.sources.parquet.refusals import (
     require_text_column,
     said,
 )
-from codedata.sources.partial_file import SparseFile
 
 ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 """What pyarrow raises on a damaged file: strings of a footer may be no UTF-8, sizes no int64."""
@@ -77,13 +76,12 @@ class Footer:
 
 
 class Parquet:
-    """One parquet file: the whole of it, or what of it is fetched while it is read.
+    """One parquet file.
 
     Picklable; another process parses the footer for itself, once.
 
     Args:
         path: the file.
-        sparse: to read it through while parts of it are not here yet.
 
     Attributes:
         most_rows: of row groups, what `decode` found out about them.
@@ -92,11 +90,9 @@ class Parquet:
         CorpusError: missing, not a whole parquet, or no usable `content` column.
     """
 
-    def __init__(self, path: Path, sparse: SparseFile | None = None) -> None:
-        if sparse is None:
-            require_parquet(path)
+    def __init__(self, path: Path) -> None:
+        require_parquet(path)
         self.path = path
-        self.sparse = sparse
         self.identity = FileIdentity.of(path)
         self.most_rows: dict[int, int] = {}
         self._footer: Footer | None = self._read_footer()
@@ -116,18 +112,16 @@ class Parquet:
         """
         self._require_unchanged()
         columns = [COLUMN] if read_dictionary else None
-        return _opened(self.path, self.sparse, self.footer.metadata, columns)
+        return _opened(self.path, self.footer.metadata, columns)
 
     def _read_footer(self) -> Footer:
         self._require_unchanged()
-        if self.sparse is not None:
-            return _parsed(self.path, self.sparse)
         changed_ns = self.path.stat().st_ctime_ns
         parse = _parsed_once if is_settled(changed_ns) else _parsed_once.__wrapped__
         return parse(self.path, self.identity, changed_ns)
 
     def _require_unchanged(self) -> None:
-        if self.sparse is None and self.identity != FileIdentity.of(self.path):
+        if self.identity != FileIdentity.of(self.path):
             raise CorpusError(
                 f"{self.path} changed while it was being read; run again once it is complete"
             )
@@ -143,11 +137,11 @@ def is_settled(changed_ns: int) -> bool:
 
 @lru_cache(maxsize=2)
 def _parsed_once(path: Path, _identity: FileIdentity, _changed_ns: int) -> Footer:
-    return _parsed(path, None)
+    return _parsed(path)
 
 
-def _parsed(path: Path, sparse: SparseFile | None) -> Footer:
-    with _opened(path, sparse) as file:
+def _parsed(path: Path) -> Footer:
+    with _opened(path) as file:
         try:
             metadata, schema = file.metadata, file.schema_arrow
             require_documents(path, metadata)
@@ -176,17 +170,15 @@ def _parsed(path: Path, sparse: SparseFile | None) -> Footer:
 
 def _opened(
     path: Path,
-    sparse: SparseFile | None,
     metadata: pq.FileMetaData | None = None,
     read_dictionary: list[str] | None = None,
 ) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(
-            path if sparse is None else pa.PythonFile(sparse.view(), mode="r"),
+            path,
             metadata=metadata,
             read_dictionary=read_dictionary,
-            # Through a sparse file, a row group's column is one read, and one request.
-            buffer_size=_READ_BUFFER_BYTES if sparse is None else 0,
+            buffer_size=_READ_BUFFER_BYTES,
             pre_buffer=False,
             page_checksum_verification=True,
         )

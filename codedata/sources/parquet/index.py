@@ -149,7 +149,7 @@ def count_to(parquet: Parquet, index: TextIndex, num_groups: int, stop: int) -> 
     """Count row groups until the text reaches beyond `stop`, and beyond empty documents.
 
     Those that are needed by their size, if they are as dense as those before, are decoded side by
-    side. Of a file that is being fetched every row group is counted whole, one at a time.
+    side.
 
     Args:
         parquet: the file.
@@ -185,10 +185,6 @@ def count_to(parquet: Parquet, index: TextIndex, num_groups: int, stop: int) -> 
                     if _reaches(total, stop):
                         break
                 pa.default_memory_pool().release_unused()
-        except BaseException:
-            if parquet.sparse is not None:
-                parquet.sparse.stopped.set()  # whoever waits for the network in a thread
-            raise
         finally:
             threads.shutdown(cancel_futures=True)
 
@@ -225,7 +221,7 @@ def _runs(parquet: Parquet, start: int, stop: int) -> Iterator[range]:
     """Row groups `start` to `stop`, neighbours of few bytes together."""
     while start < stop:
         end, num_bytes = start, 0
-        while end == start or (end < stop and not parquet.sparse and num_bytes <= _RUN_BYTES):
+        while end == start or (end < stop and num_bytes <= _RUN_BYTES):
             num_bytes += parquet.footer.group_bytes[end]
             end += 1
         yield range(start, end)
@@ -253,7 +249,7 @@ def _count(
             if batch.first_row + len(batch.contents) >= first_rows[last + 1]:
                 return _listed(counts[:, : last + 1]), NOTHING
             beyond_bytes += num_bytes_of(batch.contents)
-            if beyond_bytes > _BEYOND_BYTES and parquet.sparse is None:
+            if beyond_bytes > _BEYOND_BYTES:
                 return _listed(counts[:, :last]), _listed(counts[:, [last]])[0]
     return _listed(counts), NOTHING
 

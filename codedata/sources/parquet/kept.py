@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from itertools import accumulate
 from threading import BoundedSemaphore, Lock
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from codedata.parallel import available_cores
 from codedata.sources.parquet.columns import count_chars, present
-from codedata.sources.parquet.decode import decode
+from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
 
 _KEPT_CHARS = range(1_000_000, 32_000_000)
@@ -35,15 +36,30 @@ class Contents(NamedTuple):
 
 
 class GroupReader:
-    """Reads row groups as documents, and keeps the last one of middling size."""
+    """Reads row groups as documents, and keeps the last one of middling size.
 
-    def __init__(self, parquet: Parquet) -> None:
-        self.parquet = parquet
+    Args:
+        parquets: the one file of a text, or of each of its row groups one.
+    """
+
+    def __init__(self, parquets: Sequence[Parquet]) -> None:
+        self._parquets = parquets
         self._forget()
+
+    def decode(self, groups: Sequence[int]) -> Iterator[Batch]:
+        """The rows of adjoining row groups."""
+        if len(self._parquets) == 1:
+            yield from decode(self._parquets[0], groups)
+            return
+        first_rows = [*accumulate((sum(p.footer.group_rows) for p in self._parquets), initial=0)]
+        for group in groups:
+            parquet = self._parquets[group]
+            for batch in decode(parquet, range(len(parquet.footer.group_rows))):
+                yield batch._replace(first_row=first_rows[group] + batch.first_row)
 
     def read(self, groups: Sequence[int]) -> Iterator[Contents]:
         """The documents of adjoining row groups, batch by batch."""
-        for batch in decode(self.parquet, groups):
+        for batch in self.decode(groups):
             texts = batch.contents.drop_null() if batch.contents.null_count else batch.contents
             rows = batch.first_row + np.flatnonzero(present(batch.contents))
             yield Contents(texts, rows, np.cumsum(count_chars(texts) + 1))
@@ -70,10 +86,10 @@ class GroupReader:
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"parquet": self.parquet}
+        return {"parquets": self._parquets}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.parquet = state["parquet"]
+        self._parquets = state["parquets"]
         self._forget()
 
 

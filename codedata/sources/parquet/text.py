@@ -14,22 +14,19 @@ from codedata.format.ranges import CharRange
 from codedata.sources.documents import Documents
 from codedata.sources.parquet import address
 from codedata.sources.parquet.address import Utf8
-from codedata.sources.parquet.decode import decode
 from codedata.sources.parquet.footer import FileIdentity, Parquet, is_settled
 from codedata.sources.parquet.index import (
     TextIndex,
     cache_folder,
     count_to,
-    density,
     read_sidecar,
     write_sidecar,
 )
 from codedata.sources.parquet.kept import GroupReader
-from codedata.sources.parquet.refusals import COLUMN, MAGIC
-from codedata.sources.partial_file import SparseFile, TextPart
+from codedata.sources.parquet.refusals import COLUMN
 from codedata.store.files import sha256_of
 
-__all__ = ["MAGIC", "FileIdentity", "ParquetText", "TextIndex", "Utf8", "cache_folder"]
+__all__ = ["FileIdentity", "ParquetText", "TextIndex", "Utf8", "cache_folder"]
 
 
 class ParquetText:
@@ -38,52 +35,40 @@ class ParquetText:
     Args:
         path: the file.
         expected_sha256: refuse the file if its bytes hash to anything else.
-        part: how much of the parquet the file holds, where it is a sparse one with a part.
-        sparse: to read the parquet through while parts of it are not here yet; nothing of it is
-            hashed, and nothing cached.
 
     Attributes:
-        sha256: of the file's bytes, or the part's fingerprint.
+        sha256: of the file's bytes.
+        num_bytes: of the file.
         columns: type by column name.
 
     Raises:
         CorpusError: missing, not a whole parquet, no usable `content` column, or another sha256.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        expected_sha256: str | None = None,
-        part: TextPart | None = None,
-        sparse: SparseFile | None = None,
-    ) -> None:
+    def __init__(self, path: Path, *, expected_sha256: str | None = None) -> None:
         self.path = path
-        self.part = part
-        self._parquet = Parquet(path, sparse)
-        self._reader = GroupReader(self._parquet)
+        self._parquet = Parquet(path)
+        self._reader = GroupReader([self._parquet])
         footer = self._parquet.footer
-        self.identity = self._parquet.identity
+        self.num_bytes = self._parquet.identity.num_bytes
         self.columns = footer.columns
-        self.num_row_groups = part.num_row_groups if part else len(footer.group_rows)
-        self.group_rows = footer.group_rows[: self.num_row_groups]
+        self.num_row_groups = len(footer.group_rows)
+        self.group_rows = footer.group_rows
         self.num_rows = sum(self.group_rows)
-        self.sha256 = "" if sparse else _identify(path, part, expected_sha256)
-        self.index = TextIndex() if sparse else read_sidecar(self._sidecar, self.group_rows)
+        self.sha256 = sha256_once(path)
+        if expected_sha256 not in (None, self.sha256):
+            raise CorpusError(
+                f"{path} has sha256 {self.sha256}, but {expected_sha256} was expected: it is "
+                "damaged or another file; remove it and fetch it again"
+            )
+        self.index = read_sidecar(self._sidecar, self.group_rows)
 
     def clip(self, window: CharRange) -> CharRange:
         """The part of a window that the text has; counts row groups as far as that needs.
 
         Raises:
-            CorpusError: the text is empty, or ends before the window starts, or not as much of it
-                was fetched.
+            CorpusError: the text is empty, or ends before the window starts.
         """
-        if self.part and not self.part.ends_here and window.stop > self.part.num_chars:
-            raise CorpusError(
-                f"characters {window.start} to {window.stop} are asked for, but of the text of "
-                f"{self.path} only the first {self.part.num_chars} were fetched; raise first_chars "
-                f"of its corpus to {window.stop}, or leave it out to have the whole file"
-            )
         self._count_to(window.stop)
         counted, num_documents, num_nulls = self.index.total()
         if counted == num_documents:
@@ -129,23 +114,17 @@ class ParquetText:
     def first_documents(self, num_documents: int) -> list[str]:
         """The first documents, for a look at them."""
         documents: list[str] = []
-        for batch in decode(self._parquet, range(self.num_row_groups)):
+        for batch in self._reader.decode(range(self.num_row_groups)):
             found = batch.contents.drop_null()
             documents += found.slice(0, num_documents - len(documents)).to_pylist()
             if len(documents) == num_documents:
                 break
         return documents
 
-    def share_of_groups(self, num_chars: int) -> float:
-        """About what share of the row groups the first `num_chars` characters take, by size."""
-        self._count_to(0)
-        group_bytes = self._parquet.footer.group_bytes[: self.num_row_groups]
-        return min(1.0, num_chars / max(1.0, sum(group_bytes) * density(self.index, group_bytes)))
-
     def _count_to(self, stop: int) -> None:
         known = len(self.index.num_chars)
         count_to(self._parquet, self.index, self.num_row_groups, stop)
-        if len(self.index.num_chars) > known and self._parquet.sparse is None:
+        if len(self.index.num_chars) > known:
             write_sidecar(self._sidecar, self.index)
 
     @property
@@ -154,26 +133,17 @@ class ParquetText:
         return folder and folder / "text-index-1" / f"{self.sha256}.json"
 
 
-def _identify(path: Path, part: TextPart | None, expected_sha256: str | None) -> str:
-    """The sha256 of a file, or the fingerprint of an intact part: hashed once a process.
+def sha256_once(path: Path) -> str:
+    """The sha256 of a file: hashed once a process.
 
     One that was written a moment ago is hashed each time: its times may not tell a change.
     """
     changed_ns = path.stat().st_ctime_ns  # which nobody can set back
     hashed = _hashed if is_settled(changed_ns) else _hashed.__wrapped__
-    found = hashed(path, FileIdentity.of(path), changed_ns, part)
-    if expected_sha256 not in (None, found):
-        raise CorpusError(
-            f"{path} has sha256 {found}, but {expected_sha256} was expected: it is damaged or "
-            "another file; remove it and fetch it again"
-        )
-    return found
+    return hashed(path, FileIdentity.of(path), changed_ns)
 
 
 @lru_cache(maxsize=1 << 16)  # files of a corpus
-def _hashed(path: Path, _identity: FileIdentity, _changed_ns: int, part: TextPart | None) -> str:
-    if part is not None:
-        part.require_intact(path)
-        return part.fingerprint
+def _hashed(path: Path, _identity: FileIdentity, _changed_ns: int) -> str:
     with open(path, "rb") as file:
         return sha256_of(file)

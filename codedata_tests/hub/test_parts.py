@@ -1,13 +1,14 @@
 """The leading characters of a parquet on the hub: the same text, for few of the bytes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
+from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,12 +16,11 @@ import pytest
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange
-from codedata.hub import leading_text
-from codedata.hub.client import HubError
 from codedata.hub.corpora import CorpusFile, fetch_corpus_file
 from codedata.hub.files import fetch_file
-from codedata.parallel import available_cores
-from codedata.sources.parquet.text import ParquetText
+from codedata.hub.refusals import HubError
+from codedata.sources.parts import LeadingText, fingerprint_of
+from codedata.sources.record import record_corpus
 from codedata_tests import scenario
 from codedata_tests.hub.said import Said
 from codedata_tests.hub.server import Hub, Repo
@@ -32,7 +32,8 @@ TEXT = scenario.plain_text(DOCUMENTS)
 
 def parquet(documents: list[str], path: Path, **options: object) -> bytes:
     """Row groups of five documents, beside `content` columns that take as much again."""
-    noise = [os.urandom(len(document.encode()) // 4).hex() for document in documents]
+    random = Random(5)
+    noise = [random.randbytes(len(document.encode()) // 4).hex() for document in documents]
     table = pa.table({"hexsha": noise, "content": documents, "path": noise})
     settings = {"row_group_size": 5, "use_dictionary": False, "compression": "none", **options}
     settings["write_statistics"] = ["hexsha"]
@@ -64,7 +65,7 @@ def fetch(tmp_path: Path, said: Said) -> Fetch:
             revision=revision,
             pin=tmp_path / "pin.json",
             first_chars=first_chars,
-            leading=tmp_path / "leading.parquet",
+            parts=tmp_path / "c" / "parts",
             update=update,
             reporter=said.reporter,
         )
@@ -72,54 +73,63 @@ def fetch(tmp_path: Path, said: Said) -> Fetch:
     return fetch
 
 
-def text_of(fetched: CorpusFile) -> ParquetText:
-    return ParquetText(fetched.path, part=fetched.part)
+def recorded(fetched: CorpusFile) -> None:
+    """What the asset does next."""
+    origin = {"repo": "owner/data", "path": NAME, "commit": fetched.commit}
+    record_corpus(fetched.path.parent.parent, fetched.path, origin, part=fetched.part)
+
+
+def text_of(fetched: CorpusFile) -> LeadingText:
+    assert fetched.part is not None
+    return LeadingText(fetched.path, fetched.part)
+
+
+def read(fetched: CorpusFile, num_chars: int) -> str:
+    text = text_of(fetched)
+    return text.read(text.clip(CharRange(0, num_chars)))
 
 
 def test_the_text_is_that_of_the_whole_file(repo: Repo, fetch: Fetch) -> None:
     for first_chars in (1, 1000, len(TEXT) // 3, len(TEXT) - 1):
-        text = text_of(fetch(first_chars))
-        window = text.clip(CharRange(0, first_chars))
-        assert window == CharRange(0, first_chars)
-        assert text.read(window) == TEXT[:first_chars]
-        assert text.part is not None
-        assert not text.part.ends_here
+        fetched = fetch(first_chars)
+        assert read(fetched, first_chars) == TEXT[:first_chars]
+        assert fetched.part is not None
+        assert not fetched.part.ends_here
 
 
 def test_no_more_than_the_needed_row_groups_of_one_column_come_over_the_network(
     hub: Hub, repo: Repo, fetch: Fetch, data: bytes
 ) -> None:
-    first_chars = int(len(TEXT) * 0.28)
-    part = fetch(first_chars).part
+    part = fetch(int(len(TEXT) * 0.28)).part
     assert part is not None
     footer_bytes = int.from_bytes(data[-8:-4], "little") + 8
     metadata = pq.read_metadata(pa.BufferReader(data))
     column = metadata.schema.names.index("content")
     content_bytes = sum(
         metadata.row_group(group).column(column).total_compressed_size
-        for group in range(part.num_row_groups)
+        for group in range(len(part.parts))
     )
-    assert part.num_row_groups < metadata.num_row_groups // 2
-    assert hub.bytes_sent < content_bytes + max(footer_bytes, 1 << 16) + 10_000
-    assert sum(each.stop - each.start for each in part.ranges) <= hub.bytes_sent
+    assert len(part.parts) < metadata.num_row_groups // 2
+    assert hub.bytes_sent < content_bytes + footer_bytes + (1 << 16) + 10_000
     assert hub.bytes_sent < len(data) / 3
+    assert len(hub.asked("HEAD")) == 1
+    assert not [path for path in hub.asked("GET") if "/api/" in path], "no listings"
 
 
 def test_what_is_here_costs_no_request_and_more_is_fetched_beside_it(
     hub: Hub, repo: Repo, fetch: Fetch, data: bytes
 ) -> None:
     first = fetch(len(TEXT) // 4)
+    recorded(first)
     hub.clear()
     assert fetch(len(TEXT) // 4) == first
-    assert fetch(1000).part is not None
+    assert read(fetch(1000), 1000) == TEXT[:1000]
     assert not hub.requests
     more = fetch(len(TEXT) // 2)
-    assert text_of(more).read(CharRange(0, 1000)) == TEXT[:1000]
+    assert read(more, 1000) == TEXT[:1000]
     assert 0 < hub.bytes_sent < len(data) / 3
-    less = fetch(len(TEXT) // 4).part
-    assert first.part is not None
-    assert less is not None
-    assert less.fingerprint == first.part.fingerprint
+    recorded(more)
+    assert fetch(len(TEXT) // 4) == first
 
 
 def test_all_characters_and_more_are_the_text_to_its_end(repo: Repo, fetch: Fetch) -> None:
@@ -127,8 +137,8 @@ def test_all_characters_and_more_are_the_text_to_its_end(repo: Repo, fetch: Fetc
         fetched = fetch(first_chars)
         assert fetched.part is not None
         assert (fetched.part.ends_here, fetched.part.num_chars) == (True, len(TEXT))
-        text = text_of(fetched)
-        assert text.clip(CharRange(0, 10**15)) == CharRange(0, len(TEXT)), "as of any whole text"
+        assert read(fetched, 10**15) == TEXT, "as of any whole text"
+        recorded(fetched)
 
 
 def test_characters_that_were_not_fetched_are_refused_never_cut_off(
@@ -139,22 +149,25 @@ def test_characters_that_were_not_fetched_are_refused_never_cut_off(
         text.clip(CharRange(0, 1001))
 
 
+def test_the_fingerprint_is_that_of_the_chunks_that_are_stored() -> None:
+    """As codedata computed it when the text was in a sparse file."""
+    assert fingerprint_of("a" * 40, "data/c/a.parquet", "b" * 64, 13) == (
+        "e7e88fa8bf8049b4e322fcdca13d3cd7bfb480546e9e0d46073846edb041e8f9"
+    )
+
+
 def test_the_fingerprint_is_of_commit_path_and_row_groups_however_the_bytes_came(
-    hub: Hub,
-    repo: Repo,
-    fetch: Fetch,
-    said: Said,
-    tmp_path: Path,
+    hub: Hub, repo: Repo, fetch: Fetch, said: Said, tmp_path: Path
 ) -> None:
-    def fingerprint(first_chars: int) -> str:
-        part = fetch(first_chars).part
+    def fingerprint(first_chars: int, *, update: bool = False) -> str:
+        part = fetch(first_chars, update=update).part
         assert part is not None
         return part.fingerprint
 
     few, many = fingerprint(1000), fingerprint(len(TEXT) // 2)
     assert few != many
     assert fingerprint(1001) == few, "the same row group"
-    (tmp_path / "leading.parquet").unlink()
+    shutil.rmtree(tmp_path / "c")
     commit = repo.refs["main"]
     fetch_file("owner/data", NAME, kind="dataset", revision=commit, reporter=said.reporter)
     hub.clear()
@@ -162,21 +175,7 @@ def test_the_fingerprint_is_of_commit_path_and_row_groups_however_the_bytes_came
     assert not hub.requests, "the whole file in the cache costs none"
     repo.commit({**repo.files(), "other": b"x"})
     assert fingerprint(1000) == few, "the commit is kept"
-    part = fetch(1000, update=True).part
-    assert part is not None
-    assert part.fingerprint != few
-
-
-def test_the_file_takes_no_more_disk_than_what_is_here(
-    repo: Repo, fetch: Fetch, data: bytes, tmp_path: Path
-) -> None:
-    fetched = fetch(1000)
-    stat = fetched.path.stat()
-    assert stat.st_size == len(data)
-    assert stat.st_blocks * 512 < len(data) / 2
-    assert sorted(os.listdir(tmp_path)) == [
-        "leading.parquet", "leading.parquet.ranges.json", "pin.json",
-    ]  # fmt: skip
+    assert fingerprint(1000, update=True) != few
 
 
 @pytest.mark.parametrize(
@@ -194,156 +193,164 @@ def test_any_parquet_is_read(
     options: dict[str, object], hub: Hub, fetch: Fetch, tmp_path: Path
 ) -> None:
     hub.add_repo("owner/data", {NAME: parquet(DOCUMENTS, tmp_path / "x.parquet", **options)})
-    fetched = fetch(len(TEXT) // 3)
-    window = CharRange(1000, len(TEXT) // 3)
-    text = text_of(fetched)
-    text.clip(window)
-    assert text.read(window) == TEXT[1000 : len(TEXT) // 3]
+    assert read(fetch(len(TEXT) // 3), len(TEXT) // 3) == TEXT[: len(TEXT) // 3]
+
+
+@pytest.mark.parametrize("column_type", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_nulls_and_other_text_types_are_those_of_the_file(
+    column_type: pa.DataType, hub: Hub, fetch: Fetch, tmp_path: Path
+) -> None:
+    documents = ["ab", None, "", "ü" * 50, None, "c"] * 40
+    table = pa.table({"content": pa.array(documents).cast(column_type)})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=100)
+    hub.add_repo("owner/data", {NAME: (tmp_path / "x.parquet").read_bytes()})
+    fetched = fetch(10**9)
+    assert read(fetched, 10**9) == " ".join(each for each in documents if each is not None)
+    assert text_of(fetched).num_rows == len(documents)
 
 
 def test_broken_and_refused_transfers_are_waited_for(
-    hub: Hub,
-    repo: Repo,
-    fetch: Fetch,
-    said: Said,
+    hub: Hub, repo: Repo, fetch: Fetch, said: Said
 ) -> None:
-    hub.fail(blobs=True, cut_after=3000, times=3)
-    hub.fail(blobs=True, status=503, times=2)
+    hub.fail(blobs=True, cut_after=3000, times=2)
+    hub.fail(blobs=True, status=503)
     hub.fail(blobs=True, stall_after=2000)
-    text = text_of(fetch(len(TEXT) // 3))
-    text.clip(CharRange(0, len(TEXT) // 3))
-    assert text.read(CharRange(0, len(TEXT) // 3)) == TEXT[: len(TEXT) // 3]
-    assert any("connection broke" in line for line in said)
-    assert any("503" in line for line in said)
+    hub.fail(blobs=True, shift=5)
+    assert read(fetch(len(TEXT) // 3), len(TEXT) // 3) == TEXT[: len(TEXT) // 3]
+    for why in ("connection broke", "503", "sends nothing", "answers with Content-Range"):
+        assert any(why in line for line in said), why
+
+
+def test_a_server_that_ignores_ranges_is_said_with_the_way_out(
+    hub: Hub, repo: Repo, fetch: Fetch
+) -> None:
+    hub.fail(blobs=True, ignore_range=True, times=1000)
+    with pytest.raises(HubError, match=r"sends all of a file of which a part .* leave first_chars"):
+        fetch(1000)
 
 
 def test_a_transfer_that_damages_pages_with_checksums_is_fetched_once_more(
-    hub: Hub,
-    fetch: Fetch,
-    said: Said,
-    tmp_path: Path,
+    hub: Hub, fetch: Fetch, said: Said, tmp_path: Path
 ) -> None:
     checked = parquet(DOCUMENTS, tmp_path / "x.parquet", write_page_checksum=True)
     hub.add_repo("owner/data", {NAME: checked})
-    fetch(1)  # the footer, and the first row group
-    hub.fail(blobs=True, flip_at=0.5)
-    text = text_of(fetch(len(TEXT) // 2))
-    text.clip(CharRange(0, len(TEXT) // 2))
-    assert text.read(CharRange(0, len(TEXT) // 2)) == TEXT[: len(TEXT) // 2]
-    assert any("is damaged in row group" in line and "once more" in line for line in said)
+    fetch(1)  # the first row group
+    hub.fail(blobs=True, flip_at=0.5, skip=2)
+    assert read(fetch(len(TEXT) // 2), len(TEXT) // 2) == TEXT[: len(TEXT) // 2]
+    assert any("is damaged in row group 1" in line and "once more" in line for line in said)
 
 
-@pytest.mark.parametrize(("skip", "place"), [(0, 0.5), (1, 0.99999)], ids=["magic", "footer"])
-def test_a_damaged_start_or_footer_is_fetched_once_more(
-    skip: int, place: float, hub: Hub, repo: Repo, fetch: Fetch, said: Said
+def test_a_damaged_footer_is_fetched_once_more(
+    hub: Hub, repo: Repo, fetch: Fetch, said: Said
 ) -> None:
-    hub.fail(blobs=True, flip_at=place, skip=skip)
-    text = text_of(fetch(1000))
-    text.clip(CharRange(0, 1000))
-    assert text.read(CharRange(0, 1000)) == TEXT[:1000]
+    hub.fail(blobs=True, flip_at=0.99999)
+    assert read(fetch(1000), 1000) == TEXT[:1000]
     assert any("once more" in line for line in said)
 
 
-def test_a_range_that_was_damaged_on_the_disk_is_refused_and_fetched_again(
+def test_a_part_that_was_damaged_on_the_disk_is_refused_and_only_it_is_fetched_again(
     hub: Hub, repo: Repo, fetch: Fetch
 ) -> None:
-    fetched = fetch(1000)
+    fetched = fetch(len(TEXT) // 3)
+    recorded(fetched)
     assert fetched.part is not None
-    last = fetched.part.ranges[1]
-    with open(fetched.path, "r+b") as file:
-        file.seek(last.start + 10)
-        byte = file.read(1)
-        file.seek(last.start + 10)
-        file.write(bytes([byte[0] ^ 1]))
-    with pytest.raises(CorpusError, match=f"bytes {last.start} to {last.stop} of .* materialize"):
+    damaged = fetched.path / fetched.part.parts[1].name
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    with pytest.raises(CorpusError, match=f"{damaged} is not as it was fetched; materialize"):
+        text_of(fetched)
+    damaged.unlink()
+    with pytest.raises(CorpusError, match=f"{damaged} is not as it was fetched"):
         text_of(fetched)
     hub.clear()
-    assert text_of(fetch(1000)).read(CharRange(0, 1000)) == TEXT[:1000]
-    assert 0 < hub.bytes_sent <= last.stop - last.start
+    assert read(fetch(len(TEXT) // 3), 1000) == TEXT[:1000]
+    assert len(hub.asked(blobs=True)) == 3, "the footer, which is long, and a column"
 
 
-def test_no_room_is_said_before_the_column_is_fetched(
-    hub: Hub, repo: Repo, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+def test_a_row_that_is_no_text_is_said_and_what_stands_before_it_is_kept(
+    hub: Hub, fetch: Fetch, said: Said, tmp_path: Path
 ) -> None:
-    usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("codedata.hub.cache.shutil.disk_usage", lambda _: usage)
-    with pytest.raises(HubError, match=r"needs 0\.\d MB on the disk of .* make room"):
-        fetch(len(TEXT) // 2)
-    assert hub.bytes_sent < 1 << 17
+    contents = pa.array([b"good"] * 20 + [b"bad \xff"] + [b"good"] * 9, pa.binary())
+    table = pa.table({"content": contents.view(pa.string())})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=10)
+    hub.add_repo("owner/data", {NAME: (tmp_path / "x.parquet").read_bytes()})
+    with pytest.raises(CorpusError, match=f"row group 2 of {NAME}: .* UTF-8"):
+        fetch(1000)
+    assert sum("once more" in line for line in said) == 1
+    hub.clear()
+    with pytest.raises(CorpusError, match="row group 2"):
+        fetch(1000)
+    assert len(hub.asked(blobs=True)) == 4, "footer and column, twice"
+    assert read(fetch(90), 90) == "good " * 18, "the good rows can be had"
 
 
 def test_an_update_that_fails_leaves_what_worked(
-    hub: Hub, repo: Repo, data: bytes, fetch: Fetch, tmp_path: Path
+    hub: Hub, repo: Repo, fetch: Fetch, tmp_path: Path
 ) -> None:
     before = fetch(1000)
+    recorded(before)
     pin = (tmp_path / "pin.json").read_bytes()
     newer = parquet([text.upper() for text in DOCUMENTS], tmp_path / "newer.parquet")
     commit = repo.commit({NAME: newer})
     hub.fail(blobs=True, status=503, skip=2, times=1000)
     with pytest.raises(HubError, match="given up"):
-        fetch(1000, update=True)
-    assert text_of(before).read(CharRange(0, 1000)) == TEXT[:1000]
+        fetch(10_000, update=True)
+    assert read(before, 1000) == TEXT[:1000]
     assert (tmp_path / "pin.json").read_bytes() == pin
     assert fetch(1000) == before
     hub.faults.clear()
     hub.clear()
     after = fetch(1000, update=True)
     assert after.commit == commit
-    assert text_of(after).read(CharRange(0, 1000)) == TEXT[:1000].upper()
-    assert 0 < hub.bytes_sent < 40_000, "the transfer went on where it had ended"
-    assert sorted(path.name for path in tmp_path.glob("leading*")) == [
-        "leading.parquet",
-        "leading.parquet.ranges.json",
-    ]
+    assert read(after, 1000) == TEXT[:1000].upper()
+    assert len(hub.asked(blobs=True)) == 3, "a long footer, and a column"
+    assert [path.name for path in (tmp_path / "c" / "parts").iterdir()] == [after.path.name]
 
 
 def test_a_commit_that_left_the_file_alone_costs_none_of_its_bytes(
     hub: Hub, repo: Repo, fetch: Fetch
 ) -> None:
     before = fetch(1000)
+    recorded(before)
     commit = repo.commit({**repo.files(), "README.md": b"# Newer"})
     hub.clear()
     after = fetch(1000, update=True)
     assert after.commit == commit != before.commit
     assert hub.bytes_sent == 0
-    assert text_of(after).read(CharRange(0, 1000)) == TEXT[:1000]
+    assert read(after, 1000) == TEXT[:1000]
 
 
 def test_a_disk_that_is_full_is_no_damage(
-    hub: Hub, repo: Repo, fetch: Fetch, said: Said, monkeypatch: pytest.MonkeyPatch
+    hub: Hub,
+    repo: Repo,
+    fetch: Fetch,
+    said: Said,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    left, write, one_at_a_time = 100_000, os.pwrite, Lock()
+    sync, left = os.fsync, [True] * 9
 
-    def fill_up(descriptor: int, data: bytes, position: int) -> int:
-        nonlocal left
-        with one_at_a_time:
-            if not left:
-                raise OSError(28, "No space left on device")
-            written = write(descriptor, data[:left], position)
-            left -= written
-        return written
+    def fill_up(descriptor: int) -> None:
+        if not left:
+            raise OSError(28, "No space left on device")
+        left.pop()
+        sync(descriptor)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "pwrite", fill_up)
+        patch.setattr(os, "fsync", fill_up)
         with pytest.raises(OSError, match="No space left on device"):
             fetch(len(TEXT))
     assert not any("once more" in line for line in said)
-    sent = hub.bytes_sent
+    arrived = len(list(tmp_path.glob("c/parts/*/0*")))
+    assert arrived > 2
     hub.clear()
-    assert text_of(fetch(len(TEXT))).read(CharRange(0, len(TEXT))) == TEXT
-    assert hub.bytes_sent < sent + len(TEXT) - 50_000, "what had arrived was kept"
+    assert read(fetch(len(TEXT)), len(TEXT)) == TEXT
+    there = len(list(tmp_path.glob("c/parts/*/0*")))
+    assert len(hub.asked(blobs=True)) == 2 + there - arrived, "a long footer, what was not here"
 
 
-def test_short_reads_and_writes_are_gone_on_with(
-    hub: Hub, repo: Repo, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read, write = os.pread, os.pwrite
-    monkeypatch.setattr(os, "pread", lambda fd, size, at: read(fd, min(size, 999), at))
-    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: write(fd, data[:777], at))
-    assert text_of(fetch(5000)).read(CharRange(0, 5000)) == TEXT[:5000]
-
-
-def test_an_interrupt_ends_waiting_threads_too(hub: Hub, repo: Repo, fetch: Fetch) -> None:
+def test_an_interrupt_ends_waiting_too(hub: Hub, repo: Repo, fetch: Fetch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -368,26 +375,17 @@ def test_text_that_is_stored_once_for_many_rows_is_not_fetched_ahead(
     hub.add_repo("owner/data", {NAME: parquet(documents, tmp_path / "d.parquet", **options)})
     fetched = fetch(100_000)
     assert fetched.part is not None
-    assert fetched.part.num_row_groups == 1
+    assert len(fetched.part.parts) == 1
     noise_bytes = 200 * 10_000
     assert hub.bytes_sent < 300_000 < noise_bytes
-
-
-def test_after_a_refusal_nothing_more_is_asked_for(hub: Hub, repo: Repo, fetch: Fetch) -> None:
-    gone = {"X-Error-Code": "EntryNotFound"}
-    hub.fail(blobs=True, status=404, headers=gone, skip=2, times=1000)
-    with pytest.raises(HubError, match="the repository has no"):
-        fetch(len(TEXT))
-    refused = len(hub.asked(blobs=True)) - 2
-    assert 1 <= refused <= available_cores(), "one a thread, of two dozen row groups"
 
 
 @pytest.mark.parametrize(
     ("files", "said_of_it"),
     [
-        ({NAME: b"<html>no parquet</html>" * 100}, "not a parquet file: it starts with b'<htm'"),
-        ({NAME: b""}, "is not a parquet file: it starts with b''"),
-        ({NAME: b"PAR1" * 100}, "is not a readable parquet file"),
+        ({NAME: b"<html>no parquet</html>" * 100}, "owner/data is not a readable parquet file"),
+        ({NAME: b""}, "owner/data is not a readable parquet file"),
+        ({NAME: b"PAR1" * 100}, "owner/data is not a readable parquet file"),
         ({}, f"the repository has no {NAME} at 'main'"),
     ],
     ids=["html", "empty", "magic", "missing"],
@@ -400,13 +398,29 @@ def test_what_is_no_parquet_is_refused(
         fetch(1000)
 
 
-def test_a_parquet_without_the_column_is_refused_with_those_it_has(
+def test_a_parquet_without_the_column_or_without_text_is_refused(
     hub: Hub, fetch: Fetch, tmp_path: Path
 ) -> None:
-    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "x.parquet")
-    hub.add_repo("owner/data", {NAME: (tmp_path / "x.parquet").read_bytes()})
-    with pytest.raises(CorpusError, match="no columns named 'content'; its columns are text"):
-        fetch(1000)
+    for table, why in (
+        (pa.table({"text": ["a"]}), "no columns named 'content'; its columns are text"),
+        (pa.table({"content": ["", "", None]}).cast(pa.schema({"content": pa.string()})),
+         "holds no text: 3 rows, of which 1 have a null and 2 an empty"),
+    ):  # fmt: skip
+        pq.write_table(table, tmp_path / "x.parquet")
+        hub.add_repo("owner/data", {NAME: (tmp_path / "x.parquet").read_bytes()})
+        with pytest.raises(CorpusError, match=why):
+            fetch(1000)
+
+
+def test_the_sparse_file_of_an_older_codedata_is_removed_and_that_is_said(
+    repo: Repo, fetch: Fetch, said: Said, tmp_path: Path
+) -> None:
+    (tmp_path / "c").mkdir()
+    for name in ("leading.parquet", "leading.parquet.ranges.json"):
+        (tmp_path / "c" / name).write_bytes(b"old")
+    assert read(fetch(1000), 1000) == TEXT[:1000]
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["parts"]
+    assert any("leading.parquet is removed: the text is in" in line for line in said)
 
 
 FETCH = f"""
@@ -416,27 +430,27 @@ from codedata.hub.corpora import fetch_corpus_file
 from codedata.progress import TERMINAL
 here = Path(sys.argv[1])
 fetch_corpus_file("owner/data", {NAME!r}, revision="main", pin=here / "pin.json",
-    first_chars={len(TEXT) // 2}, leading=here / "leading.parquet", update=False, reporter=TERMINAL)
+    first_chars={len(TEXT) // 2}, parts=here / "c" / "parts", update=False, reporter=TERMINAL)
 """
 
 
 def test_the_next_process_goes_on_after_a_kill(
-    hub: Hub, repo: Repo, data: bytes, tmp_path: Path
+    hub: Hub, repo: Repo, data: bytes, tmp_path: Path, fetch: Fetch
 ) -> None:
     command = [sys.executable, "-c", FETCH, str(tmp_path)]
     environment = {**os.environ, **hub.environment(tmp_path / "hf")}
     hub.fail(blobs=True, times=1000, block_seconds=0.1)
     killed = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
-    note = tmp_path / "leading.parquet.ranges.json"
-    while not note.exists() or note.read_text(encoding="utf-8").count("[") < 6:
+    while len(list(tmp_path.glob("c/parts/*/0*"))) < 6:
         assert killed.poll() is None, killed.communicate()
         time.sleep(0.005)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
+    arrived = len(list(tmp_path.glob("c/parts/*/0*")))
     hub.faults.clear()
     hub.clear()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert 0 < hub.bytes_sent < len(data) / 2
-    commit = repo.refs["main"]
-    assert leading_text.recall(tmp_path / "leading.parquet", "owner/data", NAME, commit)
+    there = len(list(tmp_path.glob("c/parts/*/0*")))
+    assert len(hub.asked(blobs=True)) == 2 + there - arrived, "a long footer, what was not here"
+    assert read(fetch(len(TEXT) // 2), 1000) == TEXT[:1000]

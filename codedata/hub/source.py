@@ -21,7 +21,7 @@ from codedata.progress import Reporter
 from codedata.sources.base import Source
 from codedata.sources.kinds.local import LocalSource
 from codedata.sources.paths import MANY, expand_paths
-from codedata.sources.record import LEADING_NAME, PIN_NAME, Corpus, record_corpus
+from codedata.sources.record import PARTS_NAME, PIN_NAME, Corpus, record_corpus
 from codedata.store.permission import explained
 
 
@@ -120,8 +120,8 @@ class HubSource(Source):
                 )
             reporter.log(f"{CORPUS_VARIABLE} puts {local.path} in the place of the hub's file")
             return local.materialize(file, folder, reporter, update=update)
-        from codedata.hub.client import HubError
         from codedata.hub.corpora import fetch_corpus_file
+        from codedata.hub.refusals import HubError
 
         path = self.paths[file]
         try:
@@ -131,7 +131,7 @@ class HubSource(Source):
                 revision=self.revision,
                 pin=corpus / PIN_NAME,
                 first_chars=self.first_chars,
-                leading=folder / LEADING_NAME,
+                parts=folder / PARTS_NAME,
                 update=update,
                 reporter=reporter,
             )
@@ -169,7 +169,7 @@ class HubRepository:
     @property
     def branch(self) -> str:
         """The branch or tag whose newest commit is asked for: of a commit, the main one's."""
-        from codedata.hub.client import COMMIT
+        from codedata.hub.refusals import COMMIT
 
         return "main" if COMMIT.fullmatch(self.revision) else self.revision
 
@@ -179,8 +179,10 @@ class HubRepository:
         Raises:
             CorpusError: it does not say.
         """
-        from codedata.hub.client import HubError, newest_commit
+        from codedata.hub.client import limit_client, newest_commit
+        from codedata.hub.refusals import HubError
 
+        limit_client()
         try:
             return newest_commit(self.repo, kind="dataset", revision=self.branch, reporter=reporter)
         except HubError as error:

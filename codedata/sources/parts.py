@@ -1,0 +1,158 @@
+"""The leading text of a parquet of the hub, a small ordinary parquet a row group.
+
+    <corpus folder>/parts/<etag>/<group>-<sha256>.parquet   the column `content` of a row group
+
+A part is known by the hash of the file it is of, whatever the commit, and by that of its own bytes,
+each by its first digits: what lies there whole after a kill is there, and whoever opens it hashes
+it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codedata.errors import CorpusError
+from codedata.format.ranges import CharRange
+from codedata.sources.parquet.footer import Parquet
+from codedata.sources.parquet.index import TextIndex
+from codedata.sources.parquet.kept import GroupReader
+from codedata.sources.parquet.text import ParquetText, sha256_once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A row group that is here.
+
+    Attributes:
+        name: of its file.
+        num_bytes: of its file.
+        num_chars: characters of the documents, a space after each included.
+        num_documents: contents that are not null.
+        num_nulls: null contents.
+    """
+
+    name: str
+    num_bytes: int
+    num_chars: int
+    num_documents: int
+    num_nulls: int
+
+    def is_at(self, folder: Path) -> bool:
+        """Whether the file is there, as it was fetched."""
+        path = folder / self.name
+        return path.is_file() and path.name.endswith(f"-{short_hash(path)}.parquet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextPart:
+    """The leading text of a parquet.
+
+    Attributes:
+        fingerprint: sha256 over what it is a part of and its row groups; the same wherever and
+            however the bytes were fetched.
+        num_chars: characters that may be used.
+        ends_here: whether the text has no more than those.
+        etag: hash of the whole parquet.
+        file_bytes: its size.
+        num_groups: its row groups.
+        columns: its columns, type by name.
+        parts: its leading row groups that hold the characters.
+    """
+
+    fingerprint: str
+    num_chars: int
+    ends_here: bool
+    etag: str
+    file_bytes: int
+    num_groups: int
+    columns: dict[str, str]
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "TextPart":
+        """The inverse of `dataclasses.asdict`, after a round through JSON."""
+        return cls(**{**fields, "parts": tuple(Part(**each) for each in fields["parts"])})
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that are here."""
+        return sum(part.num_bytes for part in self.parts)
+
+
+DIGITS = 16
+"""Of a hash, in a name: damage is found, and nobody's paths are long."""
+
+
+def short_hash(path: Path) -> str:
+    """The hash of a file, as names have it."""
+    return sha256_once(path)[:DIGITS]
+
+
+def reaches(parts: Sequence[Part], num_chars: int) -> bool:
+    """Whether parts hold so many characters and one more, and a document that is not empty."""
+    counted = sum(part.num_chars for part in parts)
+    return counted > num_chars and counted > sum(part.num_documents for part in parts)
+
+
+def fingerprint_of(commit: str, path: str, etag: str, num_groups: int) -> str:
+    """What identifies a text of leading row groups: stored chunks are known by it."""
+    return hashlib.sha256(json.dumps([commit, path, etag, num_groups]).encode()).hexdigest()
+
+
+class LeadingText(ParquetText):
+    """The text of parts: see `ParquetText`.
+
+    Args:
+        folder: with the parts.
+        part: what they are.
+
+    Attributes:
+        sha256: the fingerprint.
+        num_bytes: of the whole parquet.
+
+    Raises:
+        CorpusError: a part is missing, or not as it was fetched.
+    """
+
+    def __init__(self, folder: Path, part: TextPart) -> None:
+        self.path = folder
+        self.part = part
+        for each in part.parts:
+            if not each.is_at(folder):
+                raise CorpusError(
+                    f"{folder / each.name} is not as it was fetched; materialize its corpus again, "
+                    "which fetches that part anew"
+                )
+        self._reader = GroupReader([Parquet(folder / each.name) for each in part.parts])
+        self.num_bytes = part.file_bytes
+        self.columns = part.columns
+        self.num_row_groups = len(part.parts)
+        self.group_rows = [each.num_documents + each.num_nulls for each in part.parts]
+        self.num_rows = sum(self.group_rows)
+        self.sha256 = part.fingerprint
+        self.index = TextIndex(
+            num_chars=[each.num_chars for each in part.parts],
+            num_documents=[each.num_documents for each in part.parts],
+            num_nulls=[each.num_nulls for each in part.parts],
+        )
+
+    def clip(self, window: CharRange) -> CharRange:
+        """The part of a window that the text has.
+
+        Raises:
+            CorpusError: the text is empty, or ends before the window starts, or not as much of it
+                was fetched.
+        """
+        if not self.part.ends_here and window.stop > self.part.num_chars:
+            raise CorpusError(
+                f"characters {window.start} to {window.stop} are asked for, but of the text of "
+                f"{self.path} only the first {self.part.num_chars} were fetched; raise first_chars "
+                f"of its corpus to {window.stop}, or leave it out to have the whole file"
+            )
+        return super().clip(window)
+
+    def _count_to(self, stop: int) -> None:
+        """All parts are counted."""
