@@ -25,8 +25,8 @@ from codedata.environment import variables
 from codedata.errors import SettingsError
 from codedata.layout import TOKENIZER_VARIABLE, Layout, is_name, switch_variable
 from codedata.places import local_path
+from codedata.printable import shortened
 from codedata.recipe.settings import SWITCHES, Settings, pad_token_of, require_held_out
-from codedata.store.files import shortened
 
 MAX_CHUNKS = 10_000
 """Partitions of an asset: the UI stays quick, and a chunk_size of 1 is found out at once."""

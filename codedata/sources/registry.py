@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from codedata.errors import CorpusError
+from codedata.printable import shortened
 from codedata.sources.base import Source
-from codedata.store.files import shortened
 
 ENTRY_POINTS = "codedata.sources"
 

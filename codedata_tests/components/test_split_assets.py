@@ -18,12 +18,11 @@ from codedata.components.split_spec import OtherSplit, SplitSpec
 from codedata.definitions import defs
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME
-from codedata.format.ranges import CharRange
+from codedata.format.ranges import CharRange, Utf8
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.recipe.settings import Settings
 from codedata.resources import DatasetIOManager, Datasets
 from codedata.run import assemble, matches_transformers, tokenize
-from codedata.sources.parquet.text import Utf8
 from codedata.sources.record import record_corpus
 from codedata.tokenize.engines.base import Encoded
 from codedata.tokenize.engines.pretokens import PretokensEngine
