@@ -38,23 +38,17 @@ def global_batches(num_samples: int, ranks: int, batch_size: int, **options: Any
     return [joined(shares) for shares in zip(*samplers, strict=True)]
 
 
-def test_one_rank_draws_the_epoch_s_order_in_batches() -> None:
+def test_ranks_draw_their_shares_of_the_batches_of_the_epoch_s_order() -> None:
     sampler = rank_sampler(10, global_batch_size=4)
     assert list(sampler) == [[6, 3, 8, 1], [4, 5, 9, 2]]
     assert len(sampler) == 2
     sampler.set_epoch(1)
     assert list(sampler) == [[1, 3, 8, 6], [2, 0, 7, 5]]
-
-
-def test_two_ranks_draw_the_halves_of_the_same_batches() -> None:
     assert list(rank_sampler(10, 0, 2, global_batch_size=4)) == [[6, 3], [4, 5]]
     assert list(rank_sampler(10, 1, 2, global_batch_size=4)) == [[8, 1], [9, 2]]
-
-
-def test_a_share_is_loaded_in_micro_batches() -> None:
-    sampler = rank_sampler(10, 1, 2, global_batch_size=8, micro_batch_size=2)
-    assert list(sampler) == [[4, 5], [9, 2]]
-    assert len(sampler) == 2
+    micro = rank_sampler(10, 1, 2, global_batch_size=8, micro_batch_size=2)
+    assert list(micro) == [[4, 5], [9, 2]]
+    assert len(micro) == 2
 
 
 def test_without_shuffling_samples_come_as_they_stand_in_every_epoch() -> None:
@@ -205,35 +199,32 @@ def test_set_epoch_keeps_the_place_in_the_epoch_of_a_state_and_no_other() -> Non
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
-    [
-        ({"seed": 1}, "seed 0, but this sampler has 1"),
-        ({"shuffle": False}, "shuffle True, but this sampler has False"),
-        ({"num_samples": 11}, "num_samples 10, but this sampler has 11"),
-    ],
-)
-def test_a_state_of_another_order_is_refused(other: dict[str, Any], said: str) -> None:
-    state = rank_sampler(10, global_batch_size=2).state_dict()
-    options = {"num_samples": 10, "global_batch_size": 2, **other}
-    with pytest.raises(SettingsError, match=f"the state is of {said}: the order would be"):
-        rank_sampler(**options).load_state_dict(state)
-
-
-@pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"global_batch_size": 9, "ranks": 2}, "9 cannot be shared equally by 2 ranks; choose a"),
         ({"global_batch_size": 0}, "global_batch_size 0 cannot be shared equally by 1 ranks"),
-        ({"global_batch_size": 8, "micro_batch_size": 3}, "micro_batch_size 3 does not divide the"),
-        ({"global_batch_size": 8, "micro_batch_size": 0}, "micro_batch_size 0 does not divide the"),
-        ({"global_batch_size": 8, "seed": -1}, "seed must be 0 or more, not -1"),
-        ({"global_batch_size": 8, "rank": 2, "ranks": 2}, "rank 2 is none of 2 ranks"),
+        ({"micro_batch_size": 3}, "micro_batch_size 3 does not divide the"),
+        ({"micro_batch_size": 0}, "micro_batch_size 0 does not divide the"),
+        ({"seed": -1}, "seed must be 0 or more, not -1"),
+        ({"rank": 2, "ranks": 2}, "rank 2 is none of 2 ranks"),
         ({"global_batch_size": 101}, "has 100 samples, fewer than global_batch_size 101"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
-        rank_sampler(100, **options)
+        rank_sampler(100, **{"global_batch_size": 8, **options})
+
+
+def test_a_state_of_another_order_is_refused() -> None:
+    state = rank_sampler(10, global_batch_size=2).state_dict()
+    for other, said in [
+        ({"seed": 1}, "seed 0, but this sampler has 1"),
+        ({"shuffle": False}, "shuffle True, but this sampler has False"),
+        ({"num_samples": 11}, "num_samples 10, but this sampler has 11"),
+    ]:
+        options: dict[str, Any] = {"num_samples": 10, "global_batch_size": 2, **other}
+        with pytest.raises(SettingsError, match=f"the state is of {said}: the order would be"):
+            rank_sampler(**options).load_state_dict(state)
 
 
 def test_ranks_are_those_of_torchrun_where_nothing_else_says(
