@@ -4,7 +4,6 @@ import multiprocessing
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from transformers import (
     LlamaForCausalLM,
     Trainer,
     TrainingArguments,
-    default_data_collator,
     set_seed,
 )
 
@@ -60,9 +58,7 @@ def folder(ids: IdArray, tmp_path: Path) -> Path:
     return write_dataset(tmp_path / "train", ids)
 
 
-@pytest.mark.parametrize(
-    ("num_workers", "context"), [(0, None), (2, "fork"), (2, "spawn"), (2, "forkserver")]
-)
+@pytest.mark.parametrize(("num_workers", "context"), [(0, None), (2, "fork"), (1, "spawn")])
 def test_a_data_loader_gives_all_samples_in_order(
     folder: Path, ids: IdArray, num_workers: int, context: str | None
 ) -> None:
@@ -78,43 +74,27 @@ def test_a_data_loader_gives_all_samples_in_order(
         assert torch.equal(torch.cat([batch[key] for batch in batches]), torch.from_numpy(ids[1:]))
 
 
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_a_pickled_dataset_carries_no_samples_and_opens_the_same_files(
-    folder: Path, ids: IdArray, protocol: int
+    folder: Path,
+    ids: IdArray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    whole = opened(folder)
-    data = pickle.dumps(whole, protocol=protocol)
-    assert len(data) < ids.size, "less than a byte a token"
-    again: PickledTrainerDataset = pickle.loads(data)
-    assert np.array_equal(stacked(again), ids)
-    assert (again.seq_length, again.total_tokens) == (SEQ_LENGTH, ids.size)
-    assert [each.digest for each in again.datasets] == [each.digest for each in whole.datasets]
-    assert np.array_equal(stacked(whole), ids), "pickling leaves the dataset as it was"
-
-
-def test_a_pickled_slice_of_several_folders_stays_that_slice(
-    folder: Path, ids: IdArray, tmp_path: Path
-) -> None:
-    other = write_dataset(tmp_path / "other", ids[::-1], num_shards=1)
-    part = PickledTrainerDataset([folder, other], quiet=True)[-1:30:-3]
-    again: PickledTrainerDataset = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(part))))
-    assert np.array_equal(stacked(again), np.concatenate([ids, ids[::-1]])[-1:30:-3])
-
-
-def test_a_dataset_of_a_relative_folder_unpickles_in_another_directory(
-    folder: Path, ids: IdArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    write_dataset(tmp_path / "other", ids[::-1], num_shards=1)
     monkeypatch.chdir(tmp_path)
-    data = pickle.dumps(opened("train"))
+    whole = PickledTrainerDataset(["train", "other"])
+    assert "Total samples: 76" in capfd.readouterr().out
+    part, expected = whole[-1:30:-3], np.concatenate([ids, ids[::-1]])[-1:30:-3]
+    pickled = [pickle.dumps(part, protocol=p) for p in range(2, pickle.HIGHEST_PROTOCOL + 1)]
     monkeypatch.chdir("/")
-    assert np.array_equal(stacked(pickle.loads(data)), ids)
-
-
-def test_unpickling_prints_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    dataset = PickledTrainerDataset(folder)
-    assert "Total samples: 38" in capfd.readouterr().out
-    pickle.loads(pickle.dumps(dataset))
-    assert capfd.readouterr() == ("", "")
+    for data in pickled:
+        assert len(data) < ids.size, "less than a byte a token"
+        again: PickledTrainerDataset = pickle.loads(pickle.dumps(pickle.loads(data)))
+        assert np.array_equal(stacked(again), expected)
+        assert (again.seq_length, again.digest) == (SEQ_LENGTH, part.digest)
+    assert np.array_equal(stacked(part), expected), "pickling leaves the dataset as it was"
+    assert capfd.readouterr() == ("", ""), "and says nothing"
 
 
 def test_unpickling_is_refused_once_another_dataset_replaced_the_folder(
@@ -155,15 +135,6 @@ def test_two_ranks_of_a_distributed_sampler_cover_every_sample_once(
         orders.append(ranks[0] + ranks[1])
     assert orders[0] != orders[1], "each epoch has its own order"
     assert orders[0] != sorted(orders[0])
-
-
-def test_transformers_collator_makes_batches(folder: Path, ids: IdArray) -> None:
-    part = opened(folder)[:8]
-    batch: dict[str, Any] = default_data_collator([part[i] for i in range(8)])
-    assert sorted(batch) == ["input_ids", "labels"]
-    for tensor in batch.values():
-        assert tensor.dtype == torch.int64
-        assert torch.equal(tensor, torch.from_numpy(ids[:8]))
 
 
 def repetitive(num_samples: int, seed: int) -> IdArray:
