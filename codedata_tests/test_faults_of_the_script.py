@@ -130,7 +130,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run([unmount, str(folder)], check=True)
+        subprocess.run([unmount, "--lazy", str(folder)], check=True)  # a dataset may be mapped
 
 
 def test_a_full_disk_fails_the_run_and_not_the_old_dataset(
