@@ -9,18 +9,13 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    Trainer,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import set_seed
 
 from codedata.errors import DatasetError
 from codedata.format.packing import IdArray
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata_tests import scenario
+from codedata_tests.training.tiny_trainer import tiny_model, tiny_trainer
 
 # Python 3.12 and later warn of every fork of a process with threads, and torch has some: DataLoader
 # forks by default all the same.
@@ -144,47 +139,23 @@ def repetitive(num_samples: int, seed: int) -> IdArray:
     return cycle[(starts[:, None] + np.arange(SEQ_LENGTH)) % len(cycle)]
 
 
-def tiny_trainer(
-    output: Path, train: PickledTrainerDataset, evaluation: PickledTrainerDataset
-) -> Trainer:
-    set_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCAB_SIZE,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=SEQ_LENGTH,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    arguments = TrainingArguments(
-        output_dir=str(output),
-        max_steps=30,
-        per_device_train_batch_size=8,
-        per_device_eval_batch_size=4,
-        learning_rate=1e-2,
-        logging_steps=5,
-        save_strategy="no",
-        report_to=[],
-        use_cpu=True,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=False,
-        disable_tqdm=True,
-    )
-    return Trainer(
-        model=LlamaForCausalLM(config),
-        args=arguments,
-        train_dataset=train,
-        eval_dataset=evaluation,
-    )
-
-
 def test_transformers_trainer_learns_from_the_samples(tmp_path: Path) -> None:
     train = opened(write_dataset(tmp_path / "train", repetitive(100, seed=1)))
     evaluation = opened(write_dataset(tmp_path / "validation", repetitive(30, seed=2)))[:8]
-    trainer = tiny_trainer(tmp_path / "output", train, evaluation)
+    set_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    trainer = tiny_trainer(
+        train,
+        tmp_path / "output",
+        model=tiny_model(VOCAB_SIZE, **sizes),
+        evaluation=evaluation,
+        batch_size=8,
+        per_device_eval_batch_size=4,
+        max_steps=30,
+        learning_rate=1e-2,
+        logging_steps=5,
+        save_strategy="no",
+    )
     before = trainer.evaluate()
     done = trainer.train()
     assert done.global_step == 30

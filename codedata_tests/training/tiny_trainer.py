@@ -11,16 +11,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArgumen
 from codedata import DatasetProvenance
 
 
-def tiny_model(vocab_size: int) -> LlamaForCausalLM:
-    config = LlamaConfig(
-        vocab_size=vocab_size,
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        num_key_value_heads=1,
-    )
-    return LlamaForCausalLM(config)
+def tiny_model(vocab_size: int, **sizes: Any) -> LlamaForCausalLM:
+    names = ("num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+    smallest: dict[str, Any] = {"hidden_size": 8, "intermediate_size": 8, **dict.fromkeys(names, 1)}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, **(smallest | sizes)))
 
 
 def tiny_trainer(
@@ -28,10 +22,12 @@ def tiny_trainer(
     output: Path,
     *,
     vocab_size: int = 700,
+    model: LlamaForCausalLM | None = None,
     batch_size: int = 4,
     collator: Any = None,
     tokenizer: Any = None,
     of: type[Trainer] = Trainer,
+    evaluation: Any = None,
     **options: Any,
 ) -> Trainer:
     """A Trainer that has not begun, with our callback; the options are TrainingArguments'."""
@@ -45,9 +41,10 @@ def tiny_trainer(
         **options,
     )
     return of(
-        model=tiny_model(vocab_size),
+        model=model or tiny_model(vocab_size),
         args=arguments,
         train_dataset=dataset,
+        eval_dataset=evaluation,
         data_collator=collator,
         processing_class=tokenizer,
         callbacks=[DatasetProvenance()],
