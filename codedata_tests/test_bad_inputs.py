@@ -8,7 +8,6 @@ recipe/ and format/; here each surface shows that it passes the refusal on.
 
 import json
 import os
-import pickle
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -431,28 +430,16 @@ FOLDERS: dict[str, tuple[Damage, Says]] = {
     "a file": (in_place_of(".", Path.touch), ("{here}", "Not a dir", NAME_FOLDER)),
     "a dangling link":
         (in_place_of(".", lambda p: p.symlink_to("no")), ("{here}", "No such file", NAME_FOLDER)),
-    "a loop of links":
-        (in_place_of(".", lambda p: p.symlink_to(p)), ("{here}", "Too many levels", NAME_FOLDER)),
     "an empty folder": (in_place_of(".", Path.mkdir), ("{here}", "holds no dump-m", NAME_FOLDER)),
-    "a meta that is a link to a device":
-        (in_place_of(META_NAME, lambda p: p.symlink_to("/dev/null")), (META, PLAIN, COPY)),
     "a meta that is a link to nothing":
         (in_place_of(META_NAME, lambda p: p.symlink_to("no")), (META, "is a link to 'no'", COPY)),
     "a meta that is a pipe": (in_place_of(META_NAME, os.mkfifo), (META, PLAIN, COPY)),
-    "a meta that is a folder": (in_place_of(META_NAME, Path.mkdir), (META, PLAIN, COPY)),
     "an empty meta": (written(META_NAME, b""), (META, "Expecting value", AGAIN)),
-    "a meta of no UTF-8": (written(META_NAME, b"\xff\xfe"), (META, "byte 0xff", AGAIN)),
     "a meta nested deeply": (written(META_NAME, b"[" * 1024), (META, "recursion", AGAIN)),
     "a meta of a list": (written(META_NAME, b"[1]"), (META, "it is [1]", AGAIN)),
     "a name that leads out":
         (meta(lambda m: m.update({"../dump-0.pkl": {}})), (META, "'../dump-0.pkl'", AGAIN)),
-    "a shard without a number": (
-        meta(lambda m: m.update({"dump-9.pkl": m.pop("dump-1.pkl")})),
-        (META, "not dump-1.pkl", AGAIN),
-    ),
     "samples in words": (put(num_samples="two"), (META, "num_samples of dump-0.pkl is 't", AGAIN)),
-    "tokens of unequal samples": (put(num_tokens=7), (META, "7 tokens of dump-0.pkl", AGAIN)),
-    "samples of two lengths": (put(num_tokens=8), (META, "[3, 4]", AGAIN)),
     "a hash of another entry": (put(entry_sha256="00"), (META, "that it states, '00'", AGAIN)),
     "a missing shard":
         (lambda d: (d / SHARD).unlink(), ("{here}", "lacks dump-0.pkl", AGAIN)),
@@ -461,19 +448,13 @@ FOLDERS: dict[str, tuple[Damage, Says]] = {
         ("{here}", "holds dump-2.pkl", "remove it, or make the dataset again"),
     ),
     "an empty shard": (written(SHARD, b""), (FIRST, "is empty", AGAIN)),
-    "a shard cut off": (changed(SHARD, lambda data: data[:-1]), (FIRST, "has 29 bytes", AGAIN)),
-    "a shard of zeros": (written(SHARD, bytes(30)), (FIRST, "does not start as a pickle", WRITE)),
     "a shard that is a link to nothing":
         (in_place_of(SHARD, lambda p: p.symlink_to("no")), (FIRST, "it is a link to 'no'", COPY)),
-    "a shard that is a pipe": (in_place_of(SHARD, os.mkfifo), (FIRST, PLAIN, COPY)),
-    "a shard that is a folder": (in_place_of(SHARD, Path.mkdir), (FIRST, PLAIN, COPY)),
     "a byte between two ids": (
         changed(SHARD, lambda data: data[:9] + b"K" + data[10:]),
         (FIRST, "sample 0 breaks the format", AGAIN),
     ),
     "a call": (written(SHARD, HOSTILE), (FIRST, "is not a list of lists", WRITE)),
-    "ragged samples":
-        (written(SHARD, pickle.dumps([[1, 2, 3], [4, 5]], 4)), (FIRST, "sample 1", WRITE)),
 }  # fmt: skip
 """Damage that every reader finds."""
 
@@ -502,7 +483,7 @@ def test_every_reader_refuses_a_damaged_folder(
     change, says = (FOLDERS | HASHED)[damage]
     change(train)
     verify = damage in HASHED
-    missing = says[1] in {"No such file", "Too many levels"}
+    missing = says[1] == "No such file"
     hashed_first = says[0] == FIRST and says[1] not in {"is empty", "it is a link to 'no'", PLAIN}
     of_verify = (FIRST, "does not have the sha256", AGAIN) if hashed_first else says
     of_split = ("split 'train'", "has no dataset in", "run `codedata materialize train`")

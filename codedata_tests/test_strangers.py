@@ -164,18 +164,18 @@ def test_a_chunk_that_a_stranger_wrote_or_may_write_is_refused(
 
 @as_root
 @pytest.mark.parametrize(
-    ("group", "mode", "trusted"),
+    ("owner", "group", "mode", "trusted"),
     [
-        pytest.param(GROUP, 0o2775, True, id="the group's to write"),
-        pytest.param(GROUP, 0o2755, False, id="the group may not write the root"),
-        pytest.param(GROUP, 0o2777, False, id="anybody's file gets the group"),
-        pytest.param(GROUP + 1, 0o2775, False, id="another group's"),
+        pytest.param(STRANGER, GROUP, 0o2775, True, id="the group's to write"),
+        pytest.param(STRANGER, GROUP, 0o2755, False, id="the group may not write the root"),
+        pytest.param(STRANGER, GROUP, 0o2777, False, id="anybody's file gets the group"),
+        pytest.param(0, GROUP + 1, 0o2775, False, id="another group may write it"),
     ],
 )
 def test_a_group_shares_what_lies_under_a_root_that_is_the_groups_to_write(
-    group: int, mode: int, trusted: bool, lone: Path
+    owner: int, group: int, mode: int, trusted: bool, lone: Path
 ) -> None:
-    give(lone, user=STRANGER, group=GROUP, mode=0o664)
+    give(lone, user=owner, group=GROUP, mode=0o664)
     give(lone.parent, group=group, mode=mode)
     assert (why_not(lone) is None) == trusted
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader
 from transformers import set_seed
 
 from codedata.errors import DatasetError
@@ -107,29 +107,6 @@ def test_unpickling_is_refused_once_another_dataset_replaced_the_folder(
     shutil.rmtree(folder)
     write_dataset(folder, ids)
     assert np.array_equal(stacked(pickle.loads(data)), ids), "the same dataset again is welcome"
-
-
-def test_two_ranks_of_a_distributed_sampler_cover_every_sample_once(
-    folder: Path, ids: IdArray
-) -> None:
-    dataset = opened(folder)
-    orders: list[list[int]] = []
-    for epoch in range(2):
-        ranks: list[list[int]] = []
-        for rank in range(2):
-            sampler = DistributedSampler(dataset, num_replicas=2, rank=rank, shuffle=True, seed=3)
-            sampler.set_epoch(epoch)
-            loader: DataLoader[dict[str, torch.Tensor]] = DataLoader(
-                dataset, batch_size=4, sampler=sampler
-            )
-            seen = torch.cat([batch["input_ids"] for batch in loader])
-            assert torch.equal(seen, torch.from_numpy(ids)[seen[:, 0]]), "whole rows"
-            ranks.append(seen[:, 0].tolist())
-        assert [len(seen) for seen in ranks] == [19, 19]
-        assert sorted(ranks[0] + ranks[1]) == list(range(38))
-        orders.append(ranks[0] + ranks[1])
-    assert orders[0] != orders[1], "each epoch has its own order"
-    assert orders[0] != sorted(orders[0])
 
 
 def repetitive(num_samples: int, seed: int) -> IdArray:

@@ -87,34 +87,17 @@ def test_a_sample_s_tensors_share_no_memory_with_each_other_or_the_file(tmp_path
     assert dataset[1]["input_ids"].tolist() == dataset[1]["labels"].tolist() == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_shards_come_in_the_order_of_their_numbers_not_of_their_names(
-    tmp_path: Path, old: bool
-) -> None:
+def test_samples_come_in_the_order_of_folders_and_of_the_shards_numbers(tmp_path: Path) -> None:
+    a = scenario.write_dataset(tmp_path / "a", [numbered(2)])
+    b = write_old_dataset(tmp_path / "b", [numbered(2, first=70)], protocol=2)
+    assert firsts(opened(b, a, b)) == [70, 71, 0, 1, 70, 71]
+    for one in (a, str(a), [str(a)], iter([a])):
+        assert firsts(PickledTrainerDataset(one, quiet=True)) == [0, 1]
     shards = [numbered(1 + i // 4, first=100 * i) for i in range(12)]
-    if old:
-        folder = write_old_dataset(tmp_path / "d", shards, protocol=4)
-    else:
-        folder = scenario.write_dataset(tmp_path / "d", shards)
     expected = [0, 100, 200, 300, 400, 401, 500, 501, 600, 601, 700, 701]
     expected += [800, 801, 802, 900, 901, 902, 1000, 1001, 1002, 1100, 1101, 1102]
-    assert firsts(opened(folder)) == expected
-
-
-def test_folders_come_in_the_order_given(tmp_path: Path) -> None:
-    a = scenario.write_dataset(tmp_path / "a", [numbered(2)])
-    b = scenario.write_dataset(tmp_path / "b", [numbered(1, first=50), numbered(1, first=60)])
-    c = write_old_dataset(tmp_path / "c", [numbered(2, first=70)], protocol=2)
-    assert firsts(opened(b, c, a)) == [50, 60, 70, 71, 0, 1]
-    assert firsts(opened(a, b, a)) == [0, 1, 50, 60, 0, 1]
-
-
-@pytest.mark.parametrize("kind", [str, Path])
-def test_one_folder_may_stand_without_a_list(tmp_path: Path, kind: type[str] | type[Path]) -> None:
-    folder = kind(scenario.write_dataset(tmp_path / "d", [numbered(3)]))
-    assert firsts(PickledTrainerDataset(folder, quiet=True)) == [0, 1, 2]
-    assert firsts(PickledTrainerDataset([folder], quiet=True)) == [0, 1, 2]
-    assert firsts(PickledTrainerDataset(iter([folder]), quiet=True)) == [0, 1, 2]
+    assert firsts(opened(scenario.write_dataset(tmp_path / "c", shards))) == expected
+    assert firsts(opened(write_old_dataset(tmp_path / "d", shards, protocol=4))) == expected
 
 
 ENDS = st.none() | st.integers(-12, 12)
@@ -151,18 +134,14 @@ def test_folders_of_different_lengths_are_refused_by_name(tmp_path: Path) -> Non
     assert re.search(rf"{re.escape(str(a))} of 4\b", message)
 
 
-def test_quiet_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    folder = scenario.write_dataset(tmp_path / "d", [numbered(2), numbered(1)])
-    assert len(PickledTrainerDataset([folder, folder], quiet=True, verify=True)[1:]) == 5
-    assert capfd.readouterr() == ("", "")
-
-
 def test_what_is_found_is_printed_as_the_old_loader_did(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     scenario.write_dataset(Path("deep/train"), [numbered(3), numbered(2)])
     scenario.write_dataset(Path("more"), [numbered(1)])
+    PickledTrainerDataset(["deep/train", "more"], quiet=True, verify=True)
+    assert capfd.readouterr() == ("", "")
     PickledTrainerDataset(["deep/train", "more"])
     printed, bars = capfd.readouterr()
     assert printed.splitlines() == [

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from codedata import GlobalBatchSampler, ResumableLoader
@@ -213,11 +212,3 @@ def test_a_killed_run_goes_on_with_the_very_same_batches(
             state = json.loads((run / "state.json").read_text())
             before, done = done, state["epoch"] * BATCHES_AN_EPOCH + state["samples_done"] // 8
             assert before + 12 <= done <= before + len(seen)
-
-
-def test_batches_are_those_of_a_plain_data_loader_over_the_same_indices(folder: Path) -> None:
-    dataset = PickledTrainerDataset(folder, quiet=True)
-    [first, *_] = loader_of(folder)
-    order = epoch_order(NUM_SAMPLES, seed=0, epoch=0)[:BATCH_SIZE]
-    for key in ("input_ids", "labels"):
-        assert torch.equal(first[key], torch.stack([dataset[int(i)][key] for i in order]))
