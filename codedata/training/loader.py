@@ -5,7 +5,7 @@ that it hands over, and its state is the position after those: an epoch, and how
 are done, whatever the number of workers and ranks.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any, cast
 
 from torch.utils.data import DataLoader
@@ -14,7 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 from codedata.errors import SettingsError
 from codedata.training.collate import require_labels_kept
 from codedata.training.dataset import Sample
-from codedata.training.sampler import GlobalBatchSampler, Sized
+from codedata.training.sampler import GlobalBatchSampler
 
 
 class ResumableLoader(DataLoader[Sample]):
