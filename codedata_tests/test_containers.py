@@ -48,21 +48,16 @@ def test_the_script_and_materialize_need_neither_a_name_nor_a_home(
     assert "~" not in os.listdir(work), "no folder is made for a home that there is not"
 
 
-@pytest.mark.parametrize("variables", [{}, {"HOME": "/nonexistent"}], ids=["no home", "none there"])
-def test_compiled_code_that_no_folder_keeps_is_said_once(
-    variables: dict[str, str], work: Path
+def test_compiled_code_that_no_folder_keeps_is_said_once_and_the_hub_s_cache_needs_a_name(
+    work: Path,
 ) -> None:
-    code = "import codedata.tokenize.engines.kernels, codedata.reporting.shingles"
-    variables = {"NUMBA_CACHE_DIR": "/nonexistent/too", **variables}
-    done = run_as(UID, work, "-c", code, variables=variables)
-    assert done.returncode == 0, done.stderr
-    [line] = done.stderr.splitlines()
-    assert line.startswith("compiling in every process anew: ")
-    assert os.listdir(work) == []
-
-
-def test_the_hub_s_cache_needs_a_folder_that_is_named(work: Path) -> None:
-    code = "from codedata.tokenize.tokenizer_files import find_tokenizer; find_tokenizer('a/b')"
-    done = run_as(UID, work, "-c", code)
-    assert "(HF_HOME) is '~/.cache/huggingface/hub', but ~ has no home directory" in done.stderr
+    code = (
+        "import codedata.tokenize.engines.kernels, codedata.reporting.shingles\n"
+        "from codedata.tokenize.tokenizer_files import find_tokenizer; find_tokenizer('a/b')"
+    )
+    done = run_as(UID, work, "-c", code, variables={"NUMBA_CACHE_DIR": "/nonexistent/too"})
+    first, *_, last = done.stderr.splitlines()
+    assert first.startswith("compiling in every process anew: ")
+    assert done.stderr.count("compiling in every process anew: ") == 1
+    assert "(HF_HOME) is '~/.cache/huggingface/hub', but ~ has no home directory" in last
     assert os.listdir(work) == []

@@ -155,6 +155,7 @@ def test_the_quickstart_runs(clone: Path, demo: Demo) -> None:
     run_in(clone, demo, sys.executable, "-c", program)
 
 
+@pytest.mark.campaign
 def test_the_readme_s_python_runs(clone: Path, demo: Demo) -> None:
     before = """
 from tempfile import mkdtemp

@@ -45,93 +45,33 @@ from codedata_tests.script_runs import (
 
 def test_wrong_switches_are_all_named_before_any_work(switches: list[str], tmp_path: Path) -> None:
     """Row 10; neither the parquet nor the tokenizer is there, so no work can have begun."""
-    wrong = {
-        "--seq_length": "0",
-        "--chunk_size": "-5",
-        "--max_dump_size": "0",
-        "--chars_to_tokenize": "-1",
-        "--min_sample_length": "-1",
-        "--starting_character": str(10**30),
-        "--data_file": "/nowhere.parquet",
-        "--tokenizer_base": "/nowhere",
-    }
-    done = run(command([*switches, *(word for pair in wrong.items() for word in pair)]))
+    wrong = ["--seq_length=0", "--chunk_size=-5", "--max_dump_size=0", "--chars_to_tokenize=-1"]
+    wrong += [f"--starting_character={10**30}", "--data_file=/nowhere", "--tokenizer_base=/nowhere"]
+    done = run(command([*switches, *wrong]))
     assert_refused(done, "")
     for name in ("seq_length", "chunk_size", "max_dump_size", "chars_to_tokenize"):
         assert f"{name} must be 1 to " in done.stderr
-    assert "min_sample_length must be 0 to 4611686018427387904, not -1" in done.stderr
     assert f"not {10**30}" in done.stderr
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        *(["--seq_length", value] for value in ("0", "-1", "16777217", str(10**30))),
-        *(["--chunk_size", value] for value in ("0", "-1", str(10**30))),
-        *(["--max_dump_size", value] for value in ("0", "-1", str(10**30))),
-        *(["--chars_to_tokenize", value] for value in ("0", "-1", str(10**30))),
-        *(["--starting_character", value] for value in ("-1", str(10**30))),
-        *(["--min_sample_length", value] for value in ("-1", str(10**30))),
-        *(["--pad_token", value] for value in ("-1", str(2**31), str(10**30))),
-    ],
-    ids=" ".join,
-)
-def test_a_switch_outside_its_range_is_refused(
-    wrong: list[str], switches: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_here([*switches, *wrong]) == 1
-    name = wrong[0].removeprefix("--")
-    pattern = rf"tokenize_data: error: {name} must be \d+ to \d+, not {wrong[1]}\n"
-    assert re.fullmatch(pattern, capsys.readouterr().err)
-    assert not (tmp_path / "data").exists()
-
-
-def write_metaspace_tokenizer(sound: Path, folder: Path) -> None:
-    """As some releases of transformers rebuilt deepseek-coder: words lose their spaces."""
-    tokenizer = Tokenizer.from_file(str(sound / "tokenizer.json"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="never")
-    tokenizer.decoder = decoders.ByteLevel()
-    scenario.save_tokenizer(tokenizer, folder)
-
-
-def write_garbage_tokenizer(_sound: Path, folder: Path) -> None:
-    folder.mkdir()
-    (folder / "tokenizer.json").write_text('{"version": "1.0", "model"', encoding="utf-8")
-
-
-def write_tokenizer_without_its_file(_sound: Path, folder: Path) -> None:
-    folder.mkdir()
-    (folder / "vocab.json").write_text("{}", encoding="utf-8")
-
-
-def write_nothing(_sound: Path, _folder: Path) -> None:
-    pass
-
-
-@pytest.mark.parametrize(
-    ("write", "message"),
-    [
-        (write_metaspace_tokenizer, r"the tokenizer \S*broken loses (white space|text): in .* use"),
-        (write_garbage_tokenizer, r"broken.*tokenizer\.json"),
-        (write_tokenizer_without_its_file, r"broken.*tokenizer\.json"),
-        (write_nothing, r"broken' does not"),
-    ],
-    ids=["one that loses spaces", "garbage", "one without tokenizer.json", "none"],
-)
-def test_a_tokenizer_that_cannot_be_used_is_refused(
-    write: Callable[[Path, Path], None],
-    message: str,
+def test_a_tokenizer_that_loses_spaces_is_refused(
     switches: list[str],
     target: Path,
     tokenizer_folder: Path,
     tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Row 14."""
-    write(tokenizer_folder, tmp_path / "broken")
+    """Row 14: as some releases of transformers rebuilt deepseek-coder."""
+    tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="never")
+    tokenizer.decoder = decoders.ByteLevel()
+    broken = scenario.save_tokenizer(tokenizer, tmp_path / "broken")
     before = contents(target)
-    done = run(command([*switches, *NEW, "--tokenizer_base", str(tmp_path / "broken")]))
-    assert_refused(done, message)
+    capsys.readouterr()
+    assert run_here([*switches, *NEW, "--tokenizer_base", str(broken)]) == 1
+    [line] = lines(capsys.readouterr().err)
+    assert re.search(r"the tokenizer \S*broken loses (white space|text): in .* use", line)
     assert contents(target) == before
     assert os.listdir(target.parent) == [target.name]
 
@@ -190,7 +130,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run([unmount, str(folder)], check=True)
+        subprocess.run([unmount, "--lazy", str(folder)], check=True)  # a dataset may be mapped
 
 
 def test_a_full_disk_fails_the_run_and_not_the_old_dataset(

@@ -101,19 +101,17 @@ def test_arguments_that_are_refused_are_printed_without_their_escapes(
     assert "\x1b" not in err
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-@pytest.mark.parametrize("module", ["cli", "tokenize_data"])
+@pytest.mark.parametrize(("module", "encoding"), [("cli", "ascii"), ("tokenize_data", "latin-1")])
 def test_a_stream_that_cannot_hold_a_character_gets_its_escape(
     module: str, encoding: str, tmp_path: Path
 ) -> None:
     (tmp_path / "中").touch()
-    program = f"import sys; from codedata.{module} import main; sys.exit(main(sys.argv[1:]))"
     arguments = {
         "cli": ["verify", "/no/中/folder"],
         "tokenize_data": ["--data_file", tmp_path, "--tokenization_folder", tmp_path / "中"],
     }[module]
     done = subprocess.run(
-        [sys.executable, "-c", program, *arguments],
+        [sys.executable, "-m", f"codedata.{module}", *arguments],
         capture_output=True,
         env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
         check=False,
@@ -134,21 +132,16 @@ def test_a_stream_of_a_test_or_a_notebook_is_left_as_it_is(
 # Names that are not UTF-8
 
 
-def test_a_path_that_no_record_can_hold_is_refused_before_work(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"^it is '.*caf\\udce9', a name that is not UTF-8"):
-        local_path(NOT_UTF8, "it")
-    with pytest.raises(TargetError, match=r"the target is .* not UTF-8"):
-        check_target(tmp_path / NOT_UTF8 / "dataset")
-
-
-def test_a_root_or_target_below_such_a_folder_is_refused_too(
+def test_a_path_that_no_record_can_hold_is_refused_before_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / NOT_UTF8
-    folder.mkdir()
+    (folder := tmp_path / NOT_UTF8).mkdir()
     (tmp_path / "link").symlink_to(folder)
-    with pytest.raises(TargetError, match=r"the target is .* not UTF-8"):
-        check_target(tmp_path / "link" / "dataset")
+    with pytest.raises(SettingsError, match=r"^it is '.*caf\\udce9', a name that is not UTF-8"):
+        local_path(NOT_UTF8, "it")
+    for target in (folder / "dataset", tmp_path / "link" / "dataset"):
+        with pytest.raises(TargetError, match=r"the target is .* not UTF-8"):
+            check_target(target)
     monkeypatch.chdir(folder)
     with pytest.raises(SettingsError, match=r"CODEDATA_ROOT is .* not UTF-8"):
         Layout.at("data", "CODEDATA_ROOT")

@@ -5,6 +5,7 @@ import mmap
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -134,47 +135,75 @@ def give(path: Path, *, user: int = 0, group: int = 0, mode: int | None = None) 
         path.chmod(mode)
 
 
+@pytest.fixture
+def lone(tmp_path: Path) -> Path:
+    """A file that a trust is asked of."""
+    (path := tmp_path / "chunk").touch()
+    return path
+
+
+def why_not(path: Path) -> str | None:
+    return why_not_trusted(path, path.stat(), path.parent)
+
+
 @as_root
 @pytest.mark.parametrize(
     ("user", "group", "mode", "why"),
     [
-        (STRANGER, 0, 0o644, f"it belongs to the user {STRANGER}"),
         (STRANGER, GROUP, 0o644, f"it belongs to the user {STRANGER}"),
         (0, 0, 0o646, "everybody may write it"),
         (0, GROUP, 0o664, f"the group {GROUP} may write it"),
     ],
 )
 def test_a_chunk_that_a_stranger_wrote_or_may_write_is_refused(
-    user: int, group: int, mode: int, why: str, tmp_path: Path
+    user: int, group: int, mode: int, why: str, lone: Path
 ) -> None:
-    (path := tmp_path / "chunk").touch()
-    give(path, user=user, group=group, mode=mode)
-    assert (why_not_trusted(path, path.stat(), tmp_path) or "").startswith(why)
+    give(lone, user=user, group=group, mode=mode)
+    assert (why_not(lone) or "").startswith(why)
 
 
 @as_root
-def test_a_group_shares_what_lies_under_a_root_that_is_the_groups_to_write(tmp_path: Path) -> None:
-    (path := tmp_path / "chunk").touch()
-    give(path, user=STRANGER, group=GROUP, mode=0o664)
+@pytest.mark.parametrize(
+    ("owner", "group", "mode", "trusted"),
+    [
+        pytest.param(STRANGER, GROUP, 0o2775, True, id="the group's to write"),
+        pytest.param(STRANGER, GROUP, 0o2755, False, id="the group may not write the root"),
+        pytest.param(STRANGER, GROUP, 0o2777, False, id="anybody's file gets the group"),
+        pytest.param(0, GROUP + 1, 0o2775, False, id="another group may write it"),
+    ],
+)
+def test_a_group_shares_what_lies_under_a_root_that_is_the_groups_to_write(
+    owner: int, group: int, mode: int, trusted: bool, lone: Path
+) -> None:
+    give(lone, user=owner, group=GROUP, mode=0o664)
+    give(lone.parent, group=group, mode=mode)
+    assert (why_not(lone) is None) == trusted
+
+
+@as_root
+def test_a_group_gives_no_trust_where_everybody_may_make_files_of_its_group(tmp_path: Path) -> None:
     give(tmp_path, group=GROUP, mode=0o2775)
-    assert why_not_trusted(path, path.stat(), tmp_path) is None
-    give(tmp_path, group=GROUP, mode=0o2755)
-    assert why_not_trusted(path, path.stat(), tmp_path) is not None, (
-        "the group may not write the root"
-    )
-    give(tmp_path, group=GROUP, mode=0o2777)
-    assert why_not_trusted(path, path.stat(), tmp_path) is not None, "anybody's file gets the group"
-    give(tmp_path, group=GROUP, mode=0o2775)
-    give(path, group=GROUP + 1, mode=0o664)
-    assert why_not_trusted(path, path.stat(), tmp_path) is not None, "another group may write it"
+    (inner := tmp_path / "chunks").mkdir()
+    (path := inner / "chunk").touch()
+    give(path, user=STRANGER, group=GROUP, mode=0o644)
+    for mode, why in ((0o2775, None), (0o2777, f"it belongs to the user {STRANGER}")):
+        give(inner, group=GROUP, mode=mode)
+        assert why_not_trusted(path, path.stat(), tmp_path) == why
+
+
+@as_root
+def test_behind_sudo_is_the_user_who_called_it(lone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    give(lone, user=STRANGER, group=STRANGER, mode=0o644)
+    assert why_not(lone) is not None
+    monkeypatch.setenv("SUDO_UID", str(STRANGER))
+    assert why_not(lone) is None
 
 
 def test_where_a_filesystem_gives_every_file_one_mode_none_is_held_against_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (path := tmp_path / "chunk").touch()
-    path.chmod(0o666)
-    assert why_not_trusted(path, path.stat(), tmp_path) is not None
+    lone.chmod(0o666)
+    assert why_not(lone) is not None
     fstat = os.fstat
 
     def all_alike(descriptor: int) -> os.stat_result:
@@ -182,7 +211,7 @@ def test_where_a_filesystem_gives_every_file_one_mode_none_is_held_against_it(
         return os.stat_result([int(mode) | 0o777, *others])
 
     monkeypatch.setattr(os, "fstat", all_alike)
-    assert why_not_trusted(path, path.stat(), tmp_path) is None
+    assert why_not(lone) is None
 
 
 @as_root
@@ -196,37 +225,20 @@ def test_a_strangers_chunk_ends_the_run_in_one_line(
     assert str(chunks[0].path) in str(refused.value)
 
 
-def test_no_chunk_can_be_written_by_others_whatever_the_umask(tasks: list[ChunkTask]) -> None:
+@contextmanager
+def no_umask() -> Iterator[None]:
     before = os.umask(0)
     try:
-        chunk = tokenize_chunk(tasks[0])
+        yield
     finally:
         os.umask(before)
+
+
+def test_no_chunk_can_be_written_by_others_whatever_the_umask(tasks: list[ChunkTask]) -> None:
+    with no_umask():
+        chunk = tokenize_chunk(tasks[0])
     assert stat.S_IMODE(chunk.path.stat().st_mode) == 0o644
     assert stored_chunks(tasks[:1], root=chunk.path.parent.parent) == [chunk]
-
-
-@as_root
-def test_a_group_gives_no_trust_where_everybody_may_make_files_of_its_group(tmp_path: Path) -> None:
-    give(tmp_path, group=GROUP, mode=0o2775)
-    (inner := tmp_path / "chunks").mkdir()
-    (path := inner / "chunk").touch()
-    give(path, user=STRANGER, group=GROUP, mode=0o644)
-    give(inner, group=GROUP, mode=0o2775)
-    assert why_not_trusted(path, path.stat(), tmp_path) is None
-    give(inner, group=GROUP, mode=0o2777)
-    assert why_not_trusted(path, path.stat(), tmp_path) == f"it belongs to the user {STRANGER}"
-
-
-@as_root
-def test_behind_sudo_is_the_user_who_called_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (path := tmp_path / "chunk").touch()
-    give(path, user=STRANGER, group=STRANGER, mode=0o644)
-    assert why_not_trusted(path, path.stat(), tmp_path) is not None
-    monkeypatch.setenv("SUDO_UID", str(STRANGER))
-    assert why_not_trusted(path, path.stat(), tmp_path) is None
 
 
 @as_root
@@ -246,25 +258,17 @@ def test_a_stranger_s_file_that_takes_a_chunk_s_place_later_is_refused_too(
 # Work folders
 
 
-def test_a_work_folder_that_everybody_may_write_is_closed_by_its_owner(tmp_path: Path) -> None:
-    target = check_target(tmp_path / "dataset")
-    before = os.umask(0)
-    try:
-        with open_staging(target) as staging:
-            assert stat.S_IMODE(staging.folder.stat().st_mode) == 0o755
-    finally:
-        os.umask(before)
-
-
 def test_nothing_in_a_work_folder_is_for_everybody_to_write(tmp_path: Path) -> None:
-    before = os.umask(0)
-    try:
-        with open_staging(check_target(tmp_path / "dataset")) as staging:
-            staging.add_shard(0, memoryview(b"a shard"))
-            modes = [stat.S_IMODE(path.stat().st_mode) for path in (staging.folder, staging.stage)]
-    finally:
-        os.umask(before)
-    assert not any(mode & 0o002 for mode in modes)
+    with no_umask(), open_staging(check_target(tmp_path / "dataset")) as staging:
+        staging.add_shard(0, memoryview(b"a shard"))
+        modes = [stat.S_IMODE(path.stat().st_mode) for path in (staging.folder, staging.stage)]
+    assert modes[0] == 0o755
+    assert not modes[1] & 0o002
+
+
+def refuse_to_stage(folder: Path, why: str) -> None:
+    with pytest.raises(TargetError, match=why), open_staging(check_target(folder / "dataset")):
+        pass
 
 
 @as_root
@@ -273,11 +277,7 @@ def test_a_strangers_work_folder_is_refused(name: str, tmp_path: Path) -> None:
     folder = tmp_path / ".dataset.codedata" / name
     folder.mkdir(parents=True)
     os.chown(folder, STRANGER, STRANGER)
-    with (
-        pytest.raises(TargetError, match=f"it belongs to the user {STRANGER}"),
-        open_staging(check_target(tmp_path / "dataset")),
-    ):
-        pass
+    refuse_to_stage(tmp_path, f"it belongs to the user {STRANGER}")
 
 
 @as_root
@@ -285,46 +285,30 @@ def test_a_strangers_work_folder_is_refused(name: str, tmp_path: Path) -> None:
 def test_a_strangers_dagster_instance_names_no_code_that_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def prepare() -> Path:
+        monkeypatch.setenv("DAGSTER_HOME", "")
+        return prepare_dagster_home(SILENT)
+
     monkeypatch.setenv("CODEDATA_ROOT", str(tmp_path))
-    monkeypatch.setenv("DAGSTER_HOME", "")
-    home = prepare_dagster_home(SILENT)
-    monkeypatch.setenv("DAGSTER_HOME", "")
-    assert prepare_dagster_home(SILENT) == home
+    home = prepare()
+    assert prepare() == home
     os.chown(home / name, STRANGER, STRANGER)
-    monkeypatch.setenv("DAGSTER_HOME", "")
     with pytest.raises(SettingsError, match=f"belongs to the user {STRANGER}, and it names code"):
-        prepare_dagster_home(SILENT)
+        prepare()
 
 
-@pytest.mark.parametrize("name", ["chunks", "stage", "previous"])
+@pytest.mark.parametrize("name", [".", "chunks", "stage", "previous"])
 def test_what_a_planted_link_leads_to_stays(name: str, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
-    (precious / "dump-0.pkl").write_bytes(b"mine")
-    (precious / ".notes.tmp").write_bytes(b"mine too")
-    folder = tmp_path / ".dataset.codedata"
-    folder.mkdir()
-    (folder / name).symlink_to(precious)
-    with (
-        pytest.raises(TargetError, match="is a link, which no run makes"),
-        open_staging(check_target(tmp_path / "dataset")),
-    ):
-        pass
-    assert sorted(os.listdir(precious)) == [".notes.tmp", "dump-0.pkl"]
-
-
-def test_no_lock_is_made_or_removed_where_a_planted_work_folder_leads(tmp_path: Path) -> None:
-    precious = tmp_path / "precious"
-    precious.mkdir()
-    (precious / "lock").write_bytes(b"mine")
-    (tmp_path / ".dataset.codedata").symlink_to(precious)
-    with (
-        pytest.raises(TargetError, match="is a link, which no run makes"),
-        open_staging(check_target(tmp_path / "dataset")),
-    ):
-        pass
+    for mine in ("dump-0.pkl", ".notes.tmp", "lock"):
+        (precious / mine).write_bytes(b"mine")
+    link = tmp_path / ".dataset.codedata" / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(precious)
+    refuse_to_stage(tmp_path, "is a link, which no run makes")
+    assert sorted(os.listdir(precious)) == [".notes.tmp", "dump-0.pkl", "lock"]
     assert (precious / "lock").read_bytes() == b"mine"
-    assert os.listdir(precious) == ["lock"]
 
 
 # Writes
@@ -339,7 +323,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
     assert path.read_bytes() == b"mine"
 
 
-def test_a_link_in_a_files_place_is_replaced_not_followed(elsewhere: Path, tmp_path: Path) -> None:
+def test_a_link_in_a_file_s_place_is_replaced_not_followed(elsewhere: Path, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.symlink_to(elsewhere)
     replace_atomically(path, b"new")
@@ -360,15 +344,6 @@ def test_a_link_where_a_shard_is_staged_is_refused(elsewhere: Path, tmp_path: Pa
     (tmp_path / "dump-0.pkl").symlink_to(elsewhere)
     with pytest.raises(OSError, match=r"dump-0\.pkl"):
         write_durably(tmp_path / "dump-0.pkl", b"new")
-
-
-def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:
-    def fail(_: object) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        replace_atomically(tmp_path / "file", fail)
-    assert os.listdir(tmp_path) == []
 
 
 def test_the_longest_name_that_a_file_may_have_can_be_written(tmp_path: Path) -> None:

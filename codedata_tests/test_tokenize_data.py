@@ -4,8 +4,7 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,10 +15,10 @@ from hypothesis import strategies as st
 
 from codedata.errors import CodedataError
 from codedata.recipe.settings import Settings
-from codedata.sources.parquet.text import ParquetText
 from codedata.tokenize_data import build_parser, main, tokenize_data
 from codedata_tests import scenario
 from codedata_tests.plain_reference import reference_shards
+from codedata_tests.script_runs import PAD_ID, command, contents, run, run_here
 
 ADDED = [scenario.BOS, scenario.PAD, scenario.EOT, *scenario.SINGLE_CHARACTERS]
 PIECES = st.one_of(
@@ -32,7 +31,6 @@ PIECES = st.one_of(
 DOCUMENTS = st.lists(
     st.one_of(st.none(), st.lists(PIECES, max_size=6).map("".join)), min_size=1, max_size=12
 )
-PAD_ID = 534
 
 
 def unpickled(folder: Path) -> list[list[list[int]]]:
@@ -130,25 +128,18 @@ def assert_script_is_reference(
         assert sorted(os.listdir(temporary)) == ["c.parquet", "dataset"]
 
 
-def test_the_command_line_gives_the_same_in_worker_processes(
+def test_the_command_line_gives_the_same_with_several_workers(
     corpus: Path, documents: list[str], tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "deep" / "dataset"
     switches = {
-        "min_sample_length": 10,
-        "seq_length": 64,
-        "max_dump_size": 50,
-        "pad_token": PAD_ID,
-        "starting_character": 1000,
-        "chars_to_tokenize": 100_000,
-        "chunk_size": 30_000,
-    }
-    command = [sys.executable, "-m", "codedata.tokenize_data", "--num_workers", "2"]
-    command += ["--data_file", str(corpus), "--tokenization_folder", str(target)]
-    command += ["--tokenizer_base", str(tokenizer_folder)]
-    for name, value in switches.items():
-        command += [f"--{name}", str(value)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+        "min_sample_length": 10, "seq_length": 64, "max_dump_size": 50, "pad_token": PAD_ID,
+        "starting_character": 1000, "chars_to_tokenize": 100_000, "chunk_size": 30_000,
+    }  # fmt: skip
+    given = {"data_file": corpus, "tokenization_folder": target, **switches}
+    given["tokenizer_base"] = tokenizer_folder
+    done = run(command([f"--{name}={value}" for name, value in given.items()]))
+    assert done.returncode == 0, done.stderr
     assert_is_reference(target, [*documents], tokenizer_folder, switches)
     expected = reference_shards([*documents], tokenizer_folder, switches)
     num_samples = sum(len(samples) for samples, _ in expected)
@@ -157,18 +148,9 @@ def test_the_command_line_gives_the_same_in_worker_processes(
     assert "100%" in done.stderr, "the bar came to its end"
 
 
-def test_one_worker_and_many_write_the_same_bytes(
-    corpus: Path, tokenizer_folder: Path, tmp_path: Path
-) -> None:
-    wanted = Settings(
-        tokenizer_base=str(tokenizer_folder),
-        pad_token=PAD_ID,
-        min_sample_length=5,
-        seq_length=32,
-        chunk_size=20_000,
-    )
+def test_one_worker_and_many_write_the_same_bytes(make: Callable[..., Any], tmp_path: Path) -> None:
     for num_workers in (1, 2):
-        tokenize_data(corpus, tmp_path / str(num_workers), wanted, num_workers=num_workers)
+        make(target=str(num_workers), num_workers=num_workers, chars_to_tokenize=200_000)
     assert len(os.listdir(tmp_path / "1")) > 3
     assert scenario.dataset_bytes(tmp_path / "1") == scenario.dataset_bytes(tmp_path / "2")
 
@@ -190,112 +172,82 @@ def test_the_switches_and_defaults_are_the_reference_s() -> None:
     }
 
 
-REFUSED = {
-    "a zero seq_length": (["--seq_length", "0"], "seq_length must be 1 to 16777216, not 0"),
-    "no workers": (["--num_workers", "0"], "num_workers must be 1 to 1024, not 0"),
-    "a pad outside the vocabulary": (["--pad_token", "99999"], "pad_token 99999 is not in the"),
-    "a start beyond the text": (
-        ["--starting_character", "999999999"],
-        "starting_character is 999999999, but the text of",
-    ),
-    "a missing tokenizer": (["--tokenizer_base", "/no/such/folder"], "'/no/such/folder' does not"),
-    "chunks too short for a sample": (["--min_sample_length", "90000"], "give no sample"),
-}
+@pytest.fixture
+def make(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """The script's function with small switches; into `tmp_path / "dataset"`."""
+
+    def make(
+        parquet: Path = corpus, target: str = "dataset", num_workers: int = 1, **changed: Any
+    ) -> dict[str, Any]:
+        switches = {
+            "min_sample_length": 10, "seq_length": 64, "max_dump_size": 50, "pad_token": PAD_ID,
+            "starting_character": 0, "chars_to_tokenize": 50_000, "chunk_size": 10_000,
+        } | changed  # fmt: skip
+        wanted = Settings(**{"tokenizer_base": str(tokenizer_folder), **switches})
+        tokenize_data(parquet, tmp_path / target, wanted, num_workers=num_workers)
+        return switches
+
+    return make
 
 
-@pytest.mark.parametrize(("switches", "message"), REFUSED.values(), ids=REFUSED)
+def stored(tmp_path: Path) -> dict[str, int]:
+    """The chunks of an earlier run, which gave no sample."""
+    chunks = tmp_path / ".dataset.codedata" / "chunks"
+    return {path.name: path.stat().st_ino for path in chunks.iterdir()}
+
+
 def test_a_refusal_is_one_line_and_leaves_the_old_dataset(
-    switches: list[str],
-    message: str,
-    corpus: Path,
-    tokenizer_folder: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    switches: list[str], target: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    target = tmp_path / "dataset"
-    common = ["--data_file", str(corpus), "--tokenization_folder", str(target)]
-    common += ["--tokenizer_base", str(tokenizer_folder), "--pad_token", str(PAD_ID)]
-    common += ["--min_sample_length", "100", "--seq_length", "128", "--num_workers", "1"]
-    assert main(common) == 0
-    before = {name: (target / name).read_bytes() for name in os.listdir(target)}
-    capsys.readouterr()
-    assert main([*common, *switches]) == 1
-    last_line = capsys.readouterr().err.splitlines()[-1]
-    assert last_line.startswith("tokenize_data: error: ")
-    assert message in last_line
-    assert {name: (target / name).read_bytes() for name in os.listdir(target)} == before
+    before = contents(target)
+    for wrong, message in {
+        ("--pad_token", "99999"): "pad_token 99999 is not in the",
+        ("--starting_character", "999999999"): "starting_character is 999999999, but the text of",
+        ("--min_sample_length", "90000"): "give no sample",
+    }.items():
+        capsys.readouterr()
+        assert run_here([*switches, *wrong]) == 1
+        last_line = capsys.readouterr().err.splitlines()[-1]
+        assert last_line.startswith("tokenize_data: error: ")
+        assert message in last_line
+        assert contents(target) == before
 
 
 def test_a_tokenizer_that_changed_between_chunks_makes_all_chunks_again(
-    corpus: Path, documents: list[str], tokenizer_folder: Path, tmp_path: Path
+    make: Callable[..., Any], documents: list[str], tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     """Chunks of an interrupted run are reused only where their fingerprint is the same."""
-    target = tmp_path / "dataset"
-    switches = {
-        "min_sample_length": 10, "seq_length": 64, "max_dump_size": 50, "pad_token": PAD_ID,
-        "starting_character": 0, "chars_to_tokenize": 50_000, "chunk_size": 10_000,
-    }  # fmt: skip
-    bare = tokenizer_folder / "tokenizer.json"
+    bare = str(tokenizer_folder / "tokenizer.json")
     with pytest.raises(CodedataError, match="give no sample"):
-        tokenize_data(
-            corpus,
-            target,
-            Settings(tokenizer_base=str(bare), **{**switches, "min_sample_length": 50_000}),
-            num_workers=1,
-        )
-    assert len(list((tmp_path / ".dataset.codedata" / "chunks").iterdir())) == 5
-    tokenize_data(
-        corpus, target, Settings(tokenizer_base=str(tokenizer_folder), **switches), num_workers=1
-    )
-    assert_is_reference(target, [*documents], tokenizer_folder, switches)
+        make(tokenizer_base=bare, min_sample_length=50_000)
+    assert len(stored(tmp_path)) == 5
+    assert_is_reference(tmp_path / "dataset", [*documents], tokenizer_folder, make())
 
 
 def test_chunks_of_an_earlier_run_are_reused_but_not_those_of_another_parquet(
-    corpus: Path, documents: list[str], tokenizer_folder: Path, tmp_path: Path
+    make: Callable[..., Any], documents: list[str], tokenizer_folder: Path, tmp_path: Path
 ) -> None:
-    switches = {
-        "min_sample_length": 50_000, "seq_length": 64, "max_dump_size": 50, "pad_token": PAD_ID,
-        "starting_character": 0, "chars_to_tokenize": 50_000, "chunk_size": 10_000,
-    }  # fmt: skip
-
-    def make(parquet: Path) -> None:
-        settings = Settings(tokenizer_base=str(tokenizer_folder), **switches)
-        tokenize_data(parquet, tmp_path / "dataset", settings, num_workers=1)
-
-    def stored() -> dict[str, int]:
-        chunks = tmp_path / ".dataset.codedata" / "chunks"
-        return {path.name: path.stat().st_ino for path in chunks.iterdir()}
-
     with pytest.raises(CodedataError, match="give no sample"):
-        make(corpus)
-    before = stored()
+        make(min_sample_length=50_000)
+    before = stored(tmp_path)
     assert len(before) == 5
     with pytest.raises(CodedataError, match="give no sample"):
-        make(corpus)
-    assert stored() == before, "none was made again"
-    switches["min_sample_length"] = 10
+        make(min_sample_length=50_000)
+    assert stored(tmp_path) == before, "none was made again"
     others: list[str | None] = [*documents[::-1]]
-    make(scenario.write_parquet(tmp_path / "other.parquet", others))
+    switches = make(scenario.write_parquet(tmp_path / "other.parquet", others))
     assert_is_reference(tmp_path / "dataset", others, tokenizer_folder, switches)
 
 
 def test_the_text_of_a_window_past_the_end_is_shorter(
-    corpus: Path, documents: list[str], tokenizer_folder: Path, tmp_path: Path
+    make: Callable[..., Any], documents: list[str], tokenizer_folder: Path, tmp_path: Path
 ) -> None:
-    switches = {
-        "min_sample_length": 0, "seq_length": 16, "max_dump_size": 9, "pad_token": PAD_ID,
-        "starting_character": len(scenario.plain_text(documents)) - 100,
-        "chars_to_tokenize": 10**15, "chunk_size": 10**15,
-    }  # fmt: skip
-    text = ParquetText(corpus)
-    assert text.clip(Settings(tokenizer_base="x", **switches).window).num_chars == 100
-    tokenize_data(
-        corpus,
-        tmp_path / "d",
-        Settings(tokenizer_base=str(tokenizer_folder), **switches),
-        num_workers=1,
-    )
-    assert_is_reference(tmp_path / "d", [*documents], tokenizer_folder, switches)
+    start = len(scenario.plain_text(documents)) - 100
+    endless = {"starting_character": start, "chars_to_tokenize": 10**15, "chunk_size": 10**15}
+    switches = make(min_sample_length=0, seq_length=16, max_dump_size=9, **endless)
+    [*_, last] = json.loads((tmp_path / "dataset/dump-meta_data.json").read_bytes()).values()
+    assert (last["start_character"], last["stop_character"]) == (start, start + 100)
+    assert_is_reference(tmp_path / "dataset", [*documents], tokenizer_folder, switches)
 
 
 def test_the_same_inputs_in_other_folders_give_the_same_facts_and_card_which_name_no_folder(

@@ -4,25 +4,18 @@ import multiprocessing
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, DistributedSampler
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    Trainer,
-    TrainingArguments,
-    default_data_collator,
-    set_seed,
-)
+from torch.utils.data import DataLoader
+from transformers import set_seed
 
 from codedata.errors import DatasetError
 from codedata.format.packing import IdArray
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata_tests import scenario
+from codedata_tests.training.tiny_trainer import tiny_model, tiny_trainer
 
 # Python 3.12 and later warn of every fork of a process with threads, and torch has some: DataLoader
 # forks by default all the same.
@@ -60,9 +53,7 @@ def folder(ids: IdArray, tmp_path: Path) -> Path:
     return write_dataset(tmp_path / "train", ids)
 
 
-@pytest.mark.parametrize(
-    ("num_workers", "context"), [(0, None), (2, "fork"), (2, "spawn"), (2, "forkserver")]
-)
+@pytest.mark.parametrize(("num_workers", "context"), [(0, None), (2, "fork"), (1, "spawn")])
 def test_a_data_loader_gives_all_samples_in_order(
     folder: Path, ids: IdArray, num_workers: int, context: str | None
 ) -> None:
@@ -78,43 +69,27 @@ def test_a_data_loader_gives_all_samples_in_order(
         assert torch.equal(torch.cat([batch[key] for batch in batches]), torch.from_numpy(ids[1:]))
 
 
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_a_pickled_dataset_carries_no_samples_and_opens_the_same_files(
-    folder: Path, ids: IdArray, protocol: int
+    folder: Path,
+    ids: IdArray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    whole = opened(folder)
-    data = pickle.dumps(whole, protocol=protocol)
-    assert len(data) < ids.size, "less than a byte a token"
-    again: PickledTrainerDataset = pickle.loads(data)
-    assert np.array_equal(stacked(again), ids)
-    assert (again.seq_length, again.total_tokens) == (SEQ_LENGTH, ids.size)
-    assert [each.digest for each in again.datasets] == [each.digest for each in whole.datasets]
-    assert np.array_equal(stacked(whole), ids), "pickling leaves the dataset as it was"
-
-
-def test_a_pickled_slice_of_several_folders_stays_that_slice(
-    folder: Path, ids: IdArray, tmp_path: Path
-) -> None:
-    other = write_dataset(tmp_path / "other", ids[::-1], num_shards=1)
-    part = PickledTrainerDataset([folder, other], quiet=True)[-1:30:-3]
-    again: PickledTrainerDataset = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(part))))
-    assert np.array_equal(stacked(again), np.concatenate([ids, ids[::-1]])[-1:30:-3])
-
-
-def test_a_dataset_of_a_relative_folder_unpickles_in_another_directory(
-    folder: Path, ids: IdArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    write_dataset(tmp_path / "other", ids[::-1], num_shards=1)
     monkeypatch.chdir(tmp_path)
-    data = pickle.dumps(opened("train"))
+    whole = PickledTrainerDataset(["train", "other"])
+    assert "Total samples: 76" in capfd.readouterr().out
+    part, expected = whole[-1:30:-3], np.concatenate([ids, ids[::-1]])[-1:30:-3]
+    pickled = [pickle.dumps(part, protocol=p) for p in range(2, pickle.HIGHEST_PROTOCOL + 1)]
     monkeypatch.chdir("/")
-    assert np.array_equal(stacked(pickle.loads(data)), ids)
-
-
-def test_unpickling_prints_nothing(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    dataset = PickledTrainerDataset(folder)
-    assert "Total samples: 38" in capfd.readouterr().out
-    pickle.loads(pickle.dumps(dataset))
-    assert capfd.readouterr() == ("", "")
+    for data in pickled:
+        assert len(data) < ids.size, "less than a byte a token"
+        again: PickledTrainerDataset = pickle.loads(pickle.dumps(pickle.loads(data)))
+        assert np.array_equal(stacked(again), expected)
+        assert (again.seq_length, again.digest) == (SEQ_LENGTH, part.digest)
+    assert np.array_equal(stacked(part), expected), "pickling leaves the dataset as it was"
+    assert capfd.readouterr() == ("", ""), "and says nothing"
 
 
 def test_unpickling_is_refused_once_another_dataset_replaced_the_folder(
@@ -134,38 +109,6 @@ def test_unpickling_is_refused_once_another_dataset_replaced_the_folder(
     assert np.array_equal(stacked(pickle.loads(data)), ids), "the same dataset again is welcome"
 
 
-def test_two_ranks_of_a_distributed_sampler_cover_every_sample_once(
-    folder: Path, ids: IdArray
-) -> None:
-    dataset = opened(folder)
-    orders: list[list[int]] = []
-    for epoch in range(2):
-        ranks: list[list[int]] = []
-        for rank in range(2):
-            sampler = DistributedSampler(dataset, num_replicas=2, rank=rank, shuffle=True, seed=3)
-            sampler.set_epoch(epoch)
-            loader: DataLoader[dict[str, torch.Tensor]] = DataLoader(
-                dataset, batch_size=4, sampler=sampler
-            )
-            seen = torch.cat([batch["input_ids"] for batch in loader])
-            assert torch.equal(seen, torch.from_numpy(ids)[seen[:, 0]]), "whole rows"
-            ranks.append(seen[:, 0].tolist())
-        assert [len(seen) for seen in ranks] == [19, 19]
-        assert sorted(ranks[0] + ranks[1]) == list(range(38))
-        orders.append(ranks[0] + ranks[1])
-    assert orders[0] != orders[1], "each epoch has its own order"
-    assert orders[0] != sorted(orders[0])
-
-
-def test_transformers_collator_makes_batches(folder: Path, ids: IdArray) -> None:
-    part = opened(folder)[:8]
-    batch: dict[str, Any] = default_data_collator([part[i] for i in range(8)])
-    assert sorted(batch) == ["input_ids", "labels"]
-    for tensor in batch.values():
-        assert tensor.dtype == torch.int64
-        assert torch.equal(tensor, torch.from_numpy(ids[:8]))
-
-
 def repetitive(num_samples: int, seed: int) -> IdArray:
     """Samples that each run through the same cycle of eight tokens, from a place of their own."""
     cycle = np.array([3, 598, 41, 7, 300, 12, 599, 77])
@@ -173,47 +116,23 @@ def repetitive(num_samples: int, seed: int) -> IdArray:
     return cycle[(starts[:, None] + np.arange(SEQ_LENGTH)) % len(cycle)]
 
 
-def tiny_trainer(
-    output: Path, train: PickledTrainerDataset, evaluation: PickledTrainerDataset
-) -> Trainer:
-    set_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCAB_SIZE,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=SEQ_LENGTH,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    arguments = TrainingArguments(
-        output_dir=str(output),
-        max_steps=30,
-        per_device_train_batch_size=8,
-        per_device_eval_batch_size=4,
-        learning_rate=1e-2,
-        logging_steps=5,
-        save_strategy="no",
-        report_to=[],
-        use_cpu=True,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=False,
-        disable_tqdm=True,
-    )
-    return Trainer(
-        model=LlamaForCausalLM(config),
-        args=arguments,
-        train_dataset=train,
-        eval_dataset=evaluation,
-    )
-
-
 def test_transformers_trainer_learns_from_the_samples(tmp_path: Path) -> None:
     train = opened(write_dataset(tmp_path / "train", repetitive(100, seed=1)))
     evaluation = opened(write_dataset(tmp_path / "validation", repetitive(30, seed=2)))[:8]
-    trainer = tiny_trainer(tmp_path / "output", train, evaluation)
+    set_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    trainer = tiny_trainer(
+        train,
+        tmp_path / "output",
+        model=tiny_model(VOCAB_SIZE, **sizes),
+        evaluation=evaluation,
+        batch_size=8,
+        per_device_eval_batch_size=4,
+        max_steps=30,
+        learning_rate=1e-2,
+        logging_steps=5,
+        save_strategy="no",
+    )
     before = trainer.evaluate()
     done = trainer.train()
     assert done.global_step == 30

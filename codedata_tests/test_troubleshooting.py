@@ -48,22 +48,13 @@ def says(message: str, quoted: str) -> bool:
     return quoted.strip(f"{VALUE} ") in message
 
 
-def test_the_source_s_messages_are_found_with_their_values_left_out() -> None:
-    tree = ast.parse('"""Not this."""\nraise E(f"a {b!r} c" f"{d:,} e" + "f")\ndef g():\n  "nor"\n')
-    assert list(texts_of(tree)) == ["a … c… e", "f"]
-    assert len(MESSAGES) > 1000
-
-
 def test_the_page_explains_many_messages_each_once() -> None:
     assert len(QUOTED) == len(set(QUOTED)) >= 15
     assert len(QUOTED) == len(re.findall(r"^###", PAGE, re.MULTILINE))
+    assert len(MESSAGES) > 1000
 
 
 @pytest.mark.parametrize("quoted", QUOTED)
 def test_a_message_of_the_page_is_one_of_the_source(quoted: str) -> None:
     assert any(says(message, quoted) for message in MESSAGES)
     assert len(quoted.strip(f"{VALUE} ")) >= 15, "long enough to be recognised"
-
-
-def test_a_message_that_drifted_is_found_out() -> None:
-    assert not any(says(message, "pad_token … is outside the vocabulary") for message in MESSAGES)

@@ -67,13 +67,18 @@ def compare_with(
     _, found, _ = _split(bare, special)
     if found == own:
         return Framing(expected=(before, after), found=(found_before, found_after))
-    pairs = enumerate(zip(own, found, strict=False))
-    place = next((i for i, (a, b) in pairs if a != b), min(len(own), len(found)))
+    place = first_difference(own, found)
     shown = [
         f"{ids} {tokenizer.convert_ids_to_tokens(ids)}"
         for ids in (own[place : place + _SHOWN_IDS], found[place : place + _SHOWN_IDS])
     ]
     return Difference(place=place, expected=shown[0], found=shown[1])
+
+
+def first_difference(expected: Sequence[object], found: Sequence[object]) -> int:
+    """Index of the first place where two sequences differ; the length of the shorter if none."""
+    pairs = enumerate(zip(expected, found, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(expected), len(found)))
 
 
 def _split(ids: Sequence[int], special: set[int]) -> tuple[list[int], list[int], list[int]]:

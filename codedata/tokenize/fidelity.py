@@ -8,7 +8,7 @@ that an earlier run left.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from tokenizers.normalizers import NFC
 from codedata.errors import ExactnessError, TokenizerError
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange, Utf8
+from codedata.tokenize.agreement import first_difference
 from codedata.tokenize.engines.base import Encoded, Engine, as_utf8, reference_ids
 from codedata.tokenize.engines.whole import WholeTextEngine
 from codedata.tokenize.probe import PROBE
@@ -49,13 +50,12 @@ def check_fidelity(
         TokenizerError: naming the first difference.
     """
     for text, name in ((PROBE, "the built-in sample of C"), (sample, where)):
-        expected = reference_ids(loaded, text)
-        if (
-            place := _first_difference(expected, engine.encode(as_utf8(text)).ids.tolist())
-        ) is not None:
+        expected, found = reference_ids(loaded, text), engine.encode(as_utf8(text)).ids.tolist()
+        if expected != found:
             raise TokenizerError(
                 f"the engine '{engine.name}' and {loaded.files.tokenizer_json} give different ids "
-                f"for {name}, from token {place} on; please report this with the tokenizer's name"
+                f"for {name}, from token {first_difference(expected, found)} on; please report "
+                "this with the tokenizer's name"
             )
         _check_round_trip(loaded, text, name)
 
@@ -188,7 +188,7 @@ def _not_exact(
     loaded: LoadedTokenizer, engine: str, piece: str, ids: list[int], where: str
 ) -> ExactnessError:
     encoding = loaded.tokenizer.encode(piece, add_special_tokens=False)
-    place = _first_difference(encoding.ids, ids) or 0
+    place = first_difference(encoding.ids, ids)
     near = encoding.offsets[min(place, len(encoding.ids) - 1)][0]
     return ExactnessError(
         f"engine {engine!r} and {loaded.files.tokenizer_json} give different ids for "
@@ -211,8 +211,8 @@ def _check_round_trip(loaded: LoadedTokenizer, text: str, name: str) -> None:
         text = NFC().normalize_str(text)
     ids = loaded.tokenizer.encode(text, add_special_tokens=False).ids
     decoded = loaded.tokenizer.decode(ids, skip_special_tokens=False)
-    place = _first_difference(text, decoded)
-    if place is not None:
+    if text != decoded:
+        place = first_difference(text, decoded)
         found, back = (repr(each[max(0, place - 10) : place + 20]) for each in (text, decoded))
         lost = _without_space(text) == _without_space(decoded)
         raise TokenizerError(
@@ -224,12 +224,3 @@ def _check_round_trip(loaded: LoadedTokenizer, text: str, name: str) -> None:
 
 def _without_space(text: str) -> str:
     return "".join(text.split())
-
-
-def _first_difference(expected: Sequence[object], found: Sequence[object]) -> int | None:
-    """Index of the first place where two sequences differ; None where they are equal."""
-    if expected == found:
-        return None
-    pairs = zip(expected, found, strict=False)
-    shorter = min(len(expected), len(found))
-    return next((i for i, (one, other) in enumerate(pairs) if one != other), shorter)

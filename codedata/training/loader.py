@@ -8,7 +8,7 @@ are done, whatever the number of workers and ranks.
 # PyTorch and transformers are partly without types.
 # pyright: reportUnknownMemberType=false
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any, cast
 
 from torch.utils.data import DataLoader
@@ -17,7 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 from codedata.errors import SettingsError
 from codedata.training.collate import require_labels_kept
 from codedata.training.dataset import Sample
-from codedata.training.sampler import GlobalBatchSampler, Sized
+from codedata.training.sampler import GlobalBatchSampler
 
 
 class ResumableLoader(DataLoader[Sample]):

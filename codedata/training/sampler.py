@@ -1,6 +1,6 @@
 """Dataset -> each rank's batches: global batches whose samples no number of ranks changes.
 
-    order     of epoch e: a permutation of all samples, from seed and epoch alone (core/order.py)
+    order     of epoch e: a permutation of all samples, from seed and epoch alone (format/order.py)
     global    batch k of an epoch: order[k * global_batch_size : (k + 1) * global_batch_size]
     share     of rank r: the r-th of world_size equal, consecutive parts of a global batch
     batch     what is loaded at once: the share, or micro_batch_size samples of it at a time
@@ -10,10 +10,10 @@ ranks and workers, and for another global_batch_size from there on.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from functools import cached_property
 from operator import index
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch.distributed
@@ -25,12 +25,6 @@ from codedata.format.order import epoch_order
 from codedata.training.identity import digest_of, without_digest
 
 
-class Sized(Protocol):
-    """What a sampler needs of a dataset; for its state also a digest (see `training.identity`)."""
-
-    def __len__(self) -> int: ...
-
-
 class GlobalBatchSampler(Sampler[list[int]]):
     """A batch sampler with state, for `DataLoader(batch_sampler=...)`; `len` as it will iterate.
 
@@ -40,7 +34,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
     delivered.
 
     Args:
-        dataset: whose samples are drawn.
+        dataset: whose samples are drawn; its state needs a digest too (see `training.identity`).
         global_batch_size: samples of all ranks together in one step of the optimizer.
         micro_batch_size: samples that a rank loads at once, for gradient accumulation; by default
             its whole share.

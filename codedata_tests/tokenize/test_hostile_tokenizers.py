@@ -251,7 +251,11 @@ def ends_in_one_line_or_as_the_library(path: Path, structure: Json) -> bool:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_hostile_tokenizer_ends_in_one_line_or_works(name: str, tmp_path: Path) -> None:
-    ends_in_one_line_or_as_the_library(write(tmp_path, CASES[name]), CASES[name])
+    path = write(tmp_path, CASES[name])
+    ends_in_one_line_or_as_the_library(path, CASES[name])
+    if name in WHY:
+        with pytest.raises(TokenizerError, match=WHY[name]):
+            reference_ids(load_tokenizer(find_tokenizer(str(path))), TEXT)
 
 
 WHY = {
@@ -268,13 +272,6 @@ WHY = {
     "merges of short affixes": r"its merge 'b' does not continue with its continuing_subword_pref",
     "merges of nothing": r"has an empty vocabulary",
 }
-
-
-@pytest.mark.parametrize(("name", "message"), WHY.items())
-def test_the_message_says_file_and_cause(name: str, message: str, tmp_path: Path) -> None:
-    path = write(tmp_path, CASES[name])
-    with pytest.raises(TokenizerError, match=message):
-        reference_ids(load_tokenizer(find_tokenizer(str(path))), TEXT)
 
 
 @pytest.fixture(scope="module")
@@ -301,26 +298,23 @@ def places(part: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 WRONG = [None, "", "X", "\n", -1, 1, 2**31, 2**64, 0.5, True, [], [[]], {}, {"type": "NFC"}, "gone"]
 
 
-@pytest.mark.parametrize("seed", range(150))
 def test_a_tokenizer_with_some_parts_changed_ends_in_one_line_or_works(
-    seed: int, structure: Json, tmp_path: Path
+    structure: Json, tmp_path: Path
 ) -> None:
-    random_ = random.Random(seed)
-    changed = copy.deepcopy(structure)
-    for _ in range(random_.randrange(1, 3)):
-        *where, last = random_.choice(list(places(changed)))
-        holder = changed
-        for name in where:
-            holder = holder[name]
-        if (wrong := random_.choice(WRONG)) == "gone":
-            del holder[last]
-        else:
-            holder[last] = copy.deepcopy(wrong)
-    ends_in_one_line_or_as_the_library(write(tmp_path, changed), changed)
-
-
-def test_that_real_tokenizer_works_unchanged(structure: Json, tmp_path: Path) -> None:
-    assert ends_in_one_line_or_as_the_library(write(tmp_path, structure), structure)
+    assert ends_in_one_line_or_as_the_library(write(tmp_path, structure), structure), "unchanged"
+    random_ = random.Random(0)
+    for _ in range(150):
+        changed = copy.deepcopy(structure)
+        for _ in range(random_.randrange(1, 3)):
+            *where, last = random_.choice(list(places(changed)))
+            holder = changed
+            for name in where:
+                holder = holder[name]
+            if (wrong := random_.choice(WRONG)) == "gone":
+                del holder[last]
+            else:
+                holder[last] = copy.deepcopy(wrong)
+        ends_in_one_line_or_as_the_library(write(tmp_path, changed), changed)
 
 
 def test_only_what_the_library_raises_is_turned_into_a_message() -> None:
@@ -341,36 +335,29 @@ def switches_for(corpus: Path, tokenizer: Path, target: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", ["id 2147483648", "charsmap no trie", "template 2147483647"])
 def test_the_script_refuses_it_in_one_line(
-    name: str, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write(tmp_path, CASES[name])
+    path = write(tmp_path, CASES["charsmap no trie"])
     assert run_here(switches_for(corpus, path, tmp_path / "set")) == 1
     [line] = lines(capsys.readouterr().err)
     assert line.startswith("tokenize_data: error: ")
     assert not (tmp_path / "set").exists()
 
 
-def giving_up_on_a_run(tokenizer_folder: Path, tmp_path: Path) -> Path:
-    """A tokenizer that works until a line has a long run of one letter and then another."""
-    structure = json.loads((tokenizer_folder / "tokenizer.json").read_text(encoding="utf-8"))
-    steps = structure["pre_tokenizer"]["pretokenizers"]
-    steps.insert(0, split(r"(z+)+\$"))
-    return write(tmp_path, structure)
-
-
-@pytest.mark.parametrize("num_workers", [1, 2])
 def test_a_chunk_that_panics_in_the_middle_of_a_run_ends_it_in_one_line(
-    num_workers: int, documents: list[str], tokenizer_folder: Path, tmp_path: Path
+    documents: list[str], tokenizer_folder: Path, tmp_path: Path
 ) -> None:
-    path = giving_up_on_a_run(tokenizer_folder, tmp_path)
-    texts = [*documents[:8], "z" * 60, *documents[:2]]
-    corpus = scenario.write_parquet(tmp_path / "c.parquet", texts)
+    """The tokenizer works until a line has a long run of one letter and then another."""
+    structure = json.loads((tokenizer_folder / "tokenizer.json").read_text(encoding="utf-8"))
+    structure["pre_tokenizer"]["pretokenizers"].insert(0, split(r"(z+)+\$"))
+    path = write(tmp_path, structure)
+    corpus = scenario.write_parquet(
+        tmp_path / "c.parquet", [*documents[:8], "z" * 60, *documents[:2]]
+    )
     target = tmp_path / "set"
-    switches = [*switches_for(corpus, path, target), "--chunk_size", "10000"]
     start = len(scenario.plain_text(documents[:8])) // 10_000 * 10_000
-    done = run(command(switches, num_workers))
+    done = run(command([*switches_for(corpus, path, target), "--chunk_size", "10000"]))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     last = lines(done.stderr)[-1]

@@ -75,19 +75,16 @@ def test_a_model_that_does_more_than_merge_bytes_is_left_to_the_library(
     assert why in (PretokensEngine.why_not(structure, found) or "")
 
 
-def test_a_token_looked_for_in_normalized_text_is_left_to_the_library(tmp_path: Path) -> None:
-    tokenizer = qwen_like()
-    tokenizer.add_tokens([AddedToken("né(a", normalized=True)])
-    engine = choose_engine(loaded_from(tokenizer, tmp_path))
-    assert engine.name == "blocks"
-    assert "normalized text" in engine.reason
-
-
-def test_a_pre_tokenizer_that_isolates_the_string_newline_is_cut_too(tmp_path: Path) -> None:
-    tokenizer = scenario.train_tokenizer(scenario.deepseek_like())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+def test_what_proves_cuts_alone_is_left_to_blocks(tmp_path: Path) -> None:
+    """A token looked for in normalized text; a pre-tokenizer that isolates the string newline."""
+    qwen, newlines = qwen_like(), scenario.train_tokenizer(scenario.deepseek_like())
+    qwen.add_tokens([AddedToken("né(a", normalized=True)])
+    newlines.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
-    loaded = loaded_from(tokenizer, tmp_path)
-    assert choose_engine(loaded).name == "blocks"
-    check_fidelity(loaded, choose_engine(loaded), SAMPLE)
+    for tokenizer, why in ((qwen, "normalized text"), (newlines, "not what lies between")):
+        loaded = loaded_from(tokenizer, tmp_path)
+        engine = choose_engine(loaded)
+        assert engine.name == "blocks"
+        assert why in engine.reason
+        check_fidelity(loaded, engine, SAMPLE)

@@ -1,6 +1,5 @@
 """Finding a tokenizer on this machine, its framing ids, its refusals."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -67,23 +66,19 @@ def test_special_tokens_are_those_that_the_files_declare(
     folder = scenario.save_tokenizer(tokenizer, tmp_path / "t", **config)
     names = {"B": scenario.BOS, "P": scenario.PAD, "E": scenario.EOT}
     first, last = ([trained.token_to_id(names[n]) for n in some] for some in (before, after))
-    for text in ("hello world", "a\n" * 30_000, "int\nx", ""):
+    for text in ("hello world", "a\n" * 5_000, "int\nx", ""):
         bare = trained.encode(text, add_special_tokens=False).ids
         assert ids_of(folder, text) == first + bare + last
         if not isinstance(config.get("bos_token"), dict):
             assert plain_reference.reference_ids(folder, text) == first + bare + last
 
 
-def test_a_text_that_starts_with_bos_gets_no_second_one(trained: Tokenizer, tmp_path: Path) -> None:
-    folder = scenario.save_tokenizer(trained, tmp_path / "t", **BOS)
-    text = f"{scenario.BOS}int"
-    assert ids_of(folder, text) == trained.encode(text).ids
-
-
-def test_a_bare_tokenizer_json_has_its_post_processor_only(
+def test_a_text_that_starts_with_bos_gets_no_second_one_and_a_bare_tokenizer_json_none(
     trained: Tokenizer, tmp_path: Path
 ) -> None:
     folder = scenario.save_tokenizer(trained, tmp_path / "t", **BOS)
+    text = f"{scenario.BOS}int"
+    assert ids_of(folder, text) == trained.encode(text).ids
     assert ids_of(folder / "tokenizer.json", "int i") == trained.encode("int i").ids
 
 
@@ -120,38 +115,6 @@ def test_files_that_change_after_they_were_found_are_refused(
         load_tokenizer(files)
 
 
-BAD_FILES = {
-    "not JSON": ("{", "is not JSON"),
-    "not an object": ("[1]", "holds a JSON list, not an object"),
-    "not a tokenizer": ("{}", "is no tokenizer"),
-    "deeply nested": ("[" * 100_000, "is not JSON"),
-}
-
-
-@pytest.mark.parametrize(("content", "message"), BAD_FILES.values(), ids=BAD_FILES)
-def test_a_file_that_is_no_tokenizer_is_refused_by_name(
-    content: str, message: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "tokenizer.json"
-    path.write_text(content, encoding="utf-8")
-    with pytest.raises(TokenizerError, match=f"{path} {message}"):
-        load_tokenizer(find_tokenizer(str(path)))
-
-
-def test_dropout_is_refused(trained: Tokenizer, tmp_path: Path) -> None:
-    structure = json.loads(trained.to_str())
-    structure["model"]["dropout"] = 0.1
-    (tmp_path / "tokenizer.json").write_text(json.dumps(structure), encoding="utf-8")
-    with pytest.raises(TokenizerError, match="dropout"):
-        load_tokenizer(find_tokenizer(str(tmp_path)))
-
-
-def test_a_bos_that_is_not_in_the_vocabulary_is_refused(trained: Tokenizer, tmp_path: Path) -> None:
-    folder = scenario.save_tokenizer(trained, tmp_path / "t", add_bos_token=True, bos_token="?no?")
-    with pytest.raises(TokenizerError, match="'\\?no\\?' is not in the vocabulary"):
-        load_tokenizer(find_tokenizer(str(folder)))
-
-
 def of_absurd_size(path: Path) -> None:
     with open(path, "wb") as file:
         file.truncate(tokenizer_files.MAX_TOKENIZER_BYTES + 1)
@@ -185,19 +148,8 @@ def test_a_config_that_is_no_file_is_not_taken_for_none(
         find_tokenizer(str(tmp_path))
 
 
-@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/proc/kmsg"])
-def test_a_device_is_refused(path: str) -> None:
-    with pytest.raises(TokenizerError, match=path):
-        load_tokenizer(find_tokenizer(path))
-
-
-@pytest.mark.parametrize("name", ["./no/such/folder", "my-tokenizr/tokenizer.json"])
-def test_a_name_that_is_neither_here_nor_a_repository_is_refused(name: str) -> None:
-    with pytest.raises(TokenizerError, match="is no name of a hub repository"):
-        find_tokenizer(name)
-
-
-def test_a_link_to_nothing_is_not_asked_of_the_hub(tmp_path: Path) -> None:
-    (tmp_path / "t").symlink_to("nowhere")
-    with pytest.raises(TokenizerError, match="is a link to nothing"):
-        find_tokenizer(str(tmp_path / "t"))
+def test_devices_and_links_to_nothing_are_refused_and_not_asked_of_the_hub(tmp_path: Path) -> None:
+    (link := tmp_path / "t").symlink_to("nowhere")
+    for place, why in [("/dev/zero", ""), ("/dev/null", ""), (link, ".* is a link to nothing")]:
+        with pytest.raises(TokenizerError, match=f"{place}{why}"):
+            load_tokenizer(find_tokenizer(str(place)))

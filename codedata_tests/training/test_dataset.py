@@ -1,10 +1,11 @@
 """PickledTrainerDataset on folders made by hand: samples, order, slices, messages, memory."""
 
 import hashlib
-import itertools
 import json
+import os
 import pickle
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codedata.errors import DatasetError
 from codedata.format.facts import FACTS_NAME
@@ -53,17 +56,12 @@ def firsts(dataset: PickledTrainerDataset) -> list[int]:
     return [int(sample["input_ids"][0]) for sample in dataset]
 
 
-def flip_lowest_bit(path: Path, offset: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[offset] ^= 1
-    path.write_bytes(data)
-
-
-@pytest.fixture
-def ten(tmp_path: Path) -> PickledTrainerDataset:
+@pytest.fixture(scope="module")
+def ten(tmp_path_factory: pytest.TempPathFactory) -> PickledTrainerDataset:
     """Ten samples in two folders and three shards; sample i holds i four times."""
-    first = scenario.write_dataset(tmp_path / "first", [numbered(3), numbered(1, first=3)])
-    return opened(first, scenario.write_dataset(tmp_path / "second", [numbered(6, first=4)]))
+    folder = tmp_path_factory.mktemp("ten")
+    first = scenario.write_dataset(folder / "first", [numbered(3), numbered(1, first=3)])
+    return opened(first, scenario.write_dataset(folder / "second", [numbered(6, first=4)]))
 
 
 @pytest.mark.parametrize("largest_id", [600, 2**16 - 1, 2**16, 2**31 - 1])
@@ -89,115 +87,40 @@ def test_a_sample_s_tensors_share_no_memory_with_each_other_or_the_file(tmp_path
     assert dataset[1]["input_ids"].tolist() == dataset[1]["labels"].tolist() == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("old", [False, True])
-def test_shards_come_in_the_order_of_their_numbers_not_of_their_names(
-    tmp_path: Path, old: bool
-) -> None:
+def test_samples_come_in_the_order_of_folders_and_of_the_shards_numbers(tmp_path: Path) -> None:
+    a = scenario.write_dataset(tmp_path / "a", [numbered(2)])
+    b = write_old_dataset(tmp_path / "b", [numbered(2, first=70)], protocol=2)
+    assert firsts(opened(b, a, b)) == [70, 71, 0, 1, 70, 71]
+    for one in (a, str(a), [str(a)], iter([a])):
+        assert firsts(PickledTrainerDataset(one, quiet=True)) == [0, 1]
     shards = [numbered(1 + i // 4, first=100 * i) for i in range(12)]
-    if old:
-        folder = write_old_dataset(tmp_path / "d", shards, protocol=4)
-    else:
-        folder = scenario.write_dataset(tmp_path / "d", shards)
-    dataset = opened(folder)
     expected = [0, 100, 200, 300, 400, 401, 500, 501, 600, 601, 700, 701]
     expected += [800, 801, 802, 900, 901, 902, 1000, 1001, 1002, 1100, 1101, 1102]
-    assert firsts(dataset) == expected
-    assert [int(dataset[i]["labels"][0]) for i in range(len(dataset))] == expected
+    assert firsts(opened(scenario.write_dataset(tmp_path / "c", shards))) == expected
+    assert firsts(opened(write_old_dataset(tmp_path / "d", shards, protocol=4))) == expected
 
 
-def test_folders_come_in_the_order_given(tmp_path: Path) -> None:
-    a = scenario.write_dataset(tmp_path / "a", [numbered(2)])
-    b = scenario.write_dataset(tmp_path / "b", [numbered(1, first=50), numbered(1, first=60)])
-    c = write_old_dataset(tmp_path / "c", [numbered(2, first=70)], protocol=2)
-    assert firsts(opened(b, c, a)) == [50, 60, 70, 71, 0, 1]
-    assert firsts(opened(a, b, a)) == [0, 1, 50, 60, 0, 1]
+ENDS = st.none() | st.integers(-12, 12)
+STEPS = st.none() | st.sampled_from([1, 2, 3, 20, -1, -2, -20])
 
 
-@pytest.mark.parametrize("kind", [str, Path])
-def test_one_folder_may_stand_without_a_list(tmp_path: Path, kind: type[str] | type[Path]) -> None:
-    folder = kind(scenario.write_dataset(tmp_path / "d", [numbered(3)]))
-    assert firsts(PickledTrainerDataset(folder, quiet=True)) == [0, 1, 2]
-    assert firsts(PickledTrainerDataset([folder], quiet=True)) == [0, 1, 2]
-    assert firsts(PickledTrainerDataset(iter([folder]), quiet=True)) == [0, 1, 2]
-
-
-def test_an_index_finds_what_it_finds_in_a_list(ten: PickledTrainerDataset) -> None:
-    listed = list(range(10))
-    assert len(ten) == 10
-    for index in range(-10, 10):
-        assert ten[index]["input_ids"].tolist() == [listed[index]] * 4, index
-
-
-@pytest.mark.parametrize("index", [10, 11, -11, 10**6, -(10**6)])
-def test_an_index_past_either_end_is_an_index_error(ten: PickledTrainerDataset, index: int) -> None:
-    with pytest.raises(IndexError):
-        ten[index]
-
-
-@pytest.mark.parametrize("index", [3, -4])
-def test_an_index_past_either_end_of_a_slice_is_an_index_error(
-    ten: PickledTrainerDataset, index: int
-) -> None:
-    with pytest.raises(IndexError):
-        ten[2:5][index]
-
-
-def test_every_slice_is_the_one_that_a_list_gives(ten: PickledTrainerDataset) -> None:
-    listed = list(range(10))
-    ends = [None, 0, 1, 3, 4, 9, 10, 99, -1, -7, -10, -99]
-    steps = [None, 1, 2, 3, 20, -1, -2, -20]
-    for start, stop, step in itertools.product(ends, ends, steps):
-        cut = slice(start, stop, step)
-        part, expected = ten[cut], listed[cut]
-        assert len(part) == len(expected), cut
-        assert firsts(part) == expected, cut
-        assert [int(part[i]["labels"][3]) for i in range(len(part))] == expected, cut
-    with pytest.raises(ValueError, match="step"):
-        ten[::0]
-
-
-@pytest.mark.parametrize(
-    "cuts",
-    [
-        (slice(2, None), slice(None, 3)),
-        (slice(None, None, -1), slice(1, 6, 2)),
-        (slice(1, 9, 3), slice(None, None, -1), slice(1, None)),
-        (slice(5, 5), slice(None)),
-        (slice(-3, None), slice(-2, -1)),
-    ],
-)
-def test_a_slice_of_a_slice_is_the_one_that_a_list_gives(
-    ten: PickledTrainerDataset, cuts: tuple[slice, ...]
+@given(st.lists(st.builds(slice, ENDS, ENDS, STEPS), max_size=3), st.integers(-12, 12))
+def test_an_index_or_slice_of_any_slice_gives_what_a_list_gives(
+    ten: PickledTrainerDataset, cuts: list[slice], index: int
 ) -> None:
     part, expected = ten, list(range(10))
     for cut in cuts:
         part, expected = part[cut], expected[cut]
-    assert isinstance(part, PickledTrainerDataset)
-    assert firsts(part) == expected
-    assert firsts(ten) == list(range(10)), "the whole stays as it was"
-
-
-def test_iteration_stops_after_the_last_sample_and_can_begin_again(
-    ten: PickledTrainerDataset,
-) -> None:
-    iterator = iter(ten)
-    assert [int(next(iterator)["input_ids"][0]) for _ in range(10)] == list(range(10))
-    with pytest.raises(StopIteration):
-        next(iterator)
-    assert firsts(ten) == list(range(10))
-
-
-@pytest.mark.parametrize(
-    ("cut", "num_samples"),
-    [(slice(None), 10), (slice(2, 9, 3), 3), (slice(None, None, -1), 10), (slice(7, 2), 0)],
-)
-def test_the_totals_are_those_of_the_part_that_a_slice_keeps(
-    ten: PickledTrainerDataset, cut: slice, num_samples: int
-) -> None:
-    assert ten[cut].total_samples == len(ten[cut]) == num_samples
-    assert ten[cut].total_tokens == num_samples * 4
-    assert (ten.total_samples, ten.total_tokens) == (10, 40)
-    assert ten[cut].seq_length == 4
+    assert firsts(part) == firsts(part) == expected
+    assert part.total_samples == len(part) == len(expected)
+    assert (part.total_tokens, part.seq_length) == (len(expected) * 4, 4)
+    if -len(expected) <= index < len(expected):
+        assert part[index]["labels"].tolist() == [expected[index]] * 4
+    else:
+        with pytest.raises(IndexError):
+            part[index]
+    with pytest.raises(ValueError, match="step"):
+        part[::0]
 
 
 def test_folders_of_different_lengths_are_refused_by_name(tmp_path: Path) -> None:
@@ -211,31 +134,14 @@ def test_folders_of_different_lengths_are_refused_by_name(tmp_path: Path) -> Non
     assert re.search(rf"{re.escape(str(a))} of 4\b", message)
 
 
-@pytest.mark.parametrize("folders", [[], (), iter([])])
-def test_no_folder_at_all_is_refused(folders: Sequence[Path]) -> None:
-    with pytest.raises(DatasetError, match="no dataset folder"):
-        PickledTrainerDataset(folders, quiet=True)
-
-
-def test_a_folder_without_a_meta_is_refused_by_name(tmp_path: Path) -> None:
-    folder = scenario.write_dataset(tmp_path / "d", [numbered(2)])
-    (folder / "dump-meta_data.json").unlink()
-    with pytest.raises(DatasetError, match=re.escape(f"{folder} holds no dump-meta_data.json")):
-        opened(folder)
-
-
-def test_quiet_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    folder = scenario.write_dataset(tmp_path / "d", [numbered(2), numbered(1)])
-    assert len(PickledTrainerDataset([folder, folder], quiet=True, verify=True)[1:]) == 5
-    assert capfd.readouterr() == ("", "")
-
-
 def test_what_is_found_is_printed_as_the_old_loader_did(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     scenario.write_dataset(Path("deep/train"), [numbered(3), numbered(2)])
     scenario.write_dataset(Path("more"), [numbered(1)])
+    PickledTrainerDataset(["deep/train", "more"], quiet=True, verify=True)
+    assert capfd.readouterr() == ("", "")
     PickledTrainerDataset(["deep/train", "more"])
     printed, bars = capfd.readouterr()
     assert printed.splitlines() == [
@@ -254,78 +160,38 @@ def test_what_is_found_is_printed_as_the_old_loader_did(
     assert re.search(r"Loading tokenized data: 3it \[", bars)
 
 
-def test_verify_refuses_a_flipped_bit_that_no_structure_shows(tmp_path: Path) -> None:
-    folder = scenario.write_dataset(tmp_path / "d", [numbered(3), numbered(3, first=8)])
-    assert len(PickledTrainerDataset(folder, quiet=True, verify=True)) == 6
-    shard = folder / "dump-1.pkl"
-    flip_lowest_bit(shard, len(b"\x80\x02](" + b"](M"))
-    assert rows(opened(folder))[3] == [9, 8, 8, 8], "the bit is one of an id"
-    with pytest.raises(DatasetError, match=re.escape(f"{shard} does not have the sha256")):
-        PickledTrainerDataset(folder, quiet=True, verify=True)
+def test_an_open_dataset_outlives_the_removal_of_its_folder(tmp_path: Path) -> None:
+    dataset = opened(scenario.write_dataset(tmp_path / "d", [numbered(3)]))
+    shutil.rmtree(tmp_path / "d")
+    assert firsts(dataset) == [0, 1, 2]
 
 
-def test_a_flipped_bit_of_the_structure_is_refused_without_verify_too(tmp_path: Path) -> None:
-    folder = scenario.write_dataset(tmp_path / "d", [numbered(3)])
-    flip_lowest_bit(folder / "dump-0.pkl", len(b"\x80\x02](" + b"](M\0\0"))
-    with pytest.raises(DatasetError, match="sample 0 breaks the format"):
-        opened(folder)
-
-
-def test_an_open_dataset_outlives_the_removal_of_its_folder(ten: PickledTrainerDataset) -> None:
-    for dataset in ten.datasets:
-        shutil.rmtree(dataset.folder)
-    assert firsts(ten[::3]) == [0, 3, 6, 9]
-
-
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-@pytest.mark.parametrize(
-    ("largest_id", "shapes"),
-    [
-        (200, [(3, 5), (1, 5)]),
-        (32_021, [(2, 1536), (7, 1536), (1, 1536)]),
-        (100_000, [(1001, 6), (1000, 6), (300, 6)]),
-        (2_000_000, [(30, 1), (1, 1)]),
-    ],
-)
+@pytest.mark.parametrize("protocol", [2, 5])
+@pytest.mark.parametrize("largest_id", [200, 32_021, 100_000])
 def test_a_dataset_of_the_old_script_gives_the_same_samples(
-    tmp_path: Path, protocol: int, largest_id: int, shapes: list[tuple[int, int]]
+    tmp_path: Path, protocol: int, largest_id: int
 ) -> None:
     random = np.random.default_rng(protocol)
+    shapes = [(1001, 6), (1, 6), (300, 6)]
     shards = [random.integers(0, largest_id, shape, endpoint=True) for shape in shapes]
-    expected = [row for shard in shards for row in shard.tolist()]
     old = opened(write_old_dataset(tmp_path / "old", shards, protocol=protocol))
-    ours = opened(scenario.write_dataset(tmp_path / "ours", shards))
-    assert rows(old) == rows(ours) == expected
+    assert rows(old) == [row for shard in shards for row in shard.tolist()]
     assert old[0]["input_ids"].dtype == old[0]["labels"].dtype == torch.int64
-    assert old.total_tokens == ours.total_tokens == sum(shard.size for shard in shards)
-
-
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_an_id_whose_bytes_are_those_of_a_row_s_start_is_an_id_like_any_other(
-    tmp_path: Path, protocol: int
-) -> None:
-    start = b"]\x94(\0" if protocol >= 4 else b"]q\x02("
-    samples = np.full((3, 6), int.from_bytes(start, "little"))
-    old = write_old_dataset(tmp_path / "old", [samples], protocol=protocol)
-    assert rows(opened(old)) == samples.tolist()
-
-
-OPEN_WITH_FEW_DESCRIPTORS = """
-import resource, sys
-from codedata.pickle_dataset import PickledTrainerDataset
-
-_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
-print(*(int(sample["labels"][0]) for sample in PickledTrainerDataset(sys.argv[1], quiet=True)))
-"""
+    assert old.total_tokens == sum(shard.size for shard in shards)
 
 
 def test_more_shards_are_opened_than_the_soft_limit_of_open_files(tmp_path: Path) -> None:
     # 1,024 by default; a file of The Stack gives 36 shards, its C has 257 files.
-    folder = scenario.write_dataset(tmp_path / "d", [numbered(1, first=i) for i in range(100)])
-    command = [sys.executable, "-c", OPEN_WITH_FEW_DESCRIPTORS, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == [str(i) for i in range(100)], done.stderr
+    folder = scenario.write_dataset(tmp_path / "d", [numbered(1, first=i) for i in range(300)])
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir("/dev/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 16, before[1]))
+    try:
+        dataset = opened(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert highest < 300
+    assert firsts(dataset) == list(range(300))
 
 
 READ_ALL = """
@@ -363,27 +229,33 @@ def test_the_samples_stay_in_the_mapped_files_and_take_no_private_memory(tmp_pat
     assert private_kib < file_kib // 8
 
 
-def heavy_modules_after(statement: str) -> list[str]:
-    """Which of the heavy packages a fresh interpreter holds after a statement."""
-    names = ("torch", "dagster", "transformers")
-    script = f"import sys\n{statement}\nprint(*(n for n in {names!r} if n in sys.modules))"
-    command = [sys.executable, "-c", script]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+IMPORTS = """
+import sys
+
+def heavy():
+    print(*(name for name in ("torch", "dagster", "transformers") if name in sys.modules))
+
+import codedata; codedata.CodedataError; heavy()
+import codedata.tokenize_data; heavy()
+from codedata import PickledTrainerDataset; heavy()
+sys.modules["transformers"] = None
+from codedata import PaddingCollator, ResumableLoader
+try:
+    from codedata import DatasetProvenance
+except ImportError as error:
+    print(error)
+"""
 
 
-@pytest.mark.parametrize(
-    ("statement", "heavy"),
-    [
-        ("import codedata", []),
-        ("import codedata; codedata.CodedataError", []),
-        ("import codedata.tokenize_data", []),
-        ("from codedata import PickledTrainerDataset", ["torch"]),
-    ],
-)
-def test_only_the_loader_waits_for_torch_and_nothing_for_dagster_or_transformers(
-    statement: str, heavy: list[str]
-) -> None:
-    assert heavy_modules_after(statement) == heavy
+def test_only_the_loader_waits_for_torch_and_only_the_callback_needs_transformers() -> None:
+    command = [sys.executable, "-c", IMPORTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "",
+        "",
+        "torch",
+        "DatasetProvenance is for transformers' Trainer; pip install transformers accelerate",
+    ]
 
 
 def test_the_digest_of_one_whole_folder_is_that_of_its_meta(tmp_path: Path) -> None:

@@ -1,14 +1,13 @@
 """ResumableLoader: its state is what training was given, after breaks, kills and changed ranks."""
 
 import json
-import subprocess
-from itertools import chain, pairwise
+import shutil
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from codedata import GlobalBatchSampler, ResumableLoader
@@ -63,8 +62,9 @@ def test_each_iteration_is_an_epoch_with_an_order_of_its_own(
     assert loader.epoch == 2
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-@pytest.mark.parametrize("done", [0, 1, 7, 24, 25, 26, 49])
+@pytest.mark.parametrize(
+    ("done", "num_workers"), [(0, 2), (7, 2), (24, 0), (25, 2), (26, 2), (49, 0)]
+)
 def test_the_state_counts_what_was_delivered_not_what_workers_drew_ahead(
     folder: Path, num_workers: int, done: int
 ) -> None:
@@ -141,14 +141,6 @@ def test_workers_that_hand_over_out_of_order_are_refused(folder: Path) -> None:
         loader_of(folder, num_workers=2, in_order=False)
 
 
-def test_a_state_of_another_dataset_is_refused(folder: Path, tmp_path: Path) -> None:
-    state = loader_of(folder).state_dict()
-    ids = np.repeat(np.arange(NUM_SAMPLES)[::-1, None], 4, axis=1)
-    other = loader_of(scenario.write_dataset(tmp_path / "other", [ids]))
-    with pytest.raises(SettingsError, match=f"the state is of dataset '{state['dataset']}', but"):
-        other.load_state_dict(state)
-
-
 def test_micro_batches_and_datasets_of_several_folders_and_slices_are_loaded_too(
     folder: Path,
 ) -> None:
@@ -160,8 +152,7 @@ def test_micro_batches_and_datasets_of_several_folders_and_slices_are_loaded_too
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata's with torch 2.13
-@pytest.mark.parametrize("num_workers", [0, 2])
-@pytest.mark.parametrize("done", [1, 7, 24])
+@pytest.mark.parametrize(("done", "num_workers"), [(1, 0), (7, 2), (24, 2)])
 def test_torchdata_s_stateful_loader_resumes_the_sampler_too(
     folder: Path, num_workers: int, done: int
 ) -> None:
@@ -184,16 +175,10 @@ def test_torchdata_s_stateful_loader_resumes_the_sampler_too(
 # Kill and restart
 
 
-def start(folder: Path, run: Path, ranks: int, num_workers: int) -> subprocess.Popen[bytes]:
-    # Every 3 batches a state: the kill comes between two, and some batches are gone through again.
-    arguments = [str(folder), str(run), str(BATCH_SIZE), str(num_workers), "3", "3"]
-    return runs.start("codedata_tests.training.consume", arguments, ranks=ranks)
-
-
 @pytest.mark.parametrize(
     ("ranks", "num_workers"),
     [
-        pytest.param((1, 1, 1), (0, 2, 0), id="one rank"),
+        pytest.param((1, 1), (2, 0), id="one rank"),
         pytest.param((2, 1, 2), (2, 0, 0), id="two ranks, one, two", marks=pytest.mark.campaign),
     ],
 )
@@ -202,16 +187,15 @@ def test_a_killed_run_goes_on_with_the_very_same_batches(
 ) -> None:
     expected = expected_batches(11, 3)
     done = 0
-    resumed_at: list[int] = []
     for attempt, (world, workers) in enumerate(zip(ranks, num_workers, strict=True)):
-        run = tmp_path / f"run-{attempt}"
+        run, is_last = tmp_path / f"run-{attempt}", attempt == len(ranks) - 1
         run.mkdir()
         if attempt:
-            (run / "state.json").write_text(
-                (tmp_path / f"run-{attempt - 1}/state.json").read_text()
-            )
-        process = start(folder, run, world, workers)
-        if attempt == len(ranks) - 1:
+            shutil.copy(tmp_path / f"run-{attempt - 1}/state.json", run)
+        # Every 3 batches a state: killed between two, it goes through some batches again.
+        arguments = [str(folder), str(run), str(BATCH_SIZE), str(workers), "3", "3"]
+        process = runs.start("codedata_tests.training.consume", arguments, ranks=world)
+        if is_last:
             assert process.wait(60) == 0
         else:
             runs.kill_after(process, run, world - 1, 14)
@@ -220,21 +204,11 @@ def test_a_killed_run_goes_on_with_the_very_same_batches(
             (of[0][0], list(chain.from_iterable(line[1] for line in of)))
             for of in zip(*logs, strict=False)
         ]
-        resumed_at.append(done)
         assert seen == expected[done : done + len(seen)]
-        if attempt < len(ranks) - 1:
-            assert len(seen) >= 13
-            state = json.loads((run / "state.json").read_text())
-            done = state["epoch"] * BATCHES_AN_EPOCH + state["samples_done"] // BATCH_SIZE
-        else:
+        if is_last:
             assert done + len(seen) == len(expected), "to the end"
-    assert all(before + 12 <= after for before, after in pairwise(resumed_at))
-    assert resumed_at[-1] % BATCHES_AN_EPOCH, "it went on in the middle of an epoch"
-
-
-def test_batches_are_those_of_a_plain_data_loader_over_the_same_indices(folder: Path) -> None:
-    dataset = PickledTrainerDataset(folder, quiet=True)
-    [first, *_] = loader_of(folder)
-    order = epoch_order(NUM_SAMPLES, seed=0, epoch=0)[:BATCH_SIZE]
-    for key in ("input_ids", "labels"):
-        assert torch.equal(first[key], torch.stack([dataset[int(i)][key] for i in order]))
+            assert done % BATCHES_AN_EPOCH, "it went on in the middle of an epoch"
+        else:
+            state = json.loads((run / "state.json").read_text())
+            before, done = done, state["epoch"] * BATCHES_AN_EPOCH + state["samples_done"] // 8
+            assert before + 12 <= done <= before + len(seen)

@@ -10,19 +10,16 @@ from tokenizers import Tokenizer, models
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 from transformers import (
     DataCollatorForLanguageModeling,
-    LlamaConfig,
-    LlamaForCausalLM,
     PreTrainedTokenizerFast,
-    Trainer,
-    TrainingArguments,
     default_data_collator,
 )
 
-from codedata import DatasetProvenance, ResumableLoader
+from codedata import ResumableLoader
 from codedata.errors import DatasetError
 from codedata.pickle_dataset import PickledTrainerDataset, Sample
 from codedata.training.collate import PaddingCollator
 from codedata_tests import scenario
+from codedata_tests.training.tiny_trainer import tiny_model, tiny_trainer
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
@@ -50,17 +47,6 @@ def plain(tmp_path: Path) -> PickledTrainerDataset:
     return PickledTrainerDataset([first, second], quiet=True)
 
 
-def tiny_config() -> LlamaConfig:
-    return LlamaConfig(
-        vocab_size=16,
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        num_key_value_heads=1,
-    )
-
-
 def labels(dataset: PickledTrainerDataset) -> list[list[int]]:
     return [sample["labels"].tolist() for sample in dataset]
 
@@ -78,27 +64,21 @@ def test_masked_labels_are_minus_100_from_where_the_text_ends(plain: PickledTrai
     ids = [sample["input_ids"].tolist() for sample in masked]
     assert ids == [*FIRST[0], *FIRST[1], *SECOND[0], *SECOND[1]], "input_ids stay"
     assert masked[1]["labels"].dtype == torch.int64
+    for part in (masked[-1:0:-2], plain[-1:0:-2].with_padding_masked()):
+        assert labels(part) == LABELS[-1:0:-2]
     assert labels(plain)[1] == FIRST[0][1], "the dataset that was asked stays as it was"
     assert masked.digest == plain.digest
 
 
-def test_a_slice_masks_its_own_samples_and_may_be_masked_itself(
-    plain: PickledTrainerDataset,
-) -> None:
-    expected = LABELS[-1:0:-2]
-    assert labels(plain.with_padding_masked()[-1:0:-2]) == expected
-    assert labels(plain[-1:0:-2].with_padding_masked()) == expected
-
-
-def test_workers_and_pickles_mask_too(plain: PickledTrainerDataset) -> None:
+def test_pickles_and_workers_mask_too(plain: PickledTrainerDataset) -> None:
     masked = plain.with_padding_masked()[1:]
-    again: PickledTrainerDataset = pickle.loads(pickle.dumps(masked))
+    again, collate = pickle.loads(pickle.dumps((masked, PaddingCollator(masked))))
     assert again.masks_padding
-    assert labels(again) == LABELS[1:]
-    loader: DataLoader[Sample] = DataLoader(
-        masked, batch_size=2, num_workers=2, multiprocessing_context="spawn"
-    )
-    assert torch.cat([batch["labels"] for batch in loader]).tolist() == LABELS[1:]
+    loader: DataLoader[Sample] = DataLoader(again, 2, num_workers=1, collate_fn=collate)
+    batches = list(loader)
+    assert torch.cat([batch["labels"] for batch in batches]).tolist() == LABELS[1:]
+    masks = torch.cat([batch["attention_mask"] for batch in batches])
+    assert masks.sum(dim=1).tolist() == [3, 1, 4, 4, 2]
 
 
 def test_a_folder_whose_meta_does_not_say_where_padding_begins_is_refused_by_name(
@@ -129,19 +109,6 @@ def test_the_collator_s_attention_mask_is_0_on_padding_and_1_on_the_same_id_in_t
     assert all(tensor.dtype == torch.int64 for tensor in batch.values())
 
 
-def test_the_collator_works_in_workers(plain: PickledTrainerDataset) -> None:
-    masked = plain.with_padding_masked()
-    loader: DataLoader[Sample] = DataLoader(
-        masked,
-        batch_size=4,
-        num_workers=1,
-        multiprocessing_context="spawn",
-        collate_fn=PaddingCollator(masked),
-    )
-    masks = torch.cat([batch["attention_mask"] for batch in loader])
-    assert masks.sum(dim=1).tolist() == [4, 3, 1, 4, 4, 2]
-
-
 def test_the_collator_refuses_a_dataset_that_does_not_mask(plain: PickledTrainerDataset) -> None:
     with pytest.raises(DatasetError, match=r"give dataset\.with_padding_masked\(\) to the coll"):
         PaddingCollator(plain)
@@ -154,7 +121,7 @@ def test_the_collator_refuses_a_dataset_that_does_not_mask(plain: PickledTrainer
 
 def test_a_model_s_loss_is_the_mean_over_the_text_alone(plain: PickledTrainerDataset) -> None:
     torch.manual_seed(0)
-    model = LlamaForCausalLM(tiny_config()).eval()
+    model = tiny_model(16).eval()
     sample = plain.with_padding_masked()[1]  # PAD 5 PAD | PAD: predicts 5 and PAD
     with torch.no_grad():
         output = model(input_ids=sample["input_ids"][None], labels=sample["labels"][None])
@@ -200,31 +167,16 @@ def test_these_collators_keep_masked_labels(plain: PickledTrainerDataset, collat
     assert batch["labels"].tolist() == LABELS
 
 
-@pytest.mark.parametrize("masks", [True, False])
 def test_a_trainer_whose_collator_would_lose_the_masking_is_refused_before_a_step(
-    plain: PickledTrainerDataset, tmp_path: Path, masks: bool
+    plain: PickledTrainerDataset, tmp_path: Path
 ) -> None:
-    trainer = Trainer(
-        model=LlamaForCausalLM(tiny_config()),
-        args=TrainingArguments(
-            output_dir=str(tmp_path / "run"),
-            max_steps=1,
-            per_device_train_batch_size=2,
-            save_strategy="no",
-            use_cpu=True,
-            report_to=[],
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-        ),
-        train_dataset=plain.with_padding_masked() if masks else plain,
-        data_collator=language_modeling_collator("other", tmp_path),
-        callbacks=[DatasetProvenance()],
-    )
-    if not masks:
-        assert trainer.train().global_step == 1
-        return
+    collator = language_modeling_collator("other", tmp_path)
+    once: dict[str, Any] = {"vocab_size": 16, "max_steps": 1, "save_strategy": "no"}
+    trained = tiny_trainer(plain, tmp_path / "run", collator=collator, **once).train()
+    assert trained.global_step == 1, "it is right where nothing is masked"
+    masked = plain.with_padding_masked()
     with pytest.raises(DatasetError) as refusal:
-        trainer.train()
+        tiny_trainer(masked, tmp_path / "run", collator=collator, **once).train()
     assert str(refusal.value) == (
         "DataCollatorForLanguageModeling makes the labels anew from the ids, so that "
         "with_padding_masked() is lost: padding that is not its tokenizer's pad token counts "

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from torch.utils.data import ConcatDataset, Subset
-from transformers import (
-    AutoTokenizer,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    Trainer,
-    TrainingArguments,
-    default_data_collator,
-)
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, default_data_collator
 from transformers import __version__ as transformers_version
 
-from codedata import DatasetProvenance
 from codedata.errors import DatasetError
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME, Probe
@@ -32,14 +24,24 @@ from codedata.tokenize.tokenizer import load_tokenizer
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata.training.probe import require_same_tokenizer
 from codedata_tests import scenario
-from codedata_tests.script_runs import run_here
+from codedata_tests.script_runs import PAD_ID, run_here
+from codedata_tests.training.tiny_trainer import tiny_trainer
+
+
+@pytest.fixture(scope="module")
+def made(corpus: Path, tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset as the script makes it, by a tokenizer whose config asks for BOS."""
+    folder = tmp_path_factory.mktemp("made") / "set"
+    switches = ["--data_file", str(corpus), "--tokenization_folder", str(folder)]
+    switches += ["--tokenizer_base", str(tokenizer_folder), "--pad_token", str(PAD_ID)]
+    switches += ["--chars_to_tokenize", "20000", "--seq_length", "64", "--min_sample_length", "0"]
+    assert run_here(switches) == 0
+    return folder
 
 
 @pytest.fixture
-def folder(switches: list[str]) -> Path:
-    """A dataset as the script makes it, by a tokenizer whose config asks for BOS."""
-    assert run_here([*switches, "--chars_to_tokenize", "20000", "--seq_length", "64"]) == 0
-    return Path(switches[3])
+def folder(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "set"))
 
 
 def rebuilt(tokenizer_folder: Path, tmp_path: Path, tokenizer_class: str) -> Any:
@@ -54,32 +56,9 @@ def rebuilt(tokenizer_folder: Path, tmp_path: Path, tokenizer_class: str) -> Any
 
 
 def train(dataset: Any, tokenizer: Any, output: Path) -> None:
-    config = LlamaConfig(
-        vocab_size=700,
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        num_key_value_heads=1,
-    )
-    arguments = TrainingArguments(
-        output_dir=str(output),
-        max_steps=1,
-        per_device_train_batch_size=2,
-        save_strategy="no",
-        use_cpu=True,
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
-    Trainer(
-        model=LlamaForCausalLM(config),
-        args=arguments,
-        train_dataset=dataset,
-        processing_class=tokenizer,
-        data_collator=default_data_collator,  # else one that wants a pad token
-        callbacks=[DatasetProvenance()],
-    ).train()
+    keep: Any = default_data_collator  # else one that wants a pad token
+    options: dict[str, Any] = {"max_steps": 1, "save_strategy": "no"}
+    tiny_trainer(dataset, output, collator=keep, tokenizer=tokenizer, **options).train()
 
 
 def probe_of(folder: Path) -> Probe:
@@ -113,14 +92,14 @@ def test_a_tokenizer_that_transformers_rebuilds_otherwise_is_refused_before_a_st
     assert "PreTrainedTokenizerFast(tokenizer_file='tokenizer.json')" in str(refusal.value)
 
 
-@pytest.mark.parametrize("wrap", [lambda d: Subset(d, [0, 1]), lambda d: ConcatDataset([d[:1], d])])
 def test_so_it_is_inside_subset_and_concat(
-    folder: Path, tokenizer_folder: Path, tmp_path: Path, wrap: Any
+    folder: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     wrong = rebuilt(tokenizer_folder, tmp_path, "GPT2Tokenizer")
-    dataset = wrap(PickledTrainerDataset(folder, quiet=True))
-    with pytest.raises(DatasetError, match="was not made with the tokenizer that the Trainer was"):
-        train(dataset, wrong, tmp_path / "run")
+    dataset = PickledTrainerDataset(folder, quiet=True)
+    for wrapped in (Subset(dataset, [0, 1]), ConcatDataset([dataset[:1], dataset])):
+        with pytest.raises(DatasetError, match="was not made with the tokenizer that the Trainer"):
+            train(wrapped, wrong, tmp_path / "run")
 
 
 def test_the_right_one_trains_and_another_framing_is_a_line_in_the_log(
@@ -135,23 +114,18 @@ def test_the_right_one_trains_and_another_framing_is_a_line_in_the_log(
     assert f"{folder} has [{bos}] before and [] after each chunk" in caplog.text
 
 
-def test_a_tokenizer_that_frames_as_the_dataset_s_says_nothing(
+def test_a_tokenizer_that_frames_as_the_dataset_s_says_nothing_and_one_lost_id_is_a_difference(
     tokenizer_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fast = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_folder / "tokenizer.json"))
-    probe = Probe(text_sha256=PROBE_SHA256, ids=tuple(fast(PROBE)["input_ids"]))
-    with caplog.at_level(logging.INFO, "codedata"):
-        require_same_tokenizer(probe, fast, Path("set"))
-    assert not caplog.records
-
-
-@pytest.mark.parametrize("lost", [0, 40, -1])
-def test_one_id_that_is_lost_anywhere_is_a_difference(tokenizer_folder: Path, lost: int) -> None:
-    fast = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_folder / "tokenizer.json"))
     ids = list(fast(PROBE)["input_ids"])
-    del ids[lost]
-    with pytest.raises(DatasetError, match=f"from id {lost % (len(ids) + 1)} of"):
+    with caplog.at_level(logging.INFO, "codedata"):
         require_same_tokenizer(Probe(text_sha256=PROBE_SHA256, ids=tuple(ids)), fast, Path("set"))
+    assert not caplog.records
+    for lost in (0, 40, len(ids) - 1):
+        probe = Probe(text_sha256=PROBE_SHA256, ids=(*ids[:lost], *ids[lost + 1 :]))
+        with pytest.raises(DatasetError, match=f"from id {lost} of"):
+            require_same_tokenizer(probe, fast, Path("set"))
 
 
 def test_nothing_is_said_without_a_probe_of_this_text_or_without_a_tokenizer(

@@ -2,8 +2,7 @@
 
 import json
 import logging
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import ConcatDataset, Subset, random_split
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+from transformers import Trainer
 
-from codedata import DatasetProvenance
 from codedata.errors import DatasetError
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.training.identity import digest_of
 from codedata_tests import scenario
+from codedata_tests.training.tiny_trainer import tiny_trainer
 
 ORDER = {
     "samples_a_step": 4,
@@ -27,61 +26,53 @@ ORDER = {
 }
 
 
-def dataset_of(folder: Path, seed: int) -> PickledTrainerDataset:
-    if not folder.exists():
-        ids = np.random.default_rng(seed).integers(0, 64, (24, 8))
-        scenario.write_dataset(folder, [ids])
-    return PickledTrainerDataset(folder, quiet=True)
+def write_dataset(folder: Path, seed: int) -> PickledTrainerDataset:
+    """22 samples: the last batch of an epoch is half of one."""
+    ids = np.random.default_rng(seed).integers(0, 64, (22, 8))
+    return PickledTrainerDataset(scenario.write_dataset(folder, [ids]), quiet=True)
+
+
+def trainer_on(dataset: Any, output: Path, *, max_steps: int = 4, **options: Any) -> Trainer:
+    return tiny_trainer(
+        dataset, output, vocab_size=64, max_steps=max_steps, save_steps=2, **options
+    )
+
+
+def go_on(dataset: Any, output: Path, **options: Any) -> None:
+    trainer_on(dataset, output, **options).train(resume_from_checkpoint=True)
+
+
+def refused(dataset: Any, output: Path, **options: Any) -> str:
+    with pytest.raises(DatasetError) as refusal:
+        go_on(dataset, output, **options)
+    assert not (output / "checkpoint-4").exists(), "before a step"
+    return str(refusal.value)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two datasets, `train` and `other`, and `run`: four steps on the first."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_dataset(folder / "other", seed=1)
+    trainer_on(write_dataset(folder / "train", seed=0), folder / "run").train()
+    return folder
 
 
 @pytest.fixture
-def train(tmp_path: Path) -> PickledTrainerDataset:
-    return dataset_of(tmp_path / "train", seed=0)
+def train(trained: Path) -> PickledTrainerDataset:
+    return PickledTrainerDataset(trained / "train", quiet=True)
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> PickledTrainerDataset:
-    return dataset_of(tmp_path / "other", seed=1)
+def other(trained: Path) -> PickledTrainerDataset:
+    return PickledTrainerDataset(trained / "other", quiet=True)
 
 
-def trainer_on(
-    dataset: Any,
-    output: Path,
-    *,
-    max_steps: int,
-    record: bool = True,
-    batch_size: int = 4,
-    collator: Any = None,
-    tokenizer: Any = None,
-    **options: Any,
-) -> Trainer:
-    config = LlamaConfig(
-        vocab_size=64,
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        num_key_value_heads=1,
-    )
-    arguments = TrainingArguments(
-        output_dir=str(output),
-        max_steps=max_steps,
-        per_device_train_batch_size=batch_size,
-        save_steps=2,
-        use_cpu=True,
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-        **options,
-    )
-    return Trainer(
-        model=LlamaForCausalLM(config),
-        args=arguments,
-        train_dataset=dataset,
-        data_collator=collator,
-        processing_class=tokenizer,
-        callbacks=[DatasetProvenance()] if record else [],
-    )
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """The run after its second step."""
+    shutil.copytree(trained / "run/checkpoint-2", tmp_path / "run/checkpoint-2")
+    return tmp_path / "run"
 
 
 def recorded(checkpoint: Path) -> dict[str, Any]:
@@ -89,108 +80,101 @@ def recorded(checkpoint: Path) -> dict[str, Any]:
     return state["stateful_callbacks"]["DatasetProvenance"]["attributes"]
 
 
+def record_of(dataset: PickledTrainerDataset) -> dict[str, Any]:
+    folders = [str(each.folder) for each in dataset.datasets]
+    return {"digest": dataset.digest, "folders": folders, "order": ORDER, "restarted": False}
+
+
 def test_each_checkpoint_says_what_it_was_trained_on(
-    train: PickledTrainerDataset, tmp_path: Path
+    trained: Path, train: PickledTrainerDataset
 ) -> None:
-    trainer_on(train, tmp_path / "run", max_steps=4).train()
     for step in (2, 4):
-        assert recorded(tmp_path / f"run/checkpoint-{step}") == {
-            "digest": train.digest,
-            "folders": [f"{tmp_path}/train"],
-            "order": ORDER,
-            "restarted": False,
-        }
+        assert recorded(trained / f"run/checkpoint-{step}") == record_of(train)
 
 
 @pytest.mark.parametrize("restore", [False, True])
 def test_training_goes_on_with_the_same_dataset_wherever_it_and_the_checkpoint_lie_now(
-    train: PickledTrainerDataset, tmp_path: Path, restore: bool
+    trained: Path, run: Path, tmp_path: Path, restore: bool
 ) -> None:
-    trainer_on(train, tmp_path / "run", max_steps=2).train()
-    (tmp_path / "train").rename(tmp_path / "moved")
-    (tmp_path / "run/checkpoint-2").rename(tmp_path / "elsewhere")
-    moved = dataset_of(tmp_path / "moved", seed=0)
-    trainer = trainer_on(
-        moved,
-        tmp_path / "again",
-        max_steps=4,
-        restore_callback_states_from_checkpoint=restore,
-    )
-    assert trainer.train(resume_from_checkpoint=str(tmp_path / "elsewhere")).global_step == 4
-    assert recorded(tmp_path / "again/checkpoint-4") == {
-        "digest": train.digest,
-        "folders": [f"{tmp_path}/moved"],
-        "order": ORDER,
-        "restarted": False,
-    }
+    shutil.copytree(trained / "train", tmp_path / "moved")
+    moved = PickledTrainerDataset(tmp_path / "moved", quiet=True)
+    trainer = trainer_on(moved, tmp_path / "again", restore_callback_states_from_checkpoint=restore)
+    assert trainer.train(resume_from_checkpoint=str(run / "checkpoint-2")).global_step == 4
+    assert recorded(tmp_path / "again/checkpoint-4") == record_of(moved)
 
 
-@pytest.mark.parametrize("restore", [False, pytest.param(True, marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("kind", ["another folder", "a slice", "one folder more"])
 def test_going_on_with_other_samples_is_refused_before_a_step(
-    train: PickledTrainerDataset,
-    other: PickledTrainerDataset,
-    tmp_path: Path,
-    kind: str,
-    restore: bool,
+    train: PickledTrainerDataset, other: PickledTrainerDataset, trained: Path, run: Path, kind: str
 ) -> None:
-    trainer_on(train, tmp_path / "run", max_steps=2).train()
-    both = PickledTrainerDataset([tmp_path / "train", tmp_path / "other"], quiet=True)
+    both = PickledTrainerDataset([trained / "train", trained / "other"], quiet=True)
     wrong = {"another folder": other, "a slice": train[1:], "one folder more": both}[kind]
-    trainer = trainer_on(
-        wrong, tmp_path / "run", max_steps=4, restore_callback_states_from_checkpoint=restore
-    )
-    with pytest.raises(DatasetError) as refusal:
-        trainer.train(resume_from_checkpoint=True)
     folders = ", ".join(str(each.folder) for each in wrong.datasets)
-    assert str(refusal.value) == (
-        f"the checkpoint was trained on {tmp_path}/train (digest {train.digest}), but "
-        f"train_dataset is {folders} (digest {wrong.digest}); give the dataset that it was "
-        "trained on, or start anew without resume_from_checkpoint"
-    )
-    assert not (tmp_path / "run/checkpoint-4").exists()
-    trainer_on(train, tmp_path / "run", max_steps=4).train(resume_from_checkpoint=True)
+    for restore in (False, True):
+        said = refused(wrong, run, restore_callback_states_from_checkpoint=restore)
+        assert said == (
+            f"the checkpoint was trained on {trained}/train (digest {train.digest}), but "
+            f"train_dataset is {folders} (digest {wrong.digest}); give the dataset that it was "
+            "trained on, or start anew without resume_from_checkpoint"
+        )
 
 
-def test_a_checkpoint_without_a_record_is_taken_with_a_warning_and_has_one_from_then_on(
-    train: PickledTrainerDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ({"digest", "folders", "order", "restarted"}, "does not say what it was trained on"),
+        ({"order", "restarted"}, "does not say how many samples a step had"),
+    ],
+    ids=["no record", "no order"],
+)
+def test_a_checkpoint_that_says_less_is_taken_with_a_warning_and_the_next_says_all(
+    missing: set[str],
+    said: str,
+    train: PickledTrainerDataset,
+    run: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    trainer_on(train, tmp_path / "run", max_steps=2, record=False).train()
-    trainer = trainer_on(train, tmp_path / "run", max_steps=4)
+    path = run / "checkpoint-2/trainer_state.json"
+    state = json.loads(path.read_text())
+    record = state["stateful_callbacks"]["DatasetProvenance"]["attributes"]
+    for name in missing:
+        del record[name]
+    if not record:
+        del state["stateful_callbacks"]["DatasetProvenance"]
+    path.write_text(json.dumps(state))
     with caplog.at_level(logging.WARNING, "codedata"):
-        trainer.train(resume_from_checkpoint=True)
-    assert "does not say what it was trained on" in caplog.text
-    assert recorded(tmp_path / "run/checkpoint-4")["digest"] == train.digest
+        go_on(train, run)
+    assert said in caplog.text
+    assert recorded(run / "checkpoint-4") == record_of(train)
 
 
 def test_training_anew_in_the_same_folder_may_take_any_dataset(
-    train: PickledTrainerDataset, other: PickledTrainerDataset, tmp_path: Path
+    other: PickledTrainerDataset, run: Path
 ) -> None:
-    trainer_on(train, tmp_path / "run", max_steps=2).train()
-    trainer_on(other, tmp_path / "run", max_steps=2).train()
-    assert recorded(tmp_path / "run/checkpoint-2")["digest"] == other.digest
+    trainer_on(other, run, max_steps=2).train()
+    assert recorded(run / "checkpoint-2")["digest"] == other.digest
 
 
 def test_a_dataset_without_a_digest_is_refused(tmp_path: Path) -> None:
     rows: Any = [{"input_ids": torch.arange(4), "labels": torch.arange(4)}] * 8
     with pytest.raises(DatasetError, match="is a Subset of list, which has no digest to record"):
-        trainer_on(Subset(rows, [0, 1, 2, 3]), tmp_path / "run", max_steps=2).train()
+        trainer_on(Subset(rows, [0, 1, 2, 3]), tmp_path / "run").train()
 
 
 def test_wrapped_datasets_are_recorded_with_every_folder_and_others_of_the_kind_refused(
-    train: PickledTrainerDataset, other: PickledTrainerDataset, tmp_path: Path
+    train: PickledTrainerDataset, other: PickledTrainerDataset, trained: Path, tmp_path: Path
 ) -> None:
     def wrapped(seed: int) -> Any:
         both = ConcatDataset([train, Subset(other, range(12))])
-        return random_split(both, [24, 12], torch.Generator().manual_seed(seed))[0]
+        return random_split(both, [24, 10], torch.Generator().manual_seed(seed))[0]
 
-    trainer_on(wrapped(0), tmp_path / "run", max_steps=2).train()
-    record = recorded(tmp_path / "run/checkpoint-2")
+    run = tmp_path / "run"
+    trainer_on(wrapped(0), run, max_steps=2).train()
+    record = recorded(run / "checkpoint-2")
     assert record["digest"] == digest_of(wrapped(0))
-    assert record["folders"] == [f"{tmp_path}/train", f"{tmp_path}/other"]
-    with pytest.raises(DatasetError, match=r"but train_dataset is .*; give the dataset that it"):
-        trainer_on(wrapped(1), tmp_path / "run", max_steps=4).train(resume_from_checkpoint=True)
-    trainer_on(wrapped(0), tmp_path / "run", max_steps=4).train(resume_from_checkpoint=True)
+    assert record["folders"] == [f"{trained}/train", f"{trained}/other"]
+    assert "; give the dataset that it was trained on" in refused(wrapped(1), run)
+    go_on(wrapped(0), run)
 
 
 # Samples a step, and what else decides the order
@@ -203,6 +187,7 @@ def test_wrapped_datasets_are_recorded_with_every_folder_and_others_of_the_kind_
         ({"gradient_accumulation_steps": 2}, "samples_a_step 4, now it is 8 (per_device_train_b"),
         ({"seed": 7}, "seed 42, now it is 7 (data_seed, else seed)"),
         ({"data_seed": 7}, "seed 42, now it is 7 (data_seed, else seed)"),
+        ({"dataloader_drop_last": True}, "steps_an_epoch 6, now it is 5 (dataloader_drop_last"),
         (
             {"train_sampling_strategy": "sequential"},
             "sampler 'SeedableRandomSampler', now it is 'SequentialSampler' (train_sampling_strat",
@@ -211,71 +196,27 @@ def test_wrapped_datasets_are_recorded_with_every_folder_and_others_of_the_kind_
     ids=str,
 )
 def test_going_on_in_another_order_is_refused_with_both_values(
-    train: PickledTrainerDataset, tmp_path: Path, changed: dict[str, Any], said: str
+    train: PickledTrainerDataset, run: Path, changed: dict[str, Any], said: str
 ) -> None:
-    trainer_on(train, tmp_path / "run", max_steps=2).train()
-    trainer = trainer_on(train, tmp_path / "run", max_steps=4, **changed)
-    with pytest.raises(DatasetError) as refusal:
-        trainer.train(resume_from_checkpoint=True)
-    assert f"the checkpoint was trained with {said}" in str(refusal.value)
-    assert "set what it had, or ignore_data_skip=True" in str(refusal.value)
+    message = refused(train, run, **changed)
+    assert f"the checkpoint was trained with {said}" in message
+    assert "set what it had, or ignore_data_skip=True" in message
 
 
-def test_an_epoch_of_another_length_is_refused_and_the_same_steps_in_other_parts_go_on(
-    train: PickledTrainerDataset, tmp_path: Path
-) -> None:
-    part = train[:22]
-    trainer_on(part, tmp_path / "run", max_steps=2).train()
-    shorter = trainer_on(part, tmp_path / "run", max_steps=4, dataloader_drop_last=True)
-    with pytest.raises(DatasetError, match="steps_an_epoch 6, now it is 5"):
-        shorter.train(resume_from_checkpoint=True)
-    halved = trainer_on(
-        part, tmp_path / "run", max_steps=4, batch_size=2, gradient_accumulation_steps=2
-    )
-    halved.train(resume_from_checkpoint=True)
-    assert recorded(tmp_path / "run/checkpoint-4")["order"] == ORDER
+def test_the_same_steps_in_other_parts_go_on(train: PickledTrainerDataset, run: Path) -> None:
+    go_on(train, run, batch_size=2, gradient_accumulation_steps=2)
+    assert recorded(run / "checkpoint-4") == record_of(train)
 
 
 def test_whoever_ignores_the_skipping_is_warned_and_may_only_go_on_so(
-    train: PickledTrainerDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    train: PickledTrainerDataset, run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trainer_on(train, tmp_path / "run", max_steps=2).train()
     again: dict[str, Any] = {"batch_size": 8, "ignore_data_skip": True}
     with caplog.at_level(logging.WARNING, "codedata"):
-        trainer_on(train, tmp_path / "run", max_steps=4, **again).train(resume_from_checkpoint=True)
+        go_on(train, run, **again)
     assert "ignore_data_skip: the epoch begins anew" in caplog.text
-    record = recorded(tmp_path / "run/checkpoint-4")
+    record = recorded(run / "checkpoint-4")
     assert (record["order"]["samples_a_step"], record["restarted"]) == (8, True)
     with pytest.raises(DatasetError, match="its steps do not say which samples are done; go on"):
-        trainer_on(train, tmp_path / "run", max_steps=6, batch_size=8).train(
-            resume_from_checkpoint=True
-        )
-    trainer_on(train, tmp_path / "run", max_steps=6, **again).train(resume_from_checkpoint=True)
-
-
-def test_a_checkpoint_that_says_its_dataset_but_no_order_is_taken_with_a_warning(
-    train: PickledTrainerDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    trainer_on(train, tmp_path / "run", max_steps=2).train()
-    path = tmp_path / "run/checkpoint-2/trainer_state.json"
-    state = json.loads(path.read_text())
-    attributes = state["stateful_callbacks"]["DatasetProvenance"]["attributes"]
-    del attributes["order"], attributes["restarted"]
-    path.write_text(json.dumps(state))
-    with caplog.at_level(logging.WARNING, "codedata"):
-        trainer_on(train, tmp_path / "run", max_steps=4).train(resume_from_checkpoint=True)
-    assert "does not say how many samples a step had" in caplog.text
-    assert recorded(tmp_path / "run/checkpoint-4")["order"] == ORDER
-
-
-def test_without_transformers_the_callback_names_the_command_and_the_loader_works() -> None:
-    code = (
-        "import sys; sys.modules['transformers'] = None\n"
-        "from codedata import PaddingCollator, ResumableLoader\n"
-        "try:\n    from codedata import DatasetProvenance\n"
-        "except ImportError as error:\n    print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == (
-        "DatasetProvenance is for transformers' Trainer; pip install transformers accelerate\n"
-    )
+        go_on(train, run, max_steps=6, batch_size=8)
+    go_on(train, run, max_steps=6, **again)

@@ -28,33 +28,17 @@ def rank_sampler(num_samples: int, rank: int = 0, ranks: int = 1, **options: Any
     )
 
 
-def global_batches(num_samples: int, ranks: int, batch_size: int, **options: Any) -> Batches:
-    """What all ranks draw in an epoch, put together batch by batch."""
-    samplers = [
-        rank_sampler(num_samples, rank, ranks, global_batch_size=batch_size, **options)
-        for rank in range(ranks)
-    ]
-    assert len({len(sampler) for sampler in samplers}) == 1
-    return [joined(shares) for shares in zip(*samplers, strict=True)]
-
-
-def test_one_rank_draws_the_epoch_s_order_in_batches() -> None:
+def test_ranks_draw_their_shares_of_the_batches_of_the_epoch_s_order() -> None:
     sampler = rank_sampler(10, global_batch_size=4)
     assert list(sampler) == [[6, 3, 8, 1], [4, 5, 9, 2]]
     assert len(sampler) == 2
     sampler.set_epoch(1)
     assert list(sampler) == [[1, 3, 8, 6], [2, 0, 7, 5]]
-
-
-def test_two_ranks_draw_the_halves_of_the_same_batches() -> None:
     assert list(rank_sampler(10, 0, 2, global_batch_size=4)) == [[6, 3], [4, 5]]
     assert list(rank_sampler(10, 1, 2, global_batch_size=4)) == [[8, 1], [9, 2]]
-
-
-def test_a_share_is_loaded_in_micro_batches() -> None:
-    sampler = rank_sampler(10, 1, 2, global_batch_size=8, micro_batch_size=2)
-    assert list(sampler) == [[4, 5], [9, 2]]
-    assert len(sampler) == 2
+    micro = rank_sampler(10, 1, 2, global_batch_size=8, micro_batch_size=2)
+    assert list(micro) == [[4, 5], [9, 2]]
+    assert len(micro) == 2
 
 
 def test_without_shuffling_samples_come_as_they_stand_in_every_epoch() -> None:
@@ -62,19 +46,6 @@ def test_without_shuffling_samples_come_as_they_stand_in_every_epoch() -> None:
     for epoch in range(2):
         sampler.set_epoch(epoch)
         assert list(sampler) == [[0, 1, 2], [3, 4, 5]]
-
-
-@pytest.mark.parametrize("epoch", [0, 5])
-def test_global_batches_hold_the_same_samples_on_any_number_of_ranks(epoch: int) -> None:
-    order = epoch_order(101, seed=9, epoch=epoch).tolist()
-    expected = [order[start : start + 12] for start in range(0, 96, 12)]
-    for ranks in (1, 2, 3, 4, 6, 12):
-        samplers = [
-            rank_sampler(101, rank, ranks, global_batch_size=12, seed=9) for rank in range(ranks)
-        ]
-        for sampler in samplers:
-            sampler.set_epoch(epoch)
-        assert [joined(shares) for shares in zip(*samplers, strict=True)] == expected, ranks
 
 
 @given(
@@ -128,42 +99,39 @@ def test_distributed_sampler_repeats_or_drops_where_this_one_does_not() -> None:
 # State
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-@pytest.mark.parametrize("micro", [1, None])
-def test_after_any_batch_another_number_of_ranks_goes_on_with_the_very_same_batches(
-    ranks: int, micro: int | None
+@given(
+    before=st.sampled_from([1, 2, 4]),
+    after=st.sampled_from([1, 2, 3, 4, 6, 12]),
+    micro=st.sampled_from([1, None]),
+    done=st.integers(0, 8),
+    batch_size=st.sampled_from([12, 24]),
+    epoch=st.integers(0, 3),
+)
+def test_after_any_batch_any_number_of_ranks_goes_on_with_the_very_same_samples(
+    before: int, after: int, micro: int | None, done: int, batch_size: int, epoch: int
 ) -> None:
-    options: dict[str, Any] = {"global_batch_size": 8, "seed": 5}
-    whole = global_batches(70, 1, 8, seed=5)
-    assert len(whole) == 8
-    for done in range(8):
-        first = rank_sampler(70, 0, 2, **options)
-        iterator = iter(first)
-        for _ in range(done):
-            next(iterator)
-        state = json.loads(json.dumps(first.state_dict()))
-        resumed: list[list[list[int]]] = []
-        for rank in range(ranks):
-            sampler = rank_sampler(70, rank, ranks, micro_batch_size=micro, **options)
-            sampler.load_state_dict(state)
-            num_batches = len(sampler)
-            resumed.append(list(sampler))
-            assert len(resumed[-1]) == num_batches
-        assert sorted(joined(map(joined, resumed))) == sorted(joined(whole[done:]))
-        if micro is None:
-            assert [joined(shares) for shares in zip(*resumed, strict=True)] == whole[done:]
-
-
-def test_the_rest_of_an_epoch_is_for_one_iteration() -> None:
-    sampler = rank_sampler(20, 0, 1, global_batch_size=4)
-    sampler.load_state_dict(sampler.state_after(3))
-    assert [len(list(sampler)) for _ in range(3)] == [2, 5, 5]
-    sampler.load_state_dict({**sampler.state_dict(), "epoch": 1, "samples_done": 12})
-    lengths: list[int] = []
-    for epoch in (1, 1, 2):
-        sampler.set_epoch(epoch)
-        lengths.append(len(list(sampler)))
-    assert lengths == [2, 5, 5]
+    order = epoch_order(101, seed=5, epoch=epoch).tolist()
+    first = rank_sampler(101, 0, before, global_batch_size=12, seed=5)
+    first.set_epoch(epoch)
+    iterator = iter(first)
+    drawn = [next(iterator) for _ in range(min(done, 7))]
+    assert drawn == [order[i * 12 : i * 12 + 12 // before] for i in range(len(drawn))]
+    state = json.loads(json.dumps(first.state_dict()))
+    shares: list[Batches] = []
+    for rank in range(after):
+        sampler = rank_sampler(
+            101, rank, after, global_batch_size=batch_size, micro_batch_size=micro, seed=5
+        )
+        sampler.load_state_dict(state)
+        num_batches = len(sampler)
+        shares.append(list(sampler))
+        assert len(shares[-1]) == num_batches
+        assert len(list(sampler)) >= num_batches, "the rest of an epoch is for one iteration"
+    rest = order[len(drawn) * 12 :]
+    batches = [rest[i : i + batch_size] for i in range(0, len(rest) - batch_size + 1, batch_size)]
+    assert sorted(joined(map(joined, shares))) == sorted(joined(batches))
+    if micro is None:
+        assert [joined(each) for each in zip(*shares, strict=True)] == batches
 
 
 def test_a_state_is_of_json_s_types_whatever_integers_were_given() -> None:
@@ -183,40 +151,18 @@ def test_the_state_says_epoch_and_samples_done_and_what_decides_the_order() -> N
     assert sampler.state_after(9) == {"epoch": 4, "samples_done": 0, **identity}
 
 
-def test_a_resumed_epoch_may_go_on_with_another_batch_size() -> None:
-    sampler = rank_sampler(20, global_batch_size=4)
-    sampler.load_state_dict(sampler.state_after(2))
-    other = rank_sampler(20, global_batch_size=6)
-    other.load_state_dict(sampler.state_dict())
-    order = epoch_order(20, seed=0, epoch=0).tolist()
-    assert list(other) == [order[8:14], order[14:20]]
-
-
 def test_set_epoch_keeps_the_place_in_the_epoch_of_a_state_and_no_other() -> None:
     sampler = rank_sampler(20, global_batch_size=5)
-    sampler.load_state_dict({**sampler.state_dict(), "epoch": 2, "samples_done": 10})
+    state = {**sampler.state_dict(), "epoch": 2, "samples_done": 10}
+    sampler.load_state_dict(state)
     order = epoch_order(20, seed=0, epoch=2).tolist()
     sampler.set_epoch(2)
     assert list(sampler) == [order[10:15], order[15:]]
-    sampler.set_epoch(3)
-    assert len(list(sampler)) == 4
-    sampler.set_epoch(2)
-    assert len(list(sampler)) == 4
-
-
-@pytest.mark.parametrize(
-    ("other", "said"),
-    [
-        ({"seed": 1}, "seed 0, but this sampler has 1"),
-        ({"shuffle": False}, "shuffle True, but this sampler has False"),
-        ({"num_samples": 11}, "num_samples 10, but this sampler has 11"),
-    ],
-)
-def test_a_state_of_another_order_is_refused(other: dict[str, Any], said: str) -> None:
-    state = rank_sampler(10, global_batch_size=2).state_dict()
-    options = {"num_samples": 10, "global_batch_size": 2, **other}
-    with pytest.raises(SettingsError, match=f"the state is of {said}: the order would be"):
-        rank_sampler(**options).load_state_dict(state)
+    assert len(list(sampler)) == 4, "for one iteration"
+    sampler.load_state_dict(state)
+    for epoch in (3, 2):
+        sampler.set_epoch(epoch)
+        assert len(list(sampler)) == 4
 
 
 @pytest.mark.parametrize(
@@ -224,16 +170,28 @@ def test_a_state_of_another_order_is_refused(other: dict[str, Any], said: str) -
     [
         ({"global_batch_size": 9, "ranks": 2}, "9 cannot be shared equally by 2 ranks; choose a"),
         ({"global_batch_size": 0}, "global_batch_size 0 cannot be shared equally by 1 ranks"),
-        ({"global_batch_size": 8, "micro_batch_size": 3}, "micro_batch_size 3 does not divide the"),
-        ({"global_batch_size": 8, "micro_batch_size": 0}, "micro_batch_size 0 does not divide the"),
-        ({"global_batch_size": 8, "seed": -1}, "seed must be 0 or more, not -1"),
-        ({"global_batch_size": 8, "rank": 2, "ranks": 2}, "rank 2 is none of 2 ranks"),
+        ({"micro_batch_size": 3}, "micro_batch_size 3 does not divide the"),
+        ({"micro_batch_size": 0}, "micro_batch_size 0 does not divide the"),
+        ({"seed": -1}, "seed must be 0 or more, not -1"),
+        ({"rank": 2, "ranks": 2}, "rank 2 is none of 2 ranks"),
         ({"global_batch_size": 101}, "has 100 samples, fewer than global_batch_size 101"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
-        rank_sampler(100, **options)
+        rank_sampler(100, **{"global_batch_size": 8, **options})
+
+
+def test_a_state_of_another_order_is_refused() -> None:
+    state = rank_sampler(10, global_batch_size=2).state_dict()
+    for other, said in [
+        ({"seed": 1}, "seed 0, but this sampler has 1"),
+        ({"shuffle": False}, "shuffle True, but this sampler has False"),
+        ({"num_samples": 11}, "num_samples 10, but this sampler has 11"),
+    ]:
+        options: dict[str, Any] = {"num_samples": 10, "global_batch_size": 2, **other}
+        with pytest.raises(SettingsError, match=f"the state is of {said}: the order would be"):
+            rank_sampler(**options).load_state_dict(state)
 
 
 def test_ranks_are_those_of_torchrun_where_nothing_else_says(

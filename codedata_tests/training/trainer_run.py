@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+from transformers import Trainer
 from transformers.trainer_utils import get_last_checkpoint
 
 from codedata.pickle_dataset import PickledTrainerDataset
-from codedata.training.provenance import DatasetProvenance
 from codedata_tests.training.runs import note, rank_of_this_process
+from codedata_tests.training.tiny_trainer import tiny_trainer
 
 
 class NotingTrainer(Trainer):
@@ -35,34 +35,19 @@ class NotingTrainer(Trainer):
 
 def train(folder: Path, run: Path, batch_size: int, num_epochs: int, **options: Any) -> None:
     """Train a model of no use on the samples of a dataset, at most 256 ids."""
-    config = LlamaConfig(
-        vocab_size=256,
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        num_key_value_heads=1,
-    )
-    arguments = TrainingArguments(
-        output_dir=str(run),
-        num_train_epochs=num_epochs,
-        per_device_train_batch_size=batch_size,
-        save_steps=5,
-        use_cpu=True,
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-        **options,
-    )
     run.mkdir(exist_ok=True)
     with open(run / f"rank-{rank_of_this_process()}.jsonl", "a", encoding="utf-8") as log:
-        trainer = NotingTrainer(
-            model=LlamaForCausalLM(config),
-            args=arguments,
-            train_dataset=PickledTrainerDataset(folder, quiet=True),
-            callbacks=[DatasetProvenance()],
+        NotingTrainer.log_file = log
+        trainer = tiny_trainer(
+            PickledTrainerDataset(folder, quiet=True),
+            run,
+            vocab_size=256,
+            batch_size=batch_size,
+            of=NotingTrainer,
+            num_train_epochs=num_epochs,
+            save_steps=5,
+            **options,
         )
-        trainer.log_file = log
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run)))
 
 

@@ -160,6 +160,6 @@ def test_marks_say_which_ids_a_place_in_the_text_has(
     monkeypatch.setattr(PretokensEngine, "piece_bytes", 100)
     encoded = choose_engine(loaded, forced).encode(as_utf8(SAMPLE))
     assert len(encoded.marks) > 20
-    for byte, place in encoded.marks:
+    for byte, place in encoded.marks[::5]:
         rest = loaded.tokenizer.encode(SAMPLE.encode()[byte:].decode(), add_special_tokens=False)
         assert encoded.ids[place : place + len(rest.ids)].tolist() == rest.ids
