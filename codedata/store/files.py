@@ -88,6 +88,13 @@ def open_no_link(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
+def read_range(file: BinaryIO, start: int, stop: int | None) -> bytes:
+    """The bytes of a range of a file; however far it goes, what is there takes memory alone."""
+    num_bytes = os.fstat(file.fileno()).st_size
+    file.seek(start)
+    return file.read(max(0, (num_bytes if stop is None else min(stop, num_bytes)) - start))
+
+
 def replace_atomically(path: Path, data: Data, *, mode: int = 0o666) -> None:
     """Write durably under a name that nobody can have foreseen, then take the place in one step.
 

@@ -88,7 +88,9 @@ def test_the_facts_are_the_yaml_that_everybody_reads() -> None:
     assert b"\n    ids: [32013, 2, 0, 2147483647]\n" in data
 
 
-names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True)
+names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True).filter(
+    lambda name: yaml.safe_load(name) == name  # not NO, which is false
+)
 texts = st.text(max_size=50)
 sha256s = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
 numbers = st.integers(0, 2**63 - 1)
@@ -184,10 +186,10 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "a probe's sha256": ("e" * 64, "E" * 64, "tokenizer.probe: Value error, 'EEE"),
     "an id too large": ("2147483647]", "2147483648]", "ids are not those of a short text"),
     "no ids": ("[32013, 2, 0, 2147483647]", "[]", "ids are not those of a short text"),
-    "ids without end": ("[32013,", "[" + "1, " * 100_000, "ids are not those of a short text"),
+    "ids without end": ("[32013,", "[" + "1, " * 30_000, "ids are not those of a short text"),
     "ids that are none": ("[32013,", "[1 3,", "delimiter"),
     "a number without end": ("[32013,", f"[{'9' * 100_000},", "integer string conversion"),
-    "lines without end": (ENGINE, "\n".join(f"a{i}:" for i in range(100_000)), "engine: Field"),
+    "lines without end": (ENGINE, "\n".join(f"a{i}:" for i in range(20_000)), "engine: Field"),
     "bytes without end": (ENGINE, f"{ENGINE}{' ' * MAX_FACTS_BYTES}", "is not as it was written"),
     "no UTF-8": (ENGINE, 'engine: "\udcff"', "can't decode"),
     "a newer format": ("format: 1", "format: 2", "is of format 2, of which this codedata knows 1"),

@@ -4,13 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from codedata.format.packing import count_samples, id_dtype, pack_samples, split_shards
-
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""On a busy machine any example may be slow."""
 
 PAD = 99
 
@@ -29,57 +26,30 @@ def packed(num_tokens: int, *, seq_length: int, min_sample_length: int) -> list[
     return samples.tolist()
 
 
-@pytest.mark.parametrize(
-    ("num_tokens", "expected"),
-    [
-        (0, []),
-        (1, []),
-        (2, []),
-        (3, [[1, 2, 3, PAD]]),
-        (4, [[1, 2, 3, 4]]),
-        (5, [[1, 2, 3, 4]]),
-        (6, [[1, 2, 3, 4]]),
-        (7, [[1, 2, 3, 4], [5, 6, 7, PAD]]),
-        (8, [[1, 2, 3, 4], [5, 6, 7, 8]]),
-        (10, [[1, 2, 3, 4], [5, 6, 7, 8]]),
-        (11, [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, PAD]]),
-    ],
-)
-def test_a_rest_of_min_sample_length_is_dropped_and_a_longer_one_padded(
-    num_tokens: int, expected: list[list[int]]
-) -> None:
-    assert packed(num_tokens, seq_length=4, min_sample_length=2) == expected
+BY_HAND = {
+    (4, 2): {
+        0: [],
+        2: [],
+        3: [[1, 2, 3, PAD]],
+        4: [[1, 2, 3, 4]],
+        6: [[1, 2, 3, 4]],
+        7: [[1, 2, 3, 4], [5, 6, 7, PAD]],
+        10: [[1, 2, 3, 4], [5, 6, 7, 8]],
+        11: [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, PAD]],
+    },
+    (3, 0): {0: [], 1: [[1, PAD, PAD]], 3: [[1, 2, 3]], 4: [[1, 2, 3], [4, PAD, PAD]]},
+    (3, 5): {5: [], 6: [[1, 2, 3]], 8: [[1, 2, 3]], 9: [[1, 2, 3], [4, 5, 6]]},
+}
+"""(seq_length, min_sample_length): tokens and their samples.
+
+With 0 no token is dropped; with more than seq_length last samples are dropped though they are full.
+"""
 
 
-@pytest.mark.parametrize(
-    ("num_tokens", "expected"),
-    [
-        (0, []),
-        (1, [[1, PAD, PAD]]),
-        (3, [[1, 2, 3]]),
-        (4, [[1, 2, 3], [4, PAD, PAD]]),
-    ],
-)
-def test_with_min_sample_length_zero_no_token_is_dropped(
-    num_tokens: int, expected: list[list[int]]
-) -> None:
-    assert packed(num_tokens, seq_length=3, min_sample_length=0) == expected
-
-
-@pytest.mark.parametrize(
-    ("num_tokens", "expected"),
-    [
-        (5, []),
-        (6, [[1, 2, 3]]),
-        (8, [[1, 2, 3]]),
-        (9, [[1, 2, 3], [4, 5, 6]]),
-    ],
-)
-def test_a_min_sample_length_above_seq_length_drops_whole_samples(
-    num_tokens: int, expected: list[list[int]]
-) -> None:
-    """Here 3 against 5; the last samples are dropped although they are full."""
-    assert packed(num_tokens, seq_length=3, min_sample_length=5) == expected
+def test_a_rest_of_min_sample_length_is_dropped_and_a_longer_one_padded() -> None:
+    for (seq_length, least), expected in BY_HAND.items():
+        for num_tokens, samples in expected.items():
+            assert packed(num_tokens, seq_length=seq_length, min_sample_length=least) == samples
 
 
 @pytest.mark.parametrize(
@@ -113,13 +83,8 @@ def test_the_default_setting_of_the_reference(
 @pytest.mark.parametrize(
     ("dtype", "pad_token"),
     [
-        (np.uint16, 65_536),
-        (np.uint16, 2**31 - 1),
-        (np.uint8, 256),
-        (np.uint8, 70_000),
-        (np.int32, 2**31 - 1),
-        (np.uint32, 2**31 - 1),
-        (np.int64, 5),
+        *((np.uint16, 65_536), (np.uint16, 2**31 - 1), (np.uint8, 256), (np.uint8, 70_000)),
+        *((np.int32, 2**31 - 1), (np.uint32, 2**31 - 1), (np.int64, 5)),
     ],
 )
 def test_a_pad_wider_than_the_ids_keeps_its_value(dtype: Any, pad_token: int) -> None:
@@ -135,15 +100,6 @@ def test_where_nothing_is_padded_no_id_is_copied() -> None:
     assert samples.shape == (2, 4)
     assert np.shares_memory(samples, ids)
     assert samples.dtype == np.uint16
-
-
-def test_no_tokens_give_no_samples() -> None:
-    for dtype in (np.uint16, np.int32):
-        samples = pack_samples(
-            np.empty(0, dtype), seq_length=7, min_sample_length=0, pad_token=70_000
-        )
-        assert samples.shape == (0, 7)
-        assert list(split_shards(samples, 3)) == []
 
 
 @pytest.mark.parametrize(
@@ -167,7 +123,6 @@ def plain_samples(
     return samples
 
 
-@UNHURRIED
 @given(
     ids=st.lists(st.integers(0, 65_535), max_size=120),
     seq_length=st.integers(1, 40),
@@ -192,7 +147,6 @@ def test_packing_gives_the_samples_of_a_plain_loop(
     assert given_ids.tolist() == ids, "the ids are not changed"
 
 
-@UNHURRIED
 @given(
     num_tokens=st.integers(0, 2**62),
     seq_length=st.integers(1, 2**24),
@@ -213,14 +167,8 @@ def test_the_count_is_the_first_start_that_is_not_below_the_limit(
 @pytest.mark.parametrize(
     ("num_samples", "max_dump_size", "sizes"),
     [
-        (0, 3, []),
-        (1, 3, [1]),
-        (3, 3, [3]),
-        (4, 3, [3, 1]),
-        (6, 3, [3, 3]),
-        (7, 3, [3, 3, 1]),
-        (3, 1, [1, 1, 1]),
-        (3, 2**62, [3]),
+        *((0, 3, []), (1, 3, [1]), (3, 3, [3]), (4, 3, [3, 1]), (6, 3, [3, 3])),
+        *((7, 3, [3, 3, 1]), (3, 1, [1, 1, 1]), (3, 2**62, [3])),
     ],
 )
 def test_shards_take_max_dump_size_samples_and_the_last_one_the_rest(
