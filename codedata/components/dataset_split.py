@@ -14,20 +14,19 @@ from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.utils import DISALLOWED_NAMES
 from pydantic import Field, model_validator
 
 from codedata.components import split_assets
 from codedata.components.automation import change_sensor
 from codedata.components.overrides import unread_variables
 from codedata.components.raw_corpus import RawCorpus
-from codedata.components.sources import MAX_FILES
 from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
 from codedata.environment import variables
 from codedata.errors import SettingsError
 from codedata.layout import TOKENIZER_VARIABLE, Layout, is_name, switch_variable
 from codedata.places import local_path
 from codedata.recipe.settings import SWITCHES, Settings, pad_token_of, require_held_out
+from codedata.sources.paths import MAX_FILES
 from codedata.store.files import shortened
 
 MAX_CHUNKS = 10_000
@@ -93,11 +92,13 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
                     f"{field} of split {self.name!r} is {value!r}; write it with the letters A to "
                     "Z, digits and underscores alone: it names assets and folders"
                 )
-        if self.name in DISALLOWED_NAMES:
+        try:
+            dg.GraphDefinition(name=self.name)
+        except dg.DagsterInvalidDefinitionError as error:
             raise SettingsError(
                 f"name of split {self.name!r} is a word that Dagster keeps for itself; choose "
                 "another, such as 'train'"
-            )
+            ) from error
         if self.tokenizer_asset is not None and not is_name(self.tokenizer_asset):
             raise SettingsError(
                 f"tokenizer_asset of split {self.name!r} is {self.tokenizer_asset!r}; write the "
@@ -273,10 +274,10 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
 
     def _require_in_corpus(self, corpus: RawCorpus) -> None:
         stop = self.settings.window.stop
-        if corpus.num_chars is not None and stop > corpus.num_chars:
+        if (most := corpus.typed_source.num_chars) is not None and stop > most:
             raise SettingsError(
                 f"split {self.name!r} takes characters up to {stop}, but of corpus "
-                f"{corpus.name!r} only the first {corpus.num_chars} are fetched; raise first_chars "
+                f"{corpus.name!r} only the first {most} are fetched; raise first_chars "
                 f"in its defs.yaml to {stop}, or take it out to have whole files"
             )
 

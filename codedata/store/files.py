@@ -30,6 +30,13 @@ _RENAME_SWAP = 2  # sys/stdio.h of macOS
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
 
+def read_range(file: BinaryIO, start: int, stop: int | None) -> bytes:
+    """The bytes of a range of a file; no more memory is taken than it has bytes."""
+    file.seek(start)
+    most = max(0, os.fstat(file.fileno()).st_size - start)
+    return file.read(most if stop is None else min(most, stop - start))
+
+
 def shortened(name: str) -> str:
     """A name for a message: as it is, or its start where it is too long for a path."""
     return name if len(name) <= _SHOWN_CHARS else f"{name[:_SHOWN_CHARS]}..."
@@ -86,13 +93,6 @@ def write_durably(path: Path, data: Data) -> None:
 def open_no_link(path: str, flags: int) -> int:
     """An opener for `open`: a planted link is not followed, and a planted pipe does not block."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-
-
-def read_range(file: BinaryIO, start: int, stop: int | None) -> bytes:
-    """The bytes of a range of a file; however far it goes, what is there takes memory alone."""
-    num_bytes = os.fstat(file.fileno()).st_size
-    file.seek(start)
-    return file.read(max(0, (num_bytes if stop is None else min(stop, num_bytes)) - start))
 
 
 def replace_atomically(path: Path, data: Data, *, mode: int = 0o666) -> None:

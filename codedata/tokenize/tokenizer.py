@@ -142,7 +142,8 @@ def _framing_id(
     token_id = None if token is None else tokenizer.token_to_id(token)
     if token_id is None:
         raise TokenizerError(
-            f"{files.tokenizer_config} says add_{which}_token, but its {which}_token {token!r} is "
+            f"{files.tokenizer_config} says add_{which}_token, but its {which}_token "
+            f"{token or config.get(f'{which}_token')!r} is "
             f"not in the vocabulary of {TOKENIZER_JSON}; correct one of the two, or name "
             f"{TOKENIZER_JSON} itself, which frames no chunk"
         )

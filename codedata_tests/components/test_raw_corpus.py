@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from codedata.components.raw_corpus import FoldersSource, HubSource, LocalSource, RawCorpus
-from codedata.components.sources import expand_paths
+from codedata.components.raw_corpus import RawCorpus
 from codedata.layout import CORPUS_VARIABLE, Layout
 from codedata.progress import Reporter
+from codedata.sources.paths import expand_paths
 from codedata.sources.record import Corpus, read_corpus
 from codedata_tests import scenario
 
@@ -26,7 +26,7 @@ def test_a_local_file_in_the_environment_takes_the_place_of_the_hub_s(
 ) -> None:
     monkeypatch.setenv(CORPUS_VARIABLE, str(corpus))
     said: list[str] = []
-    source = HubSource(kind="hub", repo="owner/data", path="c.parquet")
+    source = {"kind": "hub", "repo": "owner/data", "path": "c.parquet"}
     record = materialize(RawCorpus(name="c", source=source), tmp_path, said.append)
     assert record.path == str(corpus)
     assert record.origin == {"kind": "local"}
@@ -34,7 +34,7 @@ def test_a_local_file_in_the_environment_takes_the_place_of_the_hub_s(
 
 
 def test_a_local_parquet_is_pointed_at_not_copied(corpus: Path, tmp_path: Path) -> None:
-    source = LocalSource(kind="local", path=str(corpus))
+    source = {"kind": "local", "path": str(corpus)}
     record = materialize(RawCorpus(name="c", source=source), tmp_path)
     assert record.path == str(corpus)
     assert sorted(os.listdir(Layout(tmp_path).corpus("c"))) == ["corpus.json"]
@@ -47,7 +47,7 @@ def test_folders_are_written_once_and_kept_while_they_are_unchanged(
     sources.mkdir()
     for index, document in enumerate(documents):
         (sources / f"{index:03d}.c").write_text(document, encoding="utf-8", newline="")
-    source = FoldersSource(kind="folders", folders={"p": str(sources)}, extensions=["c"])
+    source = {"kind": "folders", "folders": {"p": str(sources)}, "extensions": ["c"]}
     component, folder = RawCorpus(name="c", source=source), Layout(tmp_path).corpus("c")
     record = materialize(component, tmp_path)
     assert record.num_chars == len(scenario.plain_text(documents))
@@ -63,10 +63,10 @@ def test_folders_are_written_once_and_kept_while_they_are_unchanged(
 FOLDERS = """
 import json, sys
 from pathlib import Path
-from codedata.components.raw_corpus import FoldersSource, RawCorpus
+from codedata.components.raw_corpus import RawCorpus
 from codedata.layout import Layout
 from codedata.progress import Reporter
-source = FoldersSource(kind="folders", folders={"p": sys.argv[2]}, extensions=["c"])
+source = {"kind": "folders", "folders": {"p": sys.argv[2]}, "extensions": ["c"]}
 said = []
 reporter = Reporter(said.append, in_terminal=False)
 RawCorpus(name="c", source=source).materialize(Layout(Path(sys.argv[1])), reporter)
@@ -95,7 +95,7 @@ def test_several_local_files_are_pointed_at_by_their_partitions(
 ) -> None:
     for number in range(3):
         (tmp_path / f"{number}.parquet").symlink_to(corpus)
-    source = LocalSource(kind="local", path=str(tmp_path / "{0..2}.parquet"))
+    source = {"kind": "local", "path": str(tmp_path / "{0..2}.parquet")}
     component = RawCorpus(name="c", source=source)
     assert component.num_files == 3
     layout = Layout(tmp_path / "root")

@@ -13,7 +13,6 @@ from huggingface_hub import constants, file_download
 
 from codedata.cli.materialize import runs_of
 from codedata.components.raw_corpus import RawCorpus, files_job
-from codedata.components.sources import HubSource, expand_paths
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import SplitSpec
 from codedata.errors import CorpusError, TokenizerError
@@ -24,6 +23,7 @@ from codedata.layout import Layout
 from codedata.recipe.settings import Settings
 from codedata.reporting.split_report import report_on
 from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets
+from codedata.sources.paths import expand_paths
 from codedata.sources.record import Corpus, read_corpus
 from codedata.store.dataset_folder import Dataset, open_dataset, read_facts
 from codedata.tokenize import tokenizer_files
@@ -69,7 +69,7 @@ def layout(tmp_path: Path) -> Layout:
 
 def corpus_of(path: str | list[str] = PATTERN, **options: Any) -> RawCorpus:
     return RawCorpus(
-        name="c", source=HubSource(kind="hub", repo="owner/data", path=path, **options)
+        name="c", source={"kind": "hub", "repo": "owner/data", "path": path, **options}
     )
 
 

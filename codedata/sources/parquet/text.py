@@ -10,12 +10,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange
+from codedata.sources.documents import Documents
 from codedata.sources.parquet import address
 from codedata.sources.parquet.address import Utf8
 from codedata.sources.parquet.footer import FileIdentity, Parquet, is_settled
@@ -110,9 +107,7 @@ class ParquetText:
             )
         return text
 
-    def documents(
-        self, chars: CharRange
-    ) -> Iterator[tuple[pa.LargeStringArray, NDArray[np.int64], NDArray[np.int64]]]:
+    def documents(self, chars: CharRange) -> Iterator[Documents]:
         """The documents of a range that `clip` returned: see `address.documents`."""
         return address.documents(self._reader, self.index, self.num_row_groups, chars)
 

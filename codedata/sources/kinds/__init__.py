@@ -1,0 +1,1 @@
+"""The kinds of source that come with the package, a module each."""
