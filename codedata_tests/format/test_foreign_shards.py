@@ -279,10 +279,8 @@ def test_other_protocols_are_refused_whoever_claims_them() -> None:
         assert refusal(data, 2, 3).startswith(REFUSED + "it does not start as a pickle of protocol")
 
 
-@EITHER_GRAMMAR
-def test_a_shape_that_is_not_the_meta_s_is_refused(protocol: int) -> None:
-    data = pickle.dumps(ROWS, protocol)
-    assert_read(data, ROWS)
+def test_a_shape_that_is_not_the_meta_s_is_refused() -> None:
+    data = pickle.dumps(ROWS, 4)
     for shape in [(n, m) for n in range(1, 7) for m in range(1, 7) if (n, m) != (2, 3)]:
         refusal(data, *shape)
     for num_samples, seq_length in ((2**62, 3), (2, 2**61), (2**62, 2**62), (10**6, 1), (1, 10**6)):

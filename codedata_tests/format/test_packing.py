@@ -12,17 +12,11 @@ from codedata.format.packing import count_samples, id_dtype, pack_samples, split
 PAD = 99
 
 
-def packed(num_tokens: int, *, seq_length: int, min_sample_length: int) -> list[list[int]]:
+def packed(num_tokens: int, **setting: int) -> list[list[int]]:
     """The samples of the ids 1, 2, 3, ..., which tell their places."""
     ids = np.arange(1, num_tokens + 1, dtype=np.uint16)
-    samples = pack_samples(
-        ids, seq_length=seq_length, min_sample_length=min_sample_length, pad_token=PAD
-    )
-    assert samples.shape[1] == seq_length
-    num_samples = count_samples(
-        num_tokens, seq_length=seq_length, min_sample_length=min_sample_length
-    )
-    assert samples.shape[0] == num_samples
+    samples = pack_samples(ids, pad_token=PAD, **setting)
+    assert samples.shape == (count_samples(num_tokens, **setting), setting["seq_length"])
     return samples.tolist()
 
 
@@ -52,18 +46,11 @@ def test_a_rest_of_min_sample_length_is_dropped_and_a_longer_one_padded() -> Non
             assert packed(num_tokens, seq_length=seq_length, min_sample_length=least) == samples
 
 
-@pytest.mark.parametrize(
-    ("num_tokens", "num_samples"),
-    [(0, 0), (1000, 0), (1001, 1), (1512, 1), (1513, 2), (2024, 2), (2025, 3), (102_400, 199)],
-)
-def test_the_validation_setting_of_the_reference(num_tokens: int, num_samples: int) -> None:
+def test_the_validation_setting_of_the_reference() -> None:
     """seq_length 512 with min_sample_length 1000: starts 0, 512, ... below num_tokens - 1000."""
-    samples = packed(num_tokens % 65_536, seq_length=512, min_sample_length=1000)
-    if num_tokens < 65_536:
-        assert samples == [
-            list(range(512 * row + 1, 512 * row + 513)) for row in range(num_samples)
-        ]
-    assert count_samples(num_tokens, seq_length=512, min_sample_length=1000) == num_samples
+    for num_tokens, num_samples in ((1000, 0), (1001, 1), (1512, 1), (1513, 2), (2025, 3)):
+        samples = packed(num_tokens, seq_length=512, min_sample_length=1000)
+        assert samples == [[*range(512 * i + 1, 512 * i + 513)] for i in range(num_samples)]
 
 
 @pytest.mark.parametrize(
@@ -102,12 +89,9 @@ def test_where_nothing_is_padded_no_id_is_copied() -> None:
     assert samples.dtype == np.uint16
 
 
-@pytest.mark.parametrize(
-    ("largest_id", "dtype"),
-    [(0, "uint16"), (65_535, "uint16"), (65_536, "int32"), (2**31 - 1, "int32")],
-)
-def test_ids_take_two_bytes_up_to_65535_and_four_above(largest_id: int, dtype: str) -> None:
-    assert id_dtype(largest_id) == dtype
+def test_ids_take_two_bytes_up_to_65535_and_four_above() -> None:
+    widths = [id_dtype(largest).name for largest in (0, 65_535, 65_536, 2**31 - 1)]
+    assert widths == ["uint16", "uint16", "int32", "int32"]
 
 
 def plain_samples(
