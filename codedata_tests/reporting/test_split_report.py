@@ -114,9 +114,9 @@ def page(report: Report) -> bytes:
 def test_the_page_says_what_the_splits_are_made_of(report: Report, page: bytes) -> None:
     text = Page(page).text
     train, validation = report.splits
-    assert f"{train.num_samples:,} of 64 tokens" in text
-    assert train.digest in text
-    assert validation.digest in text
+    assert f"{train.dataset.num_samples:,} of 64 tokens" in text
+    assert train.dataset.digest in text
+    assert validation.dataset.digest in text
     assert "vocabulary" in text.lower()
     [compared] = report.comparisons
     assert compared.tokens is not None
