@@ -15,11 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from codedata.format.ranges import CharRange
+from codedata.format.ranges import CharRange, Utf8
 from codedata.sources.parquet.columns import offsets
-
-Utf8 = NDArray[np.uint8]
-"""Text as UTF-8, shape (num_bytes,)."""
 
 _MOST_BYTES = 4
 """Bytes of a character in UTF-8."""

@@ -1,29 +1,33 @@
 """What a YAML says of a source -> that source, by its `kind`.
 
 The kinds are those of the package, those that `register` was given, and those that installed
-packages have as entry points of the group `codedata.sources`, name and class; of these only the one
-that a YAML names is imported. What does not fit is refused in one line that has what would.
+packages have as entry points of the group `codedata.sources`, name and class. Of all of them only
+the one that a YAML names is imported. What does not fit is refused in one line that has what would.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from codedata.errors import CorpusError
+from codedata.printable import shortened
 from codedata.sources.base import Source
-from codedata.sources.kinds.folders import FoldersSource
-from codedata.sources.kinds.hub import HubSource
-from codedata.sources.kinds.local import LocalSource
-from codedata.store.files import shortened
 
 ENTRY_POINTS = "codedata.sources"
 
-KINDS: dict[str, type[Source]] = {}
-"""Those that are imported, in the order in which messages and pages name them."""
+KINDS: dict[str, Callable[[], type[Source]]] = {
+    kind: EntryPoint(kind, place, ENTRY_POINTS).load
+    for kind, place in {
+        "hub": "codedata.hub.source:HubSource",
+        "local": "codedata.sources.kinds.local:LocalSource",
+        "folders": "codedata.sources.kinds.folders:FoldersSource",
+    }.items()
+}
+"""What gives a kind's class, in the order in which messages and pages name the kinds."""
 
 _Kind = TypeVar("_Kind", bound=type[Source])
 
@@ -35,16 +39,13 @@ def register(source: _Kind) -> _Kind:
         CorpusError: another class has its kind.
     """
     kind = source.kind_name()
-    if KINDS.setdefault(kind, source) is not source:
+    known = KINDS.setdefault(kind, lambda: source)()
+    if known is not source:
         raise CorpusError(
-            f"two sources are of kind {kind!r}, {KINDS[kind].__qualname__} and "
-            f"{source.__qualname__}; give one another name"
+            f"two sources are of kind {kind!r}, {known.__qualname__} and {source.__qualname__}; "
+            "give one another name"
         )
     return source
-
-
-for _source in (HubSource, LocalSource, FoldersSource):
-    register(_source)
 
 
 def read_source(attributes: object, of: str) -> Source:
@@ -84,13 +85,13 @@ def _kind_of(attributes: Mapping[str, Any], of: str) -> type[Source]:
             found = f"is of kind {shortened(kind)!r}" if kind else "has no kind"
             kinds = [*KINDS, *sorted(installed)]
             raise CorpusError(f"source of {of} {found}; {_there_are(kind, kinds)}")
-        return register(installed[kind].load())
-    return KINDS[kind]
+        KINDS[kind] = installed[kind].load
+    return KINDS[kind]()
 
 
 def _wrong(detail: ErrorDetails, fields: list[str]) -> str:
     """What is wrong with one field."""
-    field = str(detail["loc"][0])
+    field = str(detail["loc"][0]) if detail["loc"] else "it"
     if detail["type"] == "extra_forbidden":
         return f"there is no field {field!r}; {_there_are(field, fields)}"
     if detail["type"] == "missing":

@@ -16,7 +16,8 @@ from typing import TypeVar
 
 from codedata.errors import DatasetError
 from codedata.format.shards import Bytes
-from codedata.store.files import read_range, shortened, why_no_path
+from codedata.printable import shortened, why_no_path
+from codedata.store.files import read_range
 from codedata.store.mapping import map_file
 from codedata.store.permission import whose
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from codedata.errors import TokenizerError
 from codedata.format.packing import MAX_TOKEN_ID
-from codedata.store.files import shortened
+from codedata.printable import shortened
 from codedata.tokenize.library import LibraryTokenizer
 from codedata.tokenize.structure import merge_that_aborts
 from codedata.tokenize.tokenizer_files import TOKENIZER_JSON, TokenizerFiles, read_files

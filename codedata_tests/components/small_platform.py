@@ -33,7 +33,7 @@ class SmallPlatform:
     corpus: Path
     tokenizer: Path
     instance: dg.DagsterInstance
-    switches: dict[str, int] = field(default_factory=lambda: dict(SWITCHES))
+    switches: dict[str, Any] = field(default_factory=lambda: dict(SWITCHES))
     matches_transformers: bool = False  # two seconds of a core for each window
 
     @property

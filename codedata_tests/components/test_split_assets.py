@@ -18,19 +18,18 @@ from codedata.components.split_spec import OtherSplit, SplitSpec
 from codedata.definitions import defs
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME
-from codedata.format.ranges import CharRange
+from codedata.format.ranges import CharRange, Utf8
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.recipe.settings import Settings
 from codedata.resources import DatasetIOManager, Datasets
 from codedata.run import assemble, matches_transformers, tokenize
-from codedata.sources.parquet.text import Utf8
 from codedata.sources.record import record_corpus
 from codedata.tokenize.engines.base import Encoded
 from codedata.tokenize.engines.pretokens import PretokensEngine
 from codedata.tokenize.transformers_process import TransformersProcess
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
-from codedata_tests.components.small_platform import MadePlatform, SmallPlatform, failure
+from codedata_tests.components.small_platform import SWITCHES, MadePlatform, SmallPlatform, failure
 from codedata_tests.plain_reference import reference_shards
 
 CHECKS = {
@@ -112,8 +111,11 @@ def test_forced_chunks_are_made_again_and_are_the_same(made: MadePlatform) -> No
     assert scenario.dataset_bytes(made.dataset_folder) == before
 
 
-EDITS: dict[str, tuple[dict[str, int], list[bool]]] = {
-    "seq_length": ({"seq_length": 32}, [True] * 4),
+EDITS: dict[str, tuple[dict[str, Any], list[bool]]] = {
+    "seq_length, and the pad token by name": (
+        {"seq_length": 32, "pad_token": scenario.PAD},
+        [True] * 4,
+    ),
     "a longer window": ({"chars_to_tokenize": 110_000}, [True, True, True, False]),
     "one chunk": ({"chunk_size": 200_000}, [False]),
 }
@@ -121,15 +123,17 @@ EDITS: dict[str, tuple[dict[str, int], list[bool]]] = {
 
 @pytest.mark.parametrize(("edit", "reused"), EDITS.values(), ids=EDITS)
 def test_after_an_edit_exactly_the_chunks_that_it_leaves_alone_are_reused(
-    edit: dict[str, int], reused: list[bool], made: MadePlatform, documents: list[str]
+    edit: dict[str, Any], reused: list[bool], made: MadePlatform, documents: list[str]
 ) -> None:
     assert not any(made.reused().values())
     made.switches |= edit
     assert made.run().success
     assert list(made.reused().values()) == reused
-    expected = reference_shards([*documents], made.tokenizer, made.switches)
-    meta = json.loads((made.dataset_folder / "dump-meta_data.json").read_bytes())
-    assert [entry["num_samples"] for entry in meta.values()] == [len(s) for s, _ in expected]
+    by_id = made.switches | {"pad_token": SWITCHES["pad_token"]}
+    expected = reference_shards([*documents], made.tokenizer, by_id)
+    shards = [made.dataset_folder / f"dump-{index}.pkl" for index in range(len(expected))]
+    assert [pickle.loads(shard.read_bytes()) for shard in shards] == [s for s, _ in expected]
+    assert len(list(made.dataset_folder.glob("*.pkl"))) == len(expected)
 
 
 def test_a_run_of_one_partition_refuses_to_publish_while_others_are_missing(

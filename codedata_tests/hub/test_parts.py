@@ -95,6 +95,13 @@ def test_the_text_is_that_of_the_whole_file(repo: Repo, fetch: Fetch) -> None:
         assert read(fetched, first_chars) == TEXT[:first_chars]
         assert fetched.part is not None
         assert not fetched.part.ends_here
+        batches = text_of(fetched).documents(CharRange(0, first_chars))
+        rows = [
+            (int(row), text)
+            for each in batches
+            for row, text in zip(each.rows, each.texts.to_pylist(), strict=True)
+        ]
+        assert rows == list(enumerate(DOCUMENTS[: len(rows)])), "rows of the whole file"
 
 
 def test_no_more_than_the_needed_row_groups_of_one_column_come_over_the_network(

@@ -1,1 +1,1 @@
-"""The kinds of source that come with the package, a module each."""
+"""The kinds of source that need nothing else than this machine, a module each."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from codedata.format.ranges import CharRange
-from codedata.sources.documents import Documents, Utf8, join
+from codedata.format.ranges import CharRange, Utf8
+from codedata.sources.documents import Documents, join
 from codedata.sources.parquet.index import TextIndex
 from codedata.sources.parquet.kept import Contents, GroupReader, is_kept
 

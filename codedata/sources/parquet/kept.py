@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from itertools import accumulate
 from threading import BoundedSemaphore, Lock
 from typing import Any, NamedTuple
 
@@ -50,11 +51,11 @@ class GroupReader:
         if len(self._parquets) == 1:
             yield from decode(self._parquets[0], groups)
             return
-        first = sum(each.footer.first_rows[-1] for each in self._parquets[: groups[0]])
-        for parquet in self._parquets[groups[0] : groups[-1] + 1]:
-            for row, contents in decode(parquet, range(len(parquet.footer.group_rows))):
-                yield Batch(first + row, contents)
-            first += parquet.footer.first_rows[-1]
+        first_rows = [*accumulate((sum(p.footer.group_rows) for p in self._parquets), initial=0)]
+        for group in groups:
+            parquet = self._parquets[group]
+            for batch in decode(parquet, range(len(parquet.footer.group_rows))):
+                yield batch._replace(first_row=first_rows[group] + batch.first_row)
 
     def read(self, groups: Sequence[int]) -> Iterator[Contents]:
         """The documents of adjoining row groups, batch by batch."""

@@ -11,22 +11,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from codedata.errors import CorpusError
-from codedata.format.ranges import CharRange
+from codedata.format.ranges import CharRange, Utf8
+from codedata.places import cache_folder
 from codedata.sources.documents import Documents
 from codedata.sources.parquet import address
-from codedata.sources.parquet.address import Utf8
 from codedata.sources.parquet.footer import FileIdentity, Parquet, is_settled
-from codedata.sources.parquet.index import (
-    TextIndex,
-    cache_folder,
-    count_to,
-    read_sidecar,
-    write_sidecar,
-)
+from codedata.sources.parquet.index import TextIndex, count_to, read_sidecar, write_sidecar
 from codedata.sources.parquet.kept import GroupReader
 from codedata.sources.parquet.refusals import COLUMN
 
-__all__ = ["FileIdentity", "ParquetText", "TextIndex", "Utf8", "cache_folder"]
+__all__ = ["FileIdentity", "ParquetText", "TextIndex", "Utf8"]
 
 
 class ParquetText:
