@@ -394,6 +394,7 @@ def large_files() -> Iterator[tuple[bytes, list[tuple[int, int]]]]:
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(600)  # 45 files
 def test_a_large_hostile_file_is_refused_in_a_second_and_ten_times_its_size() -> None:
     for data, shapes in large_files():
         assert len(data) >= SIZE

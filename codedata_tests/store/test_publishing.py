@@ -175,7 +175,11 @@ def test_the_working_folder_and_what_holds_it_are_refused(
     assert check_target(Path("../beside")) == here.parent / "beside"
 
 
-def test_a_link_as_the_target_stands_for_the_folder_it_names(tmp_path: Path, way: str) -> None:
+def test_a_link_as_the_target_stands_for_the_folder_it_names_and_a_tilde_for_the_home_folder(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "real"))
+    assert check_target(Path("~/dataset")) == tmp_path / "real" / "dataset"
     real = tmp_path / "real" / "dataset"
     publish(real, 3)
     link = tmp_path / "link"
@@ -185,14 +189,6 @@ def test_a_link_as_the_target_stands_for_the_folder_it_names(tmp_path: Path, way
     assert link.is_symlink()
     assert num_shards_of(real) == num_shards_of(link) == 2
     assert os.listdir(real.parent) == ["dataset"]
-
-
-def test_a_home_folder_is_meant_by_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert check_target(Path("~/dataset")) == tmp_path / "dataset"
-    make_file(tmp_path / "thesis.tex")
-    with pytest.raises(TargetError, match=r"the target ~ holds 'thesis\.tex'"):
-        check_target(Path("~"))
 
 
 # Publishing
@@ -482,7 +478,7 @@ def reader(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize(
-    "num_publishes", [200, pytest.param(1000, marks=(pytest.mark.long, pytest.mark.timeout(600)))]
+    "num_publishes", [100, pytest.param(1000, marks=(pytest.mark.long, pytest.mark.timeout(600)))]
 )
 def test_a_reader_sees_only_whole_datasets_while_others_are_published(
     num_publishes: int, tmp_path: Path, reader: subprocess.Popen[str]
