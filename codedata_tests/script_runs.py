@@ -15,7 +15,6 @@ import pytest
 
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.run import tokenize
-from codedata.store.chunks import chunk_path
 from codedata.tokenize_data import main
 
 PAD_ID = 534
@@ -59,14 +58,14 @@ def finished_chunks(target: Path) -> dict[str, int]:
 def recorded_chunks(patch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Names of the chunks that are written in this process."""
     made: list[str] = []
-    real = tokenize.write_chunk
+    real = tokenize.put_chunk
 
-    def record(folder: Path, fingerprint: ChunkFingerprint, *ids: Any, **more: Any) -> Any:
-        made.append(chunk_path(folder, fingerprint.chars).name)
-        return real(folder, fingerprint, *ids, **more)
+    def record(store: Any, fingerprint: ChunkFingerprint, *ids: Any, **more: Any) -> Any:
+        made.append(f"{fingerprint.chars.key}.arrow")
+        return real(store, fingerprint, *ids, **more)
 
     with patch.context() as until_the_end:
-        until_the_end.setattr(tokenize, "write_chunk", record)
+        until_the_end.setattr(tokenize, "put_chunk", record)
         yield made
 
 

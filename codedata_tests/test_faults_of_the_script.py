@@ -236,15 +236,15 @@ def test_a_chunk_that_finds_no_memory_fails_the_run_and_the_next_one_continues(
 ) -> None:
     """Row 26: workers are threads, so a killed one is a killed run."""
     before = contents(target)
-    real = tokenize.write_chunk
+    real = tokenize.put_chunk
 
-    def out_of_memory(folder: Path, fingerprint: ChunkFingerprint, *ids: Any, **record: Any) -> Any:
+    def out_of_memory(store: Any, fingerprint: ChunkFingerprint, *ids: Any, **record: Any) -> Any:
         if fingerprint.chars.start == 30_000:
             raise MemoryError
-        return real(folder, fingerprint, *ids, **record)
+        return real(store, fingerprint, *ids, **record)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tokenize, "write_chunk", out_of_memory)
+        patch.setattr(tokenize, "put_chunk", out_of_memory)
         assert run_here([*switches, *NEW]) == 1
     assert (
         "error: memory ran out while a chunk was tokenized; finished chunks are kept: run again, "

@@ -20,8 +20,9 @@ from codedata.run import tokenize
 from codedata.run.plan import ChunkTask, open_plan
 from codedata.run.tokenize import stored_chunks, tokenize_chunk
 from codedata.sources.parquet.text import ParquetText
-from codedata.store.chunks import TokenChunk, write_chunk
+from codedata.store.chunks import TokenChunk, put_chunk
 from codedata.store.files import remove_leftovers, replace_atomically, write_durably
+from codedata.store.local import LocalStore
 from codedata.store.publishing import check_target, open_staging
 from codedata.store.trust import why_not_trusted
 from codedata.tokenize import fidelity
@@ -62,7 +63,9 @@ def stored_earlier(tasks: list[ChunkTask], root: Path) -> list[TokenChunk]:
 
 
 def rewrite(chunk: TokenChunk, ids: np.ndarray) -> None:
-    write_chunk(chunk.path.parent, chunk.fingerprint, ids, engine=chunk.engine, compared_bytes=1)
+    put_chunk(
+        LocalStore(chunk.path.parent), chunk.fingerprint, ids, engine=chunk.engine, compared_bytes=1
+    )
 
 
 # What stands in a stored chunk

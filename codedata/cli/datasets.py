@@ -61,8 +61,8 @@ def report(options: argparse.Namespace) -> int:
     made = report_on(layout, options.splits, tokenizers=options.tokenizer)
     num_bytes = write_report(options.output, made)
     for split in made.splits:
-        if split.no_documents:
-            say(f"{split.name}: no documents: {split.no_documents}", error=True)
+        if split.no_windows:
+            say(f"{split.name}: no documents: {split.no_windows}", error=True)
     names = ", ".join(split.name for split in made.splits)
     say(f"{options.output}: {names}; {num_bytes / 1e3:.0f} kB")
     return 0

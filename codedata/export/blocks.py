@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,6 @@ from codedata.store.dataset_folder import Dataset
 
 _BLOCK_TOKENS = 1 << 20
 """Tokens copied at a time, 4 MB as int32; a sample that has more is copied whole."""
-
-ORIGIN_NAME = "codedata.json"
 
 
 def ids_dtype(dataset: Dataset) -> np.dtype[Any]:
@@ -45,3 +44,8 @@ def origin(dataset: Dataset) -> str:
         "seq_length": dataset.seq_length,
     }
     return json.dumps(facts)
+
+
+def write_origin(dataset: Dataset, folder: Path) -> None:
+    """Write what was exported beside it, as `codedata.json`."""
+    (folder / "codedata.json").write_text(f"{origin(dataset)}\n", encoding="utf-8")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.export.blocks import ORIGIN_NAME, blocks, origin, text_tokens
+from codedata.export.blocks import blocks, text_tokens, write_origin
 from codedata.store.dataset_folder import Dataset
 
 _SHARD_BYTES = 1 << 26
@@ -57,7 +57,7 @@ def write(dataset: Dataset, folder: Path) -> None:
             "hashes": {"sha256": hashlib.sha256(data).hexdigest()},
         }
         shards.append({**config, "samples": len(samples), "raw_data": raw, "zip_data": None})
-    (folder / ORIGIN_NAME).write_text(origin(dataset) + "\n", encoding="utf-8")
+    write_origin(dataset, folder)
     (folder / "index.json").write_text(
         json.dumps({"version": 2, "shards": shards}, sort_keys=True), encoding="utf-8"
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codedata.export.blocks import ORIGIN_NAME, blocks, ids_dtype, origin, text_tokens
+from codedata.export.blocks import blocks, ids_dtype, text_tokens, write_origin
 from codedata.store.dataset_folder import Dataset
 
 _DTYPE_CODES = {"uint16": 8, "int32": 4}
@@ -42,4 +42,4 @@ def write(dataset: Dataset, folder: Path) -> None:
         file.write(lengths.astype("<i4").data)
         file.write((ends - lengths * np.int64(dtype.itemsize)).astype("<i8").data)
         file.write(np.arange(num_samples + 1, dtype="<i8").data)
-    (folder / ORIGIN_NAME).write_text(origin(dataset) + "\n", encoding="utf-8")
+    write_origin(dataset, folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from codedata.export.blocks import ORIGIN_NAME, blocks, ids_dtype, origin, text_tokens
+from codedata.export.blocks import blocks, ids_dtype, text_tokens, write_origin
 from codedata.store.dataset_folder import Dataset
 
 
@@ -28,4 +28,4 @@ def write(dataset: Dataset, folder: Path) -> None:
     counts = text_tokens(dataset)
     if counts is not None:
         np.save(folder / "text_tokens.npy", counts)
-    (folder / ORIGIN_NAME).write_text(origin(dataset) + "\n", encoding="utf-8")
+    write_origin(dataset, folder)

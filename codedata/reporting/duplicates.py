@@ -105,21 +105,18 @@ class Duplicates:
         return len(self.twins) - self.num_exact
 
 
-def find_duplicates(
-    reference: Sequence[Window], other: Sequence[Window], *, threshold: float = THRESHOLD
-) -> Duplicates:
+def find_duplicates(reference: Sequence[Window], other: Sequence[Window]) -> Duplicates:
     """Which documents of some windows are, the same or nearly so, in the reference too.
 
     Args:
         reference: what a model is trained on, say: a window a file.
         other: what is held out from it; of the same texts or of others.
-        threshold: Jaccard index from which on two documents are near duplicates, above 0.
     """
     other_is_indexed = _num_chars(other) <= _num_chars(reference)
     indexed, streamed = (other, reference) if other_is_indexed else (reference, other)
     with ThreadPoolExecutor(available_cores()) as threads:
         small = _scan(indexed, streamed, threads, lambda shingles: shingles)
-        index = _Index(small.documents, threshold)
+        index = _Index(small.documents)
         large = _scan(streamed, indexed, threads, index.similar)
     twins: dict[CharRange, Twin] = {}
     for passing in large.documents:
@@ -242,6 +239,11 @@ def _distinct(hashes: Shingles) -> Shingles:
     return ordered[np.append(True, ordered[1:] != ordered[:-1])]
 
 
+def _least_common(num_shingles: int) -> int:
+    """Shingles that a near duplicate shares with a document of so many, at the least."""
+    return ceil(THRESHOLD * num_shingles - _ROUNDING)
+
+
 class _Index:
     """Distinct contents of documents, to be found by similarity.
 
@@ -249,8 +251,7 @@ class _Index:
         documents: of each content those that have it, in the order of the text.
     """
 
-    def __init__(self, documents: list[_Document[Shingles]], threshold: float) -> None:
-        self._threshold = threshold
+    def __init__(self, documents: list[_Document[Shingles]]) -> None:
         by_digest: dict[bytes, list[_Document[Shingles]]] = {}
         for document in documents:
             by_digest.setdefault(document.digest, []).append(document)
@@ -267,16 +268,12 @@ class _Index:
         self._rarity[np.argsort(frequency, kind="stable")] = np.arange(len(frequency))
         ends = np.cumsum([len(content) for content in contents])
         self._contents = [np.sort(self._rarity[own]) for own in np.split(inverse, ends[:-1])]
-        prefixes = [own[: len(own) - self._least(len(own)) + 1] for own in self._contents]
+        prefixes = [own[: len(own) - _least_common(len(own)) + 1] for own in self._contents]
         owners = np.repeat(np.arange(len(prefixes)), [len(prefix) for prefix in prefixes])
         places = np.concatenate([np.empty(0, np.int64), *prefixes])
         order = np.argsort(places, kind="stable")
         self._owners = owners[order]
         self._first = np.searchsorted(places[order], np.arange(len(frequency) + 1))
-
-    def _least(self, num_shingles: int) -> int:
-        """Shingles that a similar document shares with one of so many, at the least."""
-        return ceil(self._threshold * num_shingles - _ROUNDING)
 
     def similar(self, shingles: Shingles) -> list[tuple[int, float]]:
         """The contents whose Jaccard index with these shingles reaches the threshold, with it."""
@@ -285,7 +282,7 @@ class _Index:
         likely = shingles[self._leading[shingles >> _TRAILING]]
         places = np.minimum(np.searchsorted(self._shingles, likely), len(self._shingles) - 1)
         own = np.sort(self._rarity[places[self._shingles[places] == likely]])
-        least = self._least(len(shingles))
+        least = _least_common(len(shingles))
         # Those that the index does not have are the rarest of all, and lead the prefix.
         prefix = own[: max(0, len(own) - least + 1)]
         candidates = [self._owners[self._first[at] : self._first[at + 1]] for at in prefix]
@@ -294,6 +291,6 @@ class _Index:
             held = self._contents[content]
             num_common = len(np.intersect1d(own, held, assume_unique=True))
             similarity = num_common / (len(shingles) + len(held) - num_common)
-            if similarity >= self._threshold:
+            if similarity >= THRESHOLD:
                 found.append((int(content), similarity))
         return found

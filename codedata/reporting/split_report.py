@@ -34,37 +34,19 @@ _MOST_DIFFERING = 25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SplitDescription:
+class SplitDescription(Published):
     """What a published split is made of.
 
     Attributes:
-        name: of the split.
-        digest: of the dataset.
-        seq_length: tokens a sample.
-        num_samples: of the dataset.
         tokens: counted.
         report: the figures in words.
-        tokenizer: as it was named.
-        tokenizer_sha256: of its files.
-        corpus: where the text came from.
-        command: repeats the dataset.
         document_lengths: characters of each document that the window has a part of, shape
             (num_documents,); None where the text is gone.
-        no_documents: why; empty where it is there.
     """
 
-    name: str
-    digest: str
-    seq_length: int
-    num_samples: int
     tokens: TokenCounts
     report: TokenReport
-    tokenizer: str
-    tokenizer_sha256: str
-    corpus: str
-    command: str
     document_lengths: NDArray[np.int64] | None
-    no_documents: str
 
     @property
     def num_chars(self) -> int | None:
@@ -82,13 +64,15 @@ class SplitDescription:
         """By title."""
         drawn = {"Token frequency": pictures.token_frequency([(self.name, self.tokens.counts)])}
         if self.document_lengths is not None:
-            a_sample = round(self.seq_length * (self.chars_per_token or 0)) or None
+            a_sample = round(self.dataset.seq_length * (self.chars_per_token or 0)) or None
             drawn["Document lengths"] = pictures.document_lengths(
                 [(self.name, self.document_lengths)], a_sample
             )
         return drawn | {
             "Tokens per chunk": pictures.tokens_per_chunk(self.tokens.chunks),
-            "Padding per chunk": pictures.padding_per_chunk(self.tokens.chunks, self.seq_length),
+            "Padding per chunk": pictures.padding_per_chunk(
+                self.tokens.chunks, self.dataset.seq_length
+            ),
         }
 
 
@@ -195,14 +179,9 @@ def report_on(layout: Layout, names: Sequence[str], *, tokenizers: Sequence[str]
     Raises:
         CodedataError: see `open_published`.
     """
-    opened = [open_published(layout, name, tokenizers=tokenizers) for name in dict.fromkeys(names)]
-    described = [(each, describe_split(each)) for each in opened]
-    return Report(
-        splits=[description for _, description in described],
-        comparisons=[
-            compare_splits(*first, *second) for first, second in combinations(described, 2)
-        ],
-    )
+    splits = [_described(layout, name, tokenizers) for name in dict.fromkeys(names)]
+    comparisons = [compare_splits(first, second) for first, second in combinations(splits, 2)]
+    return Report(splits=splits, comparisons=comparisons)
 
 
 def report_held_out(
@@ -215,22 +194,18 @@ def report_held_out(
     Raises:
         CodedataError: the split itself cannot be described; see `open_published`.
     """
-    opened = open_published(layout, name, tokenizers=tokenizers)
-    description = describe_split(opened)
+    split = _described(layout, name, tokenizers)
     comparisons: list[SplitComparison] = []
     notes: list[str] = []
     for reference_name in held_out_from:
         try:
-            reference = open_published(layout, reference_name, tokenizers=tokenizers)
-            reference_description = describe_split(reference)
+            reference = _described(layout, reference_name, tokenizers)
         except CodedataError as error:
             why = str(error).replace(str(layout.root), f"${ROOT_VARIABLE}")
             notes.append(f"{name} is not compared with {reference_name}: {why}")
         else:
-            comparisons.append(
-                compare_splits(reference, reference_description, opened, description)
-            )
-    return Report(splits=[description], comparisons=comparisons, notes=notes)
+            comparisons.append(compare_splits(reference, split))
+    return Report(splits=[split], comparisons=comparisons, notes=notes)
 
 
 def write_report(path: Path, report: Report) -> int:
@@ -258,37 +233,25 @@ def require_writable(path: Path) -> None:
         )
 
 
-def describe_split(published: Published) -> SplitDescription:
-    """Count a dataset's tokens and measure its documents."""
+def _described(layout: Layout, name: str, tokenizers: Sequence[str]) -> SplitDescription:
+    """Open a split, count its tokens and measure its documents."""
+    published = open_published(layout, name, tokenizers=tokenizers)
     dataset, settings, tokenizer = published.dataset, published.settings, published.tokenizer
     num_ids = max(tokenizer.vocab_size, settings.pad_id + 1)
     tokens = count_tokens(dataset, num_ids, settings.pad_id)
     return SplitDescription(
-        name=published.name,
-        digest=dataset.digest,
-        seq_length=dataset.seq_length,
-        num_samples=dataset.num_samples,
+        **vars(published),
         tokens=tokens,
         report=describe_tokens(dataset, tokens, tokenizer),
-        tokenizer=published.tokenizer_name,
-        tokenizer_sha256=tokenizer.files.fingerprint,
-        corpus=published.corpus,
-        command=published.command,
         document_lengths=_document_lengths(published.windows),
-        no_documents=published.no_windows,
     )
 
 
-def compare_splits(
-    reference: Published,
-    reference_description: SplitDescription,
-    other: Published,
-    other_description: SplitDescription,
-) -> SplitComparison:
+def compare_splits(reference: SplitDescription, other: SplitDescription) -> SplitComparison:
     """Compare a split with another one, the reference."""
     tokens, differing = None, ()
-    if reference_description.tokenizer_sha256 == other_description.tokenizer_sha256:
-        first, second = reference_description.tokens.counts, other_description.tokens.counts
+    if reference.tokenizer.files.fingerprint == other.tokenizer.files.fingerprint:
+        first, second = reference.tokens.counts, other.tokens.counts
         num_ids = max(len(first), len(second))  # they differ where a pad token is no token
         first, second = (np.pad(each, (0, num_ids - len(each))) for each in (first, second))
         usual = usual_divergences(
@@ -309,8 +272,8 @@ def compare_splits(
         ]
     no_windows = reference.no_windows or other.no_windows
     return SplitComparison(
-        reference=reference_description,
-        other=other_description,
+        reference=reference,
+        other=other,
         tokens=tokens,
         differing=differing,
         duplicates=None if no_windows else find_duplicates(reference.windows, other.windows),

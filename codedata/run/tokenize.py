@@ -16,8 +16,9 @@ from codedata.format.packing import count_samples, id_dtype
 from codedata.parallel import ChunkThreads, available_cores
 from codedata.progress import Reporter, megabytes
 from codedata.run.plan import ChunkTask, Plan, engine_for, sample_of
-from codedata.store.chunks import TokenChunk, find_chunk, write_chunk
+from codedata.store.chunks import TokenChunk, get_chunk, put_chunk
 from codedata.store.files import remove_leftovers
+from codedata.store.local import LocalStore
 from codedata.tokenize.engines.base import as_utf8
 from codedata.tokenize.fidelity import holds_ids_of, tokenize_and_compare
 from codedata.tokenize.tokenizer import load_tokenizer
@@ -91,8 +92,8 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
         )
     except TokenizerError as error:
         raise TokenizerError(f"{error} ({where})") from error
-    chunk = write_chunk(
-        task.folder,
+    chunk = put_chunk(
+        LocalStore(task.folder),
         task.fingerprint,
         made.ids,
         engine=made.engine,
@@ -124,7 +125,7 @@ _KNOWN: set[tuple[ChunkFingerprint, str]] = set()
 
 
 def _stored_chunk(task: ChunkTask, root: Path) -> TokenChunk | None:
-    chunk = find_chunk(task.folder, task.fingerprint, root=root)
+    chunk = get_chunk(LocalStore(task.folder, shared=root), task.fingerprint)
     if chunk is None or (chunk.fingerprint, chunk.ids_sha256) in _KNOWN:
         return chunk
     if not holds_ids_of(

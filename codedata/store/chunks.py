@@ -21,7 +21,6 @@ from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
 from codedata.store.base import Store
-from codedata.store.local import LocalStore
 
 _METADATA_KEY = b"codedata.chunk"
 _COLUMN = "input_ids"
@@ -79,42 +78,6 @@ class TokenChunk:
                 f"chunk {self.path} is damaged or was replaced; remove it and run again"
             )
         return ids
-
-
-def chunk_path(folder: Path, chars: CharRange) -> Path:
-    """Where the chunk of a character range lies."""
-    return folder / _name(chars)
-
-
-def write_chunk(
-    folder: Path,
-    fingerprint: ChunkFingerprint,
-    ids: IdArray,
-    *,
-    engine: str,
-    compared_bytes: int,
-    seconds: float = 0.0,
-) -> TokenChunk:
-    """Store a chunk's ids in a folder; see `put_chunk`."""
-    return put_chunk(
-        LocalStore(folder),
-        fingerprint,
-        ids,
-        engine=engine,
-        compared_bytes=compared_bytes,
-        seconds=seconds,
-    )
-
-
-def find_chunk(folder: Path, fingerprint: ChunkFingerprint, *, root: Path) -> TokenChunk | None:
-    """The chunk in a folder with exactly this fingerprint; see `get_chunk`.
-
-    Args:
-        folder: of the chunks.
-        fingerprint: of the one that is looked for.
-        root: under which the folder lies; its group may share chunks (`why_not_trusted`).
-    """
-    return get_chunk(LocalStore(folder, shared=root), fingerprint)
 
 
 def put_chunk(

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from codedata.format.meta import META_NAME
 from codedata.store import publishing
 from codedata_tests.campaigns import same_names, small_publish
 from codedata_tests.campaigns.small_publish import NUM_CHUNKS, WAYS, no_exchange, publish
@@ -178,31 +177,3 @@ def test_a_run_that_meets_an_error_at_any_call_says_so_and_leaves_a_whole_datase
     with capfd.disabled():
         print(f"\n{len(faults)} faults ({runs.way}): {num_refused} runs failed, the rest succeeded")
     assert num_refused > 20
-
-
-def test_a_dataset_is_forced_to_the_disk_before_it_takes_its_place_and_the_old_one_goes(
-    runs: SmallRuns,
-) -> None:
-    """What a crash of the machine leaves is decided by the order of calls."""
-    order = [(call.name, call.path) for call in runs.calls]
-    parent, stage = runs.target.parent, work_folder(runs.target) / "stage"
-    swap = next(i for i, call in enumerate(order) if call in swaps(stage))
-    opened = {
-        path: i for i, (name, path) in enumerate(order) if name == "openat" and "/stage/" in path
-    }
-    assert {Path(path).name for path in opened} >= {"dump-0.pkl", "dump-1.pkl", META_NAME}
-    assert max(opened, key=opened.__getitem__).endswith(META_NAME), "the mark that it is whole"
-    for path, at in opened.items():
-        assert at < order.index(("write", path)) < order.index(("fsync", path)) < swap
-        assert last(order, ("write", path)) < order.index(("fsync", path))
-    assert max(opened.values()) < order.index(("fsync", str(stage))) < swap
-    first_removed = next(i for i, (name, _) in enumerate(order) if i > swap and name == "unlink")
-    assert swap < order.index(("fsync", str(parent))) < first_removed
-
-
-def swaps(stage: Path) -> set[tuple[str, str]]:
-    return {(name, str(stage)) for name in ("renameat2", "rename")}
-
-
-def last(order: list[tuple[str, str]], call: tuple[str, str]) -> int:
-    return len(order) - 1 - order[::-1].index(call)

@@ -190,13 +190,13 @@ def test_a_failed_check_publishes_nothing_and_says_why(
 def test_ids_outside_the_vocabulary_stop_the_run(
     platform: SmallPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = tokenize.write_chunk
+    real = tokenize.put_chunk
 
-    def write_wrong(folder: Path, fingerprint: Any, ids: Any, **record: Any) -> Any:
+    def write_wrong(store: Any, fingerprint: Any, ids: Any, **record: Any) -> Any:
         wrong = np.where(np.arange(len(ids)) == 7, 60_000, ids)
-        return real(folder, fingerprint, wrong, **record)
+        return real(store, fingerprint, wrong, **record)
 
-    monkeypatch.setattr(tokenize, "write_chunk", write_wrong)
+    monkeypatch.setattr(tokenize, "put_chunk", write_wrong)
     result = platform.run()
     assert not result.success
     failed = {e.check_name for e in result.get_asset_check_evaluations() if not e.passed}

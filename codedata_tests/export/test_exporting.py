@@ -17,6 +17,8 @@ from codedata.format.packing import IdArray
 from codedata.store.dataset_folder import open_dataset
 from codedata.store.locks import exclusive_lock
 
+pytestmark = pytest.mark.parametrize("shards", [600], indirect=True)
+
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_the_command_writes_beside_the_dataset_and_says_how_to_open_it(
@@ -34,22 +36,19 @@ def test_the_command_writes_beside_the_dataset_and_says_how_to_open_it(
     assert stat.S_IMODE(output.stat().st_mode) == 0o777 & ~mask
 
 
-def test_what_the_command_says_of_npy_opens_it(
-    folder: Path, ids: IdArray, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["export", str(folder), "--to", "npy", "--output", f"{folder}/../deep/er"]) == 0
-    usage = capsys.readouterr().out.splitlines()[1].removeprefix("open it with ")
-    assert np.array_equal(eval(usage, {"numpy": np}), ids)  # noqa: S307
-
-
-def test_the_output_is_beside_the_name_that_was_given_and_its_name_is_quoted(
+def test_what_the_command_says_opens_the_output_beside_the_name_that_was_given(
     folder: Path, tmp_path: Path, ids: IdArray, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / 'a "link"').symlink_to(folder)
-    assert main(["export", str(tmp_path / 'a "link"'), "--to", "npy"]) == 0
-    assert (tmp_path / 'a "link"-npy').is_dir()
-    usage = capsys.readouterr().out.splitlines()[1].removeprefix("open it with ")
-    assert np.array_equal(eval(usage, {"numpy": np}), ids)  # noqa: S307
+    link = tmp_path / 'a "link"'
+    link.symlink_to(folder)
+    for arguments, output in (
+        ([str(folder), "--output", f"{folder}/../deep/er"], tmp_path / "deep" / "er"),
+        ([str(link)], tmp_path / 'a "link"-npy'),
+    ):
+        assert main(["export", *arguments, "--to", "npy"]) == 0
+        assert output.is_dir()
+        usage = capsys.readouterr().out.splitlines()[1].removeprefix("open it with ")
+        assert np.array_equal(eval(usage, {"numpy": np}), ids)  # noqa: S307
 
 
 def test_an_output_inside_the_dataset_is_refused(folder: Path) -> None:
@@ -73,13 +72,13 @@ def test_an_output_that_exists_is_left_alone_unless_it_is_empty(
     assert main(command) == 1
 
 
-@pytest.mark.parametrize("name", ["file/below", "file", "link", "x" * 300, "a\0b"])
-def test_an_output_that_cannot_be_made_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+def test_an_output_that_cannot_be_made_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     said = r"the output .* (cannot be written: |exists already; |is no path; )"
-    with pytest.raises(TargetError, match=said):
-        export_dataset(open_dataset(folder), "npy", tmp_path / name)
+    for name in ("file/below", "file", "link", "x" * 300, "a\0b"):
+        with pytest.raises(TargetError, match=said):
+            export_dataset(open_dataset(folder), "npy", tmp_path / name)
 
 
 def test_the_working_folder_may_be_the_output_if_it_is_empty(
@@ -122,18 +121,13 @@ def test_what_a_killed_export_left_is_cleared_and_a_living_one_is_not_disturbed(
     assert "half.npy" not in os.listdir(tmp_path / "output")
 
 
-def test_a_damaged_dataset_is_not_exported(
+def test_a_damaged_dataset_and_a_format_that_is_none_are_refused(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "dump-3.pkl").write_bytes(b"\x80\x02](")
     assert main(["export", str(folder), "--to", "parquet"]) == 1
     assert "dump-3.pkl" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["train"]
-
-
-def test_a_format_that_is_none_is_wrong_usage(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["export", str(folder), "--to", "csv"])
     assert stop.value.code == 2

@@ -56,14 +56,6 @@ def test_a_parquet_is_made_of_each_shard_and_names_the_dataset(folder: Path, ids
     assert json.loads(metadata[b"codedata"]) == origin_of(folder, ids)
 
 
-def test_a_parquet_of_an_older_dataset_has_no_column_of_text_tokens(
-    older: Path, ids: IdArray
-) -> None:
-    table = pq.read_table(exported(older, "parquet"))
-    assert table.column_names == ["input_ids"]
-    assert table["input_ids"].to_pylist() == ids.tolist()
-
-
 def test_numpy_maps_the_arrays(folder: Path, ids: IdArray, text_tokens: list[int]) -> None:
     output = exported(folder, "npy")
     mapped = np.load(output / "input_ids.npy", mmap_mode="r")
@@ -72,12 +64,6 @@ def test_numpy_maps_the_arrays(folder: Path, ids: IdArray, text_tokens: list[int
     assert np.array_equal(mapped, ids)
     assert np.load(output / "text_tokens.npy").tolist() == text_tokens
     assert json.loads((output / "codedata.json").read_text()) == origin_of(folder, ids)
-
-
-def test_arrays_of_an_older_dataset_come_without_text_tokens(older: Path, ids: IdArray) -> None:
-    output = exported(older, "npy")
-    assert np.array_equal(np.load(output / "input_ids.npy"), ids)
-    assert sorted(path.name for path in output.iterdir()) == ["codedata.json", "input_ids.npy"]
 
 
 def read_megatron(output: Path) -> tuple[list[list[int]], list[int], str]:
@@ -107,12 +93,6 @@ def test_megatron_s_sequences_are_the_samples_without_padding(
     assert sequences == [row[:n] for row, n in zip(ids.tolist(), text_tokens, strict=True)]
     assert documents == list(range(len(ids) + 1))
     assert dtype == ("int32" if ids.max() > 65_535 else "uint16")
-
-
-def test_megatron_s_sequences_of_an_older_dataset_are_whole_samples(
-    older: Path, ids: IdArray
-) -> None:
-    assert read_megatron(exported(older, "megatron"))[0] == ids.tolist()
 
 
 def read_mds(output: Path) -> list[dict[str, list[int]]]:
@@ -159,7 +139,14 @@ def test_mds_shards_hold_the_samples_and_their_text_tokens(
     assert num_shards == 1 if shard_bytes > 2048 else num_shards > 20
 
 
-def test_mds_shards_of_an_older_dataset_have_tokens_alone(older: Path, ids: IdArray) -> None:
+def test_an_older_dataset_has_whole_samples_and_no_text_tokens(older: Path, ids: IdArray) -> None:
+    table = pq.read_table(exported(older, "parquet"))
+    assert table.column_names == ["input_ids"]
+    assert table["input_ids"].to_pylist() == ids.tolist()
+    arrays = exported(older, "npy")
+    assert np.array_equal(np.load(arrays / "input_ids.npy"), ids)
+    assert sorted(path.name for path in arrays.iterdir()) == ["codedata.json", "input_ids.npy"]
+    assert read_megatron(exported(older, "megatron"))[0] == ids.tolist()
     assert read_mds(exported(older, "mds")) == [{"tokens": row} for row in ids.tolist()]
 
 

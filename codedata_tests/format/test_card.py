@@ -44,16 +44,7 @@ def test_the_head_is_what_the_hub_shows_and_the_body_what_people_ask() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "plain",
-        'a "quoted" one',
-        "über 数据 🙂",
-        "with\nnewline",
-        "---",
-        "a: b",
-        "\x1b[31m",
-        "\u2028",
-    ],
+    ["plain", 'a "quoted" one', "über 数据 🙂", "with\nnewline", "---", "\x1b[31m", "\u2028"],
 )
 def test_whatever_the_folder_is_called_the_card_is_whole_and_printable(name: str) -> None:
     card = render_card(replace(FACTS, name=name, command=f"codedata materialize {name}"))

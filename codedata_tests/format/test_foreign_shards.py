@@ -11,27 +11,28 @@ import pickletools
 import struct
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from codedata.errors import DatasetError
 from codedata.format.foreign_shards import decode_foreign_shard
 
 Rows = list[list[int]]
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""On a busy machine any example may be slow."""
-
 ROWS: Rows = [[1, 300, 70_000], [40, 93, 101]]
 """Ids of every width, and some whose bytes are opcodes: ( ] e."""
 
 EDGES = [0, 1, 40, 93, 97, 101, 255, 256, 65_535, 65_536, 2**24, 2**31 - 1]
 PROTOCOLS = [2, 3, 4, 5]
+EITHER_GRAMMAR = pytest.mark.parametrize("protocol", [2, 4])
+"""Memo numbers or frames; 3 and 5 write what the one before them does."""
+
 REFUSED = "x is not a list of lists of token ids as pickle.dump writes it (protocol 2 to 5): "
 
 
@@ -117,54 +118,35 @@ def completed(opcodes: bytes, protocol: int) -> bytes:
 
 # What is read
 
-NARROW = [(rows, columns) for rows in (1, 2, 999, 1000, 1001, 2001) for columns in (1, 2)]
-SHORT = [(rows, columns) for rows in (1, 2) for columns in (999, 1000, 1001, 2000, 2001)]
-LONG = [(1, 70_000), (3, 30_001), (20, 5000)]
-TALL = [(97, 1), (255, 3), (256, 3), (257, 3), (1001, 40), (2000, 3), (3001, 1)]
+SHAPES = [
+    *((rows, columns) for rows in (1, 2, 999, 1000, 1001, 2001) for columns in (1, 2)),
+    *((rows, columns) for rows in (1, 2) for columns in (999, 1000, 1001, 2000, 2001)),
+    *((1, 25_000), (20, 5000), (257, 3), (1001, 40)),
+]
+"""Around batches of 1,000 items, memo numbers of one byte, frames of 64 KiB."""
 
-
-WITH_BOTH_BATCHES = [(1001, 1001), (130, 2001)]
 WRITERS = pytest.mark.parametrize(
-    ("pickler", "protocol"), [(pickler, each) for pickler in PICKLERS for each in PROTOCOLS]
+    ("pickler", "protocol"), [*(("C", each) for each in PROTOCOLS), ("Python", 2), ("Python", 4)]
 )
 
 
 @WRITERS
 def test_what_pickle_writes_is_read(pickler: str, protocol: int) -> None:
-    """Shapes around batches of 1,000 items, memo numbers of one byte, frames of 64 KiB."""
-    shapes = [*NARROW, *SHORT, *LONG, *TALL, *(WITH_BOTH_BATCHES if pickler == "C" else [])]
-    for num_samples, seq_length in shapes:
+    for num_samples, seq_length in [*SHAPES, *([(1001, 1001)] if pickler == "C" else [])]:
         samples = mixed(num_samples, seq_length, seed=num_samples + seq_length)
-        data = PICKLERS[pickler](samples, protocol)
-        assert pickle.loads(data) == samples
-        assert_read(data, samples)
-        assert (num_samples, seq_length) not in WITH_BOTH_BATCHES or len(data) > 10 * 65_536
+        assert_read(PICKLERS[pickler](samples, protocol), samples)
+    for largest_id, dtype in {0: "u2", 65_535: "u2", 65_536: "i4", 2**31 - 1: "i4"}.items():
+        assert decode(PICKLERS[pickler]([[0, largest_id]], protocol), 1, 2).dtype == dtype
 
 
-@WRITERS
-def test_ids_of_every_width_are_read(pickler: str, protocol: int) -> None:
-    for edge in EDGES:
-        for samples in ([[edge]], [[edge] * 3], [[0, edge], [edge, 0]], [[edge], [edge], [edge]]):
-            assert_read(PICKLERS[pickler](samples, protocol), samples)
-
-
-@pytest.mark.parametrize(
-    ("largest_id", "dtype"),
-    [(0, np.uint16), (65_535, np.uint16), (65_536, np.int32), (2**31 - 1, np.int32)],
-)
-def test_ids_come_back_in_the_smallest_of_two_dtypes(largest_id: int, dtype: Any) -> None:
-    assert decode(pickle.dumps([[0, largest_id]], 4), 1, 2).dtype == dtype
-
-
-@pytest.mark.parametrize("pickler", PICKLERS)
-def test_a_frame_may_end_at_every_kind_of_opcode(pickler: str) -> None:
+def test_a_frame_may_end_at_every_kind_of_opcode() -> None:
     """Wider ids in the first rows push all of row 31's end over the frame's target."""
     ends: set[bytes] = set()
     for num_wide in range(1190, 1225):
         samples = [[5] * 1002 for _ in range(40)]
         for place in range(num_wide):
             samples[place // 1000][place % 1000] = 500
-        data = PICKLERS[pickler](samples, 4)
+        data = pickle.dumps(samples, 4)
         end = 11 + struct.unpack("<Q", data[3:11])[0]
         assert data[end : end + 1] == b"\x95"
         ends.add(data[end + 9 : end + 10])
@@ -177,38 +159,28 @@ TREACHEROUS = st.lists(st.sampled_from(b"](ea\x94qrKMJ.\x00\x01"), min_size=1, m
 )
 """Ids whose bytes look like the starts and ends of rows."""
 
-SAMPLES = st.tuples(st.integers(1, 6), st.integers(1, 6)).flatmap(
-    lambda shape: st.lists(
-        st.lists(
-            TREACHEROUS | st.sampled_from(EDGES) | st.integers(0, 2**31 - 1),
-            min_size=shape[1],
-            max_size=shape[1],
-        ),
-        min_size=shape[0],
-        max_size=shape[0],
-    )
-)
+SAMPLES = arrays(
+    np.int64,
+    array_shapes(min_dims=2, max_dims=2, max_side=6),
+    elements=TREACHEROUS | st.sampled_from(EDGES) | st.integers(0, 2**31 - 1),
+).map(np.ndarray.tolist)
 
 
-@settings(UNHURRIED, max_examples=300)
+@settings(max_examples=300)
 @given(samples=SAMPLES, protocol=st.sampled_from(PROTOCOLS), pickler=st.sampled_from([*PICKLERS]))
 @example(samples=[[5, 0x28945D65], [6, 7]], protocol=4, pickler="C")
 def test_any_ids_are_read(samples: Rows, protocol: int, pickler: str) -> None:
     assert_read(PICKLERS[pickler](samples, protocol), samples)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@EITHER_GRAMMAR
 def test_ids_whose_bytes_look_like_the_start_of_a_row_are_read(protocol: int) -> None:
     """Preceded by what ends a row, too; some rows have the memo numbers `a` and `e`, which do."""
     starts = [b"]\x94(", b"]q\x01(", b"]q\x02", b"]\x94", b"]q"]
     for octets in [b"\0e]q", *(bytes([before]) + start for before in b"ea(M" for start in starts)]:
         token = int.from_bytes(octets[:4].ljust(4, b"\0"), "little")
         assert token < 2**31
-        shapes = [
-            (2, 2),
-            (3, 5),
-            *([(103, n) for n in (1, 2, 1000, 1001)] if octets[0] == 0 else []),
-        ]
+        shapes = [(2, 2), (3, 5), *([(103, n) for n in (1, 2, 1001)] if octets[0] == 0 else [])]
         for num_samples, seq_length in shapes:
             samples = [[token] * seq_length for _ in range(num_samples)]
             assert_read(pickle.dumps(samples, protocol), samples)
@@ -217,79 +189,31 @@ def test_ids_whose_bytes_look_like_the_start_of_a_row_are_read(protocol: int) ->
 
 # Opcodes that have no place in a shard
 
-HUGE = struct.pack("<Q", 2**62)
-FOREIGN_OPCODES = {
-    "DUP": b"]200",
-    "DUP of what is there": b"20",
-    "GET": b"g0\n0",
-    "BINGET": b"h\x000",
-    "LONG_BINGET": b"j\x00\x00\x00\x000",
-    "LONG_BINGET of a huge number": b"j\xff\xff\xff\x7f0",
-    "GET of a huge number": b"g" + b"9" * 100 + b"\n0",
-    "a memo bomb, LONG_BINPUT": b"]r\xff\xff\xff\x7f0",
-    "a memo bomb, PUT": b"]p2147483647\n0",
-    "doubled lists": b"]q\xff" + b"(h\xffh\xffl2q\xff" * 30 + b"0" * 61,
-    "BINPUT": b"]q\xff0",
-    "PUT": b"]p255\n0",
-    "MEMOIZE": b"]\x940",
-    "a mark too many": b"(",
-    "POP_MARK": b"(1",
-    "marks nested": b"(" * 300 + b"1" * 300,
-    "lists nested": b"]" * 300 + b"a" * 299 + b"0",
-    "tuples nested": b")" + b"\x85" * 300 + b"0",
-    "LIST": b"(l0",
-    "TUPLE": b"(t0",
-    "DICT": b"(d0",
-    "EMPTY_LIST": b"]0",
-    "EMPTY_TUPLE": b")0",
-    "EMPTY_DICT": b"}0",
-    "EMPTY_SET": b"\x8f0",
-    "FROZENSET": b"(\x910",
-    "SETITEM": b"}K\x01K\x02s0",
-    "ADDITEMS": b"\x8f(K\x01\x900",
-    "NONE": b"N0",
-    "NEWTRUE": b"\x880",
-    "NEWFALSE": b"\x890",
-    "INT": b"I5\n0",
-    "LONG": b"L5L\n0",
-    "BININT": b"J\x05\x00\x00\x000",
-    "BININT1": b"K\x050",
-    "BININT2": b"M\x05\x000",
-    "LONG1": b"\x8a\x01\x050",
-    "LONG4 of a huge length": b"\x8b\xff\xff\xff\x7f0",
-    "FLOAT": b"F1.5\n0",
-    "BINFLOAT": b"G" + bytes(8) + b"0",
-    "STRING": b"S'a'\n0",
-    "SHORT_BINUNICODE": b"\x8c\x01a0",
-    "BINUNICODE of a huge length": b"X\xff\xff\xff\xff0",
-    "BINUNICODE8 of a huge length": b"\x8d" + HUGE + b"0",
-    "SHORT_BINBYTES": b"C\x01a0",
-    "BINBYTES8 of a huge length": b"\x8e" + HUGE + b"0",
-    "BYTEARRAY8 of a huge length": b"\x96" + HUGE + b"0",
-    "NEXT_BUFFER": b"\x970",
-    "READONLY_BUFFER": b"]\x980",
-    "PROTO": b"\x80\x02",
-    "PROTO of the future": b"\x80\xff",
-    "FRAME of no bytes": b"\x95" + bytes(8),
-    "FRAME of a huge length": b"\x95" + HUGE,
-    "FRAME of a negative length": b"\x95" + b"\xff" * 8,
-    "STOP": b".",
-    "POP": b"0",
-    "APPENDS of nothing": b"]1(e0",
-    "no opcode at all": b"\xff",
-    "NUL": b"\0",
-    "a line end": b"\n",
-}
+
+def opcodes_with_arguments() -> Iterator[bytes]:
+    """Each opcode of pickle, its argument small, huge or negative; and bytes that are none."""
+    yield from (b"\xff", b"\0", b"\n")
+    for opcode in pickletools.opcodes:
+        num_bytes = opcode.arg.n if opcode.arg else 0
+        if num_bytes == pickletools.UP_TO_NEWLINE:
+            arguments = [b"5\n5\n", b"9" * 99 + b"\n"]
+        elif num_bytes < 0:  # a length of so many bytes, and what it counts
+            width = {-2: 1, -3: 4, -4: 4, -5: 8}[num_bytes]
+            arguments = [(1).to_bytes(width, "little") + b"a", b"\xff" * width]
+        else:
+            arguments = [bytes(num_bytes), b"\xff" * num_bytes]
+        yield from (opcode.code.encode("latin-1") + argument for argument in arguments)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@EITHER_GRAMMAR
 def test_an_opcode_that_samples_do_not_need_is_refused_wherever_it_stands(protocol: int) -> None:
-    opcodes, starts = opcodes_of(mixed(9, 9), protocol)
-    for payload in FOREIGN_OPCODES.values():
-        assert len(payload) < 800, "so that the file's size alone gives no reason"
-        for place in [*starts[:30], *starts[-20:], len(opcodes)]:
+    opcodes, starts = opcodes_of(mixed(3, 3), protocol)
+    payloads = {around for each in opcodes_with_arguments() for around in (each, each + b"0")}
+    assert len(payloads) > 200
+    for payload in [*sorted(payloads), b"]200", b"(1", b"]q\xff0", b"(l0", b"]1(e0"]:
+        for place in [*starts, len(opcodes)]:
             data = completed(opcodes[:place] + payload + opcodes[place:], protocol)
-            message = refusal(data, 9, 9)
+            message = refusal(data, 3, 3)
             assert message.startswith(REFUSED), "not for its size"
             assert "nothing of it was executed" in message
 
@@ -307,80 +231,35 @@ class Samples(list[Any]):
     """A list that is none."""
 
 
-def aliased() -> list[list[int]]:
-    row = [1, 300, 70_000]
-    return [row, row]
-
-
-def recursive() -> list[Any]:
-    row: list[Any] = [1, 300]
-    row.append(row)
-    return [row, [1, 2, 3]]
-
-
-NO_SAMPLES: dict[str, object] = {
-    "a float": [[1, 2.0, 3], [4, 5, 6]],
-    "only floats": [[1.0] * 3] * 2,
-    "True": [[1, True, 3], [4, 5, 6]],
-    "False": [[1, 2, 3], [4, 5, False]],
-    "only bools": [[True] * 3, [False] * 3],
-    "None": [[1, 2, None], [4, 5, 6]],
-    "strings": [["1", "2", "3"], ["4", "5", "6"]],
-    "a string": [[1, 2, 3], [4, 5, "6"]],
-    "bytes": [[1, 2, 3], [4, 5, b"6"]],
-    "bytes for a row": [[1, 2, 3], b"abc"],
-    "a string for a row": ["abc", [1, 2, 3]],
-    "-1": [[1, 2, 3], [4, 5, -1]],
-    "a negative of one byte": [[-255, 2, 3], [4, 5, 6]],
-    "-2**31": [[1, -(2**31), 3], [4, 5, 6]],
-    "-2**31 - 1": [[1, -(2**31) - 1, 3], [4, 5, 6]],
-    "2**31": [[1, 2, 2**31], [4, 5, 6]],
-    "2**32 + 5": [[1, 2, 2**32 + 5], [4, 5, 6]],
-    "2**63": [[1, 2, 3], [2**63, 5, 6]],
-    "2**800": [[1, 2, 3], [2**800, 5, 6]],
-    "only 2**31": [[2**31 + i for i in range(3)] for _ in range(2)],
-    "a row too short": [[1, 2, 3], [4, 5]],
-    "a row too long": [[1, 2, 3], [4, 5, 6, 7]],
-    "rows of 2 and 4": [[1, 2], [3, 4, 5, 6]],
-    "a row of one": [[1, 2, 3], [4]],
-    "an empty row": [[1, 2, 3], []],
-    "an empty row first": [[], [1, 2, 3]],
-    "a row too few": [[1, 2, 3]],
-    "a row too many": [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
-    "tuples for rows": [(1, 2, 3), (4, 5, 6)],
-    "a tuple for a row": [[1, 2, 3], (4, 5, 6)],
-    "a tuple of rows": ([1, 2, 3], [4, 5, 6]),
-    "the same row twice": aliased(),
-    "a row within itself": recursive(),
-    "no rows": [],
-    "only empty rows": [[], []],
-    "a flat list": [1, 2, 3, 4, 5, 6],
-    "a list too deep": [[[1], [2], [3]], [[4], [5], [6]]],
-    "a list around it": [[[1, 2, 3], [4, 5, 6]]],
-    "a dict": {"a": [1, 2, 3], "b": [4, 5, 6]},
-    "a dict for a row": [[1, 2, 3], {1: 2}],
-    "a set for a row": [[1, 2, 3], {4, 5, 6}],
-    "a range for a row": [[1, 2, 3], range(3)],
-    "a numpy array": np.array([[1, 2, 3], [4, 5, 6]]),
-    "numpy arrays for rows": [np.array([1, 2, 3]), np.array([4, 5, 6])],
-    "numpy's ints": [[np.int32(1), 2, 3], [4, 5, 6]],
-    "an enum": [[1, 2, Token.ONE], [4, 5, 6]],
-    "a kind of list": Samples([[1, 2, 3], [4, 5, 6]]),
-    "a number": 5,
-    "None alone": None,
-    "a string alone": "12345" * 5,
-}
+HUGE = (2**31, 2**32 + 5, 2**63, 2**800, -1, -255, -(2**31), -(2**31) - 1)
+NO_IDS = (*HUGE, 2.0, True, False, None, "5", b"6", [1], (), np.int32(1), Token.ONE)
+NO_ROWS = (b"abc", "abc", [4, 5], [4, 5, 6, 7], [4], [], (4, 5, 6), {1: 2}, {4, 5, 6}, range(3))
+GOOD_ROW = [1, 2, 3]
+RECURSIVE: list[Any] = [1, 300]
+RECURSIVE.append(RECURSIVE)
+NO_LISTS: list[Any] = [
+    *([GOOD_ROW], [GOOD_ROW] * 2, [GOOD_ROW, [4, 5, 6], [7, 8, 9]], [RECURSIVE, GOOD_ROW]),
+    *([[1, 2], [3, 4, 5, 6]], [], [[], []], [1, 2, 3, 4, 5, 6], [[[1], [2], [3]], [[4], [5], [6]]]),
+    *([[GOOD_ROW, [4, 5, 6]]], (GOOD_ROW, [4, 5, 6]), {"a": GOOD_ROW, "b": [4, 5, 6]}),
+    *(np.array([GOOD_ROW, [4, 5, 6]]), [np.array(GOOD_ROW), np.array([4, 5, 6])]),
+    *(Samples([GOOD_ROW, [4, 5, 6]]), [[1.0] * 3] * 2, 5, None, "12345" * 5),
+]
+"""With one row twice, rows within themselves, and as many ids as the right one among them."""
 
 
 @WRITERS
 def test_a_pickle_of_anything_else_is_refused(pickler: str, protocol: int) -> None:
-    good = [[1, 2, 3], [4, 5, 6]]
-    assert_read(PICKLERS[pickler](good, protocol), good)
-    for samples in NO_SAMPLES.values():
-        refusal(PICKLERS[pickler](samples, protocol), 2, 3)
+    dumps = PICKLERS[pickler]
+    good = [GOOD_ROW, [4, 5, 6]]
+    assert_read(dumps(good, protocol), good)
+    wrong = [[[*GOOD_ROW[:2], bad], [4, 5, 6]] for bad in NO_IDS]
+    wrong += [[GOOD_ROW, [bad, 5, 6]] for bad in NO_IDS]
+    wrong += [[GOOD_ROW, bad] for bad in NO_ROWS] + [[bad, GOOD_ROW] for bad in NO_ROWS]
+    for samples in [*wrong, *NO_LISTS]:
+        refusal(dumps(samples, protocol), 2, 3)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@EITHER_GRAMMAR
 def test_one_wrong_id_among_many_is_refused(protocol: int) -> None:
     for num_samples, seq_length, row, column in (
         *((2, 1002, row, column) for row, column in ((0, 0), (0, 1000), (1, 999))),
@@ -394,20 +273,14 @@ def test_one_wrong_id_among_many_is_refused(protocol: int) -> None:
 
 
 def test_other_protocols_are_refused_whoever_claims_them() -> None:
-    for dumps in PICKLERS.values():
-        for protocol in (0, 1):
-            data = dumps(ROWS, protocol)
-            assert pickle.loads(data) == ROWS
-            assert refusal(data, 2, 3).startswith(REFUSED + "it does not start as a pickle of prot")
-    for protocol in (0, 1, 6, 7, 128, 255):
-        data = bytes([0x80, protocol]) + pickle.dumps(ROWS, 2)[2:]
+    written = [dumps(ROWS, protocol) for dumps in PICKLERS.values() for protocol in (0, 1)]
+    claimed = [bytes([0x80, n]) + pickle.dumps(ROWS, 2)[2:] for n in (0, 1, 6, 7, 128, 255)]
+    for data in written + claimed:
         assert refusal(data, 2, 3).startswith(REFUSED + "it does not start as a pickle of protocol")
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_shape_that_is_not_the_meta_s_is_refused(protocol: int) -> None:
-    data = pickle.dumps(ROWS, protocol)
-    assert_read(data, ROWS)
+def test_a_shape_that_is_not_the_meta_s_is_refused() -> None:
+    data = pickle.dumps(ROWS, 4)
     for shape in [(n, m) for n in range(1, 7) for m in range(1, 7) if (n, m) != (2, 3)]:
         refusal(data, *shape)
     for num_samples, seq_length in ((2**62, 3), (2, 2**61), (2**62, 2**62), (10**6, 1), (1, 10**6)):
@@ -461,7 +334,7 @@ def test_frames_that_pickle_does_not_write_are_refused_though_it_reads_them() ->
         assert refusal(data, 2, 3).startswith(REFUSED)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@EITHER_GRAMMAR
 def test_bytes_after_the_end_are_refused(protocol: int) -> None:
     """Within the frame and after it; `pickle.load` would leave them unread."""
     opcodes, whole = opcodes_of(ROWS, protocol)[0], pickle.dumps(ROWS, protocol)
@@ -473,32 +346,18 @@ def test_bytes_after_the_end_are_refused(protocol: int) -> None:
     refusal(whole + whole, 4, 3)
 
 
-@WRITERS
-def test_every_prefix_is_refused(protocol: int, pickler: str) -> None:
+@EITHER_GRAMMAR
+def test_every_prefix_is_refused(protocol: int) -> None:
     for samples in (ROWS, [[5]], [[5, 6]], [[5], [6]], mixed(3, 40)):
-        data = PICKLERS[pickler](samples, protocol)
-        assert_read(data, samples)
+        data = pickle.dumps(samples, protocol)
         for num_bytes in range(len(data)):
             refusal(data[:num_bytes], len(samples), len(samples[0]))
 
 
-def test_a_prefix_that_ends_a_batch_a_row_or_a_frame_is_refused() -> None:
-    samples = mixed(1001, 40)
-    data = pickle.dumps(samples, 4)
-    ends = {"APPENDS", "FRAME"}
-    places = [p for op, _, p in pickletools.genops(data) if op.name in ends and p is not None]
-    assert len(places) > 1000
-    assert data[places[-1] :] == b"e."
-    for place in places[-40:-2]:
-        refusal(data[:place], 1001, 40)
-        refusal(data[: place + 1], 1001, 40)
-        refusal(data[: place + 1] + b".", 1001, 40)
-        refusal(data[: place + 1] + b"e.", 1001, 40)
-
-
 # Time and memory
 
-LARGE = [
+SIZE = 1_000_000
+WRONG_AT = [
     (650, 1536, 2, 300, 0.001),
     (20, 50_000, 4, 5, 0.999),
     (1, 500_000, 2, 300, 0.001),
@@ -507,63 +366,54 @@ LARGE = [
 ]
 """Shapes, protocols, ids, and how far along the file an opcode is NONE's."""
 
-SIZE = 1_000_000
 BOMBS = {
     "starts of rows": b"\x80\x02]q\x00(" + b"e]q\x01(" * (SIZE // 5),
     "starts of rows, framed": framed(b"]\x94(" + b"]\x94(" * (SIZE // 3)),
     "ends and starts of rows": framed(b"]\x94(" + b"e]\x94(" * (SIZE // 4)),
     "starts within ids": framed(b"]\x94(]\x94(" + b"J]\x94((" * (SIZE // 5)),
-    "lists nested": b"\x80\x02" + b"]" * SIZE,
     "lists nested, framed": framed(b"]" * SIZE + b"a" * SIZE + b"."),
     "marks": b"\x80\x02]q\x00" + b"(" * SIZE,
-    "tuples nested": b"\x80\x02)" + b"\x85" * SIZE + b".",
     "ids without end": b"\x80\x02]q\x00(]q\x01(" + b"K\x01" * (SIZE // 2),
     "bytes of zero": b"\x80\x02" + bytes(SIZE),
     "frames of no bytes": b"\x80\x04" + (b"\x95" + bytes(8)) * (SIZE // 9 + 1),
     "frames of four bytes": b"\x80\x04" + (b"\x95\x04" + bytes(7) + b"]0]0") * (SIZE // 13),
-    "memo numbers": b"\x80\x02]" + b"r\xff\xff\xff\x7f" * (SIZE // 5),
-    "doubled": b"\x80\x02]" + b"2" * SIZE + b".",
 }
-"""Files that make a reader search, nest, allocate or count."""
+"""Files that make a reader search, nest or allocate."""
 
 
-def assert_refused_cheaply(data: bytes, *shapes: tuple[int, int]) -> None:
-    """Under 1 s of this process's time, and within 10 times the file's size."""
-    assert len(data) >= SIZE
-    for num_samples, seq_length in shapes:
-        start = time.process_time()
-        message = refusal(data, num_samples, seq_length)
-        assert time.process_time() - start < 1
-        assert message.startswith(REFUSED), "not for its size"
-    tracemalloc.start()
-    refusal(data, *shapes[0])
-    peak_bytes = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak_bytes < 10 * len(data)
+def large_files() -> Iterator[tuple[bytes, list[tuple[int, int]]]]:
+    """Each with the shapes that a meta may claim for it."""
+    for num_samples, seq_length, protocol, largest_id, where in WRONG_AT:
+        ids = np.full((num_samples, seq_length), largest_id).tolist()
+        data = bytearray(pickle.dumps(ids, protocol))
+        data[data.index(b"K" if largest_id < 256 else b"M", int(len(data) * where))] = ord("N")
+        yield bytes(data), [(num_samples, seq_length)]
+    for data in BOMBS.values():
+        lengths = (1, 2, 1000, len(data) // 5)
+        yield data, [(len(data) // (4 * n + 4) or 1, n) for n in lengths]
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize(("num_samples", "seq_length", "protocol", "largest_id", "where"), LARGE)
-def test_a_large_hostile_file_is_refused_in_a_second_and_ten_times_its_size(
-    num_samples: int, seq_length: int, protocol: int, largest_id: int, where: float
-) -> None:
-    ids = np.full((num_samples, seq_length), largest_id).tolist()
-    data = bytearray(pickle.dumps(ids, protocol))
-    data[data.index(b"K" if largest_id < 256 else b"M", int(len(data) * where))] = ord("N")
-    assert_refused_cheaply(bytes(data), (num_samples, seq_length))
-
-
-@pytest.mark.campaign
-@pytest.mark.parametrize("data", BOMBS.values(), ids=BOMBS)
-def test_a_bomb_is_refused_in_a_second_and_ten_times_its_size(data: bytes) -> None:
-    lengths = (1, 2, 1000, len(data) // 5)
-    assert_refused_cheaply(data, *((len(data) // (4 * n + 4) or 1, n) for n in lengths))
+@pytest.mark.timeout(600)  # 45 files
+def test_a_large_hostile_file_is_refused_in_a_second_and_ten_times_its_size() -> None:
+    for data, shapes in large_files():
+        assert len(data) >= SIZE
+        for num_samples, seq_length in shapes:
+            start = time.process_time()
+            message = refusal(data, num_samples, seq_length)
+            assert time.process_time() - start < 1
+            assert message.startswith(REFUSED), "not for its size"
+        tracemalloc.start()
+        refusal(data, *shapes[0])
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak_bytes < 10 * len(data)
 
 
 # Mutations: refused, or read exactly as pickle reads them
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@EITHER_GRAMMAR
 def test_a_flipped_bit_is_refused_or_read_as_pickle_reads_it(protocol: int) -> None:
     samples = [[1, 300, 70_000, 255], [2**31 - 1, 0, 93, 40]]
     whole = pickle.dumps(samples, protocol)
@@ -579,7 +429,7 @@ def test_a_flipped_bit_is_refused_or_read_as_pickle_reads_it(protocol: int) -> N
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("protocol", [2, 4])
+@EITHER_GRAMMAR
 @pytest.mark.parametrize("samples", [[[5, 300], [70_000, 6]], [[5], [6]], [[5, 6, 7]]], ids=str)
 def test_any_byte_put_in_left_out_or_replaced_is_refused_or_read_as_pickle_reads_it(
     samples: Rows, protocol: int
@@ -600,7 +450,7 @@ def test_any_byte_put_in_left_out_or_replaced_is_refused_or_read_as_pickle_reads
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("protocol", [2, 4])
+@EITHER_GRAMMAR
 @pytest.mark.parametrize(
     ("num_samples", "seq_length"), [(1001, 2), (1002, 1), (2, 1001), (2, 1002), (70, 1001)]
 )
@@ -621,7 +471,7 @@ def test_any_opcode_at_the_end_of_a_batch_is_refused_or_read_as_pickle_reads_it(
     assert num_read >= len(places[:8]), "at least where the byte is the one that was there"
 
 
-@pytest.mark.parametrize("protocol", [2, 4])
+@EITHER_GRAMMAR
 @pytest.mark.parametrize("num_samples", [1, 2, 70])
 def test_a_second_batch_without_its_mark_is_refused(num_samples: int, protocol: int) -> None:
     """`a` in place of `( ... e` would append the last id alone, and to an id."""
@@ -632,18 +482,11 @@ def test_a_second_batch_without_its_mark_is_refused(num_samples: int, protocol: 
     assert refusal(unmarked, num_samples, 1002).startswith(REFUSED)
 
 
-MUTATED_SAMPLES = st.sampled_from(
-    [
-        ROWS,
-        [[5]],
-        [[5, 6]],
-        [[5], [6]],
-        [[93, 40, 101], [97, 300, 77], [0x28945D, 74, 75]],
-        [[70_000] * 4, [300] * 4, [5] * 4],
-        [[i] for i in range(99)],
-        [[i, 2**30] for i in range(102)],
-    ]
-)
+MUTATED_SAMPLES = [
+    *(ROWS, [[5]], [[5, 6]], [[5], [6]], [[93, 40, 101], [97, 300, 77], [0x28945D, 74, 75]]),
+    *([[70_000] * 4, [300] * 4, [5] * 4], [[i] for i in range(99)]),
+    [[i, 2**30] for i in range(102)],
+]
 OPCODES = b"](eaKMJ.\x94qrh0123cRi(lt\x80\x95\x00\x01\x02\x04N)}2"
 
 
@@ -674,14 +517,15 @@ def mutated(opcodes: bytes, data: st.DataObject) -> bytes:
 @pytest.mark.parametrize(
     "max_examples",
     [
+        200,
         pytest.param(2000, marks=pytest.mark.campaign),
         pytest.param(100_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
     ],
 )
 def test_mutants_are_refused_or_read_as_pickle_reads_them(max_examples: int) -> None:
-    @settings(UNHURRIED, max_examples=max_examples)
+    @settings(max_examples=max_examples)
     @given(
-        samples=MUTATED_SAMPLES,
+        samples=st.sampled_from(MUTATED_SAMPLES),
         protocol=st.sampled_from(PROTOCOLS),
         pickler=st.sampled_from([*PICKLERS]),
         data=st.data(),
@@ -696,17 +540,3 @@ def test_mutants_are_refused_or_read_as_pickle_reads_them(max_examples: int) -> 
         is_read_as_pickle_does(mutant, max(1, num_samples), len(samples[0]))
 
     mutate()
-
-
-@settings(UNHURRIED, max_examples=300)
-@given(
-    pieces=st.lists(st.sampled_from(OPCODES) | st.integers(0, 255), max_size=80),
-    protocol=st.sampled_from(PROTOCOLS),
-    num_samples=st.integers(1, 4),
-    seq_length=st.integers(1, 4),
-)
-def test_any_bytes_are_refused_or_read_as_pickle_reads_them(
-    pieces: Sequence[int], protocol: int, num_samples: int, seq_length: int
-) -> None:
-    is_read_as_pickle_does(bytes(pieces), num_samples, seq_length)
-    is_read_as_pickle_does(completed(bytes(pieces), protocol), num_samples, seq_length)

@@ -10,7 +10,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from codedata.errors import DatasetError
@@ -23,9 +23,6 @@ from codedata.format.meta import (
     shard_name,
 )
 from codedata.format.ranges import CharRange
-
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""On a busy machine any example may be slow."""
 
 SHA256 = hashlib.sha256(b"").hexdigest()
 ENTRIES = [
@@ -63,42 +60,30 @@ def test_the_bytes_of_a_meta() -> None:
         f'    "entry_sha256": "{hashlib.sha256(sealed).hexdigest()}"\n  }}\n}}\n'
     )
     assert dump_meta(ENTRIES[:1]).decode() == text
+    padded = dump_meta([ShardEntry(num_samples=2, num_tokens=6, last_sample_tokens=1)])
+    assert b'"num_tokens": 6,\n    "last_sample_tokens": 1,\n' in padded
 
 
-def test_the_tokens_of_a_padded_sample_stand_after_the_counts() -> None:
-    entry = ShardEntry(num_samples=2, num_tokens=6, last_sample_tokens=1)
-    assert list(json.loads(dump_meta([entry]))["dump-0.pkl"].items())[:3] == [
-        ("num_samples", 2),
-        ("num_tokens", 6),
-        ("last_sample_tokens", 1),
-    ]
-
-
-@UNHURRIED
 @given(
     st.integers(1, 1000).flatmap(
         lambda seq_length: st.lists(
             st.builds(
-                lambda num_samples, sha256, chars, last: ShardEntry(
-                    num_samples=num_samples,
-                    num_tokens=num_samples * seq_length,
-                    sha256=sha256,
-                    chars=chars,
-                    last_sample_tokens=last,
+                lambda num_samples, **fields: ShardEntry(
+                    num_samples=num_samples, num_tokens=num_samples * seq_length, **fields
                 ),
                 st.integers(1, 2**40),
-                st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
-                st.none()
+                sha256=st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+                chars=st.none()
                 | st.builds(
                     lambda start, length, file: CharRange(start, start + length, file),
                     st.integers(0, 2**61),
                     st.integers(0, 2**61),
                     st.integers(0, 3) | st.just(2**62),
                 ),
-                st.none() | st.integers(1, seq_length),
+                last_sample_tokens=st.none() | st.integers(1, seq_length),
             ),
             min_size=1,
-            max_size=12,
+            max_size=5,
         )
     )
 )
@@ -113,11 +98,10 @@ def test_every_meta_comes_back_whole(entries: list[ShardEntry]) -> None:
 def test_entries_are_in_the_order_of_the_shards_numbers() -> None:
     entries = [ShardEntry(num_samples=n + 1, num_tokens=3 * n + 3) for n in range(12)]
     meta = json.loads(dump_meta(entries))
-    by_name = dict(sorted(meta.items()))
-    assert list(by_name)[:4] == ["dump-0.pkl", "dump-1.pkl", "dump-10.pkl", "dump-11.pkl"]
-    for names in (list(by_name), sorted(meta, reverse=True)):
-        shuffled = json.dumps({name: meta[name] for name in names}).encode()
-        assert parse_meta(shuffled, "x") == entries
+    by_name = sorted(meta)
+    assert by_name[:4] == ["dump-0.pkl", "dump-1.pkl", "dump-10.pkl", "dump-11.pkl"]
+    shuffled = json.dumps({name: meta[name] for name in by_name}).encode()
+    assert parse_meta(shuffled, "x") == entries
 
 
 def test_a_meta_of_the_old_script_is_read() -> None:
@@ -149,15 +133,11 @@ def test_a_name_that_is_not_exactly_a_shard_s_is_refused() -> None:
             assert refusal(meta) == f"{name!r} is not the name of a shard (dump-0.pkl, ...)"
 
 
-SHARD_NAMES = {f"dump-{index}.pkl" for index in range(1000)}
-
-
-@UNHURRIED
 @given(st.text(max_size=12) | st.from_regex(r"\S{0,3}dump-\d{0,3}\.pkl\s?", fullmatch=True))
 def test_only_the_names_of_shards_have_a_number(name: str) -> None:
     index = shard_index(name)
     assert index is None or shard_name(index) == name
-    assert (index is None) == (name not in SHARD_NAMES)
+    assert (index is None) == (name not in {shard_name(n) for n in range(1000)})
     assert shard_index(shard_name(10**18 - 1)) == 10**18 - 1
 
 
@@ -204,40 +184,26 @@ def test_a_number_out_of_its_range_is_refused(key: str) -> None:
         fields = {"start_character": 0, "stop_character": 5, key: value}
         expected = f"{key} of dump-0.pkl is {value}, outside {least} to {most}"
         assert refusal(one(**fields)) == expected
+    for value in (least, most) if key == "last_sample_tokens" else ():
+        [entry] = parse_meta(json.dumps(one(last_sample_tokens=value)).encode(), "x")
+        assert entry.last_sample_tokens == value
 
 
-def test_a_last_sample_has_one_token_at_least_and_seq_length_at_most() -> None:
-    for good in (1, 3):
-        [entry] = parse_meta(json.dumps(one(last_sample_tokens=good)).encode(), "x")
-        assert entry.last_sample_tokens == good
-    for value in (0, 4):
-        assert "outside 1 to 3" in refusal(one(last_sample_tokens=value))
+def test_a_missing_number_is_refused() -> None:
+    whole = {**one()["dump-0.pkl"], "start_character": 0, "stop_character": 5}
+    for missing in COUNTED[:4]:
+        fields = {key: value for key, value in whole.items() if key != missing}
+        expected = f"{missing} of dump-0.pkl is None, not a whole number"
+        assert refusal({"dump-0.pkl": fields}) == expected
 
 
-@pytest.mark.parametrize(
-    ("fields", "missing"),
-    [
-        ({"num_tokens": 6}, "num_samples"),
-        ({"num_samples": 2}, "num_tokens"),
-        ({**one()["dump-0.pkl"], "start_character": 5}, "stop_character"),
-        ({**one()["dump-0.pkl"], "stop_character": 5}, "start_character"),
-    ],
-)
-def test_a_missing_number_is_refused(fields: dict[str, int], missing: str) -> None:
-    expected = f"{missing} of dump-0.pkl is None, not a whole number"
-    assert refusal({"dump-0.pkl": fields}) == expected
-
-
-def test_a_character_range_that_ends_before_it_starts_is_refused() -> None:
-    reason = refusal(one(start_character=5, stop_character=3))
-    assert reason == "dump-0.pkl covers characters 5 to 3"
-
-
-def test_tokens_that_are_no_equal_samples_are_refused() -> None:
+def test_counts_and_characters_that_contradict_each_other_are_refused() -> None:
     for num_samples, num_tokens in ((2, 5), (2, 1), (7, 6), (4, 6)):
         assert refusal(one(num_samples=num_samples, num_tokens=num_tokens)) == (
             f"{num_tokens} tokens of dump-0.pkl are not {num_samples} equal samples"
         )
+    reversed_ = one(start_character=5, stop_character=3)
+    assert refusal(reversed_) == "dump-0.pkl covers characters 5 to 3"
     meta = {**one(), "dump-1.pkl": {"num_samples": 2, "num_tokens": 8}}
     assert refusal(meta) == "its shards have samples of different lengths: [3, 4]"
 
@@ -249,22 +215,10 @@ def test_a_hash_of_another_form_is_refused() -> None:
         assert reason == f"sha256 of dump-0.pkl is {value!r}, not 64 hexadecimal digits"
 
 
-TAMPERED: list[tuple[str, Any]] = [
-    ("num_samples", 1),
-    ("num_tokens", 8),
-    ("last_sample_tokens", 2),
-    ("sha256", "0" * 64),
-    ("sha256", None),
-    ("start_character", 1),
-    ("stop_character", 99),
-    ("entry_sha256", "0" * 64),
-    ("entry_sha256", 5),
-    ("entry_sha256", [SHA256]),
-]
-
-
 def test_a_tampered_entry_is_refused() -> None:
-    for key, value in TAMPERED:
+    changes = {"num_samples": 1, "num_tokens": 8, "last_sample_tokens": 2, "sha256": "0" * 64}
+    changes |= {"start_character": 1, "stop_character": 99}
+    for key, value in [*changes.items(), ("entry_sha256", 5), ("sha256", None)]:
         meta = json.loads(dump_meta(ENTRIES[:1]))
         assert meta["dump-0.pkl"].get(key) != value
         meta["dump-0.pkl"][key] = value
@@ -300,31 +254,19 @@ def test_json_that_names_no_shards_is_refused() -> None:
 
 GOOD = b'{"dump-0.pkl": {"num_samples": 2, "num_tokens": 6}}'
 
-NO_JSON = {
-    "empty": b"",
-    "a line end": b"\n",
-    "NULs": bytes(100),
-    "HTML": b"<!DOCTYPE html><html></html>",
-    "a pickle": pickle.dumps(one()),
-    "cut off": GOOD[:-1],
-    "two of them": GOOD * 2,
-    "a byte order mark": b"\xef\xbb\xbf" + GOOD,
-    "single quotes": GOOD.replace(b'"', b"'"),
-    "a comma too many": GOOD.replace(b"6", b"6,"),
-    "a leading zero": GOOD.replace(b"6", b"06"),
-    "a NUL in a name": GOOD.replace(b"-0", b"-\x000"),
-    "UTF-16": GOOD.decode().encode("utf-16"),
-    "UTF-16 without a mark": GOOD.decode().encode("utf-16-le"),
-    "Latin-1": GOOD.replace(b"0.pkl", b"0.pkl\xe9"),
-    "an encoded surrogate": GOOD.replace(b"0.pkl", b"0\xed\xa0\x80.pkl"),
-    "an overlong form": GOOD.replace(b"-", b"\xc0\xad"),
-    "an integer of 5,000 digits": GOOD.replace(b"6", b"6" * 5000),
-}
+NO_JSON = [
+    *(b"", b"\n", bytes(100), b"<!DOCTYPE html><html></html>", pickle.dumps(one()), GOOD[:-1]),
+    *(GOOD * 2, b"\xef\xbb\xbf" + GOOD, GOOD.replace(b'"', b"'"), GOOD.replace(b"6", b"6,")),
+    *(GOOD.replace(b"6", b"06"), GOOD.replace(b"-0", b"-\x000"), GOOD.replace(b"6", b"6" * 5000)),
+    *(GOOD.decode().encode("utf-16"), GOOD.decode().encode("utf-16-le")),
+    *(GOOD.replace(b"0.pkl", b"0" + odd) for odd in (b".pkl\xe9", b"\xed\xa0\x80.pkl")),
+    GOOD.replace(b"-", b"\xc0\xad"),  # an overlong form
+]
 
 
 def test_what_is_no_json_is_refused() -> None:
     assert parse_meta(GOOD, "x") == [ShardEntry(num_samples=2, num_tokens=6)]
-    for data in NO_JSON.values():
+    for data in NO_JSON:
         assert refusal(data)
     for opening, closing in ((b"[", b"]"), (b'{"a":', b"}"), (b'{"dump-0.pkl":', b"}")):
         for depth in (sys.getrecursionlimit() * 10, 500_000):
@@ -356,7 +298,22 @@ NEARLY_METAS = st.dictionaries(
 )
 
 
-def assert_sound_or_refused(data: bytes) -> None:
+DUMPED = dump_meta(ENTRIES)
+ONE_BYTE_CHANGED = st.builds(
+    lambda place, byte: DUMPED[:place] + bytes([byte]) + DUMPED[place + 1 :],
+    st.integers(0, len(DUMPED) - 1),
+    st.integers(0, 255),
+)
+
+
+@settings(max_examples=250)
+@given(
+    (JSON | NEARLY_METAS).map(lambda meta: json.dumps(meta).encode())
+    | st.binary(max_size=100)
+    | ONE_BYTE_CHANGED
+)
+@example(GOOD)
+def test_any_bytes_are_refused_or_read_soundly(data: bytes) -> None:
     try:
         entries = parse_meta(data, "x")
     except DatasetError:
@@ -364,42 +321,16 @@ def assert_sound_or_refused(data: bytes) -> None:
     assert entries
     assert len({entry.seq_length for entry in entries}) == 1
     for entry in entries:
-        assert type(entry.num_samples) is int
-        assert type(entry.num_tokens) is int
+        assert {type(entry.num_samples), type(entry.num_tokens)} == {int}
         assert 1 <= entry.num_samples <= entry.num_tokens <= 2**62
         assert entry.num_tokens == entry.num_samples * entry.seq_length
         assert entry.sha256 is None or len(bytes.fromhex(entry.sha256)) == 32
     assert parse_meta(dump_meta(entries), "x") == entries
 
 
-@UNHURRIED
-@given(JSON | NEARLY_METAS)
-@example(json.loads(GOOD))
-def test_any_json_is_refused_or_read_soundly(meta: object) -> None:
-    assert_sound_or_refused(json.dumps(meta).encode())
-
-
-@UNHURRIED
-@given(st.binary(max_size=100))
-def test_any_bytes_are_refused_or_read_soundly(data: bytes) -> None:
-    assert_sound_or_refused(data)
-
-
-@UNHURRIED
-@given(st.integers(0, 255), st.data())
-def test_a_meta_with_one_byte_changed_is_refused_or_read_soundly(
-    byte: int, data: st.DataObject
-) -> None:
-    meta = bytearray(dump_meta(ENTRIES))
-    meta[data.draw(st.integers(0, len(meta) - 1))] = byte
-    assert_sound_or_refused(bytes(meta))
-
-
 def test_a_dataset_of_twenty_thousand_shards_is_read() -> None:
     entries = [ENTRIES[0]] * 20_000
     assert len(parse_meta(dump_meta(entries), "meta")) == 20_000
-    old = {shard_name(i): {"num_samples": 1, "num_tokens": 3} for i in range(20_000)}
-    assert len(parse_meta(json.dumps(old, separators=(",", ":")).encode(), "meta")) == 20_000
 
 
 ONE = b'{"dump-0.pkl": {"num_samples": 1, "num_tokens": 3, "more": '
@@ -408,14 +339,8 @@ HUGE: dict[str, tuple[bytes, str]] = {
         b"{" + b",".join(b'"dump-%d.pkl":{}' % i for i in range(MAX_SHARDS + 1)) + b"}",
         "it has 65537 entries, more than the 65536 shards that a process can map",
     ),
-    "a million entries": (
-        b"{" + b",".join(b'"dump-%d.pkl": {"num_samples": 1}' % i for i in range(10**6)) + b"}",
-        "bytes, more than 33554432",
-    ),
-    "lists of lists": (
-        ONE + b"[" + b"[]," * 10**6 + b"[]]}}",
-        "values in [0-9]+ bytes",
-    ),
+    "a million entries": (b'"dump-100000.pkl": {"num_samples": 1}' * 10**6, "more than 33554432"),
+    "lists of lists": (ONE + b"[" + b"[]," * 10**6 + b"[]]}}", "values in [0-9]+ bytes"),
     "nothing but commas": (b"[" + b"," * 10**6, "values in [0-9]+ bytes"),
     "brackets": (b"[" * 10**6, "values in [0-9]+ bytes"),
 }
@@ -424,9 +349,9 @@ HUGE: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize(("data", "why"), HUGE.values(), ids=HUGE)
 def test_what_is_too_much_to_parse_is_refused_before_it_is_parsed(data: bytes, why: str) -> None:
     tracemalloc.start()
-    started = time.monotonic()
+    started = time.process_time()
     reason = refusal(data)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
     assert re.search(why, reason)

@@ -77,22 +77,19 @@ def test_flipped_bits_and_prefixes_of_an_old_card_are_noticed() -> None:
     assert not any(old_card_digest(OLD_CARD[:stop]) for stop in range(0, len(OLD_CARD), 3))
 
 
-WRONG = {
-    "no head": (("codedata:\n", "codedata: 1\n"), "has no head of facts"),
-    "no name": (("pretty_name", "ugly_name"), "has no head of facts"),
-    "an alias": (('engine: "pretokens"', "engine: *a"), "misstates the line 'engine: "),
-    "no tokenizer": (("  tokenizer:", "  tokeniser:"), "misstates 'tokenizer'"),
-    "a corpus of one word": (
-        ('corpus:\n    repo: "owner/data"\n    files:', 'corpus: "a"\n  files:\n    x:'),
-        "misstates",
-    ),
-    "a file without a number": (("00002:", "two:"), "invalid literal"),
-    "a number for a text": (('engine: "pretokens"', "engine: 7"), "engine: Input should be"),
-    "a tokenizer's sha256": (('sha256: "d', 'sha256: "/'), "is no sha256"),
-}
+WRONG = [
+    (("codedata:\n", "codedata: 1\n"), "has no head of facts"),
+    (("pretty_name", "ugly_name"), "has no head of facts"),
+    (('engine: "pretokens"', "engine: *a"), "misstates the line 'engine: "),
+    (("  tokenizer:", "  tokeniser:"), "misstates 'tokenizer'"),
+    (('corpus:\n    repo: "owner/data"\n    files:', 'corpus: "a"\n  files:\n    x:'), "misstates"),
+    (("00002:", "two:"), "invalid literal"),
+    (('engine: "pretokens"', "engine: 7"), "engine: Input should be"),
+    (('sha256: "d', 'sha256: "/'), "is no sha256"),
+]
 
 
-@pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
-def test_what_no_card_says_is_refused(change: tuple[str, str], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        parse_old_card(old_card(change))
+def test_what_no_card_says_is_refused() -> None:
+    for change, said in WRONG:
+        with pytest.raises(ValueError, match=said):
+            parse_old_card(old_card(change))

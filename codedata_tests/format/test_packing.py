@@ -4,96 +4,53 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from codedata.format.packing import count_samples, id_dtype, pack_samples, split_shards
 
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""On a busy machine any example may be slow."""
-
 PAD = 99
 
 
-def packed(num_tokens: int, *, seq_length: int, min_sample_length: int) -> list[list[int]]:
+def packed(num_tokens: int, **setting: int) -> list[list[int]]:
     """The samples of the ids 1, 2, 3, ..., which tell their places."""
     ids = np.arange(1, num_tokens + 1, dtype=np.uint16)
-    samples = pack_samples(
-        ids, seq_length=seq_length, min_sample_length=min_sample_length, pad_token=PAD
-    )
-    assert samples.shape[1] == seq_length
-    num_samples = count_samples(
-        num_tokens, seq_length=seq_length, min_sample_length=min_sample_length
-    )
-    assert samples.shape[0] == num_samples
+    samples = pack_samples(ids, pad_token=PAD, **setting)
+    assert samples.shape == (count_samples(num_tokens, **setting), setting["seq_length"])
     return samples.tolist()
 
 
-@pytest.mark.parametrize(
-    ("num_tokens", "expected"),
-    [
-        (0, []),
-        (1, []),
-        (2, []),
-        (3, [[1, 2, 3, PAD]]),
-        (4, [[1, 2, 3, 4]]),
-        (5, [[1, 2, 3, 4]]),
-        (6, [[1, 2, 3, 4]]),
-        (7, [[1, 2, 3, 4], [5, 6, 7, PAD]]),
-        (8, [[1, 2, 3, 4], [5, 6, 7, 8]]),
-        (10, [[1, 2, 3, 4], [5, 6, 7, 8]]),
-        (11, [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, PAD]]),
-    ],
-)
-def test_a_rest_of_min_sample_length_is_dropped_and_a_longer_one_padded(
-    num_tokens: int, expected: list[list[int]]
-) -> None:
-    assert packed(num_tokens, seq_length=4, min_sample_length=2) == expected
+BY_HAND = {
+    (4, 2): {
+        0: [],
+        2: [],
+        3: [[1, 2, 3, PAD]],
+        4: [[1, 2, 3, 4]],
+        6: [[1, 2, 3, 4]],
+        7: [[1, 2, 3, 4], [5, 6, 7, PAD]],
+        10: [[1, 2, 3, 4], [5, 6, 7, 8]],
+        11: [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, PAD]],
+    },
+    (3, 0): {0: [], 1: [[1, PAD, PAD]], 3: [[1, 2, 3]], 4: [[1, 2, 3], [4, PAD, PAD]]},
+    (3, 5): {5: [], 6: [[1, 2, 3]], 8: [[1, 2, 3]], 9: [[1, 2, 3], [4, 5, 6]]},
+}
+"""(seq_length, min_sample_length): tokens and their samples.
+
+With 0 no token is dropped; with more than seq_length last samples are dropped though they are full.
+"""
 
 
-@pytest.mark.parametrize(
-    ("num_tokens", "expected"),
-    [
-        (0, []),
-        (1, [[1, PAD, PAD]]),
-        (3, [[1, 2, 3]]),
-        (4, [[1, 2, 3], [4, PAD, PAD]]),
-    ],
-)
-def test_with_min_sample_length_zero_no_token_is_dropped(
-    num_tokens: int, expected: list[list[int]]
-) -> None:
-    assert packed(num_tokens, seq_length=3, min_sample_length=0) == expected
+def test_a_rest_of_min_sample_length_is_dropped_and_a_longer_one_padded() -> None:
+    for (seq_length, least), expected in BY_HAND.items():
+        for num_tokens, samples in expected.items():
+            assert packed(num_tokens, seq_length=seq_length, min_sample_length=least) == samples
 
 
-@pytest.mark.parametrize(
-    ("num_tokens", "expected"),
-    [
-        (5, []),
-        (6, [[1, 2, 3]]),
-        (8, [[1, 2, 3]]),
-        (9, [[1, 2, 3], [4, 5, 6]]),
-    ],
-)
-def test_a_min_sample_length_above_seq_length_drops_whole_samples(
-    num_tokens: int, expected: list[list[int]]
-) -> None:
-    """Here 3 against 5; the last samples are dropped although they are full."""
-    assert packed(num_tokens, seq_length=3, min_sample_length=5) == expected
-
-
-@pytest.mark.parametrize(
-    ("num_tokens", "num_samples"),
-    [(0, 0), (1000, 0), (1001, 1), (1512, 1), (1513, 2), (2024, 2), (2025, 3), (102_400, 199)],
-)
-def test_the_validation_setting_of_the_reference(num_tokens: int, num_samples: int) -> None:
+def test_the_validation_setting_of_the_reference() -> None:
     """seq_length 512 with min_sample_length 1000: starts 0, 512, ... below num_tokens - 1000."""
-    samples = packed(num_tokens % 65_536, seq_length=512, min_sample_length=1000)
-    if num_tokens < 65_536:
-        assert samples == [
-            list(range(512 * row + 1, 512 * row + 513)) for row in range(num_samples)
-        ]
-    assert count_samples(num_tokens, seq_length=512, min_sample_length=1000) == num_samples
+    for num_tokens, num_samples in ((1000, 0), (1001, 1), (1512, 1), (1513, 2), (2025, 3)):
+        samples = packed(num_tokens, seq_length=512, min_sample_length=1000)
+        assert samples == [[*range(512 * i + 1, 512 * i + 513)] for i in range(num_samples)]
 
 
 @pytest.mark.parametrize(
@@ -113,13 +70,8 @@ def test_the_default_setting_of_the_reference(
 @pytest.mark.parametrize(
     ("dtype", "pad_token"),
     [
-        (np.uint16, 65_536),
-        (np.uint16, 2**31 - 1),
-        (np.uint8, 256),
-        (np.uint8, 70_000),
-        (np.int32, 2**31 - 1),
-        (np.uint32, 2**31 - 1),
-        (np.int64, 5),
+        *((np.uint16, 65_536), (np.uint16, 2**31 - 1), (np.uint8, 256), (np.uint8, 70_000)),
+        *((np.int32, 2**31 - 1), (np.uint32, 2**31 - 1), (np.int64, 5)),
     ],
 )
 def test_a_pad_wider_than_the_ids_keeps_its_value(dtype: Any, pad_token: int) -> None:
@@ -137,21 +89,9 @@ def test_where_nothing_is_padded_no_id_is_copied() -> None:
     assert samples.dtype == np.uint16
 
 
-def test_no_tokens_give_no_samples() -> None:
-    for dtype in (np.uint16, np.int32):
-        samples = pack_samples(
-            np.empty(0, dtype), seq_length=7, min_sample_length=0, pad_token=70_000
-        )
-        assert samples.shape == (0, 7)
-        assert list(split_shards(samples, 3)) == []
-
-
-@pytest.mark.parametrize(
-    ("largest_id", "dtype"),
-    [(0, "uint16"), (65_535, "uint16"), (65_536, "int32"), (2**31 - 1, "int32")],
-)
-def test_ids_take_two_bytes_up_to_65535_and_four_above(largest_id: int, dtype: str) -> None:
-    assert id_dtype(largest_id) == dtype
+def test_ids_take_two_bytes_up_to_65535_and_four_above() -> None:
+    widths = [id_dtype(largest).name for largest in (0, 65_535, 65_536, 2**31 - 1)]
+    assert widths == ["uint16", "uint16", "int32", "int32"]
 
 
 def plain_samples(
@@ -167,7 +107,6 @@ def plain_samples(
     return samples
 
 
-@UNHURRIED
 @given(
     ids=st.lists(st.integers(0, 65_535), max_size=120),
     seq_length=st.integers(1, 40),
@@ -192,7 +131,6 @@ def test_packing_gives_the_samples_of_a_plain_loop(
     assert given_ids.tolist() == ids, "the ids are not changed"
 
 
-@UNHURRIED
 @given(
     num_tokens=st.integers(0, 2**62),
     seq_length=st.integers(1, 2**24),
@@ -213,14 +151,8 @@ def test_the_count_is_the_first_start_that_is_not_below_the_limit(
 @pytest.mark.parametrize(
     ("num_samples", "max_dump_size", "sizes"),
     [
-        (0, 3, []),
-        (1, 3, [1]),
-        (3, 3, [3]),
-        (4, 3, [3, 1]),
-        (6, 3, [3, 3]),
-        (7, 3, [3, 3, 1]),
-        (3, 1, [1, 1, 1]),
-        (3, 2**62, [3]),
+        *((0, 3, []), (1, 3, [1]), (3, 3, [3]), (4, 3, [3, 1]), (6, 3, [3, 3])),
+        *((7, 3, [3, 3, 1]), (3, 1, [1, 1, 1]), (3, 2**62, [3])),
     ],
 )
 def test_shards_take_max_dump_size_samples_and_the_last_one_the_rest(

@@ -1,20 +1,17 @@
 """Fixed-width shards: the bytes by hand, what plain pickle makes of them, and every damage."""
 
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from codedata.errors import DatasetError
 from codedata.format.foreign_shards import decode_foreign_shard
 from codedata.format.shards import encode_shard, is_fixed_width, view_shard
-
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""On a busy machine any example may be slow."""
 
 EDGES = [0, 1, 40, 46, 74, 77, 93, 101, 128, 255, 256, 65_535, 65_536, 2**24, 2**31 - 1]
 """Where widths change, and the bytes that are opcodes of the format: ( . J M ] e and \\x80."""
@@ -56,32 +53,16 @@ def test_the_bytes_of_a_shard_with_ids_of_four_bytes() -> None:
     )
 
 
-def test_the_smallest_shard() -> None:
-    data = encoded([[7]])
-    assert data == b"\x80\x02](](M\x07\x00ee."
-    assert view(data, 1, 1).tolist() == pickle.loads(data) == [[7]]
-
-
-@pytest.mark.parametrize(
-    ("largest_id", "pad_token", "opcode"),
-    [
-        (5, 0, b"M"),
-        (65_535, 0, b"M"),
-        (65_536, 0, b"J"),
-        (5, 65_535, b"M"),
-        (5, 65_536, b"J"),
-        (2**31 - 1, 0, b"J"),
-        (0, 2**31 - 1, b"J"),
-    ],
-)
-def test_the_width_follows_the_largest_id_and_the_pad(
-    largest_id: int, pad_token: int, opcode: bytes
-) -> None:
-    data = encoded([[0, largest_id]], pad_token)
-    assert data[6:7] == opcode
-    ids = view(data, 1, 2)
-    assert ids.dtype == ("<u2" if opcode == b"M" else "<i4")
-    assert ids.tolist() == [[0, largest_id]], "the pad itself is not written"
+def test_the_width_follows_the_largest_id_and_the_pad() -> None:
+    for largest_id, pad_token, opcode in (
+        *((5, 0, b"M"), (65_535, 0, b"M"), (65_536, 0, b"J"), (2**31 - 1, 0, b"J")),
+        *((5, 65_535, b"M"), (5, 65_536, b"J"), (0, 2**31 - 1, b"J")),
+    ):
+        data = encoded([[0, largest_id]], pad_token)
+        assert data[6:7] == opcode
+        ids = view(data, 1, 2)
+        assert ids.dtype == ("<u2" if opcode == b"M" else "<i4")
+        assert ids.tolist() == [[0, largest_id]], "the pad itself is not written"
 
 
 @pytest.mark.parametrize(
@@ -92,36 +73,25 @@ def test_ids_outside_0_to_2_31_are_never_written(samples: list[list[int]], pad_t
         encoded(samples, pad_token)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int32, np.int64, np.uint64])
-def test_the_bytes_do_not_depend_on_the_ids_dtype_or_layout(dtype: Any) -> None:
-    samples = np.arange(12, dtype=dtype).reshape(3, 4)
+def test_the_bytes_do_not_depend_on_the_ids_dtype_or_layout() -> None:
     expected = encoded([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]])
-    assert encode_shard(samples, pad_token=0).tobytes() == expected
-    assert encode_shard(np.asfortranarray(samples), pad_token=0).tobytes() == expected
-    every_other = np.repeat(samples, 2, axis=0)[::2]
-    assert encode_shard(every_other, pad_token=0).tobytes() == expected
+    for dtype in ("u1", "u2", "u4", "i4", "i8", "u8", ">u2"):
+        samples = np.arange(12, dtype=dtype).reshape(3, 4)
+        for each in (samples, np.asfortranarray(samples), np.repeat(samples, 2, axis=0)[::2]):
+            assert encode_shard(each, pad_token=0).tobytes() == expected
 
 
 # What comes back
 
-SAMPLES = st.tuples(st.integers(1, 7), st.integers(1, 9), st.sampled_from(EDGES)).flatmap(
-    lambda shape: st.lists(
-        st.lists(
-            st.sampled_from([edge for edge in EDGES if edge <= shape[2]])
-            | st.integers(0, shape[2]),
-            min_size=shape[1],
-            max_size=shape[1],
-        ),
-        min_size=shape[0],
-        max_size=shape[0],
-    )
-)
+SAMPLES = arrays(
+    np.int64,
+    array_shapes(min_dims=2, max_dims=2, max_side=9),
+    elements=st.sampled_from(EDGES) | st.integers(0, 65_535) | st.integers(0, 2**31 - 1),
+).map(np.ndarray.tolist)
 
 
-@UNHURRIED
 @given(samples=SAMPLES, pad_token=st.sampled_from(EDGES))
 @example(samples=[EDGES], pad_token=0)
-@example(samples=[[edge] for edge in EDGES], pad_token=0)
 @example(samples=[[77, 101, 46]] * 600, pad_token=65_536)
 def test_plain_pickle_and_the_view_give_the_samples(
     samples: list[list[int]], pad_token: int
@@ -129,34 +99,20 @@ def test_plain_pickle_and_the_view_give_the_samples(
     data = encoded(samples, pad_token)
     loaded = pickle.loads(data)
     assert loaded == samples
-    assert type(loaded) is list
-    assert all(type(row) is list for row in loaded)
-    assert all(type(token) is int for row in loaded for token in row)
+    assert {type(loaded), *map(type, loaded)} == {list}
+    assert {type(token) for row in loaded for token in row} == {int}
     assert view(data, len(samples), len(samples[0])).tolist() == samples
 
 
-@pytest.mark.parametrize("largest", [65_535, 2**31 - 1])
-def test_the_view_is_read_only_and_of_the_same_memory(largest: int) -> None:
-    data = encode_shard(np.array([[1, largest], [3, 4]]), pad_token=0)
-    ids = view_shard(data, num_samples=2, seq_length=2, name="x")
-    assert np.shares_memory(ids, data)
-    assert not ids.flags.writeable
-    with pytest.raises(ValueError, match="read-only"):
-        ids[0, 0] = 5
-    data[7] = 9
-    assert ids[0, 0] == 9, "the shard's own bytes"
+def test_the_view_is_read_only_and_of_the_same_memory() -> None:
+    for largest in (65_535, 2**31 - 1):
+        data = encode_shard(np.array([[1, largest], [3, 4]]), pad_token=0)
+        ids = view_shard(data, num_samples=2, seq_length=2, name="x")
+        assert np.shares_memory(ids, data)
+        assert not ids.flags.writeable
 
 
 # Damage, without hashes: structure is checked, ids are what they are
-
-
-def flipped(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Every byte's place with each of its bits flipped."""
-    for place in range(len(data)):
-        for bit in range(8):
-            damaged = bytearray(data)
-            damaged[place] ^= 1 << bit
-            yield place, bytes(damaged)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +121,6 @@ def flipped(data: bytes) -> Iterator[tuple[int, bytes]]:
         ([[1, 2, 40], [93, 65_535, 6]], 2),
         ([[1, 2, 40], [93, 65_536, 2**31 - 1]], 4),
         ([[7]], 2),
-        ([[70_000]], 4),
     ],
 )
 def test_a_flipped_bit_is_refused_or_changes_one_id(samples: list[list[int]], width: int) -> None:
@@ -179,63 +134,46 @@ def test_a_flipped_bit_is_refused_or_changes_one_id(samples: list[list[int]], wi
         for byte in range(width)
     }
     num_read = 0
-    for place, damaged in flipped(data):
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
         try:
-            ids = view(damaged, num_samples, seq_length)
+            ids = view(bytes(damaged), num_samples, seq_length)
         except DatasetError as error:
             assert "dump-7.pkl" in str(error)  # noqa: PT017  (both outcomes are legal)
             continue
         num_read += 1
         assert ids.tolist() == pickle.loads(damaged)
-        assert [tuple(at) for at in np.argwhere(ids != np.array(samples))] == [cells[place]]
+        assert [tuple(at) for at in np.argwhere(ids != np.array(samples))] == [cells[bit // 8]]
     num_ids = num_samples * seq_length
     assert num_read == num_ids * (8 * width - (width == 4)), "all bits of ids but their sign"
 
 
-@pytest.mark.parametrize("largest", [65_535, 65_536])
-def test_every_prefix_and_every_longer_file_is_refused(largest: int) -> None:
-    data = encoded([[1, 2, 3], [4, 5, largest]])
-    assert view(data, 2, 3).shape == (2, 3)
-    for num_bytes in range(len(data)):
-        refusal(data[:num_bytes], 2, 3)
-    for byte in range(256):
-        refusal(data + bytes([byte]), 2, 3)
-    refusal(data + data, 2, 3)
-
-
 def test_a_byte_too_many_or_too_few_anywhere_is_refused() -> None:
-    data = encoded([[1, 2, 3], [4, 5, 6]])
-    for place in range(len(data)):
-        refusal(data[:place] + data[place + 1 :], 2, 3)
-        refusal(data[:place] + data[place : place + 1] + data[place:], 2, 3)
+    for largest in (65_535, 65_536):
+        data = encoded([[1, 2, 3], [4, 5, largest]])
+        assert view(data, 2, 3).shape == (2, 3)
+        for place in range(len(data)):
+            refusal(data[:place], 2, 3)
+            refusal(data[:place] + data[place + 1 :], 2, 3)
+            refusal(data[:place] + data[place : place + 1] + data[place:], 2, 3)
+        for longer in (*(data + bytes([byte]) for byte in range(256)), data + data):
+            refusal(longer, 2, 3)
 
 
-@pytest.mark.parametrize(
-    ("num_samples", "seq_length"),
-    [
-        (1, 3),
-        (3, 3),
-        (2, 2),
-        (2, 4),
-        (3, 2),
-        (1, 6),
-        (6, 1),
-        (2**62, 3),
-        (2, 2**62),
-        (2**62, 2**62),
-    ],
-)
 @pytest.mark.parametrize("largest", [65_535, 65_536])
-def test_a_shape_that_is_not_the_meta_s_is_refused(
-    num_samples: int, seq_length: int, largest: int
-) -> None:
+def test_a_shape_that_is_not_the_meta_s_is_refused(largest: int) -> None:
     data = encoded([[1, 2, 3], [4, 5, largest]])
     width = 3 if largest == 65_535 else 5
-    assert refusal(data, num_samples, seq_length) == (
-        f"dump-7.pkl has {len(data)} bytes, but {num_samples} samples of {seq_length} tokens take "
-        f"{6 + num_samples * (3 + seq_length * width)}: it is truncated, or belongs to another "
-        "meta; make the dataset again"
-    )
+    for num_samples, seq_length in (
+        *((1, 3), (3, 3), (2, 2), (2, 4), (3, 2), (1, 6), (6, 1)),
+        *((2**62, 3), (2, 2**62), (2**62, 2**62)),
+    ):
+        assert refusal(data, num_samples, seq_length) == (
+            f"dump-7.pkl has {len(data)} bytes, but {num_samples} samples of {seq_length} tokens "
+            f"take {6 + num_samples * (3 + seq_length * width)}: it is truncated, or belongs to "
+            "another meta; make the dataset again"
+        )
 
 
 def test_a_shape_that_takes_as_many_bytes_is_refused_all_the_same() -> None:
@@ -244,26 +182,25 @@ def test_a_shape_that_takes_as_many_bytes_is_refused_all_the_same() -> None:
     assert "sample 0 breaks the format" in refusal(data, 1, 7)
 
 
-@pytest.mark.parametrize("value", [-1, -2, -(2**31)])
 @pytest.mark.parametrize("place", [(0, 0), (0, 1), (299, 1)])
-def test_a_negative_id_is_refused_where_it_stands(place: tuple[int, int], value: int) -> None:
-    samples = np.full((300, 2), 70_000, np.int64)
-    data = bytearray(encode_shard(samples, pad_token=0).tobytes())
-    at = 4 + place[0] * 13 + 2 + place[1] * 5
-    data[at + 1 : at + 5] = value.to_bytes(4, "little", signed=True)
-    assert pickle.loads(data)[place[0]][place[1]] == value, "plain pickle takes it"
-    assert refusal(bytes(data), 300, 2).startswith(
-        "dump-7.pkl is damaged or was not written as a list of lists of token ids: "
-        f"sample {place[0]} breaks the format; nothing of it was executed"
-    )
+def test_a_negative_id_is_refused_where_it_stands(place: tuple[int, int]) -> None:
+    for value in (-1, -2, -(2**31)):
+        data = bytearray(encoded(np.full((300, 2), 70_000)))
+        at = 4 + place[0] * 13 + 2 + place[1] * 5
+        data[at + 1 : at + 5] = value.to_bytes(4, "little", signed=True)
+        assert pickle.loads(data)[place[0]][place[1]] == value, "plain pickle takes it"
+        assert refusal(bytes(data), 300, 2).startswith(
+            "dump-7.pkl is damaged or was not written as a list of lists of token ids: "
+            f"sample {place[0]} breaks the format; nothing of it was executed"
+        )
 
 
-@pytest.mark.parametrize("row", [0, 1, 255, 256, 257, 511, 512, 599])
-def test_the_message_names_the_sample_that_breaks_the_format(row: int) -> None:
-    """Samples are checked 256 at a time."""
-    data = bytearray(encoded([[1, 2]] * 600))
-    data[4 + row * 9 + 5] = ord("R")
-    assert f": sample {row} breaks the format; " in refusal(bytes(data), 600, 2)
+def test_the_message_names_the_sample_that_breaks_the_format() -> None:
+    """Samples are checked 128 at a time."""
+    for row in (0, 1, 127, 128, 255, 256, 599):
+        data = bytearray(encoded([[1, 2]] * 600))
+        data[4 + row * 9 + 5] = ord("R")
+        assert f": sample {row} breaks the format; " in refusal(bytes(data), 600, 2)
 
 
 def test_both_widths_in_one_shard_are_refused() -> None:
@@ -276,15 +213,15 @@ def test_both_widths_in_one_shard_are_refused() -> None:
     assert (13 * 9) % 13 == 0, "13 narrow rows have the length of 9 wide ones"
 
 
-@pytest.mark.parametrize("protocol", range(6))
-def test_what_pickle_dump_writes_is_never_taken_for_fixed_width(protocol: int) -> None:
-    for samples in ([[1]], [[300, 2]], [[70_000] * 3] * 3, [list(range(1001))] * 1001):
-        data = np.frombuffer(pickle.dumps(samples, protocol=protocol), np.uint8)
-        assert not is_fixed_width(data)
+def test_what_pickle_dump_writes_is_never_taken_for_fixed_width() -> None:
+    for samples in ([[1]], [[300, 2]], [[70_000] * 3] * 3, [list(range(1001))] * 3):
+        for protocol in range(6):
+            data = np.frombuffer(pickle.dumps(samples, protocol=protocol), np.uint8)
+            assert not is_fixed_width(data)
     assert is_fixed_width(encode_shard(np.array([[1]]), pad_token=0))
 
 
-@settings(UNHURRIED, max_examples=300)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_no_mutation_of_the_bytes_changes_anything_but_ids(data: st.DataObject) -> None:
     samples = data.draw(SAMPLES)

@@ -83,11 +83,11 @@ def test_a_common_header_alone_makes_no_twins(tmp_path: Path) -> None:
     assert compare(tmp_path, reference, other).twins == ()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_pairs_are_those_that_plain_python_finds(seed: int, tmp_path: Path) -> None:
     """Documents of few words, so that many are alike; each window is the larger one in turn."""
     functions = scenario.c_documents(8, seed=seed)
-    documents = [f"{a[:400]}\n{b[:90]}" for a in functions for b in functions[:5]]
+    documents = [f"{a[:400]}\n{b[:90]}" for a in functions for b in functions[:4]]
     reference, other = documents[::2] + [LONG] * (seed % 2 * 40), documents[1::2]
     found = compare(tmp_path, reference, other)
     expected = {

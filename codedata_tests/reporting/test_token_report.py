@@ -54,25 +54,19 @@ def test_tokens_padding_and_vocabulary_are_as_counted_by_hand(
     )
 
 
-PADDINGS = {
-    "no pad id": ([[1, 2, 3, 3]], 0),
-    "pad ids inside only": ([[1, 0, 0, 3]], 0),
-    "pad ids that lead": ([[0, 0, 0, 3]], 0),
-    "a pad id inside and one at the end": ([[1, 0, 3, 0]], 1),
-    "a tail of them": ([[1, 0, 0, 0]], 3),
-    "nothing but pad ids": ([[0, 0, 0, 0]], 4),
-    "at the end of three samples, of which only the last can be padded": (
-        [[1, 2, 3, 0], [1, 2, 0, 0], [1, 0, 0, 0]],
-        3,
-    ),
-}
+PADDINGS: list[tuple[list[list[int]], int]] = [
+    *(([[1, 2, 3, 3]], 0), ([[1, 0, 0, 3]], 0), ([[0, 0, 0, 3]], 0), ([[1, 0, 3, 0]], 1)),
+    *(([[1, 0, 0, 0]], 3), ([[0, 0, 0, 0]], 4)),
+    ([[1, 2, 3, 0], [1, 2, 0, 0], [1, 0, 0, 0]], 3),  # only the last sample can be padded
+]
 
 
-@pytest.mark.parametrize(("samples", "num_padding"), PADDINGS.values(), ids=PADDINGS)
 def test_where_the_meta_does_not_say_padding_is_the_run_of_pad_ids_that_a_shard_ends_with(
-    samples: list[list[int]], num_padding: int, tokenizer: TokenizerFiles, tmp_path: Path
+    tokenizer: TokenizerFiles, tmp_path: Path
 ) -> None:
-    assert report_of(tmp_path / "d", [samples], tokenizer).num_padding == num_padding
+    for number, (samples, num_padding) in enumerate(PADDINGS):
+        report = report_of(tmp_path / str(number), [samples], tokenizer)
+        assert report.num_padding == num_padding
 
 
 def test_a_pad_id_that_only_pads_is_not_among_the_most_frequent(

@@ -15,7 +15,8 @@ from codedata.format.ranges import CharRange
 from codedata.recipe.settings import Settings
 from codedata.run import assemble
 from codedata.run.plan import Plan
-from codedata.store.chunks import write_chunk
+from codedata.store.chunks import put_chunk
+from codedata.store.local import LocalStore
 from codedata.store.publishing import open_staging
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests.format.test_facts import ORIGIN
@@ -36,7 +37,9 @@ def stage(tokenizer_folder: Path, tmp_path: Path) -> Stage:
         ids = np.arange(4, dtype=np.uint16)
         with open_staging(tmp_path / "set") as staging:
             chunks = [
-                write_chunk(tmp_path / str(place), each, ids, engine="whole", compared_bytes=0)
+                put_chunk(
+                    LocalStore(tmp_path / str(place)), each, ids, engine="whole", compared_bytes=0
+                )
                 for place, each in enumerate((FIRST, second))
             ]
             staged = assemble.assemble(plan, chunks, staging, ORIGIN, num_workers=1)

@@ -108,13 +108,13 @@ def lose_a_sample(patch: pytest.MonkeyPatch) -> None:
 
 
 def invent_an_id(patch: pytest.MonkeyPatch) -> None:
-    real = tokenize.write_chunk
+    real = tokenize.put_chunk
 
-    def write_wrong(folder: Path, fingerprint: Any, ids: Any, **record: Any) -> Any:
+    def write_wrong(store: Any, fingerprint: Any, ids: Any, **record: Any) -> Any:
         wrong = np.where(np.arange(len(ids)) == 7, 60_000, ids)
-        return real(folder, fingerprint, wrong, **record)
+        return real(store, fingerprint, wrong, **record)
 
-    patch.setattr(tokenize, "write_chunk", write_wrong)
+    patch.setattr(tokenize, "put_chunk", write_wrong)
 
 
 @pytest.mark.parametrize(

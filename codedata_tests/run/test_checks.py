@@ -22,7 +22,8 @@ from codedata.run.checks import (
     check_known_counts,
 )
 from codedata.sources.record import Corpus
-from codedata.store.chunks import TokenChunk, write_chunk
+from codedata.store.chunks import TokenChunk, put_chunk
+from codedata.store.local import LocalStore
 from codedata_tests import scenario
 
 PAD = 9
@@ -47,8 +48,8 @@ def folder(tmp_path: Path) -> Path:
 
 def stored(folder: Path, chars: CharRange, ids: list[int]) -> TokenChunk:
     fingerprint = ChunkFingerprint(corpus_sha256="c", tokenizer_sha256="t", chars=chars)
-    return write_chunk(
-        folder, fingerprint, np.array(ids, np.uint16), engine="whole", compared_bytes=0
+    return put_chunk(
+        LocalStore(folder), fingerprint, np.array(ids, np.uint16), engine="whole", compared_bytes=0
     )
 
 

@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
-from hypothesis import strategies as st
 
 from codedata.errors import DatasetError
 from codedata.format.card import CARD_NAME
@@ -70,14 +68,15 @@ def folder(tmp_path: Path) -> Path:
     return write_dataset(tmp_path / "dataset")
 
 
-@pytest.mark.parametrize("verify", [False, True])
-def test_a_dataset_is_read_as_it_was_written(folder: Path, verify: bool) -> None:
-    dataset = open_dataset(folder, verify=verify)
-    assert [shard.tolist() for shard in dataset.shards] == SAMPLES
-    assert (dataset.seq_length, dataset.num_samples, dataset.num_tokens) == (3, 5, 15)
-    assert dataset.digest == hashlib.sha256((folder / META_NAME).read_bytes()).hexdigest()
-    assert [entry.chars for entry in dataset.entries] == CharRange(0, 300).cut(100)
-    assert not any(shard.flags.writeable for shard in dataset.shards)
+def test_a_dataset_is_read_as_it_was_written(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    for path, verify in ((folder, False), (folder, True), (tmp_path / "link", True)):
+        dataset = open_dataset(path, verify=verify)
+        assert [shard.tolist() for shard in dataset.shards] == SAMPLES
+        assert (dataset.seq_length, dataset.num_samples, dataset.num_tokens) == (3, 5, 15)
+        assert dataset.digest == hashlib.sha256((folder / META_NAME).read_bytes()).hexdigest()
+        assert [entry.chars for entry in dataset.entries] == CharRange(0, 300).cut(100)
+        assert not any(shard.flags.writeable for shard in dataset.shards)
 
 
 def test_shards_are_in_the_order_of_their_numbers_not_of_their_names(tmp_path: Path) -> None:
@@ -87,11 +86,6 @@ def test_shards_are_in_the_order_of_their_numbers_not_of_their_names(tmp_path: P
     meta = json.loads((old / META_NAME).read_bytes())
     (old / META_NAME).write_text(json.dumps(dict(sorted(meta.items()))), encoding="utf-8")
     assert read(old) == shards
-
-
-def test_a_link_to_the_folder_serves_as_the_folder(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(folder)
-    assert read(tmp_path / "link", verify=True) == SAMPLES
 
 
 def test_an_opened_dataset_outlives_its_folder(folder: Path) -> None:
@@ -122,157 +116,105 @@ def test_no_descriptor_stays_open(folder: Path) -> None:
 # Folders that are none
 
 
-def test_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "nowhere"
-    assert refusal(path) == (
-        f"{path} is no dataset folder: No such file or directory; name the folder of a dataset"
+def test_a_folder_that_holds_no_dataset_is_refused_with_the_remedy(
+    folder: Path, tmp_path: Path
+) -> None:
+    assert refusal(tmp_path / "nowhere") == (
+        f"{tmp_path}/nowhere is no dataset folder: No such file or directory; name the folder of a "
+        "dataset"
     )
-
-
-def test_a_file_in_the_folder_s_place_is_refused(folder: Path) -> None:
-    path = folder / META_NAME
-    assert refusal(path).startswith(f"{path} is no dataset folder: Not a directory; name the f")
-
-
-def test_a_folder_without_a_meta_is_refused_with_the_remedy(folder: Path, tmp_path: Path) -> None:
-    (folder / META_NAME).unlink()
+    meta = folder / META_NAME
+    assert refusal(meta).startswith(f"{meta} is no dataset folder: Not a directory; name the f")
+    meta.unlink()
     for path in (folder, tmp_path):
         message = refusal(path)
         assert message.startswith(f"{path} holds no {META_NAME}, the mark of a whole dataset")
         assert "name the folder of a dataset" in message
 
 
-# Shards
+# Files
+
+Damage = Callable[[Path], object]
 
 
-def remove(path: Path) -> None:
-    path.unlink()
+def changed(change: Callable[[bytes], bytes]) -> Damage:
+    return lambda path: path.write_bytes(change(path.read_bytes()))
 
 
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
+def replaced(make: Damage) -> Damage:
+    return lambda path: (path.unlink(), make(path))
 
 
-def cut_off(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
+def a_pickle_of_a_call(data: bytes) -> bytes:
+    """It would make a folder if it were loaded; its length is the shard's."""
+    return b"cos\nmkdir\n(S'executed'\ntR.".ljust(len(data), b".")
 
 
-def lengthen(path: Path) -> None:
-    path.write_bytes(path.read_bytes() + b".")
-
-
-def put_another_shape(path: Path) -> None:
-    path.write_bytes((path.parent / "dump-2.pkl").read_bytes())
-
-
-def link_to_the_same(path: Path) -> None:
-    path.symlink_to(path.rename(path.parent.parent / "moved.pkl"))
-
-
-def link_to_a_device(path: Path) -> None:
-    path.unlink()
-    path.symlink_to("/dev/zero")
-
-
-def link_to_nothing(path: Path) -> None:
-    path.unlink()
-    path.symlink_to("nothing")
-
-
-def link_to_itself(path: Path) -> None:
-    path.unlink()
-    path.symlink_to(path.name)
-
-
-def make_pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
-def make_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def make_pickle_of_a_call(path: Path) -> None:
-    """A pickle that would make a file if it were loaded; its length is the shard's."""
-    num_bytes = path.stat().st_size
-    call = b"cos\nmkdir\n(S'" + os.fsencode(path.parent / "executed") + b"'\ntR."
-    path.write_bytes(call.ljust(num_bytes, b"."))
-
-
-SHARD_DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "missing": (remove, "{folder} lacks {name}, which its meta names; make the dataset again"),
-    "empty": (empty, "{folder}/{name} is empty; make the dataset again"),
-    "cut off": (cut_off, "{folder}/{name} has 29 bytes, but 2 samples of 3 tokens take 30: "),
-    "too long": (lengthen, "{folder}/{name} has 31 bytes, but 2 samples of 3 tokens take 30: "),
-    "of another shape": (put_another_shape, "{folder}/{name} has 18 bytes, but 2 samples of 3"),
-    "a link to a device": (link_to_a_device, "{folder}/{name} is not a plain file"),
-    "a link to itself": (link_to_itself, "{folder}/{name} cannot be opened: it is a link to "),
-    "a dangling link": (
-        link_to_nothing,
-        "{folder}/{name} cannot be opened: it is a link to 'nothing', which is not here; get what",
+ANY_FILE: list[tuple[Damage, str]] = [
+    (replaced(lambda path: path.symlink_to("/dev/zero")), "{path} is not a plain file"),
+    (replaced(lambda path: path.symlink_to(path.name)), "{path} cannot be opened: it is a link to"),
+    (
+        replaced(lambda path: path.symlink_to("nothing")),
+        "{path} cannot be opened: it is a link to 'nothing', which is not here; get what",
     ),
-    "a pipe": (make_pipe, "{folder}/{name} is not a plain file"),
-    "a folder": (make_folder, "{folder}/{name} is not a plain file"),
-    "a call": (make_pickle_of_a_call, "{folder}/{name} "),
-}
-
-
-@pytest.mark.parametrize("name", ["dump-0.pkl", "dump-1.pkl"])
-@pytest.mark.parametrize(("damage", "message"), SHARD_DAMAGE.values(), ids=SHARD_DAMAGE)
-def test_a_damaged_shard_is_refused_by_name(
-    damage: Callable[[Path], None], message: str, name: str, folder: Path
-) -> None:
-    """Rows 20 and 24; nothing blocks, nothing is followed, nothing is executed."""
-    damage(folder / name)
-    assert refusal(folder).startswith(message.format(folder=folder, name=name))
-    with pytest.raises(DatasetError, match=name):
-        open_dataset(folder, verify=True)
-    assert not (folder / "executed").exists()
-
-
-META_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "empty": (empty, "{path} is damaged or no dataset's meta: "),
-    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-3]), "{path} is damag"),
-    "a link to a device": (link_to_a_device, "{path} is not a plain file"),
-    "a link to itself": (link_to_itself, "{path} cannot be opened: it is a link to "),
-    "a dangling link": (link_to_nothing, "{path} cannot be opened: it is a link to 'nothing', "),
-    "a pipe": (make_pipe, "{path} is not a plain file"),
-    "a folder": (make_folder, "{path} is not a plain file"),
-}
-
-
-@pytest.mark.parametrize(("damage", "message"), META_DAMAGE.values(), ids=META_DAMAGE)
-def test_a_damaged_meta_is_refused_by_name(
-    damage: Callable[[Path], object], message: str, folder: Path
-) -> None:
-    damage(folder / META_NAME)
-    assert refusal(folder).startswith(message.format(path=folder / META_NAME))
-
-
-@pytest.mark.parametrize("name", ["dump-3.pkl", "dump-10.pkl", "dump-999999999999.pkl"])
-@pytest.mark.parametrize("make", [lambda path: path.write_bytes(b"x"), Path.mkdir])
-def test_a_shard_that_the_meta_does_not_name_is_refused(
-    name: str, make: Callable[[Path], Any], folder: Path
-) -> None:
-    """Rows 19 and 20: stale shards of a larger run are never loaded, and never overlooked."""
-    make(folder / name)
-    message = refusal(folder)
-    assert message.startswith(f"{folder} holds {name}, which its meta does not name: ")
-    assert "left from another run; remove it, or make the dataset again" in message
+    (replaced(os.mkfifo), "{path} is not a plain file"),
+    (replaced(Path.mkdir), "{path} is not a plain file"),
+]
+OF_A_SHARD: list[tuple[Damage, str]] = [
+    (Path.unlink, "{folder} lacks {name}, which its meta names; make the dataset again"),
+    (changed(lambda _: b""), "{path} is empty; make the dataset again"),
+    (changed(lambda data: data[:-1]), "{path} has 29 bytes, but 2 samples of 3 tokens take 30: "),
+    (changed(lambda data: data + b"."), "{path} has 31 bytes, but 2 samples of 3 tokens take 30: "),
+    (
+        lambda path: shutil.copy(path.with_name("dump-2.pkl"), path),
+        "{path} has 18 bytes, but 2 samples of 3",
+    ),
+    (changed(a_pickle_of_a_call), "{path} "),
+]
+OF_A_META: list[tuple[Damage, str]] = [
+    (changed(lambda _: b""), "{path} is damaged or no dataset's meta: "),
+    (changed(lambda data: data[:-3]), "{path} is damaged or no dataset's meta: "),
+]
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["config.json", "model.pkl", "dump-03.pkl", "dump-٣.pkl", "dump-3.pkl.bak"],
+    ("name", "damages"),
+    [
+        ("dump-0.pkl", ANY_FILE + OF_A_SHARD),
+        ("dump-1.pkl", ANY_FILE + OF_A_SHARD),
+        (META_NAME, ANY_FILE + OF_A_META),
+    ],
 )
-def test_a_foreign_file_beside_the_shards_is_ignored(name: str, folder: Path) -> None:
+def test_a_damaged_file_is_refused_by_name(
+    name: str, damages: list[tuple[Damage, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows 20 and 24; nothing blocks, nothing is followed, nothing is executed."""
+    monkeypatch.chdir(tmp_path)
+    for number, (damage, message) in enumerate(damages):
+        folder = write_dataset(tmp_path / str(number))
+        path = folder / name
+        damage(path)
+        assert refusal(folder).startswith(message.format(folder=folder, name=name, path=path))
+        assert name in refusal(folder, verify=True)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_shard_that_the_meta_does_not_name_is_refused(folder: Path) -> None:
+    """Rows 19 and 20: stale shards of a larger run are never loaded, and never overlooked."""
+    for name in ("dump-3.pkl", "dump-10.pkl", "dump-999999999999.pkl"):
+        for make in (Path.touch, Path.mkdir):
+            make(folder / name)
+            message = refusal(folder)
+            assert message.startswith(f"{folder} holds {name}, which its meta does not name: ")
+            assert "left from another run; remove it, or make the dataset again" in message
+            (folder / name).rename(folder.parent / f"{name} {make.__name__}")
+
+
+def test_a_foreign_file_beside_the_shards_is_ignored(folder: Path) -> None:
     """Row 21: readers never open it. (A run that would replace the folder refuses it instead.)"""
-    (folder / name).write_bytes(b"\x80garbage")
-    assert read(folder, verify=True) == SAMPLES
-    (folder / name).unlink()
-    os.mkfifo(folder / name)
+    for name in ("config.json", "model.pkl", "dump-03.pkl", "dump-٣.pkl"):
+        (folder / name).write_bytes(b"\x80garbage")
+        os.mkfifo(folder / f"{name}.bak")
     assert read(folder, verify=True) == SAMPLES
 
 
@@ -291,12 +233,8 @@ def test_facts_and_card_are_verified_and_where_both_or_the_card_are_missing_they
     assert read_facts(folder) == facts
 
 
-def edited(name: str, change: Callable[[bytes], bytes | None]) -> Callable[[Path], None]:
-    def edit(folder: Path) -> None:
-        data = change((folder / name).read_bytes())
-        (folder / name).unlink() if data is None else (folder / name).write_bytes(data)
-
-    return edit
+def edited(name: str, change: Callable[[bytes], bytes]) -> Damage:
+    return lambda folder: changed(change)(folder / name)
 
 
 def of_another(folder: Path) -> None:
@@ -305,41 +243,32 @@ def of_another(folder: Path) -> None:
         shutil.copy(scenario.write_facts(other) / name, folder / name)
 
 
-def of_an_old_card(card: bytes) -> Callable[[Path], None]:
-    def write(folder: Path) -> None:
-        (folder / FACTS_NAME).unlink()
-        (folder / CARD_NAME).write_bytes(card)
-
-    return write
+def of_an_old_card(card: bytes) -> Damage:
+    return lambda folder: ((folder / FACTS_NAME).unlink(), (folder / CARD_NAME).write_bytes(card))
 
 
-WRONG_TEXTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
-    "an edited card": (edited(CARD_NAME, lambda card: card + b"notes"), CARD_NAME, "not as it was"),
-    "a card cut off": (edited(CARD_NAME, lambda card: card[:-1]), CARD_NAME, "not as it was"),
-    "an empty card": (edited(CARD_NAME, lambda _: b""), CARD_NAME, "not as it was written"),
-    "edited facts": (
-        edited(FACTS_NAME, lambda facts: facts.replace(b"mine", b"time")),
-        FACTS_NAME,
-        "not as it was written",
-    ),
-    "empty facts": (edited(FACTS_NAME, lambda _: b""), FACTS_NAME, "not as it was written"),
-    "facts lost": (edited(FACTS_NAME, lambda _: None), CARD_NAME, "not as it was written"),
+def link(name: str, to: str) -> Damage:
+    return lambda folder: replaced(lambda path: path.symlink_to(to))(folder / name)
+
+
+EDITED = "not as it was written"
+WRONG_TEXTS: dict[str, tuple[Damage, str, str]] = {
+    "an edited card": (edited(CARD_NAME, lambda card: card + b"notes"), CARD_NAME, EDITED),
+    "an empty card": (edited(CARD_NAME, lambda _: b""), CARD_NAME, EDITED),
+    "edited facts": (edited(FACTS_NAME, lambda data: data + b"#"), FACTS_NAME, EDITED),
+    "empty facts": (edited(FACTS_NAME, lambda _: b""), FACTS_NAME, EDITED),
+    "facts lost": (lambda folder: (folder / FACTS_NAME).unlink(), CARD_NAME, EDITED),
     "another's": (of_another, FACTS_NAME, r"of another dataset \(digest \w{64}, not \w{64}\)"),
     "an old card of another": (of_an_old_card(OLD_CARD), CARD_NAME, "of another dataset"),
-    "an edited old card": (of_an_old_card(OLD_CARD + b"\n"), CARD_NAME, "not as it was written"),
-    "a device": (lambda folder: link(folder / FACTS_NAME, "/dev/zero"), FACTS_NAME, "plain file"),
-    "nothing": (lambda folder: link(folder / CARD_NAME, "nowhere"), CARD_NAME, "cannot be opened"),
+    "an edited old card": (of_an_old_card(OLD_CARD + b"\n"), CARD_NAME, EDITED),
+    "a device": (link(FACTS_NAME, "/dev/zero"), FACTS_NAME, "plain file"),
+    "nothing": (link(CARD_NAME, "nowhere"), CARD_NAME, "cannot be opened"),
 }
-
-
-def link(path: Path, target: str) -> None:
-    path.unlink()
-    path.symlink_to(target)
 
 
 @pytest.mark.parametrize(("change", "name", "said"), WRONG_TEXTS.values(), ids=WRONG_TEXTS)
 def test_wrong_facts_or_card_are_refused_where_hashes_are_verified_and_else_passed_over(
-    change: Callable[[Path], None], name: str, said: str, folder: Path
+    change: Damage, name: str, said: str, folder: Path
 ) -> None:
     change(scenario.write_facts(folder))
     refused = refusal(folder, verify=True)
@@ -403,43 +332,43 @@ def test_files_that_a_data_store_keeps_aside_and_links_to_are_the_dataset(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
-@pytest.mark.parametrize("name", ["dump-1.pkl", META_NAME, "."])
-def test_a_file_of_another_user_is_refused_by_its_owner(name: str, folder: Path) -> None:
+def test_a_file_of_another_user_is_refused_by_its_owner(folder: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path; import codedata.store.dataset_folder as d;"
         "os.setuid(54321)\n"
-        "try: d.open_dataset(Path(sys.argv[1]))\n"
-        "except d.DatasetError as error: print(error)"
+        "for folder in sys.argv[1:]:\n"
+        "  try: d.open_dataset(Path(folder))\n"
+        "  except d.DatasetError as error: print(error)"
     )
+    names = ["dump-1.pkl", META_NAME, "."]
     with tempfile.TemporaryDirectory() as public:  # pytest's folders are closed to others
         Path(public).chmod(0o755)
-        path = Path(shutil.copytree(folder, Path(public) / "dataset")) / name
-        path.chmod(0o600)
-        arguments = [sys.executable, "-c", script, Path(public) / "dataset"]
+        for name in names:
+            (Path(shutil.copytree(folder, f"{public}/of {name}")) / name).chmod(0o600)
+        folders = [f"{public}/of {name}" for name in names]
+        arguments = [sys.executable, "-c", script, *folders]
         done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(
-        f"{path} cannot be opened: {path} belongs to root and is closed to you "
-        f"({'d' if name == '.' else '-'}rw-------); have its owner let you read it"
-    )
-
-
-def swap(folder: Path, one: str, other: str) -> None:
-    (folder / one).rename(folder / "aside")
-    (folder / other).rename(folder / one)
-    (folder / "aside").rename(folder / other)
+    for name, its, said in zip(names, folders, done.stdout.splitlines(), strict=True):
+        path = Path(its) / name
+        assert said.startswith(
+            f"{path} cannot be opened: {path} belongs to root and is closed to you "
+            f"({'d' if name == '.' else '-'}rw-------); have its owner let you read it"
+        )
 
 
 def test_swapped_shards_of_the_same_shape_are_refused_where_hashes_are_verified(
     folder: Path,
 ) -> None:
-    swap(folder, "dump-0.pkl", "dump-1.pkl")
+    def swap(one: str, other: str) -> None:
+        (folder / one).rename(folder / "aside")
+        (folder / other).rename(folder / one)
+        (folder / "aside").rename(folder / other)
+
+    swap("dump-0.pkl", "dump-1.pkl")
     message = refusal(folder, verify=True)
     assert message.startswith(f"{folder}/dump-0.pkl does not have the sha256 that its meta states")
     assert read(folder) == [SAMPLES[1], SAMPLES[0], SAMPLES[2]], "which costs reading every byte"
-
-
-def test_swapped_shards_of_different_shapes_are_always_refused(folder: Path) -> None:
-    swap(folder, "dump-0.pkl", "dump-2.pkl")
+    swap("dump-0.pkl", "dump-2.pkl")  # of another shape
     assert refusal(folder).startswith(f"{folder}/dump-0.pkl has 18 bytes, but 2 samples of 3")
 
 
@@ -449,15 +378,15 @@ def test_every_flipped_bit_prefix_and_byte_more_is_refused_where_hashes_are_veri
 ) -> None:
     """Shards of both widths; what is found without hashes is `format/test_shards.py`'s.
 
-    Every third bit of the meta: three and eight share no divisor, so each place has its turn.
+    Every seventh bit of the meta: seven and eight share no divisor, so each place has its turn.
     """
     samples = [[[1, 2, 3], [4, 5, 65_535]], [[10, 70_000, 12]]]
     folder = write_dataset(tmp_path / "dataset", samples)
     path = folder / name
     data = path.read_bytes()
     damaged = [data[:num_bytes] for num_bytes in range(len(data))]
-    damaged += [data + bytes([byte]) for byte in range(256)]
-    for bit in range(0, len(data) * 8, 3 if name == META_NAME else 1):
+    damaged += [data + byte for byte in (b"\0", b"\n", b" ", b".", b"}", b"\xff")]
+    for bit in range(0, len(data) * 8, 7 if name == META_NAME else 1):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
         damaged.append(bytes(flipped))
@@ -471,50 +400,29 @@ def test_every_flipped_bit_prefix_and_byte_more_is_refused_where_hashes_are_veri
 
 # Names in the meta
 
-BAD_NAMES = st.one_of(
-    st.text(max_size=20),
-    st.from_regex(r"(\.\./|/|\./|sub/)?dump-[0-9٣]{1,3}\.pkl[\0\n ]?", fullmatch=True),
-).filter(lambda name: name != "dump-0.pkl")
+BAD_NAMES = ["../outside.pkl", "../dump-0.pkl", "sub/dump-0.pkl", "./dump-0.pkl", "dump-00.pkl"]
+BAD_NAMES += ["dump-0.pkl\0", "dump-0.pkl\n", "dump-\u0660.pkl", "/etc/passwd", ""]
 
 
-@settings(
-    max_examples=100,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(name=BAD_NAMES)
-@example(name="../outside.pkl")
-@example(name="../dump-0.pkl")
-@example(name="sub/dump-0.pkl")
-@example(name="./dump-0.pkl")
-@example(name="dump-00.pkl")
-@example(name="dump-0.pkl\0")
-@example(name="dump-0.pkl\n")
-@example(name="dump-\u0660.pkl")
-@example(name="/etc/passwd")
-@example(name="")
-def test_a_meta_that_names_anything_but_a_shard_is_refused(
-    name: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_meta_that_names_anything_but_a_shard_is_refused(tmp_path: Path) -> None:
     """Row 24: the files that the names lead to are sound shards, and are not opened."""
-    base = tmp_path_factory.mktemp("names")
-    folder = write_old_dataset(base / "dataset", [[[1, 2]]], 2)
+    folder = write_old_dataset(tmp_path / "dataset", [[[1, 2]]], 2)
     shard = (folder / "dump-0.pkl").read_bytes()
     (folder / "sub").mkdir()
     for path in ("../outside.pkl", "../dump-0.pkl", "sub/dump-0.pkl", "dump-00.pkl"):
         (folder / path).write_bytes(shard)
     assert read(folder) == [[[1, 2]]], "the control"
     entry = {"num_samples": 1, "num_tokens": 2}
-    for meta in ({name: entry}, {"dump-0.pkl": entry, name: entry}):
-        (folder / META_NAME).write_text(json.dumps(meta), encoding="utf-8")
-        assume(meta != {"dump-0.pkl": entry, "dump-1.pkl": entry})
-        assert str(folder / META_NAME) in refusal(folder)
+    for name in BAD_NAMES:
+        for meta in ({name: entry}, {"dump-0.pkl": entry, name: entry}):
+            (folder / META_NAME).write_text(json.dumps(meta), encoding="utf-8")
+            assert str(folder / META_NAME) in refusal(folder)
 
 
 # The old script's folders
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("protocol", [2, 4])
 def test_a_folder_of_the_old_script_is_read_as_it_pickled_it(protocol: int, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     shards: list[list[list[int]]] = [
