@@ -30,7 +30,7 @@ from codedata.format.meta import MAX_META_BYTES, META_NAME, parse_meta, shard_in
 from codedata.format.without_paths import without_paths
 from codedata.hub.client import Asked, ask, limit_client, newest_commit
 from codedata.hub.files import cache_home, describe, fetch_file, find_here, note_revision
-from codedata.hub.refusals import COMMIT, HubError, NoSuchFileError, UnreachableError, page_of
+from codedata.hub.refusals import COMMIT, HubError, NoSuchFileError, page_of
 from codedata.layout import is_repo
 from codedata.progress import Reporter
 from codedata.store.dataset_folder import Dataset, open_dataset
@@ -207,20 +207,10 @@ def _commit_of(repo: str, revision: str, reporter: Reporter) -> str:
     here = find_here(repo, META_NAME, kind="dataset", revision=revision)
     try:
         return describe(
-            repo,
-            META_NAME,
-            kind="dataset",
-            revision=revision,
-            reporter=reporter,
-            patient=here is None,
+            repo, META_NAME, kind="dataset", revision=revision, reporter=reporter, here=here
         ).commit
     except NoSuchFileError as error:
         raise _no_dataset(repo, revision) from error
-    except UnreachableError as error:
-        if here is None:
-            raise
-        reporter.say(f"{error}; the cache's copy of commit {here.commit} is taken")
-        return here.commit
 
 
 def _no_dataset(repo: str, revision: str) -> DatasetError:

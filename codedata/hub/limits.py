@@ -12,7 +12,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextvars import copy_context
 from math import inf
@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 
 import httpx2
 from huggingface_hub import constants
-from huggingface_hub.utils._http import hf_request_event_hook
 
 from codedata.hub.refusals import (
     COMMIT,
@@ -48,11 +47,15 @@ _SLOWEST_BYTES = 1_000
 
 
 class LimitedClient(httpx2.Client):
-    """A client for `huggingface_hub.set_client_factory`; proxies and certificates as by default."""
+    """A client for `huggingface_hub.set_client_factory`; proxies and certificates as by default.
 
-    def __init__(self) -> None:
+    Args:
+        request_hooks: those of the library's own client, by which it goes offline.
+    """
+
+    def __init__(self, request_hooks: Sequence[Callable[..., Any]]) -> None:
         super().__init__(
-            event_hooks={"request": [hf_request_event_hook], "response": [_limit]},
+            event_hooks={"request": [*request_hooks], "response": [_limit]},
             follow_redirects=True,
             headers={"Accept-Encoding": "identity"},
         )

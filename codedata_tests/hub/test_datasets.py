@@ -374,12 +374,12 @@ IMPORTS = """
 import codedata
 from codedata import PickledTrainerDataset
 import codedata.hub.datasets
-from huggingface_hub.utils import _http
+import httpx2, huggingface_hub
 try:
     PickledTrainerDataset.from_hub("owner/none", quiet=True)
 except codedata.errors.DatasetError as error:
     assert "there is no dataset repository" in str(error), error
-assert _http._GLOBAL_CLIENT_FACTORY is _http.default_client_factory
+assert type(huggingface_hub.get_session()) is httpx2.Client
 """
 
 
