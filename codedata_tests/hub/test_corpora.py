@@ -18,8 +18,6 @@ from codedata.components.sources import HubSource
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import SplitSpec
 from codedata.errors import CorpusError, TokenizerError
-from codedata.format.facts import FACTS_NAME, Facts
-from codedata.format.ranges import CharRange
 from codedata.hub import client, waiting
 from codedata.layout import Layout
 from codedata.recipe.settings import Settings
@@ -229,76 +227,43 @@ def plain(platform: Platform, file: int, folder: Path, **switches: int) -> Datas
 
 
 @pytest.mark.campaign
-def test_a_split_over_several_files_is_what_the_script_makes_of_each(
-    repo: Repo, platform: Platform, tmp_path: Path
+def test_a_split_over_several_files_is_what_the_script_makes_of_each_and_says_what_they_are(
+    repo: Repo, platform: Platform, files: dict[str, bytes], tmp_path: Path
 ) -> None:
-    switches = {"starting_character": 500, "chars_to_tokenize": 90_000}
-    spec = platform.spec("some", (0, 2), **switches)
-    assert [key for key in spec.chunk_ranges if key.startswith("00002/")] == [
-        "00002/0000000500-0000030500",
-        "00002/0000030500-0000060500",
-        "00002/0000060500-0000090500",
-    ]
-    assert "corpus 'c' is not materialized" in failure(platform.run("some", spec))
-    jobs = {job.name: job for job in platform.definitions(spec).resolve_all_job_defs()}
+    """The third file's text ends inside the window, and keeps its number."""
+    switches = {"starting_character": 500, "chars_to_tokenize": 180_000, "chunk_size": 60_000}
+    some, last = platform.spec("some", (0, 2), **switches), platform.spec("last", (2,), **switches)
+    assert "corpus 'c' is not materialized" in failure(platform.run("some", some))
+    jobs = {job.name: job for job in platform.definitions(some).resolve_all_job_defs()}
     for job, tags in runs_of(jobs, "some"):
         assert job.execute_in_process(instance=platform.instance, tags=tags).success
     assert platform.fetched() == {"00000", "00002"}, "no other file"
     made = open_dataset(platform.layout.dataset("some"), verify=True)
-    parts = [plain(platform, file, tmp_path / str(file), **switches) for file in (0, 2)]
+    parts = {file: plain(platform, file, tmp_path / str(file), **switches) for file in (0, 2)}
     assert [ids.tolist() for ids in made.shards] == [
-        ids.tolist() for part in parts for ids in part.shards
+        ids.tolist() for part in parts.values() for ids in part.shards
     ]
-    chars = [entry.chars for part in parts for entry in part.entries]
-    files = [entry.chars.file for entry in made.entries if entry.chars]
     assert [entry.chars for entry in made.entries] == [
-        each and each._replace(file=file) for each, file in zip(chars, files, strict=True)
+        entry.chars and entry.chars._replace(file=file)
+        for file, part in parts.items()
+        for entry in part.entries
     ]
-    assert set(files) == {0, 2}
-    facts = (platform.layout.dataset("some") / FACTS_NAME).read_text(encoding="utf-8")
-    for file in (0, 2):
-        record = read_corpus(platform.layout.corpus("c", file))
-        assert f'"{record.sha256}"' in facts
-        assert f'"{record.origin["path"]}"' in facts
-    assert f'commit: "{repo.refs["main"]}"' in facts
-
-
-def facts_of(platform: Platform, name: str) -> Facts:
-    facts = read_facts(platform.layout.dataset(name))
-    assert facts is not None
-    return facts
-
-
-@pytest.mark.campaign
-def test_a_split_of_one_file_of_several_says_which_and_files_of_two_commits_each_say_theirs(
-    repo: Repo, platform: Platform, files: dict[str, bytes]
-) -> None:
-    """The third file's text ends inside the window, and keeps its number."""
-    last = platform.spec("last", (2,), chars_to_tokenize=1_000_000, chunk_size=1_000_000)
-    first = platform.spec("first", (0,), chars_to_tokenize=20_000)
-    both = platform.spec("both", (0, 2), chars_to_tokenize=20_000)
-    old = repo.refs["main"]
-    for key in ("00000", "00002"):
-        assert platform.run(files_job("c"), last, partition_key=key).success
     assert platform.run("last", last).success
-    assert platform.run("first", first).success
-    new = repo.commit({**files, "more": b""})
+    old, new = repo.refs["main"], repo.commit({**files, "more": b""})
     config = {"ops": {"c__raw_parquet": {"config": {"update": True}}}}
-    assert platform.run(files_job("c"), last, partition_key="00002", run_config=config).success
-    assert platform.run("both", both).success
-    facts = {name: facts_of(platform, name) for name in ("last", "first", "both")}
-    assert [*facts["last"].files] == [2]
-    assert [*facts["first"].files] == [0]
-    assert facts["last"].corpus["commit"] == old
-    assert "commit" not in facts["both"].corpus
-    assert {file: each["commit"] for file, each in facts["both"].files.items()} == {0: old, 2: new}
-    report = report_on(platform.layout, ["last", "both"])
+    assert platform.run(files_job("c"), some, partition_key="00002", run_config=config).success
+    assert platform.run("some", some).success
+    facts = [read_facts(platform.layout.dataset(name)) for name in ("some", "last")]
+    of_some, of_last = (each for each in facts if each is not None)
+    assert {file: each["commit"] for file, each in of_some.files.items()} == {0: old, 2: new}
+    assert "commit" not in of_some.corpus
+    assert (of_last.corpus["commit"], [*of_last.files]) == (old, [2])
+    for file, each in of_some.files.items():
+        record = read_corpus(platform.layout.corpus("c", file))
+        assert (each["sha256"], each["path"]) == (record.sha256, record.origin["path"])
+    report = report_on(platform.layout, ["last", "some"])
     assert report.splits[0].corpus.endswith(", file 2")
     assert report.splits[1].corpus == "owner/data, 2 files (0, 2)"
-    made = open_dataset(platform.layout.dataset("last"))
-    assert {entry.chars.file for entry in made.entries if entry.chars} == {2}
-    text = read_corpus(platform.layout.corpus("c", 2)).open_text()
-    assert text.clip(CharRange(5, 10**9, file=2)).file == 2
 
 
 def test_one_chunk_of_one_file_opens_no_other_file(
