@@ -17,7 +17,7 @@ from codedata_tests import scenario
 WIDE = CharRange(0, 10**9)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder of this test: nothing is counted yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -27,6 +27,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def whole_text(path: Path) -> str:
     text = ParquetText(path)
     return text.read(text.clip(WIDE))
+
+
+def refusal(path: Path, stop: int = WIDE.stop, *, expected_sha256: str | None = None) -> str:
+    with pytest.raises(CorpusError) as refused:
+        ParquetText(path, expected_sha256=expected_sha256).clip(CharRange(0, stop))
+    return str(refused.value)
 
 
 def flip_bit(path: Path, place: int) -> None:
@@ -112,7 +118,7 @@ def test_null_contents_are_skipped_and_counted(tmp_path: Path) -> None:
 
 
 def test_only_the_content_of_the_needed_row_groups_is_read(
-    documents: list[str], tmp_path: Path, own_cache: Path
+    documents: list[str], tmp_path: Path
 ) -> None:
     """Every other page of the file is garbage, and the window is read all the same."""
     plain = scenario.plain_text(documents)
@@ -123,12 +129,10 @@ def test_only_the_content_of_the_needed_row_groups_is_read(
     overwrite_pages(path, column="content", row_groups=range(2, num_row_groups))
     stop = len(scenario.plain_text(documents[:10])) - 5
     text = ParquetText(path)
-    window = text.clip(CharRange(100, stop))
-    assert text.read(window) == plain[100:stop]
-    with pytest.raises(CorpusError) as refusal:
-        text.clip(CharRange(0, stop + 10))
-    assert f"{path} is damaged in row group 2: " in str(refusal.value)
-    assert "fetch it again" in str(refusal.value)
+    assert text.read(text.clip(CharRange(100, stop))) == plain[100:stop]
+    damaged = refusal(path, stop + 10)
+    assert f"{path} is damaged in row group 2: " in damaged
+    assert "fetch it again" in damaged
 
 
 def test_a_row_group_before_the_window_is_not_decoded_once_it_is_counted(
@@ -154,9 +158,7 @@ def test_a_row_group_before_the_window_is_not_decoded_once_it_is_counted(
         text.read(CharRange(start - 2, start + 5))
 
 
-def test_reading_a_part_of_one_large_row_group_does_not_hold_the_file(
-    tmp_path: Path, own_cache: Path
-) -> None:
+def test_reading_a_part_of_one_large_row_group_does_not_hold_the_file(tmp_path: Path) -> None:
     documents = [os.urandom(5_000).hex() for _ in range(5_000)]
     path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=10**6)
     num_bytes = path.stat().st_size
@@ -191,41 +193,39 @@ GARBAGE_SIDECARS = {
 }
 
 
-@pytest.mark.parametrize("garbage", GARBAGE_SIDECARS.values(), ids=GARBAGE_SIDECARS)
-def test_a_garbage_sidecar_is_ignored_and_counted_again(
-    garbage: bytes, tmp_path: Path, own_cache: Path
-) -> None:
-    path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", None, "cd"], row_group_size=1)
+def sidecar_of(path: Path) -> Path:
     sidecar = ParquetText(path)._sidecar
     assert sidecar is not None
-    sidecar.parent.mkdir(parents=True)
-    sidecar.write_bytes(garbage)
+    sidecar.parent.mkdir(parents=True, exist_ok=True)
+    return sidecar
+
+
+@pytest.mark.parametrize("garbage", GARBAGE_SIDECARS.values(), ids=GARBAGE_SIDECARS)
+def test_a_garbage_sidecar_is_ignored_and_counted_again(garbage: bytes, tmp_path: Path) -> None:
+    path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", None, "cd"], row_group_size=1)
+    sidecar_of(path).write_bytes(garbage)
     assert whole_text(path) == "ab cd"
     assert ParquetText(path).index.num_chars == [3, 0, 3], "and a right one is in its place"
 
 
 def test_a_sidecar_whose_counts_are_another_file_s_is_refused_with_the_remedy(
-    tmp_path: Path, own_cache: Path
+    tmp_path: Path,
 ) -> None:
     path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", "cd"], row_group_size=1)
-    sidecar = ParquetText(path)._sidecar
-    assert sidecar is not None
-    sidecar.parent.mkdir(parents=True)
+    sidecar = sidecar_of(path)
     sidecar.write_bytes(b'{"num_chars": [3, 9], "num_documents": [1, 1], "num_nulls": [0,0]}')
-    text = ParquetText(path)
-    with pytest.raises(CorpusError) as refusal:
-        text.read(text.clip(WIDE))
-    assert str(path) in str(refusal.value)
-    assert f"the index {sidecar} does not agree with the file; remove it and" in str(refusal.value)
+    with pytest.raises(CorpusError) as refused:
+        whole_text(path)
+    assert str(path) in str(refused.value)
+    assert f"the index {sidecar} does not agree with the file; remove it and" in str(refused.value)
 
 
 def test_a_cache_folder_or_a_sidecar_that_cannot_be_written_is_no_error(
-    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", "cd"])
-    sidecar = ParquetText(path)._sidecar
-    assert sidecar is not None
-    sidecar.mkdir(parents=True)
+    sidecar = sidecar_of(path)
+    sidecar.mkdir()
     assert whole_text(path) == "ab cd"
     assert os.listdir(sidecar.parent) == [sidecar.name], "no temporary file is left"
     monkeypatch.setenv("XDG_CACHE_HOME", str(path))
@@ -306,102 +306,85 @@ def test_invalid_utf8_is_refused_with_its_row(
     values = [b"fine", None, "\u00e9".encode(), b"fine too", None, invalid, b"fine"]
     path = write_column(tmp_path / "c.parquet", invalid_text(values, type_), row_group_size=3)
     assert ParquetText(path).clip(CharRange(0, 3)) == CharRange(0, 3), "what is before it is usable"
-    with pytest.raises(CorpusError) as refusal:
-        ParquetText(path).clip(WIDE)
-    assert f"'content' of row 5 of {path} is not valid UTF-8 (byte {place}: " in str(refusal.value)
-    assert "repair or remove that row" in str(refusal.value)
-
-
-def test_invalid_utf8_among_large_categories_is_refused_with_its_row_group(tmp_path: Path) -> None:
-    column = invalid_text([b"fine", b"\xff"], LARGE_CATEGORIES)
-    path = write_column(tmp_path / "c.parquet", column)
-    with pytest.raises(CorpusError) as refusal:
-        ParquetText(path).clip(WIDE)
-    assert f"{path} is damaged in row group 0: Invalid UTF8" in str(refusal.value)
+    refused = refusal(path)
+    assert f"'content' of row 5 of {path} is not valid UTF-8 (byte {place}: " in refused
+    assert "repair or remove that row" in refused
 
 
 def test_the_row_of_invalid_utf8_counts_on_beyond_one_batch(tmp_path: Path) -> None:
     values = [b"fine"] * 700
     values[613] = b"\xff"
     path = write_column(tmp_path / "c.parquet", invalid_text(values, pa.string()), 400)
-    with pytest.raises(CorpusError, match="row 613 of"):
-        ParquetText(path).clip(WIDE)
+    assert "row 613 of" in refusal(path)
 
 
-@pytest.mark.parametrize(
-    ("column", "name"),
-    [
-        (pa.array([1, 2]), "int64"),
-        (pa.array([["a"], ["b"]]), "list<"),
-        (pa.array([{"a": "b"}, {"a": "c"}]), "struct<"),
-        (pa.array([1, 2]).dictionary_encode(), "int64"),
-        (pa.nulls(2), "null"),
-        (pa.array([b"abcd", b"efgh"], pa.binary(4)), "fixed_size_binary[4]"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_a_column_that_is_no_text_is_refused_with_its_type(
-    column: pa.Array, name: str, tmp_path: Path
-) -> None:
-    """Row 4."""
-    path = write_column(tmp_path / "c.parquet", column)
-    with pytest.raises(CorpusError) as refusal:
-        ParquetText(path)
-    assert f"column 'content' of {path} has type {name}" in str(refusal.value)
-    assert "it must be text" in str(refusal.value)
+# Files that are no parquet of documents
 
 
-@pytest.mark.parametrize(
-    ("names", "found"),
-    [
-        (["hexsha", "Content", "text"], "no columns named 'content'; its columns are hexsha, Con"),
-        (["content", "content"], "2 columns named 'content'; its columns are content, content;"),
-        ([], "no columns named 'content'; its columns are (none);"),
-    ],
-    ids=["none of the name", "two of the name", "none at all"],
-)
-def test_a_file_without_one_content_column_is_refused_with_its_columns(
-    names: list[str], found: str, tmp_path: Path
-) -> None:
-    """Row 3."""
-    path = tmp_path / "c.parquet"
-    pq.write_table(pa.Table.from_arrays([pa.array(["a"]) for _ in names], names=names), path)
-    with pytest.raises(CorpusError) as refusal:
-        ParquetText(path)
-    assert f"{path} has {found}" in str(refusal.value)
-    assert "rename the one that holds the documents" in str(refusal.value)
+def table(*columns: pa.Array, names: Sequence[str] = ("content",)) -> pa.Table:
+    return pa.Table.from_arrays(columns, names=list(names))
 
 
-# Files that are none
-
-
-NO_PARQUET = {
-    "empty": (b"", "is empty; fetch it again"),
-    "a web page": (b"\n<!DOCTYPE html><title>Sign in</title>", "is a web page"),
-    "an LFS pointer": (
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
-        "is a Git LFS pointer, not the file it stands for; run `git lfs pull`",
+TEXT = pa.array(["a"])
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+NO_TEXT = "column 'content' of PATH has type "
+RENAME = "rename the one that holds the documents"
+REFUSED: dict[str, tuple[bytes | pa.Table | list[str | None] | None, str]] = {
+    "nothing": (None, "PATH cannot be read: No such file or directory"),
+    "an empty file": (b"", "PATH is empty; fetch it again"),
+    "a web page": (b"\n<!DOCTYPE html><title>Sign in</title>", "PATH is a web page"),
+    "an LFS pointer": (LFS, "is a Git LFS pointer, not the file it stands for; run `git lfs pull`"),
+    "magic alone": (b"PAR1", "PATH is a parquet file cut off after 4 bytes; fetch it again"),
+    "magic twice": (b"PAR1PAR1", "PATH is a parquet file cut off after 8 bytes; fetch it again"),
+    "CSV": (b"content,size\nint,3\n", "PATH is not a parquet file: it starts with b'content,'"),
+    "a garbage footer": (b"PAR1" + b"\xff" * 50 + b"PAR1", "PATH is not a readable parquet file: "),
+    "a long footer": (
+        b"PAR1" + b"\xff" * 23 + b"\x7fPAR1",
+        "PATH is not a readable parquet file: ",
     ),
-    "a magic number alone": (b"PAR1", "is a parquet file cut off after 4 bytes; fetch it again"),
-    "two of them": (b"PAR1PAR1", "is a parquet file cut off after 8 bytes; fetch it again"),
-    "CSV": (b"content,size\nint,3\n", "is not a parquet file: it starts with b'content,'"),
-    "a footer of garbage": (b"PAR1" + b"\xff" * 50 + b"PAR1", "is not a readable parquet file: "),
-    "a long footer": (b"PAR1" + b"\0" * 20 + b"\xff\xff\xff\x7fPAR1", "is not a readable parquet"),
-    "nothing": (None, "cannot be read: No such file or directory"),
+    "ints": (table(pa.array([1, 2])), f"{NO_TEXT}int64; it must be text"),
+    "categories": (table(pa.array([1, 2]).dictionary_encode()), f"{NO_TEXT}int64"),
+    "lists": (table(pa.array([["a"], ["b"]])), f"{NO_TEXT}list<"),
+    "structs": (table(pa.array([{"a": "b"}])), f"{NO_TEXT}struct<"),
+    "no type": (table(pa.nulls(2)), f"{NO_TEXT}null"),
+    "fixed": (table(pa.array([b"abcd"], pa.binary(4))), f"{NO_TEXT}fixed_size_binary[4]"),
+    "another name": (
+        table(TEXT, TEXT, names=["Content", "text"]),
+        f"PATH has no columns named 'content'; its columns are Content, text; {RENAME}",
+    ),
+    "two columns": (
+        table(TEXT, TEXT, names=["content"] * 2),
+        f"PATH has 2 columns named 'content'; its columns are content, content; {RENAME}",
+    ),
+    "no columns": (
+        table(names=[]),
+        f"no columns named 'content'; its columns are (none); {RENAME[:6]}",
+    ),
+    "no rows": ([], "PATH holds no text: 0 rows, of which 0 have a null and 0 an empty 'content'"),
+    "nulls": ([None] * 3, "holds no text: 3 rows, of which 3 have a null and 0 an empty 'content'"),
+    "one empty": ([""], "holds no text: 1 rows, of which 0 have a null and 1 an empty 'content'"),
+    "an empty and a null": (["", None, ""], "3 rows, of which 1 have a null and 2 an empty"),
+    "invalid large categories": (
+        table(invalid_text([b"fine", b"\xff"], LARGE_CATEGORIES)),
+        "PATH is damaged in row group 0: Invalid UTF8",
+    ),
 }
 
 
-@pytest.mark.parametrize(("data", "found"), NO_PARQUET.values(), ids=NO_PARQUET)
-def test_a_file_that_is_no_parquet_is_refused_by_what_it_is(
-    data: bytes | None, found: str, tmp_path: Path
+@pytest.mark.parametrize(("content", "found"), REFUSED.values(), ids=REFUSED)
+def test_a_file_that_is_no_parquet_of_documents_is_refused_by_what_it_is(
+    content: bytes | pa.Table | list[str | None] | None, found: str, tmp_path: Path
 ) -> None:
-    """Row 1."""
+    """Rows 1, 3, 4 and 8."""
     path = tmp_path / "c.parquet"
-    if data is not None:
-        path.write_bytes(data)
-    with pytest.raises(CorpusError) as refusal:
-        ParquetText(path)
-    assert f"{path} {found}" in str(refusal.value)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, pa.Table):
+        pq.write_table(content, path)
+    elif content is not None:
+        scenario.write_parquet(path, content, row_group_size=1)
+    for stop in (1, 10**9):
+        assert found.replace("PATH", str(path)) in refusal(path, stop)
 
 
 def test_a_parquet_that_is_cut_off_anywhere_is_refused_by_name(tmp_path: Path) -> None:
@@ -410,10 +393,9 @@ def test_a_parquet_that_is_cut_off_anywhere_is_refused_by_name(tmp_path: Path) -
     cut = tmp_path / "cut.parquet"
     for num_bytes in range(1, len(data), 7):
         cut.write_bytes(data[:num_bytes])
-        with pytest.raises(CorpusError, match=r"cut\.parquet") as refusal:
-            ParquetText(cut)
-        if num_bytes > 4:
-            assert f"cut off after {num_bytes} bytes" in str(refusal.value)
+        why = f"cut off after {num_bytes} bytes" if num_bytes >= 4 else "is not a parquet file"
+        assert why in refusal(cut)
+        assert str(cut) in refusal(cut)
 
 
 def test_a_flipped_bit_anywhere_is_refused_where_the_sha256_is_known(tmp_path: Path) -> None:
@@ -426,32 +408,11 @@ def test_a_flipped_bit_anywhere_is_refused_where_the_sha256_is_known(tmp_path: P
     for place in range(0, len(data), 41):
         path.write_bytes(data)
         flip_bit(path, place)
-        with pytest.raises(CorpusError, match=r"c\.parquet") as refusal:
-            ParquetText(path, expected_sha256=sha256)
-        if f"but {sha256} was expected: it is damaged or another file" in str(refusal.value):
-            by_sha256 += 1
-            assert "remove it and fetch it again" in str(refusal.value)
+        refused = refusal(path, expected_sha256=sha256)
+        assert str(path) in refused
+        expected = f"but {sha256} was expected: it is damaged or another file; remove it and fetch"
+        by_sha256 += expected in refused
     assert by_sha256 > 20, "most flips leave a file that parquet itself opens"
-
-
-EMPTY = {
-    "no rows": ([], "0 rows, of which 0 have a null and 0 an empty 'content'"),
-    "nulls": ([None] * 3, "3 rows, of which 3 have a null and 0 an empty 'content'"),
-    "one empty": ([""], "1 rows, of which 0 have a null and 1 an empty 'content'"),
-    "empty and null": (["", None, ""], "3 rows, of which 1 have a null and 2 an empty 'content'"),
-}
-
-
-@pytest.mark.parametrize(("documents", "found"), EMPTY.values(), ids=EMPTY)
-def test_a_file_without_any_text_is_refused_with_what_it_holds(
-    documents: list[str | None], found: str, tmp_path: Path
-) -> None:
-    """Row 8."""
-    path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=1)
-    for stop in (1, 10**8):
-        with pytest.raises(CorpusError) as refusal:
-            ParquetText(path).clip(CharRange(0, stop))
-        assert f"{path} holds no text: {found}" in str(refusal.value)
 
 
 # Files that change
@@ -483,10 +444,8 @@ def test_a_file_that_changes_after_it_was_opened_is_refused(
     text = ParquetText(path)
     window = text.clip(WIDE)
     change(path)
-    with pytest.raises(CorpusError) as refusal:
+    with pytest.raises(CorpusError, match=f"{path} changed while it was being read; run again"):
         text.read(window)
-    assert f"{path} changed while it was being read" in str(refusal.value)
-    assert "run again once it is complete" in str(refusal.value)
 
 
 def test_the_documents_of_a_window_are_those_it_has_a_character_of(tmp_path: Path) -> None:
