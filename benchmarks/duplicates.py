@@ -30,8 +30,8 @@ def shingles(document: str) -> list[bytes]:
 
 def documents(window: Window) -> Iterator[tuple[int, str]]:
     """Where each document starts, and its text."""
-    for batch, starts, _ in window.text.documents(window.chars):
-        yield from zip(starts.tolist(), batch.to_pylist(), strict=True)
+    for batch in window.text.documents(window.chars):
+        yield from zip(batch.starts.tolist(), batch.texts.to_pylist(), strict=True)
 
 
 def by_minhash(reference: Window, other: Window) -> set[int]:

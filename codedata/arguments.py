@@ -5,7 +5,7 @@ from pathlib import Path
 
 from codedata.errors import SettingsError
 from codedata.places import local_path
-from codedata.store.files import shortened
+from codedata.printable import shortened
 
 
 def whole_number(text: str) -> int:

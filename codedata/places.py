@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from codedata.errors import SettingsError
-from codedata.store.files import shortened
+from codedata.printable import shortened
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/", re.ASCII)
 """A scheme of two letters or more; `Path` has already made one slash of the two."""
@@ -73,3 +73,12 @@ def _instead_of_url(text: str) -> str:
     return (
         "only paths of this machine are taken so far: copy it here, or mount it, and name that path"
     )
+
+
+def cache_folder() -> Path | None:
+    """Where this user's caches are: `$XDG_CACHE_HOME/codedata`, by default `~/.cache/codedata`.
+
+    None where this user has no home folder, as in a container: then nothing is cached.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
+    return base / "codedata" if base.is_absolute() else None

@@ -8,6 +8,8 @@ that is printed and is not codedata's own goes through `printable`.
 import io
 import sys
 
+_SHOWN_CHARS = 200
+
 
 def printable(text: str, *, keep: str = "") -> str:
     r"""A text, every character that is not shown as itself written as Python writes it: `\x1b`.
@@ -27,6 +29,16 @@ def printable(text: str, *, keep: str = "") -> str:
 def printable_lines(text: str) -> str:
     """A text of several lines, such as a sample's: `printable`, its line ends and blanks kept."""
     return printable(text.replace("\r\n", "\n"), keep="\n\t\u3000\xa0")
+
+
+def shortened(name: str) -> str:
+    """A name for a message: as it is, or its start where it is too long for a path."""
+    return name if len(name) <= _SHOWN_CHARS else f"{name[:_SHOWN_CHARS]}..."
+
+
+def why_no_path(error: Exception) -> str:
+    """What is wrong with a path, going by the error that its use gave."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def say(text: str, *, error: bool = False) -> None:

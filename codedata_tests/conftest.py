@@ -20,21 +20,26 @@ from codedata_tests.script_runs import OLD, PAD_ID, run_here
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")  # on a busy machine any example may be slow
 
-DEMO_MODULES = {
-    "codedata_tests/components/test_webserver.py",
-    "codedata_tests/test_demo.py",
-    "codedata_tests/test_docs.py",
-    "codedata_tests/test_examples.py",
+TOGETHER = {
+    "demo": ["components/test_webserver", "test_demo", "test_docs", "test_examples"],
+    "made": ["components/test_report_assets", "components/test_split_assets",
+             "components/test_staleness"],
+}  # fmt: skip
+"""Modules whose tests take a fixture that is worth making once: they run in one worker."""
+
+SCOPES = {
+    f"codedata_tests/{module}.py": fixture
+    for fixture, modules in TOGETHER.items()
+    for module in modules
 }
-"""Those whose tests take the fixture `demo`."""
 
 
 class ModulesTogether(LoadFileScheduling):
-    """A module's tests run in one worker, and so do all of the demo, which is made once."""
+    """A module's tests run in one worker, and so do those of `TOGETHER`."""
 
     def _split_scope(self, nodeid: str) -> str:
         module = super()._split_scope(nodeid)
-        return "demo" if module in DEMO_MODULES else module
+        return SCOPES.get(module, module)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ModulesTogether:
@@ -42,8 +47,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Modules
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    taking = {item.nodeid for item in items if "demo" in getattr(item, "fixturenames", ())}
-    assert {nodeid.partition("::")[0] for nodeid in taking} <= DEMO_MODULES
+    for item in items:
+        for fixture in TOGETHER.keys() & {*getattr(item, "fixturenames", ())}:
+            assert SCOPES.get(item.nodeid.partition("::")[0]) == fixture, item.nodeid
 
 
 @pytest.fixture(scope="session", autouse=True)

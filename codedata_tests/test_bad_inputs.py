@@ -23,7 +23,7 @@ from dagster.components.testing import DefsFolderSandbox, create_defs_folder_san
 
 from codedata import PickledTrainerDataset, cli, load_dataset, tokenize_data
 from codedata.cli.definition_errors import user_error
-from codedata.components.raw_corpus import FoldersSource, LocalSource, RawCorpus
+from codedata.components.raw_corpus import RawCorpus
 from codedata.errors import CodedataError
 from codedata.format.meta import META_NAME
 from codedata.layout import ROOT_VARIABLE, Layout
@@ -1096,17 +1096,31 @@ YAML = [
                     source={"kind": "folders", "headers_of": [package]})
         for package in ("", ".numpy", "num py", "../numpy", "numpy/")
     ),
-    corpus_yaml(("component case", "kind is 'web'", "should be 'hub'"),
-                source={**HUB, "kind": "web"}),
-    corpus_yaml(("source.HubSourceModel.url", "is 'x'", "not permitted"),
-                source={"kind": "hub", "url": "x"}),
-    corpus_yaml(("source", "is None", "should be"), source=None),
-    corpus_yaml(("source.HubSourceModel.path", "'repo': 'a/b'", "Field required"),
-                source={"kind": "hub", "repo": "a/b"}),
-    corpus_yaml(("source.LocalSourceModel.path", "is 5", "should be a valid string"),
-                source={"kind": "local", "path": 5}),
-    corpus_yaml(("component case", "none of the forms", "correct its defs.yaml"),
-                source="c.parquet"),
+    *(
+        corpus_yaml(("source of corpus 'c'", found, "there are hub, local, folders"), source=source)
+        for source, found in [
+            ({**HUB, "kind": "web"}, "of kind 'web'"),
+            ({**HUB, "kind": "hubb"}, "do you mean hub?"),
+            ({**HUB, "kind": 5}, "of kind '5'"),
+            ({"repo": "a/b"}, "has no kind"),
+            ({}, "has no kind"),
+        ]
+    ),
+    *(
+        corpus_yaml((f"source of corpus 'c' (kind: {source['kind']})", found, remedy),
+                    source=source)
+        for source, found, remedy in [
+            ({**HUB, "url": "x"}, "no field 'url'", "there are repo, path, revision, first_chars"),
+            ({**HUB, "ptah": "x"}, "no field 'ptah'", "do you mean path?"),
+            ({"kind": "hub", "repo": "a/b"}, "path is missing", "add it"),
+            ({"kind": "local", "path": 5}, "path is 5", "should be a valid string"),
+            ({**HUB, "first_chars": "many"}, "first_chars is 'many'", "should be a valid integer"),
+        ]
+    ),
+    *(
+        corpus_yaml(("source of corpus 'c'", f"is {value!r}", "write a kind"), source=value)
+        for value in (None, "c.parquet", 5, [])
+    ),
     corpus_yaml(("colour", "is 'red'", "Extra inputs are not permitted"), colour="red"),
 ]  # fmt: skip
 
@@ -1191,11 +1205,11 @@ SOURCES = [
 
 @pytest.mark.parametrize("case", SOURCES, ids=ids(SOURCES))
 def test_a_source_is_refused(case: Case, here: Path, bad_files: Path) -> None:
-    source: Any = LocalSource(kind="local", path=str(bad_files / f"{case.given[0]}.parquet"))
+    source: Any = {"kind": "local", "path": str(bad_files / f"{case.given[0]}.parquet")}
     if case.surface == "a corpus of folders":
         folder, extension = case.given
         folders = {"a": folder.replace("{here}", str(here))}
-        source = FoldersSource(kind="folders", folders=folders, extensions=[extension])
+        source = {"kind": "folders", "folders": folders, "extensions": [extension]}
     with quickly(), pytest.raises(CodedataError) as refusal:
         RawCorpus(name="c", source=source).materialize(Layout(here), TERMINAL)
     assert_helps(str(refusal.value), case.says, w=bad_files, here=here)

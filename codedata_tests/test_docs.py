@@ -18,6 +18,7 @@ import pytest
 from codedata import cli, definitions, layout, tokenize_data
 from codedata.components import DatasetSplit, RawCorpus
 from codedata.export.exporting import FORMATS
+from codedata.sources.registry import KINDS
 from codedata.store.locks import NO_LOCK_VARIABLE
 from codedata_tests.demo import Demo
 
@@ -194,10 +195,14 @@ def test_the_page_on_components_has_all_that_their_yaml_may_have() -> None:
     for component, text in ((RawCorpus, page.removesuffix(split)), (DatasetSplit, split)):
         yaml = component.get_model_cls()
         assert yaml is not None
-        schema = yaml.model_json_schema()
-        for model in (schema, *schema.get("$defs", {}).values()):
-            for name in model["properties"]:
-                assert f"| `{name}` |" in text or name == "kind"
+        for name in yaml.model_json_schema()["properties"]:
+            assert f"| `{name}` |" in text
+    for kind, load in KINDS.items():
+        [table] = re.findall(
+            rf"^### source, `kind: {kind}`\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL
+        )
+        for name in load().model_fields:
+            assert f"| `{name}` |" in table or name == "kind"
 
 
 def test_the_variables_of_the_environment_are_those_of_the_package() -> None:

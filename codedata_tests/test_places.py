@@ -8,12 +8,13 @@ import pytest
 
 from codedata import PickledTrainerDataset, cli, load_dataset, tokenize_data
 from codedata.components import DatasetSplit, RawCorpus
-from codedata.components.sources import FoldersSource, HubSource, LocalSource
 from codedata.errors import CorpusError, SettingsError
 from codedata.layout import Layout
 from codedata.places import local_path
 from codedata.recipe.settings import Settings
 from codedata.resources import DataRoot
+from codedata.sources.kinds.folders import FoldersSource
+from codedata.sources.kinds.local import LocalSource
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import scenario
 
@@ -80,10 +81,10 @@ REFUSING: dict[str, Callable[[str, pytest.MonkeyPatch], object]] = {
     "a dataset": lambda place, _: PickledTrainerDataset([place]),
     "a path as one": lambda place, _: PickledTrainerDataset([Path(place)]),
     "a parquet": lambda place, _: RawCorpus(
-        name="c", source=LocalSource(kind="local", path=["a.parquet", place])
+        name="c", source={"kind": "local", "path": ["a.parquet", place]}
     ),
     "a folder": lambda place, _: RawCorpus(
-        name="c", source=FoldersSource(kind="folders", folders={"a": place})
+        name="c", source={"kind": "folders", "folders": {"a": place}}
     ),
     "a tokenizer": lambda place, _: DatasetSplit(name="a", corpus="c", tokenizer_base=place),
     "a tokenizer that is looked for": lambda place, _: find_tokenizer(place),
@@ -138,7 +139,7 @@ def test_no_command_takes_a_url(
 
 
 def test_a_file_of_the_hub_is_written_without_its_address() -> None:
-    source = HubSource(kind="hub", repo="a/b", path="hf://datasets/a/b/c.parquet")
+    source = {"kind": "hub", "repo": "a/b", "path": "hf://datasets/a/b/c.parquet"}
     with pytest.raises(ValueError, match="as the repository's page shows it"):
         RawCorpus(name="c", source=source)
 
@@ -146,7 +147,7 @@ def test_a_file_of_the_hub_is_written_without_its_address() -> None:
 def test_the_corpus_of_the_environment_is_a_path_too(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    corpus = RawCorpus(name="c", source=HubSource(kind="hub", repo="a/b", path="c.parquet"))
+    corpus = RawCorpus(name="c", source={"kind": "hub", "repo": "a/b", "path": "c.parquet"})
     monkeypatch.setenv("CODEDATA_CORPUS", URL)
     with pytest.raises(CorpusError, match="CODEDATA_CORPUS is 's3://bucket/x', a URL"):
         _ = corpus.look(Layout(home))
@@ -169,9 +170,9 @@ def test_everything_below_a_home_folder_is_found(
     assert len(PickledTrainerDataset("~/root/datasets/train")) == 2
     assert cli.main(["verify", "~/root/datasets/train"]) == 0
     assert find_tokenizer("~/t").fingerprint == find_tokenizer(str(tokenizer_folder)).fingerprint
-    assert LocalSource(kind="local", path="~/{0..1}.parquet").paths == (
-        f"{home}/0.parquet",
-        f"{home}/1.parquet",
+    assert LocalSource(path="~/{0..1}.parquet").paths == (
+        home / "0.parquet",
+        home / "1.parquet",
     )
-    assert FoldersSource(kind="folders", folders={"a": "~/a"}).places == {"a": home / "a"}
+    assert FoldersSource(folders={"a": "~/a"}).places == {"a": home / "a"}
     assert os.listdir() == []

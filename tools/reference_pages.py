@@ -10,14 +10,14 @@ import argparse
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import dagster as dg
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from codedata import cli, tokenize_data
 from codedata.components import DatasetSplit, RawCorpus
-from codedata.components.sources import Source
+from codedata.sources.registry import KINDS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -56,17 +56,17 @@ def components_page() -> str:
         parts += [f"## {component.__name__}\n", f"`type: codedata.components.{component.__name__}`"]
         parts += [f"\n{_summary(component)}\n", _table(component)]
         if component is RawCorpus:
-            for source in get_args(Source):
-                [kind] = get_args(source.model_fields["kind"].annotation)
+            for kind, load in KINDS.items():
+                source = load()
                 parts += [f"### source, `kind: {kind}`\n", f"{_summary(source)}\n", _table(source)]
     return "\n".join(parts)
 
 
-def _summary(model: type[dg.Model]) -> str:
+def _summary(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").partition("\n")[0]
 
 
-def _table(model: type[dg.Model]) -> str:
+def _table(model: type[BaseModel]) -> str:
     rows = ["| attribute | type | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         if name == "kind":  # the heading has it
@@ -77,7 +77,7 @@ def _table(model: type[dg.Model]) -> str:
 
 
 def _type(field: FieldInfo) -> str:
-    if field.annotation == Source:
+    if field.annotation is Any:  # the source
         return "see below"
     annotation: Any = field.annotation
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)

@@ -6,10 +6,6 @@ from pydantic import ValidationError
 
 from codedata.errors import CodedataError, SettingsError
 
-_NO_KIND_FITS = "No resolver matched the field value"
-_WRONG = re.compile(r"^ *(\S+)\n *(.*) \[type=\w+, input_value=(.*), input_type=", re.MULTILINE)
-"""Of pydantic's text: the field, what is wrong with it, its value."""
-
 _NO_SUCH_ASSET = re.compile(
     r'for asset job "(\w+)": .*Invalid selected keys: \{AssetKey\(\[(.*?)\]\)', re.DOTALL
 )
@@ -37,7 +33,7 @@ def _yaml_error(error: BaseException | None) -> SettingsError | None:
     """What pydantic says of a YAML that does not fit the component, in one line."""
     where, found = "a defs.yaml", list[str]()
     while error is not None:
-        first_line, _, rest = str(error).partition("\n")
+        first_line = str(error).partition("\n")[0]
         if isinstance(error, ValidationError):
             found = [
                 f"{'.'.join(map(str, detail['loc']))} is {detail['input']!r}: {detail['msg']}"
@@ -45,9 +41,6 @@ def _yaml_error(error: BaseException | None) -> SettingsError | None:
             ]
         elif first_line.startswith("Error while loading component "):
             where = first_line.removeprefix("Error while loading ").rstrip(":")
-        elif first_line == _NO_KIND_FITS:
-            found = [f"{field} is {value}: {what}" for field, what, value in _WRONG.findall(rest)]
-            found = found or ["a field has none of the forms that it may have"]
         error = error.__cause__
     if not found:
         return None

@@ -7,36 +7,29 @@ Switches are validated when the code location loads, before any work. Each has a
 variable that overrides the YAML: CODEDATA_<SPLIT>_<SWITCH>.
 """
 
-import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.utils import DISALLOWED_NAMES
 from pydantic import Field, model_validator
 
 from codedata.components import split_assets
 from codedata.components.automation import change_sensor
 from codedata.components.overrides import unread_variables
 from codedata.components.raw_corpus import RawCorpus
-from codedata.components.sources import MAX_FILES
+from codedata.components.split_files import ALL_FILES, file_numbers, must_say_which
 from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
 from codedata.environment import variables
 from codedata.errors import SettingsError
 from codedata.layout import TOKENIZER_VARIABLE, Layout, is_name, switch_variable
 from codedata.places import local_path
+from codedata.printable import shortened
 from codedata.recipe.settings import SWITCHES, Settings, pad_token_of, require_held_out
-from codedata.store.files import shortened
 
 MAX_CHUNKS = 10_000
 """Partitions of an asset: the UI stays quick, and a chunk_size of 1 is found out at once."""
-
-ALL_FILES = "all"
-"""What `files` says for every file of the corpus, whatever their number."""
-
-_FILES = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
 
 def _sentence(text: str) -> str:
@@ -93,11 +86,13 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
                     f"{field} of split {self.name!r} is {value!r}; write it with the letters A to "
                     "Z, digits and underscores alone: it names assets and folders"
                 )
-        if self.name in DISALLOWED_NAMES:
+        try:
+            dg.GraphDefinition(name=self.name)
+        except dg.DagsterInvalidDefinitionError as error:
             raise SettingsError(
                 f"name of split {self.name!r} is a word that Dagster keeps for itself; choose "
                 "another, such as 'train'"
-            )
+            ) from error
         if self.tokenizer_asset is not None and not is_name(self.tokenizer_asset):
             raise SettingsError(
                 f"tokenizer_asset of split {self.name!r} is {self.tokenizer_asset!r}; write the "
@@ -129,7 +124,7 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         """
         if self.files is None:
             if corpus is not None and corpus.num_files > 1:
-                raise self._which_files(corpus)
+                raise must_say_which(self.name, corpus, self.settings.window.num_chars)
             return (0,)
         if self.files == ALL_FILES:
             if corpus is None:
@@ -139,38 +134,13 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
                     "0-255"
                 )
             return tuple(range(corpus.num_files))
-        numbers = self._file_numbers()
+        numbers = file_numbers(self.name, self.files)
         if corpus is not None and numbers[-1] >= corpus.num_files:
             raise SettingsError(
                 f"files of split {self.name!r} is {self.files!r}, but corpus {corpus.name!r} has "
                 f"{corpus.num_files}: name 0 to {corpus.num_files - 1}"
             )
         return numbers
-
-    def _which_files(self, corpus: RawCorpus) -> SettingsError:
-        """That it has to be said which files, and what the two likely answers mean."""
-        num_bytes = corpus.bytes_known(Layout.from_environment())
-        chars = self.settings.window.num_chars
-        return SettingsError(
-            f"split {self.name!r} does not say which files it takes of corpus {corpus.name!r}, "
-            f"which has {corpus.num_files}; write files: {ALL_FILES} for up to "
-            f"{chars * corpus.num_files:,} characters of {_bytes_of(num_bytes)}, or files: 0 for "
-            f"up to {chars:,} characters of {_bytes_of(num_bytes[:1])}"
-        )
-
-    def _file_numbers(self) -> tuple[int, ...]:
-        numbers: set[int] = set()
-        for part in str(self.files).replace(" ", "").split(","):
-            found = _FILES.fullmatch(part)
-            first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
-            if not first <= last < MAX_FILES:
-                raise SettingsError(
-                    f"files of split {self.name!r} is {self.files!r}; write numbers and ranges of "
-                    f"0 to {MAX_FILES - 1}, the smaller first, such as 0-255 or 0-9,12, or "
-                    f"{ALL_FILES}"
-                )
-            numbers |= set(range(first, last + 1))
-        return tuple(sorted(numbers))
 
     @cached_property
     def settings(self) -> Settings:
@@ -273,10 +243,10 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
 
     def _require_in_corpus(self, corpus: RawCorpus) -> None:
         stop = self.settings.window.stop
-        if corpus.num_chars is not None and stop > corpus.num_chars:
+        if (most := corpus.typed_source.num_chars) is not None and stop > most:
             raise SettingsError(
                 f"split {self.name!r} takes characters up to {stop}, but of corpus "
-                f"{corpus.name!r} only the first {corpus.num_chars} are fetched; raise first_chars "
+                f"{corpus.name!r} only the first {most} are fetched; raise first_chars "
                 f"in its defs.yaml to {stop}, or take it out to have whole files"
             )
 
@@ -290,16 +260,6 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
                 "folder of another split's defs.yaml"
             )
         return found
-
-
-def _bytes_of(sizes: Sequence[int | None]) -> str:
-    """How many bytes files have, as far as it is known here."""
-    known = [size for size in sizes if size is not None]
-    if len(known) == len(sizes):
-        return f"{sum(known):,} bytes"
-    if not known:
-        return "a number of bytes that is not known before they are here"
-    return f"at least {sum(known):,} bytes ({len(known)} of {len(sizes)} files are here)"
 
 
 def _find_corpus(context: dg.ComponentLoadContext, name: str) -> RawCorpus | None:

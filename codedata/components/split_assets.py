@@ -41,7 +41,7 @@ from codedata.sources.window import Window
 from codedata.store.chunks import TokenChunk
 from codedata.store.dataset_folder import Dataset
 from codedata.store.publishing import check_target, open_staging
-from codedata.store.verified import open_once
+from codedata.store.verified import open_once, remember_verified
 
 _CHECKS = {
     "integrity": "Every byte of structure, every hash and every total of shards and meta agrees.",
@@ -197,6 +197,7 @@ def _pickle_shards(spec: SplitSpec) -> dg.AssetsDefinition:
                 dataset = staged.publish()
             except CheckFailedError as error:  # a second try would make the same
                 raise dg.Failure(str(error), allow_retries=False) from error
+        remember_verified(dataset)  # for the steps after this one
         context.log.info(f"published {dataset.num_samples:,} samples in {target}")
         figures = _figures(dataset, chunks, plan.settings, time.monotonic() - started)
         table = {"digest": dataset.digest, "shards": _shard_table(dataset)}

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from codedata.errors import TargetError
 from codedata.export import mds, megatron, npy, parquet
+from codedata.printable import shortened
 from codedata.store.dataset_folder import Dataset
-from codedata.store.files import publish_folder, shortened
+from codedata.store.files import publish_folder
 from codedata.store.locks import exclusive_lock
 from codedata.store.permission import explained
 

@@ -1,6 +1,12 @@
-"""Ranges of characters (Unicode code points, never bytes): windows, and the chunks of them."""
+"""Ranges of characters (Unicode code points, never bytes): windows, their chunks, and text."""
 
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Utf8 = NDArray[np.uint8]
+"""Text as UTF-8, shape (num_bytes,)."""
 
 MAX_CHARACTERS = 2**62
 """Addresses and their sums stay within int64; more than this is a slip of the keyboard."""

@@ -32,7 +32,7 @@ from codedata.hub.refusals import (
     why_status,
 )
 from codedata.hub.waiting import CALL, Call, asked_wait
-from codedata.store.files import shortened
+from codedata.printable import shortened
 
 T = TypeVar("T")
 

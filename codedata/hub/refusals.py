@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from codedata.store.files import shortened
+from codedata.printable import shortened
 
 Kind = Literal["model", "dataset"]
 

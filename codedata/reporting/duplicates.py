@@ -21,16 +21,15 @@ from collections.abc import Callable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.reporting.shingles import CLASSES, hash_shingles
-from codedata.sources.parquet.text import Utf8
+from codedata.sources.documents import Documents
 from codedata.sources.window import Window
 
 T = TypeVar("T")
@@ -51,6 +50,8 @@ _TRAILING = np.uint64(64 - _LEADING_BITS)
 
 _SHOWN_CHARS = 400
 """Of a document, enough to see what it is."""
+
+_Batch: TypeAlias = tuple[Window, Documents]
 
 Shingles = NDArray[np.uint64]
 """Hashes of a document's shingles, sorted, each once."""
@@ -167,13 +168,6 @@ class _Scan(Generic[R]):
     num_in_both: int
 
 
-class _Batch(NamedTuple):
-    window: Window
-    documents: pa.LargeStringArray
-    starts: NDArray[np.int64]
-    stops: NDArray[np.int64]
-
-
 def _num_chars(windows: Sequence[Window]) -> int:
     return sum(window.chars.num_chars for window in windows)
 
@@ -186,22 +180,23 @@ def _scan(
 ) -> _Scan[R]:
     """Do some work on the shingles of each document that the other windows have no part of."""
     known: dict[bytes, R] = {}
-    documents: list[_Document[R]] = []
+    described: list[_Document[R]] = []
     num_documents = num_in_both = 0
 
     def scan_batch(batch: _Batch) -> tuple[list[_Document[R]], int, int]:
+        window, documents = batch
         found: list[_Document[R]] = []
         num_scanned = num_shared = 0
         buffer = np.empty(0, np.uint64)
-        for row, (start, stop) in enumerate(zip(batch.starts, batch.stops, strict=True)):
-            data = _utf8(batch.documents, row)
+        texts = documents.utf8(np.arange(len(documents)))
+        for start, stop, data in zip(documents.starts, documents.stops, texts, strict=True):
             if len(buffer) < len(data):
                 buffer = np.empty(len(data), np.uint64)
             num_shingles = hash_shingles(data, CLASSES, buffer)
             if not num_shingles:
                 continue
-            chars = CharRange(int(start), int(stop), batch.window.chars.file)
-            if any(other.holds(batch.window.text, chars) for other in apart_from):
+            chars = CharRange(int(start), int(stop), documents.file)
+            if any(other.holds(window.text, chars) for other in apart_from):
                 num_shared += 1
                 continue
             num_scanned += 1
@@ -216,16 +211,16 @@ def _scan(
         return found, num_scanned, num_shared
 
     for found, num_scanned, num_shared in _in_order(threads, scan_batch, _batches(windows)):
-        documents += found
+        described += found
         num_documents += num_scanned
         num_in_both += num_shared
-    return _Scan(documents=documents, num_documents=num_documents, num_in_both=num_in_both)
+    return _Scan(documents=described, num_documents=num_documents, num_in_both=num_in_both)
 
 
 def _batches(windows: Sequence[Window]) -> Iterator[_Batch]:
     for window in windows:
-        for documents, starts, stops in window.text.documents(window.chars):
-            yield _Batch(window, documents, starts, stops)
+        for documents in window.text.documents(window.chars):
+            yield window, documents
 
 
 def _in_order(
@@ -239,14 +234,6 @@ def _in_order(
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
-
-
-def _utf8(documents: pa.LargeStringArray, row: int) -> Utf8:
-    """A document's bytes, where Arrow has them."""
-    _, offsets, data = documents.buffers()
-    place = documents.offset + row
-    start, stop = np.frombuffer(offsets, np.int64)[place : place + 2]
-    return np.frombuffer(data, np.uint8)[start:stop] if stop > start else np.empty(0, np.uint8)
 
 
 def _distinct(hashes: Shingles) -> Shingles:

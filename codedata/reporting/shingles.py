@@ -10,7 +10,7 @@ In a file of its own because numba compiles it again whenever its file changes.
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.sources.parquet.text import Utf8
+from codedata.format.ranges import Utf8
 from codedata.tokenize.engines.kernels import compiled
 
 SHINGLE_PIECES = 5

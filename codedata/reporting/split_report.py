@@ -323,6 +323,5 @@ def _document_lengths(windows: Sequence[Window]) -> NDArray[np.int64] | None:
         return None
     lengths = [np.empty(0, np.int64)]
     for window in windows:
-        batches = window.text.documents(window.chars)
-        lengths += [stops - starts for _, starts, stops in batches]
+        lengths += [batch.num_chars for batch in window.text.documents(window.chars)]
     return np.concatenate(lengths)

@@ -26,7 +26,6 @@ from codedata.run.plan import Plan
 from codedata.store.chunks import TokenChunk
 from codedata.store.dataset_folder import Dataset
 from codedata.store.publishing import Staging
-from codedata.store.verified import remember_verified
 from codedata.tokenize.engines.base import reference_ids
 from codedata.tokenize.probe import PROBE, PROBE_SHA256
 from codedata.tokenize.remembered import place_of, remember_tokenizer
@@ -66,9 +65,7 @@ class StagedDataset:
         assert self.dataset is not None, "without one, integrity has failed"
         self.staging.publish()
         remember_tokenizer(self.plan.tokenizer)
-        published = replace(self.dataset, folder=self.staging.target)
-        remember_verified(published)
-        return published
+        return replace(self.dataset, folder=self.staging.target)
 
 
 def assemble(

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from codedata.errors import TokenizerError
+from codedata.places import cache_folder
 from codedata.run.checks import CheckOutcome
 from codedata.run.plan import ChunkTask
-from codedata.sources.parquet.text import cache_folder
 from codedata.store.files import replace_atomically
 from codedata.tokenize.engines.base import reference_ids
 from codedata.tokenize.probe import PROBE

@@ -19,12 +19,12 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.run.checks import CheckOutcome
+from codedata.sources.documents import Documents
 from codedata.sources.window import Window
 
 _HASH_BYTES = 16
@@ -93,16 +93,13 @@ def _pieces(windows: Sequence[Window]) -> list[tuple[Window, CharRange]]:
     ]
 
 
-def _documents(
-    window: Window, piece: CharRange
-) -> Iterator[tuple[pa.LargeStringArray, NDArray[np.int64], NDArray[np.int64]]]:
+def _documents(window: Window, piece: CharRange) -> Iterator[Documents]:
     """The documents that begin in a piece of a window, or in its first one reach into it."""
     is_first = piece.start == window.chars.start
-    for documents, starts, stops in window.text.documents(piece):
-        rows = np.flatnonzero((starts >= piece.start) | is_first)
-        if len(rows):
-            first = int(rows[0])
-            yield documents[first:], starts[first:], stops[first:]
+    for batch in window.text.documents(piece):
+        first = 0 if is_first else int(np.searchsorted(batch.starts, piece.start))
+        if first < len(batch):
+            yield batch.part(first)
 
 
 def _read_own(
@@ -112,13 +109,13 @@ def _read_own(
     hashes: list[Hashes] = [np.empty(0, f"S{_HASH_BYTES}")]
     lengths: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     cut: list[CharRange] = []
-    for documents, starts, stops in _documents(window, piece):
-        rows = np.flatnonzero(stops > starts)
-        hashes.append(_hash(documents, rows))
-        lengths.append((stops - starts)[rows])
+    for batch in _documents(window, piece):
+        not_empty = np.flatnonzero(batch.num_chars)
+        hashes.append(_hash(batch, not_empty))
+        lengths.append(batch.num_chars[not_empty])
         cut += [
-            CharRange(int(starts[at]), int(stops[at]), window.chars.file)
-            for at in np.flatnonzero(_in_any(others, window, starts, stops))
+            CharRange(int(batch.starts[at]), int(batch.stops[at]), batch.file)
+            for at in np.flatnonzero(_in_any(others, window, batch))
         ]
     return np.concatenate(hashes), np.concatenate(lengths), cut
 
@@ -135,10 +132,10 @@ def _find(
     Only documents that are as long as one of the known ones are hashed.
     """
     found = np.zeros(len(known), bool)
-    for documents, starts, stops in _documents(window, piece):
-        likely = _places(lengths, stops - starts) >= 0
-        likely &= (stops > starts) & ~_in_any(own, window, starts, stops)
-        places = _places(known, _hash(documents, np.flatnonzero(likely)))
+    for batch in _documents(window, piece):
+        likely = _places(lengths, batch.num_chars) >= 0
+        likely &= (batch.num_chars > 0) & ~_in_any(own, window, batch)
+        places = _places(known, _hash(batch, np.flatnonzero(likely)))
         found[places[places >= 0]] = True
     return found
 
@@ -151,25 +148,17 @@ def _places(known: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
     return np.where(known[places] == values, places, -1)
 
 
-def _in_any(
-    windows: Sequence[Window], of: Window, starts: NDArray[np.int64], stops: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def _in_any(windows: Sequence[Window], of: Window, batch: Documents) -> NDArray[np.bool_]:
     """Which documents of a window's text any of the windows has a part of."""
-    inside = np.zeros(len(starts), bool)
+    inside = np.zeros(len(batch), bool)
     for window in windows:
         if window.text.sha256 == of.text.sha256:
-            inside |= (starts < window.chars.stop) & (stops > window.chars.start)
+            inside |= (batch.starts < window.chars.stop) & (batch.stops > window.chars.start)
     return inside
 
 
-def _hash(documents: pa.LargeStringArray, rows: NDArray[np.int64]) -> Hashes:
-    _, offsets, data = documents.buffers()
-    places = np.frombuffer(offsets, np.int64)[documents.offset :]
-    content = memoryview(data or b"")
-    digests = (
-        blake2b(content[start:stop], digest_size=_HASH_BYTES).digest()
-        for start, stop in zip(places[rows].tolist(), places[rows + 1].tolist(), strict=True)
-    )
+def _hash(batch: Documents, which: NDArray[np.int64]) -> Hashes:
+    digests = (blake2b(text.data, digest_size=_HASH_BYTES).digest() for text in batch.utf8(which))
     return np.frombuffer(b"".join(digests), f"S{_HASH_BYTES}")
 
 

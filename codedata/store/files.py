@@ -15,8 +15,6 @@ from typing import BinaryIO
 Data = bytes | memoryview | Callable[[BinaryIO], object]
 """What a file is to hold, or a function that writes it into the opened file."""
 
-_SHOWN_CHARS = 200
-
 _KEPT_NAME = 50
 """Characters of a name that its temporary one keeps: together they fit what a name may have."""
 
@@ -30,14 +28,11 @@ _RENAME_SWAP = 2  # sys/stdio.h of macOS
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
 
-def shortened(name: str) -> str:
-    """A name for a message: as it is, or its start where it is too long for a path."""
-    return name if len(name) <= _SHOWN_CHARS else f"{name[:_SHOWN_CHARS]}..."
-
-
-def why_no_path(error: Exception) -> str:
-    """What is wrong with a path, going by the error that its use gave."""
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+def read_range(file: BinaryIO, start: int, stop: int | None) -> bytes:
+    """The bytes of a range of a file; no more memory is taken than it has bytes."""
+    file.seek(start)
+    most = max(0, os.fstat(file.fileno()).st_size - start)
+    return file.read(most if stop is None else min(most, stop - start))
 
 
 @contextmanager

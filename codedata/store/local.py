@@ -16,7 +16,13 @@ from typing import BinaryIO
 from codedata.errors import UntrustedError
 from codedata.format.shards import Bytes
 from codedata.store.base import Data
-from codedata.store.files import create_atomically, is_temporary, open_no_link, replace_atomically
+from codedata.store.files import (
+    create_atomically,
+    is_temporary,
+    open_no_link,
+    read_range,
+    replace_atomically,
+)
 from codedata.store.locks import exclusive_lock
 from codedata.store.mapping import map_file
 from codedata.store.publishing import Staging, check_target, open_staging
@@ -54,8 +60,7 @@ class LocalStore:
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """See `Store.read`."""
         with self._open(name) as file:
-            file.seek(start)
-            return file.read(-1 if stop is None else stop - start)
+            return read_range(file, start, stop)
 
     def map(self, name: str) -> Bytes:
         """See `Store.map`."""

@@ -23,15 +23,9 @@ from codedata.format.card import CARD_NAME, own_digest
 from codedata.format.facts import FACTS_NAME, MAX_FACTS_BYTES
 from codedata.format.meta import META_NAME, shard_index
 from codedata.places import local_path, require_utf8
+from codedata.printable import shortened, why_no_path
 from codedata.store.base import Data, Stage
-from codedata.store.files import (
-    exchange,
-    fsync_folder,
-    remove_leftovers,
-    shortened,
-    why_no_path,
-    write_durably,
-)
+from codedata.store.files import exchange, fsync_folder, remove_leftovers, write_durably
 from codedata.store.locks import exclusive_lock
 from codedata.store.permission import explained_at, is_closed
 from codedata.store.snapshot import FolderSnapshot

@@ -16,7 +16,8 @@ from typing import TypeVar
 
 from codedata.errors import DatasetError
 from codedata.format.shards import Bytes
-from codedata.store.files import shortened, why_no_path
+from codedata.printable import shortened, why_no_path
+from codedata.store.files import read_range
 from codedata.store.mapping import map_file
 from codedata.store.permission import whose
 
@@ -66,8 +67,7 @@ class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """See `Snapshot.read`."""
         with open(self._open(name), "rb") as file:
-            file.seek(start)
-            return file.read(-1 if stop is None else stop - start)
+            return read_range(file, start, stop)
 
     def map(self, name: str) -> Bytes:
         """See `Snapshot.map`."""

@@ -16,8 +16,7 @@ from tokenizers.normalizers import NFC
 
 from codedata.errors import ExactnessError, TokenizerError
 from codedata.format.packing import IdArray
-from codedata.format.ranges import CharRange
-from codedata.sources.parquet.text import Utf8
+from codedata.format.ranges import CharRange, Utf8
 from codedata.tokenize.engines.base import Encoded, Engine, as_utf8, reference_ids
 from codedata.tokenize.engines.whole import WholeTextEngine
 from codedata.tokenize.probe import PROBE

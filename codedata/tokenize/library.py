@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from tokenizers import AddedToken, Encoding, Tokenizer
 
 from codedata.errors import TokenizerError
-from codedata.store.files import shortened
+from codedata.printable import shortened
 
 _RAISED = (Exception, ValueError)
 

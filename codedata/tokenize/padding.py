@@ -9,8 +9,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from codedata.errors import SettingsError
+from codedata.printable import shortened
 from codedata.recipe.settings import DEFAULT_PAD_TOKEN, Settings
-from codedata.store.files import shortened
 from codedata.tokenize.tokenizer import LoadedTokenizer, declared_token
 
 _SHOWN_NEAR = 3

@@ -9,7 +9,7 @@ import logging
 import os
 from pathlib import Path
 
-from codedata.sources.parquet.text import cache_folder
+from codedata.places import cache_folder
 from codedata.store.files import replace_atomically
 from codedata.tokenize.tokenizer_files import TokenizerFiles
 

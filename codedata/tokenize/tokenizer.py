@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from codedata.errors import TokenizerError
 from codedata.format.packing import MAX_TOKEN_ID
-from codedata.store.files import shortened
+from codedata.printable import shortened
 from codedata.tokenize.library import LibraryTokenizer
 from codedata.tokenize.structure import merge_that_aborts
 from codedata.tokenize.tokenizer_files import TOKENIZER_JSON, TokenizerFiles, read_files
@@ -142,7 +142,8 @@ def _framing_id(
     token_id = None if token is None else tokenizer.token_to_id(token)
     if token_id is None:
         raise TokenizerError(
-            f"{files.tokenizer_config} says add_{which}_token, but its {which}_token {token!r} is "
+            f"{files.tokenizer_config} says add_{which}_token, but its {which}_token "
+            f"{token or config.get(f'{which}_token')!r} is "
             f"not in the vocabulary of {TOKENIZER_JSON}; correct one of the two, or name "
             f"{TOKENIZER_JSON} itself, which frames no chunk"
         )

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from codedata.errors import TokenizerError
 from codedata.places import local_path
+from codedata.printable import shortened, why_no_path
 from codedata.progress import TERMINAL, Reporter
-from codedata.store.files import shortened, why_no_path
 
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from codedata.places import local_path
-from codedata.store.files import shortened
+from codedata.printable import shortened
 from codedata.tokenize import transformers_child
 from codedata.tokenize.tokenizer_files import TOKENIZER_CONFIG, TOKENIZER_JSON, TokenizerFiles
 from codedata.tokenize.transformers_child import LOCAL_NAME, OTHER_FILES

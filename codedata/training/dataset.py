@@ -5,6 +5,9 @@ samples stay in the mapped shard files, which all processes share; only the one 
 into tensors. Nothing is unpickled: see `codedata.format.shards`.
 """
 
+# PyTorch is partly without types.
+# pyright: reportUnknownMemberType=false
+
 import json
 import os
 from bisect import bisect_right

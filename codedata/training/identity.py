@@ -9,6 +9,12 @@ A subclass of the two may give out other samples than they do, so it has no dige
 own. What has none cannot be told from another dataset of its length.
 """
 
+# PyTorch and transformers are partly without types.
+# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+# pyright: reportUnknownParameterType=false
+
 import json
 from collections.abc import Iterator
 from hashlib import sha256

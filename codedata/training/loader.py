@@ -5,6 +5,9 @@ that it hands over, and its state is the position after those: an epoch, and how
 are done, whatever the number of workers and ranks.
 """
 
+# PyTorch and transformers are partly without types.
+# pyright: reportUnknownMemberType=false
+
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 

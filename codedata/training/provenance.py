@@ -6,6 +6,11 @@ or with other samples a step it would skip samples that were never seen and trai
 and nobody would notice: so that is refused. So is a tokenizer that is not the dataset's.
 """
 
+# PyTorch and transformers are partly without types.
+# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+
 import logging
 from typing import Any
 

@@ -13,7 +13,7 @@ from codedata_tests.components.small_platform import MadePlatform, SmallPlatform
 @pytest.fixture
 def platform(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> Iterator[SmallPlatform]:
     """A small corpus and split with an instance of their own; nothing is materialized yet."""
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield SmallPlatform(tmp_path / "root", corpus, tokenizer_folder, instance)
 
 

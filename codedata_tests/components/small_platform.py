@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from codedata.components.raw_corpus import LocalSource, RawCorpus
+from codedata.components.raw_corpus import RawCorpus
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import SplitSpec
 from codedata.recipe.settings import Settings
@@ -33,7 +33,7 @@ class SmallPlatform:
     corpus: Path
     tokenizer: Path
     instance: dg.DagsterInstance
-    switches: dict[str, int] = field(default_factory=lambda: dict(SWITCHES))
+    switches: dict[str, Any] = field(default_factory=lambda: dict(SWITCHES))
     matches_transformers: bool = False  # two seconds of a core for each window
 
     @property
@@ -57,7 +57,7 @@ class SmallPlatform:
         )
 
     def definitions(self, *more: dg.AssetsDefinition) -> dg.Definitions:
-        corpus = RawCorpus(name="c", source=LocalSource(kind="local", path=str(self.corpus)))
+        corpus = RawCorpus(name="c", source={"kind": "local", "path": str(self.corpus)})
         return dg.Definitions.merge(
             corpus.build_defs(dg.ComponentTree.for_test().load_context),
             build_split(self.spec),

@@ -62,16 +62,6 @@ def test_what_stops_a_run_is_said_with_an_exit_status(
     assert not (tmp_path / "root/datasets").exists()
 
 
-def test_a_wrong_switch_stops_the_code_location_before_any_work(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    environment["CODEDATA_TRAIN_SEQ_LENGTH"] = "0"
-    done = run([*EXECUTE, "train"], environment)
-    assert done.returncode != 0
-    assert "split 'train': seq_length must be 1 to 16777216, not 0" in done.stderr + done.stdout
-    assert not (tmp_path / "root").exists()
-
-
 def start_until_chunks_are_there(
     command: list[str], environment: dict[str, str], chunks: Path
 ) -> subprocess.Popen[str]:

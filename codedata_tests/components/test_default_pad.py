@@ -13,10 +13,9 @@ import pytest
 from codedata.components import DatasetSplit
 from codedata.components.default_pad import DEFAULT_PAD_TAG
 from codedata.definitions import resources
-from codedata.layout import ROOT_VARIABLE, Layout
+from codedata.layout import ROOT_VARIABLE
 from codedata.recipe.settings import DEFAULT_PAD_TOKEN
-from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets
-from codedata.store.dataset_folder import open_dataset
+from codedata.resources import DataRoot
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import failure
 from codedata_tests.components.yamls import tree_of
@@ -30,39 +29,11 @@ SPLIT = """\
 type: codedata.components.DatasetSplit
 attributes:
   {{name: small, corpus: c, chars_to_tokenize: 9000, chunk_size: 9000, seq_length: 64,
-    min_sample_length: 10{more}}}
+    min_sample_length: 10, tokenizer_base: '{tokenizer}'}}
 """
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dagster's use of pydantic
-
-
-class Split:
-    """A split over the small corpus, of two YAMLs."""
-
-    def __init__(self, folder: Path, corpus: Path, more: str) -> None:
-        self.root = folder / "root"
-        yamls = {"c": CORPUS.format(corpus=corpus), "small": SPLIT.format(more=more)}
-        tree = tree_of(folder, yamls)
-        store = DataRoot(root=str(self.root))
-        own = {
-            "store": store,
-            "chunk_executor": ChunkExecutor(num_workers=1),
-            "datasets": Datasets(store=store),
-            "dataset_io_manager": DatasetIOManager(store=store),
-        }
-        assert own.keys() == resources.keys()
-        parts = dg.Definitions(resources=own, executor=dg.in_process_executor)
-        self.job = dg.Definitions.merge(tree.build_defs(), parts).resolve_job_def("small")
-        self.folder = folder
-
-    def run(self) -> dg.ExecuteInProcessResult:
-        with dg.DagsterInstance.local_temp(str(self.folder)) as instance:
-            return self.job.execute_in_process(instance=instance, raise_on_error=False)
-
-    def pad(self) -> int:
-        dataset = open_dataset(Layout(self.root).dataset("small"), verify=True)
-        return int(dataset.shards[-1][-1, -1])
 
 
 NAMED = {
@@ -93,25 +64,24 @@ def test_who_named_the_pad_token_and_how(
     assert split.pad_is_named == named
 
 
-def test_a_name_pads_as_its_id_does(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
-    more = f", tokenizer_base: '{tokenizer_folder}', pad_token: '{scenario.PAD}'"
-    split = Split(tmp_path, corpus, more)
-    assert DEFAULT_PAD_TAG not in split.job.tags
-    assert split.run().success
-    assert split.pad() == PAD_ID
-
-
 def test_an_unnamed_one_is_refused_before_the_corpus_is_had(
     corpus: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
-    split = Split(tmp_path, corpus, f", tokenizer_base: '{tokenizer_folder}'")
-    result = split.run()
+    root = tmp_path / "root"
+    split = SPLIT.format(tokenizer=tokenizer_folder)
+    tree = tree_of(tmp_path, {"c": CORPUS.format(corpus=corpus), "small": split})
+    own = {**resources, "store": DataRoot(root=str(root))}
+    parts = dg.Definitions(resources=own, executor=dg.in_process_executor)
+    job = dg.Definitions.merge(tree.build_defs(), parts).resolve_job_def("small")
+    assert DEFAULT_PAD_TAG in job.tags
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
     said = failure(result)
     assert "pad_token is not named, and its default 32014 is not in the vocabulary of" in said
     assert f"'{scenario.PAD}' (id {PAD_ID})" in said
     failed = [event.step_key for event in result.all_events if event.is_step_failure]
     assert failed == ["c__raw_parquet"]
-    assert not split.root.exists()
+    assert not root.exists()
 
 
 def test_codedata_materialize_says_it_before_the_first_run(

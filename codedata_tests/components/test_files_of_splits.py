@@ -7,7 +7,6 @@ import pytest
 
 from codedata.cli.definition_errors import user_error
 from codedata.components import DatasetSplit, RawCorpus
-from codedata.components.sources import HubSource, LocalSource
 from codedata.definitions import resources
 from codedata.errors import SettingsError
 from codedata.layout import Layout
@@ -128,7 +127,7 @@ def test_all_of_a_corpus_that_is_defined_elsewhere_is_refused() -> None:
 
 
 def test_files_that_are_not_here_have_no_size(tmp_path: Path) -> None:
-    local = LocalSource(kind="local", path=[str(tmp_path / "none.parquet")])
+    local = {"kind": "local", "path": [str(tmp_path / "none.parquet")]}
     assert RawCorpus(name="c", source=local).bytes_known(Layout(tmp_path)) == [None]
-    hub = HubSource(kind="hub", repo="a/b", path="c-{0..1}.parquet")
+    hub = {"kind": "hub", "repo": "a/b", "path": "c-{0..1}.parquet"}
     assert RawCorpus(name="c", source=hub).bytes_known(Layout(tmp_path)) == [None, None]

@@ -14,7 +14,6 @@ from huggingface_hub import constants, file_download
 
 from codedata.cli.materialize import runs_of
 from codedata.components.raw_corpus import RawCorpus, files_job
-from codedata.components.sources import HubSource
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import SplitSpec
 from codedata.errors import CorpusError, TokenizerError
@@ -68,7 +67,7 @@ def layout(tmp_path: Path) -> Layout:
 
 def corpus_of(path: str | list[str] = PATTERN, **options: Any) -> RawCorpus:
     return RawCorpus(
-        name="c", source=HubSource(kind="hub", repo="owner/data", path=path, **options)
+        name="c", source={"kind": "hub", "repo": "owner/data", "path": path, **options}
     )
 
 

@@ -35,7 +35,7 @@ def account(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 
 @pytest.fixture(scope="session")
-def made(corpus: Path, tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sets(corpus: Path, tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of several shards, `large`, and one of fewer, `small`."""
     folder = tmp_path_factory.mktemp("made")
     for name, num_chars in (("large", 200_000), ("small", 60_000)):
@@ -50,8 +50,8 @@ def made(corpus: Path, tokenizer_folder: Path, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
-def dataset(made: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(made / "large", tmp_path / "set")
+def dataset(sets: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(sets / "large", tmp_path / "set")
 
 
 def push(dataset: Path, *options: str) -> int:
@@ -107,7 +107,7 @@ def test_a_dataset_comes_back_as_it_was_pushed(
 
 
 def test_what_is_here_of_a_commit_costs_no_request_and_of_a_branch_one_that_may_fail(
-    account: Hub, pushed: Repo, made: Path, capsys: pytest.CaptureFixture[str]
+    account: Hub, pushed: Repo, sets: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commit = pushed.refs["main"]
     first = PickledTrainerDataset.from_hub(REPO, commit, quiet=True)
@@ -121,7 +121,7 @@ def test_what_is_here_of_a_commit_costs_no_request_and_of_a_branch_one_that_may_
     capsys.readouterr()
     assert len(PickledTrainerDataset.from_hub(REPO)) == len(first)
     assert "the cache's copy of commit" in capsys.readouterr().err
-    assert push(made / "small") == 0
+    assert push(sets / "small") == 0
     account.fail(path="dump-0.pkl", method="*", status=503, times=1000)
     assert "503" in fetch_error()
     with pytest.MonkeyPatch.context() as patch:
@@ -130,13 +130,13 @@ def test_what_is_here_of_a_commit_costs_no_request_and_of_a_branch_one_that_may_
 
 
 def test_a_smaller_dataset_takes_the_place_of_a_larger_one_in_one_commit(
-    pushed: Repo, made: Path
+    pushed: Repo, sets: Path
 ) -> None:
     before = len(pushed.files())
-    assert push(made / "small") == 0
+    assert push(sets / "small") == 0
     assert len(pushed.commits) == 3
     assert len(pushed.files()) < before
-    assert scenario.dataset_bytes(fetched().folder) == scenario.dataset_bytes(made / "small")
+    assert scenario.dataset_bytes(fetched().folder) == scenario.dataset_bytes(sets / "small")
 
 
 def test_a_branch_is_made_where_there_is_none(account: Hub, dataset: Path) -> None:
@@ -217,13 +217,13 @@ def test_a_dataset_of_an_older_codedata_is_pushed_with_facts_without_folders_and
 
 
 def test_what_an_older_codedata_pushed_is_fetched_and_replaced(
-    account: Hub, dataset: Path, made: Path
+    account: Hub, dataset: Path, sets: Path
 ) -> None:
     as_before_the_facts(dataset)
     repo = account.add_repo(REPO, contents(dataset), private=True)
     assert fetched().facts == read_facts(dataset) is not None
-    assert push(made / "large") == 0
-    assert repo.files() == contents(made / "large")
+    assert push(sets / "large") == 0
+    assert repo.files() == contents(sets / "large")
 
 
 def test_a_dataset_whose_card_was_removed_takes_the_place_of_one_that_has_one(

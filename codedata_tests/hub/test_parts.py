@@ -78,8 +78,12 @@ def part_of(fetched: CorpusFile) -> TextPart:
     return fetched.part
 
 
+def text_of(fetched: CorpusFile) -> LeadingText:
+    return LeadingText(fetched.path, part_of(fetched))
+
+
 def read(fetched: CorpusFile, num_chars: int) -> str:
-    text = LeadingText(fetched.path, part_of(fetched))
+    text = text_of(fetched)
     return text.read(text.clip(CharRange(0, num_chars)))
 
 
@@ -94,6 +98,12 @@ def test_the_text_is_that_of_the_whole_file_as_far_as_is_asked_for(
         is_whole = first_chars >= length
         assert (part.ends_here, part.num_chars) == (is_whole, min(first_chars, length))
         assert read(fetched, first_chars) == TEXT[:first_chars]
+        rows = [
+            (int(row), document)
+            for batch in text_of(fetched).documents(CharRange(0, part.num_chars))
+            for row, document in zip(batch.rows, batch.texts.to_pylist(), strict=True)
+        ]
+        assert rows == list(enumerate(DOCUMENTS[: len(rows)])), "rows of the whole file"
         if is_whole:
             assert read(fetched, 10**15) == TEXT
         else:

@@ -8,8 +8,7 @@ import pytest
 from tokenizers import AddedToken, decoders
 
 from codedata.errors import ExactnessError, TokenizerError
-from codedata.format.ranges import CharRange
-from codedata.sources.parquet.text import Utf8
+from codedata.format.ranges import CharRange, Utf8
 from codedata.tokenize.engines.base import Encoded, as_utf8, reference_ids
 from codedata.tokenize.engines.pretokens import PretokensEngine
 from codedata.tokenize.engines.registry import choose_engine

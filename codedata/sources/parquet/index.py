@@ -7,7 +7,6 @@ up to there only: it is remembered in this process and is no part of the sidecar
 
 import json
 import logging
-import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,15 +38,6 @@ _RUN_BYTES = 8_000_000
 _BEYOND_BYTES = 16_000_000
 """Decoded bytes for which a row group is counted on behind a window's end, so that most are whole:
 some hundredths of a second."""
-
-
-def cache_folder() -> Path | None:
-    """Where sidecars are kept: `$XDG_CACHE_HOME/codedata`, by default `~/.cache/codedata`.
-
-    None where this user has no home folder, as in a container: then there are no sidecars.
-    """
-    base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
-    return base / "codedata" if base.is_absolute() else None
 
 
 class Counts(NamedTuple):

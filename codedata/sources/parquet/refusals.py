@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codedata.errors import CorpusError
-from codedata.store.files import shortened, why_no_path
+from codedata.printable import shortened, why_no_path
 
 COLUMN = "content"
 

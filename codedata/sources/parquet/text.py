@@ -10,26 +10,17 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
 from codedata.errors import CorpusError
-from codedata.format.ranges import CharRange
+from codedata.format.ranges import CharRange, Utf8
+from codedata.places import cache_folder
+from codedata.sources.documents import Documents
 from codedata.sources.parquet import address
-from codedata.sources.parquet.address import Utf8
 from codedata.sources.parquet.footer import FileIdentity, Parquet, is_settled
-from codedata.sources.parquet.index import (
-    TextIndex,
-    cache_folder,
-    count_to,
-    read_sidecar,
-    write_sidecar,
-)
+from codedata.sources.parquet.index import TextIndex, count_to, read_sidecar, write_sidecar
 from codedata.sources.parquet.kept import GroupReader
 from codedata.sources.parquet.refusals import COLUMN
 
-__all__ = ["FileIdentity", "ParquetText", "TextIndex", "Utf8", "cache_folder"]
+__all__ = ["FileIdentity", "ParquetText", "TextIndex", "Utf8"]
 
 
 class ParquetText:
@@ -110,9 +101,7 @@ class ParquetText:
             )
         return text
 
-    def documents(
-        self, chars: CharRange
-    ) -> Iterator[tuple[pa.LargeStringArray, NDArray[np.int64], NDArray[np.int64]]]:
+    def documents(self, chars: CharRange) -> Iterator[Documents]:
         """The documents of a range that `clip` returned: see `address.documents`."""
         return address.documents(self._reader, self.index, self.num_row_groups, chars)
 

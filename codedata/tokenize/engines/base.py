@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from codedata.format.packing import IdArray, id_dtype
-from codedata.sources.parquet.text import Utf8
+from codedata.format.ranges import Utf8
 from codedata.tokenize.structure import Pretokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer
 

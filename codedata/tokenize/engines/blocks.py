@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from codedata.format.packing import IdArray
-from codedata.sources.parquet.text import Utf8
+from codedata.format.ranges import Utf8
 from codedata.tokenize.engines.base import PieceEngine, Span
 from codedata.tokenize.structure import Pretokenizer
 

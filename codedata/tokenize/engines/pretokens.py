@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codedata.format.packing import IdArray
-from codedata.sources.parquet.text import Utf8
+from codedata.format.ranges import Utf8
 from codedata.tokenize.engines.base import PieceEngine, Span, cut_text
 from codedata.tokenize.engines.kernels import (
     BLANK,

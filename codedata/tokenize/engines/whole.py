@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from codedata.sources.parquet.text import Utf8
+from codedata.format.ranges import Utf8
 from codedata.tokenize.engines.base import Encoded, Engine, missing_frame
 
 

@@ -13,7 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from codedata.format.ranges import CharRange
-from codedata.sources.parquet import address, columns, decode, kept
+from codedata.sources import documents as unit
+from codedata.sources.documents import join
+from codedata.sources.parquet import columns, decode, kept
 from codedata.sources.parquet.text import ParquetText
 from codedata_tests import scenario
 
@@ -52,7 +54,7 @@ def test_any_range_is_that_slice_of_the_plain_text_and_of_its_documents(
         patch.setattr(columns, "SLICE_BYTES", batch_bytes)
         patch.setattr(decode, "_ENOUGH_BYTES", batch_bytes // 2)
         patch.setattr(kept, "_KEPT_CHARS", range(least_kept, 10**9))
-        patch.setattr(address, "_BLOCK_BYTES", block_bytes)
+        patch.setattr(unit, "_BLOCK_BYTES", block_bytes)
         path = Path(folder) / "c.parquet"
         pq.write_table(pa.table({"content": column}), path, row_group_size=row_group_size)
         ParquetText(path).clip(CharRange(0, len(plain) // 2 + 1))
@@ -62,11 +64,21 @@ def test_any_range_is_that_slice_of_the_plain_text_and_of_its_documents(
         for start, stop in pairwise(borders):
             chars = CharRange(start, stop)
             assert text.read(chars) == plain[start:stop]
-            for texts, starts, stops in text.documents(chars):
-                for found, first, last in zip(texts.to_pylist(), starts, stops, strict=True):
-                    assert plain[first:last] == found
+            held = list(text.documents(chars))
+            for batch in held:
+                assert batch.file == 0
+                addresses = zip(batch.rows, batch.starts, batch.stops, strict=True)
+                for found, (row, first, last) in zip(
+                    batch.texts.to_pylist(), addresses, strict=True
+                ):
+                    assert plain[first:last] == documents[row] == found
                     assert first < stop
                     assert last > start or first >= start
+            rows = [int(row) for batch in held for row in batch.rows]
+            assert rows == sorted(set(rows))
+            joined = join(held, chars)
+            assert joined is not None
+            assert bytes(joined) == plain[start:stop].encode()
 
 
 def test_a_cut_inside_a_long_document_is_made_at_the_character(tmp_path: Path) -> None:

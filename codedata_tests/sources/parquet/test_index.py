@@ -13,10 +13,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from codedata.format.ranges import CharRange
+from codedata.places import cache_folder
 from codedata.sources.parquet import index as module
 from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
-from codedata.sources.parquet.index import TextIndex, cache_folder, count_to
+from codedata.sources.parquet.index import TextIndex, count_to
 from codedata.sources.parquet.text import ParquetText
 from codedata_tests import scenario
 

@@ -461,8 +461,10 @@ def test_the_documents_of_a_window_are_those_it_has_a_character_of(tmp_path: Pat
             window = text.clip(CharRange(start, stop))
             found = [
                 (int(begin), int(end), document)
-                for batch, begins, stops in text.documents(window)
-                for begin, end, document in zip(begins, stops, batch.to_pylist(), strict=True)
+                for batch in text.documents(window)
+                for begin, end, document in zip(
+                    batch.starts, batch.stops, batch.texts.to_pylist(), strict=True
+                )
             ]
             assert [each for each in found if each[2]] == [
                 each for each in places if each[2] and each[0] < stop and each[1] > start

@@ -1,0 +1,41 @@
+"""The record of a corpus -> what the UI shows of it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from codedata.printable import printable, printable_lines
+from codedata.progress import rounded
+from codedata.sources.record import Corpus
+
+_PREVIEW_DOCUMENTS = 3
+_PREVIEW_LINES = 12
+
+
+def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
+    """A corpus's record as the UI shows it, and how long it took to have it here."""
+    columns = [
+        dg.TableColumn(printable(name), printable(kind)) for name, kind in corpus.columns.items()
+    ]
+    here = {} if corpus.part is None else {"bytes here": corpus.part.num_bytes}
+    return {
+        "dagster/row_count": corpus.num_rows,
+        "null rows": corpus.num_null_rows,
+        "characters": corpus.num_chars,
+        "bytes": corpus.num_bytes,
+        **here,
+        "row groups": corpus.num_row_groups,
+        "seconds": rounded(seconds),
+        "sha256" if corpus.part is None else "fingerprint": corpus.sha256,
+        "path": dg.MetadataValue.path(corpus.path),
+        "origin": corpus.origin,
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+        "preview": dg.MetadataValue.md("\n\n".join(_preview(corpus))),
+    }
+
+
+def _preview(corpus: Corpus) -> Iterator[str]:
+    for document in corpus.open_text().first_documents(_PREVIEW_DOCUMENTS):
+        lines = [line[:120].replace("~~~", "") for line in document.splitlines()[:_PREVIEW_LINES]]
+        yield "\n".join(["~~~c", *map(printable_lines, lines), "~~~"])

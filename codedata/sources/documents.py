@@ -1,0 +1,146 @@
+"""Documents, the unit between a source and what is made of it: texts, each with its address.
+
+The reference text is what joining them makes: the non-null contents of a file, in its order, one
+space between each two. Addresses count characters of that text, and rows of the file.
+
+Invariant: `join` of the documents that a range holds is that slice of the text, at the cost of
+copying its bytes once.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from codedata.format.ranges import CharRange, Utf8
+from codedata.sources.parquet.columns import offsets
+
+_MOST_BYTES = 4
+"""Bytes of a character in UTF-8."""
+
+_SPACE_BYTE = ord(" ")
+
+_SPACE = pa.LargeStringArray.from_buffers(
+    1, pa.py_buffer(np.array([0, 1], np.int64)), pa.py_buffer(b" ")
+)[0]
+"""Arrays are built from buffers: `pa.array` and `pa.scalar` import pandas where it is installed."""
+
+_BLOCK_BYTES = 1 << 16
+"""Characters of a long document are counted in blocks that stay in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """Some documents of a file, in its order, each whole; nulls are none.
+
+    Attributes:
+        texts: their contents.
+        file: number of the file in its corpus.
+        rows: of the file, shape (num_documents,).
+        starts: characters of the file's text where each starts, shape (num_documents,).
+        stops: and where each stops, shape (num_documents,); the space after it stands there.
+    """
+
+    texts: pa.LargeStringArray
+    file: int
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.texts)
+
+    @property
+    def num_chars(self) -> NDArray[np.int64]:
+        """Characters of each, shape (num_documents,)."""
+        return self.stops - self.starts
+
+    def part(self, start: int, stop: int | None = None) -> "Documents":
+        """Documents `start` to `stop` of these."""
+        some = slice(start, stop)
+        return Documents(
+            texts=self.texts[some],
+            file=self.file,
+            rows=self.rows[some],
+            starts=self.starts[some],
+            stops=self.stops[some],
+        )
+
+    def utf8(self, which: NDArray[np.int64]) -> Iterator[Utf8]:
+        """The bytes of some of them, where Arrow has them."""
+        places, data = offsets(self.texts), _data(self.texts)
+        for start, stop in zip(places[which].tolist(), places[which + 1].tolist(), strict=True):
+            yield data[start:stop]
+
+
+def join(batches: Iterable[Documents], chars: CharRange) -> Utf8 | None:
+    """The characters of a range, out of the documents that it holds wholly or in part.
+
+    Args:
+        batches: those documents, in order.
+        chars: the range.
+
+    Returns:
+        uint8, shape (num_bytes,); None where the documents end before the range does.
+    """
+    num_bytes, reached = 0, chars.start
+    utf8 = np.empty(_MOST_BYTES * chars.num_chars, np.uint8)  # memory only where written
+    for batch in batches:
+        num_bytes = _write(batch, chars, utf8, num_bytes)
+        reached = int(batch.stops[-1])
+    if reached + 1 == chars.stop:  # with the space after the last of them
+        utf8[num_bytes] = _SPACE_BYTE
+        return utf8[: num_bytes + 1]
+    return utf8[:num_bytes] if reached >= chars.stop else None
+
+
+def _write(batch: Documents, chars: CharRange, utf8: Utf8, num_bytes: int) -> int:
+    """Write documents and the space before each behind what is written, as far as in a range.
+
+    Returns:
+        The number of bytes that are then written.
+    """
+    start, num_texts = int(batch.starts[0]), len(batch)
+    is_cut = start < chars.start, int(batch.stops[-1]) > chars.stop
+    if num_texts > 1 and any(is_cut):
+        for first, stop in ((0, 1), (1, num_texts - 1), (num_texts - 1, num_texts)):
+            if first < stop:
+                num_bytes = _write(batch.part(first, stop), chars, utf8, num_bytes)
+        return num_bytes
+    if start > chars.start:
+        utf8[num_bytes] = _SPACE_BYTE
+        num_bytes += 1
+    joined = _joined(batch.texts)
+    first_byte = _byte_of(joined, chars.start - start) if is_cut[0] else 0
+    piece = joined[first_byte : _byte_of(joined, chars.stop - start) if is_cut[1] else None]
+    utf8[num_bytes : num_bytes + len(piece)] = piece
+    return num_bytes + len(piece)
+
+
+def _joined(texts: pa.LargeStringArray) -> Utf8:
+    """Documents with a space between each two."""
+    if len(texts) == 1:
+        start, stop = offsets(texts)
+        return _data(texts)[start:stop]
+    ends = pa.py_buffer(np.array([0, len(texts)], np.int32))
+    whole = pa.ListArray.from_arrays(pa.Array.from_buffers(pa.int32(), 2, [None, ends]), texts)
+    return np.frombuffer(pc.call_function("binary_join", [whole, _SPACE]).buffers()[2], np.uint8)
+
+
+def _data(texts: pa.LargeStringArray) -> Utf8:
+    return np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+
+
+def _byte_of(utf8: Utf8, char: int) -> int:
+    """The byte that a character starts with, or the number of bytes where there are not as many."""
+    for start in range(0, len(utf8), _BLOCK_BYTES):
+        is_first = (utf8[start : start + _BLOCK_BYTES] & 0xC0) != 0x80
+        num_chars = int(np.count_nonzero(is_first))
+        if char < num_chars:
+            return start + int(np.flatnonzero(is_first)[char])
+        char -= num_chars
+    return len(utf8)

@@ -1,0 +1,1 @@
+"""The kinds of source that need nothing else than this machine, a module each."""
