@@ -87,6 +87,11 @@ def read(fetched: CorpusFile, num_chars: int) -> str:
     return text.read(text.clip(CharRange(0, num_chars)))
 
 
+def add_repo(hub: Hub, contents: pa.Array, folder: Path, **options: Any) -> None:
+    pq.write_table(pa.table({"content": contents}), folder / "x.parquet", **options)
+    hub.add_repo("owner/data", {NAME: (folder / "x.parquet").read_bytes()})
+
+
 def test_the_text_is_that_of_the_whole_file_as_far_as_is_asked_for(
     repo: Repo, fetch: Fetch
 ) -> None:
@@ -192,9 +197,7 @@ def test_any_parquet_is_read(
 ) -> None:
     documents = ["ab", None, "", "ü" * 50, None, "c"] * 40
     plain = scenario.plain_text(documents)
-    table = pa.table({"content": pa.array(documents).cast(column_type)})
-    pq.write_table(table, tmp_path / "x.parquet", **options)
-    hub.add_repo("owner/data", {NAME: (tmp_path / "x.parquet").read_bytes()})
+    add_repo(hub, pa.array(documents).cast(column_type), tmp_path, **options)
     assert read(fetch(500), 500) == plain[:500]
     fetched = fetch(10**9)
     assert read(fetched, 10**9) == plain
@@ -257,9 +260,7 @@ def test_a_row_that_is_no_text_is_said_and_what_stands_before_it_is_kept(
     hub: Hub, fetch: Fetch, said: Said, tmp_path: Path
 ) -> None:
     contents = pa.array([b"good"] * 20 + [b"bad \xff"] + [b"good"] * 9, pa.binary())
-    table = pa.table({"content": contents.view(pa.string())})
-    pq.write_table(table, tmp_path / "x.parquet", row_group_size=10)
-    hub.add_repo("owner/data", {NAME: (tmp_path / "x.parquet").read_bytes()})
+    add_repo(hub, contents.view(pa.string()), tmp_path, row_group_size=10)
     with pytest.raises(CorpusError, match=f"row group 2 of {NAME}: .* UTF-8"):
         fetch(1000)
     assert sum("once more" in line for line in said) == 1

@@ -121,7 +121,7 @@ class TextIndex:
         self.begun = NOTHING
 
 
-def density(index: TextIndex, group_bytes: Sequence[int]) -> float:
+def _density(index: TextIndex, group_bytes: Sequence[int]) -> float:
     """Characters a byte, going by what was counted; over 1 where equal texts are stored once.
 
     Less is taken for 1: a row group may hold as many characters as it has bytes.
@@ -151,7 +151,7 @@ def count_to(parquet: Parquet, index: TextIndex, num_groups: int, stop: int) -> 
         try:
             while (done := len(index.num_chars)) < num_groups and not _reaches(total, stop):
                 whole = sum(index.num_chars)
-                rate = density(index, group_bytes)
+                rate = _density(index, group_bytes)
                 sizes = (int(each * rate) for each in group_bytes[done:])
                 starts = list(accumulate(sizes, initial=whole))[:-1]
                 num_sure = bisect_right(starts, stop) if index.num_chars else 0

@@ -9,27 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codedata.errors import CorpusError
-from codedata.format.ranges import CharRange
 from codedata.sources.parquet.footer import Parquet
 from codedata.sources.parquet.refusals import said
 from codedata.sources.parquet.text import ParquetText
 from codedata_tests import scenario
-
-WIDE = CharRange(0, 10**9)
-
-
-def whole_text(path: Path) -> str:
-    text = ParquetText(path)
-    return text.read(text.clip(WIDE))
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(CorpusError) as refused:
-        whole_text(path)
-    message = str(refused.value)
-    assert "\n" not in message
-    return message
+from codedata_tests.sources.parquet.test_text import WIDE, refusal, whole_text
 
 
 def replace_byte(path: Path, place: int, value: int) -> None:

@@ -32,6 +32,7 @@ def whole_text(path: Path) -> str:
 def refusal(path: Path, stop: int = WIDE.stop, *, expected_sha256: str | None = None) -> str:
     with pytest.raises(CorpusError) as refused:
         ParquetText(path, expected_sha256=expected_sha256).clip(CharRange(0, stop))
+    assert "\n" not in str(refused.value)
     return str(refused.value)
 
 
