@@ -1,32 +1,36 @@
 """What Dagster says of definitions that cannot be made -> the one line that a user can act on."""
 
-import re
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from codedata.errors import CodedataError, SettingsError
 
-_NO_SUCH_ASSET = re.compile(
-    r'for asset job "(\w+)": .*Invalid selected keys: \{AssetKey\(\[(.*?)\]\)', re.DOTALL
-)
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+def require_all_defined(defs: "dg.Definitions") -> None:
+    """Refuse a split over a corpus or a tokenizer that no definition makes.
+
+    Raises:
+        SettingsError: naming the split and what it needs.
+    """
+    graph = defs.resolve_asset_graph()
+    for key in sorted(graph.unexecutable_asset_keys):
+        for child in sorted(graph.get(key).child_keys):
+            split, *asset = child.path
+            if asset == ["token_chunks"]:
+                raise SettingsError(
+                    f"split {split!r} needs the asset {key.to_user_string()!r}, which nothing "
+                    "defines; correct corpus or tokenizer_asset in its defs.yaml, or add the one "
+                    "it names"
+                )
 
 
 def user_error(error: BaseException | None) -> CodedataError | None:
     """What a user can mend, out of one of Dagster's errors: our own among its causes, or a YAML."""
-    return _own_error(error) or _yaml_error(error) or _missing_asset(error)
-
-
-def _missing_asset(error: BaseException | None) -> SettingsError | None:
-    """A corpus or tokenizer that a split names and no definition makes."""
-    while error is not None:
-        if found := _NO_SUCH_ASSET.search(str(error)):
-            split, key = found[1], "/".join(re.findall(r"'([^']*)'", found[2]))
-            return SettingsError(
-                f"split {split!r} needs the asset {key!r}, which nothing defines; correct corpus "
-                "or tokenizer_asset in its defs.yaml, or add the one it names"
-            )
-        error = error.__cause__
-    return None
+    return _own_error(error) or _yaml_error(error)
 
 
 def _yaml_error(error: BaseException | None) -> SettingsError | None:

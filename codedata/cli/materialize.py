@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from codedata.cli.definition_errors import user_error
+from codedata.cli.definition_errors import require_all_defined, user_error
 from codedata.cli.instance import open_instance, prepare_dagster_home
 from codedata.errors import CodedataError, SettingsError
 from codedata.layout import Layout
@@ -91,6 +91,7 @@ def _load_jobs() -> dict[str, Any]:
     try:
         from codedata.definitions import defs
 
+        require_all_defined(defs)
         jobs = [*defs.resolve_all_job_defs()]
     except Exception as error:
         if (cause := user_error(error)) is not None:

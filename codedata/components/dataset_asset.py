@@ -1,0 +1,87 @@
+"""The asset `<split>/dataset`: what training loads, compared with what it is held out from."""
+
+import dagster as dg
+
+from codedata.components.split_spec import (
+    SINGLE_RUN,
+    SplitSpec,
+    check_result,
+    open_windows,
+)
+from codedata.errors import CorpusError
+from codedata.layout import Layout
+from codedata.resources import DataRoot
+from codedata.run.checks import CheckOutcome
+from codedata.run.shared_documents import find_shared, judge_shared
+from codedata.sources.window import Window
+from codedata.store.verified import open_once
+
+SAMPLE_COLUMNS = [
+    dg.TableColumn("input_ids", "int64[seq_length]", "The ids of a sample."),
+    dg.TableColumn("labels", "int64[seq_length]", "The same ids: the model shifts them itself."),
+]
+
+
+def dataset_asset(spec: SplitSpec) -> dg.AssetsDefinition:
+    """The asset of a split, downstream of its shards and meta."""
+    key = dg.AssetKey([spec.name, "dataset"])
+
+    @dg.asset(
+        key=key,
+        deps=[[spec.name, "pickle_shards"], [spec.name, "meta_json"]],
+        **spec.shown,
+        kinds={"pytorch"},
+        code_version="1",
+        metadata={"dagster/column_schema": dg.TableSchema(columns=SAMPLE_COLUMNS)},
+        description=f"{spec.description} Loads as a PickledTrainerDataset.",
+        io_manager_key="dataset_io_manager",
+        backfill_policy=SINGLE_RUN,
+        check_specs=[
+            dg.AssetCheckSpec(
+                "shared_documents",
+                asset=key,
+                description="No document stands, byte for byte, in the splits that it is held out "
+                "from too. Windows alone do not rule that out; the run goes on all the same.",
+            )
+        ],
+    )
+    def dataset(store: DataRoot) -> dg.MaterializeResult:
+        outcome = _shared_documents(spec, store.layout)
+        warn = dg.AssetCheckSeverity.WARN
+        opened = open_once(store.layout.dataset(spec.name), verify=True)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(opened.digest),
+            check_results=[check_result("shared_documents", outcome, key, severity=warn)],
+            metadata={
+                "samples": opened.num_samples,
+                "tokens": opened.num_tokens,
+                "seq_length": opened.seq_length,
+                "digest": opened.digest,
+                "path": dg.MetadataValue.path(str(opened.folder)),
+                "load": dg.MetadataValue.md(
+                    f"```python\nimport codedata\ncodedata.load_dataset({spec.name!r})\n```"
+                ),
+            },
+        )
+
+    return dataset
+
+
+def _shared_documents(spec: SplitSpec, layout: Layout) -> CheckOutcome:
+    """Look for documents that other splits have too; of those whose text is not here, say so."""
+    if not spec.held_out_from:
+        return CheckOutcome(
+            passed=True, description="the split is held out from no other", numbers={}
+        )
+    others: dict[str, list[Window]] = {}
+    not_here: dict[str, str] = {}
+    for name, other in spec.held_out_from.items():
+        try:
+            others[name] = open_windows(layout, *other)
+        except CorpusError as error:
+            not_here[name] = str(error)
+    try:
+        own = open_windows(layout, spec.corpus, spec.corpus_files, spec.windows)
+    except CorpusError as error:  # the dataset is whole without its corpus
+        return CheckOutcome(passed=False, description=f"not compared: {error}", numbers={})
+    return judge_shared(spec.name, find_shared(own, others), not_here)

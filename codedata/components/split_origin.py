@@ -1,0 +1,61 @@
+"""What a split's dataset is made of, for its facts: its corpus, and the command that repeats it."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from codedata.components.raw_corpus import file_key
+from codedata.components.split_spec import (
+    SplitSpec,
+)
+from codedata.environment import variables
+from codedata.layout import CORPUS_VARIABLE, TOKENIZER_VARIABLE, switch_variable
+from codedata.sources.record import Corpus
+
+
+def command_of(spec: SplitSpec) -> str:
+    """The command that makes a split, with what the environment overrides of its YAML."""
+    given = variables()
+    overrides = [CORPUS_VARIABLE]
+    own_tokenizer = switch_variable(spec.name, "tokenizer_base")
+    if spec.tokenizer_asset is None and own_tokenizer not in given:
+        overrides.append(TOKENIZER_VARIABLE)
+    overrides += [switch_variable(spec.name, switch) for switch in spec.settings.as_dict()]
+    set_here = [f"{name}={shlex.quote(given[name])}" for name in overrides if name in given]
+    return " ".join([*set_here, "codedata", "materialize", spec.name])
+
+
+def corpus_facts(corpora: Mapping[int, Corpus], *, is_one: bool) -> dict[str, Any]:
+    """What identifies a corpus, elsewhere too where it is of the hub.
+
+    Args:
+        corpora: the files that the split takes, by number.
+        is_one: whether the corpus has no more than one file, which needs no number.
+    """
+    if is_one:
+        [corpus] = corpora.values()
+        return _file_facts(corpus)
+    files = {file_key(file): _file_facts(corpus) for file, corpus in corpora.items()}
+    some, *others = files.values()
+    # Files that were fetched at different times may be of different commits.
+    shared = {
+        name: some[name]
+        for name in ("repo", "commit")
+        if name in some and all(each.get(name) == some[name] for each in others)
+    }
+    return shared | {
+        "files": {
+            key: {name: value for name, value in each.items() if name not in shared}
+            for key, each in files.items()
+        }
+    }
+
+
+def _file_facts(corpus: Corpus) -> dict[str, str]:
+    origin = corpus.origin
+    known = {name: origin[name] for name in ("repo", "path", "commit") if name in origin}
+    known = known or {"path": corpus.path}
+    if corpus.part is None:
+        return {**known, "sha256": corpus.sha256}
+    first = f"the first {corpus.part.num_chars}"
+    return {**known, "characters": first, "fingerprint": corpus.sha256}
