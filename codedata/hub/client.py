@@ -7,11 +7,11 @@ own client and its own retries serve.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from math import inf
 from typing import TypeVar
 
-from huggingface_hub import HfApi, constants, set_client_factory
+from huggingface_hub import HfApi, constants, get_session, set_client_factory
 from huggingface_hub.utils import logging as hub_logging
 
 from codedata.errors import CodedataError
@@ -29,7 +29,7 @@ ASKING_SECONDS = 10
 @cache
 def limit_client() -> None:
     """Have the hub's library use a client with patience and limits from now on in this process."""
-    set_client_factory(LimitedClient)
+    set_client_factory(partial(LimitedClient, get_session().event_hooks["request"]))
     hub_logging.set_verbosity_error()  # it warns of what is said here, with signed addresses
 
 

@@ -14,7 +14,7 @@ from codedata.hub.client import limit_client
 from codedata.hub.files import HubFile, RemoteFile, describe, fetch_file, find_here
 from codedata.hub.parts import fetch_parts
 from codedata.hub.pins import read_pin, write_pin
-from codedata.hub.refusals import COMMIT, UnreachableError
+from codedata.hub.refusals import COMMIT
 from codedata.progress import Reporter
 from codedata.sources.parts import DIGITS, TextPart
 from codedata.sources.record import Corpus, read_corpus
@@ -120,12 +120,4 @@ def _identify(
         here = RemoteFile(repo, "dataset", path, whole.commit, whole.etag, num_bytes)
     if here is not None and COMMIT.fullmatch(revision):
         return here
-    try:
-        return describe(
-            repo, path, kind="dataset", revision=revision, reporter=reporter, patient=here is None
-        )
-    except UnreachableError as error:
-        if here is None:
-            raise
-        reporter.say(f"{error}; the cache's copy of commit {here.commit} is taken")
-        return here
+    return describe(repo, path, kind="dataset", revision=revision, reporter=reporter, here=here)

@@ -15,12 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import (
-    CommitOperationAdd,
-    CommitOperationDelete,
-    HfApi,
-    constants,
-)
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
 from huggingface_hub.file_download import repo_folder_name
 
 from codedata.errors import DatasetError
@@ -30,7 +25,7 @@ from codedata.format.meta import MAX_META_BYTES, META_NAME, parse_meta, shard_in
 from codedata.format.without_paths import without_paths
 from codedata.hub.client import Asked, ask, limit_client, newest_commit
 from codedata.hub.files import cache_home, describe, fetch_file, find_here, note_revision
-from codedata.hub.refusals import COMMIT, HubError, NoSuchFileError, UnreachableError, page_of
+from codedata.hub.refusals import COMMIT, HubError, NoSuchFileError, page_of
 from codedata.layout import is_repo
 from codedata.progress import Reporter
 from codedata.store.dataset_folder import Dataset, open_dataset
@@ -66,10 +61,8 @@ def push_dataset(
     def request(call: Callable[[], T]) -> T:
         return ask(Asked(repo, "dataset", branch), partial(_unwrapped, call), reporter)
 
-    def make() -> object:
-        return api.create_repo(repo, repo_type="dataset", private=not public, exist_ok=True)
-
-    request(make)
+    options = {"repo_type": "dataset", "exist_ok": True}
+    request(lambda: api.create_repo(repo, private=not public, **options))
     is_private = request(lambda: api.dataset_info(repo, expand=["private"])).private
     if public and is_private:
         raise HubError(
@@ -83,7 +76,7 @@ def push_dataset(
             f"{page_of(repo, 'dataset')}"
         )
     if branch != "main":
-        request(lambda: api.create_branch(repo, branch=branch, repo_type="dataset", exist_ok=True))
+        request(lambda: api.create_branch(repo, branch=branch, **options))
     head = newest_commit(repo, kind="dataset", revision=branch, reporter=reporter)
     there = request(lambda: api.list_repo_files(repo, repo_type="dataset", revision=head))
     texts_there = [name for name in (FACTS_NAME, CARD_NAME) if name in there]
@@ -154,14 +147,9 @@ def _require_own_texts(repo: str, commit: str, names: list[str], reporter: Repor
     """
     if not names:
         return
-    there = {
-        name: fetch_file(repo, name, kind="dataset", revision=commit, reporter=reporter).path
-        for name in names
-    }
-    facts, card = (
-        there[name].read_bytes() if name in there else None for name in (FACTS_NAME, CARD_NAME)
-    )
-    name, digest = own_digest(facts, card)
+    fetch = partial(fetch_file, repo, kind="dataset", revision=commit, reporter=reporter)
+    there = {name: fetch(name).path.read_bytes() for name in names}
+    name, digest = own_digest(there.get(FACTS_NAME), there.get(CARD_NAME))
     if digest is None:
         raise HubError(
             f"{name} of {repo} was not written by codedata, or was changed since; move it on "
@@ -207,20 +195,10 @@ def _commit_of(repo: str, revision: str, reporter: Reporter) -> str:
     here = find_here(repo, META_NAME, kind="dataset", revision=revision)
     try:
         return describe(
-            repo,
-            META_NAME,
-            kind="dataset",
-            revision=revision,
-            reporter=reporter,
-            patient=here is None,
+            repo, META_NAME, kind="dataset", revision=revision, reporter=reporter, here=here
         ).commit
     except NoSuchFileError as error:
         raise _no_dataset(repo, revision) from error
-    except UnreachableError as error:
-        if here is None:
-            raise
-        reporter.say(f"{error}; the cache's copy of commit {here.commit} is taken")
-        return here.commit
 
 
 def _no_dataset(repo: str, revision: str) -> DatasetError:
@@ -233,9 +211,8 @@ def _no_dataset(repo: str, revision: str) -> DatasetError:
 def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
     """Fetch the files of a dataset and put them under its name when they are whole."""
 
-    def fetch(name: str, revision: str = commit) -> Path:
-        found = fetch_file(repo, name, kind="dataset", revision=revision, reporter=reporter)
-        return found.path
+    def fetch(name: str) -> Path:
+        return fetch_file(repo, name, kind="dataset", revision=commit, reporter=reporter).path
 
     try:
         meta = fetch(META_NAME)
@@ -243,9 +220,8 @@ def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
         raise _no_dataset(repo, commit) from error
     with open(meta, "rb") as file:
         entries = parse_meta(file.read(MAX_META_BYTES + 1), f"{META_NAME} of {repo}")
-    files = {META_NAME: meta}
-    for index in range(len(entries)):
-        files[shard_name(index)] = fetch(shard_name(index))
+    shards = map(shard_name, range(len(entries)))
+    files = {META_NAME: meta} | {name: fetch(name) for name in shards}
     for name in (FACTS_NAME, CARD_NAME):
         with suppress(NoSuchFileError):  # a dataset of the old script has neither
             files[name] = fetch(name)

@@ -16,7 +16,7 @@ import hashlib
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from huggingface_hub import (
     _CACHED_NO_EXIST,
@@ -86,6 +86,10 @@ class HubFile:
     def sha256(self) -> str | None:
         """The sha256 that the hub states; None of a small file, which has git's hash."""
         return self.etag if self.etag and len(self.etag) == _SHA256_DIGITS else None
+
+
+Here = TypeVar("Here", HubFile, RemoteFile)
+"""What is known of a file without asking the hub."""
 
 
 def find_here(repo: str, path: str, *, kind: Kind, revision: str) -> HubFile | None:
@@ -181,8 +185,7 @@ def fetch_file(
     except UnreachableError as error:
         if here is None or is_damaged:
             raise
-        reporter.say(f"{error}; the cache's copy of commit {here.commit} is taken")
-        return here
+        return _taken(here, error, reporter)
     if not _is_right(fetched):
         fetched.path.resolve().unlink()  # other tools would take it
         raise HubError(
@@ -194,27 +197,46 @@ def fetch_file(
 
 
 def describe(
-    repo: str, path: str, *, kind: Kind, revision: str, reporter: Reporter, patient: bool = True
-) -> RemoteFile:
+    repo: str, path: str, *, kind: Kind, revision: str, reporter: Reporter, here: Here | None
+) -> RemoteFile | Here:
     """Ask what a file of a revision is: one request.
+
+    Args:
+        repo: `owner/name`.
+        path: in the repository.
+        kind: of the repository.
+        revision: branch, tag or commit.
+        reporter: told what is waited for.
+        here: what is known of it without asking, returned where the hub is not reached.
 
     Raises:
         HubError: see `ask`.
     """
-    found = ask(
-        Asked(repo, kind, revision, path),
-        lambda: get_hf_file_metadata(
-            hf_hub_url(repo, path, repo_type=kind, revision=revision),
-            timeout=constants.HF_HUB_ETAG_TIMEOUT,
-            retry_on_errors=patient,
-        ),
-        reporter,
-        patient=patient,
-    )
+    is_patient = here is None
+    try:
+        found = ask(
+            Asked(repo, kind, revision, path),
+            lambda: get_hf_file_metadata(
+                hf_hub_url(repo, path, repo_type=kind, revision=revision),
+                timeout=constants.HF_HUB_ETAG_TIMEOUT,
+                retry_on_errors=is_patient,
+            ),
+            reporter,
+            patient=is_patient,
+        )
+    except UnreachableError as error:
+        if here is None:
+            raise
+        return _taken(here, error, reporter)
     commit, etag = found.commit_hash or "", found.etag or ""
     if not COMMIT.fullmatch(commit) or not ETAG.fullmatch(etag) or found.size is None:
         raise no_hub(path)
     return RemoteFile(repo, kind, path, commit, etag, found.size)
+
+
+def _taken(here: Here, error: UnreachableError, reporter: Reporter) -> Here:
+    reporter.say(f"{error}; the cache's copy of commit {here.commit} is taken")
+    return here
 
 
 def _bar(transfer: Transfer) -> type[Any]:

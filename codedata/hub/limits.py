@@ -12,7 +12,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextvars import copy_context
 from math import inf
@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 
 import httpx2
 from huggingface_hub import constants
-from huggingface_hub.utils._http import hf_request_event_hook
 
 from codedata.hub.refusals import (
     COMMIT,
@@ -48,11 +47,15 @@ _SLOWEST_BYTES = 1_000
 
 
 class LimitedClient(httpx2.Client):
-    """A client for `huggingface_hub.set_client_factory`; proxies and certificates as by default."""
+    """A client for `huggingface_hub.set_client_factory`; proxies and certificates as by default.
 
-    def __init__(self) -> None:
+    Args:
+        request_hooks: those of the library's own client, by which it goes offline.
+    """
+
+    def __init__(self, request_hooks: Sequence[Callable[..., Any]]) -> None:
         super().__init__(
-            event_hooks={"request": [hf_request_event_hook], "response": [_limit]},
+            event_hooks={"request": [*request_hooks], "response": [_limit]},
             follow_redirects=True,
             headers={"Accept-Encoding": "identity"},
         )
@@ -101,9 +104,10 @@ class LimitedClient(httpx2.Client):
             return response
         try:
             if "Range" in request.headers and response.status_code == 200:
-                raise ServerError(
-                    f"{_origin(response)} sends all of a file of which a part was asked for; leave "
-                    "first_chars out, which fetches the whole file"
+                raise _wrong(
+                    response,
+                    "sends all of a file of which a part was asked for; leave first_chars out, "
+                    "which fetches the whole file",
                 )
             response.read()
         finally:
@@ -167,30 +171,25 @@ def _in_time(send: Callable[[], T], seconds: float, request: httpx2.Request) -> 
 
 def _limit(response: httpx2.Response) -> None:
     """Refuse what the library would stumble over; read what is to be an error or JSON."""
-    headers, request = response.headers, response.request
+    headers, request, path = response.headers, response.request, response.request.url.path
     location = headers.get("Location", "")
     if response.is_redirect and re.match(r"(?!https?:)[a-z][a-z0-9+.-]*:", location, re.IGNORECASE):
-        raise ServerError(
-            f"{_origin(response)} redirects to {shortened(location.split('?')[0])}, which is no "
-            "address of the web"
-        )
+        where = shortened(location.split("?")[0])
+        raise _wrong(response, f"redirects to {where}, which is no address of the web")
     for name in ("Content-Length", "X-Linked-Size"):
         if not headers.get(name, "0").isdecimal():
-            raise ServerError(
-                f"{_origin(response)} states {name} {shortened(headers[name])!r}, which is no size"
-            )
-    if request.method == "HEAD" and response.status_code < 400 and "/resolve/" in request.url.path:
+            size = shortened(headers[name])
+            raise _wrong(response, f"states {name} {size!r}, which is no size")
+    if request.method == "HEAD" and response.status_code < 400 and "/resolve/" in path:
         etag = headers.get("X-Linked-Etag") or headers.get("ETag") or ""
         commit = headers.get("X-Repo-Commit", "")
         is_on_the_way = response.is_redirect and not commit
         is_hub = COMMIT.fullmatch(commit) and ETAG.fullmatch(etag.removeprefix("W/").strip('"'))
         if not is_hub and not is_on_the_way:
-            raise no_hub(request.url.path)
+            raise no_hub(path)
     if (encoding := headers.get("Content-Encoding", "identity")) != "identity":
-        raise ServerError(
-            f"{_origin(response)} sends an answer compressed ({shortened(encoding)}) that was "
-            "asked for as it is"
-        )
+        how = shortened(encoding)
+        raise _wrong(response, f"sends an answer compressed ({how}) that was asked for as it is")
     is_api = str(request.url).startswith(f"{constants.ENDPOINT}/api/")
     if response.is_redirect or response.is_error:
         response.stream = httpx2.ByteStream(_message(_read(response)))
@@ -204,7 +203,7 @@ def _limit(response: httpx2.Response) -> None:
 
 def _read(response: httpx2.Response) -> bytes:
     """A body of bounded size, at once."""
-    body, stream = bytearray(), response.stream
+    body, stream, path = bytearray(), response.stream, response.request.url.path
     seconds = response.request.extensions["timeout"]["read"]
     for block in _Body(stream, seconds, None):
         body += block
@@ -212,10 +211,7 @@ def _read(response: httpx2.Response) -> bytes:
             stream.close()  # pyright: ignore[reportAttributeAccessIssue]
             if response.is_error or response.is_redirect:
                 return b""
-            raise ServerError(
-                f"{_origin(response)} answers {response.request.url.path} with more than "
-                f"{MAX_ANSWER_BYTES:,} bytes"
-            )
+            raise _wrong(response, f"answers {path} with more than {MAX_ANSWER_BYTES:,} bytes")
     return bytes(body)
 
 
@@ -229,7 +225,7 @@ def _message(body: bytes) -> bytes:
         return b""
     errors = answer.get("errors")
     nested = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
-    said = [each.get("message") for each in (*nested, {"message": answer.get("error")})]
+    said = [*(each.get("message") for each in nested), answer.get("error")]
     known = {key: value for key, value in answer.items() if isinstance(value, str)}
     known["error"] = shortened("; ".join(each for each in said if isinstance(each, str)))
     return json.dumps(known).encode()
@@ -238,18 +234,16 @@ def _message(body: bytes) -> bytes:
 def _require_json(response: httpx2.Response, body: bytes, *, strict: bool) -> None:
     path = response.request.url.path
     try:
-        answer: Any = json.loads(body)
-        is_right = isinstance(answer, dict if "/revision/" in path else (dict, list))
+        is_right = isinstance(json.loads(body), dict if "/revision/" in path else (dict, list))
     except RecursionError as error:
-        raise ServerError(
-            f"{_origin(response)} answers {path} with JSON nested without end"
-        ) from error
+        raise _wrong(response, f"answers {path} with JSON nested without end") from error
     except ValueError:
         is_right = False
     if strict and not is_right:
-        raise ServerError(
-            f"{_origin(response)} answers {path} with {body[:20]!r}, which is not what the hub "
-            "answers: a proxy or a login page may answer in its place"
+        raise _wrong(
+            response,
+            f"answers {path} with {body[:20]!r}, which is not what the hub answers: a proxy or a "
+            "login page may answer in its place",
         )
 
 
@@ -264,6 +258,6 @@ def _require_range(response: httpx2.Response) -> None:
         )
 
 
-def _origin(response: httpx2.Response) -> str:
+def _wrong(response: httpx2.Response, what: str) -> ServerError:
     url = response.request.url
-    return f"{url.scheme}://{url.netloc.decode()}"
+    return ServerError(f"{url.scheme}://{url.netloc.decode()} {what}")

@@ -8,13 +8,16 @@ is not fetched again: after a kill, beside a bad row, or in another commit with 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from io import SEEK_SET, RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 import httpx2
 import pyarrow as pa
 import pyarrow.parquet as pq
-from huggingface_hub import HfFileSystem
+from huggingface_hub import constants, get_session, hf_hub_url
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
@@ -60,12 +63,12 @@ def fetch_parts(
         CorpusError: it is no usable parquet.
         OSError: the disk does not take it.
     """
-    recorded = [part for part in known.parts if part.is_at(folder)] if known else []
-    if known and len(recorded) == len(known.parts):
-        num_needed = next((n for n in range(len(recorded)) if reaches(recorded[:n], num_chars)),
-                          len(recorded))  # fmt: skip
-        if reaches(recorded[:num_needed], num_chars) or num_needed == known.num_groups:
-            here = recorded[:num_needed]
+    if known and all(part.is_at(folder) for part in known.parts):
+        here: list[Part] = []
+        for part in known.parts:
+            if not reaches(here, num_chars):
+                here.append(part)
+        if reaches(here, num_chars) or len(here) == known.num_groups:
             return _text_part(file, num_chars, folder, here, known.num_groups, known.columns)
     folder.mkdir(parents=True, exist_ok=True)
     fetcher = _Fetcher(file, folder, reporter, whole)
@@ -146,7 +149,7 @@ class _Fetcher:
         file = self._file
         with _reading(f"{file.path} of {file.repo} is not a readable parquet file", "name one"):
             parquet = pq.ParquetFile(
-                self._whole or _open_remote(file),
+                self._whole or _RemoteBytes(file),
                 pre_buffer=False,
                 buffer_size=_REQUEST_BYTES,
                 page_checksum_verification=True,
@@ -168,10 +171,10 @@ class _Fetcher:
     def _fetch(self, group: int) -> Part:
         arrived = self._folder / "arrived.parquet"
         replace_atomically(arrived, lambda out: self._copy(group, out))
-        self._counted(group, arrived)  # which refuses what is damaged
-        path = self._folder / f"{group:05d}-{short_hash(arrived)}.parquet"
-        arrived.replace(path)
-        return self._counted(group, path)
+        part = self._counted(group, arrived)  # which refuses what is damaged
+        name = f"{group:05d}-{short_hash(arrived)}.parquet"
+        arrived.replace(self._folder / name)
+        return replace(part, name=name)
 
     def _counted(self, group: int, path: Path) -> Part:
         index = TextIndex()
@@ -227,25 +230,32 @@ def _reading(what: str, remedy: str) -> Iterator[None]:
         raise CorpusError(f"{what}: {said(error)}; {remedy}") from error
 
 
-class _FileSystem(HfFileSystem):
-    """The library's file system, of files that are known to exist.
+class _RemoteBytes(RawIOBase):
+    """The bytes of a file of the hub, of which those that are read are fetched."""
 
-    To ask again, the library would have all names of the repository listed.
-    """
+    def __init__(self, file: RemoteFile) -> None:
+        self._url = hf_hub_url(file.repo, file.path, repo_type=file.kind, revision=file.commit)
+        self._num_bytes = file.num_bytes
+        self._place = 0
 
-    def _repo_and_revision_exist(
-        self, repo_type: str, repo_id: str, revision: str | None
-    ) -> tuple[bool, None]:
-        del repo_type, repo_id, revision
-        return True, None
+    def readable(self) -> bool:
+        """It is."""
+        return True
 
-    def isdir(self, path: str) -> bool:
-        """It is no folder."""
-        del path
-        return False
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        """Go to a place from the start, the present one or the end."""
+        self._place = offset + (0, self._place, self._num_bytes)[whence]
+        return self._place
 
-
-def _open_remote(file: RemoteFile) -> Any:
-    files = _FileSystem(skip_instance_cache=True)
-    path = f"datasets/{file.repo}/{file.path}"
-    return files.open(path, "rb", cache_type="none", revision=file.commit, size=file.num_bytes)
+    def read(self, size: int = -1) -> bytes:
+        """Fetch the next bytes."""
+        stop = self._num_bytes if size < 0 else min(self._place + size, self._num_bytes)
+        if stop <= self._place:
+            return b""
+        headers = build_hf_headers() | {"Range": f"bytes={self._place}-{stop - 1}"}
+        response = get_session().get(
+            self._url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT
+        )
+        hf_raise_for_status(response)
+        self._place = stop
+        return response.content

@@ -73,16 +73,12 @@ def refusal(
     """
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
         error = error.__cause__  # the library's words for any failure to ask
-    page = page_of(repo, kind)
-    known = (
-        _why_not_asked(error)
-        or _why_not_there(error, page, revision, path)
-        or _why_no_access(error, repo, kind, page)
-        or (no_hub(path or repo) if isinstance(error, FileMetadataError) else None)
-        or (UnreachableError(f"{why_passing(error)}; run again later") if passes(error) else None)
-    )
-    if known is not None:
+    if isinstance(error, HubError):
+        return error
+    if known := _known(error, repo, kind, revision, path):
         return known
+    if passes(error):
+        return UnreachableError(f"{why_passing(error)}; run again later")
     if isinstance(error, OSError) and error.errno is not None:
         raise error
     said = str(error)
@@ -92,33 +88,54 @@ def refusal(
     return HubError(shortened(" ".join(said.split())))
 
 
-def _why_not_asked(error: BaseException) -> HubError | None:
-    if isinstance(error, HubError):
-        return error
-    if isinstance(error, OfflineModeIsEnabled):
-        return UnreachableError(
-            f"HF_HUB_OFFLINE is set, and not all that is asked for is in the cache "
-            f"{constants.HF_HUB_CACHE}; unset it where there is a network"
-        )
-    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
-        return HubError(f"HF_ENDPOINT is {constants.ENDPOINT!r}; write it as https://...")
-    return None
-
-
-def _why_not_there(
-    error: BaseException, page: str, revision: str, path: str | None
+def _known(
+    error: BaseException, repo: str, kind: Kind, revision: str, path: str | None
 ) -> HubError | None:
-    if isinstance(error, RevisionNotFoundError):
-        return HubError(
-            f"the repository has no revision {revision!r}; name a branch, a tag or a commit that "
-            f"{page}/commits shows, or take the newest commit with --update"
-        )
-    if isinstance(error, RemoteEntryNotFoundError):
-        return NoSuchFileError(
-            f"the repository has no {path} at {revision!r}; {page}/tree/{revision} shows "
-            "what it has"
-        )
-    return None
+    page = page_of(repo, kind)
+    tokens = f"{constants.ENDPOINT}/settings/tokens"
+    give = f"make a token on {tokens}, then set HF_TOKEN to it or run `hf auth login`"
+    has_token = get_token() is not None
+    found = None
+    match error:
+        case OfflineModeIsEnabled():
+            found = UnreachableError(
+                f"HF_HUB_OFFLINE is set, and not all that is asked for is in the cache "
+                f"{constants.HF_HUB_CACHE}; unset it where there is a network"
+            )
+        case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
+            found = HubError(f"HF_ENDPOINT is {constants.ENDPOINT!r}; write it as https://...")
+        case RevisionNotFoundError():
+            found = HubError(
+                f"the repository has no revision {revision!r}; name a branch, a tag or a commit "
+                f"that {page}/commits shows, or take the newest commit with --update"
+            )
+        case RemoteEntryNotFoundError():
+            found = NoSuchFileError(
+                f"the repository has no {path} at {revision!r}; {page}/tree/{revision} shows what "
+                "it has"
+            )
+        case GatedRepoError() if has_token:
+            found = HubError(
+                f"the account of your token has no access: accept the terms on {page} (some owners "
+                "decide by hand); a fine-grained token also needs the permission to read gated "
+                f"repositories ({tokens})"
+            )
+        case GatedRepoError():
+            found = HubError(
+                f"its terms must be accepted first: log in and accept them on {page}; {give}"
+            )
+        case RepositoryNotFoundError():
+            found = HubError(
+                f"there is no {kind} repository {repo}, or it is private and not yours; correct "
+                f"its name{'' if has_token else f'; if it is private, {give}'}"
+            )
+        case HfHubHTTPError() if error.response.status_code == 401:
+            found = HubError(f"the hub does not know your token; {give}")
+        case FileMetadataError():
+            found = no_hub(path or repo)
+        case _:
+            pass
+    return found
 
 
 def no_hub(what: str) -> ServerError:
@@ -127,31 +144,6 @@ def no_hub(what: str) -> ServerError:
         f"{constants.ENDPOINT} does not say commit, hash and size of {what} as the Hugging Face "
         "Hub does: a proxy or a login page may answer in its place, or HF_ENDPOINT is no hub's"
     )
-
-
-def _why_no_access(error: BaseException, repo: str, kind: Kind, page: str) -> HubError | None:
-    tokens = f"{constants.ENDPOINT}/settings/tokens"
-    give = f"make a token on {tokens}, then set HF_TOKEN to it or run `hf auth login`"
-    has_token = get_token() is not None
-    if isinstance(error, GatedRepoError):
-        if not has_token:
-            return HubError(
-                f"its terms must be accepted first: log in and accept them on {page}; {give}"
-            )
-        return HubError(
-            f"the account of your token has no access: accept the terms on {page} (some owners "
-            "decide by hand); a fine-grained token also needs the permission to read gated "
-            f"repositories ({tokens})"
-        )
-    if isinstance(error, RepositoryNotFoundError):
-        or_private = "" if has_token else f"; if it is private, {give}"
-        return HubError(
-            f"there is no {kind} repository {repo}, or it is private and not yours; correct its "
-            f"name{or_private}"
-        )
-    if isinstance(error, HfHubHTTPError) and error.response.status_code == 401:
-        return HubError(f"the hub does not know your token; {give}")
-    return None
 
 
 def passes(error: BaseException) -> bool:

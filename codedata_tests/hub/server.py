@@ -40,24 +40,13 @@ class Repo:
 
     def commit(self, files: Files, *, branch: str = "main") -> str:
         """Add a commit in which the repository holds exactly these files."""
-        state = [
-            self.refs.get(branch),
-            sorted((n, hashlib.sha256(d).hexdigest()) for n, d in files.items()),
-        ]
-        commit = hashlib.sha1(
-            json.dumps([self.name, state]).encode(), usedforsecurity=False
-        ).hexdigest()
+        commit = git_hash(f"{self.name} {len(self.commits)}".encode())
         self.commits[commit] = dict(files)
         self.refs[branch] = commit
         return commit
 
-    def resolve(self, revision: str) -> str | None:
-        return revision if revision in self.commits else self.refs.get(revision)
-
     def files(self, revision: str = "main") -> Files:
-        commit = self.resolve(revision)
-        assert commit is not None, f"{self.name} has no revision {revision}"
-        return self.commits[commit]
+        return self.commits[self.refs[revision]]
 
 
 @dataclass
@@ -83,12 +72,8 @@ class Fault:
     drip_seconds: float = 0.0
 
     def matches(self, method: str, path: str, *, blobs: bool) -> bool:
-        return (
-            self.times > 0
-            and self.method in (method, "*")
-            and self.path in path
-            and self.blobs in (blobs, None)
-        )
+        is_asked = self.method in (method, "*") and self.path in path
+        return is_asked and self.times > 0 and self.blobs in (blobs, None)
 
 
 @dataclass(frozen=True)
@@ -117,16 +102,10 @@ class Hub:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add_repo(
-        self,
-        name: str,
-        files: Files,
-        *,
-        kind: str = "dataset",
-        private: bool = False,
-        gated: bool = False,
+        self, name: str, files: Files, *, kind: str = "dataset", private: bool = False
     ) -> Repo:
         """A repository with one commit on main."""
-        repo = self.repos[kind, name] = Repo(name, private=private, gated=gated)
+        repo = self.repos[kind, name] = Repo(name, private=private)
         repo.commit(files)
         return repo
 
@@ -142,11 +121,8 @@ class Hub:
 
     def asked(self, method: str = "GET", *, blobs: bool | None = None) -> list[str]:
         """Paths that were asked for."""
-        return [
-            each.path
-            for each in self.requests
-            if each.method == method and blobs in (each.blobs, None)
-        ]
+        of_method = (each for each in self.requests if each.method == method)
+        return [each.path for each in of_method if blobs in (each.blobs, None)]
 
     def environment(self, home: Path) -> dict[str, str]:
         """For commands of another process; without a token unless one is added.
@@ -307,8 +283,8 @@ class _Handler(BaseHTTPRequestHandler):
         return found
 
     def _commit(self, repo: Repo, revision: str) -> str:
-        commit = repo.resolve(revision)
-        if commit is None:
+        commit = repo.refs.get(revision, revision)
+        if commit not in repo.commits:
             raise _RefusalError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         return commit
 
@@ -320,17 +296,12 @@ class _Handler(BaseHTTPRequestHandler):
         found = self._repo(kind, repo)
         token = self._token()
         if found.gated and (token is None or repo not in self.hub.tokens[token]):
-            raise _RefusalError(
-                403 if token else 401, "GatedRepo",
-                f"Access to {repo} is restricted. You must have access to it.",
-            )  # fmt: skip
+            raise _RefusalError(403 if token else 401, "GatedRepo", "Access is restricted.")
         commit = self._commit(found, revision)
+        headers = {"X-Repo-Commit": commit}
         if path not in found.commits[commit]:
-            raise _RefusalError(
-                404, "EntryNotFound", "Entry not found", **{"X-Repo-Commit": commit}
-            )
+            raise _RefusalError(404, "EntryNotFound", "Entry not found", **headers)
         data = found.commits[commit][path]
-        headers = {"X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
         if not _is_large(path, data):
             self._send_ranged(data, headers | {"ETag": f'"{git_hash(data)}"'})
             return
@@ -346,19 +317,7 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, _: dict[str, str], kind: str, repo: str, revision: str = "main") -> None:
         found = self._repo(kind, repo)
         commit = self._commit(found, revision)
-        self._json(
-            {
-                "id": repo,
-                "sha": commit,
-                "private": found.private,
-                "gated": "auto" if found.gated else False,
-                "disabled": False,
-                "downloads": 0,
-                "likes": 0,
-                "tags": [],
-                "siblings": [{"rfilename": name} for name in sorted(found.commits[commit])],
-            }
-        )
+        self._json({"id": repo, "sha": commit, "private": found.private})
 
     def tree(self, _: dict[str, str], kind: str, repo: str, revision: str) -> None:
         found = self._repo(kind, repo)
@@ -367,8 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, data in sorted(files.items()):
             entry = {"type": "file", "path": name, "size": len(data), "oid": git_hash(data)}
             if _is_large(name, data):
-                sha256 = hashlib.sha256(data).hexdigest()
-                entry["lfs"] = {"oid": sha256, "size": len(data), "pointerSize": 130}
+                entry["lfs"] = {"oid": oid_of(name, data), "size": len(data), "pointerSize": 130}
             entries.append(entry)
         self._json(entries)
 
@@ -380,10 +338,9 @@ class _Handler(BaseHTTPRequestHandler):
         if (asked["type"], name) in self.hub.repos:
             self._json({"error": "You already created this dataset repo", "url": url}, 409)
             return
-        made = self.hub.add_repo(
-            name, {".gitattributes": b"*.pkl filter=lfs\n"}, kind=asked["type"]
-        )
-        made.private = asked.get("visibility") == "private"
+        first = {".gitattributes": b"*.pkl filter=lfs\n"}
+        is_private = asked.get("visibility") == "private"
+        self.hub.add_repo(name, first, kind=asked["type"], private=is_private)
         self._json({"url": url, "name": name, "id": "1"})
 
     def create_branch(self, _: dict[str, str], kind: str, repo: str, branch: str) -> None:
@@ -399,31 +356,21 @@ class _Handler(BaseHTTPRequestHandler):
         self._require_token()
         found = self._repo(kind, repo)
         there = found.commits[self._commit(found, revision)]
-        self._json(
-            {
-                "files": [
-                    {
-                        "path": each["path"],
-                        "uploadMode": "lfs" if each["path"].endswith(_LARGE_NAMES) else "regular",
-                        "shouldIgnore": False,
-                        "oid": _oid(each["path"], there.get(each["path"])),
-                    }
-                    for each in json.loads(self.body)["files"]
-                ]
-            }
-        )
+        files: list[dict[str, Any]] = []
+        for path in (each["path"] for each in json.loads(self.body)["files"]):
+            mode = "lfs" if path.endswith(_LARGE_NAMES) else "regular"
+            oid = oid_of(path, there[path]) if path in there else None
+            files.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+        self._json({"files": files})
 
     def batch(self, _: dict[str, str], kind: str, repo: str) -> None:
         self._require_token()
         self._repo(kind, repo)
         objects: list[dict[str, Any]] = []
         for each in json.loads(self.body)["objects"]:
-            oid = each["oid"]
-            answer = {"oid": oid, "size": each["size"]}
-            if oid not in self.hub.stored:
-                upload = {"href": f"{self.hub.blob_address}/blob/{oid}?signature=u"}
-                answer["actions"] = {"upload": upload}
-            objects.append(answer)
+            upload = {"href": f"{self.hub.blob_address}/blob/{each['oid']}?signature=u"}
+            actions = {} if each["oid"] in self.hub.stored else {"actions": {"upload": upload}}
+            objects.append({"oid": each["oid"], "size": each["size"], **actions})
         self._json({"transfer": "basic", "objects": objects})
 
     def send_commit(self, _: dict[str, str], kind: str, repo: str, revision: str) -> None:
@@ -440,10 +387,8 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif change["key"] == "lfsFile":
                 files[value["path"]] = self.hub.stored[value["oid"]]
-            elif value["path"] in files:
-                del files[value["path"]]
             else:
-                raise _RefusalError(404, "EntryNotFound", "A file with this name doesn't exist")
+                del files[value["path"]]
         commit = found.commit(files, branch=revision)
         url = f"{self.hub.address}/datasets/{repo}/commit/{commit}"
         self._json({"success": True, "commitOid": commit, "commitUrl": url, "hookOutput": ""})
@@ -458,17 +403,13 @@ class _Handler(BaseHTTPRequestHandler):
     # What the host of large files answers
 
     def blob(self, _: dict[str, str], oid: str) -> None:
-        if oid not in self.hub.stored:
-            self._send(404, b"", {})
-            return
-        self._send_ranged(self.hub.stored[oid], {"ETag": f'"{oid[:32]}"', "Accept-Ranges": "bytes"})
+        self._send_ranged(self.hub.stored[oid], {"ETag": f'"{oid[:32]}"'})
 
     def upload(self, _: dict[str, str], oid: str) -> None:
-        if hashlib.sha256(self.body).hexdigest() != oid:
-            self._send(400, b"", {})
-            return
-        self.hub.stored[oid] = self.body
-        self._send(200, b"", {})
+        is_right = hashlib.sha256(self.body).hexdigest() == oid
+        if is_right:
+            self.hub.stored[oid] = self.body
+        self._send(200 if is_right else 400, b"", {})
 
 
 _Route = tuple[str, str, Callable[..., None]]
@@ -494,10 +435,8 @@ def _is_large(path: str, data: bytes) -> bool:
     return path.endswith(_LARGE_NAMES) or len(data) > 10 << 20
 
 
-def _oid(path: str, data: bytes | None) -> str | None:
+def oid_of(path: str, data: bytes) -> str:
     """What the hub says of a file that is there: a large one's sha256, else git's hash."""
-    if data is None:
-        return None
     return hashlib.sha256(data).hexdigest() if _is_large(path, data) else git_hash(data)
 
 

@@ -3,7 +3,8 @@
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,15 @@ from codedata.components.raw_corpus import RawCorpus, files_job
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import SplitSpec
 from codedata.errors import CorpusError, TokenizerError
-from codedata.format.facts import FACTS_NAME, Facts
-from codedata.format.ranges import CharRange
 from codedata.hub import client, waiting
 from codedata.layout import Layout
 from codedata.recipe.settings import Settings
 from codedata.reporting.split_report import report_on
 from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets
-from codedata.sources.paths import expand_paths
 from codedata.sources.record import Corpus, read_corpus
 from codedata.store.dataset_folder import Dataset, open_dataset, read_facts
 from codedata.tokenize import tokenizer_files
-from codedata.tokenize.tokenizer_files import find_tokenizer
+from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer
 from codedata.tokenize.transformers_process import TransformersProcess
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
@@ -85,14 +83,19 @@ def test_a_file_is_recorded_with_its_commit_and_then_costs_no_request(
 ) -> None:
     corpus = corpus_of(ONE)
     record = materialize(layout, said, corpus)
+    commit = repo.refs["main"]
     assert record.origin == {
-        "kind": "hub", "repo": "owner/data", "path": ONE, "revision": "main",
-        "commit": repo.refs["main"],
+        "kind": "hub", "repo": "owner/data", "path": ONE, "revision": "main", "commit": commit,
     }  # fmt: skip
     assert Path(record.path).read_bytes() == files[ONE]
     hub.clear()
     assert materialize(layout, said, corpus) == record == read_corpus(layout.corpus("c"))
     assert not hub.requests
+    pin = layout.corpus("c") / "pin.json"
+    for damaged in (b"", b"[]", b"{}", b'{"repo": "owner/data", "revision": "main", "commit": 5}'):
+        pin.write_bytes(damaged)
+        assert materialize(layout, said, corpus) == record
+        assert json.loads(pin.read_bytes())["commit"] == commit, "a damaged pin is resolved anew"
 
 
 def test_a_branch_that_moves_on_changes_nothing_until_update(
@@ -109,18 +112,8 @@ def test_a_branch_that_moves_on_changes_nothing_until_update(
     assert materialize(layout, said, other).origin["commit"] == first, "another revision, no pin"
 
 
-def test_a_damaged_pin_is_resolved_anew(repo: Repo, layout: Layout, said: Said) -> None:
-    pin = layout.corpus("c") / "pin.json"
-    for damaged in (b"", b"[]", b"{}", b'{"repo": "owner/data", "revision": "main", "commit": 5}'):
-        pin.parent.mkdir(parents=True, exist_ok=True)
-        pin.write_bytes(damaged)
-        record = materialize(layout, said, corpus_of(ONE))
-        assert record.origin["commit"] == repo.refs["main"]
-        assert json.loads(pin.read_bytes())["commit"] == repo.refs["main"]
-
-
 def test_what_the_hub_refuses_names_corpus_file_cause_and_ways_out(
-    hub: Hub, repo: Repo, layout: Layout, said: Said
+    hub: Hub, repo: Repo, layout: Layout, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repo.gated = True
     for first_chars in (None, 1000):
@@ -133,11 +126,6 @@ def test_what_the_hub_refuses_names_corpus_file_cause_and_ways_out(
             "login`; or download the file and set CODEDATA_CORPUS to its path"
         )
     assert not (layout.corpus("c") / "corpus.json").exists()
-
-
-def test_a_local_file_does_not_stand_for_several_of_the_hub(
-    layout: Layout, said: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setenv("CODEDATA_CORPUS", "c.parquet")
     with pytest.raises(CorpusError, match=r"one file in the place .* has 3; unset it"):
         materialize(layout, said, corpus_of())
@@ -157,31 +145,23 @@ class Platform:
     def spec(self, name: str, files: tuple[int, ...], **switches: int) -> SplitSpec:
         settings = Settings(tokenizer_base=str(self.tokenizer), **{**SWITCHES, **switches})
         return SplitSpec(
-            name=name,
-            corpus="c",
-            tokenizer_asset=None,
-            settings=settings,
-            matches_transformers=False,
-            held_out_from={},
-            description="A split of the tests.",
-            files=files,
-            corpus_files=3,
-        )
+            name=name, corpus="c", tokenizer_asset=None, settings=settings,
+            matches_transformers=False, held_out_from={}, description="A split of the tests.",
+            files=files, corpus_files=3,
+        )  # fmt: skip
 
-    def definitions(self, *specs: SplitSpec, **source: Any) -> dg.Definitions:
+    def definitions(self, *specs: SplitSpec) -> dg.Definitions:
         store = DataRoot(root=str(self.layout.root))
+        resources = {
+            "store": store,
+            "chunk_executor": ChunkExecutor(num_workers=1),
+            "datasets": Datasets(store=store),
+            "dataset_io_manager": DatasetIOManager(store=store),
+        }
         return dg.Definitions.merge(
-            corpus_of(**source).build_defs(dg.ComponentTree.for_test().load_context),
+            corpus_of().build_defs(dg.ComponentTree.for_test().load_context),
             *(build_split(spec) for spec in specs),
-            dg.Definitions(
-                executor=dg.in_process_executor,
-                resources={
-                    "store": store,
-                    "chunk_executor": ChunkExecutor(num_workers=1),
-                    "datasets": Datasets(store=store),
-                    "dataset_io_manager": DatasetIOManager(store=store),
-                },
-            ),
+            dg.Definitions(executor=dg.in_process_executor, resources=resources),
         )
 
     def run(self, job: str, *specs: SplitSpec, **options: Any) -> dg.ExecuteInProcessResult:
@@ -206,30 +186,7 @@ def platform(layout: Layout, tokenizer_folder: Path, tmp_path: Path) -> Iterator
 def test_several_files_are_fetched_retried_and_kept_one_by_one(
     hub: Hub, repo: Repo, platform: Platform, files: dict[str, bytes]
 ) -> None:
-    first = repo.refs["main"]
-    second = sorted(files)[1]
-    hub.fail(blobs=True, path="train-00001", flip_at=0.5, times=2)
-    run = platform.run(files_job("c"))
-    assert "1 of 3 files of c could not be had (00001); run again" in failure(run)
-    assert platform.fetched() == {"00000", "00002"}
-    repo.commit({**files, "newer": b""})
-    hub.clear()
-    assert platform.run(files_job("c")).success
-    assert platform.fetched() == {"00000", "00001", "00002"}
-    assert {path.rsplit("/", 1)[1] for path in hub.asked("HEAD")} == {Path(second).name}
-    records = [read_corpus(platform.layout.corpus("c", file)) for file in range(3)]
-    assert {record.origin["commit"] for record in records} == {first}
-    assert [record.origin["path"] for record in records] == sorted(files)
-    event = platform.instance.get_latest_materialization_event(dg.AssetKey(["c", "raw_parquet"]))
-    assert event is not None
-    hub.clear()
-    assert platform.run(files_job("c"), partition_key="00002").success
-    assert not hub.requests, "what is here and right"
-
-
-def test_a_file_that_the_disk_does_not_take_does_not_stop_the_others(
-    hub: Hub, repo: Repo, platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    """The disk does not take the first; the second arrives damaged."""
     move, left = file_download._chmod_and_move, [OSError(28, "No space left on device")]
 
     def fail_once(source: Path, target: Path) -> None:
@@ -237,54 +194,27 @@ def test_a_file_that_the_disk_does_not_take_does_not_stop_the_others(
             raise left.pop()
         move(source, target)
 
-    monkeypatch.setattr(file_download, "_chmod_and_move", fail_once)
-    said = failure(platform.run(files_job("c")))
-    assert "1 of 3 files of c could not be had (00000)" in said
-    assert "cannot be stored: [Errno 28] No space left on device; make room" in said
-    assert platform.fetched() == {"00001", "00002"}
-
-
-def test_files_of_different_commits_are_warned_of(
-    hub: Hub, repo: Repo, layout: Layout, said: Said, platform: Platform
-) -> None:
-    assert platform.run(files_job("c")).success
     first = repo.refs["main"]
-    newer = repo.commit({**repo.files(), "note": b""})
-    corpus_of().materialize(platform.layout, said.reporter, file=1, update=True)
-    observed, check = freshness(platform)
-    assert observed["commit here"] == ", ".join(sorted([first, newer]))
-    assert not check.passed
-
-
-@pytest.mark.long
-@pytest.mark.timeout(600)
-def test_257_files_are_fetched_though_some_fail(
-    hub: Hub, platform: Platform, tmp_path: Path
-) -> None:
-    pattern = "data/c/train-{00000..00256}-of-00257.parquet"
-    files = {
-        name: scenario.write_parquet(
-            tmp_path / "f.parquet", scenario.c_documents(3, seed)
-        ).read_bytes()
-        for seed, name in enumerate(expand_paths(pattern, "the test"))
-    }
-    hub.add_repo("owner/data", files)
-    failing = {f"{file:05d}" for file in (0, 17, 100, 101, 256)}
-    for key in failing:
-        hub.fail(blobs=True, path=f"train-{key}", flip_at=0.5, times=2)
-    for file in range(1, 257, 10):
-        hub.fail(blobs=True, path=f"train-{file:05d}", cut_after=500)
-    job = platform.definitions(path=pattern).resolve_job_def(files_job("c"))
-    first = job.execute_in_process(instance=platform.instance, raise_on_error=False)
-    assert "5 of 257 files of c could not be had (00000, 00017, 00100" in failure(first)
-    assert len(platform.fetched()) == 252
+    hub.fail(blobs=True, path="train-00001", flip_at=0.5, times=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(file_download, "_chmod_and_move", fail_once)
+        said = failure(platform.run(files_job("c")))
+    assert "2 of 3 files of c could not be had (00000, 00001); run again" in said
+    assert "cannot be stored: [Errno 28] No space left on device; make room" in said
+    assert platform.fetched() == {"00002"}
+    repo.commit({**files, "newer": b""})
     hub.clear()
-    assert job.execute_in_process(instance=platform.instance).success
-    assert {path.rsplit("train-", 1)[1][:5] for path in hub.asked("HEAD")} == failing
-    assert len(platform.fetched()) == 257
+    assert platform.run(files_job("c")).success
+    assert platform.fetched() == {"00000", "00001", "00002"}
+    assert [path.rsplit("/", 1)[1] for path in hub.asked("HEAD")] == [
+        Path(name).name for name in sorted(files)[:2]
+    ]
+    records = [read_corpus(platform.layout.corpus("c", file)) for file in range(3)]
+    assert {record.origin["commit"] for record in records} == {first}
+    assert [record.origin["path"] for record in records] == sorted(files)
     hub.clear()
-    assert job.execute_in_process(instance=platform.instance).success
-    assert not hub.requests
+    assert platform.run(files_job("c"), partition_key="00002").success
+    assert not hub.requests, "what is here and right"
 
 
 def plain(platform: Platform, file: int, folder: Path, **switches: int) -> Dataset:
@@ -296,81 +226,50 @@ def plain(platform: Platform, file: int, folder: Path, **switches: int) -> Datas
 
 
 @pytest.mark.campaign
-def test_a_split_over_several_files_is_what_the_script_makes_of_each(
-    repo: Repo, platform: Platform, tmp_path: Path
+def test_a_split_over_several_files_is_what_the_script_makes_of_each_and_says_what_they_are(
+    repo: Repo, platform: Platform, files: dict[str, bytes], tmp_path: Path
 ) -> None:
-    switches = {"starting_character": 500, "chars_to_tokenize": 90_000}
-    spec = platform.spec("some", (0, 2), **switches)
-    assert [key for key in spec.chunk_ranges if key.startswith("00002/")] == [
-        "00002/0000000500-0000030500",
-        "00002/0000030500-0000060500",
-        "00002/0000060500-0000090500",
-    ]
-    assert "corpus 'c' is not materialized" in failure(platform.run("some", spec))
-    jobs = {job.name: job for job in platform.definitions(spec).resolve_all_job_defs()}
+    """The third file's text ends inside the window, and keeps its number."""
+    switches = {"starting_character": 500, "chars_to_tokenize": 180_000, "chunk_size": 60_000}
+    some, last = platform.spec("some", (0, 2), **switches), platform.spec("last", (2,), **switches)
+    assert "corpus 'c' is not materialized" in failure(platform.run("some", some))
+    jobs = {job.name: job for job in platform.definitions(some).resolve_all_job_defs()}
     for job, tags in runs_of(jobs, "some"):
         assert job.execute_in_process(instance=platform.instance, tags=tags).success
     assert platform.fetched() == {"00000", "00002"}, "no other file"
     made = open_dataset(platform.layout.dataset("some"), verify=True)
-    parts = [plain(platform, file, tmp_path / str(file), **switches) for file in (0, 2)]
+    parts = {file: plain(platform, file, tmp_path / str(file), **switches) for file in (0, 2)}
     assert [ids.tolist() for ids in made.shards] == [
-        ids.tolist() for part in parts for ids in part.shards
+        ids.tolist() for part in parts.values() for ids in part.shards
     ]
-    chars = [entry.chars for part in parts for entry in part.entries]
-    files = [entry.chars.file for entry in made.entries if entry.chars]
     assert [entry.chars for entry in made.entries] == [
-        each and each._replace(file=file) for each, file in zip(chars, files, strict=True)
+        entry.chars and entry.chars._replace(file=file)
+        for file, part in parts.items()
+        for entry in part.entries
     ]
-    assert set(files) == {0, 2}
-    facts = (platform.layout.dataset("some") / FACTS_NAME).read_text(encoding="utf-8")
-    for file in (0, 2):
-        record = read_corpus(platform.layout.corpus("c", file))
-        assert f'"{record.sha256}"' in facts
-        assert f'"{record.origin["path"]}"' in facts
-    assert f'commit: "{repo.refs["main"]}"' in facts
-
-
-def facts_of(platform: Platform, name: str) -> Facts:
-    facts = read_facts(platform.layout.dataset(name))
-    assert facts is not None
-    return facts
-
-
-@pytest.mark.campaign
-def test_a_split_of_one_file_of_several_says_which_and_files_of_two_commits_each_say_theirs(
-    repo: Repo, platform: Platform, files: dict[str, bytes]
-) -> None:
-    """The third file's text ends inside the window, and keeps its number."""
-    last = platform.spec("last", (2,), chars_to_tokenize=1_000_000, chunk_size=1_000_000)
-    first = platform.spec("first", (0,), chars_to_tokenize=20_000)
-    both = platform.spec("both", (0, 2), chars_to_tokenize=20_000)
-    old = repo.refs["main"]
-    for key in ("00000", "00002"):
-        assert platform.run(files_job("c"), last, partition_key=key).success
     assert platform.run("last", last).success
-    assert platform.run("first", first).success
-    new = repo.commit({**files, "more": b""})
+    old, new = repo.refs["main"], repo.commit({**files, "more": b""})
     config = {"ops": {"c__raw_parquet": {"config": {"update": True}}}}
-    assert platform.run(files_job("c"), last, partition_key="00002", run_config=config).success
-    assert platform.run("both", both).success
-    facts = {name: facts_of(platform, name) for name in ("last", "first", "both")}
-    assert [*facts["last"].files] == [2]
-    assert [*facts["first"].files] == [0]
-    assert facts["last"].corpus["commit"] == old
-    assert "commit" not in facts["both"].corpus
-    assert {file: each["commit"] for file, each in facts["both"].files.items()} == {0: old, 2: new}
-    report = report_on(platform.layout, ["last", "both"])
+    assert platform.run(files_job("c"), some, partition_key="00002", run_config=config).success
+    assert platform.run("some", some).success
+    facts = [read_facts(platform.layout.dataset(name)) for name in ("some", "last")]
+    of_some, of_last = (each for each in facts if each is not None)
+    assert {file: each["commit"] for file, each in of_some.files.items()} == {0: old, 2: new}
+    assert "commit" not in of_some.corpus
+    assert (of_last.corpus["commit"], [*of_last.files]) == (old, [2])
+    for file, each in of_some.files.items():
+        record = read_corpus(platform.layout.corpus("c", file))
+        assert (each["sha256"], each["path"]) == (record.sha256, record.origin["path"])
+    report = report_on(platform.layout, ["last", "some"])
     assert report.splits[0].corpus.endswith(", file 2")
     assert report.splits[1].corpus == "owner/data, 2 files (0, 2)"
-    made = open_dataset(platform.layout.dataset("last"))
-    assert {entry.chars.file for entry in made.entries if entry.chars} == {2}
-    text = read_corpus(platform.layout.corpus("c", 2)).open_text()
-    assert text.clip(CharRange(5, 10**9, file=2)).file == 2
 
 
-def test_one_chunk_of_one_file_opens_no_other_file(repo: Repo, platform: Platform) -> None:
+def test_one_chunk_of_one_file_opens_no_other_file(
+    repo: Repo, platform: Platform, said: Said
+) -> None:
     spec = platform.spec("some", (0, 1), chars_to_tokenize=20_000)
-    assert platform.run(files_job("c"), spec, partition_key="00001").success
+    corpus_of().materialize(platform.layout, said.reporter, file=1)
     [key] = [key for key in spec.chunk_ranges if key.startswith("00001/")]
     run = platform.run("some", spec, partition_key=key)
     assert "corpus 'c' is not materialized" in failure(run), "publishing needs all"
@@ -391,37 +290,30 @@ def freshness(platform: Platform) -> tuple[dict[str, Any], dg.AssetCheckEvaluati
     return metadata, check
 
 
-def test_a_newer_commit_on_the_hub_is_observed_and_warned_of(
-    hub: Hub, repo: Repo, platform: Platform
+def test_a_newer_commit_on_the_hub_is_observed_and_warned_of_and_so_are_files_of_two(
+    hub: Hub, repo: Repo, platform: Platform, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    observed, check = freshness(platform)
-    assert observed["commit here"] == "none"
-    assert check.passed
-    assert platform.run(files_job("c")).success
+    def fetch(file: int, *, update: bool = False) -> None:
+        corpus_of().materialize(platform.layout, said.reporter, file=file, update=update)
+
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.5)
+    hub.fail(path="/revision/main", stall_after=0)
     first = repo.refs["main"]
+    fetch(0)
     observed, check = freshness(platform)
-    assert (observed["commit here"], observed["newest commit"], check.passed) == (
-        first,
-        first,
-        True,
-    )
+    assert (observed["commit here"], observed["newest commit"]) == (first, first)
+    assert check.passed
+    num_asked = len([path for path in hub.asked() if "/revision/" in path])
+    assert num_asked == 3, "by the asset and its check, and again"
     newer = repo.commit({**repo.files(), "withdrawn": b""})
+    fetch(1, update=True)
     observed, check = freshness(platform)
-    assert (observed["commit here"], observed["newest commit"]) == (first, newer)
+    assert observed["commit here"] == ", ".join(sorted([first, newer]))
+    assert observed["newest commit"] == newer
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.WARN
     assert check.description is not None
     assert "codedata materialize --update" in check.description
-
-
-def test_a_hub_that_says_nothing_is_asked_again(
-    hub: Hub, repo: Repo, platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.5)
-    hub.fail(path="/revision/main", stall_after=0)
-    observed, _ = freshness(platform)
-    assert observed["newest commit"] == repo.refs["main"]
-    assert len(hub.asked()) > 2
 
 
 # The tokenizer
@@ -433,80 +325,62 @@ def tokenizer_repo(hub: Hub, tokenizer_folder: Path) -> Repo:
     return hub.add_repo("owner/tok", files, kind="model")
 
 
-def test_a_tokenizer_is_fetched_at_one_commit_and_then_costs_no_request(
-    hub: Hub, tokenizer_repo: Repo, tokenizer_folder: Path, said: Said, tmp_path: Path
-) -> None:
-    pins = tmp_path / "pins"
-    found = find_tokenizer("owner/tok", pins=pins, reporter=said.reporter)
-    first = tokenizer_repo.refs["main"]
-    assert found.revision == first
-    assert found.fingerprint == find_tokenizer(str(tokenizer_folder)).fingerprint
-    hub.clear()
-    assert find_tokenizer("owner/tok", pins=pins, reporter=said.reporter) == found
-    assert not hub.requests
-    newer = {**tokenizer_repo.files(), "tokenizer_config.json": b"{}"}
-    second = tokenizer_repo.commit(newer)
-    assert find_tokenizer("owner/tok", pins=pins, reporter=said.reporter) == found
-    moved = find_tokenizer("owner/tok", pins=pins, update=True, reporter=said.reporter)
-    assert moved.revision == second
-    assert moved.fingerprint != found.fingerprint
-    assert find_tokenizer("owner/tok", pins=pins, reporter=said.reporter) == moved
-    named = find_tokenizer(f"owner/tok@{first}", pins=pins, reporter=said.reporter)
-    assert (named.revision, named.fingerprint) == (first, found.fingerprint)
-    tokenizer_repo.refs["v1"] = first
-    assert find_tokenizer("owner/tok@v1", reporter=said.reporter).revision == first
+Find = Callable[..., TokenizerFiles]
 
 
-def test_each_revision_of_a_tokenizer_has_a_pin_and_those_of_an_older_codedata_are_read(
-    hub: Hub, tokenizer_repo: Repo, said: Said, tmp_path: Path
+@pytest.fixture
+def find(said: Said, tmp_path: Path) -> Find:
+    return partial(find_tokenizer, pins=tmp_path, reporter=said.reporter)
+
+
+def test_a_tokenizer_is_fetched_at_one_commit_of_each_revision_and_then_costs_no_request(
+    hub: Hub, tokenizer_repo: Repo, tokenizer_folder: Path, find: Find, tmp_path: Path
 ) -> None:
+    """A pin of an older codedata, one a repository, is read."""
     old = tokenizer_repo.refs["main"]
-    newer = {**tokenizer_repo.files(), "tokenizer_config.json": b"{}"}
-    tokenizer_repo.refs["v2"] = old
     pin = {"repo": "owner/tok", "revision": "main", "commit": old}
     (tmp_path / "owner--tok.json").write_text(json.dumps(pin), encoding="utf-8")
-    first = tokenizer_repo.commit(newer)
-
-    def commits() -> list[str | None]:
-        sources = ["owner/tok", "owner/tok@v2"]
-        found = [find_tokenizer(each, pins=tmp_path, reporter=said.reporter) for each in sources]
-        return [each.revision for each in found]
-
-    assert commits() == [old, old]
-    tokenizer_repo.refs["v2"] = first
+    new = tokenizer_repo.commit({**tokenizer_repo.files(), "tokenizer_config.json": b"{}"})
+    tokenizer_repo.refs["v2"] = old
+    found = find("owner/tok")
+    assert found.revision == find("owner/tok@v2").revision == old
+    assert found.fingerprint == find_tokenizer(str(tokenizer_folder)).fingerprint
+    tokenizer_repo.refs["v2"] = new
     hub.clear()
-    assert commits() == [old, old]
+    assert find("owner/tok") == found
+    assert find("owner/tok@v2").revision == old
     assert not hub.requests
-    moved = find_tokenizer("owner/tok", pins=tmp_path, update=True, reporter=said.reporter)
-    assert moved.revision == first
-    assert commits() == [first, old]
+    moved = find("owner/tok", update=True)
+    assert moved.revision == new
+    assert moved.fingerprint != found.fingerprint
+    assert find("owner/tok") == moved
+    assert find("owner/tok@v2").revision == old
+    named = find(f"owner/tok@{old}")
+    assert (named.revision, named.fingerprint) == (old, found.fingerprint)
 
 
 def test_a_tokenizer_without_config_is_remembered_as_such(
-    hub: Hub, said: Said, tokenizer_folder: Path, tmp_path: Path
+    hub: Hub, find: Find, tokenizer_folder: Path
 ) -> None:
     files = {"tokenizer.json": (tokenizer_folder / "tokenizer.json").read_bytes()}
     hub.add_repo("owner/bare", files, kind="model")
     for expected in (True, False):
         hub.clear()
-        found = find_tokenizer("owner/bare", pins=tmp_path, reporter=said.reporter)
-        assert found.tokenizer_config is None
+        assert find("owner/bare").tokenizer_config is None
         assert bool(hub.requests) == expected
 
 
-def test_a_gated_tokenizer_names_its_page(hub: Hub, tokenizer_repo: Repo, said: Said) -> None:
+def test_a_tokenizer_that_is_not_given_or_of_absurd_size_is_refused(
+    hub: Hub, tokenizer_repo: Repo, find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokenizer_repo.gated = True
     with pytest.raises(TokenizerError, match=rf"accept them on {hub.address}/owner/tok; make"):
-        find_tokenizer("owner/tok", reporter=said.reporter)
-
-
-def test_a_tokenizer_that_arrives_damaged_twice_is_refused(
-    hub: Hub, tokenizer_repo: Repo, said: Said
-) -> None:
-    hub.fail(path="tokenizer.json", flip_at=0.5, times=2)
-    with pytest.raises(TokenizerError, match=r"arrived with another hash .* twice"):
-        find_tokenizer("owner/tok", reporter=said.reporter)
-    assert find_tokenizer("owner/tok", reporter=said.reporter).revision
+        find("owner/tok")
+    tokenizer_repo.gated = False
+    monkeypatch.setattr(tokenizer_files, "MAX_TOKENIZER_BYTES", 1000)
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json has [\d,]+ bytes there, "):
+        find("owner/tok")
+    assert hub.bytes_sent == 0
 
 
 @pytest.fixture
@@ -518,7 +392,7 @@ def deaf() -> Iterator[str]:
 
 @pytest.mark.parametrize("is_deaf", [False, True], ids=["refuses", "says nothing"])
 def test_a_misspelt_folder_is_said_at_once_and_a_hub_that_is_not_reached_soon_given_up(
-    hub: Hub, said: Said, deaf: str, monkeypatch: pytest.MonkeyPatch, *, is_deaf: bool
+    hub: Hub, find: Find, said: Said, deaf: str, monkeypatch: pytest.MonkeyPatch, *, is_deaf: bool
 ) -> None:
     assert client.ASKING_SECONDS == 10
     monkeypatch.setattr(client, "ASKING_SECONDS", 0.5)
@@ -527,60 +401,41 @@ def test_a_misspelt_folder_is_said_at_once_and_a_hub_that_is_not_reached_soon_gi
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
     started = time.monotonic()
     with pytest.raises(TokenizerError, match=r"is no folder or file here, and .* given up"):
-        find_tokenizer("models/my-tokenizr", reporter=said.reporter)
+        find("models/my-tokenizr")
     assert time.monotonic() - started < 5
-    assert (
-        said[0] == "tokenizer 'models/my-tokenizr' is no folder or file here; asking the hub for it"
-    )
+    asking = "tokenizer 'models/my-tokenizr' is no folder or file here; asking the hub for it"
+    assert said[0] == asking
 
 
-def test_a_hub_that_answers_that_it_has_no_time_is_waited_for_as_ever(
-    hub: Hub, tokenizer_repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch
+def test_the_time_is_for_asking_and_not_for_a_hub_that_has_no_time_or_for_the_transfer(
+    hub: Hub, tokenizer_repo: Repo, find: Find, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "ASKING_SECONDS", 0.2)
     monkeypatch.setattr(waiting, "WAITS", (0.3,) * 6)
     hub.fail(method="HEAD", status=503, times=2)
-    assert find_tokenizer("owner/tok", reporter=said.reporter).revision
-    assert len([line for line in said if "trying again" in line]) == 2
-
-
-def test_the_time_is_for_asking_and_not_for_the_transfer(
-    hub: Hub, tokenizer_repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client, "ASKING_SECONDS", 0.3)
     slow = hub.fail(path="tokenizer.json", block_seconds=0.2)
-    started = time.monotonic()
-    assert find_tokenizer("owner/tok", reporter=said.reporter).revision
+    assert find("owner/tok").revision
+    assert len([line for line in said if "trying again" in line]) == 2
     assert slow.times == 0
-    assert time.monotonic() - started > 0.3
 
 
 def test_of_a_tokenizer_that_is_here_or_may_not_be_asked_for_nothing_is_said(
-    hub: Hub, tokenizer_repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    hub: Hub, tokenizer_repo: Repo, find: Find, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(TokenizerError, match="HF_HUB_OFFLINE is set"):
-        find_tokenizer("owner/tok", reporter=said.reporter)
+    with monkeypatch.context() as offline:
+        offline.setattr(constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(TokenizerError, match="HF_HUB_OFFLINE is set"):
+            find("owner/tok")
     assert not said
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    find_tokenizer("owner/tok", pins=tmp_path, reporter=said.reporter)
+    find("owner/tok")
     said.clear()
-    find_tokenizer("owner/tok", pins=tmp_path, reporter=said.reporter)
+    find("owner/tok")
     find_tokenizer("owner/tok", reporter=said.reporter)
     assert not said
 
 
-def test_a_tokenizer_of_absurd_size_is_not_fetched(
-    hub: Hub, tokenizer_repo: Repo, said: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tokenizer_files, "MAX_TOKENIZER_BYTES", 1000)
-    with pytest.raises(TokenizerError, match=r"tokenizer\.json has [\d,]+ bytes there, "):
-        find_tokenizer("owner/tok", reporter=said.reporter)
-    assert hub.bytes_sent == 0
-
-
-def answer_about(source: str, said: Said, pins: Path) -> dict[str, Any]:
-    process = TransformersProcess(find_tokenizer(source, pins=pins, reporter=said.reporter))
+def answer_about(source: str, find: Find) -> dict[str, Any]:
+    process = TransformersProcess(find(source))
     try:
         return process.ask([])
     finally:
@@ -588,27 +443,22 @@ def answer_about(source: str, said: Said, pins: Path) -> dict[str, Any]:
 
 
 def test_config_json_is_fetched_for_transformers_and_else_why_it_is_not_is_told(
-    hub: Hub, tokenizer_repo: Repo, said: Said, tmp_path: Path
+    hub: Hub, tokenizer_repo: Repo, find: Find
 ) -> None:
     """Of a tokenizer that is code of its own, so that the process has nothing to import."""
     own_code = {"tokenizer_config.json": b'{"auto_map": ["code.Own", null]}'}
     tokenizer_repo.commit({**tokenizer_repo.files(), **own_code})
     hub.fail(method="HEAD", path="/config.json", status=503)
-    answer = answer_about("owner/tok", said, tmp_path)
+    answer = answer_about("owner/tok", find)
     assert "503 Service Unavailable; given up at once" in answer["no_config"]
     assert not answer["is_final"]
-    answer = answer_about("owner/tok", said, tmp_path)
+    answer = answer_about("owner/tok", find)
     assert (answer["no_config"], answer["is_final"]) == (None, True)
     hub.clear()
-    assert answer_about("owner/tok", said, tmp_path) == answer
+    assert answer_about("owner/tok", find) == answer
     assert not hub.requests
     files = {name: data for name, data in tokenizer_repo.files().items() if name != "config.json"}
     hub.add_repo("owner/bare", files, kind="model")
-    answer = answer_about("owner/bare", said, tmp_path)
+    answer = answer_about("owner/bare", find)
     assert "the repository has no config.json" in answer["no_config"]
     assert answer["is_final"]
-
-
-def test_windows_of_files_are_addressed_by_file() -> None:
-    assert CharRange(0, 10, file=3).cut(6) == [CharRange(0, 6, 3), CharRange(6, 10, 3)]
-    assert CharRange(0, 10, file=3).first(4) == CharRange(0, 4, 3)

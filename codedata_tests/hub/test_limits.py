@@ -19,7 +19,7 @@ from codedata_tests.hub.server import Hub
 NAME = "a.parquet"
 DATA = b"PAR1" * 1000
 ENDLESS = {"endless": b"[" * (1 << 16), "times": 1000}
-BOMB = gzip.compress(b"{" + b" " * 300_000_000, 1)
+BOMB = gzip.compress(b"{" + b" " * 30_000_000, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -51,22 +51,20 @@ def ask(said: Said) -> str:
         ({"status": 200, "body": b"<html>Please log in"}, r"with b'<html>Please log in', which is"),
         ({"status": 200, "body": BOMB, "headers": {"Content-Encoding": "gzip"}}, r"ed \(gzip\)"),
         ({"status": 200, "body": b"[]"}, r"with b'\[\]', which is not what the hub"),
-        ({"status": 200, "body": b"null"}, "with b'null', which is not what the hub"),
         ({"status": 302, "headers": {"Location": "file:///etc/passwd"}}, "to file:///etc/passwd, "),
         ({**ENDLESS, "status": 404}, "404"),
-        ({**ENDLESS, "status": 302, "headers": {"Location": "/api/x"}}, "404"),
         ({"status": 404, "body": b"[" * 500_000}, "404"),
         ({"status": 400, "body": b'{"errors": 5, "error": {"a": []}}'}, "400"),
         ({"status": 400, "body": b'{"error": "Nobody\\nwrote this"}'}, "Nobody wrote this"),
-        ({"status": 403, "body": b"x" * 500_000}, "403"),
+        ({"status": 302, "headers": {"Location": "/api/datasets/owner/data"}, "times": 99}, "redi"),
     ],
-    ids=["endless JSON", "deep JSON", "HTML", "gzip", "a list", "null", "to a file",
-         "endless error", "endless redirect", "deep error", "odd error", "an error", "long error"],
+    ids=["endless JSON", "deep JSON", "HTML", "gzip", "a list", "to a file", "endless error",
+         "deep error", "odd error", "an error", "redirects"],
 )  # fmt: skip
 def test_an_answer_that_no_hub_gives_is_said_in_one_line(
     fault: dict[str, Any], said_of_it: str, hub: Hub, said: Said
 ) -> None:
-    hub.fail(path="/revision/main", **fault)
+    hub.fail(path="/api/datasets/owner/data", **fault)
     with pytest.raises(HubError, match=said_of_it) as refusal:
         ask(said)
     assert "\n" not in str(refusal.value)
@@ -74,40 +72,31 @@ def test_an_answer_that_no_hub_gives_is_said_in_one_line(
 
 
 COMMIT = "0" * 40
+RIGHT = {"X-Repo-Commit": COMMIT, "ETag": f'"{COMMIT}"'}
 
 
 @pytest.mark.parametrize(
-    ("headers", "said_of_it"),
+    ("status", "headers", "said_of_it"),
     [
-        ({}, "does not say commit, hash and size of .*: a proxy or a login page may answer"),
-        ({"X-Repo-Commit": "../" * 9 + "evil", "ETag": f'"{COMMIT}"'}, "does not say commit"),
-        ({"X-Repo-Commit": COMMIT, "ETag": '"../../../evil"'}, "does not say commit"),
-        (
-            {"X-Repo-Commit": COMMIT, "ETag": f'"{COMMIT}"', "X-Linked-Size": "-5"},
-            "states X-Linked-Size '-5', which is no size",
-        ),
+        (200, {}, "does not say commit, hash and size of .*: a proxy or a login page may answer"),
+        (200, {**RIGHT, "X-Repo-Commit": "../" * 9 + "evil"}, "does not say commit"),
+        (200, {**RIGHT, "ETag": '"../../../evil"'}, "does not say commit"),
+        (200, {**RIGHT, "X-Linked-Size": "-5"}, "states X-Linked-Size '-5', which is no size"),
+        (302, {**RIGHT, "Location": "file:///etc/passwd"}, "to file:///etc/passwd, which is no ad"),
     ],
-    ids=["none", "commit", "etag", "size"],
+    ids=["none", "commit", "etag", "size", "out of the web"],
 )
-def test_what_would_leave_the_cache_or_is_no_size_is_refused(
-    headers: dict[str, str], said_of_it: str, hub: Hub, said: Said, tmp_path: Path
+def test_what_would_leave_the_cache_or_the_web_or_is_no_size_is_refused(
+    status: int, headers: dict[str, str], said_of_it: str, hub: Hub, said: Said, tmp_path: Path
 ) -> None:
-    hub.fail(method="HEAD", status=200, headers=headers, times=10)
+    hub.fail(method="HEAD", status=status, headers=headers, times=10)
     with pytest.raises(ServerError, match=said_of_it):
         fetch(said)
     assert not list(tmp_path.rglob("*evil*"))
 
 
-def test_a_file_is_never_fetched_from_a_place_out_of_the_web(hub: Hub, said: Said) -> None:
-    large = {"X-Repo-Commit": COMMIT, "X-Linked-Etag": f'"{"0" * 64}"', "X-Linked-Size": "9"}
-    hub.fail(method="HEAD", status=302, headers={**large, "Location": "file:///etc/passwd"})
-    with pytest.raises(ServerError, match="redirects to file:///etc/passwd, which is no address"):
-        fetch(said)
-
-
-@pytest.mark.parametrize("method", ["HEAD", "GET"])
-def test_slow_headers_are_not_waited_for(method: str, hub: Hub, said: Said) -> None:
-    hub.fail(method=method, drip_seconds=0.1, times=1000)
+def test_slow_headers_are_not_waited_for(hub: Hub, said: Said) -> None:
+    hub.fail(method="HEAD", drip_seconds=0.1, times=1000)
     with pytest.raises(UnreachableError, match="the hub sends nothing; given up after 3 tries"):
         fetch(said)
 
@@ -120,9 +109,3 @@ def test_a_body_that_hardly_moves_is_broken_off(
     hub.fail(blobs=True, block_seconds=0.3)
     assert fetch(said).read_bytes() == DATA * 100
     assert any("the hub sends nothing; going on" in line for line in said)
-
-
-def test_redirects_without_end_are_said(hub: Hub, said: Said) -> None:
-    hub.fail(status=302, method="*", headers={"Location": f"{hub.address}/again"}, times=1000)
-    with pytest.raises(HubError, match="redirects"):
-        ask(said)

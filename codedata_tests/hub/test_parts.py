@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +20,7 @@ from codedata.format.ranges import CharRange
 from codedata.hub.corpora import CorpusFile, fetch_corpus_file
 from codedata.hub.files import fetch_file
 from codedata.hub.refusals import HubError
-from codedata.sources.parts import LeadingText, fingerprint_of
+from codedata.sources.parts import LeadingText, TextPart, fingerprint_of
 from codedata.sources.record import record_corpus
 from codedata_tests import scenario
 from codedata_tests.hub.said import Said
@@ -56,19 +57,12 @@ Fetch = Callable[..., CorpusFile]
 
 @pytest.fixture
 def fetch(tmp_path: Path, said: Said) -> Fetch:
-    def fetch(
-        first_chars: int | None, *, update: bool = False, revision: str = "main"
-    ) -> CorpusFile:
+    def fetch(first_chars: int, *, update: bool = False) -> CorpusFile:
+        places = {"pin": tmp_path / "pin.json", "parts": tmp_path / "c" / "parts"}
         return fetch_corpus_file(
-            "owner/data",
-            NAME,
-            revision=revision,
-            pin=tmp_path / "pin.json",
-            first_chars=first_chars,
-            parts=tmp_path / "c" / "parts",
-            update=update,
-            reporter=said.reporter,
-        )
+            "owner/data", NAME, revision="main", **places,
+            first_chars=first_chars, update=update, reporter=said.reporter,
+        )  # fmt: skip
 
     return fetch
 
@@ -79,9 +73,13 @@ def recorded(fetched: CorpusFile) -> None:
     record_corpus(fetched.path.parent.parent, fetched.path, origin, part=fetched.part)
 
 
-def text_of(fetched: CorpusFile) -> LeadingText:
+def part_of(fetched: CorpusFile) -> TextPart:
     assert fetched.part is not None
-    return LeadingText(fetched.path, fetched.part)
+    return fetched.part
+
+
+def text_of(fetched: CorpusFile) -> LeadingText:
+    return LeadingText(fetched.path, part_of(fetched))
 
 
 def read(fetched: CorpusFile, num_chars: int) -> str:
@@ -89,26 +87,40 @@ def read(fetched: CorpusFile, num_chars: int) -> str:
     return text.read(text.clip(CharRange(0, num_chars)))
 
 
-def test_the_text_is_that_of_the_whole_file(repo: Repo, fetch: Fetch) -> None:
-    for first_chars in (1, 1000, len(TEXT) // 3, len(TEXT) - 1):
+def add_repo(hub: Hub, contents: pa.Array, folder: Path, **options: Any) -> None:
+    pq.write_table(pa.table({"content": contents}), folder / "x.parquet", **options)
+    hub.add_repo("owner/data", {NAME: (folder / "x.parquet").read_bytes()})
+
+
+def test_the_text_is_that_of_the_whole_file_as_far_as_is_asked_for(
+    repo: Repo, fetch: Fetch
+) -> None:
+    """Beyond what was fetched it is refused, never cut off, but where the text ends."""
+    length = len(TEXT)
+    for first_chars in (1, 1000, length // 3, length - 1, length, 10**12):
         fetched = fetch(first_chars)
+        part = part_of(fetched)
+        is_whole = first_chars >= length
+        assert (part.ends_here, part.num_chars) == (is_whole, min(first_chars, length))
         assert read(fetched, first_chars) == TEXT[:first_chars]
-        assert fetched.part is not None
-        assert not fetched.part.ends_here
-        batches = text_of(fetched).documents(CharRange(0, first_chars))
         rows = [
-            (int(row), text)
-            for each in batches
-            for row, text in zip(each.rows, each.texts.to_pylist(), strict=True)
+            (int(row), document)
+            for batch in text_of(fetched).documents(CharRange(0, part.num_chars))
+            for row, document in zip(batch.rows, batch.texts.to_pylist(), strict=True)
         ]
         assert rows == list(enumerate(DOCUMENTS[: len(rows)])), "rows of the whole file"
+        if is_whole:
+            assert read(fetched, 10**15) == TEXT
+        else:
+            refused = f"0 to {first_chars + 1} .* only the first {first_chars} .* raise first_chars"
+            with pytest.raises(CorpusError, match=refused):
+                read(fetched, first_chars + 1)
 
 
 def test_no_more_than_the_needed_row_groups_of_one_column_come_over_the_network(
     hub: Hub, repo: Repo, fetch: Fetch, data: bytes
 ) -> None:
-    part = fetch(int(len(TEXT) * 0.28)).part
-    assert part is not None
+    part = part_of(fetch(int(len(TEXT) * 0.28)))
     footer_bytes = int.from_bytes(data[-8:-4], "little") + 8
     metadata = pq.read_metadata(pa.BufferReader(data))
     column = metadata.schema.names.index("content")
@@ -139,23 +151,6 @@ def test_what_is_here_costs_no_request_and_more_is_fetched_beside_it(
     assert fetch(len(TEXT) // 4) == first
 
 
-def test_all_characters_and_more_are_the_text_to_its_end(repo: Repo, fetch: Fetch) -> None:
-    for first_chars in (len(TEXT), len(TEXT) + 1, 10**12):
-        fetched = fetch(first_chars)
-        assert fetched.part is not None
-        assert (fetched.part.ends_here, fetched.part.num_chars) == (True, len(TEXT))
-        assert read(fetched, 10**15) == TEXT, "as of any whole text"
-        recorded(fetched)
-
-
-def test_characters_that_were_not_fetched_are_refused_never_cut_off(
-    repo: Repo, fetch: Fetch
-) -> None:
-    text = text_of(fetch(1000))
-    with pytest.raises(CorpusError, match=r"0 to 1001 .* only the first 1000 .* raise first_chars"):
-        text.clip(CharRange(0, 1001))
-
-
 def test_the_fingerprint_is_that_of_the_chunks_that_are_stored() -> None:
     """As codedata computed it when the text was in a sparse file."""
     assert fingerprint_of("a" * 40, "data/c/a.parquet", "b" * 64, 13) == (
@@ -166,10 +161,8 @@ def test_the_fingerprint_is_that_of_the_chunks_that_are_stored() -> None:
 def test_the_fingerprint_is_of_commit_path_and_row_groups_however_the_bytes_came(
     hub: Hub, repo: Repo, fetch: Fetch, said: Said, tmp_path: Path
 ) -> None:
-    def fingerprint(first_chars: int, *, update: bool = False) -> str:
-        part = fetch(first_chars, update=update).part
-        assert part is not None
-        return part.fingerprint
+    def fingerprint(first_chars: int) -> str:
+        return part_of(fetch(first_chars)).fingerprint
 
     few, many = fingerprint(1000), fingerprint(len(TEXT) // 2)
     assert few != many
@@ -180,40 +173,35 @@ def test_the_fingerprint_is_of_commit_path_and_row_groups_however_the_bytes_came
     hub.clear()
     assert fingerprint(1000) == few
     assert not hub.requests, "the whole file in the cache costs none"
-    repo.commit({**repo.files(), "other": b"x"})
+    recorded(fetch(1000))
+    commit = repo.commit({**repo.files(), "other": b"x"})
     assert fingerprint(1000) == few, "the commit is kept"
-    assert fingerprint(1000, update=True) != few
+    hub.clear()
+    after = fetch(1000, update=True)
+    assert (after.commit, hub.bytes_sent) == (commit, 0), "a commit that left the file alone"
+    assert part_of(after).fingerprint != few
+    assert read(after, 1000) == TEXT[:1000]
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("column_type", "options"),
     [
-        {"compression": "none"},
-        {"compression": "zstd", "use_dictionary": True},
-        {"compression": "snappy", "write_page_checksum": True},
-        {"compression": "snappy", "row_group_size": 1000},
-        {"compression": "snappy", "row_group_size": 1, "write_page_index": True},
+        (pa.large_string(), {"compression": "none", "row_group_size": 7}),
+        (pa.dictionary(pa.int32(), pa.string()), {"compression": "zstd", "row_group_size": 100}),
+        (pa.string(), {"write_page_checksum": True, "write_page_index": True}),
     ],
     ids=str,
 )
 def test_any_parquet_is_read(
-    options: dict[str, object], hub: Hub, fetch: Fetch, tmp_path: Path
-) -> None:
-    hub.add_repo("owner/data", {NAME: parquet(DOCUMENTS, tmp_path / "x.parquet", **options)})
-    assert read(fetch(len(TEXT) // 3), len(TEXT) // 3) == TEXT[: len(TEXT) // 3]
-
-
-@pytest.mark.parametrize("column_type", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
-def test_nulls_and_other_text_types_are_those_of_the_file(
-    column_type: pa.DataType, hub: Hub, fetch: Fetch, tmp_path: Path
+    column_type: pa.DataType, options: dict[str, Any], hub: Hub, fetch: Fetch, tmp_path: Path
 ) -> None:
     documents = ["ab", None, "", "ü" * 50, None, "c"] * 40
-    table = pa.table({"content": pa.array(documents).cast(column_type)})
-    pq.write_table(table, tmp_path / "x.parquet", row_group_size=100)
-    hub.add_repo("owner/data", {NAME: (tmp_path / "x.parquet").read_bytes()})
+    plain = scenario.plain_text(documents)
+    add_repo(hub, pa.array(documents).cast(column_type), tmp_path, **options)
+    assert read(fetch(500), 500) == plain[:500]
     fetched = fetch(10**9)
-    assert read(fetched, 10**9) == " ".join(each for each in documents if each is not None)
-    assert text_of(fetched).num_rows == len(documents)
+    assert read(fetched, 10**9) == plain
+    assert sum(part.num_documents + part.num_nulls for part in part_of(fetched).parts) == 240
 
 
 def test_broken_and_refused_transfers_are_waited_for(
@@ -236,23 +224,17 @@ def test_a_server_that_ignores_ranges_is_said_with_the_way_out(
         fetch(1000)
 
 
-def test_a_transfer_that_damages_pages_with_checksums_is_fetched_once_more(
+def test_a_transfer_that_damages_pages_with_checksums_or_the_footer_is_fetched_once_more(
     hub: Hub, fetch: Fetch, said: Said, tmp_path: Path
 ) -> None:
     checked = parquet(DOCUMENTS, tmp_path / "x.parquet", write_page_checksum=True)
     hub.add_repo("owner/data", {NAME: checked})
+    hub.fail(blobs=True, flip_at=0.99999)
     fetch(1)  # the first row group
+    assert any("is not a readable parquet file" in line and "once more" in line for line in said)
     hub.fail(blobs=True, flip_at=0.5, skip=2)
     assert read(fetch(len(TEXT) // 2), len(TEXT) // 2) == TEXT[: len(TEXT) // 2]
     assert any("is damaged in row group 1" in line and "once more" in line for line in said)
-
-
-def test_a_damaged_footer_is_fetched_once_more(
-    hub: Hub, repo: Repo, fetch: Fetch, said: Said
-) -> None:
-    hub.fail(blobs=True, flip_at=0.99999)
-    assert read(fetch(1000), 1000) == TEXT[:1000]
-    assert any("once more" in line for line in said)
 
 
 def test_a_part_that_was_damaged_on_the_disk_is_refused_and_only_it_is_fetched_again(
@@ -260,16 +242,15 @@ def test_a_part_that_was_damaged_on_the_disk_is_refused_and_only_it_is_fetched_a
 ) -> None:
     fetched = fetch(len(TEXT) // 3)
     recorded(fetched)
-    assert fetched.part is not None
-    damaged = fetched.path / fetched.part.parts[1].name
+    damaged = fetched.path / part_of(fetched).parts[1].name
     data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 1
     damaged.write_bytes(data)
     with pytest.raises(CorpusError, match=f"{damaged} is not as it was fetched; materialize"):
-        text_of(fetched)
+        read(fetched, 1)
     damaged.unlink()
     with pytest.raises(CorpusError, match=f"{damaged} is not as it was fetched"):
-        text_of(fetched)
+        read(fetched, 1)
     hub.clear()
     assert read(fetch(len(TEXT) // 3), 1000) == TEXT[:1000]
     assert len(hub.asked(blobs=True)) == 3, "the footer, which is long, and a column"
@@ -279,9 +260,7 @@ def test_a_row_that_is_no_text_is_said_and_what_stands_before_it_is_kept(
     hub: Hub, fetch: Fetch, said: Said, tmp_path: Path
 ) -> None:
     contents = pa.array([b"good"] * 20 + [b"bad \xff"] + [b"good"] * 9, pa.binary())
-    table = pa.table({"content": contents.view(pa.string())})
-    pq.write_table(table, tmp_path / "x.parquet", row_group_size=10)
-    hub.add_repo("owner/data", {NAME: (tmp_path / "x.parquet").read_bytes()})
+    add_repo(hub, contents.view(pa.string()), tmp_path, row_group_size=10)
     with pytest.raises(CorpusError, match=f"row group 2 of {NAME}: .* UTF-8"):
         fetch(1000)
     assert sum("once more" in line for line in said) == 1
@@ -315,36 +294,17 @@ def test_an_update_that_fails_leaves_what_worked(
     assert [path.name for path in (tmp_path / "c" / "parts").iterdir()] == [after.path.name]
 
 
-def test_a_commit_that_left_the_file_alone_costs_none_of_its_bytes(
-    hub: Hub, repo: Repo, fetch: Fetch
+def test_a_disk_that_is_full_is_no_damage_and_what_had_arrived_stays(
+    hub: Hub, repo: Repo, fetch: Fetch, said: Said, tmp_path: Path
 ) -> None:
-    before = fetch(1000)
-    recorded(before)
-    commit = repo.commit({**repo.files(), "README.md": b"# Newer"})
-    hub.clear()
-    after = fetch(1000, update=True)
-    assert after.commit == commit != before.commit
-    assert hub.bytes_sent == 0
-    assert read(after, 1000) == TEXT[:1000]
+    left = [None] * 9
 
-
-def test_a_disk_that_is_full_is_no_damage(
-    hub: Hub,
-    repo: Repo,
-    fetch: Fetch,
-    said: Said,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    sync, left = os.fsync, [True] * 9
-
-    def fill_up(descriptor: int) -> None:
+    def fill_up(_: int) -> None:
         if not left:
             raise OSError(28, "No space left on device")
         left.pop()
-        sync(descriptor)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", fill_up)
         with pytest.raises(OSError, match="No space left on device"):
             fetch(len(TEXT))
@@ -380,43 +340,38 @@ def test_text_that_is_stored_once_for_many_rows_is_not_fetched_ahead(
     documents = [chr(97 + row // 20) * 20_000 for row in range(200)]
     options = {"row_group_size": 20, "use_dictionary": True}
     hub.add_repo("owner/data", {NAME: parquet(documents, tmp_path / "d.parquet", **options)})
-    fetched = fetch(100_000)
-    assert fetched.part is not None
-    assert len(fetched.part.parts) == 1
+    assert len(part_of(fetch(100_000)).parts) == 1
     noise_bytes = 200 * 10_000
     assert hub.bytes_sent < 300_000 < noise_bytes
 
 
+NO_PARQUET = "owner/data is not a readable parquet file"
+
+
 @pytest.mark.parametrize(
-    ("files", "said_of_it"),
+    ("content", "said_of_it"),
     [
-        ({NAME: b"<html>no parquet</html>" * 100}, "owner/data is not a readable parquet file"),
-        ({NAME: b""}, "owner/data is not a readable parquet file"),
-        ({NAME: b"PAR1" * 100}, "owner/data is not a readable parquet file"),
-        ({}, f"the repository has no {NAME} at 'main'"),
+        (b"<html>no parquet</html>" * 100, NO_PARQUET),
+        (b"PAR1" * 100, NO_PARQUET),
+        (b"", NO_PARQUET),
+        (None, f"the repository has no {NAME} at 'main'"),
+        (pa.table({"text": ["a"]}), "no columns named 'content'; its columns are text"),
+        (
+            pa.table({"content": pa.array(["", "", None])}),
+            "holds no text: 3 rows, of which 1 have a null and 2 an empty",
+        ),
     ],
-    ids=["html", "empty", "magic", "missing"],
+    ids=["html", "magic", "empty", "missing", "no column", "no text"],
 )
-def test_what_is_no_parquet_is_refused(
-    files: dict[str, bytes], said_of_it: str, hub: Hub, fetch: Fetch
+def test_what_is_no_parquet_of_documents_is_refused(
+    content: bytes | pa.Table | None, said_of_it: str, hub: Hub, fetch: Fetch, tmp_path: Path
 ) -> None:
-    hub.add_repo("owner/data", files)
+    if isinstance(content, pa.Table):
+        pq.write_table(content, tmp_path / "x.parquet")
+        content = (tmp_path / "x.parquet").read_bytes()
+    hub.add_repo("owner/data", {} if content is None else {NAME: content})
     with pytest.raises((CorpusError, HubError), match=said_of_it):
         fetch(1000)
-
-
-def test_a_parquet_without_the_column_or_without_text_is_refused(
-    hub: Hub, fetch: Fetch, tmp_path: Path
-) -> None:
-    for table, why in (
-        (pa.table({"text": ["a"]}), "no columns named 'content'; its columns are text"),
-        (pa.table({"content": ["", "", None]}).cast(pa.schema({"content": pa.string()})),
-         "holds no text: 3 rows, of which 1 have a null and 2 an empty"),
-    ):  # fmt: skip
-        pq.write_table(table, tmp_path / "x.parquet")
-        hub.add_repo("owner/data", {NAME: (tmp_path / "x.parquet").read_bytes()})
-        with pytest.raises(CorpusError, match=why):
-            fetch(1000)
 
 
 def test_the_sparse_file_of_an_older_codedata_is_removed_and_that_is_said(
@@ -441,8 +396,8 @@ fetch_corpus_file("owner/data", {NAME!r}, revision="main", pin=here / "pin.json"
 """
 
 
-def test_the_next_process_goes_on_after_a_kill(
-    hub: Hub, repo: Repo, data: bytes, tmp_path: Path, fetch: Fetch
+def test_what_a_killed_process_had_fetched_is_not_fetched_again(
+    hub: Hub, repo: Repo, tmp_path: Path, fetch: Fetch
 ) -> None:
     command = [sys.executable, "-c", FETCH, str(tmp_path)]
     environment = {**os.environ, **hub.environment(tmp_path / "hf")}
@@ -456,8 +411,9 @@ def test_the_next_process_goes_on_after_a_kill(
     arrived = len(list(tmp_path.glob("c/parts/*/0*")))
     hub.faults.clear()
     hub.clear()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    there = len(list(tmp_path.glob("c/parts/*/0*")))
-    assert len(hub.asked(blobs=True)) == 2 + there - arrived, "a long footer, what was not here"
     assert read(fetch(len(TEXT) // 2), 1000) == TEXT[:1000]
+    there = len(list(tmp_path.glob("c/parts/*/0*")))
+    most = (
+        3 + there - arrived
+    )  # a long footer, what was not here, what the killed one had asked for
+    assert len(hub.asked(blobs=True)) <= most

@@ -137,10 +137,6 @@ def is_settled(changed_ns: int) -> bool:
 
 @lru_cache(maxsize=2)
 def _parsed_once(path: Path, _identity: FileIdentity, _changed_ns: int) -> Footer:
-    return _parsed(path)
-
-
-def _parsed(path: Path) -> Footer:
     with _opened(path) as file:
         try:
             metadata, schema = file.metadata, file.schema_arrow

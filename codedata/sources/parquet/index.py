@@ -83,22 +83,17 @@ class TextIndex:
             ValueError: it does not hold three lists of counts for these row groups.
         """
         try:
-            counts = json.loads(data)
-        except RecursionError as error:
-            raise ValueError("it is nested without end") from error
-        if not isinstance(counts, dict) or sorted(counts) != sorted(_LISTS):
-            raise ValueError(f"it does not hold {', '.join(_LISTS)}")
-        if not all(isinstance(counts[name], list) for name in _LISTS):
-            raise ValueError("its counts are no lists")
-        lengths = {len(counts[name]) for name in _LISTS}
-        right = all(type(n) is int and n >= 0 for name in _LISTS for n in counts[name])
-        if not right or len(lengths) != 1 or max(lengths) > len(group_rows):
+            fields = json.loads(data)
+            counts = list(zip(*(list(fields[name]) for name in _LISTS), strict=True))
+        except (KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"it does not hold the lists {', '.join(_LISTS)}") from error
+        are_counts = all(type(count) is int and count >= 0 for each in counts for count in each)
+        if not are_counts or len(counts) > len(group_rows):
             raise ValueError("its counts are not those of the file's row groups")
-        index = cls(**counts)
-        for chars, documents, nulls, rows in zip(
-            index.num_chars, index.num_documents, index.num_nulls, group_rows, strict=False
-        ):
-            if documents + nulls != rows or chars < documents:
+        index = cls()
+        for each, rows in zip(counts, group_rows, strict=False):
+            index.add(Counts(*each))
+            if each[1] + each[2] != rows or each[0] < each[1]:
                 raise ValueError("its counts do not add up to the file's rows")
         return index
 
@@ -126,7 +121,7 @@ class TextIndex:
         self.begun = NOTHING
 
 
-def density(index: TextIndex, group_bytes: Sequence[int]) -> float:
+def _density(index: TextIndex, group_bytes: Sequence[int]) -> float:
     """Characters a byte, going by what was counted; over 1 where equal texts are stored once.
 
     Less is taken for 1: a row group may hold as many characters as it has bytes.
@@ -156,7 +151,7 @@ def count_to(parquet: Parquet, index: TextIndex, num_groups: int, stop: int) -> 
         try:
             while (done := len(index.num_chars)) < num_groups and not _reaches(total, stop):
                 whole = sum(index.num_chars)
-                rate = density(index, group_bytes)
+                rate = _density(index, group_bytes)
                 sizes = (int(each * rate) for each in group_bytes[done:])
                 starts = list(accumulate(sizes, initial=whole))[:-1]
                 num_sure = bisect_right(starts, stop) if index.num_chars else 0

@@ -26,7 +26,7 @@ DOCUMENTS = st.lists(st.one_of(st.none(), TEXTS), min_size=1, max_size=25)
 WIDE = CharRange(0, 10**9)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     documents=DOCUMENTS,
     row_group_size=st.integers(1, 30),
@@ -57,9 +57,9 @@ def test_any_range_is_that_slice_of_the_plain_text_and_of_its_documents(
         patch.setattr(unit, "_BLOCK_BYTES", block_bytes)
         path = Path(folder) / "c.parquet"
         pq.write_table(pa.table({"content": column}), path, row_group_size=row_group_size)
-        text = ParquetText(path)
-        window = text.clip(WIDE)
-        assert text.read(window) == plain
+        ParquetText(path).clip(CharRange(0, len(plain) // 2 + 1))
+        text = ParquetText(path)  # whose counts come in part from the sidecar
+        assert text.read(text.clip(WIDE)) == plain
         borders = sorted({0, len(plain), *(cut % len(plain) for cut in cuts)})
         for start, stop in pairwise(borders):
             chars = CharRange(start, stop)

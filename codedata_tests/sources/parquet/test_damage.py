@@ -66,10 +66,10 @@ def test_a_flipped_bit_gives_the_right_text_or_one_line(tmp_path: Path) -> None:
         for name, options in FILES.items():
             path = tmp_path / f"{name}.parquet"
             num_bytes = write(path, options)
-            flips = [(drawn.randrange(num_bytes), drawn.randrange(8)) for _ in range(250)]
+            flips = [(drawn.randrange(num_bytes), drawn.randrange(8)) for _ in range(150)]
             found = process.submit(outcomes, path, flips).result()
             assert sorted(found) == ["refused", "right"], name
-            assert min(found.values()) > 50
+            assert min(found.values()) > 25
 
 
 @pytest.mark.long

@@ -52,18 +52,23 @@ def rows(batches: Iterator[Batch]) -> list[str | None]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     contents=CONTENTS,
     encoding=st.sampled_from(sorted(ENCODINGS)),
     is_categorical=st.booleans(),
     row_group_size=st.integers(1, 30),
     batch_bytes=st.sampled_from([1, 10, 100, 10**6]),
-    enough_bytes=st.sampled_from([0, 30, 10**5]),
-    burst_bytes=st.sampled_from([1, 30, 1000, 10**9]),
-    most=st.sampled_from([1, 3, 4096]),
-    run_bytes=st.sampled_from([0, 300, 10**6]),
-    most_run_bytes=st.sampled_from([0, 50, 10**6]),
+    bounds=st.fixed_dictionaries(
+        {
+            "_ENOUGH_BYTES": st.sampled_from([0, 30, 10**5]),
+            "_BURST_BYTES": st.sampled_from([1, 30, 1000, 10**9]),
+            "_MOST_ROWS": st.sampled_from([1, 3, 4096]),
+            "_MOST_INDICES": st.sampled_from([1, 3, 4096]),
+            "_RUN_BYTES": st.sampled_from([0, 300, 10**6]),
+            "_MOST_RUN_BYTES": st.sampled_from([0, 50, 10**6]),
+        }
+    ),
 )
 def test_the_rows_are_the_file_s_whatever_the_encoding_the_row_groups_and_the_bounds(
     contents: list[str | None],
@@ -71,11 +76,7 @@ def test_the_rows_are_the_file_s_whatever_the_encoding_the_row_groups_and_the_bo
     is_categorical: bool,
     row_group_size: int,
     batch_bytes: int,
-    enough_bytes: int,
-    burst_bytes: int,
-    most: int,
-    run_bytes: int,
-    most_run_bytes: int,
+    bounds: dict[str, int],
 ) -> None:
     if encoding in ("lengths first", "prefixes"):
         is_categorical = False  # as which Arrow does not read it
@@ -83,12 +84,8 @@ def test_the_rows_are_the_file_s_whatever_the_encoding_the_row_groups_and_the_bo
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "SLICE_BYTES", batch_bytes)
         patch.setattr(columns, "SLICE_BYTES", batch_bytes)
-        patch.setattr(module, "_RUN_BYTES", run_bytes)
-        patch.setattr(module, "_MOST_RUN_BYTES", most_run_bytes)
-        patch.setattr(module, "_ENOUGH_BYTES", enough_bytes)
-        patch.setattr(module, "_BURST_BYTES", burst_bytes)
-        patch.setattr(module, "_MOST_ROWS", most)
-        patch.setattr(module, "_MOST_INDICES", most)
+        for name, value in bounds.items():
+            patch.setattr(module, name, value)
         path = Path(folder) / "c.parquet"
         parquet = write(path, column, row_group_size=row_group_size, **ENCODINGS[encoding])
         num_groups = len(parquet.footer.group_rows)

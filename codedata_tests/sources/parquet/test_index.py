@@ -29,7 +29,7 @@ def sidecar_of(text: ParquetText) -> Path:
     return text._sidecar
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     documents=DOCUMENTS,
     row_group_size=st.integers(1, 30),
@@ -85,17 +85,23 @@ def test_a_row_group_that_is_counted_in_part_is_no_part_of_the_sidecar(
     assert text.index.begun.num_chars == 0
 
 
-def test_no_row_group_behind_the_last_is_decoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The fourth of a file of which three were fetched."""
-    decoded: list[int] = []
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Row groups that are decoded to be counted."""
+    found: list[int] = []
 
     def recording(parquet: Parquet, groups: Sequence[int]) -> Iterator[Batch]:
-        decoded.extend(groups)
+        found.extend(groups)
         return decode(parquet, groups)
 
     monkeypatch.setattr(module, "decode", recording)
+    return found
+
+
+def test_no_row_group_behind_the_last_is_decoded(
+    tmp_path: Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fourth of a file of which three were fetched."""
     monkeypatch.setattr(module, "_RUN_BYTES", 0)
     path = scenario.write_parquet(tmp_path / "c.parquet", ["ab"] * 6, row_group_size=1)
     index = TextIndex()
@@ -105,16 +111,9 @@ def test_no_row_group_behind_the_last_is_decoded(
 
 
 def test_row_groups_that_are_needed_are_counted_once(
-    documents: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    documents: list[str], tmp_path: Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded: list[int] = []
-
-    def recording(parquet: Parquet, groups: Sequence[int]) -> Iterator[Batch]:
-        decoded.extend(groups)
-        return decode(parquet, groups)
-
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "decode", recording)
     path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=4)
     text = ParquetText(path)
     text.clip(CharRange(0, 10**9))
