@@ -17,6 +17,8 @@ from codedata_tests import scenario
 from codedata_tests.demo import Demo
 from codedata_tests.script_runs import OLD, PAD_ID, run_here
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for torch, in whose tiny models threads only wait
+
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")  # on a busy machine any example may be slow
 
