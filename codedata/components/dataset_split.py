@@ -1,7 +1,7 @@
 """One YAML -> the assets of a split: token chunks, shards and meta, dataset, reports, a job.
 
     <corpus>/raw_parquet -> <split>/token_chunks -> <split>/pickle_shards + <split>/meta_json
-        -> <split>/dataset -> <split>/token_report + <split>/report
+        -> <split>/dataset -> <split>/token_figures + <split>/report
 
 Switches are validated when the code location loads, before any work. Each has an environment
 variable that overrides the YAML: CODEDATA_<SPLIT>_<SWITCH>.

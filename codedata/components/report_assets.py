@@ -1,4 +1,4 @@
-"""The assets `<split>/token_report` and `<split>/report`: figures and pictures, and one page.
+"""The assets `<split>/token_figures` and `<split>/report`: figures and pictures, and one page.
 
 One step makes both, so that tokens are counted and pictures drawn once. A split that is held out
 from others is compared with them, as far as they are published; what cannot be compared is noted.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
     """What is told of a split once its dataset is published."""
-    token_report_key = dg.AssetKey([spec.name, "token_report"])
+    token_figures_key = dg.AssetKey([spec.name, "token_figures"])
     report_key = dg.AssetKey([spec.name, "report"])
     described = [spec.name, *spec.held_out_from]
     others = ", and how it differs from " + ", ".join(spec.held_out_from)
@@ -27,10 +27,10 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
     @dg.multi_asset(
         # Last of the job's steps by name: Dagster 1.13 takes a run's partitions from the last one,
         # and refuses the run of one chunk where that is partitioned.
-        name=f"{spec.name}__token_report",
+        name=f"{spec.name}__token_figures",
         specs=[
             dg.AssetSpec(
-                token_report_key,
+                token_figures_key,
                 deps=[[spec.name, "dataset"]],
                 **spec.shown,
                 kinds={"markdown"},
@@ -66,7 +66,7 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
         for note in made.notes:
             context.log.warning(note)
         yield dg.MaterializeResult(
-            asset_key=token_report_key, metadata=_token_metadata(made.splits[0])
+            asset_key=token_figures_key, metadata=_token_metadata(made.splits[0])
         )
         path = store.layout.report(spec.name)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from codedata.reporting.statistics import (
     count_tokens,
     usual_divergences,
 )
-from codedata.reporting.token_report import TokenReport, describe_tokens, token_text
+from codedata.reporting.token_figures import TokenFigures, describe_tokens, token_text
 from codedata.sources.window import Window
 from codedata.store.files import replace_atomically
 
@@ -45,7 +45,7 @@ class SplitDescription(Published):
     """
 
     tokens: TokenCounts
-    report: TokenReport
+    report: TokenFigures
     document_lengths: NDArray[np.int64] | None
 
     @property

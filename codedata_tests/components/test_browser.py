@@ -23,7 +23,7 @@ SMALL = {
     "CODEDATA_DEMO_VALIDATION_STARTING_CHARACTER": "2000000",
     "CODEDATA_DEMO_VALIDATION_CHARS_TO_TOKENIZE": "500000",
 }
-ASSETS = ["token_chunks", "pickle_shards", "meta_json", "dataset", "token_report", "report"]
+ASSETS = ["token_chunks", "pickle_shards", "meta_json", "dataset", "token_figures", "report"]
 LOADING_MS = 30_000
 RUN_MS = 150_000
 expect.set_options(timeout=30_000)  # other tests keep the cores busy
@@ -142,7 +142,7 @@ def test_pictures_are_shown_on_either_ground(page: Page, address: str, pictures:
     materialized(page, address)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        page.goto(f"{address}/assets/demo_train/token_report")
+        page.goto(f"{address}/assets/demo_train/token_figures")
         page.get_by_text("Show markdown").first.click()
         shown = page.locator(".dagster-markdown img")
         expect(shown).to_have_count(4)

@@ -37,8 +37,8 @@ def pictures_in(markdown: str) -> dict[str, bytes]:
     return {title: b64decode(data) for title, data in found}
 
 
-def test_the_token_report_has_figures_samples_and_pictures(made: MadePlatform) -> None:
-    metadata = metadata_of(made.first_run, "token_report")
+def test_the_token_figures_has_figures_samples_and_pictures(made: MadePlatform) -> None:
+    metadata = metadata_of(made.first_run, "token_figures")
     assert list(pictures_in(metadata["report"])) == [
         "Token frequency",
         "Document lengths",

@@ -79,7 +79,7 @@ def test_one_run_without_arguments_makes_checks_and_publishes_everything(
     }
     assert materialized == {
         "c/raw_parquet", "small/token_chunks", "small/pickle_shards", "small/meta_json",
-        "small/dataset", "small/token_report", "small/report",
+        "small/dataset", "small/token_figures", "small/report",
     }  # fmt: skip
 
 
@@ -290,10 +290,10 @@ def test_the_io_manager_refuses_a_returned_value(platform: SmallPlatform) -> Non
         manager.handle_output(context, [])
 
 
-def test_the_token_report_shows_figures_and_a_sample(made: MadePlatform) -> None:
+def test_the_token_figures_shows_figures_and_a_sample(made: MadePlatform) -> None:
     result = made.first_run
     [event] = [e for e in result.get_asset_materialization_events() if e.asset_key
-               and e.asset_key.path[-1] == "token_report"]  # fmt: skip
+               and e.asset_key.path[-1] == "token_figures"]  # fmt: skip
     metadata = event.materialization.metadata
     dataset = PickledTrainerDataset([made.dataset_folder], quiet=True)
     assert metadata["tokens"].value == dataset.total_tokens
@@ -359,7 +359,7 @@ def test_neither_card_nor_page_of_a_run_names_a_folder_of_this_machine(
     card = (made.dataset_folder / CARD_NAME).read_text(encoding="utf-8")
     page = (made.root / "reports" / "small.html").read_text(encoding="utf-8")
     [event] = [e for e in made.first_run.get_asset_materialization_events() if e.asset_key
-               and e.asset_key.path[-1] == "token_report"]  # fmt: skip
+               and e.asset_key.path[-1] == "token_figures"]  # fmt: skip
     for text in (facts, card, page, str(event.materialization.metadata["report"].value)):
         assert str(tmp_path_factory.getbasetemp()) not in text
     assert f'source: "{made.tokenizer.name}"' in facts

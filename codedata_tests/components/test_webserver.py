@@ -116,7 +116,7 @@ def test_the_demo_s_job_launched_over_graphql_materializes_and_checks_everything
     assert {key for key, _ in materialized} == {
         "demo_corpus/raw_parquet", "demo_tokenizer", "demo_train/token_chunks",
         "demo_train/pickle_shards", "demo_train/meta_json", "demo_train/dataset",
-        "demo_train/token_report", "demo_train/report",
+        "demo_train/token_figures", "demo_train/report",
     }  # fmt: skip
     events = run["eventConnection"]["events"]
     checks = [event["evaluation"] for event in events if event]

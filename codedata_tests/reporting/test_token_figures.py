@@ -1,11 +1,11 @@
-"""The token report of a tiny dataset, counted by hand."""
+"""The token figures of a tiny dataset, counted by hand."""
 
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from codedata.reporting.token_report import TokenReport, token_report
+from codedata.reporting.token_figures import TokenFigures, token_figures
 from codedata.store.dataset_folder import open_dataset
 from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer
 from codedata_tests import scenario
@@ -29,9 +29,9 @@ def tokenizer(tmp_path: Path) -> TokenizerFiles:
 
 def report_of(
     folder: Path, shards: list[list[list[int]]], tokenizer: TokenizerFiles, pad: int = PAD
-) -> TokenReport:
+) -> TokenFigures:
     dataset = open_dataset(scenario.write_dataset(folder, shards))
-    return token_report(dataset, tokenizer, pad)
+    return token_figures(dataset, tokenizer, pad)
 
 
 SHARDS = [[[1, 2, 0, 3], [1, 2, 3, 0]], [[2, 0, 0, 0]], [[0, 0, 0, 0]], [[0, 0, 2, 2]]]
@@ -42,7 +42,7 @@ def test_tokens_padding_and_vocabulary_are_as_counted_by_hand(
     tokenizer: TokenizerFiles, tmp_path: Path
 ) -> None:
     report = report_of(tmp_path / "d", SHARDS, tokenizer)
-    assert report == TokenReport(
+    assert report == TokenFigures(
         num_tokens=20,
         num_padding=8,
         vocab_size=6,

@@ -21,7 +21,7 @@ _MOST_PARTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenReport:
+class TokenFigures:
     """Figures of a dataset.
 
     Attributes:
@@ -66,18 +66,18 @@ class TokenReport:
         return "\n".join(lines)
 
 
-def token_report(dataset: Dataset, tokenizer: TokenizerFiles, pad_token: int) -> TokenReport:
+def token_figures(dataset: Dataset, tokenizer: TokenizerFiles, pad_token: int) -> TokenFigures:
     """Count a dataset's tokens and describe them."""
     loaded = load_tokenizer(tokenizer)
     num_ids = max(loaded.vocab_size, pad_token + 1)
     return describe_tokens(dataset, count_tokens(dataset, num_ids, pad_token), loaded)
 
 
-def describe_tokens(dataset: Dataset, tokens: TokenCounts, loaded: LoadedTokenizer) -> TokenReport:
+def describe_tokens(dataset: Dataset, tokens: TokenCounts, loaded: LoadedTokenizer) -> TokenFigures:
     """The figures of a dataset whose tokens were counted."""
     counts = tokens.counts
     order = np.argsort(-counts, kind="stable")[:_MOST_FREQUENT]
-    return TokenReport(
+    return TokenFigures(
         num_tokens=dataset.num_tokens,
         num_padding=tokens.num_padding,
         vocab_size=loaded.vocab_size,
