@@ -123,7 +123,7 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
                 dataset = staged.publish()
             except CheckFailedError as error:  # a second try would make the same
                 raise dg.Failure(str(error), allow_retries=False) from error
-        remember_verified(dataset)  # for the steps after this one
+            remember_verified(dataset)  # for the steps after this one
         context.log.info(f"published {dataset.num_samples:,} samples in {target}")
         figures = _figures(dataset, chunks, plan.settings, time.monotonic() - started)
         table = {"digest": dataset.digest, "shards": _shard_table(dataset)}
