@@ -3,7 +3,8 @@
 Nobody knows on which ground a picture will be seen: the UI has a white and a nearly black one, and
 an image cannot ask. So the ground is left transparent, and text, lines and areas have tones in the
 middle, with a contrast of 4 to 5 against either. A page that has a picture inline replaces `INK` by
-its own text colour. Text is text, in the reader's font; the size is that of a phone's width.
+its own text colour. Text is text, in the reader's font; the size is that of a phone's width. All
+pictures stand in this one module, since they share the tones and the axes.
 """
 
 import io

@@ -2,7 +2,8 @@
 
 All files are of one snapshot; where a run replaces the dataset meanwhile, reading starts again with
 the new one. Only `dump-meta_data.json`, the shards it names, codedata.yaml and README.md are read,
-and nothing is unpickled.
+and nothing is unpickled. What is opened (`Dataset`) stands beside what opens it, so the module has
+300 lines.
 """
 
 import hashlib
