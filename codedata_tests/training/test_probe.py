@@ -29,9 +29,11 @@ from codedata_tests.training.tiny_trainer import tiny_trainer
 
 
 @pytest.fixture(scope="module")
-def made(corpus: Path, tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def by_script(
+    corpus: Path, tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A dataset as the script makes it, by a tokenizer whose config asks for BOS."""
-    folder = tmp_path_factory.mktemp("made") / "set"
+    folder = tmp_path_factory.mktemp("by_script") / "set"
     switches = ["--data_file", str(corpus), "--tokenization_folder", str(folder)]
     switches += ["--tokenizer_base", str(tokenizer_folder), "--pad_token", str(PAD_ID)]
     switches += ["--chars_to_tokenize", "20000", "--seq_length", "64", "--min_sample_length", "0"]
@@ -40,8 +42,8 @@ def made(corpus: Path, tokenizer_folder: Path, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "set"))
+def folder(by_script: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(by_script, tmp_path / "set"))
 
 
 def rebuilt(tokenizer_folder: Path, tmp_path: Path, tokenizer_class: str) -> Any:
