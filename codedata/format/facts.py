@@ -106,7 +106,7 @@ class Origin:
         command: repeats the dataset.
     """
 
-    corpus: Mapping[str, str]
+    corpus: Mapping[str, str] = field(default_factory=dict[str, str])
     files: Mapping[int, Mapping[str, str]] = field(default_factory=dict[int, Mapping[str, str]])
     tokenizer: TokenizerFacts
     engine: str
