@@ -8,7 +8,9 @@ and nothing is unpickled. What is opened (`Dataset`) stands beside what opens it
 
 import hashlib
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -34,8 +36,7 @@ from codedata.format.old_cards import parse_old_card
 from codedata.format.shards import is_fixed_width, view_shard
 from codedata.parallel import available_cores
 from codedata.store.base import Snapshot, Store
-from codedata.store.local import LocalStore
-from codedata.store.snapshot import NAME_IT, with_enough_files
+from codedata.store.snapshot import NAME_IT, FolderSnapshot, with_enough_files
 
 _MOST_THREADS = 16
 """Shards checked side by side; a few threads already read as fast as memory does."""
@@ -149,7 +150,9 @@ def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
         folder: as `tokenize_data` or the old script wrote it.
         verify: recompute every hash, too.
     """
-    return with_enough_files(folder, lambda: open_stored(LocalStore(folder), "", verify=verify))
+    return with_enough_files(
+        folder, lambda: _open(lambda: FolderSnapshot(folder), str(folder), verify=verify)
+    )
 
 
 def open_stored(store: Store, name: str, *, verify: bool = False) -> Dataset:
@@ -165,16 +168,21 @@ def open_stored(store: Store, name: str, *, verify: bool = False) -> Dataset:
     Raises:
         DatasetError: the dataset, its meta or a shard is missing, damaged or of another shape.
     """
+    return _open(lambda: store.snapshot(name), store.where(name), verify=verify)
+
+
+def _open(
+    snapshots: Callable[[], AbstractContextManager[Snapshot]], where: str, *, verify: bool
+) -> Dataset:
     for _ in range(_ATTEMPTS):
-        with store.snapshot(name) as snapshot:
+        with snapshots() as snapshot:
             try:
                 return read_dataset(snapshot, verify=verify)
             except FileNotFoundError as error:
                 if snapshot.is_current():
                     raise DatasetError(_missing(snapshot, str(error.filename))) from error
     raise DatasetError(
-        f"{store.where(name)} was replaced {_ATTEMPTS} times while it was being opened; try again "
-        "later"
+        f"{where} was replaced {_ATTEMPTS} times while it was being opened; try again later"
     )
 
 
@@ -234,7 +242,7 @@ def read_facts(folder: Path, digest: str | None = None) -> Facts | None:
         DatasetError: it is no dataset folder, or what stands there is not as it was written, or is
             another dataset's.
     """
-    with LocalStore(folder).snapshot("") as snapshot:
+    with FolderSnapshot(folder) as snapshot:
         try:
             digest = digest or hashlib.sha256(snapshot.read(META_NAME)).hexdigest()
         except FileNotFoundError as error:
