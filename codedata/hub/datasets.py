@@ -29,6 +29,7 @@ from codedata.hub.refusals import COMMIT, HubError, NoSuchFileError, page_of
 from codedata.layout import is_repo
 from codedata.progress import Reporter
 from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.store.files import publish_folder
 from codedata.store.locks import waiting_lock
 from codedata.store.permission import explained
 
@@ -231,7 +232,7 @@ def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
     for name, path in files.items():
         _link(path.resolve(), stage / name)
     open_dataset(stage, verify=entries[0].sha256 is not None)
-    stage.rename(folder)
+    publish_folder(stage, folder)
 
 
 def _link(source: Path, target: Path) -> None:
