@@ -64,6 +64,7 @@ def build(
         raise SettingsError(f"{unknown[0]} is no switch; there are {', '.join(SWITCHES)}")
     settings = Settings(**switches)
     workers = check_num_workers(available_cores() if num_workers is None else num_workers)
+    limit_library_threads(workers)  # before the library starts any
     reporter = SILENT if quiet else TERMINAL
 
     def plan(parquet: Path) -> Plan:
@@ -103,7 +104,6 @@ def build_planned(plan: Plan, target: Path, *, num_workers: int, reporter: Repor
 
 
 def _build(plan: Plan, staging: Staging, *, num_workers: int, reporter: Reporter) -> Dataset:
-    limit_library_threads(num_workers)
     plan.require_fidelity()
     root, name = staging.target.parent, staging.target.name
     tasks = plan.tasks(lambda _: staging.chunks, threads=num_workers)
