@@ -2,12 +2,7 @@
 
 import dagster as dg
 
-from codedata.components.split_spec import (
-    SINGLE_RUN,
-    SplitSpec,
-    check_result,
-    open_windows,
-)
+from codedata.components.split_spec import SINGLE_RUN, SplitSpec, check_result, open_windows
 from codedata.errors import CorpusError
 from codedata.layout import Layout
 from codedata.resources import DataRoot

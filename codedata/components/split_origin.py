@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from codedata.components.raw_corpus import file_key
-from codedata.components.split_spec import (
-    SplitSpec,
-)
+from codedata.components.split_spec import SplitSpec
 from codedata.environment import variables
 from codedata.layout import CORPUS_VARIABLE, TOKENIZER_VARIABLE, switch_variable
 from codedata.sources.record import Corpus

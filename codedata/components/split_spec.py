@@ -124,7 +124,7 @@ def open_windows(
     opened: list[Window] = []
     for chars in windows:
         text = read_corpus(corpus_folder(layout, corpus, corpus_files, chars.file)).open_text()
-        opened.append(Window(text=text, chars=text.clip(chars)))
+        opened.append(Window.of(text, chars))
     return opened
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
 from codedata.errors import SettingsError
-from codedata.format.packing import MAX_TOKEN_ID
+from codedata.format.packing import MAX_TOKEN_ID, count_samples
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
 
 DEFAULT_TOKENIZER = "deepseek-ai/deepseek-coder-33b-base"
@@ -134,6 +134,12 @@ class Settings:
                 "name the id"
             )
         return self.pad_token
+
+    def count_samples(self, num_tokens: int) -> int:
+        """How many samples a chunk of so many tokens gives."""
+        return count_samples(
+            num_tokens, seq_length=self.seq_length, min_sample_length=self.min_sample_length
+        )
 
     def as_dict(self) -> dict[str, int | str]:
         """The switches by name, in declaration order."""

@@ -157,7 +157,7 @@ def _find_windows(
             )
         try:
             text = records[identity].open_text()
-            windows.append(Window(text=text, chars=text.clip(nominal)._replace(file=file)))
+            windows.append(Window.of(text, nominal._replace(file=file)))
         except CorpusError as error:
             # The folder is this machine's, and a report is for others too.
             return [], str(error).replace(f"{Path(records[identity].path).parent}/", "")

@@ -16,7 +16,7 @@ from codedata.errors import CheckFailedError, ChunkMismatchError, CorpusError, S
 from codedata.format.facts import Origin, Probe, TokenizerFacts, facts_of
 from codedata.format.fingerprint import CODE_VERSION
 from codedata.format.meta import MAX_SHARDS, ShardEntry
-from codedata.format.packing import count_samples, pack_samples, split_shards
+from codedata.format.packing import pack_samples, split_shards
 from codedata.format.shards import encode_shard
 from codedata.format.without_paths import without_paths
 from codedata.parallel import ChunkThreads
@@ -114,7 +114,7 @@ def assemble(
 
 def count_padding(num_tokens: int, settings: Settings) -> int:
     """Pad tokens that the samples of a chunk of so many tokens have."""
-    return max(0, _count_samples(num_tokens, settings) * settings.seq_length - num_tokens)
+    return max(0, settings.count_samples(num_tokens) * settings.seq_length - num_tokens)
 
 
 def origin_of(
@@ -171,12 +171,6 @@ def require_same_origin(chunks: Sequence[TokenChunk]) -> None:
             )
 
 
-def _count_samples(num_tokens: int, settings: Settings) -> int:
-    return count_samples(
-        num_tokens, seq_length=settings.seq_length, min_sample_length=settings.min_sample_length
-    )
-
-
 def _first_shards(chunks: Sequence[TokenChunk], settings: Settings) -> list[int]:
     """The number of each chunk's first shard.
 
@@ -184,7 +178,7 @@ def _first_shards(chunks: Sequence[TokenChunk], settings: Settings) -> list[int]
         SettingsError: there are more shards than a dataset may have.
     """
     shards = [
-        -(-_count_samples(chunk.num_tokens, settings) // settings.max_dump_size) for chunk in chunks
+        -(-settings.count_samples(chunk.num_tokens) // settings.max_dump_size) for chunk in chunks
     ]
     *firsts, num_shards = accumulate(shards, initial=0)
     if num_shards > MAX_SHARDS:

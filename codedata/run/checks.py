@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codedata.errors import DatasetError
-from codedata.format.packing import IdArray, count_samples
+from codedata.format.packing import IdArray
 from codedata.parallel import available_cores
 from codedata.recipe.settings import Settings
 from codedata.sources.record import Corpus
@@ -75,14 +75,7 @@ def _integrity(dataset: Dataset) -> CheckOutcome:
 def _sample_counts(
     dataset: Dataset, chunks: Sequence[TokenChunk], settings: Settings
 ) -> CheckOutcome:
-    expected = [
-        count_samples(
-            chunk.num_tokens,
-            seq_length=settings.seq_length,
-            min_sample_length=settings.min_sample_length,
-        )
-        for chunk in chunks
-    ]
+    expected = [settings.count_samples(chunk.num_tokens) for chunk in chunks]
     found = [
         sum(
             len(ids)

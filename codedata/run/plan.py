@@ -150,7 +150,7 @@ def open_plan(
     """
     with ThreadPoolExecutor(available_cores()) as threads:  # count while this one makes the engine
         windows = [
-            threads.submit(_open_window, text, settings.window._replace(file=file))
+            threads.submit(Window.of, text, settings.window._replace(file=file))
             for file, text in texts.items()
         ]
         loaded = load_tokenizer(tokenizer)
@@ -164,10 +164,6 @@ def open_plan(
             engine_choice=engine,
             windows=tuple(window.result() for window in windows),
         )
-
-
-def _open_window(text: ParquetText, chars: CharRange) -> Window:
-    return Window(text=text, chars=text.clip(chars))
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from codedata.errors import ChunkMismatchError, TargetError, TokenizerError, WorkerError
 from codedata.format.fingerprint import ChunkFingerprint
-from codedata.format.packing import count_samples, id_dtype
+from codedata.format.packing import id_dtype
 from codedata.parallel import ChunkThreads, available_cores
 from codedata.progress import Reporter, megabytes
 from codedata.run.plan import ChunkTask, Plan, engine_for, sample_of
@@ -183,11 +183,7 @@ def require_disk_space(plan: Plan, missing: Sequence[ChunkTask], folder: Path) -
     tokens_per_char = len(engine.encode(as_utf8(sample)).ids) / len(sample)
     id_bytes = id_dtype(max(engine.vocab_size - 1, settings.pad_id)).itemsize
     num_samples = sum(
-        count_samples(
-            int(tokens_per_char * chunk.num_chars),
-            seq_length=settings.seq_length,
-            min_sample_length=settings.min_sample_length,
-        )
+        settings.count_samples(int(tokens_per_char * chunk.num_chars))
         for window in plan.windows
         for chunk in window.chars.cut(settings.chunk_size)
     )

@@ -13,6 +13,15 @@ class Window:
     text: ParquetText
     chars: CharRange
 
+    @classmethod
+    def of(cls, text: ParquetText, chars: CharRange) -> "Window":
+        """What a text has of some characters.
+
+        Raises:
+            CorpusError: see `ParquetText.clip`.
+        """
+        return cls(text=text, chars=text.clip(chars))
+
     def holds(self, text: ParquetText, chars: CharRange) -> bool:
         """Whether a part of these characters of a text is in the window."""
         inside = chars.start < self.chars.stop and chars.stop > self.chars.start
