@@ -1,14 +1,18 @@
 """Finished chunks and arriving bytes -> log lines with rate and remaining time, or bars.
 
-A run has a log; where it belongs to a terminal too, bars are shown there, and what it waits for.
+A run has a log; where it belongs to a command too, its stderr shows what the run waits for, and,
+if it is a terminal, bars. How much of it is told is the level of the logger `codedata`: a library
+leaves that to its program, a command line sets it.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from enum import IntEnum
 from threading import Lock
 from typing import Any
 
@@ -17,8 +21,32 @@ from tqdm import tqdm
 from codedata.format.ranges import CharRange
 from codedata.printable import printable
 
+logger = logging.getLogger("codedata")
+
+
+class Verbosity(IntEnum):
+    """How much a command tells beside its results, as a level of logging."""
+
+    QUIET = logging.ERROR
+    NORMAL = logging.WARNING
+    VERBOSE = logging.INFO
+
+
+@contextmanager
+def telling(verbosity: Verbosity) -> Iterator[None]:
+    """Have this process tell so much on stderr, as long as a command runs."""
+    level, handler = logger.level, logging.StreamHandler()
+    logger.setLevel(verbosity)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
 SHOW_BARS = ContextVar("SHOW_BARS", default=False)
-"""Whether runs in this context belong to a terminal that shows progress bars."""
+"""Whether runs in this context belong to a command, whose user is shown how far they are."""
 
 _LINE_SECONDS = 5.0
 """Between two lines about one transfer."""
@@ -33,17 +61,26 @@ class Reporter:
 
     Attributes:
         log: takes a line for the run's log.
-        in_terminal: whether a terminal shows bars, and what is said.
+        in_terminal: whether a command's stderr shows bars, and what is said.
     """
 
     log: Callable[[str], None]
     in_terminal: bool
 
+    @property
+    def shows_bars(self) -> bool:
+        """Whether bars are drawn: on a terminal, where neither less nor more is asked for."""
+        return (
+            self.in_terminal
+            and logger.getEffectiveLevel() == Verbosity.NORMAL
+            and sys.stderr.isatty()
+        )
+
     def say(self, line: str) -> None:
-        """Tell what a user would wonder about: in the log and in the terminal."""
+        """Tell what a user would wonder about: in the log, and beside a command's results."""
         line = printable(line)
         self.log(line)
-        if self.in_terminal:
+        if self.in_terminal and logger.getEffectiveLevel() == Verbosity.NORMAL:
             tqdm.write(line, file=sys.stderr)
 
     def transfer(self, name: str) -> "Transfer":
@@ -74,7 +111,7 @@ class Reporter:
             total=here + num_chars,
             unit="char",
             unit_scale=True,
-            disable=not (self.in_terminal and missing),
+            disable=not (self.shows_bars and missing),
         ) as bar:
 
             def count(chars: CharRange, num_tokens: int) -> None:
@@ -90,7 +127,7 @@ class Reporter:
             yield count
 
 
-TERMINAL = Reporter(lambda _: None, in_terminal=True)
+TERMINAL = Reporter(logger.info, in_terminal=True)
 """For commands that have no log of their own."""
 
 SILENT = Reporter(lambda _: None, in_terminal=False)
@@ -109,7 +146,7 @@ class Transfer:
         self._bar: tqdm[Any] | None = None
 
     def __enter__(self) -> "Transfer":
-        if self._reporter.in_terminal:
+        if self._reporter.shows_bars:
             name = f"Fetching {self._name.rsplit('/', 1)[-1]}"
             self._bar = tqdm(desc=name, unit="B", unit_scale=True, delay=_BAR_DELAY_SECONDS)
         return self

@@ -1,124 +1,119 @@
-"""The command line: materialize splits; show, report, verify, export and push datasets.
+"""The command line, assembled: a module a command, grouped by what a user wants.
 
-Exit status: 0 done, 1 refused, failed or damaged, 2 wrong usage, 130 interrupted.
+Each module has `add_parser(commands)`, which adds its subparser and sets `run`, and
+`run(options) -> int`, the exit status: 0 done, 1 refused, failed or damaged, 2 wrong usage, 130
+interrupted, 141 where whoever read the output has gone.
 """
 
 import argparse
+import os
+import sys
+import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
-from codedata.arguments import path, whole_number
-from codedata.cli import datasets
-from codedata.cli.materialize import materialize_splits
+from codedata.arguments import Parser, add_verbosity, add_version, hinted
+from codedata.cli import (
+    completion,
+    export,
+    list_splits,
+    materialize,
+    push,
+    report,
+    show,
+    verify,
+)
+from codedata.cli.code_location import add_module_option
+from codedata.cli.commands import Commands
 from codedata.environment import take_env_file
 from codedata.errors import CodedataError
 from codedata.printable import fail, print_anything, say
-from codedata.store.locks import NO_LOCK_HELP, go_without_locks
+from codedata.progress import Verbosity, telling
+from codedata.store.locks import go_without_locks
 from codedata.store.permission import explained
+
+_GROUPS = {
+    "make": [materialize],
+    "look": [list_splits, show, report, verify],
+    "share": [export, push],
+    "set up": [completion],
+}
 
 _EXAMPLES = """\
 examples:
   codedata materialize demo_train demo_validation   make the embedded demo
-  codedata materialize train --force                tokenize everything again
-  codedata show data/datasets/train                 what is in a dataset
-  codedata report train validation -o report.html   what they are made of, and compared
-  codedata verify data/datasets/train               recompute every hash
-  codedata export data/datasets/train --to parquet  for other readers
-  codedata push data/datasets/train me/c-train      upload it, privately
+  codedata show demo_train                          what is in it, a sample decoded
+  codedata report demo_train demo_validation        what they are made of, and compared
+  codedata verify demo_train                        recompute every hash
+  codedata export demo_train --to parquet           for other readers
+  codedata push demo_train me/c-train               upload it, privately
 
-Everything goes below $CODEDATA_ROOT, by default ./data.
+A dataset is named by its split, or by its folder. Everything goes below
+$CODEDATA_ROOT, by default ./data.
 """
 
+_READER_GONE = 141
+"""128 and SIGPIPE's 13: what shells give of tools that the signal ends."""
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+
+def build_parser(*, for_shell: bool = False) -> argparse.ArgumentParser:
+    """The parser of all commands; `for_shell` is one for completion, its help not for people."""
+    parser = Parser(
         prog="codedata",
+        usage="%(prog)s [-h] [--version] [-m MODULE] [-q | -v] COMMAND ...",
         description="Tokenized, packed and checked datasets of source code.",
-        epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="command")
-
-    materialize = commands.add_parser("materialize", help="make the datasets of splits")
-    materialize.add_argument("splits", nargs="+", metavar="SPLIT", help="name of a split")
-    materialize.add_argument(
-        "--force", action="store_true", help="tokenize again what is stored and right"
-    )
-    materialize.add_argument(
-        "--update",
-        action="store_true",
-        help="take the newest commit of the hub's branches and tags, not the one kept here",
-    )
-    materialize.add_argument("--no-lock", action="store_true", help=NO_LOCK_HELP)
-    materialize.set_defaults(run=materialize_splits)
-
-    show = commands.add_parser("show", help="say what is in a dataset folder")
-    show.add_argument("folder", type=path, help="dataset folder")
-    show.add_argument(
-        "--tokenizer", help="decode a sample with this hub name, folder or tokenizer.json"
-    )
-    show.add_argument("--sample", type=whole_number, default=0, help="which sample (default 0)")
-    show.set_defaults(run=datasets.show)
-
-    report = commands.add_parser(
-        "report", help="write what splits are made of, and how they differ, as one HTML file"
-    )
-    report.add_argument(
-        "splits", nargs="+", metavar="SPLIT", help="each is compared with those named before it"
-    )
-    report.add_argument(
-        "-o", "--output", type=path, default=Path("report.html"), help="default: report.html"
-    )
-    report.add_argument(
-        "--tokenizer",
-        action="append",
-        default=[],
-        help="where a tokenizer of this machine lies, if it is no longer where the run had it",
-    )
-    report.set_defaults(run=datasets.report)
-
-    verify = commands.add_parser("verify", help="check structure, counts and hashes of a dataset")
-    verify.add_argument("folder", type=path, nargs="+", help="dataset folder")
-    verify.set_defaults(run=datasets.verify)
-
-    export = commands.add_parser("export", help="write a dataset in another format")
-    export.add_argument("folder", type=path, help="dataset folder")
-    export.add_argument(
-        "--to", required=True, choices=["parquet", "npy", "megatron", "mds"], help="the format"
-    )
-    export.add_argument(
-        "--output", type=path, help="folder to make (default: FOLDER-FORMAT, beside the dataset)"
-    )
-    export.add_argument("--no-lock", action="store_true", help=NO_LOCK_HELP)
-    export.set_defaults(run=datasets.export)
-
-    push = commands.add_parser("push", help="upload a dataset to the Hugging Face Hub")
-    push.add_argument("folder", type=path, help="dataset folder")
-    push.add_argument("repo", help="dataset repository, owner/name; made if there is none")
-    push.add_argument(
-        "--public", action="store_true", help="let anyone see it; by default only you do"
-    )
-    push.add_argument("--branch", default="main", help="where the commit goes (default main)")
-    push.add_argument("--message", help="of the commit; by default it names the digest")
-    push.set_defaults(run=datasets.push)
+    add_version(parser)
+    add_module_option(parser)
+    add_verbosity(parser)
+    parser.set_defaults(run=None)
+    commands = Commands(parser, for_shell=for_shell)
+    for title, modules in _GROUPS.items():
+        commands.begin_group(title)
+        for module in modules:
+            module.add_parser(commands)
+    parser.epilog = f"{commands}\n\n{_EXAMPLES}"
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
     print_anything()
-    options = build_parser().parse_args(arguments)
+    try:
+        try:
+            parser = build_parser()
+            options = parser.parse_args(arguments)
+            with telling(options.verbosity):
+                return _run(parser, options)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _READER_GONE
+
+
+def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     try:
         take_env_file()
         if getattr(options, "no_lock", False):
             go_without_locks()
-        return options.run(options)
-    except CodedataError as error:
-        return fail("codedata", str(error))
-    except OSError as error:
-        return fail("codedata", explained(error))
+        return _overview(parser, options) if options.run is None else options.run(options)
+    except BrokenPipeError:
+        raise
+    except (CodedataError, OSError) as error:
+        if options.verbosity is Verbosity.VERBOSE:
+            traceback.print_exc()
+        why = explained(error) if isinstance(error, OSError) else str(error)
+        return fail("codedata", hinted(why, options.module))
     except KeyboardInterrupt:
-        kept = "; finished chunks are kept" if options.run is materialize_splits else ""
+        kept = "; finished chunks are kept" if options.run is materialize.run else ""
         say(f"codedata: interrupted{kept}", error=True)
         return 130
+
+
+def _overview(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """What `codedata` alone says: its commands, and the splits here."""
+    commands, _, _ = (parser.epilog or "").partition("examples:")
+    say(f"{parser.description}\n\n{commands}codedata COMMAND --help says more.\n")
+    sys.stdout.flush()  # before seconds of imports
+    return list_splits.run(argparse.Namespace(**vars(options), json=False))

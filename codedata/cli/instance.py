@@ -8,7 +8,7 @@ then leaves beside a file locks its owner out, too. They get an instance of thei
 import functools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,6 +135,23 @@ def open_instance(home: Path) -> Iterator["dg.DagsterInstance"]:
             yield instance
         finally:
             _share(home)
+
+
+def materialized_versions(keys: Sequence["dg.AssetKey"]) -> Mapping["dg.AssetKey", str | None]:
+    """With which code version assets were last made, as far as there is an instance that tells.
+
+    Nothing is made where none is, and one that this user may not write is not opened.
+    """
+    named, layout = os.environ.get("DAGSTER_HOME"), Layout.from_environment()
+    own = layout.own_dagster_home(os.geteuid())
+    homes = [local_path(named, "DAGSTER_HOME")] if named else [own, layout.dagster_home]
+    home = next((each for each in homes if (each / "dagster.yaml").exists()), None)
+    if not keys or home is None:
+        return {}
+    if any(map(is_closed, _written_by_every_run(home, named=bool(named)))):
+        return {}
+    with open_instance(home.absolute()) as instance:
+        return instance.get_latest_materialization_code_versions(keys)
 
 
 def _share(home: Path) -> None:

@@ -1,39 +1,69 @@
 """`codedata materialize`: the jobs of splits, one after the other, in this process."""
 
 import argparse
+import difflib
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from codedata.cli.definition_errors import require_all_defined, user_error
+from codedata.cli.code_location import (
+    CodeLocation,
+    add_module_option,
+    find_code_location,
+    load_definitions,
+)
+from codedata.cli.commands import Commands
 from codedata.cli.instance import open_instance, prepare_dagster_home
 from codedata.errors import CodedataError, SettingsError
 from codedata.layout import Layout
 from codedata.printable import say
-from codedata.progress import SHOW_BARS, TERMINAL
+from codedata.progress import SHOW_BARS, TERMINAL, Verbosity
 from codedata.store.dataset_folder import Dataset
+from codedata.store.locks import NO_LOCK_HELP
 from codedata.store.permission import explained_at
 from codedata.store.verified import open_once
 
 
-def materialize_splits(options: argparse.Namespace) -> int:
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "materialize",
+        help="make the datasets of splits",
+        description="Run each split's job in turn, and publish its dataset if every check passes. "
+        "What an earlier run finished is kept.",
+    )
+    parser.add_argument("splits", nargs="+", metavar="SPLIT", help="name of a split")
+    parser.add_argument(
+        "--force", action="store_true", help="tokenize again what is stored and right"
+    )
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="take the newest commit of the hub's branches and tags, not the one kept here",
+    )
+    parser.add_argument("--no-lock", action="store_true", help=NO_LOCK_HELP)
+    add_module_option(parser, default=argparse.SUPPRESS)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
     """Make the datasets of splits, and say what they are.
 
     Raises:
         CodedataError: one cannot be made.
     """
     layout = Layout.from_environment()
+    location = find_code_location(options.module, Path.cwd())
     home = prepare_dagster_home(TERMINAL)
     # Seconds of imports that the other commands do not need.
     import dagster as dg
 
     from codedata.components.default_pad import require_fitting_default
 
-    jobs = _load_jobs()
-    _require_splits(jobs, options.splits)
+    jobs = _jobs_of(location)
+    _require_splits(jobs, options.splits, location)
     for split in options.splits:
         with _about(split):
             require_fitting_default(jobs[split].tags, layout, TERMINAL, update=options.update)
@@ -73,37 +103,28 @@ def _about(split: str) -> Iterator[None]:
         raise CodedataError(f"split {split!r}: {error}") from error
 
 
-def _require_splits(jobs: dict[str, Any], names: Sequence[str]) -> None:
+def _require_splits(jobs: dict[str, Any], names: Sequence[str], location: CodeLocation) -> None:
     from codedata.components.split_spec import SPLIT_TAG
 
     splits = sorted(name for name, job in jobs.items() if SPLIT_TAG in job.tags)
-    if unknown := [name for name in names if name not in splits]:
-        raise SettingsError(f"there is no split {unknown[0]!r}; there are {', '.join(splits)}")
+    unknown = next((name for name in names if name not in splits), None)
+    if unknown is None:
+        return
+    nearest = difflib.get_close_matches(unknown, splits, n=1)
+    meant = f"; did you mean {nearest[0]}? There are " if nearest else "; there are "
+    raise SettingsError(
+        f"there is no split {unknown!r} in {location.module}{meant}{', '.join(splits) or 'none'}"
+    )
 
 
-def _load_jobs() -> dict[str, Any]:
+def _jobs_of(location: CodeLocation) -> dict[str, Any]:
     """The jobs of the code location, by name.
 
     Raises:
         CodedataError: a YAML or an environment variable sets a switch to what it cannot be.
     """
-    shown, warnings.formatwarning = warnings.formatwarning, _one_line
-    try:
-        from codedata.definitions import defs
-
-        require_all_defined(defs)
-        jobs = [*defs.resolve_all_job_defs()]
-    except Exception as error:
-        if (cause := user_error(error)) is not None:
-            raise cause from error
-        raise
-    finally:
-        warnings.formatwarning = shown
+    jobs = load_definitions(location).resolve_all_job_defs()
     return {job.name: job for job in jobs if not job.name.startswith("__")}
-
-
-def _one_line(message: Warning | str, *_: object) -> str:
-    return f"codedata: warning: {message}\n"
 
 
 def runs_of(jobs: dict[str, Any], split: str) -> Iterator[tuple[Any, dict[str, str]]]:
@@ -131,4 +152,5 @@ def _run_config(job: Any, options: argparse.Namespace) -> dict[str, Any]:
             ops[name] = {"config": {"update": options.update}}
         if name.endswith("__token_chunks"):
             ops[name] = {"config": {"force": options.force, "update": options.update}}
-    return {"ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    log_level = "INFO" if options.verbosity is Verbosity.VERBOSE else "CRITICAL"
+    return {"ops": ops, "loggers": {"console": {"config": {"log_level": log_level}}}}

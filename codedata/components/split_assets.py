@@ -7,6 +7,7 @@ from codedata.components.default_pad import DEFAULT_PAD_TAG
 from codedata.components.pickle_shards import pickle_shards_asset
 from codedata.components.raw_corpus import file_key, files_job
 from codedata.components.report_assets import report_assets
+from codedata.components.split_recipe import recipe_metadata
 from codedata.components.split_spec import (
     FILES_TAG,
     SPLIT_TAG,
@@ -43,6 +44,7 @@ def build_split(spec: SplitSpec) -> dg.Definitions:
                 else {"dagster/partition": keys[0]}
             ),
         },
+        metadata=recipe_metadata(spec),
         description=f"Everything from the corpus to {spec.name}/dataset, in one run.",
     )
     assets = [

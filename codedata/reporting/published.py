@@ -4,26 +4,24 @@ Everything is found under one root, without dagster. The text may be gone: then 
 left out of a report, and the report says why.
 """
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from codedata.errors import CorpusError, DatasetError, SettingsError, TokenizerError
-from codedata.format.facts import FACTS_NAME, Facts
+from codedata.errors import CorpusError, DatasetError, SettingsError
+from codedata.format.facts import FACTS_NAME
 from codedata.format.ranges import CharRange
-from codedata.format.without_paths import name_of, without_paths
-from codedata.layout import ROOT_VARIABLE, TOKENIZER_VARIABLE, Layout, is_name
+from codedata.format.without_paths import without_paths
+from codedata.layout import ROOT_VARIABLE, Layout, is_name
 from codedata.recipe.settings import Settings
 from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
 from codedata.sources.window import Window
 from codedata.store.dataset_folder import Dataset, read_facts
 from codedata.store.verified import open_once
-from codedata.tokenize.remembered import remembered_tokenizer
+from codedata.tokenize.made_with import tokenizer_of
 from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
-from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer, local_fingerprint
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,12 +51,14 @@ class Published:
     no_windows: str
 
 
-def open_published(layout: Layout, name: str, *, tokenizers: Sequence[str] = ()) -> Published:
-    """Open the dataset of a split and find what its facts name.
+def open_published(
+    layout: Layout, named: str | Path, *, tokenizers: Sequence[str] = ()
+) -> Published:
+    """Open the dataset of a split, or of a folder, and find what its facts name.
 
     Args:
         layout: the root.
-        name: of the split.
+        named: the split's name, or a folder, which is called by its own.
         tokenizers: folders where its tokenizer may lie.
 
     Raises:
@@ -66,14 +66,8 @@ def open_published(layout: Layout, name: str, *, tokenizers: Sequence[str] = ())
         DatasetError: there is no dataset, it is damaged, or it does not say what it was made of.
         TokenizerError: the tokenizer is gone, or is another one by now.
     """
-    if not is_name(name):
-        raise SettingsError(f"{name!r} is no name of a split; name one, such as 'train'")
-    folder = layout.dataset(name)
-    if not folder.exists():
-        raise DatasetError(
-            f"split {name!r} has no dataset in {folder}; run `codedata materialize {name}`, or set "
-            f"{ROOT_VARIABLE} to the folder that holds it"
-        )
+    folder = named if isinstance(named, Path) else _folder_of(layout, named)
+    name = folder.absolute().name
     dataset = open_once(folder)
     facts = read_facts(folder, dataset.digest)
     if facts is None:
@@ -92,7 +86,7 @@ def open_published(layout: Layout, name: str, *, tokenizers: Sequence[str] = ())
             f"{facts.versions.get('codedata')}; take that one for a report"
         ) from error
     shown = without_paths(facts)
-    tokenizer = _find_tokenizer(layout, facts, tokenizers)
+    tokenizer = tokenizer_of(facts, layout, tokenizers)
     windows, no_windows = _find_windows(layout, identities, settings.window)
     return Published(
         name=name,
@@ -107,35 +101,16 @@ def open_published(layout: Layout, name: str, *, tokenizers: Sequence[str] = ())
     )
 
 
-def _find_tokenizer(layout: Layout, facts: Facts, named: Sequence[str]) -> TokenizerFiles:
-    """The tokenizer that made a dataset: its commit of the hub, or wherever it lies here.
-
-    Facts name one of this machine by its name alone; it is looked for where a caller, the
-    environment, the root, the last run or the card of an older codedata says, and known by its
-    fingerprint.
-    """
-    source, sha256 = facts.tokenizer.source, facts.tokenizer.sha256
-    if commit := facts.tokenizer.revision:
-        found = find_tokenizer(f"{source.partition('@')[0]}@{commit}")
-        if found.fingerprint == sha256:
-            return found
-    else:
-        places = [
-            *named,
-            os.environ.get(TOKENIZER_VARIABLE),
-            str(layout.tokenizer(name_of(source))),
-            remembered_tokenizer(sha256),
-            source,
-        ]
-        for place in filter(None, places):
-            if local_fingerprint(place) == sha256:
-                return find_tokenizer(place)
-    name = source if commit else name_of(source)
-    raise TokenizerError(
-        f"tokenizer {name} that made {facts.name!r} (sha256 {sha256}) is not where it was, or is "
-        "another one by now: name its folder with --tokenizer or "
-        f"{TOKENIZER_VARIABLE}, or make the dataset again"
-    )
+def _folder_of(layout: Layout, name: str) -> Path:
+    if not is_name(name):
+        raise SettingsError(f"{name!r} is no name of a split; name one, such as 'train'")
+    folder = layout.dataset(name)
+    if not folder.exists():
+        raise DatasetError(
+            f"split {name!r} has no dataset in {folder}; run `codedata materialize {name}`, or set "
+            f"{ROOT_VARIABLE} to the folder that holds it"
+        )
+    return folder
 
 
 def _find_windows(

@@ -168,12 +168,14 @@ class Report:
     notes: Sequence[str] = ()
 
 
-def report_on(layout: Layout, names: Sequence[str], *, tokenizers: Sequence[str] = ()) -> Report:
+def report_on(
+    layout: Layout, names: Sequence[str | Path], *, tokenizers: Sequence[str] = ()
+) -> Report:
     """Describe splits and compare each with all that are named before it.
 
     Args:
         layout: the root.
-        names: of the splits.
+        names: of the splits, or folders of datasets.
         tokenizers: folders where their tokenizers may lie.
 
     Raises:
@@ -233,9 +235,9 @@ def require_writable(path: Path) -> None:
         )
 
 
-def _described(layout: Layout, name: str, tokenizers: Sequence[str]) -> SplitDescription:
+def _described(layout: Layout, named: str | Path, tokenizers: Sequence[str]) -> SplitDescription:
     """Open a split, count its tokens and measure its documents."""
-    published = open_published(layout, name, tokenizers=tokenizers)
+    published = open_published(layout, named, tokenizers=tokenizers)
     dataset, settings, tokenizer = published.dataset, published.settings, published.tokenizer
     num_ids = max(tokenizer.vocab_size, settings.pad_id + 1)
     tokens = count_tokens(dataset, num_ids, settings.pad_id)

@@ -1,0 +1,70 @@
+"""A split's name or a folder, as users write either -> the folder of a dataset.
+
+What has a separator (`./train`, `data/datasets/train`) is a folder. Anything else is a name below
+`$CODEDATA_ROOT/datasets`, or a folder of the working folder where no split has it.
+"""
+
+import argparse
+import difflib
+from pathlib import Path
+
+from codedata.errors import DatasetError
+from codedata.format.meta import META_NAME
+from codedata.layout import ROOT_VARIABLE, Layout, is_name
+from codedata.places import local_path
+
+DATASET = "DATASET"
+"""What usages call the argument."""
+
+
+def add_dataset(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """The argument of a command that takes a dataset, or several."""
+    name, nargs = ("datasets", "+") if several else ("dataset", None)
+    what = "a split's name, or a dataset folder"
+    parser.add_argument(name, metavar=DATASET, nargs=nargs, help=what)
+
+
+def dataset_folder(text: str) -> Path:
+    """The folder that a name or a path means.
+
+    Raises:
+        DatasetError: there is none, or it may be either of two.
+        SettingsError: it is no place of this machine.
+    """
+    path = local_path(text, "the dataset")
+    if not is_name(text):
+        return path
+    layout = Layout.from_environment()
+    of_split = layout.dataset(text)
+    if not path.exists():
+        if not of_split.exists():
+            raise DatasetError(_none_of(text, layout))
+        return of_split
+    if not of_split.exists() or path.resolve() == of_split.resolve():
+        return path
+    found = [each for each in (of_split, path) if (each / META_NAME).exists()]
+    if len(found) == 2:
+        raise DatasetError(
+            f"{text!r} is the dataset of a split, {of_split}, and a folder here; write ./{text} "
+            "for the folder, or the path of the split's"
+        )
+    return found[0] if found else of_split
+
+
+def _none_of(name: str, layout: Layout) -> str:
+    folder = layout.root / "datasets"
+    made = sorted(path.parent.name for path in folder.glob(f"*/{META_NAME}"))
+    nearest = difflib.get_close_matches(name, made, n=1)
+    known = f"there are {', '.join(made)}" if made else "no dataset is there"
+    if nearest:
+        return f"there is no dataset {name!r} in {folder}; did you mean {nearest[0]}? {known}"
+    return (
+        f"there is no dataset {name!r} in {folder}, and no folder {name} here: {known}; run "
+        f"`codedata materialize {name}`, or set {ROOT_VARIABLE} to the folder that holds it"
+    )
+
+
+def shown_path(path: Path) -> str:
+    """A path for people: from the working folder on, where it is below that."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

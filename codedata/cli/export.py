@@ -1,0 +1,45 @@
+"""`codedata export`: a dataset in another format, for other readers."""
+
+import argparse
+import json
+
+from codedata.arguments import path
+from codedata.cli.commands import Commands
+from codedata.cli.dataset_names import add_dataset, dataset_folder
+from codedata.printable import say
+from codedata.store.dataset_folder import open_dataset
+from codedata.store.locks import NO_LOCK_HELP
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "export",
+        help="write a dataset in another format",
+        description="Write a dataset as parquet, npy, or in Megatron's or MosaicML's format.",
+    )
+    add_dataset(parser)
+    parser.add_argument(
+        "--to", required=True, choices=["parquet", "npy", "megatron", "mds"], help="the format"
+    )
+    parser.add_argument(
+        "--output", type=path, help="folder to make (default: DATASET-FORMAT, beside the dataset)"
+    )
+    parser.add_argument("--no-lock", action="store_true", help=NO_LOCK_HELP)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write a dataset in another format, and say how it is opened."""
+    from codedata.export.exporting import FORMATS, export_dataset  # pyarrow, only where it is used
+
+    named = dataset_folder(options.dataset)
+    dataset, folder = open_dataset(named), named.absolute()
+    if folder.name == "..":
+        folder = folder.resolve()
+    output = options.output or folder.with_name(f"{folder.name}-{options.to}")
+    export_dataset(dataset, options.to, output)
+    quoted = json.dumps(str(output), ensure_ascii=False)[1:-1]
+    say(f"{output}: {dataset.num_samples} samples of {dataset.seq_length} tokens")
+    say(f"open it with {FORMATS[options.to].usage.format(folder=quoted)}")
+    return 0

@@ -1,0 +1,65 @@
+"""`codedata list`: each split of the code location: made, stale and why, or missing."""
+
+import argparse
+import json
+from pathlib import Path
+
+from codedata.cli.code_location import add_module_option, find_code_location, load_definitions
+from codedata.cli.commands import Commands
+from codedata.cli.dataset_names import shown_path
+from codedata.cli.split_states import SplitState, states_of
+from codedata.layout import Layout
+from codedata.printable import say
+
+_DIGEST_CHARS = 12
+"""Of a digest in the table, which is for eyes; JSON has it whole."""
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "list",
+        help="the splits of this project, and their state",
+        description="Say of each split of the project whether its dataset is made, is stale and "
+        "why, or is missing.",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    add_module_option(parser, default=argparse.SUPPRESS)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """List the splits.
+
+    Raises:
+        CodedataError: the definitions cannot be loaded.
+    """
+    layout = Layout.from_environment()
+    location = find_code_location(options.module, Path.cwd())
+    states = states_of(load_definitions(location), layout)
+    if options.json:
+        found = {
+            "module": location.module,
+            "root": str(layout.root),
+            "splits": [state.as_json() for state in states],
+        }
+        print(json.dumps(found, indent=2))
+        return 0
+    if not states:
+        say(f"{location.module} defines no splits; docs/howto/new-split.md says how to")
+    rows = [_row(state) for state in states]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for state, row in zip(states, rows, strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        say("  ".join(cells).rstrip())
+        for why in state.why:
+            say(f"{'':{widths[0]}}  {why}")
+    return 0
+
+
+def _row(state: SplitState) -> list[str]:
+    counts = ""
+    if state.num_samples is not None:
+        counts = f"{state.num_samples:,} samples of {state.seq_length:,} tokens"
+    digest = (state.digest or "")[:_DIGEST_CHARS]
+    return [state.name, state.state, counts, digest, shown_path(state.folder)]

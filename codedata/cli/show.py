@@ -1,0 +1,114 @@
+"""`codedata show`: what is in a dataset, what it was made of, and one sample, decoded."""
+
+import argparse
+import json
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Any
+
+from codedata.arguments import whole_number
+from codedata.cli.commands import Commands
+from codedata.cli.dataset_names import add_dataset, dataset_folder
+from codedata.errors import DatasetError
+from codedata.layout import Layout
+from codedata.printable import say
+from codedata.store.dataset_folder import Dataset, open_dataset
+
+_SHOWN_TOKENS = 400
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "show",
+        help="what is in a dataset, one sample decoded",
+        description="Say what is in a dataset, and decode one of its samples.",
+    )
+    add_dataset(parser)
+    parser.add_argument(
+        "--tokenizer",
+        help="decode with this hub name, folder or tokenizer.json (default: the dataset's own, "
+        "where it is on this machine)",
+    )
+    parser.add_argument("--sample", type=whole_number, default=0, help="which sample (default 0)")
+    parser.add_argument("--json", action="store_true", help="one JSON object, with all ids")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Say what is in a dataset.
+
+    Raises:
+        DatasetError: it is none, or has no such sample.
+        TokenizerError: the tokenizer that was named cannot be had.
+    """
+    dataset = open_dataset(dataset_folder(options.dataset))
+    if not 0 <= options.sample < dataset.num_samples:
+        raise DatasetError(
+            f"there is no sample {options.sample} in {dataset.folder}: there are "
+            f"{dataset.num_samples}; name one from 0 to {dataset.num_samples - 1}"
+        )
+    ids = _sample(dataset, options.sample)
+    text, why = _decoded(dataset, ids if options.json else ids[:_SHOWN_TOKENS], options.tokenizer)
+    if options.json:
+        print(json.dumps(_as_json(dataset, options.sample, ids, text), indent=2))
+        return 0
+    _say_counts(dataset)
+    say(f"Sample {options.sample}, its first {len(ids[:_SHOWN_TOKENS])} tokens:")
+    say(str(ids[:_SHOWN_TOKENS]) if text is None else text)
+    if why:
+        say(f"codedata: {why}", error=True)
+    return 0
+
+
+def _say_counts(dataset: Dataset) -> None:
+    say(f"{dataset.folder}: {len(dataset.shards)} files")
+    say(f"Samples: {dataset.num_samples} of {dataset.seq_length} tokens")
+    padding = "" if dataset.num_padding is None else f", of them {dataset.num_padding} padding"
+    say(f"Tokens: {dataset.num_tokens}{padding}")
+    say(f"Digest: {dataset.digest}")
+    for index, (entry, ids) in enumerate(zip(dataset.entries, dataset.shards, strict=True)):
+        chars = f", characters {entry.chars.start} to {entry.chars.stop}" if entry.chars else ""
+        span = f"ids {ids.min()} to {ids.max()}"
+        say(f"  dump-{index}.pkl: {entry.num_samples} samples, {span}{chars}")
+
+
+def _as_json(dataset: Dataset, index: int, ids: list[int], text: str | None) -> dict[str, Any]:
+    """What the page of commands says of `show --json`."""
+    facts = dataset.facts
+    return {
+        "folder": str(dataset.folder.absolute()),
+        "files": len(dataset.entries),
+        "samples": dataset.num_samples,
+        "seq_length": dataset.seq_length,
+        "tokens": dataset.num_tokens,
+        "padding": dataset.num_padding,
+        "digest": dataset.digest,
+        "tokenizer": facts and facts.tokenizer.source,
+        "tokenizer_sha256": facts and facts.tokenizer.sha256,
+        "command": facts and facts.command,
+        "switches": facts and dict(facts.switches),
+        "sample": {"index": index, "input_ids": ids, "text": text},
+    }
+
+
+def _sample(dataset: Dataset, index: int) -> list[int]:
+    ends = list(accumulate(len(ids) for ids in dataset.shards))
+    shard = bisect_right(ends, index)
+    return dataset.shards[shard][index - ends[shard]].tolist()
+
+
+def _decoded(dataset: Dataset, ids: list[int], named: str | None) -> tuple[str | None, str]:
+    """The text of ids; without a tokenizer None, and why."""
+    from codedata.tokenize.made_with import tokenizer_here
+    from codedata.tokenize.tokenizer import load_tokenizer
+    from codedata.tokenize.tokenizer_files import find_tokenizer
+
+    if named is not None:
+        files = find_tokenizer(named)
+    elif dataset.facts is None:
+        return None, "the dataset does not say which tokenizer made it; name it with --tokenizer"
+    elif (files := tokenizer_here(dataset.facts, Layout.from_environment())) is None:
+        source = dataset.facts.tokenizer.source
+        return None, f"its tokenizer, {source}, is not on this machine; name it with --tokenizer"
+    return load_tokenizer(files).tokenizer.decode(ids, skip_special_tokens=False), ""

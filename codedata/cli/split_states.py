@@ -1,0 +1,186 @@
+"""The splits of a code location -> whether each one's dataset is made, stale and why, or missing.
+
+Nothing is launched, and no document or shard is read. A dataset says what it was made of
+(codedata.yaml); that is compared with the split's switches, the files of its tokenizer, and the
+records of its corpus as they are now. Whether the corpus itself is still what its YAML names, the
+Dagster instance knows, where there is one: it has the code version with which the corpus was made.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codedata.cli.instance import materialized_versions
+from codedata.errors import CodedataError, CorpusError
+from codedata.format.facts import FACTS_NAME, Facts
+from codedata.format.fingerprint import CODE_VERSION
+from codedata.format.without_paths import name_of
+from codedata.layout import Layout
+from codedata.places import local_path
+from codedata.sources.record import read_corpus
+from codedata.store.dataset_folder import Dataset, open_dataset
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from codedata.components.split_spec import SplitSpec
+
+MADE, STALE, MISSING, DAMAGED = "made", "stale", "missing", "damaged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitState:
+    """What is there of a split.
+
+    Attributes:
+        name: of the split.
+        state: made, stale, missing or damaged.
+        why: what a user can act on, a line each; empty where it is made.
+        folder: of its dataset, whether or not it is there.
+        num_samples: None where there is no dataset that can be read.
+        seq_length: likewise.
+        num_tokens: likewise.
+        digest: likewise.
+    """
+
+    name: str
+    state: str
+    why: tuple[str, ...]
+    folder: Path
+    num_samples: int | None = None
+    seq_length: int | None = None
+    num_tokens: int | None = None
+    digest: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What the page of commands says of `list --json`."""
+        return {
+            "name": self.name,
+            "state": self.state,
+            "why": list(self.why),
+            "folder": str(self.folder),
+            "samples": self.num_samples,
+            "seq_length": self.seq_length,
+            "tokens": self.num_tokens,
+            "digest": self.digest,
+        }
+
+
+def states_of(defs: "dg.Definitions", layout: Layout) -> list[SplitState]:
+    """The state of every split, by name."""
+    import dagster as dg  # the caller has loaded it
+
+    from codedata.components.split_recipe import specs_of
+
+    specs = specs_of(defs)
+    opened = {name: _open(layout.dataset(name)) for name in specs}
+    made = [specs[name].corpus for name, each in opened.items() if isinstance(each, Dataset)]
+    graph = defs.resolve_asset_graph()
+    keys = [dg.AssetKey([corpus, "raw_parquet"]) for corpus in sorted(set(made))]
+    then = materialized_versions([key for key in keys if graph.has(key)])
+    changed = {
+        key.path[0]
+        for key, version in then.items()
+        if version is not None and version != graph.get(key).code_version
+    }
+    return [_state_of(spec, opened[name], layout, changed) for name, spec in specs.items()]
+
+
+def _open(folder: Path) -> Dataset | CodedataError | None:
+    if not folder.exists():
+        return None
+    try:
+        return open_dataset(folder)
+    except CodedataError as error:
+        return error
+
+
+def _state_of(
+    spec: "SplitSpec",
+    opened: Dataset | CodedataError | None,
+    layout: Layout,
+    changed_corpora: set[str],
+) -> SplitState:
+    folder = layout.dataset(spec.name)
+    if opened is None:
+        return SplitState(name=spec.name, state=MISSING, why=(), folder=folder)
+    if isinstance(opened, CodedataError):
+        return SplitState(name=spec.name, state=DAMAGED, why=(str(opened),), folder=folder)
+    why = tuple(_why_stale(spec, opened.facts, layout))
+    if spec.corpus in changed_corpora:
+        why += (f"corpus {spec.corpus} changed: its source in the YAML, or its files",)
+    return SplitState(
+        name=spec.name,
+        state=STALE if why else MADE,
+        why=why,
+        folder=folder,
+        num_samples=opened.num_samples,
+        seq_length=opened.seq_length,
+        num_tokens=opened.num_tokens,
+        digest=opened.digest,
+    )
+
+
+def _why_stale(spec: "SplitSpec", facts: Facts | None, layout: Layout) -> Iterator[str]:
+    """What a dataset was made of that is another now."""
+    if facts is None:
+        yield f"it does not say what it was made of ({FACTS_NAME})"
+        return
+    if facts.versions.get("ids") not in (None, str(CODE_VERSION)):
+        yield f"codedata {facts.versions['codedata']} made it, whose ids this release corrects"
+    for name, now in spec.settings.as_dict().items():
+        was = facts.switches.get(name)
+        if name == "tokenizer_base":
+            continue
+        if name == "pad_token" and isinstance(now, str):
+            continue  # a name; which id it is, the tokenizer says, and that is compared below
+        if was != now:
+            yield f"{name} was {was}, is now {now}"
+    yield from _why_other_tokenizer(spec, facts, layout)
+    yield from _why_other_corpus(spec, facts, layout)
+
+
+def _why_other_tokenizer(spec: "SplitSpec", facts: Facts, layout: Layout) -> Iterator[str]:
+    """Whether the files that the split would take are others than those that made the dataset."""
+    from codedata.tokenize.tokenizer_files import local_fingerprint
+
+    source, made_with = spec.settings.tokenizer_base, facts.tokenizer
+    is_here = local_path(source, "tokenizer").exists()
+    if spec.tokenizer_asset is not None or is_here:
+        now = local_fingerprint(source)
+        if now is not None and now != made_with.sha256:
+            if name_of(source) == name_of(made_with.source):
+                yield f"the files of tokenizer {source} changed"
+            else:
+                yield f"tokenizer_base was {made_with.source}, is now {source}"
+        return
+    if made_with.revision is None or source != made_with.source:
+        yield f"tokenizer_base was {made_with.source}, is now {source}"
+        return
+    from codedata.hub.pins import read_tokenizer_pin
+
+    repo, _, revision = source.partition("@")
+    pinned = read_tokenizer_pin(layout.tokenizer_pins, repo, revision or "main")
+    if pinned not in (made_with.revision, revision or "main"):
+        yield f"tokenizer {source} was of commit {made_with.revision}, is now of {pinned}"
+
+
+def _why_other_corpus(spec: "SplitSpec", facts: Facts, layout: Layout) -> Iterator[str]:
+    """Whether the files of the corpus that are recorded here are others than it was made of.
+
+    A corpus that is gone makes no dataset stale.
+    """
+    then: Mapping[int, Mapping[str, str]] = facts.files or {spec.files[0]: facts.corpus}
+    if sorted(then) != list(spec.files):
+        yield f"files were {len(then)}, are now {len(spec.files)}"
+        return
+    for file, known in then.items():
+        try:
+            corpus = read_corpus(spec.corpus_folder(layout, file))
+        except CorpusError:
+            continue
+        if corpus.sha256 not in (known.get("sha256"), known.get("fingerprint")):
+            of_file = f", file {file}," if spec.corpus_files > 1 else ""
+            yield f"corpus {spec.corpus}{of_file} is another than it was made of"
+            return

@@ -1,0 +1,50 @@
+"""What decides the bytes of a split <-> the metadata of its job, where any code location has it.
+
+The UI shows it on the job's page; the command line compares it with what a dataset was made of.
+"""
+
+from typing import Any, cast
+
+import dagster as dg
+
+from codedata.components.split_spec import SPLIT_TAG, SplitSpec
+from codedata.recipe.settings import Settings
+
+_RECIPE = "codedata/recipe"
+
+
+def recipe_metadata(spec: SplitSpec) -> dict[str, Any]:
+    """The metadata of the job of a split."""
+    fields = {
+        "corpus": spec.corpus,
+        "corpus_files": spec.corpus_files,
+        "files": list(spec.files),
+        "tokenizer_asset": spec.tokenizer_asset,
+        "pad_is_named": spec.pad_is_named,
+        "switches": spec.settings.as_dict(),
+    }
+    return {_RECIPE: dg.MetadataValue.json(fields)}
+
+
+def specs_of(defs: dg.Definitions) -> dict[str, SplitSpec]:
+    """The splits of a code location by name, sorted, as far as their bytes depend on them.
+
+    Descriptions, owners and what a split is held out from decide no byte, and are not there.
+    """
+    jobs = [job for job in defs.resolve_all_job_defs() if SPLIT_TAG in job.tags]
+    return {job.name: _spec_of(job) for job in sorted(jobs, key=lambda job: job.name)}
+
+
+def _spec_of(job: dg.JobDefinition) -> SplitSpec:
+    fields = cast("dict[str, Any]", job.metadata[_RECIPE].value)
+    return SplitSpec(
+        name=job.name,
+        corpus=fields["corpus"],
+        corpus_files=fields["corpus_files"],
+        files=tuple(fields["files"]),
+        tokenizer_asset=fields["tokenizer_asset"],
+        pad_is_named=fields["pad_is_named"],
+        settings=Settings(**fields["switches"]),
+        held_out_from={},
+        description="",
+    )
