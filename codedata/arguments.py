@@ -27,7 +27,8 @@ class Parser(argparse.ArgumentParser):
             wrong, known = found[1], re.findall(r"[\w-]+", found[2])
             nearest = difflib.get_close_matches(wrong, known, n=1)
             meant = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
-            what = message[: found.start()].replace("argument COMMAND: ", "there is no command ")
+            what = f"{message[: found.start()]}there is no "
+            what = what.replace("argument COMMAND: there is no ", "there is no command ")
             message = f"{what}{shortened(wrong)!r}; {meant}"
         super().error(message)
 

@@ -51,6 +51,8 @@ SHOW_BARS = ContextVar("SHOW_BARS", default=False)
 _LINE_SECONDS = 5.0
 """Between two lines about one transfer."""
 
+_ERASE_LINE = "\r\x1b[K"
+
 _BAR_DELAY_SECONDS = 0.5
 """A small file is here before a bar would be seen."""
 
@@ -70,18 +72,36 @@ class Reporter:
     @property
     def shows_bars(self) -> bool:
         """Whether bars are drawn: on a terminal, where neither less nor more is asked for."""
-        return (
-            self.in_terminal
-            and logger.getEffectiveLevel() == Verbosity.NORMAL
-            and sys.stderr.isatty()
-        )
+        return self._tells and sys.stderr.isatty()
+
+    @property
+    def _tells(self) -> bool:
+        return self.in_terminal and logger.getEffectiveLevel() == Verbosity.NORMAL
 
     def say(self, line: str) -> None:
         """Tell what a user would wonder about: in the log, and beside a command's results."""
         line = printable(line)
         self.log(line)
-        if self.in_terminal and logger.getEffectiveLevel() == Verbosity.NORMAL:
+        if self._tells:
             tqdm.write(line, file=sys.stderr)
+
+    def say_in_place_of_bar(self, line: str) -> None:
+        """Tell what a bar would show, where a command's stderr is a file or a pipe."""
+        if self._tells and not sys.stderr.isatty():
+            print(line, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Show on a terminal what a command is doing, as long as it does."""
+        self.log(what)
+        shown = self.shows_bars
+        try:
+            if shown:
+                print(f"{what} ...", end="\r", file=sys.stderr, flush=True)
+            yield
+        finally:
+            if shown:
+                print(end=_ERASE_LINE, file=sys.stderr, flush=True)
 
     def transfer(self, name: str) -> "Transfer":
         """Bytes that are about to arrive; to be used in a `with` block."""
@@ -98,15 +118,19 @@ class Reporter:
             reused: the chunks that an earlier run left.
             missing: those to tokenize.
         """
+        title = f"Tokenizing {printable(name)}"
         done, num_chunks = len(reused), len(reused) + len(missing)
-        self.log(
+        start = (
             f"{done} of {num_chunks} chunks are unchanged and reused, {len(missing)} to tokenize"
         )
+        self.log(start)
+        if missing:
+            self.say_in_place_of_bar(f"{title}: {start}")
         here, chars_done = sum(chars.num_chars for chars in reused), 0
         num_chars = sum(chars.num_chars for chars in missing)
-        started = time.monotonic()
+        started = said = time.monotonic()
         with tqdm(
-            desc=f"Tokenizing {printable(name)}",
+            desc=title,
             initial=here,
             total=here + num_chars,
             unit="char",
@@ -115,14 +139,19 @@ class Reporter:
         ) as bar:
 
             def count(chars: CharRange, num_tokens: int) -> None:
-                nonlocal done, chars_done
+                nonlocal done, chars_done, said
                 done, chars_done = done + 1, chars_done + chars.num_chars
                 bar.update(chars.num_chars)
-                rate = chars_done / max(time.monotonic() - started, 1e-9)
-                self.log(
-                    f"chunk {chars.key}: {num_tokens:,} tokens; {done} of {num_chunks} chunks, "
-                    f"{rate / 1e6:.1f} M characters/s, {(num_chars - chars_done) / rate:.0f} s left"
+                now = time.monotonic()
+                rate = chars_done / max(now - started, 1e-9)
+                far = (
+                    f"{done} of {num_chunks} chunks, {rate / 1e6:.1f} M characters/s, "
+                    f"{(num_chars - chars_done) / rate:.0f} s left"
                 )
+                self.log(f"chunk {chars.key}: {num_tokens:,} tokens; {far}")
+                if done == num_chunks or now - said >= _LINE_SECONDS:
+                    said = now
+                    self.say_in_place_of_bar(f"{title}: {far}")
 
             yield count
 
@@ -178,8 +207,8 @@ class Transfer:
             rate = self._arrived / (now - self._started)
             here = self._here + self._arrived
             left = max(0, self._expected - here) / rate
-            self._reporter.log(
-                f"{self._name}: {megabytes(here)} of {megabytes(max(here, self._expected))}, "
+            self._tell(
+                f"{megabytes(here)} of {megabytes(max(here, self._expected))}, "
                 f"{megabytes(rate)}/s, {left:.0f} s left"
             )
 
@@ -189,10 +218,14 @@ class Transfer:
             self._bar.close()
         if kind is None and self._arrived:
             seconds = max(time.monotonic() - self._started, 1e-9)
-            self._reporter.log(
-                f"{self._name}: {megabytes(self._arrived)} fetched in {seconds:.1f} s, "
+            self._tell(
+                f"{megabytes(self._arrived)} fetched in {seconds:.1f} s, "
                 f"{megabytes(self._arrived / seconds)}/s"
             )
+
+    def _tell(self, far: str) -> None:
+        self._reporter.log(f"{self._name}: {far}")
+        self._reporter.say_in_place_of_bar(f"Fetching {self._name}: {far}")
 
 
 def rounded(value: float) -> float:

@@ -9,10 +9,12 @@ an interruption. Exit status: 0 done, 1 refused or failed, 2 unknown switch, 130
 
 import argparse
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from codedata.arguments import path, whole_number
+from codedata.arguments import Parser, add_verbosity, add_version, path, whole_number
 from codedata.errors import CodedataError, CorpusError
 from codedata.parallel import (
     available_cores,
@@ -22,7 +24,7 @@ from codedata.parallel import (
 )
 from codedata.places import local_path
 from codedata.printable import fail, print_anything, say
-from codedata.progress import TERMINAL
+from codedata.progress import TERMINAL, Verbosity, telling
 from codedata.recipe.settings import SWITCHES, Settings
 from codedata.run.build import build_planned
 from codedata.run.plan import open_plan
@@ -37,8 +39,8 @@ from codedata.tokenize.tokenizer_files import find_tokenizer
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the script's switches, one for each of `SWITCHES` and five more."""
-    parser = argparse.ArgumentParser(
+    """The parser of the script's switches, one for each of `SWITCHES` and some more."""
+    parser = Parser(
         prog="tokenize_data",
         description="Tokenize a parquet of source code into a folder of packed samples.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -70,6 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="how to tokenize, the ids being the same; auto is the fastest that is proven exact",
     )
     parser.add_argument("--no_lock", "--no-lock", action="store_true", help=NO_LOCK_HELP)
+    add_verbosity(parser)
+    add_version(parser)
     return parser
 
 
@@ -116,27 +120,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script; its exit status."""
     print_anything()
     switches = vars(build_parser().parse_args(arguments))
-    data_file, folder = switches.pop("data_file"), switches.pop("tokenization_folder")
-    num_workers, engine = switches.pop("num_workers"), switches.pop("engine")
-    if switches.pop("no_lock"):
+    with telling(switches["verbosity"]):
+        return _run(**switches)
+
+
+def _run(
+    *,
+    data_file: Path,
+    tokenization_folder: Path,
+    num_workers: int,
+    engine: str,
+    no_lock: bool,
+    verbosity: Verbosity,
+    **switches: Any,
+) -> int:
+    if no_lock:
         go_without_locks()
     started = time.monotonic()
     try:
         dataset = tokenize_data(
             data_file,
-            folder,
+            tokenization_folder,
             Settings(**switches),
             num_workers=num_workers,
             engine=engine,
             pad_is_named="pad_token" in switches,
         )
-    except CodedataError as error:
-        return fail("tokenize_data", str(error))
-    except OSError as error:
-        return fail(
-            "tokenize_data",
-            f"{explained(error)}; {folder} holds what it held before, or the new dataset whole",
-        )
+    except (CodedataError, OSError) as error:
+        if verbosity is Verbosity.VERBOSE:
+            traceback.print_exc()
+        return fail("tokenize_data", _said(error, tokenization_folder))
     except KeyboardInterrupt:
         say(
             "tokenize_data: interrupted; finished chunks are kept, the same command continues",
@@ -144,10 +157,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 130
     seconds = time.monotonic() - started
-    say(f"Wrote {len(dataset.entries)} files to {folder} in {seconds:.1f} s")
+    say(f"Wrote {len(dataset.entries)} files to {tokenization_folder} in {seconds:.1f} s")
     say(f"Total samples: {dataset.num_samples}")
     say(f"Total tokens: {dataset.num_tokens}")
     return 0
+
+
+def _said(error: CodedataError | OSError, folder: Path) -> str:
+    if isinstance(error, CodedataError):
+        return str(error)
+    return f"{explained(error)}; {folder} holds what it held before, or the new dataset whole"
 
 
 if __name__ == "__main__":

@@ -154,12 +154,16 @@ def dataset_bytes(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in TEXTS}
 
 
-def write_facts(folder: Path, tokenizer: str = "mine") -> Path:
+def write_facts(
+    folder: Path, tokenizer: str = "mine", *, sha256: str = "", revision: str | None = None
+) -> Path:
     """The dataset folder, with facts and card that name a tokenizer."""
     origin = Origin(
         corpus={"file": "c.parquet", "sha256": "c" * 64},
         tokenizer=TokenizerFacts(
-            source=tokenizer, sha256=hashlib.sha256(tokenizer.encode()).hexdigest()
+            source=tokenizer,
+            sha256=sha256 or hashlib.sha256(tokenizer.encode()).hexdigest(),
+            revision=revision,
         ),
         engine="whole",
         versions={"codedata": "0"},

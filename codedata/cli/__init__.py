@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with telling(options.verbosity):
                 return _run(parser, options)
         finally:
-            sys.stdout.flush()
+            print(end="", flush=True)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _READER_GONE

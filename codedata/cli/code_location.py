@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from codedata.cli.definition_errors import require_all_defined, user_error
 from codedata.errors import CodedataError, SettingsError
+from codedata.progress import TERMINAL
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -97,8 +98,9 @@ def load_definitions(location: CodeLocation) -> "dg.Definitions":
     """
     shown, warnings.formatwarning = warnings.formatwarning, _one_line
     try:
-        found = _definitions_of(location)
-        require_all_defined(found)
+        with TERMINAL.waiting(f"loading {location.module}"):  # seconds of imports
+            found = _definitions_of(location)
+            require_all_defined(found)
     except CodedataError:
         raise
     except Exception as error:

@@ -57,13 +57,13 @@ def run(options: argparse.Namespace) -> int:
     layout = Layout.from_environment()
     location = find_code_location(options.module, Path.cwd())
     home = prepare_dagster_home(TERMINAL)
-    # Seconds of imports that the other commands do not need.
+    jobs = _jobs_of(location)
+    _require_splits(jobs, options.splits, location)
+    # What they have imported by now; the other commands do not need it.
     import dagster as dg
 
     from codedata.components.default_pad import require_fitting_default
 
-    jobs = _jobs_of(location)
-    _require_splits(jobs, options.splits, location)
     for split in options.splits:
         with _about(split):
             require_fitting_default(jobs[split].tags, layout, TERMINAL, update=options.update)

@@ -1,6 +1,7 @@
 """`codedata report`: what datasets are made of, and how they differ, as one HTML file."""
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 from codedata.arguments import path
@@ -41,8 +42,14 @@ def run(options: argparse.Namespace) -> int:
     from codedata.reporting.split_report import report_on, require_writable, write_report
 
     require_writable(options.output)
-    folders = [dataset_folder(named) for named in options.datasets]
-    made = report_on(Layout.from_environment(), folders, tokenizers=options.tokenizer)
+    folders = {named: dataset_folder(named) for named in options.datasets}
+    ends = Counter(each.absolute().name for each in folders.values())
+    titles = {  # of two folders `train`, as the user told them apart
+        path.absolute().name if ends[path.absolute().name] == 1 else named: path
+        for named, path in folders.items()
+    }
+    layout = Layout.from_environment()
+    made = report_on(layout, list(titles), folders=titles, tokenizers=options.tokenizer)
     num_bytes = write_report(options.output, made)
     for split in made.splits:
         if split.no_windows:

@@ -51,13 +51,12 @@ def run(options: argparse.Namespace) -> int:
     ids = _sample(dataset, options.sample)
     text, why = _decoded(dataset, ids if options.json else ids[:_SHOWN_TOKENS], options.tokenizer)
     if options.json:
-        print(json.dumps(_as_json(dataset, options.sample, ids, text), indent=2))
+        print(json.dumps(_as_json(dataset, options.sample, ids, text)))
         return 0
     _say_counts(dataset)
-    say(f"Sample {options.sample}, its first {len(ids[:_SHOWN_TOKENS])} tokens:")
-    say(str(ids[:_SHOWN_TOKENS]) if text is None else text)
-    if why:
-        say(f"codedata: {why}", error=True)
+    shown = ids[:_SHOWN_TOKENS]
+    say(f"Sample {options.sample}, its first {len(shown)} tokens{why}:")
+    say(str(shown) if text is None else text)
     return 0
 
 
@@ -107,8 +106,8 @@ def _decoded(dataset: Dataset, ids: list[int], named: str | None) -> tuple[str |
     if named is not None:
         files = find_tokenizer(named)
     elif dataset.facts is None:
-        return None, "the dataset does not say which tokenizer made it; name it with --tokenizer"
+        return None, " (it does not say whose; --tokenizer names one to decode with)"
     elif (files := tokenizer_here(dataset.facts, Layout.from_environment())) is None:
         source = dataset.facts.tokenizer.source
-        return None, f"its tokenizer, {source}, is not on this machine; name it with --tokenizer"
+        return None, f" (of {source}, which is not here; --tokenizer names one to decode with)"
     return load_tokenizer(files).tokenizer.decode(ids, skip_special_tokens=False), ""

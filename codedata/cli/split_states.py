@@ -20,6 +20,7 @@ from codedata.layout import Layout
 from codedata.places import local_path
 from codedata.sources.record import read_corpus
 from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.tokenize.tokenizer_files import local_fingerprint
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -133,30 +134,40 @@ def _why_stale(spec: "SplitSpec", facts: Facts | None, layout: Layout) -> Iterat
         was = facts.switches.get(name)
         if name == "tokenizer_base":
             continue
-        if name == "pad_token" and isinstance(now, str):
-            continue  # a name; which id it is, the tokenizer says, and that is compared below
-        if was != now:
+        if name == "pad_token" and isinstance(now, str):  # a name, where the dataset has the id
+            if not _is_token(now, was, facts, layout):
+                yield f"pad_token was {was}, is now {now!r}"
+        elif was != now:
             yield f"{name} was {was}, is now {now}"
     yield from _why_other_tokenizer(spec, facts, layout)
     yield from _why_other_corpus(spec, facts, layout)
 
 
+def _is_token(name: str, token_id: object, facts: Facts, layout: Layout) -> bool:
+    """Whether a dataset's tokenizer calls an id so; where it is not here, nothing says no."""
+    from codedata.tokenize.made_with import tokenizer_here
+    from codedata.tokenize.tokenizer import load_tokenizer
+
+    files = tokenizer_here(facts, layout)
+    return files is None or load_tokenizer(files).tokenizer.token_to_id(name) == token_id
+
+
 def _why_other_tokenizer(spec: "SplitSpec", facts: Facts, layout: Layout) -> Iterator[str]:
     """Whether the files that the split would take are others than those that made the dataset."""
-    from codedata.tokenize.tokenizer_files import local_fingerprint
-
     source, made_with = spec.settings.tokenizer_base, facts.tokenizer
-    is_here = local_path(source, "tokenizer").exists()
-    if spec.tokenizer_asset is not None or is_here:
+    was_now = f"tokenizer_base was {made_with.source}, is now {source}"
+    same_name = name_of(source) == name_of(made_with.source)
+    if spec.tokenizer_asset is not None or local_path(source, "tokenizer").exists():
         now = local_fingerprint(source)
-        if now is not None and now != made_with.sha256:
-            if name_of(source) == name_of(made_with.source):
-                yield f"the files of tokenizer {source} changed"
-            else:
-                yield f"tokenizer_base was {made_with.source}, is now {source}"
+        if now not in (None, made_with.sha256):
+            yield f"the files of tokenizer {source} changed" if same_name else was_now
         return
-    if made_with.revision is None or source != made_with.source:
-        yield f"tokenizer_base was {made_with.source}, is now {source}"
+    if made_with.revision is None:  # of this machine, and perhaps no longer here
+        if not same_name:
+            yield was_now
+        return
+    if source != made_with.source:
+        yield was_now
         return
     from codedata.hub.pins import read_tokenizer_pin
 

@@ -52,13 +52,14 @@ class Published:
 
 
 def open_published(
-    layout: Layout, named: str | Path, *, tokenizers: Sequence[str] = ()
+    layout: Layout, name: str, *, folder: Path | None = None, tokenizers: Sequence[str] = ()
 ) -> Published:
     """Open the dataset of a split, or of a folder, and find what its facts name.
 
     Args:
         layout: the root.
-        named: the split's name, or a folder, which is called by its own.
+        name: of the split; of a folder, what it is called.
+        folder: None for the split's own.
         tokenizers: folders where its tokenizer may lie.
 
     Raises:
@@ -66,8 +67,7 @@ def open_published(
         DatasetError: there is no dataset, it is damaged, or it does not say what it was made of.
         TokenizerError: the tokenizer is gone, or is another one by now.
     """
-    folder = named if isinstance(named, Path) else _folder_of(layout, named)
-    name = folder.absolute().name
+    folder = _folder_of(layout, name) if folder is None else folder
     dataset = open_once(folder)
     facts = read_facts(folder, dataset.digest)
     if facts is None:

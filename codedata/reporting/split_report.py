@@ -3,7 +3,7 @@
 What a report can say without the text of the corpus, it says; what it cannot, it names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -169,19 +169,28 @@ class Report:
 
 
 def report_on(
-    layout: Layout, names: Sequence[str | Path], *, tokenizers: Sequence[str] = ()
+    layout: Layout,
+    names: Sequence[str],
+    *,
+    folders: Mapping[str, Path] | None = None,
+    tokenizers: Sequence[str] = (),
 ) -> Report:
     """Describe splits and compare each with all that are named before it.
 
     Args:
         layout: the root.
-        names: of the splits, or folders of datasets.
+        names: of the splits, and of `folders`.
+        folders: datasets that lie elsewhere than their names say.
         tokenizers: folders where their tokenizers may lie.
 
     Raises:
         CodedataError: see `open_published`.
     """
-    splits = [_described(layout, name, tokenizers) for name in dict.fromkeys(names)]
+    elsewhere = folders or {}
+    splits = [
+        _described(layout, name, tokenizers, folder=elsewhere.get(name))
+        for name in dict.fromkeys(names)
+    ]
     comparisons = [compare_splits(first, second) for first, second in combinations(splits, 2)]
     return Report(splits=splits, comparisons=comparisons)
 
@@ -235,9 +244,11 @@ def require_writable(path: Path) -> None:
         )
 
 
-def _described(layout: Layout, named: str | Path, tokenizers: Sequence[str]) -> SplitDescription:
+def _described(
+    layout: Layout, name: str, tokenizers: Sequence[str], *, folder: Path | None = None
+) -> SplitDescription:
     """Open a split, count its tokens and measure its documents."""
-    published = open_published(layout, named, tokenizers=tokenizers)
+    published = open_published(layout, name, folder=folder, tokenizers=tokenizers)
     dataset, settings, tokenizer = published.dataset, published.settings, published.tokenizer
     num_ids = max(tokenizer.vocab_size, settings.pad_id + 1)
     tokens = count_tokens(dataset, num_ids, settings.pad_id)
