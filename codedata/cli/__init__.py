@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from codedata.arguments import Parser, add_verbosity, add_version, hinted
 from codedata.cli import (
+    clean,
     completion,
     export,
     list_splits,
@@ -35,7 +36,7 @@ _GROUPS = {
     "make": [materialize],
     "look": [list_splits, show, report, verify],
     "share": [export, push],
-    "set up": [completion],
+    "set up": [clean, completion],
 }
 
 _EXAMPLES = """\

@@ -190,6 +190,11 @@ class Staging(Stage):
             self.chunks.rmdir()
 
 
+def unfinished(parent: Path) -> list[Path]:
+    """The targets in a folder of which a run is at work, or did not finish."""
+    return sorted(path.with_name(path.name[1:-9]) for path in parent.glob(".*.codedata"))
+
+
 @contextmanager
 def open_staging(target: Path) -> Generator[Staging]:
     """Lock a dataset (see `check_target`) and stage its successor.
