@@ -14,7 +14,7 @@ from codedata.environment import take_env_file
 from codedata.errors import CodedataError
 from codedata.printable import fail, print_anything, say
 from codedata.store.locks import NO_LOCK_HELP, go_without_locks
-from codedata.store.permission import explained
+from codedata.store.owners import explained
 
 _EXAMPLES = """\
 examples:

@@ -15,7 +15,7 @@ from codedata.layout import Layout
 from codedata.printable import say
 from codedata.progress import SHOW_BARS, TERMINAL
 from codedata.store.dataset_folder import Dataset
-from codedata.store.permission import explained_at
+from codedata.store.owners import explained_at
 from codedata.store.verified import open_once
 
 
