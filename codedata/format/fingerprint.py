@@ -30,8 +30,3 @@ class ChunkFingerprint:
         """The inverse of `asdict`, after a round through JSON."""
         others = {name: value for name, value in fields.items() if name != "chars"}
         return cls(chars=CharRange(*cast("list[int]", fields["chars"])), **others)
-
-    def differences(self, other: "ChunkFingerprint") -> list[str]:
-        """Names of the fields that differ, the range aside."""
-        mine, theirs = vars(self), vars(other)
-        return [name for name in mine if name != "chars" and mine[name] != theirs[name]]

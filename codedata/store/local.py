@@ -1,13 +1,12 @@
 """A folder of this machine as a store: names are paths below it.
 
-Files appear by a rename and datasets by an exchange of folders; what lies under a name is opened
-through no link, and taken only if nobody but those who are trusted may have written it. What is no
-plain file holds no bytes.
+Files appear by a rename. What lies under a name is opened through no link, and taken only if nobody
+but those who are trusted may have written it. What is no plain file holds no bytes.
 """
 
 import os
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,10 +21,7 @@ from codedata.store.files import (
     read_range,
     replace_atomically,
 )
-from codedata.store.locks import exclusive_lock
 from codedata.store.owners import why_not_trusted
-from codedata.store.publishing import Staging, check_target, open_staging
-from codedata.store.snapshot import FolderSnapshot
 
 _MODE = 0o644
 """Whatever the umask: what others may write is not taken again, and none needs to."""
@@ -75,22 +71,6 @@ class LocalStore:
         paths = (path for path in (self.root / folder).rglob("*") if not path.is_dir())
         names = (str(each.relative_to(self.root)) for each in paths if not is_temporary(each.name))
         return sorted(name for name in names if name.startswith(prefix))
-
-    def remove(self, name: str) -> None:
-        """See `Store.remove`."""
-        (self.root / name).unlink(missing_ok=True)
-
-    def lock(self, name: str, what: str) -> AbstractContextManager[None]:
-        """See `Store.lock`."""
-        return exclusive_lock(self.root / name, what)
-
-    def snapshot(self, name: str) -> FolderSnapshot:
-        """See `Store.snapshot`."""
-        return FolderSnapshot(self.root / name)
-
-    def stage(self, name: str) -> AbstractContextManager[Staging]:
-        """See `Store.stage`."""
-        return open_staging(check_target(self.root / name))
 
     def _place(self, name: str) -> Path:
         path = self.root / name

@@ -1,37 +1,35 @@
 """One writer a dataset: a lock that its holder's death releases.
 
 `filelock` locks with `flock`, which the kernel drops with the process, so a killed run never blocks
-the next one. Where a filesystem has no `flock` (mounts of Lustre and NFS) the lock file itself is
-the mark that somebody holds it; a holder that died on this machine is found out and replaced, if
-the filesystem can exchange two names; one of another machine cannot be. Beside a lock a file says
-who holds it, for the other one's message.
+the next one. Where a filesystem has no `flock` (Lustre mounted without it) it goes by the lock file
+alone, the mark that somebody holds it; a holder that died on this machine is found out and
+replaced, if the filesystem can exchange two names; one of another machine cannot be. Beside a lock
+a file says who holds it, for the other one's message.
 """
 
-import errno
 import os
 import socket
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryFile
 
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout, lock_descriptor
+from filelock import FileLock, SoftFileLock, Timeout
 
 from codedata.environment import variables
 from codedata.errors import SettingsError, TargetError
 from codedata.printable import printable
-from codedata.store.files import naming, open_no_link
+from codedata.store.files import open_no_link
 from codedata.store.owners import explained_at
 
 NO_LOCK_VARIABLE = "CODEDATA_NO_LOCK"
 
 NO_LOCK_HELP = "take no locks: for filesystems that have none, and for one run at a time"
 
-_NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-"""What `flock` says on Lustre without `-o flock`, on NFS without its lock daemon, on others."""
-
 _WITHOUT = f"go without locks (--no-lock, or {NO_LOCK_VARIABLE}=1)"
+
+warnings.filterwarnings("ignore", "flock not supported")  # nobody can mend it
 
 _SHOWN_BYTES = 200
 """Of what a holder wrote of itself; anybody who may write there may have written it."""
@@ -116,48 +114,31 @@ def _held(path: Path, meet: _Meet) -> Generator[None]:
             lock.release()
 
 
-def _take(path: Path, meet: _Meet) -> BaseFileLock:
+def _take(path: Path, meet: _Meet) -> FileLock:
+    lock, blocking = FileLock(path, thread_local=False), False
     while True:
+        if path.is_symlink():
+            raise TargetError(f"{path} is a link, which no lock is; remove it")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = _kind_of(path)(path, thread_local=False)
-            return _acquire(lock, path, meet)
+            lock.acquire(blocking=blocking)
+        except Timeout:
+            remedy = f"; if that one has ended already, remove {path}, or {_WITHOUT}"
+            meet(_holder(path), remedy if isinstance(lock, SoftFileLock) else "")
+            blocking = True
         except (FileNotFoundError, FileExistsError):
             if os.path.lexists(path.parent) and not path.parent.is_dir():
                 raise
             # a holder that finished just now removed the folder
-
-
-def _acquire(lock: BaseFileLock, path: Path, meet: _Meet) -> BaseFileLock:
-    for blocking in (False, True):
-        try:
-            with naming(path):
-                lock.acquire(blocking=blocking)
-            break
-        except Timeout:
-            remedy = f"; if that one has ended already, remove {path}, or {_WITHOUT}"
-            meet(_holder(path), remedy if isinstance(lock, SoftFileLock) else "")
-    return lock
-
-
-def _kind_of(path: Path) -> type[BaseFileLock]:
-    """How a lock is taken: as its holder has it, or else as the filesystem can."""
-    if path.is_symlink():
-        raise TargetError(f"{path} is a link, which no lock is; remove it")
-    with suppress(FileNotFoundError), open(path, "rb", opener=open_no_link) as file:
-        if file.read(1).isdigit():  # the mark of one without flock
-            return SoftFileLock
-    with TemporaryFile(dir=path.parent) as probe:
-        try:
-            lock_descriptor(probe.fileno(), blocking=False)
         except OSError as error:
-            if error.errno in _NO_FLOCK:
-                return SoftFileLock
+            if error.filename is not None:
+                raise
             cannot = explained_at(f"{path} cannot be locked: {error.strerror}", path)
             raise TargetError(
                 f"{cannot}; try again, or, if nothing else writes there, {_WITHOUT}"
             ) from error
-    return FileLock
+        else:
+            return lock
 
 
 def _note_of(path: Path) -> Path:

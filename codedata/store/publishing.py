@@ -23,7 +23,6 @@ from codedata.format.card import CARD_NAME, own_digest
 from codedata.format.facts import FACTS_NAME, MAX_FACTS_BYTES
 from codedata.format.meta import META_NAME, shard_index
 from codedata.places import local_path, require_utf8
-from codedata.printable import shortened, why_no_path
 from codedata.store.base import Data, Stage
 from codedata.store.files import exchange, fsync_folder, remove_leftovers, write_durably
 from codedata.store.locks import exclusive_lock
@@ -41,7 +40,9 @@ def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
     Raises:
         TargetError: naming the entry in the way and the remedy.
     """
-    folder = _real_folder(target)
+    target = local_path(target, "the target", error=TargetError)
+    folder = Path(os.path.realpath(target))
+    require_utf8(str(folder), "the target", error=TargetError)
     parent = next((each for each in folder.parents if each.exists()), folder)
     remedy = "; name a subfolder that is its own"
     if folder.exists() and not folder.is_dir():
@@ -62,20 +63,6 @@ def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
     else:
         return folder
     raise TargetError(f"the target {target} {wrong}{remedy}")
-
-
-def _real_folder(target: Path) -> Path:
-    target = local_path(target, "the target", error=TargetError)
-    try:
-        folder = Path(os.path.realpath(target))
-        require_utf8(str(folder), "the target", error=TargetError)
-        if folder.name:
-            _ = Staging(folder).chunks.exists()  # the longest of the names
-    except (OSError, ValueError) as error:  # a name too long, a NUL
-        raise TargetError(
-            f"the target {shortened(str(target))!r} is no path: {why_no_path(error)}; name a folder"
-        ) from error
-    return folder
 
 
 class Staging(Stage):
