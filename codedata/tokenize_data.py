@@ -31,7 +31,7 @@ from codedata.run.plan import open_plan
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.dataset_folder import Dataset
 from codedata.store.locks import NO_LOCK_HELP, go_without_locks
-from codedata.store.permission import explained
+from codedata.store.owners import explained
 from codedata.store.publishing import check_target
 from codedata.tokenize.engines.registry import AUTO, engine_choices
 from codedata.tokenize.padding import why_not_default

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from codedata.cli.instance import prepare_dagster_home
-from codedata.errors import ChunkMismatchError, SettingsError, TargetError
+from codedata.errors import ChunkMismatchError, SettingsError, TargetError, UntrustedError
 from codedata.format.ranges import CharRange
 from codedata.progress import SILENT
 from codedata.recipe.settings import Settings
@@ -23,8 +23,8 @@ from codedata.sources.parquet.text import ParquetText
 from codedata.store.chunks import TokenChunk, put_chunk
 from codedata.store.files import remove_leftovers, replace_atomically, write_durably
 from codedata.store.local import LocalStore
+from codedata.store.owners import why_not_trusted
 from codedata.store.publishing import check_target, open_staging
-from codedata.store.trust import why_not_trusted
 from codedata.tokenize import fidelity
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests.scenario import PAD
@@ -222,7 +222,7 @@ def test_a_strangers_chunk_ends_the_run_in_one_line(
     tasks: list[ChunkTask], chunks: list[TokenChunk], root: Path
 ) -> None:
     os.chown(chunks[0].path, STRANGER, -1)
-    with pytest.raises(ChunkMismatchError, match=f"it belongs to the user {STRANGER}") as refused:
+    with pytest.raises(UntrustedError, match=f"it belongs to the user {STRANGER}") as refused:
         stored_chunks(tasks, root=root)
     assert "\n" not in str(refused.value)
     assert str(chunks[0].path) in str(refused.value)
@@ -254,7 +254,7 @@ def test_a_stranger_s_file_that_takes_a_chunk_s_place_later_is_refused_too(
     copy.write_bytes(chunk.path.read_bytes())
     os.chown(copy, STRANGER, STRANGER)
     copy.replace(chunk.path)
-    with pytest.raises(ChunkMismatchError, match=f"it belongs to the user {STRANGER}"):
+    with pytest.raises(UntrustedError, match=f"it belongs to the user {STRANGER}"):
         chunk.read_ids()
 
 

@@ -30,7 +30,7 @@ from codedata.errors import CodedataError
 from codedata.printable import fail, print_anything, say
 from codedata.progress import Verbosity, telling
 from codedata.store.locks import go_without_locks
-from codedata.store.permission import explained
+from codedata.store.owners import explained
 
 _GROUPS = {
     "make": [materialize],

@@ -18,8 +18,7 @@ from codedata.layout import ROOT_VARIABLE, Layout
 from codedata.places import local_path
 from codedata.progress import Reporter
 from codedata.store.files import replace_atomically
-from codedata.store.permission import explained_at, is_closed, whose
-from codedata.store.trust import close_to_strangers
+from codedata.store.owners import close_to_strangers, explained_at, is_closed, whose
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -22,7 +22,7 @@ from codedata.printable import say
 from codedata.progress import SHOW_BARS, TERMINAL, Verbosity
 from codedata.store.dataset_folder import Dataset
 from codedata.store.locks import NO_LOCK_HELP
-from codedata.store.permission import explained_at
+from codedata.store.owners import explained_at
 from codedata.store.verified import open_once
 
 

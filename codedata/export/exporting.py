@@ -16,7 +16,7 @@ from codedata.printable import shortened
 from codedata.store.dataset_folder import Dataset
 from codedata.store.files import publish_folder
 from codedata.store.locks import exclusive_lock
-from codedata.store.permission import explained
+from codedata.store.owners import explained
 
 
 @dataclass(frozen=True, kw_only=True)

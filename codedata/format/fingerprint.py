@@ -1,6 +1,6 @@
 """What the ids of a chunk depend on: equal fingerprints mean equal ids."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, cast
 
 from codedata.format.ranges import CharRange
@@ -25,17 +25,8 @@ class ChunkFingerprint:
     chars: CharRange
     code_version: int = CODE_VERSION
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready fields."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "ChunkFingerprint":
-        """The inverse of `as_dict`, after a round through JSON."""
+        """The inverse of `asdict`, after a round through JSON."""
         others = {name: value for name, value in fields.items() if name != "chars"}
         return cls(chars=CharRange(*cast("list[int]", fields["chars"])), **others)
-
-    def differences(self, other: "ChunkFingerprint") -> list[str]:
-        """Names of the fields that differ, the range aside."""
-        mine, theirs = self.as_dict(), other.as_dict()
-        return [name for name in mine if name != "chars" and mine[name] != theirs[name]]

@@ -31,7 +31,7 @@ from codedata.progress import Reporter
 from codedata.store.dataset_folder import Dataset, open_dataset
 from codedata.store.files import publish_folder
 from codedata.store.locks import waiting_lock
-from codedata.store.permission import explained
+from codedata.store.owners import explained
 
 T = TypeVar("T")
 

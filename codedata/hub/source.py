@@ -22,7 +22,7 @@ from codedata.sources.base import Source
 from codedata.sources.kinds.local import LocalSource
 from codedata.sources.paths import MANY, expand_paths
 from codedata.sources.record import PARTS_NAME, PIN_NAME, Corpus, record_corpus
-from codedata.store.permission import explained
+from codedata.store.owners import explained
 
 
 class HubSource(Source):

@@ -5,14 +5,14 @@ published is what was checked.
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
-from codedata.errors import CheckFailedError, ChunkMismatchError, CorpusError, SettingsError
+from codedata.errors import CheckFailedError, CorpusError, SettingsError
 from codedata.format.facts import Origin, Probe, TokenizerFacts, facts_of
 from codedata.format.fingerprint import CODE_VERSION
 from codedata.format.meta import MAX_SHARDS, ShardEntry
@@ -86,19 +86,25 @@ def assemble(
         num_workers: chunks packed at a time.
 
     Raises:
-        ChunkMismatchError: chunks do not belong together or are damaged.
+        ChunkMismatchError: one is damaged.
         CorpusError: they give no sample at all.
         SettingsError: they give more shards than a dataset may have.
     """
     settings = plan.settings
-    require_same_origin(chunks)
-    firsts = _first_shards(chunks, settings)
+    assert [chunk.fingerprint for chunk in chunks] == plan.fingerprints, "the plan's, in order"
+    num_shards = [
+        -(-settings.count_samples(chunk.num_tokens) // settings.max_dump_size) for chunk in chunks
+    ]
+    *firsts, total = accumulate(num_shards, initial=0)
+    if total > MAX_SHARDS:
+        raise SettingsError(
+            f"the samples would fill {total} shards, more than the {MAX_SHARDS} that can be "
+            f"mapped; choose a larger max_dump_size ({settings.max_dump_size}) or chunk_size "
+            f"({settings.chunk_size})"
+        )
+    stage = partial(_stage_chunk, settings, staging)
     with ChunkThreads(num_workers) as threads:
-        staged: list[Future[list[ShardEntry]]] = [
-            threads.submit(_stage_chunk, chunk, settings, staging, first)
-            for chunk, first in zip(chunks, firsts, strict=True)
-        ]
-        entries = [entry for future in staged for entry in future.result()]
+        entries = [*chain.from_iterable(threads.map(stage, chunks, firsts))]
     if not entries:
         tokens = max(chunk.num_tokens for chunk in chunks)
         raise CorpusError(
@@ -150,72 +156,29 @@ def origin_of(
     )
 
 
-def require_same_origin(chunks: Sequence[TokenChunk]) -> None:
-    """Refuse chunks that were not made of the same corpus, by the same tokenizer and code.
-
-    Raises:
-        ChunkMismatchError: naming the two chunks and what differs.
-    """
-    first_of_file: dict[int, TokenChunk] = {}
-    for chunk in chunks:
-        same_file = first_of_file.setdefault(chunk.chars.file, chunk)
-        differing = same_file.fingerprint.differences(chunk.fingerprint)
-        # Files differ from each other, but what tokenized them must not.
-        differing += chunks[0].fingerprint.differences(
-            replace(chunk.fingerprint, corpus_sha256=chunks[0].fingerprint.corpus_sha256)
-        )
-        if differing:
-            raise ChunkMismatchError(
-                f"chunks {same_file.chars.key} and {chunk.chars.key} do not belong together: they "
-                f"differ in {', '.join(dict.fromkeys(differing))}; tokenize both again"
-            )
-
-
-def _first_shards(chunks: Sequence[TokenChunk], settings: Settings) -> list[int]:
-    """The number of each chunk's first shard.
-
-    Raises:
-        SettingsError: there are more shards than a dataset may have.
-    """
-    shards = [
-        -(-settings.count_samples(chunk.num_tokens) // settings.max_dump_size) for chunk in chunks
-    ]
-    *firsts, num_shards = accumulate(shards, initial=0)
-    if num_shards > MAX_SHARDS:
-        raise SettingsError(
-            f"the samples would fill {num_shards} shards, more than the {MAX_SHARDS} that can be "
-            f"mapped; choose a larger max_dump_size ({settings.max_dump_size}) or chunk_size "
-            f"({settings.chunk_size})"
-        )
-    return firsts
-
-
 def _stage_chunk(
-    chunk: TokenChunk, settings: Settings, staging: Staging, first_shard: int
+    settings: Settings, staging: Staging, chunk: TokenChunk, first_shard: int
 ) -> list[ShardEntry]:
     """Pack a chunk and write its shards, numbered from `first_shard` on."""
-    ids = chunk.read_ids()
+    ids, pad_token, seq_length = chunk.read_ids(), settings.pad_id, settings.seq_length
     samples = pack_samples(
         ids,
-        seq_length=settings.seq_length,
+        seq_length=seq_length,
         min_sample_length=settings.min_sample_length,
-        pad_token=settings.pad_id,
+        pad_token=pad_token,
     )
     entries: list[ShardEntry] = []
     num_packed = 0
-    for index, shard_samples in enumerate(
-        split_shards(samples, settings.max_dump_size), first_shard
-    ):
-        num_packed += shard_samples.size
-        data = encode_shard(shard_samples, pad_token=settings.pad_id).data
+    for index, some in enumerate(split_shards(samples, settings.max_dump_size), first_shard):
+        num_packed += some.size
+        data = encode_shard(some, pad_token=pad_token).data
         staging.add_shard(index, data)
-        entries.append(
-            ShardEntry(
-                num_samples=len(shard_samples),
-                num_tokens=shard_samples.size,
-                sha256=sha256(data).hexdigest(),
-                chars=chunk.chars,
-                last_sample_tokens=settings.seq_length - max(0, num_packed - len(ids)),
-            )
+        entry = ShardEntry(
+            num_samples=len(some),
+            num_tokens=some.size,
+            sha256=sha256(data).hexdigest(),
+            chars=chunk.chars,
+            last_sample_tokens=seq_length - max(0, num_packed - len(ids)),
         )
+        entries.append(entry)
     return entries

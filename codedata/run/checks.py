@@ -4,6 +4,7 @@ Each check compares what the dataset's files say with what they must say by anot
 chunks they were packed from, the switches, the vocabulary, the published counts.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from codedata.errors import DatasetError
 from codedata.format.packing import IdArray
+from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.recipe.settings import Settings
 from codedata.sources.record import Corpus
@@ -63,11 +65,10 @@ def _integrity(dataset: Dataset) -> CheckOutcome:
     samples = sum(len(ids) for ids in dataset.shards)
     tokens = sum(ids.size for ids in dataset.shards)
     right = (samples, tokens) == (dataset.num_samples, dataset.num_tokens)
+    wrong = f"the meta's totals are not those of the shards: {samples} samples, {tokens} tokens"
     return CheckOutcome(
         passed=right,
-        description="every byte, hash and total of shards and meta agrees"
-        if right
-        else f"the meta's totals are not those of the shards: {samples} samples, {tokens} tokens",
+        description="every byte, hash and total of shards and meta agrees" if right else wrong,
         numbers={"shards": len(dataset.shards), "samples": samples, "tokens": tokens},
     )
 
@@ -75,56 +76,51 @@ def _integrity(dataset: Dataset) -> CheckOutcome:
 def _sample_counts(
     dataset: Dataset, chunks: Sequence[TokenChunk], settings: Settings
 ) -> CheckOutcome:
-    expected = [settings.count_samples(chunk.num_tokens) for chunk in chunks]
-    found = [
-        sum(
-            len(ids)
-            for entry, ids in zip(dataset.entries, dataset.shards, strict=True)
-            if entry.chars == chunk.chars
-        )
-        for chunk in chunks
-    ]
+    found = Counter[CharRange | None]()
+    for entry, ids in zip(dataset.entries, dataset.shards, strict=True):
+        found[entry.chars] += len(ids)
+    expected = {chunk.chars: settings.count_samples(chunk.num_tokens) for chunk in chunks}
     wrong = [
-        f"{chunk.chars.key} has {has} of {must}"
-        for chunk, has, must in zip(chunks, found, expected, strict=True)
-        if has != must
+        f"{chars.key} has {found[chars]} of {must}"
+        for chars, must in expected.items()
+        if found[chars] != must
     ]
-    if extra := dataset.num_samples - sum(found):
+    if extra := dataset.num_samples - sum(found[chars] for chars in expected):
         wrong.append(f"{extra} are of no chunk")
+    right = "each chunk gave as many samples as its tokens and the switches say"
+    total = sum(expected.values())
     return CheckOutcome(
         passed=not wrong,
-        description=f"samples are missing or too many: {'; '.join(wrong)}"
-        if wrong
-        else "each chunk gave as many samples as its tokens and the switches say",
-        numbers={"samples": dataset.num_samples, "expected": sum(expected), "chunks": len(chunks)},
+        description=f"samples are missing or too many: {'; '.join(wrong)}" if wrong else right,
+        numbers={"samples": dataset.num_samples, "expected": total, "chunks": len(chunks)},
     )
 
 
 def _sequence_lengths(dataset: Dataset, settings: Settings) -> CheckOutcome:
-    lengths = sorted({ids.shape[1] for ids in dataset.shards})
+    lengths, must = sorted({ids.shape[1] for ids in dataset.shards}), settings.seq_length
     return CheckOutcome(
-        passed=lengths == [settings.seq_length],
-        description=f"samples have {' and '.join(map(str, lengths))} tokens, seq_length is "
-        f"{settings.seq_length}",
-        numbers={"shortest": lengths[0], "longest": lengths[-1], "seq_length": settings.seq_length},
+        passed=lengths == [must],
+        description=f"samples have {' and '.join(map(str, lengths))} tokens, seq_length is {must}",
+        numbers={"shortest": lengths[0], "longest": lengths[-1], "seq_length": must},
     )
 
 
 def _token_ids(dataset: Dataset, vocab_size: int) -> CheckOutcome:
     with ThreadPoolExecutor(available_cores()) as threads:
-        bounds = list(threads.map(bounds_of, dataset.shards))
-    return check_ids(min(low for low, _ in bounds), max(high for _, high in bounds), vocab_size)
+        lows, highs = zip(*threads.map(bounds_of, dataset.shards), strict=True)
+    return check_ids(min(lows), max(highs), vocab_size)
 
 
 def check_compared(chunks: Sequence[TokenChunk]) -> CheckOutcome:
     """Sum up what was compared of chunks before they were stored; a difference stores nothing."""
     engines = sorted({chunk.engine for chunk in chunks})
     compared = sum(chunk.compared_bytes for chunk in chunks)
+    said = "the ids are the tokenizers library's own, of each chunk as one string"
+    if compared or engines != ["whole"]:
+        said = f"{compared:,} bytes of {len(chunks)} chunks were tokenized again and compared"
     return CheckOutcome(
         passed=True,
-        description=f"{compared:,} bytes of {len(chunks)} chunks were tokenized again and compared"
-        if compared or engines != ["whole"]
-        else "the ids are the tokenizers library's own, of each chunk as one string",
+        description=said,
         numbers={"compared bytes": compared, "chunks": len(chunks), "engine": ", ".join(engines)},
     )
 
@@ -147,22 +143,23 @@ def check_known_counts(
     corpora: Sequence[Corpus], settings: Settings, samples_by_shard: Sequence[int]
 ) -> CheckOutcome:
     """Compare with the published counts, where corpus and switches are the published ones."""
-    origin = corpora[0].origin
+    origin, samples = corpora[0].origin, sum(samples_by_shard)
     published = (origin.get("repo"), origin.get("path")) == (KNOWN_REPO, KNOWN_PATH)
-    defaults = settings == Settings(tokenizer_base=settings.tokenizer_base)
-    if len(corpora) > 1 or not published or not defaults:
-        return CheckOutcome(
-            passed=True,
-            description="another corpus or other switches: no counts are published",
-            numbers={"samples": sum(samples_by_shard)},
-        )
+    if (
+        len(corpora) > 1
+        or not published
+        or settings != Settings(tokenizer_base=settings.tokenizer_base)
+    ):
+        said = "another corpus or other switches: no counts are published"
+        return CheckOutcome(passed=True, description=said, numbers={"samples": samples})
     right = tuple(samples_by_shard) == KNOWN_COUNTS
-    where = f"revision {origin.get('commit')}, tokenizer {settings.tokenizer_base}"
+    said = f"with revision {origin.get('commit')}, tokenizer {settings.tokenizer_base}"
+    wrong = (
+        f"{list(samples_by_shard)} are not the published counts {list(KNOWN_COUNTS)}: {said}, "
+        "either the file or the tokenizer differs from the published ones"
+    )
     return CheckOutcome(
         passed=right,
-        description=f"the published counts, with {where}"
-        if right
-        else f"{list(samples_by_shard)} are not the published counts {list(KNOWN_COUNTS)}: with "
-        f"{where}, either the file or the tokenizer differs from the published ones",
-        numbers={"samples": sum(samples_by_shard), "published": sum(KNOWN_COUNTS)},
+        description=f"the published counts, {said}" if right else wrong,
+        numbers={"samples": samples, "published": sum(KNOWN_COUNTS)},
     )

@@ -2,48 +2,54 @@
 
 Training code loads the tokenizer by AutoTokenizer, and some releases of transformers rebuild it
 otherwise than its tokenizer.json says. So the installed one is tried, in a process of its own that
-imports it beside the tokenization: two seconds of a core. The ids that it should give are the
-tokenizers library's, by the same files, for the same text: what the ids of every chunk are compared
-with too. What keeps it from an answer is told, and fails no run. An answer is kept in the cache
-folder: the same text is not tried again with the same files and release.
+imports it beside the tokenization: two seconds of a core (`codedata.tokenize.transformers_child`
+says what it does). The ids that it should give are the tokenizers library's, by the same files, for
+the same text: what the ids of every chunk are compared with too. What keeps it from an answer is
+told, and fails no run. An answer is kept in the cache folder: the same text is not tried again with
+the same files and release.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from os import environ, pathsep
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 from codedata.errors import TokenizerError
-from codedata.places import cache_folder
+from codedata.places import local_path
+from codedata.printable import shortened
 from codedata.run.checks import CheckOutcome
 from codedata.run.plan import ChunkTask
-from codedata.store.files import replace_atomically
+from codedata.store.notes import read_note, write_note
+from codedata.tokenize import transformers_child
 from codedata.tokenize.engines.base import reference_ids
 from codedata.tokenize.probe import PROBE
 from codedata.tokenize.tokenizer import load_tokenizer
-from codedata.tokenize.tokenizer_files import TokenizerFiles
-from codedata.tokenize.transformers_child import MODEL_CONFIG
-from codedata.tokenize.transformers_process import (
-    NoAnswerError,
-    TransformersProcess,
-    files_beside,
-)
+from codedata.tokenize.tokenizer_files import TOKENIZER_CONFIG, TOKENIZER_JSON, TokenizerFiles
+from codedata.tokenize.transformers_child import LOCAL_NAME, OTHER_FILES
 
 T = TypeVar("T")
 
 STRETCH_CHARS = 8_192
 """Of each of three chunks: 10 ms of work for either side."""
 
+PATIENCE_SECONDS = 30
+"""For an answer, once it is waited for: fifteen times what it takes."""
 
-class Stretch(NamedTuple):
-    """Some text to compare, and what it is, for messages."""
+_NOTES = "transformers-2"
 
-    name: str
-    text: str
+_ENVIRONMENT = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",  # the cores are the run's
+    "TRANSFORMERS_VERBOSITY": "error",
+}
 
 
 def spread(items: Sequence[T]) -> list[T]:
@@ -51,15 +57,15 @@ def spread(items: Sequence[T]) -> list[T]:
     return [items[number * (len(items) - 1) // 2] for number in range(3 if items else 0)]
 
 
-def sample_of(tasks: Sequence[ChunkTask]) -> list[Stretch]:
-    """The built-in text, and some of the first chunk, the middle one and the last one."""
-    sample = [Stretch("codedata's own sample of C", PROBE)]
+def sample_of(tasks: Sequence[ChunkTask]) -> list[tuple[str, str]]:
+    """Names and texts: the built-in one, some of the first chunk, the middle one, the last one."""
+    sample = [("codedata's own sample of C", PROBE)]
     for number, task in enumerate(spread(tasks)):
         chars = task.chars
         start = chars.start + max(0, chars.num_chars - STRETCH_CHARS) * number // 2
         some = chars._replace(start=start).first(STRETCH_CHARS)
         name = f"{task.text.path}, characters {some.start} to {some.stop}"
-        sample.append(Stretch(name, task.text.read(some)))
+        sample.append((name, task.text.read(some)))
     return sample
 
 
@@ -77,83 +83,81 @@ class TransformersCheck:
     def __init__(self, files: TokenizerFiles, about: Iterable[str]) -> None:
         self.files = files
         self._note = _note_of(files, about)
-        self.known = _read_note(self._note)
-        self._process: TransformersProcess | None = None
+        self._begun = ExitStack()
+        found = read_note(_NOTES, self._note)
+        self.known = CheckOutcome(**found) if isinstance(found, dict) else None
         if self.known is None:
             try:
-                self._process = TransformersProcess(files)
+                self._process = self._start()
             except OSError as error:
+                self.close()
                 self.known = not_compared(f"no process can be started for it: {error}")
 
-    def close(self) -> None:
-        """Stop what goes on."""
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
+    def _start(self) -> subprocess.Popen[bytes]:
+        """The process, importing transformers from the start."""
+        files = {
+            TOKENIZER_JSON: self.files.tokenizer_json,
+            TOKENIZER_CONFIG: self.files.tokenizer_config,
+            **{path.name: path for path in _files_beside(self.files)},
+        }
+        temporary = TemporaryDirectory(prefix="codedata-", ignore_cleanup_errors=True)
+        arguments = [self._begun.enter_context(temporary), LOCAL_NAME]
+        if self.files.revision:
+            arguments[1:] = [self.files.source.partition("@")[0], self.files.revision]
+        folder = Path(*arguments[:2])
+        folder.mkdir(parents=True)
+        for name, path in files.items():
+            if path is not None:
+                (folder / name).symlink_to(path.resolve())
+        process = subprocess.Popen(  # noqa: S603  (this interpreter, this package)
+            # What this process imports is imported, and -P: nothing of the working folder.
+            [sys.executable, "-P", "-m", transformers_child.__name__, *arguments],
+            env={**environ, **_ENVIRONMENT, "PYTHONPATH": pathsep.join(sys.path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self._begun.enter_context(process)
+        self._begun.callback(process.kill)
+        return process
 
-    def compare(self, sample: Sequence[Stretch]) -> CheckOutcome:
+    def close(self) -> None:
+        """Stop what goes on, and remove what lies there for it."""
+        self._begun.close()
+
+    def compare(self, sample: Sequence[tuple[str, str]]) -> CheckOutcome:
         """Have a sample compared, and wait for the answer."""
-        assert self._process is not None
         loaded = load_tokenizer(self.files)
         try:
-            job = [(each.text, reference_ids(loaded, each.text)) for each in sample]
-            answer = self._process.ask(job)
-        except (TokenizerError, NoAnswerError) as error:
+            job = [(name, text, reference_ids(loaded, text)) for name, text in sample]
+        except TokenizerError as error:
             return not_compared(str(error))
-        outcome = judge(answer, [each.name for each in sample])
-        if answer["is_final"] and self._note is not None:
-            with suppress(OSError):  # it is compared again next time
-                self._note.parent.mkdir(parents=True, exist_ok=True)
-                replace_atomically(self._note, json.dumps(asdict(outcome)).encode())
+        answer = self.ask(job)
+        if answer["why_not"] is not None:
+            outcome = not_compared(answer["why_not"])
+        else:
+            outcome = CheckOutcome(**answer["outcome"])
+        if answer["is_final"]:
+            write_note(_NOTES, self._note, asdict(outcome))
         return outcome
 
+    def ask(self, job: Sequence[tuple[str, str, Sequence[int]]]) -> dict[str, Any]:
+        """Give the process texts, each with its name and the ids that it should have.
 
-def judge(answer: Mapping[str, Any], names: Sequence[str]) -> CheckOutcome:
-    """What is to be said of the other process's answer.
-
-    It fails where ids of a text differ, and where that is not known for certain. That only the
-    special tokens differ that frame a text is said, and fails nothing.
-
-    Args:
-        answer: see `transformers_child`.
-        names: of the texts that it was asked about.
-    """
-    if own_code := answer["own_code"]:
-        return not_compared(
-            f"the tokenizer is code of its own (auto_map in {' and '.join(own_code)}), and that is "
-            "never run here"
-        )
-    who = f"AutoTokenizer of transformers {answer['transformers']} ({answer['class']})"
-    said = f"{who} gives the same ids"
-    if answer["difference"] is not None:
-        number, found = answer["difference"]
-        said = (
-            f"{who} gives other ids: in {names[number]}, from id {found['place']} on, "
-            f"{found['found']}, where the dataset has {found['expected']}; load the tokenizer by "
-            "PreTrainedTokenizerFast(tokenizer_file='tokenizer.json') where the dataset is used"
-        )
-    elif answer["framing"] is not None:
-        (before, after), (own_before, own_after) = (
-            answer["framing"][side] for side in ("expected", "found")
-        )
-        said += (
-            f" for the text, but frames it otherwise: it puts {own_before} before and {own_after} "
-            f"after it, and chunks of the dataset have {before} and {after}"
-        )
-    if answer["no_config"] is not None:
-        said += (
-            f"; but without {MODEL_CONFIG}, by which it chooses the tokenizer's class too: "
-            f"{answer['no_config']}"
-        )
-    return CheckOutcome(
-        passed=answer["difference"] is None and answer["no_config"] is None,
-        description=said,
-        numbers={
-            "transformers": answer["transformers"],
-            "class": answer["class"],
-            "same frame": str(answer["framing"] is None),
-        },
-    )
+        Returns:
+            Its answer; where it has none, `why_not`.
+        """
+        try:
+            said, _ = self._process.communicate(json.dumps(job).encode(), PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return {"why_not": f"no answer within {PATIENCE_SECONDS} s", "is_final": False}
+        last = (said.rstrip().splitlines() or [b""])[-1]
+        try:
+            return json.loads(last)
+        except ValueError:
+            told = shortened(last.decode(errors="replace").strip())
+            status = self._process.returncode
+            return {"why_not": f"its process ended with {status}: {told}", "is_final": False}
 
 
 def not_compared(why: str) -> CheckOutcome:
@@ -166,19 +170,24 @@ def not_compared(why: str) -> CheckOutcome:
     )
 
 
-def _note_of(files: TokenizerFiles, about: Iterable[str]) -> Path | None:
-    """Where the outcome is kept; None where this user has no cache folder."""
-    folder = cache_folder()
-    if folder is None:
-        return None
+def _note_of(files: TokenizerFiles, about: Iterable[str]) -> str:
+    """The name of the note that keeps the outcome."""
     what = [
         *(_release(package) for package in ("codedata", "transformers", "tokenizers")),
         files.fingerprint,
         *([files.source, files.revision] if files.revision else []),
-        *(f"{path.name} {sha256(path.read_bytes()).hexdigest()}" for path in files_beside(files)),
+        *(f"{path.name} {sha256(path.read_bytes()).hexdigest()}" for path in _files_beside(files)),
         *about,
     ]
-    return folder / "transformers-1" / f"{sha256(json.dumps(what).encode()).hexdigest()}.json"
+    return sha256(json.dumps(what).encode()).hexdigest()
+
+
+def _files_beside(files: TokenizerFiles) -> list[Path]:
+    """What else transformers reads of a tokenizer's folder; of the hub's, nothing is known yet."""
+    if files.revision is not None or not local_path(files.source, "tokenizer").is_dir():
+        return []
+    folder = files.tokenizer_json.parent
+    return [path for name in OTHER_FILES if (path := folder / name).is_file()]
 
 
 def _release(package: str) -> str:
@@ -186,10 +195,3 @@ def _release(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "(none is installed)"
-
-
-def _read_note(note: Path | None) -> CheckOutcome | None:
-    try:
-        return None if note is None else CheckOutcome(**json.loads(note.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None

@@ -52,9 +52,17 @@ class Plan:
         return engine_for(self.tokenizer, self.engine_choice)
 
     @property
-    def num_chars(self) -> int:
-        """Characters of all windows."""
-        return sum(window.chars.num_chars for window in self.windows)
+    def fingerprints(self) -> list[ChunkFingerprint]:
+        """Of the chunks of all windows, in the order of their characters."""
+        return [
+            ChunkFingerprint(
+                corpus_sha256=window.text.sha256,
+                tokenizer_sha256=self.tokenizer.fingerprint,
+                chars=chars,
+            )
+            for window in self.windows
+            for chars in window.chars.cut(self.settings.chunk_size)
+        ]
 
     def require_fidelity(self) -> None:
         """Try tokenizer and engine on a built-in sample of C and on each window's start.
@@ -77,21 +85,17 @@ class Plan:
             folder_of: where the chunks of a file are stored, by its number.
             threads: that may work on one chunk.
         """
+        texts = {window.chars.file: window.text for window in self.windows}
         return [
             ChunkTask(
-                text=window.text,
+                text=texts[fingerprint.chars.file],
                 tokenizer=self.tokenizer,
                 engine_choice=self.engine_choice,
                 threads=threads,
-                fingerprint=ChunkFingerprint(
-                    corpus_sha256=window.text.sha256,
-                    tokenizer_sha256=self.tokenizer.fingerprint,
-                    chars=chars,
-                ),
-                folder=folder_of(chars.file),
+                fingerprint=fingerprint,
+                folder=folder_of(fingerprint.chars.file),
             )
-            for window in self.windows
-            for chars in window.chars.cut(self.settings.chunk_size)
+            for fingerprint in self.fingerprints
         ]
 
 

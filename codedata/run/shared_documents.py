@@ -12,7 +12,6 @@ that while they are sorted (ten million documents: 240 MB, and 700), and a batch
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from hashlib import blake2b
 from itertools import chain
 from math import ceil
@@ -24,7 +23,6 @@ from numpy.typing import NDArray
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.run.checks import CheckOutcome
-from codedata.sources.documents import Documents
 from codedata.sources.window import Window
 
 _HASH_BYTES = 16
@@ -32,8 +30,13 @@ _HASH_BYTES = 16
 
 _SHOWN_CUTS = 3
 
-Hashes = NDArray[np.bytes_]
-"""Hashes of documents, shape (num_documents,), S16."""
+_HASH = np.dtype(f"S{_HASH_BYTES}")
+
+_Piece = tuple[Window, CharRange]
+
+_Read = tuple[NDArray[np.bytes_], NDArray[np.int64], list[CharRange]]
+
+_NOTHING: list[_Read] = [(np.empty(0, _HASH), np.empty(0, np.int64), [])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,18 +64,21 @@ def find_shared(own: Sequence[Window], others: Mapping[str, Sequence[Window]]) -
     """
     all_others = [window for windows in others.values() for window in windows]
     with ThreadPoolExecutor(available_cores()) as threads:
-        parts = list(threads.map(partial(_read_own, all_others), *zip(*_pieces(own), strict=True)))
-        known, copies = np.unique(
-            np.concatenate([hashes for hashes, _, _ in parts]), return_counts=True
-        )
-        lengths = np.unique(np.concatenate([lengths for _, lengths, _ in parts]))
-        cut = [chars for _, _, chars in parts]
-        del parts
-        find = partial(_find, known, lengths, own)
+        read = threads.map(lambda piece: [*_read(piece, all_others)], _pieces(own))
+        hashes, num_chars, cut = zip(*_NOTHING, *chain.from_iterable(read), strict=True)
+        known, copies = np.unique(np.concatenate(hashes), return_counts=True)
+        lengths = np.unique(np.concatenate(num_chars))
+        del hashes, num_chars, read
+
+        def find(piece: _Piece) -> NDArray[np.bool_]:
+            found = np.zeros(len(known), bool)
+            for theirs, _, _ in _read(piece, own, lengths):
+                places = _places(known, theirs)
+                found[places[places >= 0]] = True
+            return found
+
         found = {
-            name: np.logical_or.reduce(
-                list(threads.map(find, *zip(*_pieces(windows), strict=True)))
-            )
+            name: np.logical_or.reduce(list(threads.map(find, _pieces(windows))))
             for name, windows in others.items()
         }
     in_any = np.logical_or.reduce([np.zeros(len(known), bool), *found.values()])
@@ -84,7 +90,7 @@ def find_shared(own: Sequence[Window], others: Mapping[str, Sequence[Window]]) -
     )
 
 
-def _pieces(windows: Sequence[Window]) -> list[tuple[Window, CharRange]]:
+def _pieces(windows: Sequence[Window]) -> list[_Piece]:
     """Windows in pieces for as many threads as there are cores."""
     return [
         (window, piece)
@@ -93,51 +99,43 @@ def _pieces(windows: Sequence[Window]) -> list[tuple[Window, CharRange]]:
     ]
 
 
-def _documents(window: Window, piece: CharRange) -> Iterator[Documents]:
-    """The documents that begin in a piece of a window, or in its first one reach into it."""
+def _read(
+    of: _Piece, others: Sequence[Window], lengths: NDArray[np.int64] | None = None
+) -> Iterator[_Read]:
+    """The documents that begin in a piece of a window, or in its first one reach into it.
+
+    Args:
+        of: a window, and some of its characters.
+        others: the windows that are compared with.
+        lengths: documents of others are left out, as are those that `others` have a part of.
+
+    Yields:
+        Of a batch, hashes and lengths of what is no empty one, and what `others` have a part of.
+    """
+    window, piece = of
     is_first = piece.start == window.chars.start
     for batch in window.text.documents(piece):
         first = 0 if is_first else int(np.searchsorted(batch.starts, piece.start))
-        if first < len(batch):
-            yield batch.part(first)
-
-
-def _read_own(
-    others: Sequence[Window], window: Window, piece: CharRange
-) -> tuple[Hashes, NDArray[np.int64], list[CharRange]]:
-    """Hashes and lengths of the documents of a piece, and those that the others have a part of."""
-    hashes: list[Hashes] = [np.empty(0, f"S{_HASH_BYTES}")]
-    lengths: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-    cut: list[CharRange] = []
-    for batch in _documents(window, piece):
-        not_empty = np.flatnonzero(batch.num_chars)
-        hashes.append(_hash(batch, not_empty))
-        lengths.append(batch.num_chars[not_empty])
-        cut += [
-            CharRange(int(batch.starts[at]), int(batch.stops[at]), batch.file)
-            for at in np.flatnonzero(_in_any(others, window, batch))
-        ]
-    return np.concatenate(hashes), np.concatenate(lengths), cut
-
-
-def _find(
-    known: Hashes,
-    lengths: NDArray[np.int64],
-    own: Sequence[Window],
-    window: Window,
-    piece: CharRange,
-) -> NDArray[np.bool_]:
-    """Which of some hashes the documents of a piece have, those left out that `own` has a part of.
-
-    Only documents that are as long as one of the known ones are hashed.
-    """
-    found = np.zeros(len(known), bool)
-    for batch in _documents(window, piece):
-        likely = _places(lengths, batch.num_chars) >= 0
-        likely &= (batch.num_chars > 0) & ~_in_any(own, window, batch)
-        places = _places(known, _hash(batch, np.flatnonzero(likely)))
-        found[places[places >= 0]] = True
-    return found
+        if first == len(batch):
+            continue
+        some = batch.part(first)
+        cut = np.zeros(len(some), bool)
+        for other in others:
+            if other.text.sha256 == window.text.sha256:
+                cut |= (some.starts < other.chars.stop) & (some.stops > other.chars.start)
+        wanted = some.num_chars > 0
+        if lengths is not None:
+            wanted &= ~cut & (_places(lengths, some.num_chars) >= 0)
+        which = np.flatnonzero(wanted)
+        texts = (blake2b(text.data, digest_size=_HASH_BYTES).digest() for text in some.utf8(which))
+        yield (
+            np.frombuffer(b"".join(texts), _HASH),
+            some.num_chars[which],
+            [
+                CharRange(int(some.starts[at]), int(some.stops[at]), some.file)
+                for at in np.flatnonzero(cut)
+            ],
+        )
 
 
 def _places(known: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
@@ -146,20 +144,6 @@ def _places(known: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
         return np.full(len(values), -1)
     places = np.minimum(np.searchsorted(known, values), len(known) - 1)
     return np.where(known[places] == values, places, -1)
-
-
-def _in_any(windows: Sequence[Window], of: Window, batch: Documents) -> NDArray[np.bool_]:
-    """Which documents of a window's text any of the windows has a part of."""
-    inside = np.zeros(len(batch), bool)
-    for window in windows:
-        if window.text.sha256 == of.text.sha256:
-            inside |= (batch.starts < window.chars.stop) & (batch.stops > window.chars.start)
-    return inside
-
-
-def _hash(batch: Documents, which: NDArray[np.int64]) -> Hashes:
-    digests = (blake2b(text.data, digest_size=_HASH_BYTES).digest() for text in batch.utf8(which))
-    return np.frombuffer(b"".join(digests), f"S{_HASH_BYTES}")
 
 
 def judge_shared(
@@ -175,17 +159,12 @@ def judge_shared(
         shared: with the splits whose texts are here.
         not_here: why the texts of others are not, by their names.
     """
-    names, said = ", ".join(shared.shared_with), list[str]()
+    names, total = ", ".join(shared.shared_with), f"{shared.num_documents:,} documents of {name}"
+    said: list[str] = []
     if shared.num_shared:
-        said.append(
-            f"{shared.num_shared:,} of {shared.num_documents:,} documents of {name} stand, byte "
-            f"for byte, in {names} too"
-        )
+        said.append(f"{shared.num_shared:,} of {total} stand, byte for byte, in {names} too")
     elif names:
-        said.append(
-            f"none of {shared.num_documents:,} documents of {name} stands, byte for byte, in "
-            f"{names}"
-        )
+        said.append(f"none of {total} stands, byte for byte, in {names}")
     if shared.cut:
         some = ", ".join(f"{each.start} to {each.stop}" for each in shared.cut[:_SHOWN_CUTS])
         more = ", ..." if len(shared.cut) > _SHOWN_CUTS else ""

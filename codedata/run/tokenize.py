@@ -4,15 +4,16 @@ A chunk is stored as soon as it is made, and only after a sample of it was compa
 tokenizers library; so a run that ends in the middle loses none, and the next one continues.
 """
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import Executor, as_completed
 from pathlib import Path
+from shutil import disk_usage
 
 from codedata.errors import ChunkMismatchError, TargetError, TokenizerError, WorkerError
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.packing import id_dtype
+from codedata.format.ranges import CharRange
 from codedata.parallel import ChunkThreads, available_cores
 from codedata.progress import Reporter, megabytes
 from codedata.run.plan import ChunkTask, Plan, engine_for, sample_of
@@ -53,22 +54,29 @@ def tokenize(
 
     Raises:
         TargetError: the disk has no room.
-        ChunkMismatchError: see `stored_chunks`.
-        WorkerError, ExactnessError: see `tokenize_chunks`.
+        ChunkMismatchError, UntrustedError: see `stored_chunks`.
+        WorkerError: memory ran out; finished chunks stay.
+        ExactnessError: see `tokenize_chunk`.
     """
     for folder in {task.folder for task in tasks}:
         remove_leftovers(folder, older_than=_ABANDONED_SECONDS)
     reused = [] if force else stored_chunks(tasks, root=root)
     yield from ((chunk, True) for chunk in reused)
-    found = {chunk.chars for chunk in reused}
-    missing = [task for task in tasks if task.chars not in found]
-    require_disk_space(plan, missing, root)
-    with reporter.tokenizing(
-        name, reused=[chunk.chars for chunk in reused], missing=[task.chars for task in missing]
-    ) as count:
-        for chunk in tokenize_chunks(missing, executor):
-            count(chunk.chars, chunk.num_tokens)
-            yield chunk, False
+    found = [chunk.chars for chunk in reused]
+    missing = {task.chars: task for task in tasks if task.chars not in {*found}}
+    require_disk_space(plan, [*missing], root)
+    with reporter.tokenizing(name, reused=found, missing=[*missing]) as count:
+        made = [executor.submit(tokenize_chunk, task) for task in missing.values()]
+        try:
+            for future in as_completed(made):
+                chunk = future.result()
+                count(chunk.chars, chunk.num_tokens)
+                yield chunk, False
+        except MemoryError as error:
+            raise WorkerError(
+                "memory ran out while a chunk was tokenized; finished chunks are kept: run again, "
+                "with a smaller num_workers or chunk_size if it was memory"
+            ) from error
 
 
 def tokenize_chunk(task: ChunkTask) -> TokenChunk:
@@ -78,28 +86,17 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
         TokenizerError: the tokenizers library fails on some of the text.
         ExactnessError: the engine and the tokenizers library disagree; nothing is stored.
     """
-    engine, chars, where = engine_for(task.tokenizer, task.engine_choice), task.chars, task.where
-    started = time.monotonic()
-    text = task.text.read_utf8(chars)
+    engine, where = engine_for(task.tokenizer, task.engine_choice), task.where
+    loaded, started = load_tokenizer(task.tokenizer), time.monotonic()
+    text = task.text.read_utf8(task.chars)
     try:
-        made = tokenize_and_compare(
-            load_tokenizer(task.tokenizer),
-            engine,
-            text,
-            threads=task.threads,
-            seed=chars.start,
-            where=where,
+        ids, record = tokenize_and_compare(
+            loaded, engine, text, threads=task.threads, seed=task.chars.start, where=where
         )
     except TokenizerError as error:
         raise TokenizerError(f"{error} ({where})") from error
-    chunk = put_chunk(
-        LocalStore(task.folder),
-        task.fingerprint,
-        made.ids,
-        engine=made.engine,
-        compared_bytes=made.compared_bytes,
-        seconds=time.monotonic() - started,
-    )
+    record["seconds"] = time.monotonic() - started
+    chunk = put_chunk(LocalStore(task.folder), task.fingerprint, ids, **record)
     _KNOWN.add((chunk.fingerprint, chunk.ids_sha256))
     return chunk
 
@@ -112,8 +109,9 @@ def stored_chunks(tasks: Sequence[ChunkTask], *, root: Path) -> list[TokenChunk]
         root: under which they lie.
 
     Raises:
-        ChunkMismatchError: one is a stranger's or damaged, or its ids are not those that the
-            tokenizers library has for some of its text.
+        ChunkMismatchError: the ids of one are not those that the tokenizers library has for some
+            of its text, or it is damaged.
+        UntrustedError: one is a stranger's.
     """
     with ChunkThreads(available_cores()) as threads:
         found = [threads.submit(_stored_chunk, task, root) for task in tasks]
@@ -144,31 +142,7 @@ def _stored_chunk(task: ChunkTask, root: Path) -> TokenChunk | None:
     return chunk
 
 
-def tokenize_chunks(tasks: Sequence[ChunkTask], executor: Executor) -> Iterator[TokenChunk]:
-    """Tokenize chunks and yield each as soon as it is stored, in any order.
-
-    Raises:
-        WorkerError: memory ran out; finished chunks stay.
-        ExactnessError: see `tokenize_chunk`.
-    """
-    pending: list[Future[TokenChunk]] = []
-    try:
-        for task in tasks:
-            future = executor.submit(tokenize_chunk, task)
-            if future.done():
-                yield future.result()
-            else:
-                pending.append(future)
-        for future in as_completed(pending):
-            yield future.result()
-    except MemoryError as error:
-        raise WorkerError(
-            "memory ran out while a chunk was tokenized; finished chunks are kept: run again, with "
-            "a smaller num_workers or chunk_size if it was memory"
-        ) from error
-
-
-def require_disk_space(plan: Plan, missing: Sequence[ChunkTask], folder: Path) -> None:
+def require_disk_space(plan: Plan, missing: Sequence[CharRange], folder: Path) -> None:
     """Refuse to start work that the disk has no room for, going by the first window's start.
 
     Args:
@@ -181,21 +155,19 @@ def require_disk_space(plan: Plan, missing: Sequence[ChunkTask], folder: Path) -
     """
     engine, settings, sample = plan.engine, plan.settings, sample_of(plan.windows[0])
     tokens_per_char = len(engine.encode(as_utf8(sample)).ids) / len(sample)
+
+    def tokens(chars: CharRange) -> int:
+        return int(tokens_per_char * chars.num_chars)
+
     id_bytes = id_dtype(max(engine.vocab_size - 1, settings.pad_id)).itemsize
-    num_samples = sum(
-        settings.count_samples(int(tokens_per_char * chunk.num_chars))
-        for window in plan.windows
-        for chunk in window.chars.cut(settings.chunk_size)
-    )
-    num_chars_missing = sum(task.chars.num_chars for task in missing)
+    chunks = [fingerprint.chars for fingerprint in plan.fingerprints]
+    num_samples = sum(settings.count_samples(tokens(chars)) for chars in chunks)
     needed = num_samples * settings.seq_length * (1 + id_bytes)
-    needed += int(tokens_per_char * num_chars_missing) * id_bytes
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    needed += sum(map(tokens, missing)) * id_bytes
+    free = disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
     if needed > free:
         raise TargetError(
-            f"{plan.num_chars:,} characters need about {megabytes(needed)} on the disk of "
-            f"{folder}, which has {megabytes(free)} free; make room, or choose a smaller "
-            "chars_to_tokenize"
+            f"{sum(chars.num_chars for chars in chunks):,} characters need about "
+            f"{megabytes(needed)} on the disk of {folder}, which has {megabytes(free)} free; make "
+            "room, or choose a smaller chars_to_tokenize"
         )

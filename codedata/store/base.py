@@ -1,9 +1,9 @@
-"""Where bytes lie: the one protocol that chunks, datasets and publishing are written over.
+"""Where bytes lie: the protocols that chunks, publishing and datasets are written over.
 
-Names with slashes -> bytes. A name holds what was put there whole, or nothing; what is published
-(`Store.stage`) is seen whole, the one before or the next one, and who reads it (`Store.snapshot`)
-reads on in the one that was opened. Nothing here needs a rename: `codedata.store.local` has one,
-an object store writes a version and then its number.
+`Store`: names with slashes -> bytes; a name holds what was put there whole, or nothing. `Stage`:
+what is published is seen whole, the one before or the next one. `Snapshot`: who reads it reads on
+in the one that was opened. Nothing here needs a rename: a folder of this machine has one, an object
+store writes a version and then its number.
 """
 
 from abc import ABC, abstractmethod
@@ -128,32 +128,4 @@ class Store(Protocol):
 
     def list(self, prefix: str = "") -> Sequence[str]:
         """Every name that starts so, sorted."""
-        ...
-
-    def remove(self, name: str) -> None:
-        """Have a name hold nothing."""
-        ...
-
-    def lock(self, name: str, what: str) -> AbstractContextManager[None]:
-        """Hold a name that others lock, too.
-
-        Raises:
-            TargetError: another holds it; the message names `what`.
-        """
-        ...
-
-    def snapshot(self, name: str) -> AbstractContextManager[Snapshot]:
-        """What is published under a name.
-
-        Raises:
-            DatasetError: nothing is.
-        """
-        ...
-
-    def stage(self, name: str) -> AbstractContextManager[Stage]:
-        """Stage what shall be published under a name; what is not published is discarded.
-
-        Raises:
-            TargetError: another stages it, or what is there is no dataset.
-        """
         ...

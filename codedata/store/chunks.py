@@ -9,9 +9,9 @@ one that a stranger wrote or may write is refused.
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ from codedata.store.base import Store
 
 _METADATA_KEY = b"codedata.chunk"
 _COLUMN = "input_ids"
-_UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError)
+_UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError)
 """What a file says that is absent, no chunk, or left incomplete by a crash of the machine."""
 
 
@@ -48,7 +48,7 @@ class TokenChunk:
     ids_sha256: str
     engine: str
     compared_bytes: int
-    seconds: float
+    seconds: float = 0.0
     store: Store = field(compare=False, repr=False)
 
     @property
@@ -65,12 +65,13 @@ class TokenChunk:
         """The ids, shape (num_tokens,), uint16 or int32, a read-only view of the mapped file.
 
         Raises:
-            ChunkMismatchError: the file is gone, damaged, a stranger's, or was replaced meanwhile.
+            ChunkMismatchError: the file is gone, damaged, or was replaced meanwhile.
+            UntrustedError: a stranger wrote it, or may.
         """
         try:
             stored, ids = _open_chunk(self.store, self.chars)
-        except UntrustedError as error:
-            raise ChunkMismatchError(f"chunk {error}") from error
+        except UntrustedError:
+            raise
         except _UNREADABLE as error:
             raise ChunkMismatchError(f"chunk {self.path} cannot be read: {error}") from error
         if stored != self or _sha256(ids) != self.ids_sha256:
@@ -81,46 +82,40 @@ class TokenChunk:
 
 
 def put_chunk(
-    store: Store,
-    fingerprint: ChunkFingerprint,
-    ids: IdArray,
-    *,
-    engine: str,
-    compared_bytes: int,
-    seconds: float = 0.0,
+    store: Store, fingerprint: ChunkFingerprint, ids: IdArray, **record: Any
 ) -> TokenChunk:
-    """Store a chunk's ids durably; one of the same range is replaced."""
-    described = {
-        "ids_sha256": _sha256(ids),
-        "engine": engine,
-        "compared_bytes": compared_bytes,
-        "seconds": seconds,
-    }
-    stored = {"fingerprint": fingerprint.as_dict()} | described
+    """Store a chunk's ids durably; one of the same range is replaced.
+
+    Args:
+        store: where.
+        fingerprint: of the chunk.
+        ids: shape (num_tokens,), uint16 or int32.
+        record: `engine`, `compared_bytes` and `seconds` of the `TokenChunk`.
+    """
+    record = {"ids_sha256": _sha256(ids), **record}
+    stored = {"fingerprint": asdict(fingerprint), **record}
     # `pa.array` would import pandas where it is installed.
     buffer = pa.py_buffer(np.ascontiguousarray(ids))
     column = pa.Array.from_buffers(pa.from_numpy_dtype(ids.dtype), len(ids), [None, buffer])
-    schema = pa.schema(
-        [pa.field(_COLUMN, column.type, nullable=False)],
-        metadata={_METADATA_KEY: json.dumps(stored)},
-    )
+    field = pa.field(_COLUMN, column.type, nullable=False)
+    schema = pa.schema([field], metadata={_METADATA_KEY: json.dumps(stored)})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
         writer.write_batch(pa.record_batch([column], schema=schema))
     store.put(_name(fingerprint.chars), memoryview(sink.getvalue()))
-    return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=store, **described)
+    return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=store, **record)
 
 
 def get_chunk(store: Store, fingerprint: ChunkFingerprint) -> TokenChunk | None:
     """The stored chunk with exactly this fingerprint; None where it has to be made.
 
     Raises:
-        ChunkMismatchError: it is a stranger's.
+        UntrustedError: a stranger wrote it, or may.
     """
     try:
         chunk, _ = _open_chunk(store, fingerprint.chars)
-    except UntrustedError as error:
-        raise ChunkMismatchError(f"chunk {error}") from error
+    except UntrustedError:
+        raise
     except _UNREADABLE:
         return None
     return chunk if chunk.fingerprint == fingerprint else None
@@ -136,11 +131,8 @@ def _open_chunk(store: Store, chars: CharRange) -> tuple[TokenChunk, IdArray]:
         if column.type not in (pa.uint16(), pa.int32()) or column.null_count:
             raise ValueError("its column does not hold token ids")
         ids = cast("IdArray", np.from_dlpack(column))
-    try:
-        fingerprint = ChunkFingerprint.from_dict(stored.pop("fingerprint"))
-        return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=store, **stored), ids
-    except (TypeError, AttributeError) as error:
-        raise ValueError("its description is not a token chunk's") from error
+    fingerprint = ChunkFingerprint.from_dict(stored.pop("fingerprint"))
+    return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=store, **stored), ids
 
 
 def _name(chars: CharRange) -> str:

@@ -2,8 +2,7 @@
 
 All files are of one snapshot; where a run replaces the dataset meanwhile, reading starts again with
 the new one. Only `dump-meta_data.json`, the shards it names, codedata.yaml and README.md are read,
-and nothing is unpickled. What is opened (`Dataset`) stands beside what opens it, so the module has
-300 lines.
+and nothing is unpickled.
 """
 
 import hashlib
@@ -35,7 +34,7 @@ from codedata.format.meta import (
 from codedata.format.old_cards import parse_old_card
 from codedata.format.shards import is_fixed_width, view_shard
 from codedata.parallel import available_cores
-from codedata.store.base import Snapshot, Store
+from codedata.store.base import Snapshot
 from codedata.store.snapshot import NAME_IT, FolderSnapshot, with_enough_files
 
 _MOST_THREADS = 16
@@ -144,23 +143,22 @@ class Dataset:
 
 
 def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
-    """Open a dataset folder; see `open_stored`.
+    """Open a dataset folder; see `open_snapshot`.
 
     Args:
         folder: as `tokenize_data` or the old script wrote it.
         verify: recompute every hash, too.
     """
-    return with_enough_files(
-        folder, lambda: _open(lambda: FolderSnapshot(folder), str(folder), verify=verify)
-    )
+    return with_enough_files(lambda: open_snapshot(lambda: FolderSnapshot(folder), verify=verify))
 
 
-def open_stored(store: Store, name: str, *, verify: bool = False) -> Dataset:
+def open_snapshot(
+    take: Callable[[], AbstractContextManager[Snapshot]], *, verify: bool = False
+) -> Dataset:
     """Open what is published under a name, all files of one moment.
 
     Args:
-        store: where it lies.
-        name: of the dataset.
+        take: gives the newest snapshot of what is published: `store.snapshot` of a name.
         verify: also recompute every hash that the meta states, and refuse meta, facts or a card
             that are not byte for byte as this package wrote them (so a dataset of the old script,
             which states no hashes, does not verify; one without facts and card does).
@@ -168,36 +166,28 @@ def open_stored(store: Store, name: str, *, verify: bool = False) -> Dataset:
     Raises:
         DatasetError: the dataset, its meta or a shard is missing, damaged or of another shape.
     """
-    return _open(lambda: store.snapshot(name), store.where(name), verify=verify)
-
-
-def _open(
-    snapshots: Callable[[], AbstractContextManager[Snapshot]], where: str, *, verify: bool
-) -> Dataset:
+    where = ""
     for _ in range(_ATTEMPTS):
-        with snapshots() as snapshot:
+        with take() as snapshot:
+            where = snapshot.where
             try:
                 return read_dataset(snapshot, verify=verify)
             except FileNotFoundError as error:
                 if snapshot.is_current():
-                    raise DatasetError(_missing(snapshot, str(error.filename))) from error
+                    raise DatasetError(_missing(where, str(error.filename))) from error
     raise DatasetError(
         f"{where} was replaced {_ATTEMPTS} times while it was being opened; try again later"
     )
 
 
 def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
-    """The dataset of a snapshot; see `open_stored`.
+    """The dataset of a snapshot; see `open_snapshot`.
 
     Raises:
         FileNotFoundError: the meta, or a shard that it names, is not there.
     """
     where = f"{snapshot.where}/{META_NAME}"
     meta = snapshot.read(META_NAME, 0, MAX_META_BYTES + 1)
-    if len(meta) > MAX_META_BYTES:
-        raise DatasetError(
-            f"{where} is larger than {MAX_META_BYTES} bytes, as no meta is; make the dataset again"
-        )
     entries = parse_meta(meta, where)
     if verify and dump_meta(entries) != meta:
         raise DatasetError(
@@ -225,10 +215,10 @@ def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
     )
 
 
-def _missing(snapshot: Snapshot, name: str) -> str:
+def _missing(where: str, name: str) -> str:
     if name == META_NAME:
-        return f"{snapshot.where} holds no {META_NAME}, the mark of a whole dataset; {NAME_IT}"
-    return f"{snapshot.where} lacks {name}, which its meta names; make the dataset again"
+        return f"{where} holds no {META_NAME}, the mark of a whole dataset; {NAME_IT}"
+    return f"{where} lacks {name}, which its meta names; make the dataset again"
 
 
 def read_facts(folder: Path, digest: str | None = None) -> Facts | None:
@@ -246,7 +236,7 @@ def read_facts(folder: Path, digest: str | None = None) -> Facts | None:
         try:
             digest = digest or hashlib.sha256(snapshot.read(META_NAME)).hexdigest()
         except FileNotFoundError as error:
-            raise DatasetError(_missing(snapshot, META_NAME)) from error
+            raise DatasetError(_missing(snapshot.where, META_NAME)) from error
         facts = _read_text(snapshot, FACTS_NAME, verify=True)
         card = _read_text(snapshot, CARD_NAME, verify=True) if facts is None else None
     return _parse_facts(snapshot.where, facts, card, digest)
@@ -296,12 +286,7 @@ def _read_shards(
     if len(entries) == 1 or sum(entry.num_tokens for entry in entries) < _WORTH_THREADS:
         return tuple(map(read, range(len(entries)), entries))
     with ThreadPoolExecutor(min(available_cores(), len(entries), _MOST_THREADS)) as threads:
-        opened = [threads.submit(read, index, entry) for index, entry in enumerate(entries)]
-        try:
-            return tuple(future.result() for future in opened)
-        finally:
-            threads.shutdown(cancel_futures=True)
-            opened.clear()  # an error's traceback would keep the shards mapped
+        return tuple(threads.map(read, range(len(entries)), entries))
 
 
 def _read_shard(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool) -> NDArray[Any]:

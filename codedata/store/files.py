@@ -1,7 +1,8 @@
-"""Durable writes: a file is there whole under its name, or not at all."""
+"""Files read, and written durably: a file is there whole under its name, or not at all."""
 
 import ctypes
 import errno
+import mmap
 import os
 import secrets
 import sys
@@ -10,7 +11,11 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from codedata.format.shards import Bytes
 
 Data = bytes | memoryview | Callable[[BinaryIO], object]
 """What a file is to hold, or a function that writes it into the opened file."""
@@ -27,12 +32,36 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 _RENAME_SWAP = 2  # sys/stdio.h of macOS
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
+_MAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+"""From Python 3.13 on a mapping needs no open file; before, each one holds a descriptor."""
+
+_CANNOT_MAP = (errno.ENODEV, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+"""What filesystems that map no files say: FUSE with direct_io, folders shared with a virtual
+machine."""
+
 
 def read_range(file: BinaryIO, start: int, stop: int | None) -> bytes:
     """The bytes of a range of a file; no more memory is taken than it has bytes."""
     file.seek(start)
     most = max(0, os.fstat(file.fileno()).st_size - start)
     return file.read(most if stop is None else min(most, stop - start))
+
+
+def map_file(file: BinaryIO) -> Bytes:
+    """The bytes of a file, uint8, shape (num_bytes,), read-only: mapped, or read where none can be.
+
+    Raises:
+        OSError: there is no memory for the mapping, or the file cannot be read.
+    """
+    if not os.fstat(file.fileno()).st_size:
+        return np.empty(0, np.uint8)
+    try:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, **_MAP_OPTIONS)
+    except OSError as error:
+        if error.errno not in _CANNOT_MAP:
+            raise
+        return np.frombuffer(read_range(file, 0, None), np.uint8)
+    return np.frombuffer(mapped, np.uint8)
 
 
 @contextmanager
@@ -44,14 +73,6 @@ def naming(path: Path) -> Generator[None]:
         if error.errno is not None and not isinstance(error.filename, str):
             error.filename = str(path)
         raise
-
-
-def is_still(path: Path, descriptor: int) -> bool:
-    """Whether an open file is the one under the name, not one that was removed meanwhile."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def fsync_folder(folder: Path) -> None:
@@ -83,7 +104,13 @@ def open_no_link(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
-def replace_atomically(path: Path, data: Data, *, mode: int = 0o666) -> None:
+def replace_atomically(
+    path: Path,
+    data: Data,
+    *,
+    mode: int = 0o666,
+    take: Callable[[Path, Path], object] = os.replace,
+) -> None:
     """Write durably under a name that nobody can have foreseen, then take the place in one step.
 
     Two at once do not meet, and the last one stays. What a killed one leaves is removed by
@@ -93,29 +120,8 @@ def replace_atomically(path: Path, data: Data, *, mode: int = 0o666) -> None:
         path: where; a link that lies there is replaced.
         data: what, or a function that writes it into the opened file.
         mode: of the file, less what the umask takes away.
+        take: what takes the place; `os.link` fails where there is something.
     """
-    _write_beside(path, data, mode, os.replace)
-
-
-def create_atomically(path: Path, data: Data, *, mode: int = 0o666) -> bool:
-    """Write as `replace_atomically` does where there is nothing yet: of two at once one does.
-
-    Returns:
-        Whether it was this one.
-    """
-
-    def take(temporary: Path, path: Path) -> None:
-        os.link(temporary, path)
-        temporary.unlink()
-
-    try:
-        _write_beside(path, data, mode, take)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _write_beside(path: Path, data: Data, mode: int, take: Callable[[Path, Path], object]) -> None:
     temporary = path.with_name(f".{path.name[:_KEPT_NAME]}.{secrets.token_hex(8)}.tmp")
 
     def create(name: str, flags: int) -> int:
@@ -125,10 +131,9 @@ def _write_beside(path: Path, data: Data, mode: int, take: Callable[[Path, Path]
         try:
             _fill(file, data)
             take(temporary, path)
-        except BaseException:
-            with suppress(OSError):  # what went wrong is said, not what followed
+        finally:
+            with suppress(OSError):  # it took the place; or what went wrong is said, not this
                 temporary.unlink()
-            raise
 
 
 def is_temporary(name: str) -> bool:
@@ -183,9 +188,7 @@ def exchange(one: Path, other: Path) -> bool:
         status = libc.renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE)
     else:
         return False
-    if status == 0:
-        return True
     number = ctypes.get_errno()
-    if number in _NO_EXCHANGE:
-        return False
-    raise OSError(number, os.strerror(number), str(one), None, str(other))
+    if status and number not in _NO_EXCHANGE:
+        raise OSError(number, os.strerror(number), str(one), None, str(other))
+    return not status

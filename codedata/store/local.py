@@ -1,14 +1,12 @@
 """A folder of this machine as a store: names are paths below it.
 
-Files appear by a rename and datasets by an exchange of folders; what lies under a name is opened
-through no link, and taken only if nobody but those who are trusted may have written it.
+Files appear by a rename. What lies under a name is opened through no link, and taken only if nobody
+but those who are trusted may have written it. What is no plain file holds no bytes.
 """
 
-import errno
 import os
-import stat
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,17 +15,13 @@ from codedata.errors import UntrustedError
 from codedata.format.shards import Bytes
 from codedata.store.base import Data
 from codedata.store.files import (
-    create_atomically,
     is_temporary,
+    map_file,
     open_no_link,
     read_range,
     replace_atomically,
 )
-from codedata.store.locks import exclusive_lock
-from codedata.store.mapping import map_file
-from codedata.store.publishing import Staging, check_target, open_staging
-from codedata.store.snapshot import FolderSnapshot
-from codedata.store.trust import why_not_trusted
+from codedata.store.owners import why_not_trusted
 
 _MODE = 0o644
 """Whatever the umask: what others may write is not taken again, and none needs to."""
@@ -55,7 +49,11 @@ class LocalStore:
 
     def put_if_absent(self, name: str, data: Data) -> bool:
         """See `Store.put_if_absent`."""
-        return create_atomically(self._place(name), data, mode=_MODE)
+        try:
+            replace_atomically(self._place(name), data, mode=_MODE, take=os.link)
+        except FileExistsError:
+            return False
+        return True
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """See `Store.read`."""
@@ -65,34 +63,14 @@ class LocalStore:
     def map(self, name: str) -> Bytes:
         """See `Store.map`."""
         with self._open(name) as file:
-            return map_file(file.fileno())
+            return map_file(file)
 
     def list(self, prefix: str = "") -> Sequence[str]:
         """See `Store.list`."""
         folder, _, _ = prefix.rpartition("/")
-        names = (
-            str((Path(parent) / name).relative_to(self.root))
-            for parent, _, files in os.walk(self.root / folder)
-            for name in files
-            if not is_temporary(name)
-        )
+        paths = (path for path in (self.root / folder).rglob("*") if not path.is_dir())
+        names = (str(each.relative_to(self.root)) for each in paths if not is_temporary(each.name))
         return sorted(name for name in names if name.startswith(prefix))
-
-    def remove(self, name: str) -> None:
-        """See `Store.remove`."""
-        (self.root / name).unlink(missing_ok=True)
-
-    def lock(self, name: str, what: str) -> AbstractContextManager[None]:
-        """See `Store.lock`."""
-        return exclusive_lock(self.root / name, what)
-
-    def snapshot(self, name: str) -> FolderSnapshot:
-        """See `Store.snapshot`."""
-        return FolderSnapshot(self.root / name)
-
-    def stage(self, name: str) -> AbstractContextManager[Staging]:
-        """See `Store.stage`."""
-        return open_staging(check_target(self.root / name))
 
     def _place(self, name: str) -> Path:
         path = self.root / name
@@ -103,10 +81,7 @@ class LocalStore:
     def _open(self, name: str) -> Generator[BinaryIO]:
         path = self.root / name
         with open(path, "rb", opener=open_no_link) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise FileNotFoundError(errno.ENOENT, "it is no plain file", str(path))
-            if why := why_not_trusted(path, status, self.shared):
+            if why := why_not_trusted(path, os.fstat(file.fileno()), self.shared):
                 raise UntrustedError(
                     f"{path} is not taken: {why}, so it may hold what another one put there; "
                     f"remove the folder {path.parent} and run again, or, if a group shares "

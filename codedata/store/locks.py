@@ -1,54 +1,41 @@
 """One writer a dataset: a lock that its holder's death releases.
 
 `filelock` locks with `flock`, which the kernel drops with the process, so a killed run never blocks
-the next one. Where a filesystem has no `flock` (mounts of Lustre and NFS) the lock file itself is
-the mark that somebody holds it; a holder that died on this machine is found out and replaced, if
-the filesystem can exchange two names; one of another machine cannot be. Beside a lock a file says
-who holds it, for the other one's message.
+the next one. Where a filesystem has no `flock` (Lustre mounted without it) it goes by the lock file
+alone, the mark that somebody holds it; a holder that died on this machine is found out and
+replaced, if the filesystem can exchange two names; one of another machine cannot be. Beside a lock
+a file says who holds it, for the other one's message.
 """
 
-import errno
 import os
 import socket
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
-from filelock import SoftFileLock, Timeout, lock_descriptor
+from filelock import FileLock, SoftFileLock, Timeout
 
 from codedata.environment import variables
 from codedata.errors import SettingsError, TargetError
 from codedata.printable import printable
-from codedata.store.files import is_still, naming, open_no_link
-from codedata.store.permission import explained_at
+from codedata.store.files import open_no_link
+from codedata.store.owners import explained_at
 
 NO_LOCK_VARIABLE = "CODEDATA_NO_LOCK"
 
 NO_LOCK_HELP = "take no locks: for filesystems that have none, and for one run at a time"
 
-_NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-"""What `flock` says on Lustre without `-o flock`, on NFS without its lock daemon, on others."""
-
 _WITHOUT = f"go without locks (--no-lock, or {NO_LOCK_VARIABLE}=1)"
+
+warnings.filterwarnings("ignore", "flock not supported")  # nobody can mend it
 
 _SHOWN_BYTES = 200
 """Of what a holder wrote of itself; anybody who may write there may have written it."""
 
-
-class _HeldError(Exception):
-    """Somebody else holds the lock.
-
-    Attributes:
-        holder: who, as they say themselves.
-        remedy: what else helps where only a file says so; empty where the kernel does.
-    """
-
-    def __init__(self, holder: str, remedy: str = "") -> None:
-        super().__init__(holder, remedy)
-        self.holder = holder
-        self.remedy = remedy
+_Meet = Callable[[str, str], None]
+"""Told who holds a lock, and what else helps where only a file says so; waits if it returns."""
 
 
 @contextmanager
@@ -60,24 +47,14 @@ def exclusive_lock(path: Path, what: str) -> Generator[None]:
             names `what`.
     """
 
-    def take() -> Callable[[], object]:
-        while True:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                return _take(path, blocking=False)
-            except (FileNotFoundError, FileExistsError):
-                if os.path.lexists(path.parent) and not path.parent.is_dir():
-                    raise
-                # a holder that finished just now removed the folder
-            except _HeldError as held:
-                raise TargetError(
-                    f"{what} is being written by another run ({held.holder}); wait for it to end, "
-                    f"or end it{held.remedy}"
-                ) from None
+    def refuse(holder: str, remedy: str) -> None:
+        raise TargetError(
+            f"{what} is being written by another run ({holder}); wait for it to end, or end it"
+            f"{remedy}"
+        )
 
     try:
-        with _held(path, take):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with _held(path, refuse):
             yield
     finally:
         with suppress(OSError):  # finished chunks are kept in it for the next run
@@ -89,37 +66,18 @@ def waiting_lock(path: Path, announce: Callable[[str], None]) -> Generator[None]
     """Hold the lock file `path`, waiting for another holder as long as it lives.
 
     Args:
-        path: the lock file; its folder must exist.
+        path: the lock file.
         announce: told once, if there is somebody to wait for.
 
     Raises:
         TargetError: it cannot be locked.
     """
 
-    def take() -> Callable[[], object]:
-        try:
-            return _take(path, blocking=False)
-        except _HeldError as held:
-            announce(f"waiting for {held.holder}, which is at work on {path.parent}{held.remedy}")
-        return _take(path, blocking=True)
+    def wait(holder: str, remedy: str) -> None:
+        announce(f"waiting for {holder}, which is at work on {path.parent}{remedy}")
 
-    with _held(path, take):
+    with _held(path, wait):
         yield
-
-
-@contextmanager
-def _held(path: Path, take: Callable[[], Callable[[], object]]) -> Generator[None]:
-    if not _locks_are_wanted():
-        yield
-        return
-    release = take()
-    try:
-        _sign(path)
-        yield
-    finally:
-        with suppress(OSError):  # the next holder replaces it
-            _note_of(path).unlink(missing_ok=True)
-        release()
 
 
 def go_without_locks() -> None:
@@ -134,101 +92,53 @@ def _locks_are_wanted() -> bool:
     return value != "1"
 
 
-def _take(path: Path, *, blocking: bool) -> Callable[[], object]:
-    """Take a lock: what releases it again.
-
-    Args:
-        path: the lock file.
-        blocking: wait for another holder.
-
-    Raises:
-        _HeldError: another holds it.
-        TargetError: it cannot be locked.
-    """
+@contextmanager
+def _held(path: Path, meet: _Meet) -> Generator[None]:
+    if not _locks_are_wanted():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+        return
+    lock = _take(path, meet)
     try:
-        descriptor = _take_flock(path, blocking=blocking)
-        return partial(_release_flock, path, descriptor)
-    except OSError as error:
-        if not _is_for_want_of_flock(error):
-            raise
-    lock = SoftFileLock(path, thread_local=False)
-    try:
-        lock.acquire(blocking=blocking)
-    except Timeout:
-        raise _HeldError(
-            _holder(path), f"; if that one has ended already, remove {path}, or {_WITHOUT}"
-        ) from None
-    return lock.release
-
-
-def _take_flock(path: Path, *, blocking: bool) -> int:
-    """The descriptor of a lock file that is locked by it."""
-    while True:
-        descriptor, is_new = _open(path)
+        own = path.stat()
+        _sign(path)
         try:
-            held = _flock(path, descriptor, blocking=blocking)
-            if held and is_still(path, descriptor):
-                _require_no_mark(path, descriptor)
-                return descriptor
-        except BaseException as error:
-            if is_new and _is_for_want_of_flock(error) and is_still(path, descriptor):
-                path.unlink()  # to others, that it exists would mean that it is held
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        if not held:
-            raise _HeldError(_holder(path))
+            yield
+        finally:
+            with suppress(OSError):  # what cannot be removed is in nobody's way
+                _note_of(path).unlink(missing_ok=True)
+                if os.path.samestat(path.stat(), own):
+                    path.unlink()  # before it is released: whoever waits for this takes another
+    finally:
+        with suppress(OSError):  # the end of the process releases it
+            lock.release()
 
 
-def _require_no_mark(path: Path, descriptor: int) -> None:
-    """Fail as where there is no `flock`, if a holder had none: then its lock file says who."""
-    if os.pread(descriptor, 1, 0).isdigit():
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), str(path))
-
-
-def _release_flock(path: Path, descriptor: int) -> None:
-    with suppress(OSError):  # what cannot be removed is in nobody's way
-        if is_still(path, descriptor):
-            path.unlink()  # before it is released: whoever waits for this one takes another
-    os.close(descriptor)
-
-
-def _flock(path: Path, descriptor: int, *, blocking: bool) -> bool:
-    try:
-        with naming(path):
-            return lock_descriptor(descriptor, blocking=blocking)
-    except OSError as error:
-        if _is_for_want_of_flock(error):
-            raise
-        cannot = explained_at(f"{path} cannot be locked: {error.strerror}", path)
-        raise TargetError(
-            f"{cannot}; try again, or, if nothing else writes there, {_WITHOUT}"
-        ) from error
-
-
-def _is_for_want_of_flock(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in _NO_FLOCK
-
-
-def _open(path: Path) -> tuple[int, bool]:
-    """Open a lock file, and whether it was made by this; never by way of a link.
-
-    One that this user may only read, as an umask without the group makes it, can be locked, too.
-    """
-    flags = os.O_NOFOLLOW | os.O_NONBLOCK
+def _take(path: Path, meet: _Meet) -> FileLock:
+    lock, blocking = FileLock(path, thread_local=False), False
     while True:
-        with suppress(FileExistsError):
-            return os.open(path, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), True
+        if path.is_symlink():
+            raise TargetError(f"{path} is a link, which no lock is; remove it")
         try:
-            return os.open(path, flags | os.O_RDWR), False
-        except FileNotFoundError:
-            continue  # its holder finished just now
-        except PermissionError:
-            return os.open(path, flags | os.O_RDONLY), False
-        except OSError as error:
-            if error.errno != errno.ELOOP:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=blocking)
+        except Timeout:
+            remedy = f"; if that one has ended already, remove {path}, or {_WITHOUT}"
+            meet(_holder(path), remedy if isinstance(lock, SoftFileLock) else "")
+            blocking = True
+        except (FileNotFoundError, FileExistsError):
+            if os.path.lexists(path.parent) and not path.parent.is_dir():
                 raise
-            raise TargetError(f"{path} is a link, which no lock is; remove it") from error
+            # a holder that finished just now removed the folder
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            cannot = explained_at(f"{path} cannot be locked: {error.strerror}", path)
+            raise TargetError(
+                f"{cannot}; try again, or, if nothing else writes there, {_WITHOUT}"
+            ) from error
+        else:
+            return lock
 
 
 def _note_of(path: Path) -> Path:
@@ -242,8 +152,7 @@ def _sign(path: Path) -> None:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with suppress(OSError):  # it is but a note: another's in a sticky folder stays
         note.unlink(missing_ok=True)  # of a holder that was killed
-        descriptor = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
-        with open(descriptor, "wb") as file:
+        with open(note, "xb", opener=open_no_link) as file:
             file.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode())
 
 

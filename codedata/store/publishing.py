@@ -23,13 +23,11 @@ from codedata.format.card import CARD_NAME, own_digest
 from codedata.format.facts import FACTS_NAME, MAX_FACTS_BYTES
 from codedata.format.meta import META_NAME, shard_index
 from codedata.places import local_path, require_utf8
-from codedata.printable import shortened, why_no_path
 from codedata.store.base import Data, Stage
 from codedata.store.files import exchange, fsync_folder, remove_leftovers, write_durably
 from codedata.store.locks import exclusive_lock
-from codedata.store.permission import explained_at, is_closed
+from codedata.store.owners import close_to_strangers, explained_at, is_closed
 from codedata.store.snapshot import FolderSnapshot
-from codedata.store.trust import close_to_strangers
 
 
 def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
@@ -42,49 +40,29 @@ def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
     Raises:
         TargetError: naming the entry in the way and the remedy.
     """
-    folder = _real_folder(target)
+    target = local_path(target, "the target", error=TargetError)
+    folder = Path(os.path.realpath(target))
+    require_utf8(str(folder), "the target", error=TargetError)
+    parent = next((each for each in folder.parents if each.exists()), folder)
     remedy = "; name a subfolder that is its own"
     if folder.exists() and not folder.is_dir():
-        raise TargetError(f"the target {target} is a file; name a folder")
-    if os.path.ismount(folder):
-        raise TargetError(f"the target {target} is a mount point, which cannot be replaced{remedy}")
-    for path in inputs:
-        if folder in Path(os.path.realpath(path)).parents:
-            raise TargetError(f"the target {target} holds the input {path}{remedy}")
-    here = Path.cwd()
-    if folder == here or folder in here.parents:
-        raise TargetError(
-            f"the target {target} is or holds the working folder, which would be replaced under "
-            f"your feet{remedy}"
-        )
-    if folder.is_dir() and (foreign := _foreign_entries(folder)):
-        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
-        raise TargetError(
-            f"the target {target} holds {foreign[0]!r}{more}, {_why_foreign(foreign[0])}{remedy}"
-        )
-    parent = folder.parent
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        cannot = f"the target {target} cannot be made: {parent} is not writable"
-        raise TargetError(f"{explained_at(cannot, parent)}; name a folder elsewhere")
-    if is_closed(folder) and folder.stat().st_uid != os.geteuid():  # its owner can open it
-        raise TargetError(explained_at(f"the target {target} cannot be replaced", folder))
-    return folder
-
-
-def _real_folder(target: Path) -> Path:
-    target = local_path(target, "the target", error=TargetError)
-    try:
-        folder = Path(os.path.realpath(target))
-        require_utf8(str(folder), "the target", error=TargetError)
-        if folder.name:
-            _ = folder.exists(), Staging(folder).chunks.exists()
-    except (OSError, ValueError) as error:  # a name too long, a NUL
-        raise TargetError(
-            f"the target {shortened(str(target))!r} is no path: {why_no_path(error)}; name a folder"
-        ) from error
-    return folder
+        wrong, remedy = "is a file", "; name a folder"
+    elif os.path.ismount(folder):
+        wrong = "is a mount point, which cannot be replaced"
+    elif held := [path for path in inputs if folder in Path(os.path.realpath(path)).parents]:
+        wrong = f"holds the input {held[0]}"
+    elif folder in (here := Path.cwd(), *here.parents):
+        wrong = "is or holds the working folder, which would be replaced under your feet"
+    elif folder.is_dir() and (foreign := _foreign(folder)):
+        wrong = f"holds {foreign}"
+    elif not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        wrong = explained_at(f"cannot be made: {parent} is not writable", parent)
+        remedy = "; name a folder elsewhere"
+    elif is_closed(folder) and folder.stat().st_uid != os.geteuid():  # its owner can open it
+        wrong, remedy = explained_at("cannot be replaced", folder), ""
+    else:
+        return folder
+    raise TargetError(f"the target {target} {wrong}{remedy}")
 
 
 class Staging(Stage):
@@ -109,16 +87,12 @@ class Staging(Stage):
     def publish(self) -> None:
         """Put the staged dataset in the target's place and remove the old one; see `Stage`."""
         fsync_folder(self.stage)
-        mode = None
-        if _is_folder(self.target):
-            mode = _make_writable(self.target)  # a read-only folder cannot be moved
+        mode = _make_writable(self.target) if _is_folder(self.target) else None
         try:
             old = self._swap_in()
         finally:
             if mode is not None and _is_folder(self.target):
-                with suppress(
-                    PermissionError
-                ):  # some mounts of CIFS and FUSE let nobody set a mode
+                with suppress(PermissionError):  # some mounts of CIFS and FUSE let nobody set it
                     _set_mode(self.target, mode)
         fsync_folder(self.target.parent)
         if old is not None:
@@ -147,13 +121,11 @@ class Staging(Stage):
 
     def _require_no_arrival(self, old: Path) -> None:
         """Refuse to go on if what was the target until now is not a dataset or empty folder."""
-        if not _is_folder(old):
-            came = f"something else came in the place of {self.target}"
-        elif foreign := _foreign_entries(old):
-            came = f"{foreign[0]!r} came into {self.target}"
-        else:
-            return
-        raise TargetError(f"{came} during the run; move it elsewhere and run again")
+        if came := _foreign(old) if _is_folder(old) else "something else":
+            raise TargetError(
+                f"{self.target} changed during the run: there is now {came}; move it elsewhere and "
+                "run again"
+            )
 
     def require_own(self) -> None:
         """See to it that nobody else can put anything in the work folder.
@@ -216,42 +188,41 @@ def open_staging(target: Path) -> Generator[Staging]:
         staging.recover()
 
 
-def _foreign_entries(folder: Path, *, also_edited: bool = False) -> list[str]:
-    """Names in a folder that are no plain files of a dataset, sorted.
+def _foreign(folder: Path, *, also_edited: bool = False) -> str | None:
+    """What a folder holds besides the plain files of a dataset, the first by name; else None.
 
     Args:
         folder: what to look into.
         also_edited: take files under the names of facts and card for those, whatever they hold.
     """
+    texts = (FACTS_NAME, CARD_NAME)
     edited = None if also_edited else _edited(folder)
     with os.scandir(folder) as entries:
-        return sorted(
+        found = sorted(
             entry.name
             for entry in entries
             if not entry.is_file(follow_symlinks=False)
             or not (
                 entry.name == META_NAME
                 or shard_index(entry.name) is not None
-                or (entry.name in (FACTS_NAME, CARD_NAME) and entry.name != edited)
+                or (entry.name in texts and entry.name != edited)
             )
         )
-
-
-def _why_foreign(name: str) -> str:
-    if name in (FACTS_NAME, CARD_NAME):
-        return "which is not as codedata wrote it"
-    return "which no dataset has"
+    if not found:
+        return None
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    why = "is not as codedata wrote it" if found[0] in texts else "no dataset has"
+    return f"{found[0]!r}{more}, which {why}"
 
 
 def _edited(folder: Path) -> str | None:
     """The name of what says what a dataset was made of, where that was changed since."""
     texts: list[bytes | None] = []
     for name in (FACTS_NAME, CARD_NAME):
-        text = None
+        texts.append(None)
         if (folder / name).is_file():
             with open(folder / name, "rb") as file:
-                text = file.read(MAX_FACTS_BYTES + 1)
-        texts.append(text)
+                texts[-1] = file.read(MAX_FACTS_BYTES + 1)
     name, digest = own_digest(*texts)
     return name if digest is None else None
 
@@ -280,10 +251,8 @@ def _set_mode(folder: Path, mode: int) -> None:
 
 def _remove_dataset(folder: Path) -> None:
     """Remove a folder in the work folder and a dataset's files in it, nothing else."""
-    if foreign := _foreign_entries(folder, also_edited=True):
-        raise TargetError(
-            f"{folder} holds {foreign[0]!r}, which no dataset has; move it elsewhere and run again"
-        )
+    if foreign := _foreign(folder, also_edited=True):
+        raise TargetError(f"{folder} holds {foreign}; move it elsewhere and run again")
     _make_writable(folder)
     for name in sorted(os.listdir(folder)):
         os.unlink(folder / name)

@@ -12,14 +12,13 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from codedata.errors import DatasetError
 from codedata.format.shards import Bytes
 from codedata.printable import shortened, why_no_path
-from codedata.store.files import read_range
-from codedata.store.mapping import map_file
-from codedata.store.permission import whose
+from codedata.store.files import map_file, read_range
+from codedata.store.owners import whose
 
 _Result = TypeVar("_Result")
 
@@ -46,10 +45,9 @@ class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
             number = error.errno if isinstance(error, OSError) else None
             if number == errno.EMFILE:
                 raise
+            why = f"is no dataset folder: {why_no_path(error)}; {NAME_IT}"
             if number == errno.EACCES and os.access(folder.parent, os.X_OK):
                 why = f"cannot be opened: {whose(folder)}; {_LET_READ}"
-            else:
-                why = f"is no dataset folder: {why_no_path(error)}; {NAME_IT}"
             raise DatasetError(f"{shortened(str(folder))} {why}") from error
 
     def __exit__(self, *_: object) -> None:
@@ -66,16 +64,13 @@ class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """See `Snapshot.read`."""
-        with open(self._open(name), "rb") as file:
+        with self._open(name) as file:
             return read_range(file, start, stop)
 
     def map(self, name: str) -> Bytes:
         """See `Snapshot.map`."""
-        file = self._open(name)
-        try:
+        with self._open(name) as file:
             return map_file(file)
-        finally:
-            os.close(file)
 
     def is_current(self) -> bool:
         """Whether the folder is still the one under its name."""
@@ -84,28 +79,23 @@ class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
         except FileNotFoundError:
             return False
 
-    def _open(self, name: str) -> int:
+    def _open(self, name: str) -> BinaryIO:
         """Open a plain file of the folder, or the one that a link in its place leads to.
 
         Data stores (the hub's cache, DVC, git-annex) keep files aside and link to them. No pipe or
-        device is opened: some do something then.
+        device is opened: some do something then. One that comes between is taken for empty.
         """
-        path, file = self._folder / name, None
+        path = self._folder / name
         try:
             if stat.S_ISREG(os.stat(name, dir_fd=self._descriptor).st_mode):
-                file = os.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=self._descriptor)
+                flags = os.O_RDONLY | os.O_NONBLOCK
+                return open(os.open(name, flags, dir_fd=self._descriptor), "rb")
         except OSError as error:
-            if error.errno == errno.EMFILE:
-                raise
             why = self._why_not_opened(path, error)
             if why is None:
                 raise
             raise DatasetError(f"{path} cannot be opened: {why}") from error
-        if file is None or not stat.S_ISREG(os.fstat(file).st_mode):
-            if file is not None:
-                os.close(file)
-            raise DatasetError(f"{path} is not a plain file; {_COPY_IT}")
-        return file
+        raise DatasetError(f"{path} is not a plain file; {_COPY_IT}")
 
     def _why_not_opened(self, path: Path, error: OSError) -> str | None:
         """What is wrong with a file of the folder, and the remedy; None where there is none."""
@@ -113,42 +103,28 @@ class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
             try:
                 target = os.readlink(path.name, dir_fd=self._descriptor)
             except OSError:
-                return None if error.errno == errno.ENOENT else f"{error.strerror}; {_COPY_IT}"
+                return None
             return (
                 f"it is a link to {shortened(target)!r}, which is not here; get what it stands for "
                 "from where the dataset came from (git annex get, dvc pull, a download), or "
                 f"{_COPY_IT}"
             )
         if error.errno == errno.EACCES:
-            try:
-                return f"{whose(path)}; {_LET_READ}, or make the dataset again"
-            except OSError:  # a link into a folder that is closed
-                leads_to = shortened(os.path.realpath(path))
-                return f"it leads to {leads_to!r}, which is closed to you; {_LET_READ}"
-        return f"{error.strerror}; {_COPY_IT}"
+            leads_to = shortened(os.path.realpath(path))
+            closed = f"it leads to {leads_to!r}, which is closed to you"
+            who = whose(path) if os.access(path, os.F_OK) else closed
+            return f"{who}; {_LET_READ}, or make the dataset again"
+        return None if error.errno == errno.EMFILE else f"{error.strerror}; {_COPY_IT}"
 
 
-def with_enough_files(folder: Path, opening: Callable[[], _Result]) -> _Result:
-    """What a function opens, once more with the highest limit where too many files are open.
-
-    Raises:
-        DatasetError: that limit does not do either.
-    """
+def with_enough_files(opening: Callable[[], _Result]) -> _Result:
+    """What a function opens, once more with the highest limit where too many files are open."""
     try:
         return opening()
     except OSError as error:
         if error.errno != errno.EMFILE:
             raise
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        most = _MANY_FILES if hard == resource.RLIM_INFINITY else hard
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        return opening()
-    except OSError as error:
-        if error.errno != errno.EMFILE:
-            raise
-        raise DatasetError(
-            f"{folder} cannot be opened: the process may have {soft} files open, {hard} at the "
-            "most, and each shard takes one; raise the limit (ulimit -n), or make fewer, larger "
-            "shards (max_dump_size, chunk_size)"
-        ) from error
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MANY_FILES if hard == resource.RLIM_INFINITY else hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return opening()

@@ -4,27 +4,18 @@ A run reads what it wrote once, to check it before it is published; what comes a
 process (the dataset's asset, its report, the closing line) gets what was opened then.
 """
 
-import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from codedata.store.dataset_folder import Dataset, open_dataset
 
 Marks = list[tuple[str, int, int, int]]
 
-
-@dataclass(frozen=True)
-class _Verified:
-    dataset: Dataset
-    marks: Marks
-
-
-_last: list[_Verified] = []
+_last: list[tuple[Dataset, Marks]] = []
 
 
 def remember_verified(dataset: Dataset) -> None:
     """Take note of a dataset that was opened and verified."""
-    _last[:] = [_Verified(dataset, _marks(dataset.folder))]
+    _last[:] = [(dataset, _marks(dataset.folder))]
 
 
 def open_once(folder: Path, *, verify: bool = False) -> Dataset:
@@ -33,9 +24,9 @@ def open_once(folder: Path, *, verify: bool = False) -> Dataset:
     Raises:
         DatasetError: see `open_dataset`.
     """
-    for known in _last:
-        if known.dataset.folder == folder and known.marks == _marks(folder):
-            return known.dataset
+    for dataset, marks in _last:
+        if dataset.folder == folder and marks == _marks(folder):
+            return dataset
     dataset = open_dataset(folder, verify=verify)
     if verify:
         remember_verified(dataset)
@@ -45,8 +36,7 @@ def open_once(folder: Path, *, verify: bool = False) -> Dataset:
 def _marks(folder: Path) -> Marks:
     """What a change of any file changes: its inode, its size, or the time that nobody can set."""
     try:
-        with os.scandir(folder) as entries:
-            found = sorted((entry.name, entry.stat()) for entry in entries)
+        found = sorted((path.name, path.stat()) for path in folder.iterdir())
     except OSError:
         return []
     return [(name, each.st_ino, each.st_size, each.st_ctime_ns) for name, each in found]

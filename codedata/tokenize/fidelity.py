@@ -9,7 +9,7 @@ that an earlier run left.
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tokenizers.normalizers import NFC
@@ -60,24 +60,9 @@ def check_fidelity(
         _check_round_trip(loaded, text, name)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tokenized:
-    """A chunk's ids, and what was compared of them.
-
-    Attributes:
-        ids: shape (num_tokens,), special tokens included.
-        engine: the name of what made them.
-        compared_bytes: of the text, tokenized again by the library; 0 where the ids are its own.
-    """
-
-    ids: IdArray
-    engine: str
-    compared_bytes: int
-
-
 def tokenize_and_compare(
     loaded: LoadedTokenizer, engine: Engine, text: Utf8, *, threads: int, seed: int, where: str
-) -> Tokenized:
+) -> tuple[IdArray, dict[str, Any]]:
     """Tokenize a chunk, and some pieces of it again with the tokenizers library.
 
     A text in which no piece can be cut out is left to the library as one string: of the engine's
@@ -91,6 +76,10 @@ def tokenize_and_compare(
         seed: chooses the pieces.
         where: what the chunk is, for the message.
 
+    Returns:
+        The ids, shape (num_tokens,), special tokens included; the name of the `engine` that made
+        them, and how many bytes of the text were compared, 0 where the ids are the library's own.
+
     Raises:
         ExactnessError: naming the text and the first difference.
     """
@@ -99,7 +88,7 @@ def tokenize_and_compare(
     if engine.cut is not None and not compared_bytes:
         engine = WholeTextEngine(loaded)
         encoded = engine.encode(text)
-    return Tokenized(ids=encoded.ids, engine=engine.name, compared_bytes=compared_bytes)
+    return encoded.ids, {"engine": engine.name, "compared_bytes": compared_bytes}
 
 
 def compare_ids(

@@ -4,16 +4,16 @@
 
 FOLDER/NAME holds the tokenizer's files; the name is the repository's where there is one, since
 transformers goes by that too, and config.json is then fetched. Whoever started this process writes
-a JSON list of [text, ids] to its stdin; if that ends without one, nobody waits any more. The answer
-is the last line of stdout, a JSON object:
+a JSON list of [name, text, ids] to its stdin; if that ends without one, nobody waits any more. The
+answer is the last line of stdout, a JSON object:
 
-    own_code        files that name a class of the tokenizer's own code, which is never run
     no_config       why there is no config.json; null where there is one
     is_final        whether the same answer would come again
-    transformers    the release
-    class           of the tokenizer that it made
-    difference      [number of the text, a Difference], of the first that differs, or null
-    framing         a Framing, of the first text that is framed otherwise, or null
+    why_not         why nothing was compared; null where it was
+    outcome         else what is to be said: passed, description, numbers
+
+It fails where ids of a text differ, and where that is not known for certain. That only the special
+tokens differ that frame a text is said, and fails nothing.
 
 transformers is imported before there is a job, which is nearly all of the work; and without torch,
 which would double that.
@@ -23,12 +23,11 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 from codedata.parallel import exit_process
-from codedata.tokenize.agreement import Difference, compare_with
+from codedata.tokenize.agreement import Difference, Framing, compare_with
 
 LOCAL_NAME = "tokenizer"
 
@@ -47,28 +46,31 @@ _MAX_CONFIG_BYTES = 1 << 20
 def main(folder: str, name: str, commit: str | None = None) -> None:
     """Answer the job of a folder."""
     os.chdir(folder)
-    answer: dict[str, Any] = {"no_config": None, "is_final": True}
+    no_config, is_final = None, True
     if commit is not None:
-        answer |= _fetch_others(name, commit)
+        no_config, is_final = _fetch_others(name, commit)
     elif not Path(name, MODEL_CONFIG).exists():
-        answer["no_config"] = (
-            "the files have none; put the model's into the tokenizer's folder, and name that"
-        )
-    answer["own_code"] = _own_code(Path(name))
-    if not answer["own_code"]:
-        answer |= _compare(name)
+        no_config = "the files have none; put the model's into the tokenizer's folder and name it"
+    why_not = _why_not_loaded(Path(name))
+    answer = {"no_config": no_config, "is_final": is_final, "why_not": why_not}
+    if why_not is None:
+        answer["outcome"] = _compare(name, no_config)
     print(f"\n{json.dumps(answer)}")
 
 
-def _fetch_others(repo: str, commit: str) -> dict[str, Any]:
-    """Bring the files to the tokenizer's two by which transformers goes too."""
+def _fetch_others(repo: str, commit: str) -> tuple[str | None, bool]:
+    """Bring the files to the tokenizer's two by which transformers goes too.
+
+    Returns:
+        Why there is no config.json, and whether that stays so.
+    """
     from codedata.hub.client import limit_client
     from codedata.hub.files import fetch_file
     from codedata.hub.refusals import HubError, NoSuchFileError
     from codedata.progress import SILENT
 
     limit_client()
-    told: dict[str, Any] = {}
+    no_config = None
     for name in OTHER_FILES:
         try:
             found = fetch_file(
@@ -82,27 +84,31 @@ def _fetch_others(repo: str, commit: str) -> dict[str, Any]:
                 most_bytes=_MAX_CONFIG_BYTES,
             )
         except NoSuchFileError as error:
-            if name == MODEL_CONFIG:
-                told["no_config"] = str(error)
+            no_config = str(error) if name == MODEL_CONFIG else no_config
         except HubError as error:
-            return {"no_config": str(error), "is_final": False}
+            return str(error), False
         else:
             Path(repo, name).symlink_to(found.path.resolve())
-    return told
+    return no_config, True
 
 
-def _own_code(folder: Path) -> list[str]:
-    """The files by which the tokenizer is a class of the repository's own code."""
+def _why_not_loaded(folder: Path) -> str | None:
+    """The files by which the tokenizer is a class of the repository's own code, if any."""
     names: list[str] = []
     for path in (folder / "tokenizer_config.json", folder / MODEL_CONFIG):
         config = json.loads(path.read_bytes()) if path.exists() else {}
         classes = config.get("auto_map", {}) if isinstance(config, dict) else {}
         if isinstance(classes, list) or "AutoTokenizer" in cast("dict[str, Any]", classes):
             names.append(path.name)
-    return names
+    return (
+        f"the tokenizer is code of its own (auto_map in {' and '.join(names)}), and that is never "
+        "run here"
+        if names
+        else None
+    )
 
 
-def _compare(name: str) -> dict[str, Any]:
+def _compare(name: str, no_config: str | None) -> dict[str, Any]:
     """Load the tokenizer, and compare its ids once there are any to compare with."""
     from huggingface_hub import constants
 
@@ -115,18 +121,37 @@ def _compare(name: str) -> dict[str, Any]:
     if not job:
         shutil.rmtree(Path.cwd())  # a run that was killed cannot
         sys.exit(1)
-    difference = framing = None
-    for number, (text, ids) in enumerate(json.loads(job)):
-        found = compare_with(tokenizer, text, ids)
-        if isinstance(found, Difference):
-            difference = difference or (number, asdict(found))
-        elif found is not None:
-            framing = framing or asdict(found)
+    found = [(what, compare_with(tokenizer, text, ids)) for what, text, ids in json.loads(job)]
+    different = [(what, each) for what, each in found if isinstance(each, Difference)]
+    framed = [each for _, each in found if isinstance(each, Framing)]
+    who = f"AutoTokenizer of transformers {transformers.__version__} ({type(tokenizer).__name__})"
+    said = f"{who} gives the same ids"
+    if different:
+        what, first = different[0]
+        said = (
+            f"{who} gives other ids: in {what}, from id {first.place} on, {first.found}, where the "
+            f"dataset has {first.expected}; load the tokenizer by "
+            "PreTrainedTokenizerFast(tokenizer_file='tokenizer.json') where the dataset is used"
+        )
+    elif framed:
+        (before, after), (own_before, own_after) = framed[0].expected, framed[0].found
+        said += (
+            f" for the text, but frames it otherwise: it puts {own_before} before and {own_after} "
+            f"after it, and chunks of the dataset have {before} and {after}"
+        )
+    if no_config is not None:
+        said += (
+            f"; but without {MODEL_CONFIG}, by which it chooses the tokenizer's class too: "
+            f"{no_config}"
+        )
     return {
-        "transformers": transformers.__version__,
-        "class": type(tokenizer).__name__,
-        "difference": difference,
-        "framing": framing,
+        "passed": not different and no_config is None,
+        "description": said,
+        "numbers": {
+            "transformers": transformers.__version__,
+            "class": type(tokenizer).__name__,
+            "same frame": str(not framed),
+        },
     }
 
 

@@ -54,20 +54,6 @@ class MemoryStore:
     def list(self, prefix: str = "") -> Sequence[str]:
         return sorted(name for name in self.objects if name.startswith(prefix))
 
-    def remove(self, name: str) -> None:
-        self.objects.pop(name, None)
-
-    @contextmanager
-    def lock(self, name: str, what: str) -> Iterator[None]:
-        with self.mutex:
-            if name in self.held:
-                raise TargetError(f"{what} is being written by another run")
-            self.held.add(name)
-        try:
-            yield
-        finally:
-            self.held.remove(name)
-
     @contextmanager
     def snapshot(self, name: str) -> Iterator["MemorySnapshot"]:
         heads = self.list(f"{name}/_versions/")
@@ -77,15 +63,18 @@ class MemoryStore:
 
     @contextmanager
     def stage(self, name: str) -> Iterator["MemoryStage"]:
-        with self.lock(f"{name}/_lock", f"the dataset {self.where(name)}"):
-            number = len(self.list(f"{name}/_versions/"))
-            stage = MemoryStage(self, name, f"v{number}")
-            try:
-                yield stage
-            finally:
-                if not stage.is_published:
-                    for each in self.list(f"{name}/{stage.version}/"):
-                        self.remove(each)
+        with self.mutex:
+            if name in self.held:
+                raise TargetError(f"the dataset {name} is being written by another run")
+            self.held.add(name)
+        stage = MemoryStage(self, name, f"v{len(self.list(f'{name}/_versions/'))}")
+        try:
+            yield stage
+        finally:
+            if not stage.is_published:
+                for each in self.list(f"{name}/{stage.version}/"):
+                    del self.objects[each]
+            self.held.remove(name)
 
 
 @dataclass
@@ -137,4 +126,4 @@ class MemoryStage(Stage):
         self.is_published = True
         for old in self.store.list(f"{self.name}/"):
             if not old.startswith((f"{self.name}/{self.version}/", f"{self.name}/_versions/")):
-                self.store.remove(old)
+                del self.store.objects[old]

@@ -1,14 +1,63 @@
-"""Owner and mode of a file or folder -> nothing, or why what it holds is not taken for one's own.
+"""A file or folder -> whose it is: may this user write it, may a stranger, and what helps.
 
 A work folder may be one that others can write. What a file holds is its owner's word and that of
-everybody who may write it, so these are asked of the opened file itself: whoever can write the
+everybody who may write it, so trust is asked of the opened file itself: whoever can write the
 folders above it can put another in its place, but not one of this user's.
 """
 
 import os
+import pwd
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+
+
+def explained(error: OSError) -> str:
+    """An error in one line; where permission is missing, with whose the file or folder is."""
+    if not isinstance(error, PermissionError) or not isinstance(error.filename, str):
+        return str(error)
+    return explained_at(str(error), Path(error.filename))
+
+
+def explained_at(message: str, path: Path) -> str:
+    """A message about a path that may not be written, with whose it is and what helps."""
+    for closed in (path, *path.parents):
+        if is_closed(closed):
+            break
+        if closed != path and os.access(closed, os.F_OK):
+            return message
+    else:
+        return message
+    if os.statvfs(closed).f_flag & os.ST_RDONLY:
+        return f"{message}; {closed} is on a filesystem that is mounted read-only"
+    owner = closed.stat().st_uid
+    remedy = "work in a folder that you may write"
+    if owner == os.geteuid():
+        remedy = "chmod u+rwX opens it"
+    elif owner:  # nobody is to open the system's folders
+        remedy += ", or have it opened to your group (chmod -R g+rwX, and umask 002 from then on)"
+    return f"{message}; {whose(closed)}; {remedy}"
+
+
+def is_closed(path: Path) -> bool:
+    """Whether a file or folder is there that this user may not write."""
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except OSError:
+        return False
+    return not os.access(path, os.W_OK | (os.X_OK if is_folder else 0))
+
+
+def whose(path: Path) -> str:
+    """Whose a file or folder is that this user may not write."""
+    status = path.stat()
+    owner = f"user {status.st_uid}"
+    with suppress(KeyError):  # containers have users without a name
+        owner = pwd.getpwuid(status.st_uid).pw_name
+    if status.st_uid == os.geteuid():
+        owner = "you"
+    return f"{path} belongs to {owner} and is closed to you ({stat.filemode(status.st_mode)})"
 
 
 def why_not_trusted(path: Path, status: os.stat_result, root: Path | None) -> str | None:
@@ -45,8 +94,8 @@ def close_to_strangers(path: Path, root: Path) -> str | None:
     why = why_not_trusted(path, status, root)
     if why is None or status.st_uid != os.geteuid():
         return why
-    of_group = status.st_gid == _shared_group(root)
-    path.chmod(stat.S_IMODE(status.st_mode) & ~(stat.S_IWOTH | (0 if of_group else stat.S_IWGRP)))
+    strangers = stat.S_IWOTH | (0 if status.st_gid == _shared_group(root) else stat.S_IWGRP)
+    path.chmod(stat.S_IMODE(status.st_mode) & ~strangers)
     return None
 
 
