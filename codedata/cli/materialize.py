@@ -15,6 +15,7 @@ from codedata.cli.code_location import (
     load_definitions,
 )
 from codedata.cli.commands import Commands
+from codedata.cli.dry_run import say_estimate
 from codedata.cli.instance import open_instance, prepare_dagster_home
 from codedata.errors import CodedataError, SettingsError
 from codedata.layout import Layout
@@ -43,6 +44,11 @@ def add_parser(commands: Commands) -> None:
         action="store_true",
         help="take the newest commit of the hub's branches and tags, not the one kept here",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be fetched, written and tokenized, and how long that takes",
+    )
     parser.add_argument("--no-lock", action="store_true", help=NO_LOCK_HELP)
     add_module_option(parser, default=argparse.SUPPRESS)
     parser.set_defaults(run=run)
@@ -56,9 +62,15 @@ def run(options: argparse.Namespace) -> int:
     """
     layout = Layout.from_environment()
     location = find_code_location(options.module, Path.cwd())
-    home = prepare_dagster_home(TERMINAL)
-    jobs = _jobs_of(location)
+    home = None if options.dry_run else prepare_dagster_home(TERMINAL)
+    defs = load_definitions(location)
+    jobs = {job.name: job for job in defs.resolve_all_job_defs()}
     _require_splits(jobs, options.splits, location)
+    if home is None:
+        for split in options.splits:
+            with _about(split):
+                say_estimate(defs, split, force=options.force)
+        return 0
     # What they have imported by now; the other commands do not need it.
     import dagster as dg
 
@@ -115,16 +127,6 @@ def _require_splits(jobs: dict[str, Any], names: Sequence[str], location: CodeLo
     raise SettingsError(
         f"there is no split {unknown!r} in {location.module}{meant}{', '.join(splits) or 'none'}"
     )
-
-
-def _jobs_of(location: CodeLocation) -> dict[str, Any]:
-    """The jobs of the code location, by name.
-
-    Raises:
-        CodedataError: a YAML or an environment variable sets a switch to what it cannot be.
-    """
-    jobs = load_definitions(location).resolve_all_job_defs()
-    return {job.name: job for job in jobs if not job.name.startswith("__")}
 
 
 def runs_of(jobs: dict[str, Any], split: str) -> Iterator[tuple[Any, dict[str, str]]]:

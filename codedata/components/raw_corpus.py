@@ -27,6 +27,9 @@ from codedata.sources.record import Corpus
 from codedata.sources.registry import read_source
 from codedata.store.locks import waiting_lock
 
+SOURCE = "codedata/source"
+"""The metadata of a corpus's asset that says where it comes from, as its YAML does."""
+
 
 class FetchConfig(dg.Config):
     """Launch-time choices of raw_parquet."""
@@ -122,6 +125,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
             "owners": self.owners,
             "tags": self.tags,
             "kinds": set(self.typed_source.shown_kinds),
+            "metadata": {SOURCE: dg.MetadataValue.json(self.source)},
             "description": self.description or f"Documents of {self.name}, one a row.",
             "backfill_policy": dg.BackfillPolicy.single_run(),
             "code_version": self._code_version,

@@ -7,8 +7,11 @@ from typing import Any, cast
 
 import dagster as dg
 
+from codedata.components.raw_corpus import SOURCE
 from codedata.components.split_spec import SPLIT_TAG, SplitSpec
 from codedata.recipe.settings import Settings
+from codedata.sources.base import Source
+from codedata.sources.registry import read_source
 
 _RECIPE = "codedata/recipe"
 
@@ -33,6 +36,14 @@ def specs_of(defs: dg.Definitions) -> dict[str, SplitSpec]:
     """
     jobs = [job for job in defs.resolve_all_job_defs() if SPLIT_TAG in job.tags]
     return {job.name: _spec_of(job) for job in sorted(jobs, key=lambda job: job.name)}
+
+
+def source_of(defs: dg.Definitions, corpus: str) -> Source | None:
+    """Where the documents of a corpus come from; None where no component of ours defines it."""
+    key = dg.AssetKey([corpus, "raw_parquet"])
+    metadata = defs.resolve_asset_graph().get(key).metadata
+    found = metadata.get(SOURCE)
+    return read_source(found.value, f"corpus {corpus!r}") if found is not None else None
 
 
 def _spec_of(job: dg.JobDefinition) -> SplitSpec:

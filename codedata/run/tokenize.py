@@ -8,19 +8,16 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from pathlib import Path
-from shutil import disk_usage
 
-from codedata.errors import ChunkMismatchError, TargetError, TokenizerError, WorkerError
+from codedata.errors import ChunkMismatchError, TokenizerError, WorkerError
 from codedata.format.fingerprint import ChunkFingerprint
-from codedata.format.packing import id_dtype
-from codedata.format.ranges import CharRange
 from codedata.parallel import ChunkThreads, available_cores
-from codedata.progress import Reporter, megabytes
-from codedata.run.plan import ChunkTask, Plan, engine_for, sample_of
+from codedata.progress import Reporter
+from codedata.run.estimate import require_disk_space
+from codedata.run.plan import ChunkTask, Plan, engine_for
 from codedata.store.chunks import TokenChunk, get_chunk, put_chunk
 from codedata.store.files import remove_leftovers
 from codedata.store.local import LocalStore
-from codedata.tokenize.engines.base import as_utf8
 from codedata.tokenize.fidelity import holds_ids_of, tokenize_and_compare
 from codedata.tokenize.tokenizer import load_tokenizer
 
@@ -140,34 +137,3 @@ def _stored_chunk(task: ChunkTask, root: Path) -> TokenChunk | None:
         )
     _KNOWN.add((chunk.fingerprint, chunk.ids_sha256))
     return chunk
-
-
-def require_disk_space(plan: Plan, missing: Sequence[CharRange], folder: Path) -> None:
-    """Refuse to start work that the disk has no room for, going by the first window's start.
-
-    Args:
-        plan: what the dataset is made from.
-        missing: the chunks that are not stored yet.
-        folder: where chunks and shards go; it need not exist yet.
-
-    Raises:
-        TargetError: with the estimate and what is free.
-    """
-    engine, settings, sample = plan.engine, plan.settings, sample_of(plan.windows[0])
-    tokens_per_char = len(engine.encode(as_utf8(sample)).ids) / len(sample)
-
-    def tokens(chars: CharRange) -> int:
-        return int(tokens_per_char * chars.num_chars)
-
-    id_bytes = id_dtype(max(engine.vocab_size - 1, settings.pad_id)).itemsize
-    chunks = [fingerprint.chars for fingerprint in plan.fingerprints]
-    num_samples = sum(settings.count_samples(tokens(chars)) for chars in chunks)
-    needed = num_samples * settings.seq_length * (1 + id_bytes)
-    needed += sum(map(tokens, missing)) * id_bytes
-    free = disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
-    if needed > free:
-        raise TargetError(
-            f"{sum(chars.num_chars for chars in chunks):,} characters need about "
-            f"{megabytes(needed)} on the disk of {folder}, which has {megabytes(free)} free; make "
-            "room, or choose a smaller chars_to_tokenize"
-        )

@@ -98,6 +98,19 @@ class Source(BaseModel, ABC):
         """
         return read_corpus(folder).num_bytes if (folder / RECORD_NAME).exists() else None
 
+    def bytes_to_fetch(self, file: int, folder: Path, reporter: Reporter) -> int:  # noqa: ARG002
+        """About how much `materialize` would have to bring here.
+
+        Args:
+            file: which.
+            folder: the file's, which need not exist.
+            reporter: told what is waited for.
+
+        Raises:
+            CorpusError: where it comes from does not say.
+        """
+        return 0
+
     @abstractmethod
     def materialize(self, file: int, folder: Path, reporter: Reporter, *, update: bool) -> Corpus:
         """Bring a parquet here and record what it is; one process at a time for each folder.

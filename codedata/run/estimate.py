@@ -1,0 +1,129 @@
+"""A plan and the chunks that are stored of it -> what a run would take: tokens, disk, seconds.
+
+Chunks of earlier runs say how many tokens a character is and how long one takes. Without any, some
+of the text is tokenized.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import disk_usage
+
+from codedata.errors import TargetError
+from codedata.format.packing import id_dtype
+from codedata.format.ranges import CharRange
+from codedata.progress import megabytes
+from codedata.run.plan import ChunkTask, Plan, sample_of
+from codedata.store.chunks import TokenChunk, get_chunk
+from codedata.store.local import LocalStore
+from codedata.tokenize.engines.base import as_utf8
+
+_TIMED_CHARS = 2_000_000
+"""Tokenized to see how fast that is: half a second of the tokenizers library's work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a run would make, and take.
+
+    Attributes:
+        num_tokens: of all chunks, those of earlier runs included.
+        num_samples: that they are packed to.
+        num_bytes: of chunks and shards to be written, and of the pages that go with them.
+        seconds: of tokenizing what is not stored.
+    """
+
+    num_tokens: int
+    num_samples: int
+    num_bytes: int
+    seconds: float
+
+
+def finished(tasks: Sequence[ChunkTask], *, root: Path) -> list[TokenChunk]:
+    """The chunks that an earlier run stored; a run compares some of their ids before it takes them.
+
+    Args:
+        tasks: whose chunks are looked for.
+        root: under which they lie.
+
+    Raises:
+        UntrustedError: one is a stranger's.
+    """
+    found = (get_chunk(LocalStore(task.folder, shared=root), task.fingerprint) for task in tasks)
+    return [chunk for chunk in found if chunk is not None]
+
+
+def estimate(plan: Plan, stored: Sequence[TokenChunk], *, threads: int) -> Estimate:
+    """What is left to do of a plan, and what comes of it.
+
+    Args:
+        plan: of the run.
+        stored: its chunks that are finished.
+        threads: that will tokenize.
+    """
+    if num_stored := sum(chunk.chars.num_chars for chunk in stored):
+        num_tokens = sum(chunk.num_tokens for chunk in stored)
+        seconds = sum(chunk.seconds for chunk in stored)
+        each, rate = num_tokens / num_stored, num_stored / max(seconds, 1e-9)
+    else:
+        window = plan.windows[0]
+        text = window.text.read_utf8(window.chars.first(_TIMED_CHARS))
+        plan.engine.encode(as_utf8(sample_of(window)))  # which may have to be compiled first
+        started = time.monotonic()
+        num_tokens = len(plan.engine.encode(text).ids)
+        num_chars = min(window.chars.num_chars, _TIMED_CHARS)
+        each, rate = num_tokens / num_chars, num_chars / (time.monotonic() - started)
+    known = {chunk.chars for chunk in stored}
+    missing = [chars for chars in _chunks(plan) if chars not in known]
+    num_samples, num_bytes = _needed(plan, missing, each)
+    left = sum(chars.num_chars for chars in missing)
+    at_once = max(1, min(threads, len(missing)))
+    return Estimate(
+        num_tokens=int(each * plan.num_chars),
+        num_samples=num_samples,
+        num_bytes=num_bytes,
+        seconds=left / rate / at_once,
+    )
+
+
+def require_disk_space(plan: Plan, missing: Sequence[CharRange], folder: Path) -> None:
+    """Refuse to start work that the disk has no room for, going by the first window's start.
+
+    Args:
+        plan: what the dataset is made from.
+        missing: the chunks that are not stored yet.
+        folder: where chunks and shards go; it need not exist yet.
+
+    Raises:
+        TargetError: with the estimate and what is free.
+    """
+    sample = sample_of(plan.windows[0])
+    _, needed = _needed(plan, missing, len(plan.engine.encode(as_utf8(sample)).ids) / len(sample))
+    if needed > (free := free_bytes(folder)):
+        raise TargetError(
+            f"{plan.num_chars:,} characters need about {megabytes(needed)} on the disk of {folder},"
+            f" which has {megabytes(free)} free; make room, or choose a smaller chars_to_tokenize"
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """What is free on the disk of a folder, which need not exist yet."""
+    return disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+
+
+def _chunks(plan: Plan) -> list[CharRange]:
+    return [fingerprint.chars for fingerprint in plan.fingerprints]
+
+
+def _needed(plan: Plan, missing: Sequence[CharRange], tokens_per_char: float) -> tuple[int, int]:
+    """Samples of the dataset, and bytes of it and of the chunks that are missing."""
+
+    def tokens(chars: CharRange) -> int:
+        return int(tokens_per_char * chars.num_chars)
+
+    settings = plan.settings
+    id_bytes = id_dtype(max(plan.engine.vocab_size - 1, settings.pad_id)).itemsize
+    num_samples = sum(settings.count_samples(tokens(chars)) for chars in _chunks(plan))
+    packed = num_samples * settings.seq_length * (1 + id_bytes)
+    return num_samples, packed + sum(map(tokens, missing)) * id_bytes
