@@ -5,22 +5,22 @@ of the text is tokenized.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import disk_usage
 
 from codedata.errors import TargetError
 from codedata.format.packing import id_dtype
-from codedata.format.ranges import CharRange
+from codedata.format.ranges import CharRange, Utf8
 from codedata.progress import megabytes
 from codedata.run.plan import ChunkTask, Plan, sample_of
 from codedata.store.chunks import TokenChunk, get_chunk
 from codedata.store.local import LocalStore
 from codedata.tokenize.engines.base import as_utf8
 
-_TIMED_CHARS = 2_000_000
-"""Tokenized to see how fast that is: half a second of the tokenizers library's work."""
+_PLACES, _PLACE_CHARS = 8, 250_000
+"""Tokenized to see what comes of it, and how fast: a second of the tokenizers library's work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,25 +62,27 @@ def estimate(plan: Plan, stored: Sequence[TokenChunk], *, threads: int) -> Estim
         stored: its chunks that are finished.
         threads: that will tokenize.
     """
-    if num_stored := sum(chunk.chars.num_chars for chunk in stored):
+    if stored:
+        num_chars = sum(chunk.chars.num_chars for chunk in stored)
         num_tokens = sum(chunk.num_tokens for chunk in stored)
         seconds = sum(chunk.seconds for chunk in stored)
-        each, rate = num_tokens / num_stored, num_stored / max(seconds, 1e-9)
     else:
-        window = plan.windows[0]
-        text = window.text.read_utf8(window.chars.first(_TIMED_CHARS))
-        plan.engine.encode(as_utf8(sample_of(window)))  # which may have to be compiled first
-        started = time.monotonic()
-        num_tokens = len(plan.engine.encode(text).ids)
-        num_chars = min(window.chars.num_chars, _TIMED_CHARS)
-        each, rate = num_tokens / num_chars, num_chars / (time.monotonic() - started)
+        plan.engine.encode(as_utf8(sample_of(plan.windows[0])))  # which may be compiled first
+        num_chars, num_tokens, seconds = 0, 0, 0.0
+        for text in _some_of(plan):
+            started = time.monotonic()
+            num_tokens += len(plan.engine.encode(text).ids)
+            seconds += time.monotonic() - started
+            num_chars += len(bytes(text).decode())
+    each, rate = num_tokens / num_chars, num_chars / max(seconds, 1e-9)
     known = {chunk.chars for chunk in stored}
-    missing = [chars for chars in _chunks(plan) if chars not in known]
+    chunks = _chunks(plan)
+    missing = [chars for chars in chunks if chars not in known]
     num_samples, num_bytes = _needed(plan, missing, each)
     left = sum(chars.num_chars for chars in missing)
     at_once = max(1, min(threads, len(missing)))
     return Estimate(
-        num_tokens=int(each * plan.num_chars),
+        num_tokens=int(each * sum(chars.num_chars for chars in chunks)),
         num_samples=num_samples,
         num_bytes=num_bytes,
         seconds=left / rate / at_once,
@@ -102,14 +104,23 @@ def require_disk_space(plan: Plan, missing: Sequence[CharRange], folder: Path) -
     _, needed = _needed(plan, missing, len(plan.engine.encode(as_utf8(sample)).ids) / len(sample))
     if needed > (free := free_bytes(folder)):
         raise TargetError(
-            f"{plan.num_chars:,} characters need about {megabytes(needed)} on the disk of {folder},"
-            f" which has {megabytes(free)} free; make room, or choose a smaller chars_to_tokenize"
+            f"{sum(chars.num_chars for chars in _chunks(plan)):,} characters need about "
+            f"{megabytes(needed)} on the disk of {folder}, which has {megabytes(free)} free; make "
+            "room, or choose a smaller chars_to_tokenize"
         )
 
 
 def free_bytes(folder: Path) -> int:
     """What is free on the disk of a folder, which need not exist yet."""
     return disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+
+
+def _some_of(plan: Plan) -> Iterator[Utf8]:
+    """Leading texts of chunks from the whole of a plan: the first ones may be of another kind."""
+    texts = {window.chars.file: window.text for window in plan.windows}
+    chunks = _chunks(plan)
+    for chars in chunks[:: max(1, len(chunks) // _PLACES)][:_PLACES]:
+        yield texts[chars.file].read_utf8(chars.first(_PLACE_CHARS))
 
 
 def _chunks(plan: Plan) -> list[CharRange]:
