@@ -25,7 +25,7 @@ from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.run.checks import CheckOutcome
 from codedata.sources.documents import Documents
-from codedata.sources.window import Window
+from codedata.sources.parquet.text import Window
 
 _HASH_BYTES = 16
 """Of a billion documents two different ones have equal hashes once in 10^20 times."""

@@ -97,6 +97,28 @@ def replace_atomically(path: Path, data: Data, *, mode: int = 0o666) -> None:
     _write_beside(path, data, mode, os.replace)
 
 
+def name_atomically(folder: Path, data: Data, name: Callable[[Path], str]) -> Path:
+    """Write as `replace_atomically` does, under a name that what was written decides.
+
+    Args:
+        folder: where.
+        data: what, or a function that writes it into the opened file.
+        name: gives the name for the whole file, which nobody else reads yet; where it raises,
+            nothing is left.
+
+    Returns:
+        Where it is.
+    """
+    named: list[Path] = []
+
+    def take(temporary: Path, _: Path) -> None:
+        named.append(folder / name(temporary))
+        os.replace(temporary, named[0])
+
+    _write_beside(folder / "unnamed", data, 0o666, take)
+    return named[0]
+
+
 def create_atomically(path: Path, data: Data, *, mode: int = 0o666) -> bool:
     """Write as `replace_atomically` does where there is nothing yet: of two at once one does.
 
