@@ -39,6 +39,14 @@ def is_repo(repo: str) -> bool:
     return _REPO.fullmatch(repo) is not None
 
 
+_COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a revision of a repository is a commit, which stands for the same files for ever."""
+    return _COMMIT.fullmatch(revision) is not None
+
+
 @dataclass(frozen=True)
 class Layout:
     """The folders under a root."""

@@ -695,24 +695,23 @@ def folders(says: Says, **fields: Any) -> Yaml:
     return {"source": {"kind": "folders", **fields}}, says
 
 
-OF_HUB, OF_FOLDERS = "of the hub source owner/data", "of a folders source"
 CORPORA_YAML: list[Yaml] = [
     *(({"name": value}, ("name of a corpus", repr(value), WORD)) for value in ("", "../c", "c-d")),
     *(
-        hub(("repo of a hub source", repr(repo), "write it as owner/name"), repo=repo)
+        hub(("repo is", repr(repo), "write it as owner/name"), repo=repo)
         for repo in ("", "data", "a/b/c", "https://huggingface.co/datasets/a/b", "a b/c", "/a")
     ),
     *(
-        hub(("revision of the hub source", repr(value), "name one that the repository has"),
+        hub(("revision is", repr(value), "name one that the repository has"),
             revision=value)
         for value in ("", "a\0b")
     ),
     *(
-        hub((f"path {OF_HUB}", repr(value), "name a parquet file"), path=value)
+        hub(("path ", repr(value), "name a parquet file"), path=value)
         for value in ("", "  ", "a\0b")
     ),
     *(
-        hub((f"path {OF_HUB}", found, remedy), path=path)
+        hub(("path ", found, remedy), path=path)
         for path, found, remedy in [
             ("c/*.parquet", "'c/*.parquet'", "write a range"),
             (["a.parquet", "b?.parquet"], "'b?.parquet'", "write a range"),
@@ -727,28 +726,28 @@ CORPORA_YAML: list[Yaml] = [
         ]
     ),
     *(
-        hub((f"first_chars {OF_HUB}", str(value), "left out"), first_chars=value)
+        hub(("first_chars is", str(value), "left out"), first_chars=value)
         for value in (0, -1, 2**63)
     ),
     *(
         ({"source": {"kind": "local", "path": path}},
-         ("path of a local source", repr(path), "name a parquet file"))
+         ("path is", repr(path), "name a parquet file"))
         for path in ("", "a\0b")
     ),
     *(
-        folders((f"extensions {OF_FOLDERS}", repr(extension), "without the dot"),
+        folders(("extensions is", repr(extension), "without the dot"),
                 folders={"a": "b"}, extensions=[extension])
         for extension in (".c", "", "c/h", "c h", "tar.gz")
     ),
-    folders((f"extensions {OF_FOLDERS}", "[]", "at least one"), folders={"a": "b"}, extensions=[]),
-    folders(("a folders source", "neither folders ({})", "name at least one folder")),
+    folders(("extensions is []", "at least one"), folders={"a": "b"}, extensions=[]),
+    folders(("(kind: folders)", "neither folders ({})", "name at least one folder")),
     *(
-        folders((f"folders {OF_FOLDERS}", repr(name), "write a name without a slash"),
+        folders(("folders is", repr(name), "write a name without a slash"),
                 folders={name: place})
         for name, place in [("", "b"), ("a/b", "c"), ("a", ""), ("a", "b\0c")]
     ),
     *(
-        folders((f"headers_of {OF_FOLDERS}", repr(package), "by which Python imports"),
+        folders(("headers_of is", repr(package), "by which Python imports"),
                 headers_of=[package])
         for package in ("", ".numpy", "num py", "../numpy", "numpy/")
     ),

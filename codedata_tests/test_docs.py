@@ -198,11 +198,11 @@ def test_the_page_on_components_has_all_that_their_yaml_may_have() -> None:
         assert yaml is not None
         for name in yaml.model_json_schema()["properties"]:
             assert f"| `{name}` |" in text
-    for kind, load in KINDS.items():
+    for kind, point in KINDS.items():
         [table] = re.findall(
             rf"^### source, `kind: {kind}`\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL
         )
-        for name in load().model_fields:
+        for name in point.load().model_fields:
             assert f"| `{name}` |" in table or name == "kind"
 
 

@@ -56,8 +56,8 @@ def components_page() -> str:
         parts += [f"## {component.__name__}\n", f"`type: codedata.components.{component.__name__}`"]
         parts += [f"\n{_summary(component)}\n", _table(component)]
         if component is RawCorpus:
-            for kind, load in KINDS.items():
-                source = load()
+            for kind, point in KINDS.items():
+                source = point.load()
                 parts += [f"### source, `kind: {kind}`\n", f"{_summary(source)}\n", _table(source)]
     return "\n".join(parts)
 

@@ -8,7 +8,7 @@ from codedata.layout import Layout
 from codedata.resources import DataRoot
 from codedata.run.checks import CheckOutcome
 from codedata.run.shared_documents import find_shared, judge_shared
-from codedata.sources.window import Window
+from codedata.sources.parquet.text import Window
 from codedata.store.verified import open_once
 
 SAMPLE_COLUMNS = [

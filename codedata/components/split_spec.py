@@ -19,8 +19,8 @@ from codedata.progress import Reporter
 from codedata.recipe.settings import Settings
 from codedata.run.checks import CheckOutcome
 from codedata.run.plan import ChunkTask, Plan, open_plan
+from codedata.sources.parquet.text import Window
 from codedata.sources.record import read_corpus
-from codedata.sources.window import Window
 from codedata.tokenize.engines.registry import AUTO
 from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer, local_fingerprint
 

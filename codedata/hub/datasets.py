@@ -8,11 +8,8 @@ meta of one commit names; it appears under its name when it is whole.
 
 import os
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import httpx2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
@@ -23,17 +20,15 @@ from codedata.format.card import CARD_NAME, own_digest, render_card
 from codedata.format.facts import FACTS_NAME, dump_facts
 from codedata.format.meta import MAX_META_BYTES, META_NAME, parse_meta, shard_index, shard_name
 from codedata.format.without_paths import without_paths
-from codedata.hub.client import Asked, ask, limit_client, newest_commit
-from codedata.hub.files import cache_home, describe, fetch_file, find_here, note_revision
-from codedata.hub.refusals import COMMIT, HubError, NoSuchFileError, page_of
-from codedata.layout import is_repo
+from codedata.hub.client import cache_home, calling, limit_client, newest_commit
+from codedata.hub.files import describe, fetch_file, find_here, note_revision
+from codedata.hub.refusals import HubError, NoSuchFileError, page_of
+from codedata.layout import is_commit, is_repo
 from codedata.progress import Reporter
 from codedata.store.dataset_folder import Dataset, open_dataset
 from codedata.store.files import publish_folder
 from codedata.store.locks import waiting_lock
 from codedata.store.owners import explained
-
-T = TypeVar("T")
 
 
 def push_dataset(
@@ -57,48 +52,47 @@ def push_dataset(
     dataset = open_dataset(folder, verify=True)
     texts = _public_texts(dataset, reporter)
     names = [*(shard_name(index) for index in range(len(dataset.entries))), META_NAME]
-    api = HfApi()
-
-    def request(call: Callable[[], T]) -> T:
-        return ask(Asked(repo, "dataset", branch), partial(_unwrapped, call), reporter)
-
-    options = {"repo_type": "dataset", "exist_ok": True}
-    request(lambda: api.create_repo(repo, private=not public, **options))
-    is_private = request(lambda: api.dataset_info(repo, expand=["private"])).private
-    if public and is_private:
-        raise HubError(
-            f"{repo} exists and is private; make it public on {page_of(repo, 'dataset')}/settings, "
-            "or push without --public"
-        )
-    if not public and not is_private:
-        raise HubError(
-            f"{repo} is public, but a dataset holds its corpus's text and is pushed privately "
-            f"unless told otherwise; push with --public, or make it private on "
-            f"{page_of(repo, 'dataset')}"
-        )
-    if branch != "main":
-        request(lambda: api.create_branch(repo, branch=branch, **options))
-    head = newest_commit(repo, kind="dataset", revision=branch, reporter=reporter)
-    there = request(lambda: api.list_repo_files(repo, repo_type="dataset", revision=head))
-    texts_there = [name for name in (FACTS_NAME, CARD_NAME) if name in there]
-    _require_own_texts(repo, head, texts_there, reporter)
-    stale = [name for name in there if shard_index(name) is not None and name not in names]
-    stale += [name for name in texts_there if name not in texts]
-    operations = [
-        *(CommitOperationDelete(name) for name in stale),
-        *(CommitOperationAdd(name, str(folder / name)) for name in names),
-        *(CommitOperationAdd(name, data) for name, data in texts.items()),
-    ]
-    pushed = request(
-        lambda: api.create_commit(
-            repo,
-            operations,
-            commit_message=message or f"Dataset {dataset.digest}",
-            repo_type="dataset",
-            revision=branch,
-            parent_commit=head,
-        ),
-    )
+    page = page_of(repo, "dataset")
+    api, options = HfApi(), {"repo_type": "dataset", "exist_ok": True}
+    with calling(repo, "dataset", branch, reporter=reporter):
+        api.create_repo(repo, private=not public, **options)
+        is_private = api.dataset_info(repo, expand=["private"]).private
+        if public and is_private:
+            raise HubError(
+                f"{repo} exists and is private; make it public on {page}/settings, or push without "
+                "--public"
+            )
+        if not public and not is_private:
+            raise HubError(
+                f"{repo} is public, but a dataset holds its corpus's text and is pushed privately "
+                f"unless told otherwise; push with --public, or make it private on {page}"
+            )
+        if branch != "main":
+            api.create_branch(repo, branch=branch, **options)
+        head = newest_commit(repo, kind="dataset", revision=branch, reporter=reporter)
+        there = api.list_repo_files(repo, repo_type="dataset", revision=head)
+        texts_there = [name for name in (FACTS_NAME, CARD_NAME) if name in there]
+        _require_own_texts(repo, head, texts_there, reporter)
+        stale = [name for name in there if shard_index(name) is not None and name not in names]
+        stale += [name for name in texts_there if name not in texts]
+        operations = [
+            *(CommitOperationDelete(name) for name in stale),
+            *(CommitOperationAdd(name, str(folder / name)) for name in names),
+            *(CommitOperationAdd(name, data) for name, data in texts.items()),
+        ]
+        try:
+            pushed = api.create_commit(
+                repo,
+                operations,
+                commit_message=message or f"Dataset {dataset.digest}",
+                repo_type="dataset",
+                revision=branch,
+                parent_commit=head,
+            )
+        except RuntimeError as error:  # in which the library wraps that of a thread
+            if isinstance(error.__cause__, HubError | httpx2.HTTPError):
+                raise error.__cause__ from error
+            raise HubError(f"the upload failed: {error}") from error
     if open_dataset(folder).digest != dataset.digest:
         raise DatasetError(f"{folder} was replaced while it was pushed; push it again")
     return pushed.commit_url
@@ -130,32 +124,23 @@ def _public_texts(dataset: Dataset, reporter: Reporter) -> dict[str, bytes]:
     return {FACTS_NAME: dump_facts(public, card), CARD_NAME: card}
 
 
-def _unwrapped(call: Callable[[], T]) -> T:
-    """What a call gives or raises, without what the client wraps an error of a thread in."""
-    try:
-        return call()
-    except RuntimeError as error:
-        if isinstance(error.__cause__, HubError | httpx2.HTTPError):
-            raise error.__cause__ from error
-        raise HubError(f"the upload failed: {error}") from error
-
-
 def _require_own_texts(repo: str, commit: str, names: list[str], reporter: Reporter) -> None:
     """Refuse to replace facts or a README.md that codedata did not write.
 
     Raises:
         HubError: it did not, or somebody changed them.
     """
-    if not names:
-        return
-    fetch = partial(fetch_file, repo, kind="dataset", revision=commit, reporter=reporter)
-    there = {name: fetch(name).path.read_bytes() for name in names}
+    there = {name: _fetch(repo, name, commit, reporter).read_bytes() for name in names}
     name, digest = own_digest(there.get(FACTS_NAME), there.get(CARD_NAME))
-    if digest is None:
+    if there and digest is None:
         raise HubError(
             f"{name} of {repo} was not written by codedata, or was changed since; move it on "
             f"{page_of(repo, 'dataset')}, or push to another repository or branch"
         )
+
+
+def _fetch(repo: str, name: str, commit: str, reporter: Reporter) -> Path:
+    return fetch_file(repo, name, kind="dataset", revision=commit, reporter=reporter).path
 
 
 def fetch_dataset(repo: str, revision: str, reporter: Reporter) -> Path:
@@ -191,13 +176,11 @@ def fetch_dataset(repo: str, revision: str, reporter: Reporter) -> Path:
 
 
 def _commit_of(repo: str, revision: str, reporter: Reporter) -> str:
-    if COMMIT.fullmatch(revision):
+    if is_commit(revision):
         return revision
     here = find_here(repo, META_NAME, kind="dataset", revision=revision)
     try:
-        return describe(
-            repo, META_NAME, kind="dataset", revision=revision, reporter=reporter, here=here
-        ).commit
+        return describe(repo, META_NAME, revision=revision, reporter=reporter, here=here).commit
     except NoSuchFileError as error:
         raise _no_dataset(repo, revision) from error
 
@@ -211,21 +194,18 @@ def _no_dataset(repo: str, revision: str) -> DatasetError:
 
 def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
     """Fetch the files of a dataset and put them under its name when they are whole."""
-
-    def fetch(name: str) -> Path:
-        return fetch_file(repo, name, kind="dataset", revision=commit, reporter=reporter).path
-
     try:
-        meta = fetch(META_NAME)
+        meta = _fetch(repo, META_NAME, commit, reporter)
     except NoSuchFileError as error:
         raise _no_dataset(repo, commit) from error
     with open(meta, "rb") as file:
         entries = parse_meta(file.read(MAX_META_BYTES + 1), f"{META_NAME} of {repo}")
-    shards = map(shard_name, range(len(entries)))
-    files = {META_NAME: meta} | {name: fetch(name) for name in shards}
+    files = {META_NAME: meta}
+    for name in map(shard_name, range(len(entries))):
+        files[name] = _fetch(repo, name, commit, reporter)
     for name in (FACTS_NAME, CARD_NAME):
         with suppress(NoSuchFileError):  # a dataset of the old script has neither
-            files[name] = fetch(name)
+            files[name] = _fetch(repo, name, commit, reporter)
     stage = folder.with_name(f".{commit}.stage")
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir()

@@ -12,8 +12,8 @@ The library compares no more than sizes; here a file counts only if the hash of 
 that names them. A file that is here and right costs no request, where its commit is known.
 """
 
-import hashlib
 from dataclasses import dataclass
+from hashlib import file_digest
 from math import inf
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -29,58 +29,36 @@ from huggingface_hub import (
 from huggingface_hub.file_download import repo_folder_name
 from tqdm import tqdm
 
-from codedata.hub.client import Asked, ask
-from codedata.hub.refusals import (
-    COMMIT,
-    ETAG,
-    HubError,
-    Kind,
-    NoSuchFileError,
-    UnreachableError,
-    no_hub,
-)
-from codedata.places import local_path
+from codedata.hub.client import calling
+from codedata.hub.limits import is_etag
+from codedata.hub.refusals import HubError, Kind, NoSuchFileError, UnreachableError, no_hub
+from codedata.layout import is_commit
 from codedata.progress import Reporter, Transfer
+from codedata.sources.folders import git_hash
 from codedata.store.files import replace_atomically
 
 _SHA256_DIGITS = 64
 
+Here = TypeVar("Here", bound="RemoteFile")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class RemoteFile:
     """A file as the hub states it.
 
     Attributes:
-        repo: `owner/name`.
-        kind: which of the hub's lists the repository is in.
-        path: in the repository.
+        name: its path in the repository.
         commit: the commit it is of.
-        etag: sha256 of the bytes where they are stored as a large file, else git's blob hash.
+        etag: sha256 of the bytes where they are stored as a large file, else git's blob hash; None
+            of a copy on this disk, where the cache has no links, and of somebody's own file that is
+            linked into it.
         num_bytes: its size.
     """
 
-    repo: str
-    kind: Kind
-    path: str
-    commit: str
-    etag: str
-    num_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class HubFile:
-    """A file of the hub that is on this disk.
-
-    Attributes:
-        path: where it is.
-        commit: the commit it is of.
-        etag: the hash of its bytes, as the hub states it; None of a copy, where the cache has no
-            links, and of somebody's own file that is linked into it.
-    """
-
-    path: Path
+    name: str
     commit: str
     etag: str | None
+    num_bytes: int
 
     @property
     def sha256(self) -> str | None:
@@ -88,8 +66,18 @@ class HubFile:
         return self.etag if self.etag and len(self.etag) == _SHA256_DIGITS else None
 
 
-Here = TypeVar("Here", HubFile, RemoteFile)
-"""What is known of a file without asking the hub."""
+@dataclass(frozen=True, kw_only=True)
+class HubFile(RemoteFile):
+    """A file of the hub that is on this disk, where it is."""
+
+    path: Path
+
+    def is_right(self) -> bool:
+        """Whether the bytes have the hash."""
+        if self.sha256 is None:
+            return self.etag in (None, git_hash(self.path.read_bytes()))
+        with open(self.path, "rb") as file:
+            return file_digest(file, "sha256").hexdigest() == self.etag
 
 
 def find_here(repo: str, path: str, *, kind: Kind, revision: str) -> HubFile | None:
@@ -104,10 +92,8 @@ def find_here(repo: str, path: str, *, kind: Kind, revision: str) -> HubFile | N
     Raises:
         NoSuchFileError: the commit has no such file, as the hub said before.
     """
-    found = try_to_load_from_cache(
-        repo, path, cache_dir=_cache(), revision=revision, repo_type=kind
-    )
-    if found is _CACHED_NO_EXIST and COMMIT.fullmatch(revision):
+    found = try_to_load_from_cache(repo, path, revision=revision, repo_type=kind)
+    if found is _CACHED_NO_EXIST and is_commit(revision):
         note = _storage(repo, kind) / ".no_exist" / revision / path
         raise NoSuchFileError(
             f"the repository has no {path} at {revision}, as it said before; to ask again, remove "
@@ -116,13 +102,14 @@ def find_here(repo: str, path: str, *, kind: Kind, revision: str) -> HubFile | N
     return _hub_file(found, path) if isinstance(found, str) else None
 
 
-def _hub_file(found: str, path: str) -> HubFile:
-    pointer = Path(found)
-    snapshot = pointer.parents[len(PurePosixPath(path).parts) - 1]
-    target = pointer.parent / pointer.readlink() if pointer.is_symlink() else pointer
-    blobs = snapshot.parent.parent / "blobs"
-    is_blob = ETAG.fullmatch(target.name) and target.parent.resolve() == blobs.resolve()
-    return HubFile(path=pointer, commit=snapshot.name, etag=target.name if is_blob else None)
+def _hub_file(found: str, name: str) -> HubFile:
+    path = Path(found)
+    snapshot = path.parents[len(PurePosixPath(name).parts) - 1]
+    blob = path.parent / path.readlink() if path.is_symlink() else path
+    is_blob = blob.parent.resolve() == (snapshot.parent.parent / "blobs").resolve()
+    etag = blob.name if is_blob and is_etag(blob.name) else None
+    num_bytes = path.stat().st_size
+    return HubFile(name=name, commit=snapshot.name, etag=etag, num_bytes=num_bytes, path=path)
 
 
 def fetch_file(
@@ -156,37 +143,36 @@ def fetch_file(
         OSError: the disk does not take it.
     """
     here = find_here(repo, path, kind=kind, revision=revision)
-    if is_damaged := here is not None and not _is_right(here):
-        reporter.say(f"{path}: the copy in {_cache()} is damaged, and is fetched again")
-    elif here is not None and COMMIT.fullmatch(revision):
+    if is_damaged := here is not None and not here.is_right():
+        reporter.say(
+            f"{path}: the copy in {constants.HF_HUB_CACHE} is damaged, and is fetched again"
+        )
+        here = None
+    elif here is not None and is_commit(revision):
         return here
-    if before_asking and here is None and not constants.HF_HUB_OFFLINE:
+    elif here is None and before_asking and not constants.HF_HUB_OFFLINE:
         reporter.say(before_asking)
 
     def download(**options: Any) -> Any:
-        options |= {"repo_type": kind, "revision": revision, "cache_dir": _cache()}
-        return ask(
-            Asked(repo, kind, revision, path),
-            lambda: hf_hub_download(repo, path, **options),
-            reporter,
-            patient=patient and (here is None or is_damaged),
-            within=within,
-        )
+        return hf_hub_download(repo, path, repo_type=kind, revision=revision, **options)
 
+    call = {"reporter": reporter, "patient": patient and here is None, "within": within}
     try:
-        if most_bytes < inf and (size := download(dry_run=True).file_size or 0) > most_bytes:
-            raise HubError(f"{path} has {size:,} bytes there, and at most {most_bytes:,} are taken")
-        with reporter.transfer(path) as transfer:
+        with calling(repo, kind, revision, path, **call), reporter.transfer(path) as transfer:
+            if most_bytes < inf and (size := download(dry_run=True).file_size or 0) > most_bytes:
+                raise HubError(
+                    f"{path} has {size:,} bytes there, and at most {most_bytes:,} are taken"
+                )
             bar = _bar(transfer)
             fetched = _hub_file(download(tqdm_class=bar, force_download=is_damaged), path)
-            if not _is_right(fetched):
+            if not fetched.is_right():
                 reporter.say(f"{path} arrived with another hash than the hub states; once more")
                 fetched = _hub_file(download(tqdm_class=bar, force_download=True), path)
     except UnreachableError as error:
-        if here is None or is_damaged:
+        if here is None:
             raise
         return _taken(here, error, reporter)
-    if not _is_right(fetched):
+    if not fetched.is_right():
         fetched.path.resolve().unlink()  # other tools would take it
         raise HubError(
             f"{path} arrived with another hash than the hub states, twice: what lies between here "
@@ -197,41 +183,36 @@ def fetch_file(
 
 
 def describe(
-    repo: str, path: str, *, kind: Kind, revision: str, reporter: Reporter, here: Here | None
-) -> RemoteFile | Here:
-    """Ask what a file of a revision is: one request.
+    repo: str, path: str, *, revision: str, reporter: Reporter, here: RemoteFile | None
+) -> RemoteFile:
+    """Ask what a file of a dataset repository is: one request.
 
     Args:
         repo: `owner/name`.
         path: in the repository.
-        kind: of the repository.
         revision: branch, tag or commit.
         reporter: told what is waited for.
         here: what is known of it without asking, returned where the hub is not reached.
 
     Raises:
-        HubError: see `ask`.
+        HubError: see `calling`.
     """
     is_patient = here is None
     try:
-        found = ask(
-            Asked(repo, kind, revision, path),
-            lambda: get_hf_file_metadata(
-                hf_hub_url(repo, path, repo_type=kind, revision=revision),
+        with calling(repo, "dataset", revision, path, reporter=reporter, patient=is_patient):
+            found = get_hf_file_metadata(
+                hf_hub_url(repo, path, repo_type="dataset", revision=revision),
                 timeout=constants.HF_HUB_ETAG_TIMEOUT,
                 retry_on_errors=is_patient,
-            ),
-            reporter,
-            patient=is_patient,
-        )
+            )
     except UnreachableError as error:
         if here is None:
             raise
         return _taken(here, error, reporter)
     commit, etag = found.commit_hash or "", found.etag or ""
-    if not COMMIT.fullmatch(commit) or not ETAG.fullmatch(etag) or found.size is None:
+    if not is_commit(commit) or not is_etag(etag) or found.size is None:
         raise no_hub(path)
-    return RemoteFile(repo, kind, path, commit, etag, found.size)
+    return RemoteFile(name=path, commit=commit, etag=etag, num_bytes=found.size)
 
 
 def _taken(here: Here, error: UnreachableError, reporter: Reporter) -> Here:
@@ -257,39 +238,13 @@ def _bar(transfer: Transfer) -> type[Any]:
     return Bar
 
 
-def _is_right(file: HubFile) -> bool:
-    return file.etag is None or _blob_hash(file.path, like=file.etag) == file.etag
-
-
-def _blob_hash(path: Path, *, like: str) -> str:
-    """The hash of a file's bytes of the kind that `like` is: sha256, or git's of a blob."""
-    with open(path, "rb") as file:
-        if len(like) == _SHA256_DIGITS:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        data = file.read()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-
 def note_revision(repo: str, revision: str, *, kind: Kind, commit: str) -> None:
     """Remember the commit that a branch or tag stands for, for when the hub is not reached."""
-    if not COMMIT.fullmatch(revision):
+    if not is_commit(revision):
         ref = _storage(repo, kind) / "refs" / revision
         ref.parent.mkdir(parents=True, exist_ok=True)
         replace_atomically(ref, commit.encode())
 
 
-def cache_home(folder: str) -> Path:
-    """A folder of the hub's library, which for a user without a home would be one named `~`.
-
-    Raises:
-        HubError: it is no folder of this machine.
-    """
-    return local_path(folder, "the hub's cache (HF_HOME)", error=HubError)
-
-
-def _cache() -> Path:
-    return cache_home(constants.HF_HUB_CACHE)
-
-
 def _storage(repo: str, kind: Kind) -> Path:
-    return _cache() / repo_folder_name(repo_id=repo, repo_type=kind)
+    return Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type=kind))

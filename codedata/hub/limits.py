@@ -2,10 +2,10 @@
 
 Invariants: of an error or of JSON at most `MAX_ANSWER_BYTES` are read, and nothing compressed is
 taken, so no more comes of them; what the library then parses is JSON that ends; the library sees no
-redirect out of the web, and no commit, hash or size that it would make a path or a number of; an
-answer begins in time, and a body that hardly moves is broken off. What a server did otherwise is
-said in one line. What passes by itself (429, 5xx, connections that break or stall) is tried again a
-bounded number of times, request by request, and every wait is said.
+commit, hash or size that it would make a path or a number of; an answer begins in time, and a body
+that hardly moves is broken off. What a server did otherwise is said in one line. What passes by
+itself (429, 5xx, connections that break or stall) is tried again a bounded number of times, request
+by request, and every wait is said.
 """
 
 import json
@@ -14,36 +14,93 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
 from math import inf
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx2
 from huggingface_hub import constants
+from huggingface_hub.utils import parse_ratelimit_headers
 
 from codedata.hub.refusals import (
-    COMMIT,
-    ETAG,
     PASSING,
     ServerError,
+    UnreachableError,
     no_hub,
     passes,
     why_passing,
     why_status,
 )
-from codedata.hub.waiting import CALL, Call, asked_wait
+from codedata.layout import is_commit
 from codedata.printable import shortened
-
-T = TypeVar("T")
+from codedata.progress import TERMINAL, Reporter
 
 MAX_ANSWER_BYTES = 1_000_000
 """Of an error or of JSON. The hub's pages of a listing have half of it."""
+
+WAITS = (1, 2, 4, 8, 16, 32)
+"""Seconds before each new try; a minute in all."""
+
+_LONGEST_WAIT = 300
+"""Seconds that a server may ask for: the hub's windows are of five minutes."""
 
 _ANSWER_SECONDS = 120.0
 """Until an answer begins, where the library names no limit: a commit may take a while."""
 
 _SLOWEST_BYTES = 1_000
 """A second, on average: what is slower is broken off, and tried again."""
+
+_ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
+
+
+def is_etag(etag: str) -> bool:
+    """Whether it is git's hash of a blob, or the sha256 of a large file."""
+    return _ETAG.fullmatch(etag) is not None
+
+
+@dataclass
+class Call:
+    """What the requests of this context are for.
+
+    Attributes:
+        what: names it in messages.
+        reporter: told of every wait.
+        patient: whether to wait at all.
+        within: seconds after which a hub that is not reached is given up; one that answers, be it
+            that it has no time now, is waited for as ever.
+    """
+
+    what: str = "the hub"
+    reporter: Reporter = TERMINAL  # of threads of the library's own
+    patient: bool = True
+    within: float = inf
+
+    def __post_init__(self) -> None:
+        self.until = time.monotonic() + self.within
+
+    def wait(self, num_tries: int, why: str, asked: float = 0) -> None:
+        """Wait before the next try, after so many.
+
+        Raises:
+            UnreachableError: there were enough.
+        """
+        waits = WAITS if self.patient else ()
+        is_last = num_tries > len(waits) or asked > _LONGEST_WAIT
+        seconds = 0 if is_last else max(waits[num_tries - 1], asked)
+        if is_last or time.monotonic() + seconds > self.until:
+            much = f" and asks to wait {asked:.0f} s" if asked > _LONGEST_WAIT else ""
+            tries = f"after {num_tries} tries in a row" if num_tries > 1 else "at once"
+            if self.until < inf:
+                tries = f"within {self.within:.0f} s"
+            raise UnreachableError(f"{why}{much}; given up {tries}; run again later")
+        self.reporter.say(
+            f"{self.what}: {why}; trying again in {seconds:.0f} s ({num_tries} of {len(waits)})"
+        )
+        time.sleep(seconds)
+
+
+CALL: ContextVar[Call] = ContextVar("CALL", default=Call())  # noqa: B039  (it is nobody's)
 
 
 class LimitedClient(httpx2.Client):
@@ -84,7 +141,7 @@ class LimitedClient(httpx2.Client):
             if not is_replayable or response.status_code not in PASSING:
                 return response
             response.close()
-            call.wait(num_tries, why_status(response), asked_wait(response.headers))
+            call.wait(num_tries, why_status(response), _asked_wait(response.headers))
 
     def _send(
         self, request: httpx2.Request, call: Call, *, stream: bool, **options: Any
@@ -100,25 +157,19 @@ class LimitedClient(httpx2.Client):
         )
         if not isinstance(response.stream, httpx2.ByteStream):
             response.stream = _Body(response.stream, seconds, call if stream else None)
-        if stream:
-            return response
-        try:
-            if "Range" in request.headers and response.status_code == 200:
-                raise _wrong(
-                    response,
-                    "sends all of a file of which a part was asked for; leave first_chars out, "
-                    "which fetches the whole file",
-                )
-            response.read()
-        finally:
-            response.close()
+        if not stream:
+            try:
+                _require_range(response)
+                response.read()
+            finally:
+                response.close()
         return response
 
 
 class _Body(httpx2.SyncByteStream):
     """A body that must move on; with a call, it is said where the library will ask for the rest."""
 
-    def __init__(self, stream: Any, seconds: float, call: Call | None) -> None:
+    def __init__(self, stream: Any, seconds: float, call: Call | None = None) -> None:
         self._stream = stream
         self._seconds = seconds
         self._call = call
@@ -144,13 +195,22 @@ class _Body(httpx2.SyncByteStream):
         self._stream.close()
 
 
-def _in_time(send: Callable[[], T], seconds: float, request: httpx2.Request) -> T:
+def _asked_wait(headers: httpx2.Headers) -> float:
+    """Seconds of Retry-After, or until the hub's own window ends, of which nothing is left."""
+    after = headers.get("Retry-After", "").strip()
+    limit = parse_ratelimit_headers(headers)
+    return int(after) if after.isdecimal() else limit.reset_in_seconds if limit else 0
+
+
+def _in_time(
+    send: Callable[[], httpx2.Response], seconds: float, request: httpx2.Request
+) -> httpx2.Response:
     """Wait no longer for an answer: neither looking up a name nor slow headers have a limit.
 
     Raises:
         httpx2.ReadTimeout: none began in time.
     """
-    answer: Future[T] = Future()
+    answer: Future[httpx2.Response] = Future()
     context = copy_context()
 
     def run() -> None:
@@ -172,40 +232,39 @@ def _in_time(send: Callable[[], T], seconds: float, request: httpx2.Request) -> 
 def _limit(response: httpx2.Response) -> None:
     """Refuse what the library would stumble over; read what is to be an error or JSON."""
     headers, request, path = response.headers, response.request, response.request.url.path
-    location = headers.get("Location", "")
-    if response.is_redirect and re.match(r"(?!https?:)[a-z][a-z0-9+.-]*:", location, re.IGNORECASE):
-        where = shortened(location.split("?")[0])
-        raise _wrong(response, f"redirects to {where}, which is no address of the web")
-    for name in ("Content-Length", "X-Linked-Size"):
-        if not headers.get(name, "0").isdecimal():
-            size = shortened(headers[name])
-            raise _wrong(response, f"states {name} {size!r}, which is no size")
     if request.method == "HEAD" and response.status_code < 400 and "/resolve/" in path:
         etag = headers.get("X-Linked-Etag") or headers.get("ETag") or ""
+        size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
         commit = headers.get("X-Repo-Commit", "")
+        is_file = is_etag(etag.removeprefix("W/").strip('"')) and size.isdecimal()
         is_on_the_way = response.is_redirect and not commit
-        is_hub = COMMIT.fullmatch(commit) and ETAG.fullmatch(etag.removeprefix("W/").strip('"'))
-        if not is_hub and not is_on_the_way:
+        if not is_on_the_way and not (is_commit(commit) and is_file):
             raise no_hub(path)
     if (encoding := headers.get("Content-Encoding", "identity")) != "identity":
         how = shortened(encoding)
         raise _wrong(response, f"sends an answer compressed ({how}) that was asked for as it is")
     is_api = str(request.url).startswith(f"{constants.ENDPOINT}/api/")
     if response.is_redirect or response.is_error:
-        response.stream = httpx2.ByteStream(_message(_read(response)))
+        said = _parsed(_read(response), dict) or {}
+        texts = {key: shortened(text) for key, text in said.items() if isinstance(text, str)}
+        # In the one form that the library always reads.
+        response.stream = httpx2.ByteStream(json.dumps(texts).encode())
     elif is_api or request.method not in ("GET", "HEAD"):
         body = _read(response)
         response.stream = httpx2.ByteStream(body)
-        _require_json(response, body, strict=is_api and request.method == "GET")
-    elif "Range" in request.headers:
-        _require_range(response)
+        kinds = dict if "/revision/" in path else (dict, list)
+        if is_api and request.method == "GET" and _parsed(body, kinds) is None:
+            raise _wrong(
+                response,
+                f"answers {path} with {body[:20]!r}, which is not what the hub answers: a proxy or "
+                "a login page may answer in its place",
+            )
 
 
 def _read(response: httpx2.Response) -> bytes:
     """A body of bounded size, at once."""
     body, stream, path = bytearray(), response.stream, response.request.url.path
-    seconds = response.request.extensions["timeout"]["read"]
-    for block in _Body(stream, seconds, None):
+    for block in _Body(stream, response.request.extensions["timeout"]["read"]):
         body += block
         if len(body) > MAX_ANSWER_BYTES:
             stream.close()  # pyright: ignore[reportAttributeAccessIssue]
@@ -215,45 +274,28 @@ def _read(response: httpx2.Response) -> bytes:
     return bytes(body)
 
 
-def _message(body: bytes) -> bytes:
-    """An error's body reduced to what it says, in the one form that the library always reads."""
+def _parsed(body: bytes, kinds: type | tuple[type, ...]) -> Any:
+    """JSON of some kinds; nothing where it is none of them."""
     try:
-        answer: Any = json.loads(body)
+        found = json.loads(body)
     except (ValueError, RecursionError):
-        return b""
-    if not isinstance(answer, dict):
-        return b""
-    errors = answer.get("errors")
-    nested = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
-    said = [*(each.get("message") for each in nested), answer.get("error")]
-    known = {key: value for key, value in answer.items() if isinstance(value, str)}
-    known["error"] = shortened("; ".join(each for each in said if isinstance(each, str)))
-    return json.dumps(known).encode()
-
-
-def _require_json(response: httpx2.Response, body: bytes, *, strict: bool) -> None:
-    path = response.request.url.path
-    try:
-        is_right = isinstance(json.loads(body), dict if "/revision/" in path else (dict, list))
-    except RecursionError as error:
-        raise _wrong(response, f"answers {path} with JSON nested without end") from error
-    except ValueError:
-        is_right = False
-    if strict and not is_right:
-        raise _wrong(
-            response,
-            f"answers {path} with {body[:20]!r}, which is not what the hub answers: a proxy or a "
-            "login page may answer in its place",
-        )
+        return None
+    return found if isinstance(found, kinds) else None
 
 
 def _require_range(response: httpx2.Response) -> None:
     """Refuse an answer that is of other bytes than were asked for: a part has no hash to tell."""
-    start = re.match(r"bytes=(\d+)-", response.request.headers["Range"])
+    asked = re.match(r"bytes=(\d+)-", response.request.headers.get("Range", ""))
     given = response.headers.get("Content-Range", "")
-    if response.status_code == 206 and start and not given.startswith(f"bytes {start[1]}-"):
+    if asked and response.status_code == 200:
+        raise _wrong(
+            response,
+            "sends all of a file of which a part was asked for; leave first_chars out, which "
+            "fetches the whole file",
+        )
+    if asked and response.status_code == 206 and not given.startswith(f"bytes {asked[1]}-"):
         raise httpx2.RemoteProtocolError(
-            f"asked for bytes from {start[1]} on, the server answers with Content-Range "
+            f"asked for bytes from {asked[1]} on, the server answers with Content-Range "
             f"{shortened(given)!r}"
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from codedata.hub.refusals import COMMIT
+from codedata.layout import is_commit
 from codedata.store.files import replace_atomically
 
 
@@ -32,11 +32,11 @@ def _tokenizer_pin(folder: Path, repo: str, revision: str) -> Path:
 
 def read_pin(path: Path, repo: str, revision: str) -> str:
     """The commit to ask for: the pinned one, or the revision itself where none is."""
-    if COMMIT.fullmatch(revision):
+    if is_commit(revision):
         return revision
     try:
         pin: Any = json.loads(path.read_bytes())
-        if (pin["repo"], pin["revision"]) == (repo, revision) and COMMIT.fullmatch(pin["commit"]):
+        if (pin["repo"], pin["revision"]) == (repo, revision) and is_commit(pin["commit"]):
             return pin["commit"]
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         pass  # none, or another's: resolved anew
@@ -45,7 +45,7 @@ def read_pin(path: Path, repo: str, revision: str) -> str:
 
 def write_pin(path: Path, repo: str, revision: str, commit: str) -> None:
     """Remember the commit of a revision."""
-    if COMMIT.fullmatch(revision):
+    if is_commit(revision):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     pin = {"repo": repo, "revision": revision, "commit": commit}

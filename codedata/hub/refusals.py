@@ -23,11 +23,6 @@ from codedata.printable import shortened
 
 Kind = Literal["model", "dataset"]
 
-COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
-
-ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
-"""git's hash of a blob, or the sha256 of a large file."""
-
 PASSING = (408, 429, 500, 502, 503, 504)
 
 REFUSED = (
@@ -75,8 +70,16 @@ def refusal(
         error = error.__cause__  # the library's words for any failure to ask
     if isinstance(error, HubError):
         return error
-    if known := _known(error, repo, kind, revision, path):
-        return known
+    if said := _known(error, repo, kind, revision, path):
+        is_missing = isinstance(error, RemoteEntryNotFoundError)
+        return NoSuchFileError(said) if is_missing else HubError(said)
+    if isinstance(error, OfflineModeIsEnabled):
+        return UnreachableError(
+            f"HF_HUB_OFFLINE is set, and not all that is asked for is in the cache "
+            f"{constants.HF_HUB_CACHE}; unset it where there is a network"
+        )
+    if isinstance(error, FileMetadataError):
+        return no_hub(path or repo)
     if passes(error):
         return UnreachableError(f"{why_passing(error)}; run again later")
     if isinstance(error, OSError) and error.errno is not None:
@@ -84,58 +87,53 @@ def refusal(
     said = str(error)
     if isinstance(error, HfHubHTTPError):
         said = error.server_message or why_status(error.response)
-    said = _QUERY.sub(r"\1", said)
-    return HubError(shortened(" ".join(said.split())))
+    return HubError(_line(said))
 
 
 def _known(
     error: BaseException, repo: str, kind: Kind, revision: str, path: str | None
-) -> HubError | None:
-    page = page_of(repo, kind)
-    tokens = f"{constants.ENDPOINT}/settings/tokens"
+) -> str | None:
+    page, tokens = page_of(repo, kind), f"{constants.ENDPOINT}/settings/tokens"
     give = f"make a token on {tokens}, then set HF_TOKEN to it or run `hf auth login`"
     has_token = get_token() is not None
-    found = None
+    said = None
     match error:
-        case OfflineModeIsEnabled():
-            found = UnreachableError(
-                f"HF_HUB_OFFLINE is set, and not all that is asked for is in the cache "
-                f"{constants.HF_HUB_CACHE}; unset it where there is a network"
-            )
+        case httpx2.UnsupportedProtocol() if constants.ENDPOINT.startswith(("http:", "https:")):
+            said = f"a redirect leads to what is no address of the web: {_line(str(error))}"
         case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
-            found = HubError(f"HF_ENDPOINT is {constants.ENDPOINT!r}; write it as https://...")
+            said = f"HF_ENDPOINT is {constants.ENDPOINT!r}; write it as https://..."
         case RevisionNotFoundError():
-            found = HubError(
+            said = (
                 f"the repository has no revision {revision!r}; name a branch, a tag or a commit "
                 f"that {page}/commits shows, or take the newest commit with --update"
             )
         case RemoteEntryNotFoundError():
-            found = NoSuchFileError(
+            said = (
                 f"the repository has no {path} at {revision!r}; {page}/tree/{revision} shows what "
                 "it has"
             )
         case GatedRepoError() if has_token:
-            found = HubError(
+            said = (
                 f"the account of your token has no access: accept the terms on {page} (some owners "
                 "decide by hand); a fine-grained token also needs the permission to read gated "
                 f"repositories ({tokens})"
             )
         case GatedRepoError():
-            found = HubError(
-                f"its terms must be accepted first: log in and accept them on {page}; {give}"
-            )
+            said = f"its terms must be accepted first: log in and accept them on {page}; {give}"
         case RepositoryNotFoundError():
-            found = HubError(
+            said = (
                 f"there is no {kind} repository {repo}, or it is private and not yours; correct "
                 f"its name{'' if has_token else f'; if it is private, {give}'}"
             )
         case HfHubHTTPError() if error.response.status_code == 401:
-            found = HubError(f"the hub does not know your token; {give}")
-        case FileMetadataError():
-            found = no_hub(path or repo)
+            said = f"the hub does not know your token; {give}"
         case _:
             pass
-    return found
+    return said
+
+
+def _line(foreign: str) -> str:
+    return shortened(" ".join(_QUERY.sub(r"\1", foreign).split()))
 
 
 def no_hub(what: str) -> ServerError:

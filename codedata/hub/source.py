@@ -5,23 +5,22 @@ the hub is imported when something is fetched: a second that starting the code l
 wait for.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from codedata.environment import variables
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS
-from codedata.layout import CORPUS_VARIABLE, is_repo
+from codedata.layout import CORPUS_VARIABLE, is_commit, is_repo
 from codedata.places import local_path
 from codedata.progress import Reporter
-from codedata.sources.base import Source
-from codedata.sources.kinds.local import LocalSource
-from codedata.sources.paths import MANY, expand_paths
-from codedata.sources.record import PARTS_NAME, PIN_NAME, Corpus, record_corpus
+from codedata.sources.base import Repository, Source, must
+from codedata.sources.kinds.local import stamp_of
+from codedata.sources.paths import MANY, Paths, expand_paths
+from codedata.sources.record import PIN_NAME, Corpus, record_corpus
 from codedata.store.owners import explained
 
 
@@ -31,13 +30,38 @@ class HubSource(Source):
     shown_kinds: ClassVar[frozenset[str]] = frozenset({"huggingface", "parquet"})
 
     kind: Literal["hub"] = "hub"
-    repo: str = Field(description="Dataset repository: owner/name.")
-    path: str | list[str] = Field(description=MANY)
-    revision: str = Field(
+    repo: Annotated[str, must(is_repo, "write it as owner/name, such as bigcode/the-stack")] = (
+        Field(description="Dataset repository: owner/name.")
+    )
+    path: Annotated[
+        Paths,
+        must(
+            lambda path: (
+                not any(
+                    "://" in each or each.startswith("/") or ".." in each.split("/")
+                    for each in expand_paths(path)
+                )
+            ),
+            "write it as the repository's page shows it, without a leading slash or an address",
+        ),
+    ] = Field(description=MANY)
+    revision: Annotated[
+        str,
+        must(
+            lambda revision: revision.strip() and "\0" not in revision,
+            "name one that the repository has",
+        ),
+    ] = Field(
         default="main",
         description="Branch, tag or commit; a branch or tag is resolved once, and then kept.",
     )
-    first_chars: int | None = Field(
+    first_chars: Annotated[
+        int | None,
+        must(
+            lambda chars: chars is None or 1 <= chars <= MAX_CHARACTERS,
+            f"it must be 1 to {MAX_CHARACTERS}, or left out for whole files",
+        ),
+    ] = Field(
         default=None,
         description="Fetch no more of each file than its first characters take, and only the "
         "column content.",
@@ -46,7 +70,7 @@ class HubSource(Source):
     @cached_property
     def paths(self) -> tuple[str, ...]:
         """The files, in their order."""
-        return expand_paths(self.path, f"the hub source {self.repo}")
+        return expand_paths(self.path)
 
     @property
     def num_files(self) -> int:
@@ -56,52 +80,28 @@ class HubSource(Source):
     @property
     def num_chars(self) -> int | None:
         """Characters that are fetched of each file; None where all are here."""
-        return self.first_chars if self._in_its_place is None else None
+        return None if self._in_its_place else self.first_chars
 
     @property
-    def repository(self) -> "HubRepository":
+    def repository(self) -> Repository:
         """What is asked for a newer commit: of a source that names a commit, the main branch."""
-        return HubRepository(repo=self.repo, revision=self.revision)
+        branch = "main" if is_commit(self.revision) else self.revision
+        return Repository(branch=branch, newest_commit=self._newest_commit)
 
     @property
-    def _in_its_place(self) -> LocalSource | None:
+    def _in_its_place(self) -> Path | None:
         """The file of this machine that the environment puts there.
 
         Raises:
             CorpusError: that is no path.
         """
-        if not (override := variables().get(CORPUS_VARIABLE)):
-            return None
-        return LocalSource(path=str(local_path(override, CORPUS_VARIABLE, error=CorpusError)))
-
-    def require_valid(self) -> None:
-        """Refuse values that no corpus can have."""
-        if not is_repo(self.repo):
-            raise CorpusError(
-                f"repo of a hub source is {self.repo!r}; write it as owner/name, such as "
-                "bigcode/the-stack"
-            )
-        if not self.revision.strip() or "\0" in self.revision:
-            raise CorpusError(
-                f"revision of the hub source {self.repo} is {self.revision!r}; name one that the "
-                "repository has"
-            )
-        if self.first_chars is not None and not 1 <= self.first_chars <= MAX_CHARACTERS:
-            raise CorpusError(
-                f"first_chars of the hub source {self.repo} is {self.first_chars}; it must be 1 "
-                f"to {MAX_CHARACTERS}, or left out for whole files"
-            )
-        for path in self.paths:
-            if "://" in path or path.startswith("/") or ".." in path.split("/"):
-                raise CorpusError(
-                    f"path of the hub source {self.repo} is {path!r}; write it as the repository's "
-                    "page shows it, without a leading slash or an address"
-                )
+        override = variables().get(CORPUS_VARIABLE)
+        return local_path(override, CORPUS_VARIABLE, error=CorpusError) if override else None
 
     def stamp(self) -> str:
         """Of the file that the environment puts in its place, size and time."""
         local = self._in_its_place
-        return local.stamp() if local else ""
+        return stamp_of([local]) if local else ""
 
     def look(self, folder: Path) -> str:
         """The commit that was pinned."""
@@ -118,20 +118,20 @@ class HubSource(Source):
                     f"{corpus.name!r} has {self.num_files}; unset it, or name the files in its "
                     "defs.yaml (kind: local)"
                 )
-            reporter.log(f"{CORPUS_VARIABLE} puts {local.path} in the place of the hub's file")
-            return local.materialize(file, folder, reporter, update=update)
-        from codedata.hub.corpora import fetch_corpus_file
+            reporter.log(f"{CORPUS_VARIABLE} puts {local} in the place of the hub's file")
+            return record_corpus(folder, local, {"kind": "local"})
+        from codedata.hub.corpora import fetch_corpus
         from codedata.hub.refusals import HubError
 
         path = self.paths[file]
         try:
-            fetched = fetch_corpus_file(
+            return fetch_corpus(
                 self.repo,
                 path,
                 revision=self.revision,
                 pin=corpus / PIN_NAME,
                 first_chars=self.first_chars,
-                parts=folder / PARTS_NAME,
+                folder=folder,
                 update=update,
                 reporter=reporter,
             )
@@ -147,44 +147,15 @@ class HubSource(Source):
                 f"{explained(error)}; make room, or set HF_HOME (the hub's cache) and "
                 "CODEDATA_ROOT to folders that can be written"
             ) from error
-        origin = {
-            "kind": "hub",
-            "repo": self.repo,
-            "path": path,
-            "revision": self.revision,
-            "commit": fetched.commit,
-        }
-        return record_corpus(
-            folder, fetched.path, origin, expected_sha256=fetched.sha256, part=fetched.part
-        )
 
-
-@dataclass(frozen=True, kw_only=True)
-class HubRepository:
-    """A dataset repository, at a revision."""
-
-    repo: str
-    revision: str
-
-    @property
-    def branch(self) -> str:
-        """The branch or tag whose newest commit is asked for: of a commit, the main one's."""
-        from codedata.hub.refusals import COMMIT
-
-        return "main" if COMMIT.fullmatch(self.revision) else self.revision
-
-    def newest_commit(self, reporter: Reporter) -> str:
-        """Ask the hub for it.
-
-        Raises:
-            CorpusError: it does not say.
-        """
+    def _newest_commit(self, reporter: Reporter) -> str:
         from codedata.hub.client import limit_client, newest_commit
         from codedata.hub.refusals import HubError
 
         limit_client()
+        branch = self.repository.branch
         try:
-            return newest_commit(self.repo, kind="dataset", revision=self.branch, reporter=reporter)
+            return newest_commit(self.repo, kind="dataset", revision=branch, reporter=reporter)
         except HubError as error:
             raise CorpusError(
                 f"the hub does not say the newest commit of {self.repo}: {error}"

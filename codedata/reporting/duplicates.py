@@ -30,7 +30,7 @@ from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.reporting.shingles import CLASSES, hash_shingles
 from codedata.sources.documents import Documents
-from codedata.sources.window import Window
+from codedata.sources.parquet.text import Window
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Sized)

@@ -16,8 +16,8 @@ from codedata.format.ranges import CharRange
 from codedata.format.without_paths import without_paths
 from codedata.layout import ROOT_VARIABLE, Layout, is_name
 from codedata.recipe.settings import Settings
+from codedata.sources.parquet.text import Window
 from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
-from codedata.sources.window import Window
 from codedata.store.dataset_folder import Dataset, read_facts
 from codedata.store.verified import open_once
 from codedata.tokenize.made_with import tokenizer_of

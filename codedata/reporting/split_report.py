@@ -27,7 +27,7 @@ from codedata.reporting.statistics import (
     usual_divergences,
 )
 from codedata.reporting.token_figures import TokenFigures, describe_tokens, token_text
-from codedata.sources.window import Window
+from codedata.sources.parquet.text import Window
 from codedata.store.files import replace_atomically
 
 _MOST_DIFFERING = 25

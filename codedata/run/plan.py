@@ -15,8 +15,7 @@ from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.recipe.settings import Settings
-from codedata.sources.parquet.text import ParquetText
-from codedata.sources.window import Window
+from codedata.sources.parquet.text import ParquetText, Window
 from codedata.tokenize.engines.base import Engine
 from codedata.tokenize.engines.registry import AUTO, choose_engine
 from codedata.tokenize.fidelity import SAMPLE_CHARS, check_fidelity

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.run.checks import CheckOutcome
-from codedata.sources.window import Window
+from codedata.sources.parquet.text import Window
 
 _HASH_BYTES = 16
 """Of a billion documents two different ones have equal hashes once in 10^20 times."""

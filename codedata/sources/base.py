@@ -1,35 +1,44 @@
 """What every kind of source of a corpus says: `kind` and its fields in a YAML -> parquets here.
 
 A source is a frozen model of what a YAML says; it knows neither Dagster nor the corpus's name. A
-new one is one module with a subclass, made known by `codedata.sources.registry.register`, or by
-another package as an entry point of the group `codedata.sources`.
+new one is one module with a subclass, which a package names as an entry point of the group
+`codedata.sources`.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from codedata.progress import Reporter
 from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
 
 
-class Repository(Protocol):
-    """Where what a corpus is fetched from gets new commits."""
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """Where what a corpus is fetched from gets new commits.
 
-    @property
-    def branch(self) -> str:
-        """The branch or tag whose newest commit is asked for."""
-        ...
+    Attributes:
+        branch: the branch or tag whose newest commit is asked for.
+        newest_commit: asks for it; raises a CorpusError where it is not told.
+    """
 
-    def newest_commit(self, reporter: Reporter) -> str:
-        """Ask for it.
+    branch: str
+    newest_commit: Callable[[Reporter], str]
 
-        Raises:
-            CorpusError: it is not told.
-        """
-        ...
+
+def must(holds: Callable[[Any], object], remedy: str) -> AfterValidator:
+    """What a field refuses, to be said with its name, its value and the remedy."""
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if not holds(value):
+            raise ValueError(f"{info.field_name} is {value!r}; {remedy}")
+        return value
+
+    return AfterValidator(check)
 
 
 class Source(BaseModel, ABC):
@@ -43,11 +52,6 @@ class Source(BaseModel, ABC):
 
     shown_kinds: ClassVar[frozenset[str]] = frozenset({"parquet"})
     """What the UI shows the asset as: https://docs.dagster.io/api/dagster/assets#kinds"""
-
-    @classmethod
-    def kind_name(cls) -> str:
-        """What a YAML calls it."""
-        return cls.model_fields["kind"].default
 
     @property
     def num_files(self) -> int:
@@ -63,13 +67,6 @@ class Source(BaseModel, ABC):
     def repository(self) -> Repository | None:
         """What may be asked for a newer commit; None where there are none."""
         return None
-
-    def require_valid(self) -> None:
-        """Refuse values that no corpus can have.
-
-        Raises:
-            CorpusError: naming the field, its value and the remedy.
-        """
 
     def stamp(self) -> str:
         """What tells of a change beside the fields, at the cost of a stat a file.

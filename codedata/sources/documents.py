@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from codedata.format.ranges import CharRange, Utf8
-from codedata.sources.parquet.columns import offsets
+from codedata.sources.parquet.decode import offsets
 
 _MOST_BYTES = 4
 """Bytes of a character in UTF-8."""
@@ -90,35 +90,20 @@ def join(batches: Iterable[Documents], chars: CharRange) -> Utf8 | None:
     num_bytes, reached = 0, chars.start
     utf8 = np.empty(_MOST_BYTES * chars.num_chars, np.uint8)  # memory only where written
     for batch in batches:
-        num_bytes = _write(batch, chars, utf8, num_bytes)
-        reached = int(batch.stops[-1])
+        start, reached = int(batch.starts[0]), int(batch.stops[-1])
+        if start > chars.start:
+            utf8[num_bytes] = _SPACE_BYTE
+            num_bytes += 1
+        piece = _joined(batch.texts)
+        stop_byte = _byte_of(piece, chars.stop - start) if reached > chars.stop else len(piece)
+        start_byte = _byte_of(piece, chars.start - start) if start < chars.start else 0
+        piece = piece[start_byte:stop_byte]
+        utf8[num_bytes : num_bytes + len(piece)] = piece
+        num_bytes += len(piece)
     if reached + 1 == chars.stop:  # with the space after the last of them
         utf8[num_bytes] = _SPACE_BYTE
         return utf8[: num_bytes + 1]
     return utf8[:num_bytes] if reached >= chars.stop else None
-
-
-def _write(batch: Documents, chars: CharRange, utf8: Utf8, num_bytes: int) -> int:
-    """Write documents and the space before each behind what is written, as far as in a range.
-
-    Returns:
-        The number of bytes that are then written.
-    """
-    start, num_texts = int(batch.starts[0]), len(batch)
-    is_cut = start < chars.start, int(batch.stops[-1]) > chars.stop
-    if num_texts > 1 and any(is_cut):
-        for first, stop in ((0, 1), (1, num_texts - 1), (num_texts - 1, num_texts)):
-            if first < stop:
-                num_bytes = _write(batch.part(first, stop), chars, utf8, num_bytes)
-        return num_bytes
-    if start > chars.start:
-        utf8[num_bytes] = _SPACE_BYTE
-        num_bytes += 1
-    joined = _joined(batch.texts)
-    first_byte = _byte_of(joined, chars.start - start) if is_cut[0] else 0
-    piece = joined[first_byte : _byte_of(joined, chars.stop - start) if is_cut[1] else None]
-    utf8[num_bytes : num_bytes + len(piece)] = piece
-    return num_bytes + len(piece)
 
 
 def _joined(texts: pa.LargeStringArray) -> Utf8:

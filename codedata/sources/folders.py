@@ -2,25 +2,28 @@
 
 Files are walked in sorted order, so that the same files give the same rows. Links are not followed.
 Left out and counted: files that are empty, over 1 MB (The Stack leaves those out too) or not UTF-8.
-Nothing else is: what cannot be listed or read, or changes between walk and reading, is refused by
-its path, for a corpus without it would be another one.
+Nothing else is: what cannot be listed or read (EACCES, EIO, ESTALE), or changes between walk and
+reading, is refused by its path, for a corpus without it would be another one.
 """
 
 import hashlib
 import os
 import re
 import stat
+import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codedata.errors import CorpusError
-from codedata.sources.folder_places import is_folder, refusing_unreadable
-from codedata.sources.languages import language_of
 from codedata.store.files import open_no_link
 
 MAX_FILE_BYTES = 1_000_000
@@ -30,6 +33,29 @@ _ROW_GROUP_ROWS = 1_000
 """As in The Stack's files."""
 
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
+
+_HEADERS = {"numpy": "_core/include"}
+"""Where a package has its headers, if not in its folder `include`."""
+
+_EXTENSIONS = {
+    "Assembly": "asm s", "C": "c h", "C#": "cs",
+    "C++": "c++ cc cpp cxx h++ hh hpp hxx inl ipp tcc tpp", "CMake": "cmake", "CSS": "css",
+    "Clojure": "clj cljc cljs", "Cuda": "cu cuh", "Dart": "dart", "Elixir": "ex exs",
+    "Erlang": "erl hrl", "F#": "fs fsi fsx", "FORTRAN": "f f03 f08 f77 f90 f95 for", "Go": "go",
+    "Groovy": "groovy", "HTML": "htm html", "Haskell": "hs", "JSON": "json", "Java": "java",
+    "JavaScript": "cjs js jsx mjs", "Julia": "jl", "Jupyter Notebook": "ipynb", "Kotlin": "kt kts",
+    "Lua": "lua", "Markdown": "markdown md", "OCaml": "ml mli", "PHP": "php", "Perl": "pl pm",
+    "PowerShell": "ps1 psm1", "Protocol Buffer": "proto", "Python": "py pyi", "R": "R r",
+    "Ruby": "rb", "Rust": "rs", "SQL": "sql", "Scala": "scala", "Scheme": "scm",
+    "Shell": "bash sh zsh", "Swift": "swift", "SystemVerilog": "sv svh", "TOML": "toml",
+    "TeX": "tex", "TypeScript": "ts tsx", "VHDL": "vhd vhdl", "Verilog": "v", "XML": "xml",
+    "YAML": "yaml yml", "Zig": "zig",
+}  # fmt: skip
+"""Endings by the name of their language, as the column `lang` of The Stack has it. The common ones:
+an ending that several languages share without one being the usual (m: MATLAB, Objective-C) is none
+of them."""
+
+LANGUAGES = {ending: name for name, endings in _EXTENSIONS.items() for ending in endings.split()}
 
 SCHEMA = pa.schema(
     {
@@ -46,50 +72,36 @@ SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class SourceFile:
+class SourceFile(NamedTuple):
     """A file that the walk found.
 
     Attributes:
-        path: where it is.
         name: its path within the corpus: the folder's name and the path below it.
+        path: where it is.
         num_bytes: its size.
         modified_ns: when it was last changed.
     """
 
-    path: Path
     name: str
+    path: Path
     num_bytes: int
     modified_ns: int
 
 
-@dataclass(kw_only=True)
-class SkippedFiles:
-    """How many files were left out, and why."""
-
-    empty: int = 0
-    too_large: int = 0
-    not_utf8: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Walk:
-    """The files of some folders in their order.
-
-    Attributes:
-        files: sorted by name.
-        fingerprint: sha256 over names, sizes and times: the same files, unchanged.
-    """
+    """The files of some folders, sorted by name."""
 
     files: Sequence[SourceFile]
-    fingerprint: str = field(init=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def fingerprint(self) -> str:
+        """A sha256 over names, sizes and times: the same files, unchanged."""
         digest = hashlib.sha256()
         for file in self.files:
             line = f"{file.name}\0{file.num_bytes}\0{file.modified_ns}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
-        object.__setattr__(self, "fingerprint", digest.hexdigest())
+        return digest.hexdigest()
 
 
 def walk_folders(folders: Mapping[str, Path], extensions: Sequence[str]) -> Walk:
@@ -104,20 +116,14 @@ def walk_folders(folders: Mapping[str, Path], extensions: Sequence[str]) -> Walk
             listed.
     """
     files: list[SourceFile] = []
-    for name, folder in sorted(folders.items()):
-        if not is_folder(folder):
+    for name, folder in folders.items():
+        if not _is_folder(folder):
             raise CorpusError(
                 f"the folder {folder} of the corpus does not exist; name a folder of source files"
             )
-        files += (
-            SourceFile(
-                path=path,
-                name=f"{name}/{path.relative_to(folder).as_posix()}",
-                num_bytes=found.st_size,
-                modified_ns=found.st_mtime_ns,
-            )
-            for path, found in _files_below(folder, extensions)
-        )
+        for path, found in _files_below(folder, extensions):
+            inside = f"{name}/{path.relative_to(folder).as_posix()}"
+            files.append(SourceFile(inside, path, found.st_size, found.st_mtime_ns))
     if not files:
         raise CorpusError(
             f"no file ending in {', '.join(extensions)} lies in "
@@ -125,6 +131,33 @@ def walk_folders(folders: Mapping[str, Path], extensions: Sequence[str]) -> Walk
             "; name a folder that holds some, or other extensions"
         )
     return Walk(files=sorted(files, key=lambda file: file.name))
+
+
+def header_folders(packages: Sequence[str]) -> dict[str, Path]:
+    """The folders of C and C++ headers that installed packages brought; missing ones are left out.
+
+    Packages are asked where they lie without being imported; torch would take seconds.
+
+    Args:
+        packages: `python` for the interpreter's own, or a package's import name; its headers are
+            looked for in its folder `include`, or where the package is known to have them.
+
+    Raises:
+        CorpusError: the system does not say whether a folder is there.
+    """
+    folders: dict[str, Path] = {}
+    for package in packages:
+        places = [sysconfig.get_paths()["include"]]
+        if package != "python":
+            try:
+                spec = find_spec(package)
+            except ModuleNotFoundError:  # of a dotted name, the parent
+                continue
+            roots = (spec and spec.submodule_search_locations) or []
+            places = [f"{root}/{_HEADERS.get(package, 'include')}" for root in roots]
+        if places and _is_folder(Path(places[0])):
+            folders[package] = Path(places[0])
+    return folders
 
 
 def _files_below(folder: Path, extensions: Sequence[str]) -> Iterator[tuple[Path, os.stat_result]]:
@@ -136,88 +169,100 @@ def _files_below(folder: Path, extensions: Sequence[str]) -> Iterator[tuple[Path
     waiting = [folder]
     while waiting:
         place = waiting.pop()
-        with refusing_unreadable(place), os.scandir(place) as entries:
+        with _refusing_unreadable(place), os.scandir(place) as entries:
             for entry in entries:
                 path = Path(place, entry.name)
-                with refusing_unreadable(path):
+                with _refusing_unreadable(path):
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(path)
-                    elif PurePath(entry.name).suffix[1:] in extensions:
+                    elif path.suffix[1:] in extensions:
                         found = entry.stat(follow_symlinks=False)
                         if stat.S_ISREG(found.st_mode):
                             yield path, found
 
 
-def write_source_parquet(walk: Walk, where: Path | BinaryIO) -> SkippedFiles:
+@contextmanager
+def _refusing_unreadable(path: Path) -> Iterator[None]:
+    """Say of which path of the corpus the system did not give what was asked for.
+
+    Raises:
+        CorpusError: naming it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CorpusError(
+            f"{path} of the corpus cannot be read: {error.strerror or error}; a corpus without it "
+            "would be another one: make it readable, or take what it is in out of the source"
+        ) from error
+
+
+def _is_folder(path: Path) -> bool:
+    with _refusing_unreadable(path):
+        try:
+            return stat.S_ISDIR(path.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+
+def write_source_parquet(walk: Walk, where: Path | BinaryIO) -> dict[str, int]:
     """Write the files of a walk as a parquet, some thousand rows in memory at once.
 
     Returns:
-        What was left out.
+        How many were left out, and why.
 
     Raises:
         CorpusError: a file cannot be read, or is not what the walk found.
     """
-    skipped = SkippedFiles()
+    skipped = {"empty": 0, "too_large": 0, "not_utf8": 0}
+    rows = _rows(walk.files, skipped)
     with pq.ParquetWriter(where, SCHEMA, compression="zstd") as writer:
-        rows: list[dict[str, Any]] = []
-        for row in _rows(walk.files, skipped):
-            rows.append(row)
-            if len(rows) == _ROW_GROUP_ROWS:
-                writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
-                rows.clear()
-        if rows:
-            writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+        while group := [*islice(rows, _ROW_GROUP_ROWS)]:
+            writer.write_table(pa.Table.from_pylist(group, SCHEMA))
     return skipped
 
 
-def _git_hash(data: bytes) -> str:
+def git_hash(data: bytes) -> str:
     """The hash that git has for a file: of its kind, its size and its bytes."""
     blob = b"blob %d\0" % len(data) + data
     return hashlib.sha1(blob, usedforsecurity=False).hexdigest()
 
 
-def _read(file: SourceFile) -> bytes | None:
-    """The bytes of a file; None, and none of them read, where it is too large.
+def _read(file: SourceFile) -> bytes:
+    """The bytes of a file.
 
     Raises:
         CorpusError: it cannot be read, or is no longer what the walk found.
     """
-    with refusing_unreadable(file.path), open(file.path, "rb", opener=open_no_link) as opened:
+    with _refusing_unreadable(file.path), open(file.path, "rb", opener=open_no_link) as opened:
         found = os.fstat(opened.fileno())
-        seen = (file.num_bytes, file.modified_ns)
-        is_same = stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == seen
-        if is_same and found.st_size > MAX_FILE_BYTES:
-            return None
-        data = opened.read(MAX_FILE_BYTES + 1) if is_same else b""
-    if not is_same or len(data) != found.st_size:
+        data = opened.read(file.num_bytes + 1) if stat.S_ISREG(found.st_mode) else b""
+    if (len(data), found.st_size, found.st_mtime_ns) != (file[2], *file[2:]):
         raise CorpusError(
             f"{file.path} changed while the corpus was written; run again once nothing writes there"
         )
     return data
 
 
-def _rows(files: Sequence[SourceFile], skipped: SkippedFiles) -> Iterator[dict[str, Any]]:
+def _rows(files: Sequence[SourceFile], skipped: dict[str, int]) -> Iterator[dict[str, Any]]:
     for file in files:
-        data = _read(file)
-        if data is None:
-            skipped.too_large += 1
-            continue
+        data = _read(file) if 0 < file.num_bytes <= MAX_FILE_BYTES else b""
         if not data:
-            skipped.empty += 1
+            skipped["too_large" if file.num_bytes else "empty"] += 1
             continue
         try:
             text = data.decode("utf-8")
             file.name.encode("utf-8")
         except UnicodeError:
-            skipped.not_utf8 += 1
+            skipped["not_utf8"] += 1
             continue
         lines = text.split("\n")
         extension = file.path.suffix[1:]
         yield {
-            "hexsha": _git_hash(data),
+            "hexsha": git_hash(data),
             "size": len(data),
             "ext": extension,
-            "lang": language_of(extension),
+            "lang": LANGUAGES.get(extension),
             "max_stars_repo_path": file.name,
             "content": text,
             "avg_line_length": len(text) / len(lines),

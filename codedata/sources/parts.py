@@ -9,17 +9,21 @@ it.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange
+from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
-from codedata.sources.parquet.index import TextIndex
-from codedata.sources.parquet.kept import GroupReader
+from codedata.sources.parquet.index import Counts, TextIndex
 from codedata.sources.parquet.text import ParquetText, sha256_once
+
+DIGITS = 16
+"""Of a hash, in a name: damage is found, and nobody's paths are long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +46,17 @@ class Part:
 
     def is_at(self, folder: Path) -> bool:
         """Whether the file is there, as it was fetched."""
-        path = folder / self.name
-        return path.is_file() and path.name.endswith(f"-{short_hash(path)}.parquet")
+        return is_whole(folder / self.name)
+
+
+def part_name(group: int, sha256: str) -> str:
+    """The name of a part's file."""
+    return f"{group:05d}-{sha256[:DIGITS]}.parquet"
+
+
+def is_whole(part: Path) -> bool:
+    """Whether a part's file is there, and has the hash that is in its name."""
+    return part.is_file() and part.name[6:] == part_name(0, sha256_once(part))[6:]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,21 +95,6 @@ class TextPart:
         return sum(part.num_bytes for part in self.parts)
 
 
-DIGITS = 16
-"""Of a hash, in a name: damage is found, and nobody's paths are long."""
-
-
-def short_hash(path: Path) -> str:
-    """The hash of a file, as names have it."""
-    return sha256_once(path)[:DIGITS]
-
-
-def reaches(parts: Sequence[Part], num_chars: int) -> bool:
-    """Whether parts hold so many characters and one more, and a document that is not empty."""
-    counted = sum(part.num_chars for part in parts)
-    return counted > num_chars and counted > sum(part.num_documents for part in parts)
-
-
 def fingerprint_of(commit: str, path: str, etag: str, num_groups: int) -> str:
     """What identifies a text of leading row groups: stored chunks are known by it."""
     return hashlib.sha256(json.dumps([commit, path, etag, num_groups]).encode()).hexdigest()
@@ -118,26 +116,20 @@ class LeadingText(ParquetText):
     """
 
     def __init__(self, folder: Path, part: TextPart) -> None:
-        self.path = folder
-        self.part = part
+        self.path, self.part = folder, part
         for each in part.parts:
             if not each.is_at(folder):
                 raise CorpusError(
                     f"{folder / each.name} is not as it was fetched; materialize its corpus again, "
                     "which fetches that part anew"
                 )
-        self._reader = GroupReader([Parquet(folder / each.name) for each in part.parts])
-        self.num_bytes = part.file_bytes
-        self.columns = part.columns
-        self.num_row_groups = len(part.parts)
+        self._parquets = [Parquet(folder / each.name) for each in part.parts]
+        self.num_bytes, self.columns, self.sha256 = part.file_bytes, part.columns, part.fingerprint
         self.group_rows = [each.num_documents + each.num_nulls for each in part.parts]
-        self.num_rows = sum(self.group_rows)
-        self.sha256 = part.fingerprint
         self.index = TextIndex(
-            num_chars=[each.num_chars for each in part.parts],
-            num_documents=[each.num_documents for each in part.parts],
-            num_nulls=[each.num_nulls for each in part.parts],
+            groups=[Counts(p.num_chars, p.num_documents, p.num_nulls) for p in part.parts]
         )
+        self._forget()
 
     def clip(self, window: CharRange) -> CharRange:
         """The part of a window that the text has.
@@ -153,6 +145,13 @@ class LeadingText(ParquetText):
                 f"of its corpus to {window.stop}, or leave it out to have the whole file"
             )
         return super().clip(window)
+
+    def _decode(self, groups: Sequence[int]) -> Iterator[Batch]:
+        first_rows = [*accumulate(self.group_rows, initial=0)]
+        for group in groups:
+            parquet = self._parquets[group]
+            for batch in decode(parquet, parquet.footer.groups):
+                yield batch._replace(first_row=first_rows[group] + batch.first_row)
 
     def _count_to(self, stop: int) -> None:
         """All parts are counted."""

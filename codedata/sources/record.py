@@ -11,18 +11,15 @@ Downstream goes by the record, and refuses a parquet that no longer has its sha2
 
 import json
 import re
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
-from codedata.sources.folders import SkippedFiles, Walk, write_source_parquet
 from codedata.sources.parquet.text import ParquetText
 from codedata.sources.parts import LeadingText, TextPart
-from codedata.store.files import remove_leftovers, replace_atomically
+from codedata.store.files import replace_atomically
 
 RECORD_NAME = "corpus.json"
 PARQUET_NAME = "corpus.parquet"
@@ -81,20 +78,17 @@ def record_corpus(
     Raises:
         CorpusError: the file is no usable corpus, or has another sha256.
     """
-    if part is None:
-        text = ParquetText(parquet.absolute(), expected_sha256=expected_sha256)
-        num_chars = text.clip(CharRange(0, MAX_CHARACTERS)).stop
-    else:
-        text = LeadingText(parquet.absolute(), part)
-        num_chars = part.num_chars
+    path = parquet.absolute()
+    text = LeadingText(path, part) if part else ParquetText(path, expected_sha256=expected_sha256)
+    chars = text.clip(CharRange(0, part.num_chars if part else MAX_CHARACTERS))
     corpus = Corpus(
         path=str(text.path),
         sha256=text.sha256,
         num_bytes=text.num_bytes,
-        num_rows=text.num_rows,
-        num_null_rows=sum(text.index.num_nulls),
-        num_chars=num_chars,
-        num_row_groups=text.num_row_groups,
+        num_rows=sum(text.group_rows),
+        num_null_rows=text.index.total().num_nulls,
+        num_chars=chars.stop,
+        num_row_groups=len(text.group_rows),
         columns=text.columns,
         origin=origin,
         part=part,
@@ -116,9 +110,7 @@ def read_corpus(folder: Path) -> Corpus:
     try:
         fields = json.loads((folder / RECORD_NAME).read_bytes())
         part = fields.pop("part", None)
-        is_sparse = part is not None and "ranges" in part
-        if not is_sparse:
-            return Corpus(**fields, part=TextPart.from_json(part) if part else None)
+        return Corpus(**fields, part=TextPart.from_json(part) if part else None)
     except FileNotFoundError as error:
         raise CorpusError(
             f"corpus {name!r} is not materialized: {folder / RECORD_NAME} does not exist; "
@@ -126,27 +118,3 @@ def read_corpus(folder: Path) -> Corpus:
         ) from error
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise CorpusError(f"{folder / RECORD_NAME} is damaged; materialize it again") from error
-    raise CorpusError(
-        f"corpus {name!r} was fetched by an older codedata, as a sparse file; materialize "
-        f"{name}/raw_parquet{of_file}, which fetches its text anew, in parts"
-    )
-
-
-def write_source_corpus(folder: Path, walk: Walk, announce: Callable[[str], None]) -> Corpus:
-    """Write the files of a walk as a corpus, unless that is what the folder holds already.
-
-    One process at a time: the caller holds the corpus's lock.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    parquet = folder / PARQUET_NAME
-    with suppress(CorpusError):  # no record, or a damaged one: written again
-        corpus = read_corpus(folder)
-        unchanged = corpus.origin.get("walk") == walk.fingerprint
-        if unchanged and parquet.exists() and parquet.stat().st_size == corpus.num_bytes:
-            announce(f"{len(walk.files)} files are unchanged: {parquet} is kept")
-            return corpus
-    remove_leftovers(folder)
-    skipped: list[SkippedFiles] = []
-    replace_atomically(parquet, lambda file: skipped.append(write_source_parquet(walk, file)))
-    origin = {"kind": "folders", "walk": walk.fingerprint, "skipped": asdict(skipped[0])}
-    return record_corpus(folder, parquet, origin)

@@ -1,14 +1,13 @@
 """What a YAML says of a source -> that source, by its `kind`.
 
-The kinds are those of the package, those that `register` was given, and those that installed
-packages have as entry points of the group `codedata.sources`, name and class. Of all of them only
-the one that a YAML names is imported. What does not fit is refused in one line that has what would.
+The kinds are those of the package, and those that installed packages have as entry points of the
+group `codedata.sources`, name and class. Of all of them only the one that a YAML names is imported.
+What does not fit is refused in one line that has what would.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -19,33 +18,15 @@ from codedata.sources.base import Source
 
 ENTRY_POINTS = "codedata.sources"
 
-KINDS: dict[str, Callable[[], type[Source]]] = {
-    kind: EntryPoint(kind, place, ENTRY_POINTS).load
+KINDS = {
+    kind: EntryPoint(kind, place, ENTRY_POINTS)
     for kind, place in {
         "hub": "codedata.hub.source:HubSource",
         "local": "codedata.sources.kinds.local:LocalSource",
         "folders": "codedata.sources.kinds.folders:FoldersSource",
     }.items()
 }
-"""What gives a kind's class, in the order in which messages and pages name the kinds."""
-
-_Kind = TypeVar("_Kind", bound=type[Source])
-
-
-def register(source: _Kind) -> _Kind:
-    """Make a kind of source known; also a class decorator.
-
-    Raises:
-        CorpusError: another class has its kind.
-    """
-    kind = source.kind_name()
-    known = KINDS.setdefault(kind, lambda: source)()
-    if known is not source:
-        raise CorpusError(
-            f"two sources are of kind {kind!r}, {known.__qualname__} and {source.__qualname__}; "
-            "give one another name"
-        )
-    return source
+"""The package's own, in the order in which messages and pages name the kinds."""
 
 
 def read_source(attributes: object, of: str) -> Source:
@@ -64,39 +45,39 @@ def read_source(attributes: object, of: str) -> Source:
             f"source of {of} is {shortened(repr(attributes))}; write a kind and the fields of that "
             f"kind: {_there_are('', [*KINDS])}"
         )
-    model = _kind_of(attributes, of)
+    kind = str(attributes.get("kind", ""))
+    model: type[Source] = _entry_point(kind, of).load()
     try:
-        source = model.model_validate(dict(attributes))
+        return model.model_validate(dict(attributes))
     except ValidationError as error:
         fields = [name for name in model.model_fields if name != "kind"]
         wrong = dict.fromkeys(_wrong(detail, fields) for detail in error.errors())
-        raise CorpusError(
-            f"source of {of} (kind: {model.kind_name()}): {'; '.join(wrong)}"
-        ) from error
-    source.require_valid()
-    return source
+        raise CorpusError(f"source of {of} (kind: {kind}): {'; '.join(wrong)}") from error
 
 
-def _kind_of(attributes: Mapping[str, Any], of: str) -> type[Source]:
-    kind = str(attributes.get("kind", ""))
-    if kind not in KINDS:
-        installed = {each.name: each for each in entry_points(group=ENTRY_POINTS)}
-        if kind not in installed:
-            found = f"is of kind {shortened(kind)!r}" if kind else "has no kind"
-            kinds = [*KINDS, *sorted(installed)]
-            raise CorpusError(f"source of {of} {found}; {_there_are(kind, kinds)}")
-        KINDS[kind] = installed[kind].load
-    return KINDS[kind]()
+def _entry_point(kind: str, of: str) -> EntryPoint:
+    if kind in KINDS:
+        return KINDS[kind]
+    installed = {each.name: each for each in entry_points(group=ENTRY_POINTS)}
+    if kind not in installed:
+        found = f"is of kind {shortened(kind)!r}" if kind else "has no kind"
+        kinds = [*KINDS, *sorted(installed)]
+        raise CorpusError(f"source of {of} {found}; {_there_are(kind, kinds)}")
+    return installed[kind]
 
 
 def _wrong(detail: ErrorDetails, fields: list[str]) -> str:
     """What is wrong with one field."""
     field = str(detail["loc"][0]) if detail["loc"] else "it"
-    if detail["type"] == "extra_forbidden":
-        return f"there is no field {field!r}; {_there_are(field, fields)}"
-    if detail["type"] == "missing":
-        return f"{field} is missing; add it"
-    return f"{field} is {shortened(repr(detail['input']))}: {detail['msg']}"
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"there is no field {field!r}; {_there_are(field, fields)}"
+        case "missing":
+            return f"{field} is missing; add it"
+        case "value_error":  # of a source's own, which names the field
+            return str(detail.get("ctx", {})["error"])
+        case _:
+            return f"{field} is {shortened(repr(detail['input']))}: {detail['msg']}"
 
 
 def _there_are(name: str, known: list[str]) -> str:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codedata.errors import CorpusError
-from codedata.sources.parquet.refusals import COLUMN
+from codedata.sources.parquet.footer import COLUMN
 from codedata.store.files import replace_atomically
 
 _SCHEMA = pa.schema([pa.field(COLUMN, pa.string())])

@@ -136,6 +136,28 @@ def replace_atomically(
                 temporary.unlink()
 
 
+def name_atomically(folder: Path, data: Data, name: Callable[[Path], str]) -> Path:
+    """Write as `replace_atomically` does, under a name that what was written decides.
+
+    Args:
+        folder: where.
+        data: what, or a function that writes it into the opened file.
+        name: gives the name for the whole file, which nobody else reads yet; where it raises,
+            nothing is left.
+
+    Returns:
+        Where it is.
+    """
+    named: list[Path] = []
+
+    def take(temporary: Path, _: Path) -> None:
+        named.append(folder / name(temporary))
+        os.replace(temporary, named[0])
+
+    replace_atomically(folder / "unnamed", data, take=take)
+    return named[0]
+
+
 def is_temporary(name: str) -> bool:
     """Whether a file of this name is one that is not in its place yet."""
     return name.startswith(".") and name.endswith(".tmp")

@@ -12,7 +12,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from codedata.hub import files, waiting
+from codedata.hub import files, limits
 from codedata.hub.files import HubFile, fetch_file
 from codedata.hub.refusals import HubError, NoSuchFileError, UnreachableError
 from codedata_tests.hub.said import Said
@@ -167,7 +167,7 @@ def test_what_passes_is_waited_for_and_said(
 
 def test_the_time_that_the_hub_asks_for_is_waited(hub: Hub, repo: Repo, said: Said) -> None:
     for header, value in (("Retry-After", "42"), ("RateLimit", '"resolvers";r=0;t=42')):
-        assert waiting.asked_wait(httpx2.Headers({header: value})) == 42
+        assert limits._asked_wait(httpx2.Headers({header: value})) == 42
     hub.fail(method="HEAD", status=429, headers={"Retry-After": "1"})
     started = time.monotonic()
     assert fetch(said).path.read_bytes() == DATA

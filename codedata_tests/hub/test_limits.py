@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from codedata.hub import limits, waiting
+from codedata.hub import limits
 from codedata.hub.client import newest_commit
 from codedata.hub.files import fetch_file
 from codedata.hub.refusals import HubError, ServerError, UnreachableError
@@ -26,7 +26,7 @@ BOMB = gzip.compress(b"{" + b" " * 30_000_000, 1)
 def quick(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     hub.add_repo("owner/data", {NAME: DATA})
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.5)
-    monkeypatch.setattr(waiting, "WAITS", (0.01, 0.01))
+    monkeypatch.setattr(limits, "WAITS", (0.01, 0.01))
     started = time.monotonic()
     yield
     assert time.monotonic() - started < 10
@@ -47,11 +47,11 @@ def ask(said: Said) -> str:
     ("fault", "said_of_it"),
     [
         (ENDLESS, "with more than 1,000,000 bytes"),
-        ({"status": 200, "body": b"[" * 500_000}, "with JSON nested without end"),
+        ({"status": 200, "body": b"[" * 500_000}, r"with b'\[\[\[.*, which is not what"),
         ({"status": 200, "body": b"<html>Please log in"}, r"with b'<html>Please log in', which is"),
         ({"status": 200, "body": BOMB, "headers": {"Content-Encoding": "gzip"}}, r"ed \(gzip\)"),
         ({"status": 200, "body": b"[]"}, r"with b'\[\]', which is not what the hub"),
-        ({"status": 302, "headers": {"Location": "file:///etc/passwd"}}, "to file:///etc/passwd, "),
+        ({"status": 302, "headers": {"Location": "file:///etc/passwd"}}, "no address of the web: .*file://"),
         ({**ENDLESS, "status": 404}, "404"),
         ({"status": 404, "body": b"[" * 500_000}, "404"),
         ({"status": 400, "body": b'{"errors": 5, "error": {"a": []}}'}, "400"),
@@ -81,8 +81,8 @@ RIGHT = {"X-Repo-Commit": COMMIT, "ETag": f'"{COMMIT}"'}
         (200, {}, "does not say commit, hash and size of .*: a proxy or a login page may answer"),
         (200, {**RIGHT, "X-Repo-Commit": "../" * 9 + "evil"}, "does not say commit"),
         (200, {**RIGHT, "ETag": '"../../../evil"'}, "does not say commit"),
-        (200, {**RIGHT, "X-Linked-Size": "-5"}, "states X-Linked-Size '-5', which is no size"),
-        (302, {**RIGHT, "Location": "file:///etc/passwd"}, "to file:///etc/passwd, which is no ad"),
+        (200, {**RIGHT, "X-Linked-Size": "-5"}, "does not say commit, hash and size"),
+        (302, {**RIGHT, "Location": "file:///etc/passwd"}, "no address of the web: .*file://"),
     ],
     ids=["none", "commit", "etag", "size", "out of the web"],
 )

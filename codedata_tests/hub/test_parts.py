@@ -17,11 +17,11 @@ import pytest
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange
-from codedata.hub.corpora import CorpusFile, fetch_corpus_file
+from codedata.hub.corpora import fetch_corpus
 from codedata.hub.files import fetch_file
 from codedata.hub.refusals import HubError
-from codedata.sources.parts import LeadingText, TextPart, fingerprint_of
-from codedata.sources.record import record_corpus
+from codedata.sources.parts import TextPart, fingerprint_of
+from codedata.sources.record import Corpus
 from codedata_tests import scenario
 from codedata_tests.hub.said import Said
 from codedata_tests.hub.server import Hub, Repo
@@ -52,38 +52,27 @@ def repo(hub: Hub, data: bytes) -> Repo:
     return hub.add_repo("owner/data", {NAME: data})
 
 
-Fetch = Callable[..., CorpusFile]
+Fetch = Callable[..., Corpus]
 
 
 @pytest.fixture
 def fetch(tmp_path: Path, said: Said) -> Fetch:
-    def fetch(first_chars: int, *, update: bool = False) -> CorpusFile:
-        places = {"pin": tmp_path / "pin.json", "parts": tmp_path / "c" / "parts"}
-        return fetch_corpus_file(
-            "owner/data", NAME, revision="main", **places,
+    def fetch(first_chars: int, *, update: bool = False) -> Corpus:
+        return fetch_corpus(
+            "owner/data", NAME, revision="main", pin=tmp_path / "pin.json", folder=tmp_path / "c",
             first_chars=first_chars, update=update, reporter=said.reporter,
         )  # fmt: skip
 
     return fetch
 
 
-def recorded(fetched: CorpusFile) -> None:
-    """What the asset does next."""
-    origin = {"repo": "owner/data", "path": NAME, "commit": fetched.commit}
-    record_corpus(fetched.path.parent.parent, fetched.path, origin, part=fetched.part)
-
-
-def part_of(fetched: CorpusFile) -> TextPart:
+def part_of(fetched: Corpus) -> TextPart:
     assert fetched.part is not None
     return fetched.part
 
 
-def text_of(fetched: CorpusFile) -> LeadingText:
-    return LeadingText(fetched.path, part_of(fetched))
-
-
-def read(fetched: CorpusFile, num_chars: int) -> str:
-    text = text_of(fetched)
+def read(fetched: Corpus, num_chars: int) -> str:
+    text = fetched.open_text()
     return text.read(text.clip(CharRange(0, num_chars)))
 
 
@@ -105,7 +94,7 @@ def test_the_text_is_that_of_the_whole_file_as_far_as_is_asked_for(
         assert read(fetched, first_chars) == TEXT[:first_chars]
         rows = [
             (int(row), document)
-            for batch in text_of(fetched).documents(CharRange(0, part.num_chars))
+            for batch in fetched.open_text().documents(CharRange(0, part.num_chars))
             for row, document in zip(batch.rows, batch.texts.to_pylist(), strict=True)
         ]
         assert rows == list(enumerate(DOCUMENTS[: len(rows)])), "rows of the whole file"
@@ -139,7 +128,6 @@ def test_what_is_here_costs_no_request_and_more_is_fetched_beside_it(
     hub: Hub, repo: Repo, fetch: Fetch, data: bytes
 ) -> None:
     first = fetch(len(TEXT) // 4)
-    recorded(first)
     hub.clear()
     assert fetch(len(TEXT) // 4) == first
     assert read(fetch(1000), 1000) == TEXT[:1000]
@@ -147,7 +135,6 @@ def test_what_is_here_costs_no_request_and_more_is_fetched_beside_it(
     more = fetch(len(TEXT) // 2)
     assert read(more, 1000) == TEXT[:1000]
     assert 0 < hub.bytes_sent < len(data) / 3
-    recorded(more)
     assert fetch(len(TEXT) // 4) == first
 
 
@@ -173,12 +160,12 @@ def test_the_fingerprint_is_of_commit_path_and_row_groups_however_the_bytes_came
     hub.clear()
     assert fingerprint(1000) == few
     assert not hub.requests, "the whole file in the cache costs none"
-    recorded(fetch(1000))
+    fetch(1000)
     commit = repo.commit({**repo.files(), "other": b"x"})
     assert fingerprint(1000) == few, "the commit is kept"
     hub.clear()
     after = fetch(1000, update=True)
-    assert (after.commit, hub.bytes_sent) == (commit, 0), "a commit that left the file alone"
+    assert (after.origin["commit"], hub.bytes_sent) == (commit, 0), "a commit that left the file alone"
     assert part_of(after).fingerprint != few
     assert read(after, 1000) == TEXT[:1000]
 
@@ -241,8 +228,7 @@ def test_a_part_that_was_damaged_on_the_disk_is_refused_and_only_it_is_fetched_a
     hub: Hub, repo: Repo, fetch: Fetch
 ) -> None:
     fetched = fetch(len(TEXT) // 3)
-    recorded(fetched)
-    damaged = fetched.path / part_of(fetched).parts[1].name
+    damaged = Path(fetched.path) / part_of(fetched).parts[1].name
     data = bytearray(damaged.read_bytes())
     data[len(data) // 2] ^= 1
     damaged.write_bytes(data)
@@ -275,7 +261,6 @@ def test_an_update_that_fails_leaves_what_worked(
     hub: Hub, repo: Repo, fetch: Fetch, tmp_path: Path
 ) -> None:
     before = fetch(1000)
-    recorded(before)
     pin = (tmp_path / "pin.json").read_bytes()
     newer = parquet([text.upper() for text in DOCUMENTS], tmp_path / "newer.parquet")
     commit = repo.commit({NAME: newer})
@@ -288,10 +273,10 @@ def test_an_update_that_fails_leaves_what_worked(
     hub.faults.clear()
     hub.clear()
     after = fetch(1000, update=True)
-    assert after.commit == commit
+    assert after.origin["commit"] == commit
     assert read(after, 1000) == TEXT[:1000].upper()
     assert len(hub.asked(blobs=True)) == 3, "a long footer, and a column"
-    assert [path.name for path in (tmp_path / "c" / "parts").iterdir()] == [after.path.name]
+    assert [path.name for path in (tmp_path / "c" / "parts").iterdir()] == [Path(after.path).name]
 
 
 def test_a_disk_that_is_full_is_no_damage_and_what_had_arrived_stays(
@@ -381,18 +366,18 @@ def test_the_sparse_file_of_an_older_codedata_is_removed_and_that_is_said(
     for name in ("leading.parquet", "leading.parquet.ranges.json"):
         (tmp_path / "c" / name).write_bytes(b"old")
     assert read(fetch(1000), 1000) == TEXT[:1000]
-    assert [path.name for path in (tmp_path / "c").iterdir()] == ["parts"]
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {"parts", "corpus.json"}
     assert any("leading.parquet is removed: the text is in" in line for line in said)
 
 
 FETCH = f"""
 import sys
 from pathlib import Path
-from codedata.hub.corpora import fetch_corpus_file
+from codedata.hub.corpora import fetch_corpus
 from codedata.progress import TERMINAL
 here = Path(sys.argv[1])
-fetch_corpus_file("owner/data", {NAME!r}, revision="main", pin=here / "pin.json",
-    first_chars={len(TEXT) // 2}, parts=here / "c" / "parts", update=False, reporter=TERMINAL)
+fetch_corpus("owner/data", {NAME!r}, revision="main", pin=here / "pin.json", folder=here / "c",
+    first_chars={len(TEXT) // 2}, update=False, reporter=TERMINAL)
 """
 
 

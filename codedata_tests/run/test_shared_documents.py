@@ -6,8 +6,7 @@ from pathlib import Path
 
 from codedata.format.ranges import CharRange
 from codedata.run.shared_documents import SharedDocuments, find_shared, judge_shared
-from codedata.sources.parquet.text import ParquetText
-from codedata.sources.window import Window
+from codedata.sources.parquet.text import ParquetText, Window
 from codedata_tests import scenario
 
 

@@ -4,7 +4,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Literal
 
 import dagster as dg
 import pytest
@@ -15,8 +14,6 @@ from codedata.errors import CorpusError
 from codedata.layout import Layout
 from codedata.progress import SILENT
 from codedata.sources import registry
-from codedata.sources.base import Source
-from codedata.sources.kinds.local import LocalSource
 from codedata_tests.components.yamls import tree_of
 from codedata_tests.howto_pages import blocks_of
 
@@ -46,7 +43,6 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: my-sources\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(registry, "KINDS", dict(registry.KINDS))
     monkeypatch.delitem(sys.modules, "my_sources", raising=False)
 
 
@@ -69,17 +65,6 @@ def test_a_source_of_another_package_is_one_file(
     assert corpus.bytes_known(Layout(tmp_path)) == [record.num_bytes]
     definitions = dg.Definitions.merge(tree.build_defs(), dg.Definitions(resources=resources))
     assert definitions.get_assets_def(["c", "raw_parquet"]).specs_by_key
-
-
-def test_two_sources_of_one_kind_are_refused() -> None:
-    class OtherLocal(Source):
-        kind: Literal["local"] = "local"
-
-        materialize = LocalSource.materialize
-
-    with pytest.raises(CorpusError, match=r"two sources are of kind 'local', LocalSource and "):
-        registry.register(OtherLocal)
-    assert registry.register(LocalSource) is LocalSource, "the same one again"
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from codedata.errors import CorpusError
 from codedata.places import local_path
 from codedata.progress import Reporter
-from codedata.sources.base import Source
-from codedata.sources.folders import Walk, walk_folders
-from codedata.sources.installed_headers import header_folders
-from codedata.sources.record import Corpus, write_source_corpus
+from codedata.sources.base import Source, must
+from codedata.sources.folders import Walk, header_folders, walk_folders, write_source_parquet
+from codedata.sources.record import PARQUET_NAME, Corpus, read_corpus, record_corpus
+from codedata.store.files import remove_leftovers, replace_atomically
 
 _EXTENSION = re.compile(r"[^./\\\s\0]+")
 _PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -23,16 +24,44 @@ class FoldersSource(Source):
     """Folders of source code on this machine, written as a parquet."""
 
     kind: Literal["folders"] = "folders"
-    folders: Mapping[str, str] = Field(
+    folders: Annotated[
+        Mapping[str, str],
+        must(
+            lambda folders: all(
+                name.strip() and "/" not in name and place.strip() and "\0" not in name + place
+                for name, place in folders.items()
+            ),
+            "write a name without a slash, and the path of a folder",
+        ),
+    ] = Field(
         default_factory=dict, description="Folders by the name that their files get in the corpus."
     )
-    headers_of: list[str] = Field(
+    headers_of: Annotated[
+        list[str],
+        must(
+            lambda packages: all(map(_PACKAGE.fullmatch, packages)),
+            "write the name by which Python imports a package, such as numpy",
+        ),
+    ] = Field(
         default_factory=list,
         description="Installed packages whose C and C++ headers are taken; missing ones are not.",
     )
-    extensions: list[str] = Field(
-        default=["c", "h"], description="Endings of the files to take, without the dot."
-    )
+    extensions: Annotated[
+        list[str],
+        must(
+            lambda extensions: extensions and all(map(_EXTENSION.fullmatch, extensions)),
+            "name at least one ending, each without the dot, such as c",
+        ),
+    ] = Field(default=["c", "h"], description="Endings of the files to take, without the dot.")
+
+    @model_validator(mode="after")
+    def _require_folders(self) -> "FoldersSource":
+        if not self.folders and not self.headers_of:
+            raise ValueError(
+                "it has neither folders ({}) nor headers_of ([]); name at least one folder"
+            )
+        _ = self.places
+        return self
 
     @property
     def places(self) -> dict[str, Path]:
@@ -42,38 +71,9 @@ class FoldersSource(Source):
             CorpusError: one is no folder of this machine.
         """
         return {
-            name: local_path(place, f"folder {name!r} of a folders source", error=CorpusError)
+            name: local_path(place, f"folder {name!r}", error=CorpusError)
             for name, place in self.folders.items()
         }
-
-    def require_valid(self) -> None:
-        """Refuse values that no corpus can have."""
-        if not self.folders and not self.headers_of:
-            raise CorpusError(
-                "a folders source has neither folders ({}) nor headers_of ([]); name at least one "
-                "folder"
-            )
-        if not self.extensions:
-            raise CorpusError("extensions of a folders source is []; name at least one, such as c")
-        for extension in self.extensions:
-            if not _EXTENSION.fullmatch(extension):
-                raise CorpusError(
-                    f"extensions of a folders source holds {extension!r}; write each ending "
-                    "without the dot, such as c"
-                )
-        for name, place in self.folders.items():
-            if not name.strip() or "/" in name or not place.strip() or "\0" in name + place:
-                raise CorpusError(
-                    f"folders of a folders source holds {name!r}: {place!r}; write a name without "
-                    "a slash, and the path of a folder"
-                )
-        _ = self.places
-        for package in self.headers_of:
-            if not _PACKAGE.fullmatch(package):
-                raise CorpusError(
-                    f"headers_of of a folders source holds {package!r}; write the name by which "
-                    "Python imports the package, such as numpy"
-                )
 
     def walk(self) -> Walk:
         """The files that are there now.
@@ -96,4 +96,15 @@ class FoldersSource(Source):
         update: bool,  # noqa: ARG002
     ) -> Corpus:
         """Write the files as a parquet, unless it is of the same ones already."""
-        return write_source_corpus(folder, self.walk(), reporter.log)
+        walk, parquet = self.walk(), folder / PARQUET_NAME
+        with suppress(CorpusError):  # no record, or a damaged one: written again
+            corpus = read_corpus(folder)
+            unchanged = corpus.origin.get("walk") == walk.fingerprint
+            if unchanged and parquet.exists() and parquet.stat().st_size == corpus.num_bytes:
+                reporter.log(f"{len(walk.files)} files are unchanged: {parquet} is kept")
+                return corpus
+        remove_leftovers(folder)
+        skipped: dict[str, int] = {}
+        replace_atomically(parquet, lambda out: skipped.update(write_source_parquet(walk, out)))
+        origin = {"kind": "folders", "walk": walk.fingerprint, "skipped": skipped}
+        return record_corpus(folder, parquet, origin)

@@ -1,17 +1,18 @@
 """Parquets on this machine: pointed at, not copied."""
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from codedata.errors import CorpusError
 from codedata.places import local_path
 from codedata.progress import Reporter
 from codedata.sources.base import Source
-from codedata.sources.parquet.text import FileIdentity
-from codedata.sources.paths import MANY, expand_paths
+from codedata.sources.parquet.footer import FileIdentity
+from codedata.sources.paths import MANY, Paths, expand_paths
 from codedata.sources.record import Corpus, record_corpus
 
 
@@ -19,46 +20,28 @@ class LocalSource(Source):
     """Parquet files on this machine."""
 
     kind: Literal["local"] = "local"
-    path: str | list[str] = Field(description=f"{MANY} Relative to the working folder.")
+    path: Paths = Field(description=f"{MANY} Relative to the working folder.")
+
+    @field_validator("path")
+    @classmethod
+    def _require_local(cls, path: str | list[str]) -> str | list[str]:
+        for each in expand_paths(path):
+            local_path(each, "path", error=CorpusError)
+        return path
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:
-        """The files, in their order.
-
-        Raises:
-            CorpusError: one is no path of this machine.
-        """
-        what = "path of a local source"
-        return tuple(
-            local_path(path, what, error=CorpusError)
-            for path in expand_paths(self.path, "a local source")
-        )
+        """The files, in their order."""
+        return tuple(local_path(path, "path") for path in expand_paths(self.path))
 
     @property
     def num_files(self) -> int:
         """Parquets, each a text of its own."""
         return len(self.paths)
 
-    def require_valid(self) -> None:
-        """Refuse values that no corpus can have."""
-        _ = self.paths
-
     def stamp(self) -> str:
-        """Sizes and times of the files; of those that are not there nothing.
-
-        Of one that cannot be looked at, why: whoever then materializes it is told so.
-        """
-        found: list[str] = []
-        for path in self.paths:
-            try:
-                identity = FileIdentity.of(path)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                found.append(f"{path} {error.strerror}")
-            else:
-                found.append(f"{path} {identity.num_bytes} {identity.modified_ns}")
-        return "\n".join(found)
+        """Of the files, sizes and times."""
+        return stamp_of(self.paths)
 
     def num_bytes(self, file: int, folder: Path) -> int | None:  # noqa: ARG002
         """The size of a file, where it is there."""
@@ -75,3 +58,21 @@ class LocalSource(Source):
     ) -> Corpus:
         """Record what a file is."""
         return record_corpus(folder, self.paths[file], {"kind": "local"})
+
+
+def stamp_of(paths: Iterable[Path]) -> str:
+    """Sizes and times of files; of those that are not there nothing.
+
+    Of one that cannot be looked at, why: whoever then materializes it is told so.
+    """
+    found: list[str] = []
+    for path in paths:
+        try:
+            identity = FileIdentity.of(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            found.append(f"{path} {error.strerror}")
+        else:
+            found.append(f"{path} {identity.num_bytes} {identity.modified_ns}")
+    return "\n".join(found)

@@ -2,7 +2,8 @@
 
 What is bounded are decoded bytes: of a dictionary, a row takes a byte or two of the file whatever
 its text is. Batches begin with one row and grow while their bytes are few; row groups of few bytes
-come together in one batch.
+come together in one batch. Arrays are read by their buffers: `to_numpy`, `pa.array` and `pa.scalar`
+import pandas where there is one.
 
 Invariants: the batches' rows are the row groups' in file order, none left out; a row group with
 fewer rows than its footer says is refused; so are documents beyond `MAX_DOCUMENT_BYTES`. What
@@ -11,33 +12,30 @@ stands before a fault is given before the fault is raised.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from codedata.errors import CorpusError
-from codedata.sources.parquet.columns import (
-    MAX_DOCUMENT_BYTES,
-    SLICE_BYTES,
-    as_large,
-    num_bytes_of,
-    offsets,
-    row_bytes_of,
-    texts_of,
-)
-from codedata.sources.parquet.footer import ARROW_ERRORS, Parquet
-from codedata.sources.parquet.refusals import COLUMN, said
+from codedata.sources.parquet.footer import COLUMN, Parquet, refusing
+
+MAX_DOCUMENT_BYTES = 1_000_000_000
+"""A longer text is no source code, and takes several times its size while it is decoded; Arrow
+itself holds no cell of 2 GiB."""
+
+SLICE_BYTES = 1_000_000
+"""Decoded text at a time: it stays in the processor's cache until it is used."""
 
 _MOST_ROWS = 4096
 """Rows a batch, however short: more of them cost hardly less time."""
 
 _ENOUGH_BYTES = 100_000
 """A batch of fewer bytes is put together with the next: what a batch costs is soon less."""
-
-_MOST_PIECES = 4096
-"""Batches of few bytes that are put together at most: each takes a kilobyte for itself."""
 
 _MOST_INDICES = 65_536
 """Rows a batch where a row is an index into a dictionary, whose texts are then taken in slices."""
@@ -49,11 +47,7 @@ _RUN_BYTES = 1_000_000
 """Row groups of fewer bytes together are decoded in one go: a reader for each takes longer than its
 rows."""
 
-_MOST_RUN_BYTES = 4_000_000
-"""Decoded bytes in one go, which wait until all rows are known to be there."""
-
-_RUN_GROUPS = 4096
-"""Row groups in one go, whatever the footer says of their bytes."""
+_NONE = pa.Array.from_buffers(pa.int64(), 1, [None, pa.py_buffer(np.array([-1], np.int64))])[0]
 
 
 class Batch(NamedTuple):
@@ -62,30 +56,10 @@ class Batch(NamedTuple):
     first_row: int
     contents: pa.LargeStringArray
 
-
-def decode(
-    parquet: Parquet, groups: Sequence[int], *, max_document_bytes: int = MAX_DOCUMENT_BYTES
-) -> Iterator[Batch]:
-    """The rows of some adjoining row groups.
-
-    Raises:
-        CorpusError: the file changed or is damaged, a row is no UTF-8, or too long.
-    """
-    pending: list[Batch] = []
-    num_bytes = 0
-    try:
-        for batch in _pieces(parquet, groups, max_document_bytes):
-            pending.append(batch)
-            num_bytes += num_bytes_of(batch.contents)
-            if num_bytes >= _ENOUGH_BYTES or len(pending) >= _MOST_PIECES:
-                yield _together(pending)
-                pending, num_bytes = [], 0
-    except CorpusError:
-        if pending:
-            yield _together(pending)
-        raise
-    if pending:
-        yield _together(pending)
+    @property
+    def stop_row(self) -> int:
+        """The number of the row after them."""
+        return self.first_row + len(self.contents)
 
 
 @dataclass(kw_only=True)
@@ -104,108 +78,89 @@ class _Pace:
         return self.rows
 
 
-def _pieces(parquet: Parquet, groups: Sequence[int], limit: int) -> Iterator[Batch]:
-    pace = _Pace()
-    with parquet.open() as file:
-        for run in _runs(parquet, groups):
-            batches = _in_one_go(parquet, file, run, pace, limit) if len(run) > 1 else None
-            if batches is not None:
-                yield from batches
-                continue
-            for group in run:
-                yield from _decode_run(parquet, file, [group], pace, limit)
+def decode(parquet: Parquet, groups: range) -> Iterator[Batch]:
+    """The rows of some adjoining row groups.
 
-
-def _in_one_go(
-    parquet: Parquet, file: pq.ParquetFile, run: Sequence[int], pace: _Pace, limit: int
-) -> list[Batch] | None:
-    """All of some small row groups.
-
-    None where they are of many bytes, or one is at fault: which, and what stands before it, is
-    found out one by one.
+    Raises:
+        CorpusError: the file changed or is damaged, a row is no UTF-8, or too long.
     """
-    batches: list[Batch] = []
+    pending: list[Batch] = []
     num_bytes = 0
     try:
-        for batch in _decode_run(parquet, file, run, pace, limit):
-            batches.append(batch)
+        for batch in _pieces(parquet, groups):
+            pending.append(batch)
             num_bytes += num_bytes_of(batch.contents)
-            if num_bytes > _MOST_RUN_BYTES:
-                return None
+            if num_bytes >= _ENOUGH_BYTES:
+                yield from _together(pending)
+                pending, num_bytes = [], 0
     except CorpusError:
-        return None
-    return batches
+        yield from _together(pending)
+        raise
+    yield from _together(pending)
 
 
-def _runs(parquet: Parquet, groups: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Row groups that have rows, neighbours of few bytes together."""
-    footer = parquet.footer
-    run: list[int] = []
-    num_bytes = 0
-    for group in groups:
-        if not footer.group_rows[group]:
-            continue
-        num_bytes += footer.group_bytes[group]
-        if run and (num_bytes > _RUN_BYTES or len(run) == _RUN_GROUPS):
-            yield run
-            run, num_bytes = [], footer.group_bytes[group]
-        run.append(group)
-    if run:
-        yield run
+def _together(batches: Sequence[Batch]) -> Iterator[Batch]:
+    """Adjoining batches as one."""
+    if len(batches) == 1:
+        yield batches[0]
+    elif batches:
+        whole = pa.concat_arrays([batch.contents for batch in batches])
+        yield Batch(batches[0].first_row, whole)
 
 
-def _decode_run(
-    parquet: Parquet, file: pq.ParquetFile, run: Sequence[int], pace: _Pace, limit: int
-) -> Iterator[Batch]:
+def _pieces(parquet: Parquet, groups: range) -> Iterator[Batch]:
+    pace, row = _Pace(), 0
+    with parquet.open() as file:
+        for run in parquet.footer.runs(groups, _RUN_BYTES):
+            try:
+                for batch in _decode_run(parquet, file, run, pace):
+                    yield batch
+                    row = batch.stop_row
+            except CorpusError:
+                # Which of several is at fault, and what stands before it, is found out one by one.
+                for group in run if len(run) > 1 else ():
+                    for batch in _decode_run(parquet, file, range(group, group + 1), pace):
+                        if (num_new := batch.stop_row - max(row, batch.first_row)) > 0:
+                            yield Batch(batch.stop_row - num_new, batch.contents[-num_new:])
+                raise
+
+
+def _decode_run(parquet: Parquet, file: pq.ParquetFile, run: range, pace: _Pace) -> Iterator[Batch]:
     footer, path = parquet.footer, parquet.path
-    row = first_row = footer.first_rows[run[0]]
-    where = f"row group {run[0]}"  # of several, each is decoded again for itself
-    try:
+    row = first_row = footer.first_rows[run.start]
+    damaged = f"{path} is damaged in row group {run.start}"
+    remedy = "fetch it again, or write it anew, with smaller row groups, if it is sound"
+    with refusing(damaged, remedy):
         for column in _columns(parquet, file, run, pace):
-            for texts in texts_of(column, row, path, limit):
+            for texts in _texts_of(column, row, path):
                 yield Batch(row, texts)
                 row += len(texts)
-    except MemoryError as error:
-        raise CorpusError(
-            f"{where} of {path} takes more memory than there is ({said(error)}); if the file is "
-            "sound, write it with smaller row groups"
-        ) from error
-    except ARROW_ERRORS as error:
-        if "Not yet implemented" in str(error):
-            raise CorpusError(
-                f"{where} of {path} is written in a way that pyarrow {pa.__version__} does not "
-                f"read ({said(error)}); write it otherwise"
-            ) from error
-        raise CorpusError(f"{path} is damaged in {where}: {said(error)}; fetch it again") from error
     claimed = [footer.group_rows[group] for group in run]
     num_values = [footer.column_chunk(group).num_values for group in run]
     if row - first_row != sum(claimed) or claimed != num_values:
         raise CorpusError(
-            f"{path} is damaged in {where}: its footer says {claimed[0]} rows with {num_values[0]} "
-            f"contents, and {row - first_row} are there; fetch it again"
+            f"{damaged}: its footer says {claimed[0]} rows with {num_values[0]} contents, and "
+            f"{row - first_row} are there; fetch it again"
         )
 
 
-def _columns(
-    parquet: Parquet, file: pq.ParquetFile, run: Sequence[int], pace: _Pace
-) -> Iterator[pa.Array]:
+def _columns(parquet: Parquet, file: pq.ParquetFile, run: range, pace: _Pace) -> Iterator[pa.Array]:
     most = _most_rows(parquet, run)
     for batch in file.iter_batches(
-        min(pace.rows, most), row_groups=run, columns=[COLUMN], use_threads=False
+        min(pace.rows, most), row_groups=[*run], columns=[COLUMN], use_threads=False
     ):
-        column = batch.column(COLUMN)
-        room = SLICE_BYTES
+        column, room = batch.column(COLUMN), SLICE_BYTES
         if pa.types.is_dictionary(column.type):
             # Each batch brings the whole dictionary: then one as large in texts, or time is lost.
             room, most = max(room, column.dictionary.nbytes), _MOST_INDICES
-            num_bytes = int(row_bytes_of(column).sum())
+            num_bytes = int(_row_bytes(column).sum())
         else:
             num_bytes = column.nbytes
         yield column
         file.reader.set_batch_size(pace.follow(len(column), num_bytes, room, most))
 
 
-def _most_rows(parquet: Parquet, run: Sequence[int]) -> int:
+def _most_rows(parquet: Parquet, run: range) -> int:
     """Rows that may be decoded at once whatever they hold; found out once a row group.
 
     Where texts stand one after the other they are no more than the row group's bytes. Those of a
@@ -213,44 +168,117 @@ def _most_rows(parquet: Parquet, run: Sequence[int]) -> int:
     row group, until one looks, for which a page is decoded. Writers put the dictionary before all
     rows, so with the first row all of its texts are known.
     """
-    footer, group = parquet.footer, run[0]
+    footer, group = parquet.footer, run.start
     num_bytes = max(1, sum(footer.group_bytes[each] for each in run))
-    at_any_rate = _BURST_BYTES // num_bytes
     usual = SLICE_BYTES * sum(footer.group_rows[each] for each in run) // num_bytes
-    if len(run) > 1 or at_any_rate >= min(usual, _MOST_ROWS):
-        return max(1, min(at_any_rate, _MOST_ROWS))
-    if group not in parquet.most_rows:
-        longest = _longest_text(parquet, group)
-        parquet.most_rows[group] = max(1, min(_BURST_BYTES // max(1, longest), _MOST_ROWS))
-    return parquet.most_rows[group]
+    longest = num_bytes
+    if len(run) == 1 and _BURST_BYTES // num_bytes < min(usual, _MOST_ROWS):
+        if group not in parquet.longest:
+            parquet.longest[group] = _longest_text(parquet, group)
+        longest = parquet.longest[group]
+    return max(1, min(_BURST_BYTES // max(1, longest), _MOST_ROWS))
 
 
 def _longest_text(parquet: Parquet, group: int) -> int:
     """Bytes of the longest text that rows of a row group may share; 0 where they share none."""
-    try:
-        first = _first_row(parquet, group, read_dictionary=True)
-    except ARROW_ERRORS:  # damaged, or of an encoding that Arrow reads in no other way than this
-        first = _first_row(parquet, group)
-    if first is None:
-        return parquet.footer.group_bytes[group]
+    first = _first_row(parquet, group)  # by which the row group is found sound
     chunk = parquet.footer.column_chunk(group)
-    if "DELTA_BYTE_ARRAY" in chunk.encodings:
+    if first is None or "DELTA_BYTE_ARRAY" in chunk.encodings:
         return parquet.footer.group_bytes[group]
     if not chunk.has_dictionary_page:
         return 0
-    texts = first.dictionary if pa.types.is_dictionary(first.type) else first
-    return int(np.diff(offsets(as_large(texts))).max(initial=0))
+    first = _first_row(parquet, group, read_dictionary=True)
+    texts = first.dictionary if isinstance(first, pa.DictionaryArray) else first
+    return int(np.diff(offsets(_as_large(texts))).max(initial=0))
 
 
-def _first_row(parquet: Parquet, group: int, *, read_dictionary: bool = False) -> pa.Array | None:
+def _first_row(parquet: Parquet, group: int, *, read_dictionary: bool = False) -> pa.Array:
     with parquet.open(read_dictionary=read_dictionary) as file:
         batches = file.iter_batches(1, row_groups=[group], columns=[COLUMN], use_threads=False)
         return next((batch.column(COLUMN) for batch in batches), None)
 
 
-def _together(batches: list[Batch]) -> Batch:
-    """Adjoining batches as one."""
-    first = batches[0]
-    if len(batches) == 1:
-        return first
-    return Batch(first.first_row, pa.concat_arrays([batch.contents for batch in batches]))
+def _texts_of(column: pa.Array, first_row: int, path: Path) -> Iterator[pa.LargeStringArray]:
+    """A column's rows as text: as they are, or in slices where they stand for a dictionary's."""
+    if pa.types.is_dictionary(column.type):
+        row_bytes = _row_bytes(column)
+        _require_lengths(row_bytes, first_row, path)
+        values, ends = _as_large(column.dictionary), np.cumsum(row_bytes)
+        start = 0
+        while start < len(column):
+            before = int(ends[start - 1]) if start else 0
+            stop = max(start + 1, int(np.searchsorted(ends, before + SLICE_BYTES, "right")))
+            texts = values.take(column.indices[start:stop])
+            yield _valid(texts, first_row + start, path)
+            start = stop
+        return
+    texts = _as_large(column)
+    _require_lengths(np.diff(offsets(texts)), first_row, path)
+    yield _valid(texts, first_row, path)
+
+
+def _as_large(column: pa.Array) -> pa.LargeStringArray:
+    """A column of text or bytes as text, not validated; its data is not copied if it can be."""
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if pa.types.is_large_string(column.type):
+        return column
+    if pa.types.is_string(column.type) or pa.types.is_string_view(column.type):
+        return column.cast(pa.large_string())
+    return column.cast(pa.large_binary()).view(pa.large_string())
+
+
+def _row_bytes(column: pa.DictionaryArray) -> NDArray[np.int64]:
+    """Bytes of the text that each row stands for, 0 for a null; shape (num_rows,)."""
+    value_bytes = pc.call_function("binary_length", [_as_large(column.dictionary)])
+    return np.maximum(_without_nulls(value_bytes.take(column.indices)), 0)
+
+
+def _require_lengths(row_bytes: NDArray[np.int64], first_row: int, path: Path) -> None:
+    if row_bytes.max(initial=0) > MAX_DOCUMENT_BYTES:
+        row = int(np.argmax(row_bytes > MAX_DOCUMENT_BYTES))
+        raise CorpusError(
+            f"{COLUMN!r} of row {first_row + row} of {path} has {row_bytes[row]:,} bytes, more "
+            f"than the {MAX_DOCUMENT_BYTES:,} that a document may have; split or remove that row"
+        )
+
+
+def _valid(texts: pa.LargeStringArray, first_row: int, path: Path) -> pa.LargeStringArray:
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid as error:
+        for row, value in enumerate(texts.view(pa.large_binary()), first_row):
+            try:
+                _ = value.is_valid and value.as_py().decode("utf-8")
+            except UnicodeDecodeError as invalid:
+                raise CorpusError(
+                    f"{COLUMN!r} of row {row} of {path} is not valid UTF-8 (byte "
+                    f"{invalid.start}: {invalid.reason}); repair or remove that row"
+                ) from error
+        raise
+    return texts
+
+
+def count_chars(contents: pa.LargeStringArray) -> NDArray[np.int64]:
+    """Characters of each content, -1 for a null; shape (num_rows,)."""
+    return _without_nulls(pc.call_function("utf8_length", [contents]))
+
+
+def _without_nulls(numbers: pa.Array) -> NDArray[np.int64]:
+    """Numbers, -1 for a null."""
+    if numbers.null_count:
+        numbers = pc.call_function("coalesce", [numbers, _NONE])
+    return np.from_dlpack(numbers).astype(np.int64, copy=False)
+
+
+def offsets(array: pa.LargeStringArray) -> NDArray[np.int64]:
+    """Where each value begins in the array's data, and last where the last one ends."""
+    if not len(array):
+        return np.zeros(1, np.int64)
+    return np.frombuffer(array.buffers()[1], np.int64)[array.offset :][: len(array) + 1]
+
+
+def num_bytes_of(texts: pa.LargeStringArray) -> int:
+    """Bytes of all texts together."""
+    ends = offsets(texts)
+    return int(ends[-1] - ends[0])

@@ -1,39 +1,53 @@
 """A path -> the parquet that is there: its footer parsed once, its column `content` of a text type.
 
-Invariant: a file that is no parquet of documents is refused in one line, by what it is.
+Invariant: a file that is no parquet of documents is refused in one line, by what it is, with what
+to do.
 """
 
-import time
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codedata.errors import CorpusError
-from codedata.sources.parquet.refusals import (
-    COLUMN,
-    require_documents,
-    require_parquet,
-    require_text_column,
-    said,
-)
+from codedata.printable import shortened, why_no_path
 
-ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
+COLUMN = "content"
+
+_MAGIC = b"PAR1"
+"""The first and the last bytes of a parquet."""
+
+_ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 """What pyarrow raises on a damaged file: strings of a footer may be no UTF-8, sizes no int64."""
 
 _READ_BUFFER_BYTES = 1 << 20
 """Compressed pages are read through a buffer of this size, never a whole column chunk."""
 
-_YOUNG_NS = 2_000_000_000
-"""Of filesystems' times the coarsest in use counts in steps of two seconds."""
+_SHOWN = 10
+"""Names that a message lists before it counts."""
+
+_TEXT_TYPES = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_binary_view,
+)
+
+_JSON_EXTENSION = "arrow.json"
+"""Parquet's logical type JSON: text whose form is promised. pyarrow before 20 gives the text."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileIdentity:
+class FileIdentity(NamedTuple):
     """What tells, at no cost, that a file is still the one that was hashed."""
 
     num_bytes: int
@@ -43,8 +57,8 @@ class FileIdentity:
     @classmethod
     def of(cls, path: Path) -> "FileIdentity":
         """The identity of the file that is at `path` now."""
-        stat = path.stat()
-        return cls(num_bytes=stat.st_size, modified_ns=stat.st_mtime_ns, inode=stat.st_ino)
+        found = path.stat()
+        return cls(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +81,45 @@ class Footer:
     first_rows: list[int]
     group_bytes: list[int]
 
+    @classmethod
+    def of(cls, file: pq.ParquetFile, name: str) -> "Footer":
+        """The footer of an opened file.
+
+        Raises:
+            CorpusError: there is no usable column `content`.
+        """
+        metadata, schema = file.metadata, file.schema_arrow
+        with refusing(_unreadable(name)):
+            leaves = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
+            groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+            group_rows = [group.num_rows for group in groups]
+            columns = {field.name: str(field.type) for field in schema}
+        _require_text_column(name, schema)
+        return cls(
+            metadata=metadata,
+            columns=columns,
+            leaf=leaves.index(COLUMN),
+            group_rows=group_rows,
+            first_rows=list(accumulate(group_rows, initial=0)),
+            group_bytes=[max(0, group.total_byte_size) for group in groups],
+        )
+
+    @property
+    def groups(self) -> range:
+        """The row groups' numbers."""
+        return range(len(self.group_rows))
+
+    def runs(self, groups: range, most_bytes: int) -> Iterator[range]:
+        """Row groups as they come, neighbours that have few bytes together in one run."""
+        start, num_bytes = groups.start, 0
+        for group in groups:
+            num_bytes += self.group_bytes[group]
+            if num_bytes > most_bytes and group > start:
+                yield range(start, group)
+                start, num_bytes = group, self.group_bytes[group]
+        if groups:
+            yield range(start, groups.stop)
+
     def column_chunk(self, group: int) -> pq.ColumnChunkMetaData:
         """What the footer says of a row group's `content`, once a reader has found it sound.
 
@@ -84,25 +137,24 @@ class Parquet:
         path: the file.
 
     Attributes:
-        most_rows: of row groups, what `decode` found out about them.
+        longest: bytes of row groups' longest texts, as far as `decode` had to look.
 
     Raises:
         CorpusError: missing, not a whole parquet, or no usable `content` column.
     """
 
     def __init__(self, path: Path) -> None:
-        require_parquet(path)
+        _require_parquet(path)
         self.path = path
         self.identity = FileIdentity.of(path)
-        self.most_rows: dict[int, int] = {}
-        self._footer: Footer | None = self._read_footer()
+        self.longest: dict[int, int] = {}
+        _ = self.footer
 
-    @property
+    @cached_property
     def footer(self) -> Footer:
         """The footer, parsed when it is first asked for."""
-        if self._footer is None:
-            self._footer = self._read_footer()
-        return self._footer
+        with self._opened() as file:
+            return Footer.of(file, str(self.path))
 
     def open(self, *, read_dictionary: bool = False) -> pq.ParquetFile:
         """The file, opened by the footer that was parsed before.
@@ -110,77 +162,124 @@ class Parquet:
         Args:
             read_dictionary: whether `content` is given as indices into its dictionary.
         """
-        self._require_unchanged()
         columns = [COLUMN] if read_dictionary else None
-        return _opened(self.path, self.footer.metadata, columns)
+        return self._opened(metadata=self.footer.metadata, read_dictionary=columns)
 
-    def _read_footer(self) -> Footer:
-        self._require_unchanged()
-        changed_ns = self.path.stat().st_ctime_ns
-        parse = _parsed_once if is_settled(changed_ns) else _parsed_once.__wrapped__
-        return parse(self.path, self.identity, changed_ns)
-
-    def _require_unchanged(self) -> None:
+    def _opened(self, **options: Any) -> pq.ParquetFile:
         if self.identity != FileIdentity.of(self.path):
             raise CorpusError(
                 f"{self.path} changed while it was being read; run again once it is complete"
             )
+        return open_parquet(self.path, str(self.path), buffer_size=_READ_BUFFER_BYTES, **options)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_footer": None}
+        return {name: value for name, value in self.__dict__.items() if name != "footer"}
 
 
-def is_settled(changed_ns: int) -> bool:
-    """Whether a file's times would tell a change after this one."""
-    return time.time_ns() - changed_ns > _YOUNG_NS
+def open_parquet(source: Any, name: str, **options: Any) -> pq.ParquetFile:
+    """Open what can be read as a parquet, by no more bytes than are asked for.
+
+    Raises:
+        CorpusError: it is none.
+    """
+    with refusing(_unreadable(name)):
+        return pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True, **options)
 
 
-@lru_cache(maxsize=2)
-def _parsed_once(path: Path, _identity: FileIdentity, _changed_ns: int) -> Footer:
-    with _opened(path) as file:
-        try:
-            metadata, schema = file.metadata, file.schema_arrow
-            require_documents(path, metadata)
-            require_text_column(path, schema)
-            leaves = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
-            groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
-            group_rows = [group.num_rows for group in groups]
-            group_bytes = [max(0, group.total_byte_size) for group in groups]
-            columns = {field.name: str(field.type) for field in schema}
-        except ARROW_ERRORS as error:
-            raise _unreadable(path, error) from error
-    if metadata.num_rows != sum(group_rows) or any(rows < 0 for rows in group_rows):
-        raise CorpusError(
-            f"{path} is damaged: its footer says {metadata.num_rows} rows, and {sum(group_rows)} "
-            "in its row groups; fetch it again"
-        )
-    return Footer(
-        metadata=metadata,
-        columns=columns,
-        leaf=leaves.index(COLUMN),
-        group_rows=group_rows,
-        first_rows=list(accumulate(group_rows, initial=0)),
-        group_bytes=group_bytes,
-    )
+@contextmanager
+def refusing(what: str, remedy: str = "fetch it again") -> Iterator[None]:
+    """Say what is wrong with bytes, going by Arrow's error, which may have several lines.
 
-
-def _opened(
-    path: Path,
-    metadata: pq.FileMetaData | None = None,
-    read_dictionary: list[str] | None = None,
-) -> pq.ParquetFile:
+    Raises:
+        CorpusError: what it is, and what to do.
+    """
     try:
-        return pq.ParquetFile(
-            path,
-            metadata=metadata,
-            read_dictionary=read_dictionary,
-            buffer_size=_READ_BUFFER_BYTES,
-            pre_buffer=False,
-            page_checksum_verification=True,
+        yield
+    except _ARROW_ERRORS as error:
+        if isinstance(error, OSError) and type(error) is not OSError:
+            raise  # the system's, or the network's
+        raise CorpusError(f"{what}: {said(error)}; {remedy}") from error
+
+
+def _unreadable(name: str) -> str:
+    return f"{name} is not a readable parquet file"
+
+
+def said(error: BaseException) -> str:
+    """An error's words as part of a message of one line."""
+    return shortened(" ".join(str(error).split()))
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Some names for a message, and how many more there are."""
+    every = list(names)
+    shown = ", ".join(shortened(name) for name in every[:_SHOWN])
+    left = len(every) - _SHOWN
+    return f"{shown} and {left:,} more" if left > 0 else shown or "(none)"
+
+
+def _require_parquet(path: Path) -> None:
+    """Refuse, by its first and last bytes, what is not a whole parquet file."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            names = sorted(each.name for each in path.glob("*.parquet") if each.is_file())
+            fault = (
+                f"is a folder; name one parquet file (those in it: {_listed(names)}), or read a "
+                "folder of source code as a corpus of `kind: folders`"
+            )
+        elif not stat.S_ISREG(mode):
+            fault = "is a pipe or device; save what it gives and name that file"
+        else:
+            fault = _fault_of(path)
+    except (OSError, ValueError) as error:  # a NUL in a path is a ValueError
+        raise CorpusError(
+            f"{shortened(str(path))} cannot be read: {why_no_path(error)}; name a parquet file "
+            "that exists"
+        ) from error
+    if fault:
+        raise CorpusError(f"{path} {fault}")
+
+
+def _fault_of(path: Path) -> str:
+    """What a file is, going by its ends, if it is no whole parquet."""
+    with open(path, "rb") as file:
+        head = file.read(64)
+        num_bytes = file.seek(0, os.SEEK_END)
+        file.seek(max(0, num_bytes - len(_MAGIC)))
+        tail = file.read()
+    if not num_bytes:
+        return "is empty; fetch it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not the file it stands for; run `git lfs pull`"
+    if head.lstrip()[:1] == b"<":
+        return "is a web page, not a parquet file; a download that needs a login saves one"
+    if not head.startswith(_MAGIC):
+        return f"is not a parquet file: it starts with {head[:8]!r}; name one"
+    if tail != _MAGIC or num_bytes <= 2 * len(_MAGIC):
+        return f"is a parquet file cut off after {num_bytes} bytes; fetch it again"
+    return ""
+
+
+def _require_text_column(name: str, schema: pa.Schema) -> None:
+    """Refuse a file without one column `content`, or one that is no text."""
+    places = schema.get_all_field_indices(COLUMN)
+    if len(places) != 1:
+        raise CorpusError(
+            f"{name} has {len(places) or 'no'} columns named {COLUMN!r}; its columns are "
+            f"{_listed(schema.names)}; rename the one that holds the documents"
         )
-    except ARROW_ERRORS as error:
-        raise _unreadable(path, error) from error
+    column_type = stored = text_type(schema)
+    if getattr(column_type, "extension_name", None) == _JSON_EXTENSION:
+        stored = column_type.storage_type
+    if not any(is_text(stored) for is_text in _TEXT_TYPES):
+        raise CorpusError(
+            f"column {COLUMN!r} of {name} has type {shortened(str(column_type))}; it must be text"
+        )
 
 
-def _unreadable(path: Path, error: Exception) -> CorpusError:
-    return CorpusError(f"{path} is not a readable parquet file: {said(error)}; fetch it again")
+def text_type(schema: pa.Schema) -> pa.DataType:
+    """The type of `content`; of one that is a dictionary, that of its texts."""
+    column_type = schema.field(COLUMN).type
+    is_dictionary = pa.types.is_dictionary(column_type)
+    return column_type.value_type if is_dictionary else column_type

@@ -1,26 +1,65 @@
 """A parquet's documents as one text, addressed in characters.
 
 The text is the file's non-null contents in file order, joined by one space. Only the column
-`content` is read, and of it only the row groups that hold the characters asked for, batch by
-batch. The work is done in `codedata.sources.parquet`; here are the file's identity and the window.
+`content` is read, and of it only the row groups that hold the characters asked for, batch by batch.
+
+Invariants: documents of adjoining ranges join to the text; a row group before a range is never
+decoded once its count is known, and none behind the range's end.
 """
 
 import hashlib
-from collections.abc import Iterator
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from threading import BoundedSemaphore, Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from codedata.errors import CorpusError
-from codedata.format.ranges import CharRange, Utf8
+from codedata.format.ranges import MAX_CHARACTERS, CharRange, Utf8
+from codedata.parallel import available_cores
 from codedata.places import cache_folder
-from codedata.sources.documents import Documents
-from codedata.sources.parquet import address
-from codedata.sources.parquet.footer import FileIdentity, Parquet, is_settled
-from codedata.sources.parquet.index import TextIndex, count_to, read_sidecar, write_sidecar
-from codedata.sources.parquet.kept import GroupReader
-from codedata.sources.parquet.refusals import COLUMN
+from codedata.sources.documents import Documents, join
+from codedata.sources.parquet.decode import Batch, count_chars, decode
+from codedata.sources.parquet.footer import COLUMN, FileIdentity, Parquet
+from codedata.sources.parquet.index import count_to, read_sidecar, write_sidecar
 
-__all__ = ["FileIdentity", "ParquetText", "TextIndex", "Utf8"]
+_KEPT_CHARS = range(1_000_000, 32_000_000)
+"""Row groups that are kept decoded, one at a time, since neighbouring chunks need the same one:
+smaller ones are soon decoded again, larger ones fill the memory."""
+
+_DECODING = BoundedSemaphore(max(1, available_cores() // 4))
+"""Decoding a whole row group takes a tenth of the time that tokenizing it takes."""
+
+_YOUNG_NS = 2_000_000_000
+"""Of filesystems' times the coarsest in use counts in steps of two seconds."""
+
+
+class _Contents(NamedTuple):
+    """Contents that are not null, the rows that have them, and where each ends.
+
+    `ends` counts characters from the first one's start, the space after each included. `rows` and
+    `ends` have shape (num_documents,).
+    """
+
+    texts: pa.LargeStringArray
+    rows: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
+@dataclass
+class _Kept:
+    """A row group that the first who needs it decodes, while the others wait."""
+
+    group: int
+    lock: Lock = field(default_factory=Lock)
+    contents: list[_Contents] | None = None
 
 
 class ParquetText:
@@ -34,6 +73,7 @@ class ParquetText:
         sha256: of the file's bytes.
         num_bytes: of the file.
         columns: type by column name.
+        group_rows: rows of each row group.
 
     Raises:
         CorpusError: missing, not a whole parquet, no usable `content` column, or another sha256.
@@ -42,13 +82,9 @@ class ParquetText:
     def __init__(self, path: Path, *, expected_sha256: str | None = None) -> None:
         self.path = path
         self._parquet = Parquet(path)
-        self._reader = GroupReader([self._parquet])
-        footer = self._parquet.footer
         self.num_bytes = self._parquet.identity.num_bytes
-        self.columns = footer.columns
-        self.num_row_groups = len(footer.group_rows)
-        self.group_rows = footer.group_rows
-        self.num_rows = sum(self.group_rows)
+        self.columns = self._parquet.footer.columns
+        self.group_rows = self._parquet.footer.group_rows
         self.sha256 = sha256_once(path)
         if expected_sha256 not in (None, self.sha256):
             raise CorpusError(
@@ -56,6 +92,7 @@ class ParquetText:
                 "damaged or another file; remove it and fetch it again"
             )
         self.index = read_sidecar(self._sidecar, self.group_rows)
+        self._forget()
 
     def clip(self, window: CharRange) -> CharRange:
         """The part of a window that the text has; counts row groups as far as that needs.
@@ -63,15 +100,16 @@ class ParquetText:
         Raises:
             CorpusError: the text is empty, or ends before the window starts.
         """
-        self._count_to(window.stop)
-        counted, num_documents, num_nulls = self.index.total()
+        for stop in (window.stop, MAX_CHARACTERS):  # to the end where there are but empty ones
+            self._count_to(stop)
+            counted, num_documents, num_nulls = self.index.total()
+            if counted > window.stop and counted > num_documents:
+                return window
         if counted == num_documents:
             raise CorpusError(
-                f"{self.path} holds no text: {self.num_rows} rows, of which {num_nulls} have a "
-                f"null and {num_documents} an empty {COLUMN!r}; name a file with documents"
+                f"{self.path} holds no text: {sum(self.group_rows)} rows, of which {num_nulls} "
+                f"have a null and {num_documents} an empty {COLUMN!r}; name a file with documents"
             )
-        if counted > window.stop:
-            return window
         length = counted - 1
         if window.start >= length:
             raise CorpusError(
@@ -93,38 +131,128 @@ class ParquetText:
         Raises:
             CorpusError: the file changed or is damaged, or the index is another file's.
         """
-        text = address.text(self._reader, self.index, self.num_row_groups, chars)
-        if text is None:
+        utf8 = join(self.documents(chars), chars)
+        pa.default_memory_pool().release_unused()
+        if utf8 is None:
             raise CorpusError(
                 f"characters {chars.start} to {chars.stop} of {self.path} are not as many: the "
                 f"index {self._sidecar} does not agree with the file; remove it and run again"
             )
-        return text
+        return utf8
 
     def documents(self, chars: CharRange) -> Iterator[Documents]:
-        """The documents of a range that `clip` returned: see `address.documents`."""
-        return address.documents(self._reader, self.index, self.num_row_groups, chars)
+        """The documents that a range holds wholly or in part, batch by batch.
+
+        An empty one is held where it stands in the range, which is one that `clip` returned.
+        """
+        group_starts = self.index.starts()
+        first = bisect_right(group_starts, chars.start) - 1
+        position = group_starts[first]
+        for contents in self._contents_from(first, bisect_left(group_starts, chars.stop)):
+            if not len(contents.texts):
+                continue
+            ends = contents.ends + position
+            batch = Documents(
+                texts=contents.texts,
+                file=chars.file,
+                rows=contents.rows,
+                starts=np.append(position, ends[:-1]),
+                stops=ends - 1,
+            )
+            position = int(ends[-1])
+            low = int(np.searchsorted(batch.stops, chars.start))
+            if low < len(batch) and batch.starts[low] < batch.stops[low] == chars.start:
+                low += 1  # of that one, only the space is in the range
+            high = int(np.searchsorted(batch.starts, chars.stop))
+            if low < high:
+                yield batch.part(low, high)
+            if position >= chars.stop:
+                break
 
     def first_documents(self, num_documents: int) -> list[str]:
         """The first documents, for a look at them."""
-        documents: list[str] = []
-        for batch in self._reader.decode(range(self.num_row_groups)):
-            found = batch.contents.drop_null()
-            documents += found.slice(0, num_documents - len(documents)).to_pylist()
-            if len(documents) == num_documents:
+        found: list[str] = []
+        for batch in self._decode(range(len(self.group_rows))):
+            found += batch.contents.drop_null()[: num_documents - len(found)].to_pylist()
+            if len(found) == num_documents:
                 break
-        return documents
+        return found
+
+    def _contents_from(self, first: int, last: int) -> Iterator[_Contents]:
+        """Row groups `first` and on: those worth keeping one by one, what is between in one go."""
+        for group, counts in enumerate(self.index.groups[:last]):
+            if group >= first and counts.num_chars in _KEPT_CHARS:
+                yield from self._contents(range(first, group))
+                yield from self._kept_contents(group)
+                first = group + 1
+        yield from self._contents(range(first, len(self.group_rows)))
+
+    def _contents(self, groups: range) -> Iterator[_Contents]:
+        for first_row, contents in self._decode(groups):
+            num_chars = count_chars(contents)
+            rows = np.flatnonzero(num_chars >= 0)
+            texts = contents.drop_null() if contents.null_count else contents
+            yield _Contents(texts, first_row + rows, np.cumsum(num_chars[rows] + 1))
+
+    def _kept_contents(self, group: int) -> list[_Contents]:
+        """The documents of one row group, from memory if it was read just now."""
+        with self._lock:
+            if self._kept.group != group:
+                self._kept = _Kept(group)
+            kept = self._kept
+        with kept.lock:
+            if kept.contents is None:
+                with _DECODING:
+                    kept.contents = list(self._contents(range(group, group + 1)))
+                    pa.default_memory_pool().release_unused()
+            return kept.contents
+
+    def _decode(self, groups: range) -> Iterable[Batch]:
+        """The rows of adjoining row groups."""
+        return decode(self._parquet, groups)
 
     def _count_to(self, stop: int) -> None:
-        known = len(self.index.num_chars)
-        count_to(self._parquet, self.index, self.num_row_groups, stop)
-        if len(self.index.num_chars) > known:
+        known = len(self.index.groups)
+        count_to(self._parquet, self.index, stop)
+        if len(self.index.groups) > known:
             write_sidecar(self._sidecar, self.index)
 
     @property
     def _sidecar(self) -> Path | None:
         folder = cache_folder()
         return folder and folder / "text-index-1" / f"{self.sha256}.json"
+
+    def _forget(self) -> None:
+        self._kept, self._lock = _Kept(-1), Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A part of a text: `chars` as `text.clip` returned it, and which file of the corpus it is."""
+
+    text: ParquetText
+    chars: CharRange
+
+    @classmethod
+    def of(cls, text: ParquetText, chars: CharRange) -> "Window":
+        """What a text has of some characters.
+
+        Raises:
+            CorpusError: see `ParquetText.clip`.
+        """
+        return cls(text=text, chars=text.clip(chars))
+
+    def holds(self, text: ParquetText, chars: CharRange) -> bool:
+        """Whether a part of these characters of a text is in the window."""
+        inside = chars.start < self.chars.stop and chars.stop > self.chars.start
+        return inside and text.sha256 == self.text.sha256
 
 
 def sha256_once(path: Path) -> str:
@@ -133,8 +261,8 @@ def sha256_once(path: Path) -> str:
     One that was written a moment ago is hashed each time: its times may not tell a change.
     """
     changed_ns = path.stat().st_ctime_ns  # which nobody can set back
-    hashed = _hashed if is_settled(changed_ns) else _hashed.__wrapped__
-    return hashed(path, FileIdentity.of(path), changed_ns)
+    is_settled = time.time_ns() - changed_ns > _YOUNG_NS
+    return (_hashed if is_settled else _hashed.__wrapped__)(path, FileIdentity.of(path), changed_ns)
 
 
 @lru_cache(maxsize=1 << 16)  # files of a corpus

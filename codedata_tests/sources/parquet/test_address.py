@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from codedata.format.ranges import CharRange
 from codedata.sources import documents as unit
 from codedata.sources.documents import join
-from codedata.sources.parquet import columns, decode, kept
+from codedata.sources.parquet import decode
+from codedata.sources.parquet import text as kept
 from codedata.sources.parquet.text import ParquetText
 from codedata_tests import scenario
 
@@ -51,7 +52,6 @@ def test_any_range_is_that_slice_of_the_plain_text_and_of_its_documents(
     column = column.dictionary_encode() if is_categorical else column
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(decode, "SLICE_BYTES", batch_bytes)
-        patch.setattr(columns, "SLICE_BYTES", batch_bytes)
         patch.setattr(decode, "_ENOUGH_BYTES", batch_bytes // 2)
         patch.setattr(kept, "_KEPT_CHARS", range(least_kept, 10**9))
         patch.setattr(unit, "_BLOCK_BYTES", block_bytes)

@@ -1,8 +1,7 @@
 """Counting: as far as a window reaches, whole row groups kept, none of them more than once."""
 
 import json
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +16,6 @@ from codedata.places import cache_folder
 from codedata.sources.parquet import index as module
 from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
-from codedata.sources.parquet.index import TextIndex, count_to
 from codedata.sources.parquet.text import ParquetText
 from codedata_tests import scenario
 
@@ -33,14 +31,12 @@ def sidecar_of(text: ParquetText) -> Path:
 @given(
     documents=DOCUMENTS,
     row_group_size=st.integers(1, 30),
-    beyond_bytes=st.sampled_from([0, 20, 10**6]),
     run_bytes=st.sampled_from([0, 200, 10**6]),
     stops=st.lists(st.integers(1, 250), min_size=1, max_size=5),
 )
 def test_windows_in_any_order_are_clipped_to_the_text_and_leave_the_counts_of_whole_row_groups(
     documents: list[str | None],
     row_group_size: int,
-    beyond_bytes: int,
     run_bytes: int,
     stops: list[int],
 ) -> None:
@@ -48,7 +44,6 @@ def test_windows_in_any_order_are_clipped_to_the_text_and_leave_the_counts_of_wh
     plain = scenario.plain_text(documents)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", folder)
-        patch.setattr(module, "_BEYOND_BYTES", beyond_bytes)
         patch.setattr(module, "_RUN_BYTES", run_bytes)
         path = Path(folder) / "c.parquet"
         scenario.write_parquet(path, documents, row_group_size=row_group_size)
@@ -61,10 +56,12 @@ def test_windows_in_any_order_are_clipped_to_the_text_and_leave_the_counts_of_wh
             documents[at:][:row_group_size] for at in range(0, len(documents), row_group_size)
         ]
         present = [[each for each in group if each is not None] for group in groups]
-        known = len(text.index.num_chars)
-        assert text.index.num_chars == [sum(map(len, g)) + len(g) for g in present][:known]
-        assert text.index.num_documents == [len(group) for group in present][:known]
-        assert ParquetText(path).index.num_chars == text.index.num_chars
+        counts = [
+            (sum(map(len, has)) + len(has), len(has), len(group) - len(has))
+            for group, has in zip(groups, present, strict=True)
+        ]
+        assert text.index.groups == counts[: len(text.index.groups)]
+        assert ParquetText(path).index.groups == text.index.groups
 
 
 def test_a_row_group_that_is_counted_in_part_is_no_part_of_the_sidecar(
@@ -77,7 +74,7 @@ def test_a_row_group_that_is_counted_in_part_is_no_part_of_the_sidecar(
     text = ParquetText(path)
     window = text.clip(CharRange(0, 1_000))
     assert text.read(window) == scenario.plain_text(documents)[:1_000]
-    assert text.index.num_chars == []
+    assert text.index.groups == []
     assert 1_000 < text.index.begun.num_chars < 30_000_000, "not to the row group's end"
     assert not sidecar_of(text).exists()
     assert text.clip(CharRange(0, 10**9)).stop == 40_000_042
@@ -90,24 +87,12 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Row groups that are decoded to be counted."""
     found: list[int] = []
 
-    def recording(parquet: Parquet, groups: Sequence[int]) -> Iterator[Batch]:
+    def recording(parquet: Parquet, groups: range) -> Iterator[Batch]:
         found.extend(groups)
         return decode(parquet, groups)
 
     monkeypatch.setattr(module, "decode", recording)
     return found
-
-
-def test_no_row_group_behind_the_last_is_decoded(
-    tmp_path: Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The fourth of a file of which three were fetched."""
-    monkeypatch.setattr(module, "_RUN_BYTES", 0)
-    path = scenario.write_parquet(tmp_path / "c.parquet", ["ab"] * 6, row_group_size=1)
-    index = TextIndex()
-    count_to(Parquet(path), index, 3, 10**9)
-    assert decoded == [0, 1, 2]
-    assert index.starts() == list(accumulate([3] * 3, initial=0))
 
 
 def test_row_groups_that_are_needed_are_counted_once(
@@ -117,9 +102,9 @@ def test_row_groups_that_are_needed_are_counted_once(
     path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=4)
     text = ParquetText(path)
     text.clip(CharRange(0, 10**9))
-    assert sorted(decoded) == list(range(text.num_row_groups))
+    assert sorted(decoded) == list(range(len(text.group_rows)))
     ParquetText(path).clip(CharRange(0, 10**9))
-    assert len(decoded) == text.num_row_groups, "the sidecar knows them"
+    assert len(decoded) == len(text.group_rows), "the sidecar knows them"
 
 
 def test_without_a_home_folder_there_is_no_sidecar_and_nothing_else_is_missing(

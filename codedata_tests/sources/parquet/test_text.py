@@ -110,9 +110,7 @@ def test_null_contents_are_skipped_and_counted(tmp_path: Path) -> None:
     path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=3)
     text = ParquetText(path)
     assert text.read(text.clip(WIDE)) == "a  b"
-    assert text.index.num_nulls == [2, 1, 1]
-    assert text.index.num_documents == [1, 2, 0]
-    assert text.index.num_chars == [2, 3, 0]
+    assert text.index.groups == [(2, 1, 2), (3, 2, 1), (0, 0, 1)]
 
 
 # What is read
@@ -206,7 +204,7 @@ def test_a_garbage_sidecar_is_ignored_and_counted_again(garbage: bytes, tmp_path
     path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", None, "cd"], row_group_size=1)
     sidecar_of(path).write_bytes(garbage)
     assert whole_text(path) == "ab cd"
-    assert ParquetText(path).index.num_chars == [3, 0, 3], "and a right one is in its place"
+    assert ParquetText(path).index.starts() == [0, 3, 3, 6], "and a right one is in its place"
 
 
 def test_a_sidecar_whose_counts_are_another_file_s_is_refused_with_the_remedy(
@@ -284,7 +282,7 @@ def test_a_column_of_any_text_or_bytes_type_is_read(type_: pa.DataType, tmp_path
     assert column.type == type_
     path = write_column(tmp_path / "c.parquet", column, row_group_size=2)
     assert whole_text(path) == scenario.plain_text(documents)
-    assert sum(ParquetText(path).index.num_nulls) == 1
+    assert ParquetText(path).index.total().num_nulls == 1
 
 
 INVALID = {
