@@ -11,7 +11,7 @@ from pathlib import Path
 from codedata.errors import CorpusError
 from codedata.hub.client import limit_client
 from codedata.hub.files import RemoteFile, describe, fetch_file, find_here
-from codedata.hub.parts import fetch_parts
+from codedata.hub.parts import fetch_parts, leading_bytes
 from codedata.hub.pins import read_pin, write_pin
 from codedata.layout import is_commit
 from codedata.progress import Reporter
@@ -79,6 +79,29 @@ def fetch_corpus(
         reporter.say(f"{other} is removed: the text is in {parts}")
         shutil.rmtree(other) if other.is_dir() else other.unlink()
     return corpus
+
+
+def bytes_to_fetch(
+    repo: str,
+    path: str,
+    *,
+    revision: str,
+    pin: Path,
+    first_chars: int | None,
+    folder: Path,
+    reporter: Reporter,
+) -> int:
+    """About how much `fetch_corpus` would have to fetch; arguments and errors are the same."""
+    limit_client()
+    asked = read_pin(pin, repo, revision)
+    known = _recorded(folder, repo, path)
+    is_fetched = known is not None and known.origin["commit"] == asked
+    if is_fetched or find_here(repo, path, revision=asked, kind="dataset") is not None:
+        return 0
+    file = describe(repo, path, revision=asked, reporter=reporter, here=None)
+    if first_chars is None:
+        return file.num_bytes
+    return min(file.num_bytes, leading_bytes(repo, file, first_chars, reporter))
 
 
 def _recorded(folder: Path, repo: str, path: str) -> Corpus | None:

@@ -103,6 +103,34 @@ def fetch_parts(
     )
 
 
+def leading_bytes(repo: str, file: RemoteFile, num_chars: int, reporter: Reporter) -> int:
+    """About how much of a parquet its first `num_chars` characters take, as its footer says.
+
+    Args:
+        repo: dataset repository, `owner/name`.
+        file: as the hub states it.
+        num_chars: how many characters.
+        reporter: told what is waited for.
+
+    Raises:
+        HubError: the hub does not give its footer.
+        CorpusError: it is no usable parquet.
+    """
+    num_bytes = length = 0
+    with calling(repo, "dataset", file.commit, file.name, reporter=reporter):
+        parquet = open_parquet(_RemoteBytes(repo, file), f"{file.name} of {repo}")
+        Footer.of(parquet, f"{file.name} of {repo}")  # which refuses what has no text
+        metadata = parquet.metadata
+    for group in range(metadata.num_row_groups):
+        columns = [metadata.row_group(group).column(n) for n in range(metadata.num_columns)]
+        text = next(column for column in columns if column.path_in_schema == COLUMN)
+        num_bytes += text.total_compressed_size
+        length += text.total_uncompressed_size
+        if length >= num_chars:
+            break
+    return num_bytes
+
+
 class _Fetcher:
     """Finds row groups that are here, and brings those that are not."""
 

@@ -1,6 +1,7 @@
 """Corpora and tokenizers of the hub as assets: pins, several files, splits over them, freshness."""
 
 import json
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from codedata.tokenize.transformers_process import TransformersProcess
 from huggingface_hub import constants, file_download
 
 from codedata.cli.materialize import runs_of
@@ -26,7 +28,6 @@ from codedata.sources.record import Corpus, read_corpus
 from codedata.store.dataset_folder import Dataset, open_dataset, read_facts
 from codedata.tokenize import tokenizer_files
 from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer
-from codedata.tokenize.transformers_process import TransformersProcess
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import SWITCHES, failure
@@ -76,6 +77,30 @@ ONE = next(iter(FILES))
 
 def materialize(layout: Layout, said: Said, corpus: RawCorpus, **options: Any) -> Corpus:
     return corpus.materialize(layout, said.reporter, **options)
+
+
+def test_what_there_is_to_fetch_is_told_beforehand_and_not_fetched(
+    hub: Hub, layout: Layout, said: Said, tmp_path: Path
+) -> None:
+    documents = scenario.c_documents(400)
+    path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=20)
+    data = path.read_bytes()
+    hub.add_repo("owner/data", {"c.parquet": data})
+    num_chars = len(scenario.plain_text(documents)) // 4
+    folder = layout.corpus("c")
+    quarter = range(len(data) // 8, len(data) // 4)  # of the whole file, of which text is a part
+    whole = range(len(data), len(data) + 1)
+    for options, expected in (({}, whole), ({"first_chars": num_chars}, quarter)):
+        corpus = corpus_of("c.parquet", **options)
+        told = corpus.typed_source.bytes_to_fetch(0, folder, said.reporter)
+        assert not folder.exists()
+        assert told in expected
+        materialize(layout, said, corpus)
+        hub.clear()
+        assert corpus.typed_source.bytes_to_fetch(0, folder, said.reporter) == 0
+        assert not hub.requests
+        shutil.rmtree(folder)
+        shutil.rmtree(constants.HF_HUB_CACHE)
 
 
 def test_a_file_is_recorded_with_its_commit_and_then_costs_no_request(

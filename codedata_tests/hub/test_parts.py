@@ -165,7 +165,9 @@ def test_the_fingerprint_is_of_commit_path_and_row_groups_however_the_bytes_came
     assert fingerprint(1000) == few, "the commit is kept"
     hub.clear()
     after = fetch(1000, update=True)
-    assert (after.origin["commit"], hub.bytes_sent) == (commit, 0), "a commit that left the file alone"
+    assert (after.origin["commit"], hub.bytes_sent) == (commit, 0), (
+        "a commit that left the file alone"
+    )
     assert part_of(after).fingerprint != few
     assert read(after, 1000) == TEXT[:1000]
 
