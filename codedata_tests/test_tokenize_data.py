@@ -128,13 +128,23 @@ def test_the_switches_and_defaults_are_those_of_the_settings() -> None:
 
 
 def test_a_refusal_is_one_line_and_leaves_the_old_dataset(
-    switches: list[str], target: Path, capsys: pytest.CaptureFixture[str]
+    switches: list[str],
+    target: Path,
+    tokenizer_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    spaces = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": True}
+    lossy = json.loads((tokenizer_folder / "tokenizer.json").read_bytes()) | {
+        "pre_tokenizer": spaces  # as some releases of transformers rebuilt deepseek-coder
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps(lossy), encoding="utf-8")
     before = contents(target)
     for wrong, message in {
         ("--pad_token", "99999"): "pad_token 99999 is not in the",
         ("--starting_character", "999999999"): "starting_character is 999999999, but the text of",
         ("--min_sample_length", "90000"): "give no sample",
+        ("--tokenizer_base", str(tmp_path)): f"the tokenizer {tmp_path} loses ",
     }.items():
         capsys.readouterr()
         assert run_here([*switches, *wrong]) == 1
