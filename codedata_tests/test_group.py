@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,8 @@ from codedata.store.dataset_folder import open_dataset
 from codedata_tests.users import folder_of, needs_root, run_as, save_plain_tokenizer
 
 ANN, BOB, GROUP = 61001, 61002, 61010
+
+MATERIALIZE = ["-W", "ignore", "-m", "codedata.cli", "materialize"]
 
 pytestmark = needs_root
 
@@ -44,9 +46,15 @@ def closed_to_group(folder: Path) -> list[str]:
     ]
 
 
-def refusal_of_ann(folder: Path, script: Sequence[str | Path]) -> str:
-    """The one line that the script ends with."""
-    done = run_as(ANN, folder, *script, group=GROUP, umask=0o002)
+def run_by(
+    uid: int, folder: Path, *arguments: str | Path, **variables: str | Path
+) -> subprocess.CompletedProcess[str]:
+    return run_as(uid, folder, *arguments, group=GROUP, umask=0o002, variables=variables)
+
+
+def refusal_of(uid: int, folder: Path, *arguments: str | Path, **variables: str | Path) -> str:
+    """The one line that a command ends with."""
+    done = run_by(uid, folder, *arguments, **variables)
     assert done.returncode == 1
     [line] = said(done)
     return line
@@ -66,20 +74,14 @@ def test_what_one_made_with_the_script_the_other_replaces(
         (work / "lock").touch(mode=0o644)
         os.chown(work, BOB + ANN - uid, GROUP)
         work.chmod(0o2775)
-        done = run_as(
-            uid,
-            shared,
-            *(*script, "--seq_length", str(seq_length)),
-            group=GROUP,
-            umask=0o002,
-        )
+        done = run_by(uid, shared, *script, "--seq_length", str(seq_length))
         assert done.returncode == 0, done.stderr
         assert open_dataset(shared / "dataset").seq_length == seq_length
         assert (shared / "dataset").stat().st_uid == uid
         assert closed_to_group(shared) == []
     (shared / "dataset").chmod(0o2755)
     before = os.listdir(shared)
-    line = refusal_of_ann(shared, script)
+    line = refusal_of(ANN, shared, *script)
     assert line.startswith("tokenize_data: error: the target dataset cannot be replaced; ")
     assert f"/dataset belongs to user {BOB} and is closed to you (drwxr-sr-x); work in a" in line
     assert line.endswith("opened to your group (chmod -R g+rwX, and umask 002 from then on)")
@@ -89,7 +91,7 @@ def test_what_one_made_with_the_script_the_other_replaces(
     work = shared / ".dataset.codedata"
     (work / "chunks").mkdir(parents=True)
     os.chown(work, BOB, GROUP)
-    line = refusal_of_ann(shared, script)
+    line = refusal_of(ANN, shared, *script)
     assert line.startswith("tokenize_data: error: [Errno 13] Permission denied: '")
     assert f"/.dataset.codedata belongs to user {BOB} and is closed to you (drwxr-sr-x)" in line
     assert line.endswith("; dataset holds what it held before, or the new dataset whole")
@@ -109,9 +111,8 @@ def test_both_work_with_one_instance_and_one_who_may_not_write_it_gets_their_own
     shared: Path, corpus: Path
 ) -> None:
     variables = {"CODEDATA_ROOT": str(shared / "root"), "CODEDATA_CORPUS": str(corpus)}
-    materialize = ["-W", "ignore", "-m", "codedata.cli", "materialize", "train"]
     layout = Layout(shared / "root")
-    done = run_as(ANN, shared, "-c", OPEN, group=GROUP, umask=0o002, variables=variables)
+    done = run_by(ANN, shared, "-c", OPEN, **variables)
     assert done.stderr == ""
     assert len(list(layout.dagster_home.rglob("*.db"))) == 3
     assert closed_to_group(layout.root) == []
@@ -123,9 +124,7 @@ def test_both_work_with_one_instance_and_one_who_may_not_write_it_gets_their_own
     tokenizer, switches = save_plain_tokenizer(shared / "tokenizer")
     chosen = {f"CODEDATA_TRAIN_{name.upper()}": value for name, value in switches.items()}
     chosen |= variables | {"CODEDATA_TOKENIZER": str(tokenizer)}
-    done = run_as(BOB, shared, *materialize, group=GROUP, umask=0o002, variables=chosen)
-    assert done.returncode == 1
-    [line] = said(done)
+    line = refusal_of(BOB, shared, *MATERIALIZE, "train", **chosen)
     assert line.startswith("codedata: error: split 'train': [Errno 13] ")
     assert f"; {closed} belongs to user {ANN} and is closed to you (drwxr-sr-x); work in" in line
     [of_run] = set(layout.dagster_home.rglob("*-*.db"))
@@ -136,7 +135,7 @@ def test_both_work_with_one_instance_and_one_who_may_not_write_it_gets_their_own
     index = layout.dagster_home / "history" / "runs" / "index.db"
     index.chmod(0o644)
     before = {path: path.stat().st_mtime_ns for path in layout.dagster_home.rglob("*")}
-    done = run_as(BOB, shared, "-c", PREPARE, group=GROUP, umask=0o002, variables=variables)
+    done = run_by(BOB, shared, "-c", PREPARE, **variables)
     own = layout.own_dagster_home(BOB)
     whose = f"{index} belongs to user {ANN} and is closed to you (-rw-r--r--)"
     assert done.stderr == f"codedata: runs are recorded in {own}, since {whose}\n"
@@ -144,9 +143,7 @@ def test_both_work_with_one_instance_and_one_who_may_not_write_it_gets_their_own
     assert {path: path.stat().st_mtime_ns for path in layout.dagster_home.rglob("*")} == before
 
     variables |= {"DAGSTER_HOME": str(layout.dagster_home)}
-    done = run_as(BOB, shared, *materialize, group=GROUP, umask=0o002, variables=variables)
-    assert done.returncode == 1
-    [line] = said(done)
+    line = refusal_of(BOB, shared, *MATERIALIZE, "train", **variables)
     assert line.startswith(
         f"codedata: error: the Dagster instance of {layout.dagster_home} cannot be written; {whose}"
     )
@@ -157,12 +154,7 @@ def test_a_root_that_nobody_else_may_write_is_refused_in_one_line(shared: Path) 
     root = shared / "root"
     root.mkdir()
     os.chown(root, ANN, GROUP)
-    command = ["-W", "ignore", "-m", "codedata.cli", "materialize", "demo_train"]
-    done = run_as(
-        BOB, shared, *command, group=GROUP, umask=0o002, variables={"CODEDATA_ROOT": root}
-    )
-    assert done.returncode == 1
-    [line] = said(done)
+    line = refusal_of(BOB, shared, *MATERIALIZE, "demo_train", CODEDATA_ROOT=root)
     assert line.startswith(f"codedata: error: Dagster's folder {root}/.dagster cannot be made: ")
     assert f"{root} belongs to user {ANN} and is closed to you" in line
     assert os.listdir(root) == []
