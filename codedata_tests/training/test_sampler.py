@@ -165,21 +165,19 @@ def test_set_epoch_keeps_the_place_in_the_epoch_of_a_state_and_no_other() -> Non
         assert len(list(sampler)) == 4
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"global_batch_size": 9, "ranks": 2}, "9 cannot be shared equally by 2 ranks; choose a"),
-        ({"global_batch_size": 0}, "global_batch_size 0 cannot be shared equally by 1 ranks"),
-        ({"micro_batch_size": 3}, "micro_batch_size 3 does not divide the"),
-        ({"micro_batch_size": 0}, "micro_batch_size 0 does not divide the"),
-        ({"seed": -1}, "seed must be 0 or more, not -1"),
-        ({"rank": 2, "ranks": 2}, "rank 2 is none of 2 ranks"),
-        ({"global_batch_size": 101}, "has 100 samples, fewer than global_batch_size 101"),
-    ],
-)
-def test_sizes_that_do_not_fit_are_refused(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
-        rank_sampler(100, **{"global_batch_size": 8, **options})
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    refused: dict[str, dict[str, Any]] = {
+        "9 cannot be shared equally by 2 ranks; choose a": {"global_batch_size": 9, "ranks": 2},
+        "global_batch_size 0 cannot be shared equally by 1 ranks": {"global_batch_size": 0},
+        "micro_batch_size 3 does not divide the": {"micro_batch_size": 3},
+        "micro_batch_size 0 does not divide the": {"micro_batch_size": 0},
+        "seed must be 0 or more, not -1": {"seed": -1},
+        "rank 2 is none of 2 ranks": {"rank": 2, "ranks": 2},
+        "has 100 samples, fewer than global_batch_size 101": {"global_batch_size": 101},
+    }
+    for said, options in refused.items():
+        with pytest.raises(SettingsError, match=said):
+            rank_sampler(100, **{"global_batch_size": 8, **options})
 
 
 def test_a_state_of_another_order_is_refused() -> None:
