@@ -5,7 +5,6 @@ happened, and the same command then succeeds unaided.
 """
 
 import os
-import random
 import re
 import shutil
 import signal
@@ -20,7 +19,6 @@ import pytest
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.run import tokenize
 from codedata.store.dataset_folder import open_dataset
-from codedata_tests import scenario
 from codedata_tests.script_runs import (
     NEW,
     OLD,
@@ -94,28 +92,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run([unmount, "--lazy", str(folder)], check=True)  # a dataset may be mapped
-
-
-def test_a_full_disk_fails_the_run_and_not_the_old_dataset(
-    switches: list[str], small_disk: Path, tmp_path: Path
-) -> None:
-    """Row 16; the text starts with plain C, so that the estimate falls short of what follows."""
-    random_ = random.Random(0)
-    dense = "".join(chr(random_.randrange(0x10000, 0x10FFFF)) for _ in range(90_000))
-    corpus = tmp_path / "dense.parquet"
-    scenario.write_parquet(corpus, [*scenario.c_documents(10), dense])
-    target = small_disk / "set"
-    switches = [*switches, "--data_file", str(corpus), "--tokenization_folder", str(target)]
-    assert run_here([*switches, *OLD, "--chars_to_tokenize", "5000"]) == 0
-    before = contents(target)
-    wanted = [*switches, "--seq_length", "64", "--chunk_size", "30000"]
-    done = run(command(wanted))
-    assert_refused(done, f"No space left on device.*{target} holds what it held before")
-    assert contents(target) == before
-    assert open_dataset(target, verify=True).num_samples > 10
-    assert_only_chunks_are_left(target)
-    assert run_here([*wanted, "--chars_to_tokenize", "20000"]) == 0, "there is room for less"
-    assert os.listdir(small_disk) == ["set"]
 
 
 def test_a_disk_too_small_for_the_switches_is_said_before_work_and_padding_counts_as_room(

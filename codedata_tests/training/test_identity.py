@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +104,6 @@ def test_what_may_give_other_samples_has_no_digest(one: PickledTrainerDataset) -
         *(Subset(one, indices) for indices in no_indices),
     ):
         assert digest_of(wrapped) is None
-
-
-def test_a_million_indices_cost_a_fraction_of_a_second(one: PickledTrainerDataset) -> None:
-    indices = list(range(10**6))
-    started = time.process_time()
-    assert digest_of(Subset(one, indices))
-    assert time.process_time() - started < 1
 
 
 def test_a_state_of_other_samples_is_refused_through_the_wrappers_and_one_of_the_same_goes_on(
