@@ -1,26 +1,145 @@
-"""Two people of a group on one root: what one makes the other can go on with, or is told why not.
+"""Users other than the one who runs the tests, which only root can start.
 
-The folder has the group's setgid bit, so that what is made in it is the group's.
+One as containers have them: no name, no HOME, and no folder for caches. And two people of a group
+on one root: what one makes the other can go on with, or is told why not; the folder has the group's
+setgid bit, so that what is made in it is the group's.
 """
 
 import os
 import re
+import shutil
 import stat
 import subprocess
-from collections.abc import Iterator
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tokenizers import pre_tokenizers
 
 from codedata.layout import Layout
 from codedata.store.dataset_folder import open_dataset
-from codedata_tests.users import folder_of, needs_root, run_as, save_plain_tokenizer
+from codedata_tests import scenario
+
+CAPABILITY = "+dac_read_search"
+"""To read the interpreter and the package, wherever they lie; it lets nothing be written."""
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0 or shutil.which("setpriv") is None,
+    reason="only root on Linux, with setpriv, may become another user",
+)
+
+
+@contextmanager
+def folder_of(uid: int, gid: int, mode: int) -> Iterator[Path]:
+    """A folder of another user's; pytest's own ones lie where nobody else is let through."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, uid, gid)
+        os.chmod(folder, mode)  # noqa: PTH101 - the string is what TemporaryDirectory gives
+        yield Path(folder)
+
+
+def run_as(
+    uid: int,
+    folder: Path,
+    *arguments: str | Path,
+    group: int | None = None,
+    umask: int = 0o022,
+    variables: Mapping[str, str | Path] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Python as a user without a name, with the variables alone and no folder but this one."""
+    groups = ["--clear-groups"] if group is None else ["--groups", str(group)]
+    become = ["setpriv", "--reuid", str(uid), "--regid", str(uid), *groups]
+    become += ["--inh-caps", CAPABILITY, "--ambient-caps", CAPABILITY]
+    environment = {"PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "1", "TMPDIR": str(folder)}
+    return subprocess.run(
+        [*become, sys.executable, *arguments],
+        env=environment | {name: str(value) for name, value in (variables or {}).items()},
+        cwd=folder,
+        umask=umask,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def save_plain_tokenizer(folder: Path) -> tuple[Path, dict[str, str]]:
+    """A tokenizer that the library itself applies, and the switches of small runs with it.
+
+    The compiled engine would take its seconds anew in each process of a user without a cache.
+    """
+    split = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Punctuation(),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer = scenario.train_tokenizer(split)
+    switches = {"seq_length": "64", "min_sample_length": "10", "chars_to_tokenize": "50000"}
+    switches |= {"chunk_size": "30000", "pad_token": str(tokenizer.token_to_id(scenario.PAD))}
+    return scenario.save_tokenizer(tokenizer, folder), switches
+
+
+# A user of a container
+
+UID = 12345
+
+
+@pytest.fixture
+def work() -> Iterator[Path]:
+    """The working folder of that user."""
+    with folder_of(UID, UID, 0o700) as folder:
+        yield folder
+
+
+def test_the_script_and_materialize_need_neither_a_name_nor_a_home(
+    work: Path, corpus: Path, tmp_path: Path
+) -> None:
+    folder, switches = save_plain_tokenizer(tmp_path / "tokenizer")
+    script = ["-m", "codedata.tokenize_data", "--tokenizer_base", folder, "--data_file", corpus]
+    of_script = [part for name, value in switches.items() for part in (f"--{name}", value)]
+    done = run_as(UID, work, *script, "--tokenization_folder", "by_script", *of_script)
+    assert done.returncode == 0, done.stderr
+    assert "home" not in done.stderr
+    of_split = {f"CODEDATA_TRAIN_{name.upper()}": value for name, value in switches.items()}
+    of_split |= {"CODEDATA_CORPUS": str(corpus), "CODEDATA_TOKENIZER": str(folder)}
+    done = run_as(
+        UID,
+        work,
+        *("-W", "ignore", "-m", "codedata.cli", "materialize", "train"),
+        variables=of_split,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = re.split(r"[\r\n]+", done.stderr.strip())
+    told = [line for line in lines if not line.startswith(("Tokenizing", "train: AutoTokenizer"))]
+    assert len(told) <= 2, lines
+    made = open_dataset(work / "data/datasets/train")
+    assert made.digest == open_dataset(work / "by_script").digest
+    assert "~" not in os.listdir(work), "no folder is made for a home that there is not"
+
+
+def test_compiled_code_that_no_folder_keeps_is_said_once_and_the_hub_s_cache_needs_a_name(
+    work: Path,
+) -> None:
+    code = (
+        "import codedata.tokenize.engines.kernels, codedata.reporting.shingles\n"
+        "from codedata.tokenize.tokenizer_files import find_tokenizer; find_tokenizer('a/b')"
+    )
+    done = run_as(UID, work, "-c", code, variables={"NUMBA_CACHE_DIR": "/nonexistent/too"})
+    first, *_, last = done.stderr.splitlines()
+    assert first.startswith("compiling in every process anew: ")
+    assert done.stderr.count("compiling in every process anew: ") == 1
+    assert "(HF_HOME) is '~/.cache/huggingface/hub', but ~ has no home directory" in last
+    assert os.listdir(work) == []
+
+
+# Two of a group
 
 ANN, BOB, GROUP = 61001, 61002, 61010
 
 MATERIALIZE = ["-W", "ignore", "-m", "codedata.cli", "materialize"]
-
-pytestmark = needs_root
 
 
 @pytest.fixture
