@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from codedata.format.card import CARD_NAME, render_card
@@ -27,18 +28,8 @@ TEXTS = (FACTS_NAME, CARD_NAME)
 """What a dataset folder has beside shards and meta."""
 
 _NAMES = [
-    "buffer",
-    "count",
-    "index",
-    "node",
-    "list",
-    "size",
-    "flags",
-    "device",
-    "queue",
-    "length",
-    "state",
-    "offset",
+    *("buffer", "count", "index", "node", "list", "size"),
+    *("flags", "device", "queue", "length", "state", "offset"),
 ]
 _TYPES = ["int", "char", "long", "void", "size_t", "uint32_t", "struct"]
 
@@ -152,6 +143,11 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, **config: Any) -> Path:
 def dataset_bytes(folder: Path) -> dict[str, bytes]:
     """Shards and meta by name; facts and card, which name folder and command, left out."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in TEXTS}
+
+
+def numbered(num_samples: int, seq_length: int = 4, *, first: int = 0) -> NDArray[np.int64]:
+    """Shape (num_samples, seq_length): row r is r + first, repeated."""
+    return np.repeat(np.arange(first, first + num_samples)[:, None], seq_length, axis=1)
 
 
 def write_facts(

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,110 +46,87 @@ def test_a_home_folder_stands_for_its_path_and_any_other_path_is_the_path(home: 
     assert [local_path(place, "it") for place in PATHS] == [Path(place) for place in PATHS]
 
 
-@pytest.mark.parametrize(
-    ("place", "message"),
-    [
-        (URL, "a URL; .*copy it here"),
-        (Path(URL), "a URL; .*copy it here"),
-        ("GS://bucket/x", "a URL; .*copy it here"),
-        ("hf://datasets/owner/name", "a URL; .*write owner/name"),
-        ("file:///data/x", "a URL; .*write the path alone"),
-        ("~no_such_user/x", "but ~no_such_user has no home"),
-    ],
-)
-def test_a_url_or_a_home_that_there_is_not_is_refused_with_what_to_do(
-    place: str | Path, message: str
-) -> None:
-    with pytest.raises(SettingsError, match=f"^it is '.*', {message}"):
-        local_path(place, "it")
+def test_a_url_or_a_home_that_there_is_not_is_refused_with_what_to_do() -> None:
+    for place, message in {
+        URL: "a URL; .*copy it here",
+        Path(URL): "a URL; .*copy it here",
+        "GS://bucket/x": "a URL; .*copy it here",
+        "hf://datasets/owner/name": "a URL; .*write owner/name",
+        "file:///data/x": "a URL; .*write the path alone",
+        "~no_such_user/x": "but ~no_such_user has no home",
+    }.items():
+        with pytest.raises(SettingsError, match=f"^it is '.*', {message}"):
+            local_path(place, "it")
 
 
-def opened(variable: str, place: str, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    monkeypatch.setenv(variable, place)
-    return Layout.from_environment()
+def split(**attributes: Any) -> DatasetSplit:
+    return DatasetSplit(name="a", corpus="c", **attributes)
 
 
-REFUSING: dict[str, Callable[[str, pytest.MonkeyPatch], object]] = {
-    "the root": lambda place, patch: opened(ROOT, place, patch),
-    "the root of load_dataset": lambda place, patch: (
-        patch.setenv(ROOT, place) or load_dataset("train")
-    ),
-    "the root of the resource": lambda place, _: DataRoot(root=place).layout,
-    "a dataset": lambda place, _: PickledTrainerDataset([place]),
-    "a path as one": lambda place, _: PickledTrainerDataset([Path(place)]),
-    "a parquet": lambda place, _: RawCorpus(
-        name="c", source={"kind": "local", "path": ["a.parquet", place]}
-    ),
-    "a folder": lambda place, _: RawCorpus(
-        name="c", source={"kind": "folders", "folders": {"a": place}}
-    ),
-    "a tokenizer": lambda place, _: DatasetSplit(name="a", corpus="c", tokenizer_base=place),
-    "a tokenizer that is looked for": lambda place, _: find_tokenizer(place),
-    "the variable of all tokenizers": lambda place, patch: (
-        patch.setenv("CODEDATA_TOKENIZER", place) or DatasetSplit(name="a", corpus="c")
-    ),
-    "the variable of a tokenizer": lambda place, patch: (
-        patch.setenv("CODEDATA_A_TOKENIZER_BASE", place) or DatasetSplit(name="a", corpus="c")
-    ),
-    "the script's parquet": lambda place, _: tokenize_data.tokenize_data(
-        Path(place), Path("d"), Settings(), num_workers=1
-    ),
-    "the script's folder": lambda place, _: tokenize_data.tokenize_data(
-        Path("a.parquet"), Path(place), Settings(), num_workers=1
-    ),
-}
+def corpus(kind: str, **fields: object) -> RawCorpus:
+    return RawCorpus(name="c", source={"kind": kind, **fields})
 
 
-@pytest.mark.parametrize("use", REFUSING.values(), ids=REFUSING)
+def script(parquet: str, target: str) -> None:
+    tokenize_data.tokenize_data(Path(parquet), Path(target), Settings(), num_workers=1)
+
+
+REFUSING: list[tuple[str, Callable[[str], object]]] = [
+    ("", lambda place: DataRoot(root=place).layout),
+    ("", lambda place: PickledTrainerDataset([place])),
+    ("", lambda place: PickledTrainerDataset([Path(place)])),
+    ("", lambda place: corpus("local", path=["a.parquet", place])),
+    ("", lambda place: corpus("folders", folders={"a": place})),
+    ("", lambda place: split(tokenizer_base=place)),
+    ("", find_tokenizer),
+    ("", lambda place: script(place, "d")),
+    ("", lambda place: script("a.parquet", place)),
+    (ROOT, lambda _: Layout.from_environment()),
+    (ROOT, lambda _: load_dataset("train")),
+    ("CODEDATA_TOKENIZER", lambda _: split()),
+    ("CODEDATA_A_TOKENIZER_BASE", lambda _: split()),
+]
+"""What takes a place: of a variable of the environment, or as its argument."""
+
+
 def test_no_place_takes_a_url_or_a_home_that_there_is_not(
-    use: Callable[[str, pytest.MonkeyPatch], object], home: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in (URL, "~no_such_user/x"):
-        with pytest.raises(ValueError, match=r"a URL|no home directory"):
-            use(place, monkeypatch)
-    assert os.listdir() == []
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["verify", URL],
-        ["show", URL],
-        ["push", URL, "me/x"],
-        ["export", URL, "--to", "npy"],
-        ["export", "d", "--to", "npy", "--output", URL],
-        ["report", "train", "-o", URL],
-    ],
-    ids=" ".join,
-)
-def test_no_command_takes_a_url(
-    arguments: list[str], home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    assert stop.value.code == 2
-    assert f"the path is {URL!r}, a URL; only paths of this machine" in capsys.readouterr().err
-    assert os.listdir() == []
-
-
-def test_a_file_of_the_hub_is_written_without_its_address() -> None:
-    source = {"kind": "hub", "repo": "a/b", "path": "hf://datasets/a/b/c.parquet"}
+    for place, (variable, use) in product((URL, "~no_such_user/x"), REFUSING):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable or "NO_VARIABLE", place)
+            with pytest.raises(ValueError, match=r"a URL|no home directory"):
+                use(place)
     with pytest.raises(ValueError, match="as the repository's page shows it"):
-        RawCorpus(name="c", source=source)
+        corpus("hub", repo="a/b", path="hf://datasets/a/b/c.parquet")
+    assert os.listdir() == []
+
+
+def test_no_command_takes_a_url(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export = ["export", "--to", "npy"]
+    for arguments in (
+        *(["verify", URL], ["show", URL], ["push", URL, "me/x"], [*export, URL]),
+        *([*export, "d", "--output", URL], ["report", "train", "-o", URL]),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(arguments)
+        assert stop.value.code == 2
+        assert f"the path is {URL!r}, a URL; only paths of this machine" in capsys.readouterr().err
+    assert os.listdir() == []
 
 
 def test_the_corpus_of_the_environment_is_a_path_too(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    corpus = RawCorpus(name="c", source={"kind": "hub", "repo": "a/b", "path": "c.parquet"})
+    of_hub = corpus("hub", repo="a/b", path="c.parquet")
     monkeypatch.setenv("CODEDATA_CORPUS", URL)
     with pytest.raises(CorpusError, match="CODEDATA_CORPUS is 's3://bucket/x', a URL"):
-        _ = corpus.look(Layout(home))
+        _ = of_hub.look(Layout(home))
     scenario.write_parquet(home / "c.parquet", ["int a;"])
     monkeypatch.setenv("CODEDATA_CORPUS", "~/c.parquet")
-    seen = corpus.look(Layout(home))
+    seen = of_hub.look(Layout(home))
     scenario.write_parquet(home / "c.parquet", ["int a;", "int b;"])
-    assert corpus.look(Layout(home)) != seen, "it is the file of the home folder that is looked at"
+    assert of_hub.look(Layout(home)) != seen, "it is the file of the home folder that is looked at"
 
 
 def test_everything_below_a_home_folder_is_found(
@@ -162,9 +141,6 @@ def test_everything_below_a_home_folder_is_found(
     assert len(PickledTrainerDataset("~/root/datasets/train")) == 2
     assert cli.main(["verify", "~/root/datasets/train"]) == 0
     assert find_tokenizer("~/t").fingerprint == find_tokenizer(str(tokenizer_folder)).fingerprint
-    assert LocalSource(path="~/{0..1}.parquet").paths == (
-        home / "0.parquet",
-        home / "1.parquet",
-    )
+    assert LocalSource(path="~/{0..1}.parquet").paths == (home / "0.parquet", home / "1.parquet")
     assert FoldersSource(folders={"a": "~/a"}).places == {"a": home / "a"}
     assert os.listdir() == []

@@ -4,13 +4,12 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from codedata.errors import CodedataError
@@ -18,7 +17,7 @@ from codedata.recipe.settings import Settings
 from codedata.tokenize_data import build_parser, main, tokenize_data
 from codedata_tests import scenario
 from codedata_tests.plain_reference import reference_shards
-from codedata_tests.script_runs import PAD_ID, command, contents, run, run_here
+from codedata_tests.script_runs import PAD_ID, command, contents, finished_chunks, run, run_here
 
 ADDED = [scenario.BOS, scenario.PAD, scenario.EOT, *scenario.SINGLE_CHARACTERS]
 PIECES = st.one_of(
@@ -57,75 +56,46 @@ def assert_is_reference(
     assert sorted(os.listdir(folder)) == sorted([*meta, *scenario.TEXTS, "dump-meta_data.json"])
 
 
-CORPORA_AND_SWITCHES = given(
-    documents=DOCUMENTS,
-    seq_length=st.integers(1, 40),
-    min_sample_length=st.integers(0, 60),
-    max_dump_size=st.integers(1, 8),
-    starting_character=st.integers(0, 300),
-    chars_to_tokenize=st.integers(1, 4000),
-    chunk_size=st.integers(1, 900),
-    row_group_size=st.integers(1, 5),
-)
-A_CORPUS_AND_SWITCHES = example(
-    documents=["x" * 500, None, "", "int 🙂 = 1;\r\n" * 40],
-    seq_length=8,
-    min_sample_length=20,
-    max_dump_size=2,
-    starting_character=3,
-    chars_to_tokenize=700,
-    chunk_size=90,
-    row_group_size=1,
-)
-THOROUGHLY = settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-
-
-@settings(THOROUGHLY, max_examples=40)
-@CORPORA_AND_SWITCHES
-@A_CORPUS_AND_SWITCHES
+@pytest.mark.parametrize("num_examples", [40, pytest.param(150, marks=pytest.mark.campaign)])
 def test_the_script_gives_the_samples_of_the_plain_reference(
-    documents: list[str | None], row_group_size: int, tokenizer_folder: Path, **switches: int
+    num_examples: int, tokenizer_folder: Path
 ) -> None:
-    assert_script_is_reference(documents, row_group_size, tokenizer_folder, switches)
+    small: dict[str, Any] = {"documents": ["x" * 500, None, "", "int 🙂 = 1;\r\n" * 40]}
+    small |= {"seq_length": 8, "min_sample_length": 20, "max_dump_size": 2, "row_group_size": 1}
+    endless = {"starting_character": 900, "chars_to_tokenize": 10**15, "chunk_size": 10**15}
 
-
-@pytest.mark.campaign
-@THOROUGHLY
-@CORPORA_AND_SWITCHES
-def test_the_script_gives_the_samples_of_the_plain_reference_many_times(
-    documents: list[str | None], row_group_size: int, tokenizer_folder: Path, **switches: int
-) -> None:
-    assert_script_is_reference(documents, row_group_size, tokenizer_folder, switches)
-
-
-def assert_script_is_reference(
-    documents: list[str | None],
-    row_group_size: int,
-    tokenizer_folder: Path,
-    switches: dict[str, int],
-) -> None:
-    assume(any(documents))  # only empty documents: refused, where the reference has blanks
-    switches["pad_token"] = PAD_ID
-    num_chars = min(switches["chars_to_tokenize"], 200 * switches["chunk_size"])
-    switches["chars_to_tokenize"] = num_chars  # a chunk takes some milliseconds
-    with TemporaryDirectory() as temporary:
-        target = Path(temporary) / "dataset"
-        corpus = scenario.write_parquet(
-            Path(temporary) / "c.parquet", documents, row_group_size=row_group_size
-        )
+    @settings(max_examples=num_examples)
+    @example(starting_character=3, chars_to_tokenize=700, chunk_size=90, **small)
+    @example(**endless, **small)
+    @given(
+        documents=DOCUMENTS,
+        seq_length=st.integers(1, 40),
+        min_sample_length=st.integers(0, 60),
+        max_dump_size=st.integers(1, 8),
+        starting_character=st.integers(0, 300),
+        chars_to_tokenize=st.integers(1, 4000),
+        chunk_size=st.integers(1, 900),
+        row_group_size=st.integers(1, 5),
+    )
+    def compare(documents: list[str | None], row_group_size: int, **switches: int) -> None:
+        assume(any(documents))  # only empty documents: refused, where the reference has blanks
+        switches["pad_token"] = PAD_ID
+        num_chars = min(switches["chars_to_tokenize"], 200 * switches["chunk_size"])
+        switches["chars_to_tokenize"] = num_chars  # a chunk takes some milliseconds
         wanted = Settings(tokenizer_base=str(tokenizer_folder), **switches)
-        if not reference_shards(documents, tokenizer_folder, switches):
-            with pytest.raises(CodedataError):
-                tokenize_data(corpus, target, wanted, num_workers=1)
-            assert os.listdir(temporary) in (["c.parquet"], [".dataset.codedata", "c.parquet"])
-            return
-        tokenize_data(corpus, target, wanted, num_workers=1)
-        assert_is_reference(target, documents, tokenizer_folder, switches)
-        assert sorted(os.listdir(temporary)) == ["c.parquet", "dataset"]
+        with TemporaryDirectory() as temporary:
+            target, corpus = Path(temporary) / "dataset", Path(temporary) / "c.parquet"
+            scenario.write_parquet(corpus, documents, row_group_size=row_group_size)
+            if not reference_shards(documents, tokenizer_folder, switches):
+                with pytest.raises(CodedataError):
+                    tokenize_data(corpus, target, wanted, num_workers=1)
+                assert os.listdir(temporary) in (["c.parquet"], [".dataset.codedata", "c.parquet"])
+                return
+            tokenize_data(corpus, target, wanted, num_workers=1)
+            assert_is_reference(target, documents, tokenizer_folder, switches)
+            assert sorted(os.listdir(temporary)) == ["c.parquet", "dataset"]
+
+    compare()
 
 
 def test_the_command_line_gives_the_same_with_several_workers(
@@ -148,62 +118,33 @@ def test_the_command_line_gives_the_same_with_several_workers(
     assert "100%" in done.stderr, "the bar came to its end"
 
 
-def test_one_worker_and_many_write_the_same_bytes(make: Callable[..., Any], tmp_path: Path) -> None:
-    for num_workers in (1, 2):
-        make(target=str(num_workers), num_workers=num_workers, chars_to_tokenize=200_000)
-    assert len(os.listdir(tmp_path / "1")) > 3
-    assert scenario.dataset_bytes(tmp_path / "1") == scenario.dataset_bytes(tmp_path / "2")
-
-
-def test_the_switches_and_defaults_are_the_reference_s() -> None:
+def test_the_switches_and_defaults_are_those_of_the_settings() -> None:
     defaults = vars(build_parser().parse_args(["--data_file", "f", "--tokenization_folder", "d"]))
     for added in ("data_file", "tokenization_folder", "num_workers", "engine", "no_lock"):
         del defaults[added]
+    assert {"pad_token", *defaults} == Settings().as_dict().keys()
     assert "pad_token" not in defaults, "so that one that was named is told from the default"
-    assert Settings(**defaults).as_dict() == {
-        "tokenizer_base": "deepseek-ai/deepseek-coder-33b-base",
-        "min_sample_length": 1000,
-        "seq_length": 1536,
-        "max_dump_size": 10000,
-        "pad_token": 32014,
-        "starting_character": 0,
-        "chars_to_tokenize": 100_000_000,
-        "chunk_size": 10_000_000,
-    }
-
-
-@pytest.fixture
-def make(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """The script's function with small switches; into `tmp_path / "dataset"`."""
-
-    def make(
-        parquet: Path = corpus, target: str = "dataset", num_workers: int = 1, **changed: Any
-    ) -> dict[str, Any]:
-        switches = {
-            "min_sample_length": 10, "seq_length": 64, "max_dump_size": 50, "pad_token": PAD_ID,
-            "starting_character": 0, "chars_to_tokenize": 50_000, "chunk_size": 10_000,
-        } | changed  # fmt: skip
-        wanted = Settings(**{"tokenizer_base": str(tokenizer_folder), **switches})
-        tokenize_data(parquet, tmp_path / target, wanted, num_workers=num_workers)
-        return switches
-
-    return make
-
-
-def stored(tmp_path: Path) -> dict[str, int]:
-    """The chunks of an earlier run, which gave no sample."""
-    chunks = tmp_path / ".dataset.codedata" / "chunks"
-    return {path.name: path.stat().st_ino for path in chunks.iterdir()}
+    assert Settings(**defaults) == Settings()
 
 
 def test_a_refusal_is_one_line_and_leaves_the_old_dataset(
-    switches: list[str], target: Path, capsys: pytest.CaptureFixture[str]
+    switches: list[str],
+    target: Path,
+    tokenizer_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    spaces = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": True}
+    lossy = json.loads((tokenizer_folder / "tokenizer.json").read_bytes()) | {
+        "pre_tokenizer": spaces  # as some releases of transformers rebuilt deepseek-coder
+    }
+    (tmp_path / "tokenizer.json").write_text(json.dumps(lossy), encoding="utf-8")
     before = contents(target)
     for wrong, message in {
         ("--pad_token", "99999"): "pad_token 99999 is not in the",
         ("--starting_character", "999999999"): "starting_character is 999999999, but the text of",
         ("--min_sample_length", "90000"): "give no sample",
+        ("--tokenizer_base", str(tmp_path)): f"the tokenizer {tmp_path} loses ",
     }.items():
         capsys.readouterr()
         assert run_here([*switches, *wrong]) == 1
@@ -213,41 +154,34 @@ def test_a_refusal_is_one_line_and_leaves_the_old_dataset(
         assert contents(target) == before
 
 
-def test_a_tokenizer_that_changed_between_chunks_makes_all_chunks_again(
-    make: Callable[..., Any], documents: list[str], tokenizer_folder: Path, tmp_path: Path
+def test_chunks_of_an_earlier_run_are_reused_but_not_those_of_another_tokenizer_or_parquet(
+    corpus: Path, documents: list[str], tokenizer_folder: Path, tmp_path: Path
 ) -> None:
-    """Chunks of an interrupted run are reused only where their fingerprint is the same."""
-    bare = str(tokenizer_folder / "tokenizer.json")
-    with pytest.raises(CodedataError, match="give no sample"):
-        make(tokenizer_base=bare, min_sample_length=50_000)
-    assert len(stored(tmp_path)) == 5
-    assert_is_reference(tmp_path / "dataset", [*documents], tokenizer_folder, make())
+    """Chunks stay where a run is interrupted, and where it gives no sample."""
+    target = tmp_path / "dataset"
+    switches = {
+        "min_sample_length": 10, "seq_length": 64, "max_dump_size": 50, "pad_token": PAD_ID,
+        "starting_character": 0, "chars_to_tokenize": 50_000, "chunk_size": 10_000,
+    }  # fmt: skip
 
+    def make(parquet: Path, tokenizer: Path = tokenizer_folder, **changed: int) -> None:
+        wanted = Settings(tokenizer_base=str(tokenizer), **{**switches, **changed})
+        tokenize_data(parquet, target, wanted, num_workers=1)
 
-def test_chunks_of_an_earlier_run_are_reused_but_not_those_of_another_parquet(
-    make: Callable[..., Any], documents: list[str], tokenizer_folder: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(CodedataError, match="give no sample"):
-        make(min_sample_length=50_000)
-    before = stored(tmp_path)
+    def stored(tokenizer: Path = tokenizer_folder) -> dict[str, int]:
+        with pytest.raises(CodedataError, match="give no sample"):
+            make(corpus, tokenizer, min_sample_length=50_000)
+        return finished_chunks(target)
+
+    before = stored()
     assert len(before) == 5
-    with pytest.raises(CodedataError, match="give no sample"):
-        make(min_sample_length=50_000)
-    assert stored(tmp_path) == before, "none was made again"
+    assert stored() == before, "none was made again"
     others: list[str | None] = [*documents[::-1]]
-    switches = make(scenario.write_parquet(tmp_path / "other.parquet", others))
-    assert_is_reference(tmp_path / "dataset", others, tokenizer_folder, switches)
-
-
-def test_the_text_of_a_window_past_the_end_is_shorter(
-    make: Callable[..., Any], documents: list[str], tokenizer_folder: Path, tmp_path: Path
-) -> None:
-    start = len(scenario.plain_text(documents)) - 100
-    endless = {"starting_character": start, "chars_to_tokenize": 10**15, "chunk_size": 10**15}
-    switches = make(min_sample_length=0, seq_length=16, max_dump_size=9, **endless)
-    [*_, last] = json.loads((tmp_path / "dataset/dump-meta_data.json").read_bytes()).values()
-    assert (last["start_character"], last["stop_character"]) == (start, start + 100)
-    assert_is_reference(tmp_path / "dataset", [*documents], tokenizer_folder, switches)
+    make(scenario.write_parquet(tmp_path / "other.parquet", others))
+    assert_is_reference(target, others, tokenizer_folder, switches)
+    assert len(stored(tokenizer_folder / "tokenizer.json")) == 5
+    make(corpus)
+    assert_is_reference(target, [*documents], tokenizer_folder, switches)
 
 
 def test_the_same_inputs_in_other_folders_give_the_same_facts_and_card_which_name_no_folder(

@@ -20,6 +20,7 @@ from codedata.export import mds
 from codedata.export.exporting import FORMATS, export_dataset
 from codedata.format.packing import IdArray
 from codedata.store.dataset_folder import open_dataset
+from codedata_tests.export.conftest import with_wide_ids
 
 
 def exported(folder: Path, to: str) -> Path:
@@ -33,11 +34,11 @@ def origin_of(folder: Path, ids: IdArray) -> dict[str, Any]:
     return {"digest": digest, "num_samples": len(ids), "seq_length": ids.shape[1]}
 
 
-def test_datasets_loads_the_parquet(
+def test_datasets_loads_a_parquet_of_each_shard_which_names_the_dataset(
     folder: Path, ids: IdArray, text_tokens: list[int], tmp_path: Path
 ) -> None:
-    output = str(exported(folder, "parquet"))
-    loaded = datasets.load_dataset(output, split="train", cache_dir=str(tmp_path / "cache"))
+    output = exported(folder, "parquet")
+    loaded = datasets.load_dataset(str(output), split="train", cache_dir=str(tmp_path / "cache"))
     assert isinstance(loaded, datasets.Dataset)
     assert loaded.column_names == ["input_ids", "text_tokens"]
     assert loaded["text_tokens"][:] == text_tokens
@@ -45,10 +46,6 @@ def test_datasets_loads_the_parquet(
     sample = loaded.with_format("torch")[7]["input_ids"]
     assert sample.tolist() == ids[7].tolist()
     assert str(sample.dtype) == "torch.int64"
-
-
-def test_a_parquet_is_made_of_each_shard_and_names_the_dataset(folder: Path, ids: IdArray) -> None:
-    output = exported(folder, "parquet")
     names = sorted(path.name for path in output.iterdir())
     assert names == [f"data-{i:05d}-of-00012.parquet" for i in range(12)]
     assert [pq.read_metadata(output / name).num_rows for name in names[:4]] == [3, 1, 1500, 2]
@@ -56,6 +53,7 @@ def test_a_parquet_is_made_of_each_shard_and_names_the_dataset(folder: Path, ids
     assert json.loads(metadata[b"codedata"]) == origin_of(folder, ids)
 
 
+@with_wide_ids
 def test_numpy_maps_the_arrays(folder: Path, ids: IdArray, text_tokens: list[int]) -> None:
     output = exported(folder, "npy")
     mapped = np.load(output / "input_ids.npy", mmap_mode="r")
@@ -86,6 +84,7 @@ def read_megatron(output: Path) -> tuple[list[list[int]], list[int], str]:
     return sequences, documents.tolist(), dtype.name
 
 
+@with_wide_ids
 def test_megatron_s_sequences_are_the_samples_without_padding(
     folder: Path, ids: IdArray, text_tokens: list[int]
 ) -> None:
@@ -120,23 +119,20 @@ def read_mds(output: Path) -> list[dict[str, list[int]]]:
     return samples
 
 
-@pytest.mark.parametrize("shard_bytes", [1 << 26, 2048])
 def test_mds_shards_hold_the_samples_and_their_text_tokens(
-    folder: Path,
-    ids: IdArray,
-    text_tokens: list[int],
-    shard_bytes: int,
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path, ids: IdArray, text_tokens: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mds, "_SHARD_BYTES", shard_bytes)
     monkeypatch.setattr(mds, "_CONFIG_BYTES", 512)
-    output = exported(folder, "mds")
-    assert read_mds(output) == [
-        {"tokens": row, "text_tokens": [n]}
-        for row, n in zip(ids.tolist(), text_tokens, strict=True)
-    ]
-    num_shards = len(list(output.glob("shard.*.mds")))
-    assert num_shards == 1 if shard_bytes > 2048 else num_shards > 20
+    for shard_bytes in (1 << 26, 2048):
+        monkeypatch.setattr(mds, "_SHARD_BYTES", shard_bytes)
+        output = folder.with_name(f"mds-{shard_bytes}")
+        export_dataset(open_dataset(folder), "mds", output)
+        assert read_mds(output) == [
+            {"tokens": row, "text_tokens": [n]}
+            for row, n in zip(ids.tolist(), text_tokens, strict=True)
+        ]
+        num_shards = len(list(output.glob("shard.*.mds")))
+        assert num_shards == 1 if shard_bytes > 2048 else num_shards > 20
 
 
 def test_an_older_dataset_has_whole_samples_and_no_text_tokens(older: Path, ids: IdArray) -> None:
@@ -150,12 +146,11 @@ def test_an_older_dataset_has_whole_samples_and_no_text_tokens(older: Path, ids:
     assert read_mds(exported(older, "mds")) == [{"tokens": row} for row in ids.tolist()]
 
 
-@pytest.mark.parametrize("to", FORMATS)
-def test_the_same_dataset_gives_the_same_bytes_again(folder: Path, to: str, tmp_path: Path) -> None:
-    first = exported(folder, to)
-    export_dataset(open_dataset(folder), to, tmp_path / "again")
-    contents = [
-        {path.name: path.read_bytes() for path in output.iterdir()}
-        for output in (first, tmp_path / "again")
-    ]
-    assert contents[0] == contents[1]
+def test_the_same_dataset_gives_the_same_bytes_again(folder: Path, tmp_path: Path) -> None:
+    for to in FORMATS:
+        export_dataset(open_dataset(folder), to, tmp_path / f"again-{to}")
+        first, again = (
+            {path.name: path.read_bytes() for path in output.iterdir()}
+            for output in (exported(folder, to), tmp_path / f"again-{to}")
+        )
+        assert first == again

@@ -19,6 +19,7 @@ import pytest
 from codedata.export.exporting import export_dataset
 from codedata.format.packing import IdArray
 from codedata.store.dataset_folder import open_dataset
+from codedata_tests.export.conftest import with_wide_ids
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -73,6 +74,7 @@ def read_by(python: str, script: str, output: Path) -> list[list[list[int]]]:
     return [json.loads(line) for line in done.stdout.splitlines()[-2:]]
 
 
+@with_wide_ids
 @pytest.mark.skipif(sys.platform != "linux", reason="megatron-core has wheels for Linux alone")
 def test_megatron_core_reads_its_export(
     folder: Path, ids: IdArray, text_tokens: list[int], tmp_path: Path
@@ -84,6 +86,7 @@ def test_megatron_core_reads_its_export(
     assert rest == [list(range(len(ids) + 1)), "int32" if ids.max() > 65_535 else "uint16"]
 
 
+@with_wide_ids
 def test_mosaicml_streaming_reads_its_export(
     folder: Path, ids: IdArray, text_tokens: list[int], tmp_path: Path
 ) -> None:

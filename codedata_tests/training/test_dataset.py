@@ -1,4 +1,4 @@
-"""PickledTrainerDataset on folders made by hand: samples, order, slices, messages, memory."""
+"""PickledTrainerDataset on folders made by hand: samples, order, slices, pickles, memory."""
 
 import hashlib
 import json
@@ -23,13 +23,9 @@ from codedata.format.facts import FACTS_NAME
 from codedata.format.packing import IdArray
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata_tests import scenario
+from codedata_tests.scenario import numbered
 
 SMAPS = Path("/proc/self/smaps_rollup")
-
-
-def numbered(num_samples: int, seq_length: int = 4, *, first: int = 0) -> IdArray:
-    """Shape (num_samples, seq_length): row r is r + first, repeated."""
-    return np.repeat(np.arange(first, first + num_samples)[:, None], seq_length, axis=1)
 
 
 def write_old_dataset(folder: Path, shards: Sequence[IdArray], *, protocol: int) -> Path:
@@ -48,10 +44,6 @@ def opened(*folders: Path) -> PickledTrainerDataset:
     return PickledTrainerDataset(folders, quiet=True)
 
 
-def rows(dataset: PickledTrainerDataset) -> list[list[int]]:
-    return [sample["input_ids"].tolist() for sample in dataset]
-
-
 def firsts(dataset: PickledTrainerDataset) -> list[int]:
     return [int(sample["input_ids"][0]) for sample in dataset]
 
@@ -64,27 +56,21 @@ def ten(tmp_path_factory: pytest.TempPathFactory) -> PickledTrainerDataset:
     return opened(first, scenario.write_dataset(folder / "second", [numbered(6, first=4)]))
 
 
-@pytest.mark.parametrize("largest_id", [600, 2**16 - 1, 2**16, 2**31 - 1])
-def test_a_sample_is_input_ids_and_labels_as_long_tensors(tmp_path: Path, largest_id: int) -> None:
-    ids = np.array([[7, 0, largest_id], [1, largest_id, 2]])
-    dataset = opened(scenario.write_dataset(tmp_path / "d", [ids]))
-    for i in range(2):
-        sample = dataset[i]
-        assert list(sample) == ["input_ids", "labels"]
-        for tensor in sample.values():
-            assert tensor.dtype == torch.int64
-            assert tensor.shape == (3,)
-            assert tensor.tolist() == ids[i].tolist()
-
-
-def test_a_sample_s_tensors_share_no_memory_with_each_other_or_the_file(tmp_path: Path) -> None:
-    dataset = opened(scenario.write_dataset(tmp_path / "d", [numbered(2)]))
-    sample = dataset[1]
-    sample["labels"][0] = -100
-    assert sample["input_ids"].tolist() == [1, 1, 1, 1]
-    sample["input_ids"][1] = 99
-    assert sample["labels"].tolist() == [-100, 1, 1, 1]
-    assert dataset[1]["input_ids"].tolist() == dataset[1]["labels"].tolist() == [1, 1, 1, 1]
+def test_a_sample_is_input_ids_and_labels_as_long_tensors_that_share_no_memory(
+    tmp_path: Path,
+) -> None:
+    for largest_id in (600, 2**16 - 1, 2**16, 2**31 - 1):
+        ids = np.array([[7, 0, largest_id], [1, largest_id, 2]])
+        dataset = opened(scenario.write_dataset(tmp_path / str(largest_id), [ids]))
+        for i in range(2):
+            sample = dataset[i]
+            assert list(sample) == ["input_ids", "labels"]
+            for tensor in sample.values():
+                assert tensor.dtype == torch.int64
+                assert tensor.shape == (3,)
+                assert tensor.tolist() == ids[i].tolist()
+                tensor[:] = -100  # neither the other one's nor the file's
+            assert dataset[i]["labels"].tolist() == ids[i].tolist()
 
 
 def test_samples_come_in_the_order_of_folders_and_of_the_shards_numbers(tmp_path: Path) -> None:
@@ -160,24 +146,39 @@ def test_what_is_found_is_printed_as_the_old_loader_did(
     assert re.search(r"Loading tokenized data: 3it \[", bars)
 
 
-def test_an_open_dataset_outlives_the_removal_of_its_folder(tmp_path: Path) -> None:
-    dataset = opened(scenario.write_dataset(tmp_path / "d", [numbered(3)]))
-    shutil.rmtree(tmp_path / "d")
-    assert firsts(dataset) == [0, 1, 2]
-
-
-@pytest.mark.parametrize("protocol", [2, 5])
-@pytest.mark.parametrize("largest_id", [200, 32_021, 100_000])
-def test_a_dataset_of_the_old_script_gives_the_same_samples(
-    tmp_path: Path, protocol: int, largest_id: int
+def test_a_pickled_dataset_carries_no_samples_and_opens_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    random = np.random.default_rng(protocol)
-    shapes = [(1001, 6), (1, 6), (300, 6)]
-    shards = [random.integers(0, largest_id, shape, endpoint=True) for shape in shapes]
-    old = opened(write_old_dataset(tmp_path / "old", shards, protocol=protocol))
-    assert rows(old) == [row for shard in shards for row in shard.tolist()]
-    assert old[0]["input_ids"].dtype == old[0]["labels"].dtype == torch.int64
-    assert old.total_tokens == sum(shard.size for shard in shards)
+    for name, first in (("train", 0), ("other", 100)):
+        shards = [numbered(20, 16, first=first), numbered(18, 16, first=first + 20)]
+        scenario.write_dataset(tmp_path / name, shards)
+    monkeypatch.chdir(tmp_path)
+    part = opened(Path("train"), Path("other"))[-1:30:-3]
+    expected = [*range(38), *range(100, 138)][-1:30:-3]
+    pickled = [pickle.dumps(part, protocol=p) for p in range(2, pickle.HIGHEST_PROTOCOL + 1)]
+    monkeypatch.chdir("/")
+    for data in pickled:
+        assert len(data) < 76 * 16, "less than a byte a token"
+        again: PickledTrainerDataset = pickle.loads(pickle.dumps(pickle.loads(data)))
+        assert firsts(again) == expected
+        assert (again.seq_length, again.digest) == (16, part.digest)
+    shutil.rmtree(tmp_path / "train")
+    assert firsts(part) == expected, "neither pickling nor a removal takes anything from it"
+    assert capfd.readouterr() == ("", ""), "and nothing is said"
+
+
+def test_unpickling_is_refused_once_another_dataset_replaced_the_folder(tmp_path: Path) -> None:
+    folder = scenario.write_dataset(tmp_path / "d", [numbered(3)])
+    data = pickle.dumps(opened(folder))
+    shutil.rmtree(folder)
+    with pytest.raises(DatasetError, match=f"{folder} is no dataset folder"):
+        pickle.loads(data)
+    scenario.write_dataset(folder, [numbered(3, first=1)])
+    with pytest.raises(DatasetError, match=f"{folder} was replaced by another dataset"):
+        pickle.loads(data)
+    shutil.rmtree(folder)
+    scenario.write_dataset(folder, [numbered(3)])
+    assert firsts(pickle.loads(data)) == [0, 1, 2], "the same dataset again is welcome"
 
 
 def test_more_shards_are_opened_than_the_soft_limit_of_open_files(tmp_path: Path) -> None:
@@ -258,15 +259,15 @@ def test_only_the_loader_waits_for_torch_and_only_the_callback_needs_transformer
     ]
 
 
-def test_the_digest_of_one_whole_folder_is_that_of_its_meta(tmp_path: Path) -> None:
+def test_the_digest_of_one_whole_folder_is_that_of_its_meta_and_without_hashes_also_of_its_ids(
+    tmp_path: Path,
+) -> None:
     folder = scenario.write_dataset(tmp_path / "d", [numbered(3)])
     meta = hashlib.sha256((folder / "dump-meta_data.json").read_bytes()).hexdigest()
     dataset = opened(folder)
     assert dataset.digest == dataset[:].digest == dataset[0:3:1].digest == meta
     assert pickle.loads(pickle.dumps(dataset)).digest == meta
 
-
-def test_the_digest_of_a_dataset_of_the_old_script_is_also_of_its_ids(tmp_path: Path) -> None:
     def digest(name: str, first: int, protocol: int) -> str:
         shards = [numbered(2000, first=first)]
         return opened(write_old_dataset(tmp_path / name, shards, protocol=protocol)).digest

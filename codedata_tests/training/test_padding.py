@@ -19,7 +19,7 @@ from codedata.errors import DatasetError
 from codedata.pickle_dataset import PickledTrainerDataset, Sample
 from codedata.training.collate import PaddingCollator
 from codedata_tests import scenario
-from codedata_tests.training.tiny_trainer import tiny_model, tiny_trainer
+from codedata_tests.training.tiny_trainer import tiny_trainer
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
@@ -51,30 +51,28 @@ def labels(dataset: PickledTrainerDataset) -> list[list[int]]:
     return [sample["labels"].tolist() for sample in dataset]
 
 
-def test_by_default_labels_are_the_input_ids_padding_included(plain: PickledTrainerDataset) -> None:
-    assert not plain.masks_padding
-    assert labels(plain) == [*FIRST[0], *FIRST[1], *SECOND[0], *SECOND[1]]
-
-
 def test_masked_labels_are_minus_100_from_where_the_text_ends(plain: PickledTrainerDataset) -> None:
+    all_ids = [*FIRST[0], *FIRST[1], *SECOND[0], *SECOND[1]]
     masked = plain.with_padding_masked()
     assert masked.masks_padding
     assert labels(masked) == LABELS
     assert [masked[i]["labels"].tolist() for i in range(-6, 0)] == LABELS
-    ids = [sample["input_ids"].tolist() for sample in masked]
-    assert ids == [*FIRST[0], *FIRST[1], *SECOND[0], *SECOND[1]], "input_ids stay"
+    assert [sample["input_ids"].tolist() for sample in masked] == all_ids, "input_ids stay"
     assert masked[1]["labels"].dtype == torch.int64
     for part in (masked[-1:0:-2], plain[-1:0:-2].with_padding_masked()):
         assert labels(part) == LABELS[-1:0:-2]
-    assert labels(plain)[1] == FIRST[0][1], "the dataset that was asked stays as it was"
+    assert labels(plain) == all_ids, "the default, and the one that was asked stays as it was"
+    assert not plain.masks_padding
     assert masked.digest == plain.digest
 
 
-def test_pickles_and_workers_mask_too(plain: PickledTrainerDataset) -> None:
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.campaign)])
+def test_pickles_and_workers_mask_too(plain: PickledTrainerDataset, context: str) -> None:
     masked = plain.with_padding_masked()[1:]
     again, collate = pickle.loads(pickle.dumps((masked, PaddingCollator(masked))))
     assert again.masks_padding
-    loader: DataLoader[Sample] = DataLoader(again, 2, num_workers=1, collate_fn=collate)
+    options: dict[str, Any] = {"collate_fn": collate, "multiprocessing_context": context}
+    loader: DataLoader[Sample] = DataLoader(again, 2, num_workers=1, **options)
     batches = list(loader)
     assert torch.cat([batch["labels"] for batch in batches]).tolist() == LABELS[1:]
     masks = torch.cat([batch["attention_mask"] for batch in batches])
@@ -119,17 +117,6 @@ def test_the_collator_refuses_a_dataset_that_does_not_mask(plain: PickledTrainer
             PaddingCollator(mixed)
 
 
-def test_a_model_s_loss_is_the_mean_over_the_text_alone(plain: PickledTrainerDataset) -> None:
-    torch.manual_seed(0)
-    model = tiny_model(16).eval()
-    sample = plain.with_padding_masked()[1]  # PAD 5 PAD | PAD: predicts 5 and PAD
-    with torch.no_grad():
-        output = model(input_ids=sample["input_ids"][None], labels=sample["labels"][None])
-        logits = torch.log_softmax(output.logits[0], dim=-1)
-    expected = -(logits[0, 5] + logits[1, PAD]) / 2
-    assert output.loss.item() == pytest.approx(expected.item(), rel=1e-5)
-
-
 # Collators that write labels anew
 
 
@@ -143,28 +130,21 @@ def language_modeling_collator(pad_token: str, tmp_path: Path) -> DataCollatorFo
     return DataCollatorForLanguageModeling(tokenizer, mlm=False)
 
 
-@pytest.mark.parametrize("pad_token", ["nine", "other"])
 def test_transformers_collator_for_language_models_loses_the_masking_and_is_refused(
-    plain: PickledTrainerDataset, tmp_path: Path, pad_token: str
+    plain: PickledTrainerDataset, tmp_path: Path
 ) -> None:
     masked = plain.with_padding_masked()
-    collator = language_modeling_collator(pad_token, tmp_path)
-    lost = collator([masked[i] for i in range(6)])["labels"].tolist()
-    assert lost != LABELS, "padding counts again, or text that is the same id does not"
-    for dataset in (masked, Subset(masked, [0, 1]), ConcatDataset([plain, masked[:1]])):
-        with pytest.raises(DatasetError, match="DataCollatorForLanguageModeling makes the labels"):
-            ResumableLoader(dataset, global_batch_size=1, collate_fn=collator)
-    ResumableLoader(plain, global_batch_size=1, collate_fn=collator)
-
-
-@pytest.mark.parametrize("collator", [None, default_data_collator, PaddingCollator])
-def test_these_collators_keep_masked_labels(plain: PickledTrainerDataset, collator: Any) -> None:
-    masked = plain.with_padding_masked()
-    if collator is PaddingCollator:
-        collator = PaddingCollator(masked)
-    loader = ResumableLoader(masked, global_batch_size=6, shuffle=False, collate_fn=collator)
-    [batch] = loader
-    assert batch["labels"].tolist() == LABELS
+    for pad_token in ("nine", "other"):
+        collator = language_modeling_collator(pad_token, tmp_path)
+        lost = collator([masked[i] for i in range(6)])["labels"].tolist()
+        assert lost != LABELS, "padding counts again, or text that is the same id does not"
+        for dataset in (masked, Subset(masked, [0, 1]), ConcatDataset([plain, masked[:1]])):
+            with pytest.raises(DatasetError, match="DataCollatorForLanguageModeling makes the lab"):
+                ResumableLoader(dataset, global_batch_size=1, collate_fn=collator)
+        ResumableLoader(plain, global_batch_size=1, collate_fn=collator)
+    for kept in (None, default_data_collator, PaddingCollator(masked)):
+        [batch] = ResumableLoader(masked, global_batch_size=6, shuffle=False, collate_fn=kept)
+        assert batch["labels"].tolist() == LABELS
 
 
 def test_a_trainer_whose_collator_would_lose_the_masking_is_refused_before_a_step(

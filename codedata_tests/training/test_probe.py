@@ -85,23 +85,15 @@ def test_a_tokenizer_that_transformers_rebuilds_otherwise_is_refused_before_a_st
     folder: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     wrong = rebuilt(tokenizer_folder, tmp_path, "GPT2Tokenizer")
-    with pytest.raises(DatasetError) as refusal:
-        train(PickledTrainerDataset(folder, quiet=True), wrong, tmp_path / "run")
-    assert str(refusal.value).startswith(
-        f"{folder} was not made with the tokenizer that the Trainer was given (GPT2Tokenizer, "
-        f"transformers {transformers_version}): from id "
-    )
-    assert "PreTrainedTokenizerFast(tokenizer_file='tokenizer.json')" in str(refusal.value)
-
-
-def test_so_it_is_inside_subset_and_concat(
-    folder: Path, tokenizer_folder: Path, tmp_path: Path
-) -> None:
-    wrong = rebuilt(tokenizer_folder, tmp_path, "GPT2Tokenizer")
     dataset = PickledTrainerDataset(folder, quiet=True)
-    for wrapped in (Subset(dataset, [0, 1]), ConcatDataset([dataset[:1], dataset])):
-        with pytest.raises(DatasetError, match="was not made with the tokenizer that the Trainer"):
-            train(wrapped, wrong, tmp_path / "run")
+    for given in (dataset, Subset(dataset, [0, 1]), ConcatDataset([dataset[:1], dataset])):
+        with pytest.raises(DatasetError) as refusal:
+            train(given, wrong, tmp_path / "run")
+        assert str(refusal.value).startswith(
+            f"{folder} was not made with the tokenizer that the Trainer was given (GPT2Tokenizer, "
+            f"transformers {transformers_version}): from id "
+        )
+        assert "PreTrainedTokenizerFast(tokenizer_file='tokenizer.json')" in str(refusal.value)
 
 
 def test_the_right_one_trains_and_another_framing_is_a_line_in_the_log(
@@ -130,26 +122,19 @@ def test_a_tokenizer_that_frames_as_the_dataset_s_says_nothing_and_one_lost_id_i
             require_same_tokenizer(probe, fast, Path("set"))
 
 
-def test_nothing_is_said_without_a_probe_of_this_text_or_without_a_tokenizer(
+def test_nothing_is_said_without_a_tokenizer_or_a_probe_of_this_dataset(
     folder: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     wrong = rebuilt(tokenizer_folder, tmp_path, "GPT2Tokenizer")
     probe = probe_of(folder)
     require_same_tokenizer(replace(probe, text_sha256="0" * 64), wrong, folder)
     require_same_tokenizer(probe, object(), folder)
-    train(PickledTrainerDataset(folder, quiet=True), None, tmp_path / "run")
-    for name in (CARD_NAME, FACTS_NAME):
-        (folder / name).unlink()
-    train(PickledTrainerDataset(folder, quiet=True), wrong, tmp_path / "run")
-
-
-def test_facts_of_another_dataset_say_nothing_and_an_edited_card_matters_not(
-    folder: Path, tokenizer_folder: Path, tmp_path: Path
-) -> None:
-    wrong = rebuilt(tokenizer_folder, tmp_path, "GPT2Tokenizer")
-    other = scenario.write_dataset(tmp_path / "other", [np.ones((2, 4), int)])
-    (other / FACTS_NAME).write_bytes((folder / FACTS_NAME).read_bytes())
-    train(PickledTrainerDataset(other, quiet=True), wrong, tmp_path / "run")
+    dataset = PickledTrainerDataset(folder, quiet=True)
+    train(dataset, None, tmp_path / "run")
+    without = scenario.write_dataset(tmp_path / "other", [np.ones((2, 4), int)])
+    train(PickledTrainerDataset(without, quiet=True), wrong, tmp_path / "run")
+    (without / FACTS_NAME).write_bytes((folder / FACTS_NAME).read_bytes())
+    train(PickledTrainerDataset(without, quiet=True), wrong, tmp_path / "run")
     card = folder / CARD_NAME
     card.write_bytes(card.read_bytes().replace(b"license: other", b"license: mit"))
     with pytest.raises(DatasetError, match="was not made with the tokenizer that the Trainer was"):

@@ -92,60 +92,51 @@ def test_each_checkpoint_says_what_it_was_trained_on(
         assert recorded(trained / f"run/checkpoint-{step}") == record_of(train)
 
 
-@pytest.mark.parametrize("restore", [False, True])
 def test_training_goes_on_with_the_same_dataset_wherever_it_and_the_checkpoint_lie_now(
-    trained: Path, run: Path, tmp_path: Path, restore: bool
+    trained: Path, run: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(trained / "train", tmp_path / "moved")
     moved = PickledTrainerDataset(tmp_path / "moved", quiet=True)
-    trainer = trainer_on(moved, tmp_path / "again", restore_callback_states_from_checkpoint=restore)
-    assert trainer.train(resume_from_checkpoint=str(run / "checkpoint-2")).global_step == 4
-    assert recorded(tmp_path / "again/checkpoint-4") == record_of(moved)
+    for restore in (False, True):
+        again = tmp_path / f"again-{restore}"
+        trainer = trainer_on(moved, again, restore_callback_states_from_checkpoint=restore)
+        assert trainer.train(resume_from_checkpoint=str(run / "checkpoint-2")).global_step == 4
+        assert recorded(again / "checkpoint-4") == record_of(moved)
 
 
-@pytest.mark.parametrize("kind", ["another folder", "a slice", "one folder more"])
 def test_going_on_with_other_samples_is_refused_before_a_step(
-    train: PickledTrainerDataset, other: PickledTrainerDataset, trained: Path, run: Path, kind: str
+    train: PickledTrainerDataset, other: PickledTrainerDataset, trained: Path, run: Path
 ) -> None:
     both = PickledTrainerDataset([trained / "train", trained / "other"], quiet=True)
-    wrong = {"another folder": other, "a slice": train[1:], "one folder more": both}[kind]
-    folders = ", ".join(str(each.folder) for each in wrong.datasets)
-    for restore in (False, True):
-        said = refused(wrong, run, restore_callback_states_from_checkpoint=restore)
-        assert said == (
+    for wrong, restore in ((other, False), (other, True), (train[1:], False), (both, False)):
+        folders = ", ".join(str(each.folder) for each in wrong.datasets)
+        assert refused(wrong, run, restore_callback_states_from_checkpoint=restore) == (
             f"the checkpoint was trained on {trained}/train (digest {train.digest}), but "
             f"train_dataset is {folders} (digest {wrong.digest}); give the dataset that it was "
             "trained on, or start anew without resume_from_checkpoint"
         )
 
 
-@pytest.mark.parametrize(
-    ("missing", "said"),
-    [
-        ({"digest", "folders", "order", "restarted"}, "does not say what it was trained on"),
-        ({"order", "restarted"}, "does not say how many samples a step had"),
-    ],
-    ids=["no record", "no order"],
-)
 def test_a_checkpoint_that_says_less_is_taken_with_a_warning_and_the_next_says_all(
-    missing: set[str],
-    said: str,
-    train: PickledTrainerDataset,
-    run: Path,
-    caplog: pytest.LogCaptureFixture,
+    train: PickledTrainerDataset, run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = run / "checkpoint-2/trainer_state.json"
     state = json.loads(path.read_text())
     record = state["stateful_callbacks"]["DatasetProvenance"]["attributes"]
-    for name in missing:
-        del record[name]
-    if not record:
-        del state["stateful_callbacks"]["DatasetProvenance"]
-    path.write_text(json.dumps(state))
-    with caplog.at_level(logging.WARNING, "codedata"):
-        go_on(train, run)
-    assert said in caplog.text
-    assert recorded(run / "checkpoint-4") == record_of(train)
+    for missing, said in (
+        (("order", "restarted"), "does not say how many samples a step had"),
+        (("digest", "folders"), "does not say what it was trained on"),
+    ):
+        for name in missing:
+            del record[name]
+        if not record:
+            del state["stateful_callbacks"]["DatasetProvenance"]
+        path.write_text(json.dumps(state))
+        with caplog.at_level(logging.WARNING, "codedata"):
+            go_on(train, run)
+        assert said in caplog.text
+        assert recorded(run / "checkpoint-4") == record_of(train)
+        shutil.rmtree(run / "checkpoint-4")
 
 
 def test_training_anew_in_the_same_folder_may_take_any_dataset(
@@ -180,27 +171,22 @@ def test_wrapped_datasets_are_recorded_with_every_folder_and_others_of_the_kind_
 # Samples a step, and what else decides the order
 
 
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
+def test_going_on_in_another_order_is_refused_with_both_values(
+    train: PickledTrainerDataset, run: Path
+) -> None:
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"batch_size": 8}, "samples_a_step 4, now it is 8 (per_device_train_batch_size * grad"),
         ({"gradient_accumulation_steps": 2}, "samples_a_step 4, now it is 8 (per_device_train_b"),
         ({"seed": 7}, "seed 42, now it is 7 (data_seed, else seed)"),
         ({"data_seed": 7}, "seed 42, now it is 7 (data_seed, else seed)"),
         ({"dataloader_drop_last": True}, "steps_an_epoch 6, now it is 5 (dataloader_drop_last"),
-        (
-            {"train_sampling_strategy": "sequential"},
-            "sampler 'SeedableRandomSampler', now it is 'SequentialSampler' (train_sampling_strat",
-        ),
-    ],
-    ids=str,
-)
-def test_going_on_in_another_order_is_refused_with_both_values(
-    train: PickledTrainerDataset, run: Path, changed: dict[str, Any], said: str
-) -> None:
-    message = refused(train, run, **changed)
-    assert f"the checkpoint was trained with {said}" in message
-    assert "set what it had, or ignore_data_skip=True" in message
+        ({"train_sampling_strategy": "sequential"},
+         "sampler 'SeedableRandomSampler', now it is 'SequentialSampler' (train_sampling_strat"),
+    ]  # fmt: skip
+    for changed, said in changes:
+        message = refused(train, run, **changed)
+        assert f"the checkpoint was trained with {said}" in message
+        assert "set what it had, or ignore_data_skip=True" in message
 
 
 def test_the_same_steps_in_other_parts_go_on(train: PickledTrainerDataset, run: Path) -> None:

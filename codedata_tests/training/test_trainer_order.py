@@ -21,9 +21,8 @@ MODULE = "codedata_tests.training.trainer_run"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Sample i holds i four times."""
-    ids = np.repeat(np.arange(NUM_SAMPLES)[:, None], 4, axis=1)
-    return scenario.write_dataset(tmp_path / "train", np.array_split(ids, 3))
+    shards = np.array_split(scenario.numbered(NUM_SAMPLES), 3)
+    return scenario.write_dataset(tmp_path / "train", shards)
 
 
 def steps(run: Path, ranks: int) -> list[tuple[int, list[int]]]:
