@@ -139,7 +139,7 @@ def test_the_quickstart_runs(clone: Path, demo: Demo) -> None:
     page = ROOT / "docs" / "quickstart.md"
     install, look, train, _ = blocks(page, "bash")
     assert install == blocks(ROOT / "README.md", "bash")[0]
-    [made] = blocks(page, "text")
+    made, training = blocks(page, "text")
     pattern = r"data/datasets/demo_\w+: \d+ files, \d+ samples of \d+ tokens, \d+ tokens, digest "
     for line, printed in zip(made.splitlines(), demo.stdout.splitlines(), strict=True):
         assert re.match(pattern, line)
@@ -148,9 +148,16 @@ def test_the_quickstart_runs(clone: Path, demo: Demo) -> None:
     out = run_in(clone, demo, "bash", "-euc", look)
     assert "demo_train: whole; " in out
     assert (clone / "report.html").stat().st_size > 50_000
-    assert "step 30 loss" in run_in(
-        clone, demo, "bash", "-euc", f"{train.rstrip()} --eval_samples 8"
+    out = run_in(clone, demo, "bash", "-euc", f"{train.rstrip()} --eval_samples 8")
+    assert "step 30 loss" in out
+    for line in training.splitlines():
+        assert re.search(re.sub(r"[\d.]+|…", ".*", re.escape(line)), out), line
+    # Then the page on training: two ranks go on from there (here for two steps).
+    [ranks] = re.findall(
+        r"^.*torchrun .*$", blocks(page.parent / "training.md", "bash")[0], re.MULTILINE
     )
+    out = run_in(clone, demo, "bash", "-euc", f"{ranks} --max_steps 32 --eval_samples 8")
+    assert re.search(r"rank 1 goes on from step 30\n(.*\n)*step 31 loss .*\nstep 32 loss ", out)
     [program] = blocks(page, "python")
     run_in(clone, demo, sys.executable, "-c", program)
 
@@ -174,7 +181,7 @@ args = TrainingArguments(output_dir=mkdtemp(), report_to=[])
 @pytest.mark.campaign
 def test_the_python_of_the_page_on_training_runs(clone: Path, demo: Demo) -> None:
     found = blocks(ROOT / "docs" / "training.md", "python")
-    assert len(found) == 8
+    assert len(found) == 9
     out = run_in(clone, demo, sys.executable, "-c", "\n".join(found))
     assert "the checkpoint was trained on " in out
 
