@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from codedata import tokenize_data
 from codedata.cli import build_parser
 
 ROOT = Path(__file__).parent.parent
@@ -85,12 +86,17 @@ def do_page(name: str, clone: Path, environment: Mapping[str, str]) -> list[str]
 
 
 def parsed(commands: str) -> list[str]:
-    """The names of the `codedata` commands of a block, each with switches that exist."""
+    """The names of the `codedata` commands and scripts of a block, with switches that exist."""
     lines = [shlex.split(line) for line in commands.replace("\\\n", " ").splitlines()]
-    arguments = [words[1:] for words in lines if words and words[0] == ".venv/bin/codedata"]
-    for each in arguments:
-        build_parser().parse_args(each)
-    return [each[0] for each in arguments]
+    names: list[str] = []
+    for words in lines:
+        if words[:1] == [".venv/bin/codedata"]:
+            build_parser().parse_args(words[1:])
+            names.append(words[1])
+        elif words[:3] == [".venv/bin/python", "-m", "codedata.tokenize_data"]:
+            tokenize_data.build_parser().parse_args(words[3:])
+            names.append(words[2])
+    return names
 
 
 def parsed_blocks(name: str) -> list[str]:

@@ -24,7 +24,7 @@ from codedata_tests.demo import Demo
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-GENERATED = ("commands.md", "components.md")
+GENERATED = ("commands", "components")
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -139,7 +139,7 @@ def test_the_quickstart_runs(clone: Path, demo: Demo) -> None:
     page = ROOT / "docs" / "quickstart.md"
     install, look, train, _ = blocks(page, "bash")
     assert install == blocks(ROOT / "README.md", "bash")[0]
-    [made] = blocks(page, "text")
+    made, training = blocks(page, "text")
     pattern = r"data/datasets/demo_\w+: \d+ files, \d+ samples of \d+ tokens, \d+ tokens, digest "
     for line, printed in zip(made.splitlines(), demo.stdout.splitlines(), strict=True):
         assert re.match(pattern, line)
@@ -148,9 +148,16 @@ def test_the_quickstart_runs(clone: Path, demo: Demo) -> None:
     out = run_in(clone, demo, "bash", "-euc", look)
     assert "demo_train: whole; " in out
     assert (clone / "report.html").stat().st_size > 50_000
-    assert "step 30 loss" in run_in(
-        clone, demo, "bash", "-euc", f"{train.rstrip()} --eval_samples 8"
+    out = run_in(clone, demo, "bash", "-euc", f"{train.rstrip()} --eval_samples 8")
+    assert "step 30 loss" in out
+    for line in training.splitlines():
+        assert re.search(re.sub(r"[\d.]+|…", ".*", re.escape(line)), out), line
+    # Then the page on training: two ranks go on from there (here for two steps).
+    [ranks] = re.findall(
+        r"^.*torchrun .*$", blocks(page.parent / "training.md", "bash")[0], re.MULTILINE
     )
+    out = run_in(clone, demo, "bash", "-euc", f"{ranks} --max_steps 32 --eval_samples 8")
+    assert re.search(r"rank 1 goes on from step 30\n(.*\n)*step 31 loss .*\nstep 32 loss ", out)
     [program] = blocks(page, "python")
     run_in(clone, demo, sys.executable, "-c", program)
 
@@ -174,7 +181,7 @@ args = TrainingArguments(output_dir=mkdtemp(), report_to=[])
 @pytest.mark.campaign
 def test_the_python_of_the_page_on_training_runs(clone: Path, demo: Demo) -> None:
     found = blocks(ROOT / "docs" / "training.md", "python")
-    assert len(found) == 8
+    assert len(found) == 9
     out = run_in(clone, demo, sys.executable, "-c", "\n".join(found))
     assert "the checkpoint was trained on " in out
 
@@ -213,17 +220,15 @@ def test_the_variables_of_the_environment_are_those_of_the_package() -> None:
     assert named == own | {NO_LOCK_VARIABLE, layout.switch_variable("<split>", "<switch>")}
 
 
-@pytest.mark.parametrize(
-    "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name
-)
-def test_the_links_to_files_lead_somewhere(page: Path) -> None:
-    """Those between the pages of docs/ are checked where the site is built."""
-    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / link).exists(), link
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_page_that_is_made_from_the_code_is_as_the_code_makes_it(name: str) -> None:
+    made = runpy.run_path(str(ROOT / "tools" / "reference_pages.py"))[f"{name}_page"]()
+    committed = (ROOT / "docs" / "reference" / f"{name}.md").read_text(encoding="utf-8")
+    assert committed == made, "run `python tools/reference_pages.py` and commit what it writes"
 
 
 def test_every_page_is_in_the_site_s_contents() -> None:
     contents = (ROOT / "zensical.toml").read_text(encoding="utf-8")
     listed = set(re.findall(r'"([\w/-]+\.md)"', contents))
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in PAGES[2:]}
-    assert listed == pages | {f"reference/{name}" for name in GENERATED}
+    assert listed == pages

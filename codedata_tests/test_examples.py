@@ -86,6 +86,9 @@ def test_the_plain_loop_goes_on_after_a_kill_on_two_ranks_as_if_nothing_had_been
     for what, loss in resumed.items():
         assert loss == pytest.approx(whole[what], abs=2e-3), what
 
+    said = "is at step 12 already: --max_steps 42 goes on from there, another --output begins anew"
+    assert said in finish(start(demo, *script("whole")))
+
 
 @pytest.mark.campaign
 def test_where_padding_is_masked_neither_micro_batches_nor_ranks_change_the_loss(
@@ -145,14 +148,16 @@ def test_the_trainer_goes_on_after_a_kill_on_two_ranks_and_refuses_another_datas
     _, err = refused.communicate(timeout=100)
     assert refused.returncode == 1
     assert re.search(
-        r"DatasetError: the checkpoint was trained on \S+demo_train .*, but train_dataset is "
-        r"\S+demo_validation ",
+        r"^train_trainer.py: error: the checkpoint was trained on \S+demo_train .*, but "
+        r"train_dataset is \S+demo_validation ",
         err,
+        re.MULTILINE,
     )
     finish(start(demo, *script("killed", 2), ranks=2))
     for (step, loss), (also, same) in zip(eval_losses(run), whole, strict=True):
         assert step == also
         assert loss == pytest.approx(same, abs=2e-3)
+    assert "checkpoint-8 is at step 8 already" in finish(start(demo, *script("killed", 4)))
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,15 @@ def test_a_tokenizer_of_one_s_own_is_trained_and_used_as_its_page_says(
     assert open_dataset(clone / "data/datasets/my_train", verify=True).num_samples > 100
 
 
+def test_the_script_makes_a_dataset_as_its_page_says(
+    clone: Path, environment: dict[str, str]
+) -> None:
+    write_files("own-tokenizer.md", clone)
+    run_python(clone / "train_my_tokenizer.py", clone, environment)
+    do_page("script.md", clone, environment)
+    assert open_dataset(clone / "data/functions", verify=True).num_samples > 10
+
+
 def test_new_splits_are_made_as_their_page_says(clone: Path, environment: dict[str, str]) -> None:
     write_files("own-corpus.md", clone)
     write_files("own-tokenizer.md", clone)

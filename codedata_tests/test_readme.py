@@ -41,8 +41,10 @@ def test_the_sample_dagster_yaml_is_the_one_that_the_command_line_writes() -> No
     assert (ROOT / "dagster.yaml").read_text(encoding="utf-8") == INSTANCE_YAML
 
 
-def test_the_readme_s_table_has_every_switch_with_its_default() -> None:
-    table = dict(re.findall(r"^\| `(\w+)` \| (\S.*?) \|", README, re.MULTILINE))
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/switches.md"])
+def test_the_table_of_switches_has_every_one_with_its_default(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `(\w+)` \| (\S.*?) \|", text, re.MULTILINE))
     assert table == {field.name: str(field.default) for field in fields(Settings)}
 
 

@@ -1,9 +1,9 @@
 """A plain PyTorch loop: train a small model, on one process or several, stop it, go on.
 
     codedata materialize demo_train demo_validation
-    python examples/train_tiny.py                                        # the demo, on a CPU
-    torchrun --standalone --nproc-per-node 2 examples/train_tiny.py      # the same, on two ranks
-    python examples/train_tiny.py --real                                 # train and validation
+    python examples/train_tiny.py                        # 30 steps on the demo
+    torchrun --standalone --nproc-per-node 2 examples/train_tiny.py --max_steps 60  # 30 more
+    python examples/train_tiny.py --real                 # on train and validation
 
 Kill it and start it again, on as many ranks as you like: it goes on from its last checkpoint with
 the very batches that would have come. The model is a transformer of one layer, to be replaced.
@@ -12,6 +12,7 @@ the very batches that would have come. The model is a transformer of one layer, 
 import argparse
 import gc
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
-from codedata import PickledTrainerDataset, ResumableLoader, load_dataset
+from codedata import CodedataError, PickledTrainerDataset, ResumableLoader, load_dataset
 from codedata.pickle_dataset import IGNORED_LABEL
 
 
@@ -103,8 +104,10 @@ def evaluate(
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--real", action="store_true", help="train and validation, not the demo's")
-    parser.add_argument("--output", type=Path, default=Path("runs/tiny"), help="for checkpoints")
-    parser.add_argument("--max_steps", type=int, default=30)
+    parser.add_argument(
+        "--output", type=Path, help="for checkpoints: runs/tiny, with --real runs/tiny-real"
+    )
+    parser.add_argument("--max_steps", type=int, default=30, help="where to end, by all runs")
     parser.add_argument("--save_every", type=int, default=10, help="steps between checkpoints")
     parser.add_argument("--global_batch_size", type=int, default=4, help="samples of all ranks")
     parser.add_argument("--micro_batch_size", type=int, default=1, help="samples at once, a rank")
@@ -112,7 +115,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--eval_samples", type=int, default=32)
     parser.add_argument("--mask_padding", action="store_true", help="leave padding out of the loss")
     parser.add_argument("--seed", type=int, default=0, help="of the model and of the order")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.output = options.output or Path("runs/tiny-real" if options.real else "runs/tiny")
+    return options
 
 
 def open_datasets(options: argparse.Namespace) -> list[PickledTrainerDataset]:
@@ -150,6 +155,7 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
 
 def run(options: argparse.Namespace, device: torch.device) -> None:
     rank = dist.get_rank() if dist.is_initialized() else 0
+    num_ranks = dist.get_world_size() if dist.is_initialized() else 1
 
     train, validation = open_datasets(options)
     torch.manual_seed(options.seed)
@@ -168,11 +174,24 @@ def run(options: argparse.Namespace, device: torch.device) -> None:
     checkpoint = options.output / "checkpoint.pt"
     state = load_checkpoint(checkpoint, device)
     if state is not None:
+        loader.load_state_dict(state["loader"])  # refuses if it is of another dataset
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        loader.load_state_dict(state["loader"])  # refuses if it is of another dataset
         step = state["step"]
+        if step >= options.max_steps:
+            if rank == 0:
+                print(
+                    f"{checkpoint} is at step {step} already: --max_steps {step + 30} goes on from "
+                    "there, another --output begins anew"
+                )
+            return
         print(f"rank {rank} goes on from step {step}", flush=True)
+    if rank == 0:
+        print(
+            f"training to step {options.max_steps} on {len(train)} samples of {train.seq_length} "
+            f"tokens (ranks: {num_ranks}, device: {device.type})",
+            flush=True,
+        )
 
     parallel = DistributedDataParallel(model) if dist.is_initialized() else model
     while step < options.max_steps:
@@ -216,7 +235,10 @@ def save(
 
 def main() -> None:
     options = parse_arguments()
-    run(options, start_process())
+    try:
+        run(options, start_process())
+    except CodedataError as error:
+        sys.exit(f"train_tiny.py: error: {error}")
     if dist.is_initialized():
         gc.collect()  # a model that ends after its group may wait for gloo's threads for ever
         dist.destroy_process_group()

@@ -1,11 +1,11 @@
 """transformers' Trainer over dataset folders: training, evaluation, checkpoints, going on.
 
     codedata materialize demo_train demo_validation
-    python examples/train_trainer.py                                     # the demo, on a CPU
-    torchrun --standalone --nproc-per-node 2 examples/train_trainer.py --batch_size 2
-    python examples/train_trainer.py --real                              # train and validation
+    python examples/train_trainer.py                     # 20 steps on the demo
+    torchrun --standalone --nproc-per-node 2 examples/train_trainer.py --batch_size 2 --max_steps 40
+    python examples/train_trainer.py --real              # on train and validation
     python examples/train_trainer.py --dataset_paths data/datasets/train /disk/more \
-        --validation_paths data/datasets/validation --real
+        --validation_paths data/datasets/validation --output runs/more
 
 Start it again and it goes on from its last checkpoint, with the very batches that would have come,
 as long as batch_size times the number of ranks is the same; and not at all on another dataset.
@@ -14,12 +14,13 @@ as long as batch_size times the number of ranks is the same; and not at all on a
 import argparse
 import gc
 import json
+import sys
 from pathlib import Path
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments, set_seed
 
-from codedata import DatasetProvenance, PickledTrainerDataset
+from codedata import CodedataError, DatasetProvenance, PickledTrainerDataset
 from codedata.layout import Layout
 
 
@@ -28,14 +29,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--real", action="store_true", help="train and validation, not the demo's")
     parser.add_argument("--dataset_paths", nargs="+", type=Path, help="folders to train on")
     parser.add_argument("--validation_paths", nargs="+", type=Path, help="folders to evaluate on")
-    parser.add_argument("--output", type=Path, default=Path("runs/trainer"))
-    parser.add_argument("--max_steps", type=int, default=20)
+    parser.add_argument(
+        "--output", type=Path, help="for checkpoints: runs/trainer, with --real runs/trainer-real"
+    )
+    parser.add_argument("--max_steps", type=int, default=20, help="where to end, by all runs")
     parser.add_argument("--save_every", type=int, default=10, help="steps between checkpoints")
     parser.add_argument("--batch_size", type=int, default=4, help="samples of each rank")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that load")
     parser.add_argument("--eval_samples", type=int, default=32)
     parser.add_argument("--mask_padding", action="store_true", help="leave padding out of the loss")
     options = parser.parse_args()
+    options.output = options.output or Path("runs/trainer-real" if options.real else "runs/trainer")
     prefix = "" if options.real else "demo_"
     layout = Layout.from_environment()
     options.dataset_paths = options.dataset_paths or [layout.dataset(f"{prefix}train")]
@@ -43,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def newest_whole_checkpoint(output: Path) -> str | None:
+def newest_whole_checkpoint(output: Path) -> Path | None:
     """The last one that no kill tore: the Trainer writes its trainer_state.json last."""
     found = [path for path in output.glob("checkpoint-*") if path.name[11:].isdecimal()]
     for checkpoint in sorted(found, key=lambda path: int(path.name[11:]), reverse=True):
@@ -51,11 +55,19 @@ def newest_whole_checkpoint(output: Path) -> str | None:
             json.loads((checkpoint / "trainer_state.json").read_bytes())
         except (OSError, ValueError):
             continue
-        return str(checkpoint)
+        return checkpoint
     return None
 
 
 def run(options: argparse.Namespace) -> None:
+    checkpoint = newest_whole_checkpoint(options.output)
+    step = int(checkpoint.name[11:]) if checkpoint else 0
+    if step >= options.max_steps:
+        print(
+            f"{checkpoint} is at step {step} already: --max_steps {step + 20} goes on from there, "
+            "another --output begins anew"
+        )
+        return
     train = PickledTrainerDataset(options.dataset_paths, quiet=True)
     validation = PickledTrainerDataset(options.validation_paths, quiet=True)
     if options.mask_padding:
@@ -102,12 +114,15 @@ def run(options: argparse.Namespace) -> None:
         eval_dataset=validation[: options.eval_samples],
         callbacks=[DatasetProvenance()],
     )
-    trainer.train(resume_from_checkpoint=newest_whole_checkpoint(options.output))
+    trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     trainer.save_model()
 
 
 def main() -> None:
-    run(parse_arguments())
+    try:
+        run(parse_arguments())
+    except CodedataError as error:
+        sys.exit(f"train_trainer.py: error: {error}")
     if torch.distributed.is_initialized():
         gc.collect()  # a model that ends after its group may wait for gloo's threads for ever
         torch.distributed.destroy_process_group()

@@ -2,12 +2,12 @@
 
     python tools/reference_pages.py
 
-writes docs/reference/commands.md from the command lines' own help, and components.md from the
-components' schema: what a YAML may have, of which type, by default what, and what it means.
+writes docs/reference/commands.md from the command lines' own parsers, and components.md from the
+components' schema: what a YAML may have, of which type, by default what, and what it means. Both
+are committed, for those who read them on GitHub; the tests say when they are to be made again.
 """
 
 import argparse
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,37 +21,80 @@ from codedata.sources.registry import KINDS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 
+_MADE = "<!-- Made by tools/reference_pages.py; edit the code. -->\n"
+
+_OF_THE_MACHINE = {"num_workers": "one a core"}
+"""Defaults that are another number on each machine."""
+
 
 def main() -> None:
     """Write both pages."""
-    os.environ["COLUMNS"] = "88"  # argparse wraps its help at it
     (FOLDER / "commands.md").write_text(commands_page(), encoding="utf-8")
     (FOLDER / "components.md").write_text(components_page(), encoding="utf-8")
 
 
 def commands_page() -> str:
-    """The help of `codedata`, of each of its commands and of the script."""
-    commands = {parser.prog: parser for parser in _parsers(cli.build_parser())}
+    """What `codedata`, each of its commands and the script take."""
+    parser = cli.build_parser()
+    parts = [_MADE, "# Commands\n", f"{parser.description}\n"]
+    if parser.epilog:
+        parts.append(f"```text\n{parser.epilog.rstrip()}\n```\n")
+    parts += [arguments] if (arguments := _arguments(parser)) else []
+    for command, summary in _commands(parser):
+        parts += [f"## {command.prog}\n", f"{_sentence(summary)}\n", _arguments(command)]
     script = tokenize_data.build_parser()
-    script.prog = "python -m codedata.tokenize_data"
-    sections = [
-        f"## {title}\n\n```text\n{parser.format_help().rstrip()}\n```\n"
-        for title, parser in {**commands, "The script": script}.items()
-    ]
-    return "\n".join(["# Commands\n", *sections])
+    does = f"`python -m codedata.tokenize_data`. {script.description}\n"
+    parts += ["## The script\n", does, _arguments(script)]
+    return "\n".join(parts)
 
 
-def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    yield parser
+def _commands(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, str]]:
     for action in parser._actions:  # noqa: SLF001  (argparse has no public list of commands)
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            yield from action.choices.values()
+            help_of = {each.dest: each.help for each in action._choices_actions}  # noqa: SLF001
+            for name, command in action.choices.items():
+                yield command, command.description or help_of.get(name) or ""
+
+
+def _arguments(parser: argparse.ArgumentParser) -> str:
+    others = (argparse._HelpAction, argparse._SubParsersAction)  # noqa: SLF001
+    rows: list[str] = []
+    for action in parser._actions:  # noqa: SLF001
+        if isinstance(action, others) or action.help == argparse.SUPPRESS:
+            continue
+        value = f"{{{','.join(map(str, action.choices))}}}" if action.choices else action.metavar
+        names = " ".join([", ".join(action.option_strings), str(value or action.dest.upper())])
+        if action.nargs == 0:
+            names = ", ".join(action.option_strings)
+        elif action.nargs in ("+", "*"):
+            names += " ..."
+        meaning = (action.help or "") % {**vars(action), "prog": parser.prog}
+        cells = (f"`{names.strip()}`", _default_of(action), _sentence(meaning))
+        rows.append("| " + " | ".join(each.replace("|", "\\|") for each in cells) + " |\n")
+    return "".join(["| argument | default | meaning |\n|---|---|---|\n", *rows] if rows else [])
+
+
+def _default_of(action: argparse.Action) -> str:
+    if action.dest in _OF_THE_MACHINE:
+        return _OF_THE_MACHINE[action.dest]
+    if action.required:
+        return "required"
+    is_none = action.nargs == 0 or action.default in (None, argparse.SUPPRESS, [])
+    return "" if is_none else f"`{action.default}`"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def components_page() -> str:
     """What the YAML of each component may have."""
     where = "Each is one YAML, `codedata/defs/<name>/defs.yaml`, with `type` and `attributes`."
-    parts = ["# Components\n", f"{where} Other names are refused when the code location loads.\n"]
+    parts = [
+        _MADE,
+        "# Components\n",
+        f"{where} Other names are refused when the code location loads.\n",
+    ]
     for component in (RawCorpus, DatasetSplit):
         parts += [f"## {component.__name__}\n", f"`type: codedata.components.{component.__name__}`"]
         parts += [f"\n{_summary(component)}\n", _table(component)]

@@ -26,11 +26,13 @@ from tqdm import tqdm
 from codedata.errors import DatasetError
 from codedata.format.meta import META_NAME, shard_name
 from codedata.places import local_path
+from codedata.printable import printable, shortened
 from codedata.progress import SILENT, TERMINAL
 from codedata.store.dataset_folder import Dataset, open_dataset
 
 StrPath = str | os.PathLike[str]
 Sample = dict[str, torch.Tensor]
+Indices = Sequence[int] | NDArray[np.integer[Any]] | torch.Tensor
 
 IGNORED_LABEL = -100
 """What torch's cross_entropy passes over, and so every model of transformers: its ignore_index."""
@@ -39,9 +41,10 @@ IGNORED_LABEL = -100
 class PickledTrainerDataset(TorchDataset[Sample]):
     """The samples of one or more dataset folders, in the order of folders, shards and rows.
 
-    A sequence: `len`, negative indices and iteration as a list has them; a slice is another
-    dataset over the same files. Picklable: another process maps the same files, and refuses if the
-    folder holds another dataset by then.
+    A sequence: `len`, negative indices and iteration as a list has them. A slice is another dataset
+    over the same files, and so is what a list, array or tensor of indices picks, in its order.
+    Picklable: another process maps the same files, and refuses if the folder holds another dataset
+    by then.
 
     Args:
         folders: dataset folders, as `tokenize_data` or the old script wrote them.
@@ -66,7 +69,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             for path in tqdm(_paths(folders), desc="Finding files", disable=quiet)
         ]
         self._adopt(opened)
-        self._rows = range(self._ends[-1])
+        self._rows: range | NDArray[np.int64] = range(self._ends[-1])
         self._padded: dict[int, int] = {}  # row -> its tokens that are the text's
         self._masks_padding = False
         if not quiet:
@@ -146,12 +149,17 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         script, whose meta has counts only, the ids are hashed when this is first asked for. Of
         several folders, or of a slice, the sha256 of their digests and of the rows, as JSON
         `[[digest, ...], [first row, number of rows, step]]`; the step of one row is 1, and no row
-        at all is `[0, 1]`.
+        at all is `[0, 1]`. Of rows that indices picked, the JSON has the sha256 of their numbers as
+        little-endian int64.
         """
         digests, rows = [each.content_digest for each in self.datasets], self._rows
-        if len(digests) == 1 and rows == range(self._ends[-1]):
+        if isinstance(rows, np.ndarray):
+            part = sha256(rows.astype("<i8").tobytes()).hexdigest()
+        elif len(digests) == 1 and rows == range(self._ends[-1]):
             return digests[0]
-        part = [rows.start, len(rows), rows.step] if len(rows) > 1 else [*rows[:1], len(rows), 1]
+        else:
+            few = len(rows) < 2
+            part = [*rows[:1], len(rows), 1] if few else [rows.start, len(rows), rows.step]
         return sha256(json.dumps([digests, part]).encode()).hexdigest()
 
     @property
@@ -186,16 +194,49 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Sample]:
-        return (self._sample(row) for row in self._rows)
+        return (self._sample(int(row)) for row in self._rows)
 
     @overload
-    def __getitem__(self, index: int) -> Sample: ...
+    def __getitem__(self, index: "int | np.integer[Any]") -> Sample: ...
     @overload
-    def __getitem__(self, index: slice) -> "PickledTrainerDataset": ...
-    def __getitem__(self, index: int | slice) -> "Sample | PickledTrainerDataset":
+    def __getitem__(self, index: slice | Indices) -> "PickledTrainerDataset": ...
+    def __getitem__(
+        self, index: "int | np.integer[Any] | slice | Indices"
+    ) -> "Sample | PickledTrainerDataset":
+        """The sample of an index; the dataset of a slice, or of indices in their order.
+
+        Raises:
+            IndexError: there is no such sample.
+            TypeError: it is nothing of these, such as a boolean, a mask or the name of a column.
+        """
         if isinstance(index, slice):
             return self._but(_rows=self._rows[index])
-        return self._sample(self._rows[index])
+        if type(index) is int:  # a training loop's: without numpy
+            return self._sample(self._row(index))
+        numbers = np.asarray(index)
+        is_list = numbers.ndim == 1 and not isinstance(index, tuple)
+        are_whole = numbers.dtype.kind in "iu" or not numbers.size
+        if not are_whole or not (is_list or numbers.ndim == 0):
+            shown = printable(shortened(repr(index)))
+            raise TypeError(
+                f"a sample's index is a whole number, not {shown}; a slice, or a list, array or "
+                "tensor of whole numbers, picks several samples (numpy.flatnonzero makes them of a "
+                "mask), and dataset[0] has the columns"
+            )
+        if not is_list:
+            return self._sample(self._row(int(numbers)))
+        rows = np.array([self._row(number) for number in numbers.tolist()], np.int64)
+        return self._but(_rows=rows)
+
+    def _row(self, index: int) -> int:
+        """The row of all folders' that a sample of this dataset is."""
+        try:
+            return int(self._rows[index])
+        except IndexError:
+            first, *others = [str(each.folder) for each in self.datasets]
+            where = f"{first} and {len(others)} more" if others else first
+            numbers = f"their numbers are 0 to {len(self) - 1}" if len(self) else "it has none"
+            raise IndexError(f"sample {index} of {len(self)} in {where}: {numbers}") from None
 
     def _sample(self, row: int) -> Sample:
         shard = bisect_right(self._ends, row)

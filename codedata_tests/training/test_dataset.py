@@ -11,12 +11,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import Subset
 
 from codedata.errors import DatasetError
 from codedata.format.facts import FACTS_NAME
@@ -107,6 +109,48 @@ def test_an_index_or_slice_of_any_slice_gives_what_a_list_gives(
             part[index]
     with pytest.raises(ValueError, match="step"):
         part[::0]
+
+
+@given(st.builds(slice, ENDS, ENDS, STEPS), st.lists(st.integers(-10, 9)), ENDS)
+def test_a_list_array_or_tensor_of_indices_picks_a_dataset_as_a_slice_does(
+    ten: PickledTrainerDataset, cut: slice, indices: list[int], end: int | None
+) -> None:
+    part, expected = ten[cut], list(range(10))[cut]
+    indices = [i for i in indices if -len(expected) <= i < len(expected)]
+    picked = [expected[i] for i in indices]
+    for each in (indices, np.array(indices, np.int16), torch.tensor(indices, dtype=torch.int64)):
+        chosen = part[each]
+        assert firsts(chosen) == picked
+        assert firsts(pickle.loads(pickle.dumps(chosen[:end]))) == picked[:end]
+        assert firsts(chosen[range(len(picked))]) == picked
+        for number, row in enumerate(picked):
+            assert chosen[np.int32(number)]["labels"].tolist() == [row] * 4
+    assert [int(each["labels"][0]) for each in Subset(part, indices)] == picked
+    assert part[indices].digest == ten[picked].digest, "of the rows, however they were come by"
+    assert part[indices].digest not in (ten.digest, ten[[*picked, 0]].digest)
+
+
+def test_an_index_that_is_none_is_refused_by_what_it_is(
+    ten: PickledTrainerDataset,
+) -> None:
+    first = ten.datasets[0].folder
+    one = opened(first)
+    for dataset, index, said in (
+        (one, 4, f"sample 4 of 4 in {first}: their numbers are 0 to 3"),
+        (one, -5, f"sample -5 of 4 in {first}: their numbers are 0 to 3"),
+        (one[1:], torch.tensor(3), f"sample 3 of 3 in {first}: their numbers are 0 to 2"),
+        (one, [0, 7], f"sample 7 of 4 in {first}: their numbers are 0 to 3"),
+        (one[[2]], 1, f"sample 1 of 1 in {first}: their numbers are 0 to 0"),
+        (ten, 10**30, f"sample {10**30} of 10 in {first} and 1 more: their numbers are 0 to 9"),
+        (one[[]], 0, f"sample 0 of 0 in {first}: it has none"),
+    ):
+        with pytest.raises(IndexError) as refusal:
+            dataset[index]
+        assert str(refusal.value) == said
+    wrong: list[Any] = [True, np.True_, [True] * 4, torch.ones(4) > 0, 1.0, [1.0], "labels", None]
+    for index in (*wrong, (0, 1), np.zeros((2, 2), int)):
+        with pytest.raises(TypeError, match=r"a sample's index is a whole number, not .*; a slice"):
+            ten[index]
 
 
 def test_folders_of_different_lengths_are_refused_by_name(tmp_path: Path) -> None:
