@@ -325,7 +325,7 @@ assert type(huggingface_hub.get_session()) is httpx2.Client
 """
 
 
-def test_neither_an_import_nor_opening_a_dataset_changes_the_librarys_client(
+def test_neither_an_import_nor_opening_a_dataset_changes_the_library_s_client(
     hub: Hub, tmp_path: Path
 ) -> None:
     environment = hub.environment(tmp_path / "hf")
