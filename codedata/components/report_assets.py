@@ -85,19 +85,19 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
 
 
 def _token_metadata(split: "SplitDescription") -> dict[str, Any]:
-    tokens = split.report
+    num_tokens, padding = split.dataset.num_tokens, split.tokens.num_padding
     return {
-        "report": dg.MetadataValue.md(tokens.markdown(split.pictures)),
-        "tokens": tokens.num_tokens,
-        "padding": tokens.num_padding,
-        "padding share": rounded(tokens.num_padding / tokens.num_tokens),
-        "vocabulary used": tokens.vocab_used,
-        "vocabulary coverage": rounded(tokens.vocab_used / tokens.vocab_size),
+        "report": dg.MetadataValue.md(split.markdown()),
+        "tokens": num_tokens,
+        "padding": padding,
+        "padding share": rounded(padding / num_tokens),
+        "vocabulary used": split.vocab_used,
+        "vocabulary coverage": rounded(split.vocab_used / split.tokenizer.vocab_size),
         **({} if split.document_lengths is None else {"documents": len(split.document_lengths)}),
         "most frequent tokens": dg.MetadataValue.table(
             [
                 dg.TableRecord({"token": token, "id": id_, "count": count})
-                for token, id_, count in tokens.most_frequent
+                for token, id_, count in split.most_frequent
             ]
         ),
     }
@@ -117,14 +117,9 @@ def _comparison_metadata(report: "Report") -> dict[str, Any]:
 def _figures(comparison: "SplitComparison") -> dict[str, float | int]:
     figures: dict[str, float | int] = {}
     if (tokens := comparison.tokens) is not None:
-        figures |= {
-            "unseen tokens": tokens.num_unseen,
-            "vocabulary overlap": rounded(tokens.overlap),
-            "divergence in bits": rounded(tokens.divergence),
-        }
+        figures["unseen tokens"] = tokens.num_unseen
+        figures["divergence in bits"] = rounded(tokens.divergence)
     if (duplicates := comparison.duplicates) is not None:
-        figures |= {
-            "exact duplicates": duplicates.num_exact,
-            "near duplicates": duplicates.num_near,
-        }
+        figures["exact duplicates"] = duplicates.num_exact
+        figures["near duplicates"] = duplicates.num_near
     return figures

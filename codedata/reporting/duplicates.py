@@ -48,7 +48,7 @@ _LEADING_BITS = 22
 
 _TRAILING = np.uint64(64 - _LEADING_BITS)
 
-_SHOWN_CHARS = 400
+_SHOWN_CHARS = 300
 """Of a document, enough to see what it is."""
 
 _Batch: TypeAlias = tuple[Window, Documents]
@@ -82,7 +82,6 @@ class Duplicates:
 
     Attributes:
         num_documents: of the window, but those in both.
-        num_reference_documents: of the reference, but those in both.
         num_in_both: documents of which each window has a part: where they adjoin, the one that
             their border cuts. They are no twins.
         twins: one for each document that has any; the exact ones first, then by similarity and in
@@ -90,7 +89,6 @@ class Duplicates:
     """
 
     num_documents: int
-    num_reference_documents: int
     num_in_both: int
     twins: tuple[Twin, ...]
 
@@ -133,10 +131,9 @@ def find_duplicates(reference: Sequence[Window], other: Sequence[Window]) -> Dup
                 best = twins.setdefault(document.chars, twin)
                 if (twin.exact, twin.similarity) > (best.exact, best.similarity):
                     twins[document.chars] = twin
-    of_other, of_reference = (small, large) if other_is_indexed else (large, small)
+    of_other = small if other_is_indexed else large
     return Duplicates(
         num_documents=of_other.num_documents,
-        num_reference_documents=of_reference.num_documents,
         num_in_both=of_other.num_in_both,
         twins=tuple(
             sorted(

@@ -19,7 +19,7 @@ from codedata.layout import ROOT_VARIABLE, TOKENIZER_VARIABLE, Layout, is_name
 from codedata.recipe.settings import Settings
 from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
 from codedata.sources.window import Window
-from codedata.store.dataset_folder import Dataset, read_facts
+from codedata.store.dataset_folder import Dataset
 from codedata.store.verified import open_once
 from codedata.tokenize.remembered import remembered_tokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
@@ -75,7 +75,7 @@ def open_published(layout: Layout, name: str, *, tokenizers: Sequence[str] = ())
             f"{ROOT_VARIABLE} to the folder that holds it"
         )
     dataset = open_once(folder)
-    facts = read_facts(folder, dataset.digest)
+    facts = dataset.checked_facts()
     if facts is None:
         raise DatasetError(
             f"{folder} does not say what it was made of, which a report needs to know: it holds no "
