@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from codedata.components.shown import with_separators
 from codedata.components.split_spec import SINGLE_RUN, SplitSpec
 from codedata.progress import rounded
 from codedata.resources import DataRoot
@@ -34,7 +35,7 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
                 deps=[[spec.name, "dataset"]],
                 **spec.shown,
                 kinds={"markdown"},
-                code_version="3",
+                code_version="4",
                 description=f"What {spec.name} is made of: tokens, padding, vocabulary, documents, "
                 "one sample; with pictures.",
             ),
@@ -43,7 +44,7 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
                 deps=[[name, "dataset"] for name in described],
                 **spec.shown,
                 kinds={"html"},
-                code_version="1",
+                code_version="2",
                 description=f"A page that says what {spec.name} is made of"
                 f"{others if spec.held_out_from else ''}.",
             ),
@@ -77,7 +78,7 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
             metadata={
                 "page": dg.MetadataValue.path(str(path)),
                 "bytes": num_bytes,
-                **_comparison_metadata(made),
+                **with_separators(_comparison_metadata(made)),
             },
         )
 
@@ -86,7 +87,7 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
 
 def _token_metadata(split: "SplitDescription") -> dict[str, Any]:
     num_tokens, padding = split.dataset.num_tokens, split.tokens.num_padding
-    return {
+    figures = {
         "report": dg.MetadataValue.md(split.markdown()),
         "tokens": num_tokens,
         "padding": padding,
@@ -96,11 +97,12 @@ def _token_metadata(split: "SplitDescription") -> dict[str, Any]:
         **({} if split.document_lengths is None else {"documents": len(split.document_lengths)}),
         "most frequent tokens": dg.MetadataValue.table(
             [
-                dg.TableRecord({"token": token, "id": id_, "count": count})
+                dg.TableRecord({"token": token, "id": id_, "count": f"{count:,}"})
                 for token, id_, count in split.most_frequent
             ]
         ),
     }
+    return with_separators(figures)
 
 
 def _comparison_metadata(report: "Report") -> dict[str, Any]:
