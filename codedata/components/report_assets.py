@@ -95,12 +95,6 @@ def _token_metadata(split: "SplitDescription") -> dict[str, Any]:
         "vocabulary used": split.vocab_used,
         "vocabulary coverage": rounded(split.vocab_used / split.tokenizer.vocab_size),
         **({} if split.document_lengths is None else {"documents": len(split.document_lengths)}),
-        "most frequent tokens": dg.MetadataValue.table(
-            [
-                dg.TableRecord({"token": token, "id": id_, "count": f"{count:,}"})
-                for token, id_, count in split.most_frequent
-            ]
-        ),
     }
     return with_separators(figures)
 

@@ -12,17 +12,12 @@ from codedata.printable import printable_lines
 from codedata.reporting import pictures
 from codedata.reporting.pictures import Svg, as_markdown
 from codedata.reporting.published import Published, open_published
-from codedata.reporting.statistics import Counts, TokenCounts, count_tokens
-from codedata.tokenize.tokenizer import LoadedTokenizer
-
-_MOST_FREQUENT = 10
+from codedata.reporting.statistics import TokenCounts, count_tokens
 
 _SHOWN_TOKENS = 250
 """Of the first sample, enough to see that it is the text, and where its tokens end."""
 
 _BORDER = "\N{LEFT ONE EIGHTH BLOCK}"
-_MOST_PARTS = 4
-"""Bytes of a character, and so tokens that it may be spread over."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,15 +49,11 @@ class SplitDescription(Published):
         """Characters a token; what was dropped at the ends of chunks counts as tokenized."""
         return self.num_chars / self.tokens.num_tokens if self.num_chars else None
 
-    @property
-    def most_frequent(self) -> list[tuple[str, int, int]]:
-        """See `most_frequent`."""
-        return most_frequent(self.tokenizer, self.tokens.counts)
-
     @cached_property
     def sample(self) -> list[str]:
         """The texts of the leading tokens of the first sample."""
-        return token_texts(self.tokenizer, self.dataset.shards[0][0][:_SHOWN_TOKENS].tolist())
+        ids = self.dataset.shards[0][0][:_SHOWN_TOKENS].tolist()
+        return self.tokenizer.tokenizer.decode_each(ids)
 
     @cached_property
     def pictures(self) -> dict[str, Svg]:
@@ -119,27 +110,3 @@ def describe_split(layout: Layout, name: str, tokenizers: Sequence[str]) -> Spli
 def table(rows: Sequence[tuple[str, str]]) -> str:
     """Names and figures as a table of markdown."""
     return "\n".join(["| | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)])
-
-
-def most_frequent(loaded: LoadedTokenizer, counts: Counts) -> list[tuple[str, int, int]]:
-    """Token, id and count of the ids that occur most, the most frequent first, shape (num_ids,)."""
-    order = np.argsort(-counts, kind="stable")[:_MOST_FREQUENT].tolist()
-    return [(token_text(loaded, i), i, int(counts[i])) for i in order if counts[i]]
-
-
-def token_text(loaded: LoadedTokenizer, token_id: int) -> str:
-    """A token's text in quotes, what cannot be printed escaped."""
-    return repr(loaded.tokenizer.decode([token_id], skip_special_tokens=False))
-
-
-def token_texts(loaded: LoadedTokenizer, ids: Sequence[int]) -> list[str]:
-    """The text of each token; those that are parts of one character stand together."""
-    texts: list[str] = []
-    held: list[int] = []
-    for id_ in ids:
-        held.append(id_)
-        text = loaded.tokenizer.decode(held, skip_special_tokens=False)
-        if "\ufffd" not in text or len(held) == _MOST_PARTS:
-            texts.append(text)
-            held = []
-    return texts

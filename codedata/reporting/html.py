@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 _MOST_ROWS = 20
 """Chunks and twins that are listed; a figure says how many there are."""
 
-_TOKEN_CHARS = 20
-"""Tokens of white space may have a hundred."""
-
 
 def render(report: "Report") -> bytes:
     """The page, as UTF-8."""
@@ -36,7 +33,6 @@ def render(report: "Report") -> bytes:
     environment.filters |= {
         "lines": printable_lines,
         "printable": printable,
-        "token": token,
         "count": "{:,}".format,
         "percent": percent,
     }
@@ -52,16 +48,6 @@ def render(report: "Report") -> bytes:
         version=version("codedata"),
     )
     return page.encode("utf-8", "replace")
-
-
-def token(text: str) -> str:
-    """A token's text in quotes, shortened where a row of a table has no room for it."""
-    if len(text) <= _TOKEN_CHARS:
-        return text
-    inner = text[1:-1]
-    if inner == inner[0] * len(inner):
-        return f"{text[0]}{inner[0]}{text[-1]} \N{MULTIPLICATION SIGN} {len(inner)}"
-    return f"{text[:_TOKEN_CHARS]}…"
 
 
 def percent(share: float) -> str:

@@ -62,9 +62,6 @@ _POINTS = 200
 _MOST_BARS, _MOST_STEPS = 60, 500
 """More chunks are drawn as one outline; still more, narrower than a pixel, as an image."""
 
-_TICKS = 10
-"""Chunks that are numbered one by one."""
-
 _REFERENCE = re.compile(r'(?<=\bid=")|(?<=\bhref="#)|(?<=url\(#)')
 """Where a name begins that must be another in each picture of a page."""
 
@@ -131,11 +128,10 @@ def tokens_per_chunk(num_tokens: Sequence[int]) -> Svg:
             edges = np.arange(number + 1) + 0.5
             as_image = number > _MOST_STEPS
             axes.stairs(num_tokens, edges, color=_LINES[0][0], fill=True, rasterized=as_image)
-        axes.set(xlabel="chunk", ylabel="tokens", xlim=(0.4, max(number, 4) + 0.6))
+        axes.set(xlabel="chunk", ylabel="tokens", xlim=(0.4, number + 0.6))
+        axes.locator_params(axis="x", integer=True)
         axes.set_ylim(0, 1.12 * max([*num_tokens, 1]))
         axes.grid(visible=False, axis="x")
-        if number <= _TICKS:
-            axes.set_xticks(range(1, number + 1))
         return _svg(axes)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from codedata.errors import CodedataError, TargetError
 from codedata.layout import ROOT_VARIABLE, Layout
 from codedata.reporting import pictures
-from codedata.reporting.description import SplitDescription, describe_split, table, token_text
+from codedata.reporting.description import SplitDescription, describe_split, table
 from codedata.reporting.duplicates import Duplicates, find_duplicates
 from codedata.reporting.html import percent, render
 from codedata.reporting.pictures import Svg
@@ -32,8 +32,8 @@ class SplitComparison:
         reference: described.
         other: described.
         tokens: compared; None where the two were made with different tokenizers.
-        differing: text, id, share of the reference's tokens and of the other's of the ids that
-            contribute most to their divergence, the first the most.
+        differing: text in quotes, id, and the shares of the reference's and the other's tokens, of
+            the ids that contribute most to their divergence, the first the most.
         duplicates: documents of the other that are in the reference; None where a text is gone.
     """
 
@@ -174,8 +174,9 @@ def compare_splits(reference: SplitDescription, other: SplitDescription) -> Spli
         tokens = compare_tokens(first, second, usual)
         most = np.argsort(-tokens.terms, kind="stable")[:_MOST_DIFFERING].tolist()
         p, q = first / first.sum(), second / second.sum()
+        decode = reference.tokenizer.tokenizer.decode
         differing = [
-            (token_text(reference.tokenizer, i), i, float(p[i]), float(q[i]))
+            (repr(decode([i], skip_special_tokens=False)), i, float(p[i]), float(q[i]))
             for i in most
             if tokens.terms[i] > 0
         ]

@@ -34,13 +34,11 @@ class ChunkTokens:
     Attributes:
         chars: the chunk's characters; None in a dataset of the old script, where each shard counts
             as a chunk.
-        num_samples: its samples.
-        num_tokens: their tokens, without padding.
+        num_tokens: of its samples, without padding.
         num_padding: pad tokens that fill up its last sample.
     """
 
     chars: CharRange | None
-    num_samples: int
     num_tokens: int
     num_padding: int
 
@@ -97,19 +95,14 @@ def count_tokens(dataset: Dataset, num_ids: int, pad_token: int) -> TokenCounts:
         for shard_counts, num_padding in threads.map(count, dataset.entries, dataset.shards):
             counts += shard_counts
             paddings.append(num_padding)
-    shards = list(zip(dataset.entries, paddings, strict=True))
+    entries = dataset.entries
     chunks: list[ChunkTokens] = []
-    for _, group in groupby(range(len(shards)), lambda i: shards[i][0].chars or i):
-        of_chunk = [shards[index] for index in group]
-        num_padding = sum(padding for _, padding in of_chunk)
-        chunks.append(
-            ChunkTokens(
-                chars=of_chunk[0][0].chars,
-                num_samples=sum(entry.num_samples for entry, _ in of_chunk),
-                num_tokens=sum(entry.num_tokens for entry, _ in of_chunk) - num_padding,
-                num_padding=num_padding,
-            )
-        )
+    for chars, shards in groupby(range(len(entries)), lambda i: entries[i].chars or i):
+        of_chunk = list(shards)
+        num_padding = sum(paddings[i] for i in of_chunk)
+        num_tokens = sum(entries[i].num_tokens for i in of_chunk) - num_padding
+        known = chars if isinstance(chars, CharRange) else None
+        chunks.append(ChunkTokens(chars=known, num_tokens=num_tokens, num_padding=num_padding))
     return TokenCounts(counts=counts, chunks=chunks)
 
 

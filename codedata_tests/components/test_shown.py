@@ -1,7 +1,9 @@
 """What the UI would drop, or write without separators."""
 
+import dagster as dg
 import pytest
 
+from codedata.components.raw_corpus import RawCorpus
 from codedata.components.shown import as_written, with_separators
 
 DESCRIPTIONS = {
@@ -26,3 +28,12 @@ def test_large_integers_stand_in_front_with_separators_and_stay_integers() -> No
     assert shown["in short"] == "tokens 1,234,567; bytes 1,000"
     assert type(shown["tokens"]) is int
     assert with_separators({"tokens": 0, "path": "p"}) == {"tokens": 0, "path": "p"}
+
+
+def test_an_asset_s_description_is_shown_as_its_yaml_has_it() -> None:
+    source = {"kind": "local", "path": "/nowhere.parquet"}
+    corpus = RawCorpus(name="c", source=source, description="<stdio.h> and its users.")
+    made = corpus.build_defs(dg.ComponentTree.for_test().load_context)
+    [asset] = [each for each in made.assets or () if isinstance(each, dg.AssetsDefinition)]
+    [spec] = asset.specs
+    assert spec.description == r"\<stdio.h> and its users."

@@ -36,8 +36,8 @@ def test_padding_is_counted_apart_and_shards_of_one_chunk_together(tmp_path: Pat
     # Of the five pad ids one is followed by another token, so it is no padding.
     assert tokens.counts.tolist() == [1, 2, 3, 6, 0]
     assert tokens.chunks == [
-        ChunkTokens(chars=CHARS[0], num_samples=3, num_tokens=8, num_padding=4),
-        ChunkTokens(chars=CHARS[2], num_samples=1, num_tokens=4, num_padding=0),
+        ChunkTokens(chars=CHARS[0], num_tokens=8, num_padding=4),
+        ChunkTokens(chars=CHARS[2], num_tokens=4, num_padding=0),
     ]
     assert (tokens.num_tokens, tokens.num_padding) == (12, 4)
 
@@ -75,17 +75,17 @@ def test_ids_above_65535_are_counted_too(tmp_path: Path) -> None:
 
 def test_shards_of_unknown_chunks_count_as_a_chunk_each(tmp_path: Path) -> None:
     tokens = count_tokens(dataset_of(tmp_path / "d", SHARDS, None), 5, PAD)
-    assert [(chunk.chars, chunk.num_samples) for chunk in tokens.chunks] == [
-        (None, 2),
+    assert [(chunk.chars, chunk.num_tokens) for chunk in tokens.chunks] == [
+        (None, 7),
         (None, 1),
-        (None, 1),
+        (None, 4),
     ]
 
 
 def test_the_same_characters_of_two_files_are_two_chunks(tmp_path: Path) -> None:
     chars = [CharRange(0, 10, 0), CharRange(0, 10, 1), CharRange(0, 10, 1)]
     tokens = count_tokens(dataset_of(tmp_path / "d", SHARDS, chars), 5, PAD)
-    assert [chunk.num_samples for chunk in tokens.chunks] == [2, 2]
+    assert [chunk.num_tokens for chunk in tokens.chunks] == [7, 5]
 
 
 def test_an_id_beyond_the_vocabulary_is_refused(tmp_path: Path) -> None:
