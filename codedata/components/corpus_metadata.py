@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from codedata.components.shown import with_separators
 from codedata.printable import printable, printable_lines
 from codedata.progress import rounded
 from codedata.sources.record import Corpus
@@ -19,7 +20,7 @@ def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
         dg.TableColumn(printable(name), printable(kind)) for name, kind in corpus.columns.items()
     ]
     here = {} if corpus.part is None else {"bytes here": corpus.part.num_bytes}
-    return {
+    figures = {
         "dagster/row_count": corpus.num_rows,
         "null rows": corpus.num_null_rows,
         "characters": corpus.num_chars,
@@ -33,6 +34,7 @@ def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
         "dagster/column_schema": dg.TableSchema(columns=columns),
         "preview": dg.MetadataValue.md("\n\n".join(_preview(corpus))),
     }
+    return with_separators(figures)
 
 
 def _preview(corpus: Corpus) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from codedata.components.shown import with_separators
 from codedata.components.split_spec import SINGLE_RUN, SplitSpec, check_result, open_windows
 from codedata.errors import CorpusError
 from codedata.layout import Layout
@@ -47,16 +48,19 @@ def dataset_asset(spec: SplitSpec) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             data_version=dg.DataVersion(opened.digest),
             check_results=[check_result("shared_documents", outcome, key, severity=warn)],
-            metadata={
-                "samples": opened.num_samples,
-                "tokens": opened.num_tokens,
-                "seq_length": opened.seq_length,
-                "digest": opened.digest,
-                "path": dg.MetadataValue.path(str(opened.folder)),
-                "load": dg.MetadataValue.md(
-                    f"```python\nimport codedata\ncodedata.load_dataset({spec.name!r})\n```"
-                ),
-            },
+            metadata=with_separators(
+                {
+                    "dagster/row_count": opened.num_samples,
+                    "samples": opened.num_samples,
+                    "tokens": opened.num_tokens,
+                    "seq_length": opened.seq_length,
+                    "digest": opened.digest,
+                    "path": dg.MetadataValue.path(str(opened.folder)),
+                    "load": dg.MetadataValue.md(
+                        f"```python\nimport codedata\ncodedata.load_dataset({spec.name!r})\n```"
+                    ),
+                }
+            ),
         )
 
     return dataset

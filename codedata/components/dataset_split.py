@@ -19,6 +19,7 @@ from codedata.components import split_assets
 from codedata.components.automation import change_sensor
 from codedata.components.overrides import unread_variables
 from codedata.components.raw_corpus import RawCorpus
+from codedata.components.shown import as_written
 from codedata.components.split_files import ALL_FILES, file_numbers, must_say_which
 from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
 from codedata.environment import variables
@@ -214,7 +215,7 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
             tokenizer_asset=self.tokenizer_asset,
             settings=self.settings,
             held_out_from=others,
-            description=self.description or f"Dataset {self.name} over {self.corpus}.",
+            description=as_written(self.description or f"Dataset {self.name} over {self.corpus}."),
             files=files,
             owners=tuple(self.owners),
             tags=self.tags,

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from codedata.components.dataset_asset import SAMPLE_COLUMNS
+from codedata.components.shown import with_separators
 from codedata.components.split_origin import command_of, corpus_facts
 from codedata.components.split_spec import (
     SINGLE_RUN,
@@ -142,7 +143,8 @@ def _figures(
     num_chars = sum(chunk.chars.num_chars for chunk in chunks)
     num_padding = sum(count_padding(chunk.num_tokens, settings) for chunk in chunks)
     megabytes = sum(_shard_bytes(dataset)) / 1e6
-    return {
+    figures = {
+        "dagster/row_count": dataset.num_samples,
         "shards": len(dataset.entries),
         "samples": dataset.num_samples,
         "tokens": dataset.num_tokens,
@@ -156,6 +158,7 @@ def _figures(
         "peak memory (MB)": rounded(peak_memory_bytes() / 1e6),
         "path": dg.MetadataValue.path(str(dataset.folder)),
     }
+    return with_separators(figures)
 
 
 def require_all_chunks(spec: SplitSpec, plan: Plan, layout: Layout) -> list[TokenChunk]:
@@ -189,8 +192,8 @@ def _shard_table(dataset: Dataset) -> dg.TableMetadataValue:
             dg.TableRecord(
                 {
                     "shard": f"dump-{index}.pkl",
-                    "samples": entry.num_samples,
-                    "tokens": entry.num_tokens,
+                    "samples": f"{entry.num_samples:,}",
+                    "tokens": f"{entry.num_tokens:,}",
                     "file": entry.chars.file if entry.chars else 0,
                     "characters": entry.chars.key if entry.chars else "",
                     "sha256": entry.sha256 or "",

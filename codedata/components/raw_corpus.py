@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from codedata.components.corpus_metadata import corpus_metadata
 from codedata.components.default_pad import require_fitting_default
 from codedata.components.freshness import freshness, revision_key
+from codedata.components.shown import as_written
 from codedata.errors import CorpusError
 from codedata.layout import Layout, is_name
 from codedata.progress import SHOW_BARS, Reporter
@@ -126,7 +127,7 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
             "tags": self.tags,
             "kinds": set(self.typed_source.shown_kinds),
             "metadata": {SOURCE: dg.MetadataValue.json(self.source)},
-            "description": self.description or f"Documents of {self.name}, one a row.",
+            "description": as_written(self.description or f"Documents of {self.name}, one a row."),
             "backfill_policy": dg.BackfillPolicy.single_run(),
             "code_version": self._code_version,
             "deps": [] if repository is None else [revision_key(self.name)],

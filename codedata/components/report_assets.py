@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from codedata.components.shown import with_separators
 from codedata.components.split_spec import SINGLE_RUN, SplitSpec
 from codedata.progress import rounded
 from codedata.resources import DataRoot
@@ -34,7 +35,7 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
                 deps=[[spec.name, "dataset"]],
                 **spec.shown,
                 kinds={"markdown"},
-                code_version="3",
+                code_version="4",
                 description=f"What {spec.name} is made of: tokens, padding, vocabulary, documents, "
                 "one sample; with pictures.",
             ),
@@ -43,7 +44,7 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
                 deps=[[name, "dataset"] for name in described],
                 **spec.shown,
                 kinds={"html"},
-                code_version="1",
+                code_version="2",
                 description=f"A page that says what {spec.name} is made of"
                 f"{others if spec.held_out_from else ''}.",
             ),
@@ -77,7 +78,7 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
             metadata={
                 "page": dg.MetadataValue.path(str(path)),
                 "bytes": num_bytes,
-                **_comparison_metadata(made),
+                **with_separators(_comparison_metadata(made)),
             },
         )
 
@@ -85,22 +86,17 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
 
 
 def _token_metadata(split: "SplitDescription") -> dict[str, Any]:
-    tokens = split.report
-    return {
-        "report": dg.MetadataValue.md(tokens.markdown(split.pictures)),
-        "tokens": tokens.num_tokens,
-        "padding": tokens.num_padding,
-        "padding share": rounded(tokens.num_padding / tokens.num_tokens),
-        "vocabulary used": tokens.vocab_used,
-        "vocabulary coverage": rounded(tokens.vocab_used / tokens.vocab_size),
+    num_tokens, padding = split.dataset.num_tokens, split.tokens.num_padding
+    figures = {
+        "report": dg.MetadataValue.md(split.markdown()),
+        "tokens": num_tokens,
+        "padding": padding,
+        "padding share": rounded(padding / num_tokens),
+        "vocabulary used": split.vocab_used,
+        "vocabulary coverage": rounded(split.vocab_used / split.tokenizer.vocab_size),
         **({} if split.document_lengths is None else {"documents": len(split.document_lengths)}),
-        "most frequent tokens": dg.MetadataValue.table(
-            [
-                dg.TableRecord({"token": token, "id": id_, "count": count})
-                for token, id_, count in tokens.most_frequent
-            ]
-        ),
     }
+    return with_separators(figures)
 
 
 def _comparison_metadata(report: "Report") -> dict[str, Any]:
@@ -117,14 +113,9 @@ def _comparison_metadata(report: "Report") -> dict[str, Any]:
 def _figures(comparison: "SplitComparison") -> dict[str, float | int]:
     figures: dict[str, float | int] = {}
     if (tokens := comparison.tokens) is not None:
-        figures |= {
-            "unseen tokens": tokens.num_unseen,
-            "vocabulary overlap": rounded(tokens.overlap),
-            "divergence in bits": rounded(tokens.divergence),
-        }
+        figures["unseen tokens"] = tokens.num_unseen
+        figures["divergence in bits"] = rounded(tokens.divergence)
     if (duplicates := comparison.duplicates) is not None:
-        figures |= {
-            "exact duplicates": duplicates.num_exact,
-            "near duplicates": duplicates.num_near,
-        }
+        figures["exact duplicates"] = duplicates.num_exact
+        figures["near duplicates"] = duplicates.num_near
     return figures

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from codedata.components.shown import with_separators
 from codedata.components.split_spec import (
     SINGLE_RUN,
     SplitSpec,
@@ -181,7 +182,7 @@ class _MadeChunks:
         chunk = self._chunks.get(partition)
         if chunk is None:
             return {"tokens": 0, "characters": 0, "reused": False}
-        return {
+        figures = {
             "tokens": chunk.num_tokens,
             "characters": chunk.chars.num_chars,
             "tokens per character": rounded(chunk.num_tokens / chunk.chars.num_chars),
@@ -192,6 +193,7 @@ class _MadeChunks:
             "sha256": chunk.ids_sha256,
             "path": dg.MetadataValue.path(str(chunk.path)),
         }
+        return with_separators(figures)
 
     def events(self, vocab_size: int) -> Iterator[Any]:
         """Metadata and the id check of each partition, and the closing check over all."""

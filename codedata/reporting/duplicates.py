@@ -17,11 +17,11 @@ shingles as strings of Python alone take longer than all of this.
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,10 +48,8 @@ _LEADING_BITS = 22
 
 _TRAILING = np.uint64(64 - _LEADING_BITS)
 
-_SHOWN_CHARS = 400
+_SHOWN_CHARS = 300
 """Of a document, enough to see what it is."""
-
-_Batch: TypeAlias = tuple[Window, Documents]
 
 Shingles = NDArray[np.uint64]
 """Hashes of a document's shingles, sorted, each once."""
@@ -82,7 +80,6 @@ class Duplicates:
 
     Attributes:
         num_documents: of the window, but those in both.
-        num_reference_documents: of the reference, but those in both.
         num_in_both: documents of which each window has a part: where they adjoin, the one that
             their border cuts. They are no twins.
         twins: one for each document that has any; the exact ones first, then by similarity and in
@@ -90,7 +87,6 @@ class Duplicates:
     """
 
     num_documents: int
-    num_reference_documents: int
     num_in_both: int
     twins: tuple[Twin, ...]
 
@@ -112,14 +108,14 @@ def find_duplicates(reference: Sequence[Window], other: Sequence[Window]) -> Dup
         reference: what a model is trained on, say: a window a file.
         other: what is held out from it; of the same texts or of others.
     """
-    other_is_indexed = _num_chars(other) <= _num_chars(reference)
+    sizes = [sum(window.chars.num_chars for window in each) for each in (other, reference)]
+    other_is_indexed = sizes[0] <= sizes[1]
     indexed, streamed = (other, reference) if other_is_indexed else (reference, other)
-    with ThreadPoolExecutor(available_cores()) as threads:
-        small = _scan(indexed, streamed, threads, lambda shingles: shingles)
-        index = _Index(small.documents)
-        large = _scan(streamed, indexed, threads, index.similar)
+    small, *of_small = _scan(indexed, streamed, lambda shingles: shingles)
+    index = _Index(small)
+    large, *of_large = _scan(streamed, indexed, index.similar)
     twins: dict[CharRange, Twin] = {}
-    for passing in large.documents:
+    for passing in large:
         for content, similarity in passing.result:
             for held in index.documents[content]:
                 document, original = (held, passing) if other_is_indexed else (passing, held)
@@ -133,17 +129,11 @@ def find_duplicates(reference: Sequence[Window], other: Sequence[Window]) -> Dup
                 best = twins.setdefault(document.chars, twin)
                 if (twin.exact, twin.similarity) > (best.exact, best.similarity):
                     twins[document.chars] = twin
-    of_other, of_reference = (small, large) if other_is_indexed else (large, small)
-    return Duplicates(
-        num_documents=of_other.num_documents,
-        num_reference_documents=of_reference.num_documents,
-        num_in_both=of_other.num_in_both,
-        twins=tuple(
-            sorted(
-                twins.values(), key=lambda t: (not t.exact, -t.similarity, t.chars.file, t.chars)
-            )
-        ),
+    num_documents, num_in_both = of_small if other_is_indexed else of_large
+    ordered = sorted(
+        twins.values(), key=lambda t: (not t.exact, -t.similarity, t.chars.file, t.chars)
     )
+    return Duplicates(num_documents=num_documents, num_in_both=num_in_both, twins=tuple(ordered))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -156,81 +146,64 @@ class _Document(Generic[R]):
     result: R
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Scan(Generic[R]):
-    """The documents of a window for which something was found, and how many there are at all."""
-
-    documents: list[_Document[R]]
-    num_documents: int
-    num_in_both: int
-
-
-def _num_chars(windows: Sequence[Window]) -> int:
-    return sum(window.chars.num_chars for window in windows)
-
-
 def _scan(
-    windows: Sequence[Window],
-    apart_from: Sequence[Window],
-    threads: ThreadPoolExecutor,
-    work: Callable[[Shingles], R],
-) -> _Scan[R]:
-    """Do some work on the shingles of each document that the other windows have no part of."""
-    known: dict[bytes, R] = {}
-    described: list[_Document[R]] = []
-    num_documents = num_in_both = 0
+    windows: Sequence[Window], apart_from: Sequence[Window], work: Callable[[Shingles], R]
+) -> tuple[list[_Document[R]], int, int]:
+    """Do some work on the shingles of each document that the other windows have no part of.
 
-    def scan_batch(batch: _Batch) -> tuple[list[_Document[R]], int, int]:
-        window, documents = batch
-        found: list[_Document[R]] = []
-        num_scanned = num_shared = 0
+    Returns:
+        The documents for which something was found; how many there are; and how many others, of
+        which the other windows have a part.
+    """
+    known: dict[bytes, R] = {}
+
+    def scan(window: Window, documents: Documents) -> list[_Document[R] | None]:
+        """Each document but those of white space; None for one of which others have a part."""
+        scanned: list[_Document[R] | None] = []
         buffer = np.empty(0, np.uint64)
         texts = documents.utf8(np.arange(len(documents)))
         for start, stop, data in zip(documents.starts, documents.stops, texts, strict=True):
             if len(buffer) < len(data):
                 buffer = np.empty(len(data), np.uint64)
             num_shingles = hash_shingles(data, CLASSES, buffer)
+            chars = CharRange(int(start), int(stop), documents.file)
             if not num_shingles:
                 continue
-            chars = CharRange(int(start), int(stop), documents.file)
             if any(other.holds(window.text, chars) for other in apart_from):
-                num_shared += 1
+                scanned.append(None)
                 continue
-            num_scanned += 1
             digest = hashlib.sha256(data.data).digest()
             if digest not in known:  # copies of one document are looked at once
                 known[digest] = work(_distinct(buffer[:num_shingles]))
-            if len(result := known[digest]):
-                beginning = str(data[: 4 * _SHOWN_CHARS].data, "utf-8", "ignore")[:_SHOWN_CHARS]
-                found.append(
-                    _Document(chars=chars, digest=digest, beginning=beginning, result=result)
-                )
-        return found, num_scanned, num_shared
+            beginning = str(data[: 4 * _SHOWN_CHARS].data, "utf-8", "ignore")[:_SHOWN_CHARS]
+            scanned.append(
+                _Document(chars=chars, digest=digest, beginning=beginning, result=known[digest])
+            )
+        return scanned
 
-    for found, num_scanned, num_shared in _in_order(threads, scan_batch, _batches(windows)):
-        described += found
-        num_documents += num_scanned
-        num_in_both += num_shared
-    return _Scan(documents=described, num_documents=num_documents, num_in_both=num_in_both)
-
-
-def _batches(windows: Sequence[Window]) -> Iterator[_Batch]:
-    for window in windows:
-        for documents in window.text.documents(window.chars):
-            yield window, documents
+    found: list[_Document[R]] = []
+    num_documents = num_in_both = 0
+    batches = ((each, some) for each in windows for some in each.text.documents(each.chars))
+    for scanned in _in_order(scan, batches):
+        documents = [each for each in scanned if each is not None]
+        found += [each for each in documents if len(each.result)]
+        num_documents += len(documents)
+        num_in_both += len(scanned) - len(documents)
+    return found, num_documents, num_in_both
 
 
 def _in_order(
-    threads: ThreadPoolExecutor, work: Callable[[_Batch], T], batches: Iterator[_Batch]
+    work: Callable[[Window, Documents], T], batches: Iterable[tuple[Window, Documents]]
 ) -> Iterator[T]:
     """The results of batch after batch; only a few batches are in memory at once."""
     pending: deque[Future[T]] = deque()
-    for batch in batches:
-        pending.append(threads.submit(work, batch))
-        if len(pending) > 2 * available_cores():
+    with ThreadPoolExecutor(available_cores()) as threads:
+        for batch in batches:
+            pending.append(threads.submit(work, *batch))
+            if len(pending) > 2 * available_cores():
+                yield pending.popleft().result()
+        while pending:
             yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
 
 
 def _distinct(hashes: Shingles) -> Shingles:

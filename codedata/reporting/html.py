@@ -17,14 +17,8 @@ from codedata.reporting.pictures import Svg, as_html
 if TYPE_CHECKING:
     from codedata.reporting.split_report import Report
 
-MOST_ROWS = 50
-"""Chunks and twins that a table lists; a figure says how many there are."""
-
-_SAMPLE_CHARS = 1000
-"""Of a first sample: enough to see that it is the text."""
-
-_TOKEN_CHARS = 20
-"""Tokens of white space may have a hundred."""
+_MOST_ROWS = 20
+"""Chunks and twins that are listed; a figure says how many there are."""
 
 
 def render(report: "Report") -> bytes:
@@ -39,33 +33,21 @@ def render(report: "Report") -> bytes:
     environment.filters |= {
         "lines": printable_lines,
         "printable": printable,
-        "token": token,
         "count": "{:,}".format,
         "percent": percent,
     }
     numbers = iter(range(1_000_000))
 
     def picture(title: str, svg: Svg) -> Markup:
-        return Markup(as_html(title, svg, next(numbers)))  # noqa: S704  # drawn here, of numbers
+        return Markup(as_html(svg, title, next(numbers)))  # noqa: S704  # drawn here, of numbers
 
     page = environment.get_template("report.html.jinja").render(
         report=report,
         picture=picture,
-        most_rows=MOST_ROWS,
-        sample_chars=_SAMPLE_CHARS,
+        most_rows=_MOST_ROWS,
         version=version("codedata"),
     )
     return page.encode("utf-8", "replace")
-
-
-def token(text: str) -> str:
-    """A token's text in quotes, shortened where a row of a table has no room for it."""
-    if len(text) <= _TOKEN_CHARS:
-        return text
-    inner = text[1:-1]
-    if inner == inner[0] * len(inner):
-        return f"{text[0]}{inner[0]}{text[-1]} \N{MULTIPLICATION SIGN} {len(inner)}"
-    return f"{text[:_TOKEN_CHARS]}…"
 
 
 def percent(share: float) -> str:

@@ -18,7 +18,7 @@ from codedata.layout import ROOT_VARIABLE, Layout, is_name
 from codedata.recipe.settings import Settings
 from codedata.sources.parquet.text import Window
 from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
-from codedata.store.dataset_folder import Dataset, read_facts
+from codedata.store.dataset_folder import Dataset
 from codedata.store.verified import open_once
 from codedata.tokenize.made_with import tokenizer_of
 from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
@@ -69,7 +69,7 @@ def open_published(
     """
     folder = _folder_of(layout, name) if folder is None else folder
     dataset = open_once(folder)
-    facts = read_facts(folder, dataset.digest)
+    facts = dataset.checked_facts()
     if facts is None:
         raise DatasetError(
             f"{folder} does not say what it was made of, which a report needs to know: it holds no "

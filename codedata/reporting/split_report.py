@@ -10,89 +10,18 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codedata.errors import CodedataError, TargetError
 from codedata.layout import ROOT_VARIABLE, Layout
 from codedata.reporting import pictures
+from codedata.reporting.description import SplitDescription, describe_split, table
 from codedata.reporting.duplicates import Duplicates, find_duplicates
-from codedata.reporting.html import render
+from codedata.reporting.html import percent, render
 from codedata.reporting.pictures import Svg
-from codedata.reporting.published import Published, open_published
-from codedata.reporting.statistics import (
-    TokenComparison,
-    TokenCounts,
-    compare_tokens,
-    count_tokens,
-    usual_divergences,
-)
-from codedata.reporting.token_figures import TokenFigures, describe_tokens, token_text
-from codedata.sources.parquet.text import Window
+from codedata.reporting.statistics import TokenComparison, compare_tokens, usual_divergences
 from codedata.store.files import replace_atomically
 
-_MOST_DIFFERING = 25
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SplitDescription(Published):
-    """What a published split is made of.
-
-    Attributes:
-        tokens: counted.
-        report: the figures in words.
-        document_lengths: characters of each document that the window has a part of, shape
-            (num_documents,); None where the text is gone.
-    """
-
-    tokens: TokenCounts
-    report: TokenFigures
-    document_lengths: NDArray[np.int64] | None
-
-    @property
-    def num_chars(self) -> int | None:
-        """Characters of the chunks; None in a dataset that does not record them."""
-        chars = [chunk.chars for chunk in self.tokens.chunks]
-        return sum(c.num_chars for c in chars if c is not None) if all(chars) else None
-
-    @property
-    def chars_per_token(self) -> float | None:
-        """Characters a token; what was dropped at the ends of chunks counts as tokenized."""
-        return self.num_chars / self.tokens.num_tokens if self.num_chars else None
-
-    @cached_property
-    def pictures(self) -> dict[str, Svg]:
-        """By title."""
-        drawn = {"Token frequency": pictures.token_frequency([(self.name, self.tokens.counts)])}
-        if self.document_lengths is not None:
-            a_sample = round(self.dataset.seq_length * (self.chars_per_token or 0)) or None
-            drawn["Document lengths"] = pictures.document_lengths(
-                [(self.name, self.document_lengths)], a_sample
-            )
-        return drawn | {
-            "Tokens per chunk": pictures.tokens_per_chunk(self.tokens.chunks),
-            "Padding per chunk": pictures.padding_per_chunk(
-                self.tokens.chunks, self.dataset.seq_length
-            ),
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Differing:
-    """An id of which the one dataset has more.
-
-    Attributes:
-        token: its text in quotes.
-        token_id: the id.
-        reference_share: of the reference's tokens.
-        other_share: of the other's.
-        bits: what it contributes to the divergence.
-    """
-
-    token: str
-    token_id: int
-    reference_share: float
-    other_share: float
-    bits: float
+_MOST_DIFFERING = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,60 +32,59 @@ class SplitComparison:
         reference: described.
         other: described.
         tokens: compared; None where the two were made with different tokenizers.
-        differing: the ids that contribute most to their divergence, the first the most.
+        differing: text in quotes, id, and the shares of the reference's and the other's tokens, of
+            the ids that contribute most to their divergence, the first the most.
         duplicates: documents of the other that are in the reference; None where a text is gone.
-        no_duplicates: why; empty where the texts are there.
     """
 
     reference: SplitDescription
     other: SplitDescription
     tokens: TokenComparison | None
-    differing: Sequence[Differing]
+    differing: Sequence[tuple[str, int, float, float]]
     duplicates: Duplicates | None
-    no_duplicates: str
+
+    @property
+    def verdict(self) -> list[tuple[str, str]]:
+        """What the comparison comes to, as names and figures."""
+        rows: list[tuple[str, str]] = []
+        name = self.reference.name
+        if (tokens := self.tokens) is not None:
+            share = percent(tokens.num_unseen / tokens.num_tokens)
+            unseen = f"{tokens.num_unseen:,} of {tokens.num_tokens:,} ({share})"
+            rows += [
+                (f"tokens that {name} never has", unseen),
+                ("divergence of the tokens", f"{tokens.divergence:.4f} bits"),
+            ]
+            if tokens.usual:
+                usual = f"{min(tokens.usual):.4f} to {max(tokens.usual):.4f}"
+                rows.append((f"usual within {name}", usual))
+        if (found := self.duplicates) is not None:
+            of_all = f"of {found.num_documents:,} documents"
+            rows += [
+                ("exact duplicates", f"{found.num_exact:,} {of_all}"),
+                ("near duplicates", f"{found.num_near:,} {of_all}"),
+            ]
+        return rows
 
     @cached_property
     def pictures(self) -> dict[str, Svg]:
         """By title."""
         drawn: dict[str, Svg] = {}
-        reference, other = self.reference, self.other
+        both = (self.reference, self.other)
         if self.tokens is not None:
-            counts = [(each.name, each.tokens.counts) for each in (reference, other)]
+            counts = [(each.name, each.tokens.counts) for each in both]
             drawn["Token frequency"] = pictures.token_frequency(counts)
-            drawn["Share of each token"] = pictures.token_shares(*counts)
-            drawn["Ids that occur"] = pictures.vocabulary_overlap(
-                reference.name, other.name, self.tokens
-            )
-        if reference.document_lengths is not None and other.document_lengths is not None:
-            drawn["Document lengths"] = pictures.document_lengths(
-                [
-                    (reference.name, reference.document_lengths),
-                    (other.name, other.document_lengths),
-                ]
-            )
+        lengths = [
+            (each.name, each.document_lengths) for each in both if each.document_lengths is not None
+        ]
+        if len(lengths) == len(both):
+            drawn["Document lengths"] = pictures.document_lengths(lengths)
         return drawn
 
     def markdown(self) -> str:
-        """Figures and pictures as the UI shows them; no text of the corpus."""
-        rows: list[tuple[str, str]] = []
-        if (tokens := self.tokens) is not None:
-            rows = [
-                ("tokens never seen", f"{tokens.num_unseen:,} ({tokens.unseen_share:.4%})"),
-                ("ids that both use, of all", f"{tokens.overlap:.1%}"),
-                ("Jensen-Shannon divergence", f"{tokens.divergence:.4f} bits"),
-            ]
-            if tokens.usual:
-                usual = f"{min(tokens.usual):.4f} to {max(tokens.usual):.4f} bits"
-                rows.append((f"of pieces of {self.reference.name} from its rest", usual))
-        if (found := self.duplicates) is not None:
-            rows += [
-                ("documents", f"{found.num_documents:,}"),
-                ("exact duplicates", f"{found.num_exact:,}"),
-                ("near duplicates", f"{found.num_near:,}"),
-            ]
-        lines = ["| | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows), ""]
-        lines += [f"{pictures.as_markdown(*each)}\n" for each in self.pictures.items()]
-        return "\n".join(lines)
+        """Verdict and pictures as the UI shows them; no text of the corpus."""
+        shown = [pictures.as_markdown(svg, title) for title, svg in self.pictures.items()]
+        return "\n\n".join([table(self.verdict), *shown])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -188,7 +116,7 @@ def report_on(
     """
     elsewhere = folders or {}
     splits = [
-        _described(layout, name, tokenizers, folder=elsewhere.get(name))
+        describe_split(layout, name, tokenizers, folder=elsewhere.get(name))
         for name in dict.fromkeys(names)
     ]
     comparisons = [compare_splits(first, second) for first, second in combinations(splits, 2)]
@@ -205,12 +133,12 @@ def report_held_out(
     Raises:
         CodedataError: the split itself cannot be described; see `open_published`.
     """
-    split = _described(layout, name, tokenizers)
+    split = describe_split(layout, name, tokenizers)
     comparisons: list[SplitComparison] = []
     notes: list[str] = []
     for reference_name in held_out_from:
         try:
-            reference = _described(layout, reference_name, tokenizers)
+            reference = describe_split(layout, reference_name, tokenizers)
         except CodedataError as error:
             why = str(error).replace(str(layout.root), f"${ROOT_VARIABLE}")
             notes.append(f"{name} is not compared with {reference_name}: {why}")
@@ -244,25 +172,9 @@ def require_writable(path: Path) -> None:
         )
 
 
-def _described(
-    layout: Layout, name: str, tokenizers: Sequence[str], *, folder: Path | None = None
-) -> SplitDescription:
-    """Open a split, count its tokens and measure its documents."""
-    published = open_published(layout, name, folder=folder, tokenizers=tokenizers)
-    dataset, settings, tokenizer = published.dataset, published.settings, published.tokenizer
-    num_ids = max(tokenizer.vocab_size, settings.pad_id + 1)
-    tokens = count_tokens(dataset, num_ids, settings.pad_id)
-    return SplitDescription(
-        **vars(published),
-        tokens=tokens,
-        report=describe_tokens(dataset, tokens, tokenizer),
-        document_lengths=_document_lengths(published.windows),
-    )
-
-
 def compare_splits(reference: SplitDescription, other: SplitDescription) -> SplitComparison:
     """Compare a split with another one, the reference."""
-    tokens, differing = None, ()
+    tokens, differing = None, []
     if reference.tokenizer.files.fingerprint == other.tokenizer.files.fingerprint:
         first, second = reference.tokens.counts, other.tokens.counts
         num_ids = max(len(first), len(second))  # they differ where a pad token is no token
@@ -272,32 +184,18 @@ def compare_splits(reference: SplitDescription, other: SplitDescription) -> Spli
         )
         tokens = compare_tokens(first, second, usual)
         most = np.argsort(-tokens.terms, kind="stable")[:_MOST_DIFFERING].tolist()
+        p, q = first / first.sum(), second / second.sum()
+        decode = reference.tokenizer.tokenizer.decode
         differing = [
-            Differing(
-                token=token_text(reference.tokenizer, token_id),
-                token_id=token_id,
-                reference_share=float(first[token_id] / first.sum()),
-                other_share=float(second[token_id] / second.sum()),
-                bits=float(tokens.terms[token_id]),
-            )
-            for token_id in most
-            if tokens.terms[token_id] > 0
+            (repr(decode([i], skip_special_tokens=False)), i, float(p[i]), float(q[i]))
+            for i in most
+            if tokens.terms[i] > 0
         ]
-    no_windows = reference.no_windows or other.no_windows
+    gone = reference.no_windows or other.no_windows
     return SplitComparison(
         reference=reference,
         other=other,
         tokens=tokens,
         differing=differing,
-        duplicates=None if no_windows else find_duplicates(reference.windows, other.windows),
-        no_duplicates=no_windows,
+        duplicates=None if gone else find_duplicates(reference.windows, other.windows),
     )
-
-
-def _document_lengths(windows: Sequence[Window]) -> NDArray[np.int64] | None:
-    if not windows:
-        return None
-    lengths = [np.empty(0, np.int64)]
-    for window in windows:
-        lengths += [batch.num_chars for batch in window.text.documents(window.chars)]
-    return np.concatenate(lengths)

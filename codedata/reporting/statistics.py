@@ -5,7 +5,7 @@ stated by the meta; of a dataset of the old script, which does not state it, the
 that a shard ends with counts as padding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -34,13 +34,11 @@ class ChunkTokens:
     Attributes:
         chars: the chunk's characters; None in a dataset of the old script, where each shard counts
             as a chunk.
-        num_samples: its samples.
-        num_tokens: their tokens, without padding.
+        num_tokens: of its samples, without padding.
         num_padding: pad tokens that fill up its last sample.
     """
 
     chars: CharRange | None
-    num_samples: int
     num_tokens: int
     num_padding: int
 
@@ -97,19 +95,14 @@ def count_tokens(dataset: Dataset, num_ids: int, pad_token: int) -> TokenCounts:
         for shard_counts, num_padding in threads.map(count, dataset.entries, dataset.shards):
             counts += shard_counts
             paddings.append(num_padding)
-    shards = list(zip(dataset.entries, paddings, strict=True))
+    entries = dataset.entries
     chunks: list[ChunkTokens] = []
-    for _, group in groupby(range(len(shards)), lambda i: shards[i][0].chars or i):
-        of_chunk = [shards[index] for index in group]
-        num_padding = sum(padding for _, padding in of_chunk)
-        chunks.append(
-            ChunkTokens(
-                chars=of_chunk[0][0].chars,
-                num_samples=sum(entry.num_samples for entry, _ in of_chunk),
-                num_tokens=sum(entry.num_tokens for entry, _ in of_chunk) - num_padding,
-                num_padding=num_padding,
-            )
-        )
+    for chars, shards in groupby(range(len(entries)), lambda i: entries[i].chars or i):
+        of_chunk = list(shards)
+        num_padding = sum(paddings[i] for i in of_chunk)
+        num_tokens = sum(entries[i].num_tokens for i in of_chunk) - num_padding
+        known = chars if isinstance(chars, CharRange) else None
+        chunks.append(ChunkTokens(chars=known, num_tokens=num_tokens, num_padding=num_padding))
     return TokenCounts(counts=counts, chunks=chunks)
 
 
@@ -148,46 +141,28 @@ def divergence_terms(first: Counts, second: Counts) -> NDArray[np.float64]:
     return np.maximum(terms, 0)  # rounding may leave -1e-20
 
 
-def divergence_bits(first: Counts, second: Counts) -> float:
-    """The Jensen-Shannon divergence of two distributions: see `divergence_terms`."""
-    return min(1.0, float(divergence_terms(first, second).sum()))
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TokenComparison:
     """How the tokens of a dataset compare with those of another, the reference.
 
     Attributes:
-        num_common: ids that both use.
-        num_reference_only: ids that only the reference uses.
-        num_other_only: ids that only the other uses.
-        num_unseen: tokens of the other whose id the reference never uses.
-        unseen_share: of the other's tokens.
-        divergence: Jensen-Shannon divergence, bits.
-        terms: what each id contributes to it, shape (num_ids,).
+        num_tokens: of the other, without padding.
+        num_unseen: those of them whose id the reference never uses.
+        terms: what each id contributes to the divergence, shape (num_ids,).
         usual: the divergence of pieces of the reference, as large as the other, from the rest of
             the reference: what the choice of the text alone brings about. Empty where the
             reference is too small to have such pieces.
     """
 
-    num_common: int
-    num_reference_only: int
-    num_other_only: int
+    num_tokens: int
     num_unseen: int
-    unseen_share: float
-    divergence: float
     terms: NDArray[np.float64]
-    usual: Sequence[float]
+    usual: Sequence[float] = ()
 
     @property
-    def overlap(self) -> float:
-        """The Jaccard index of the two vocabularies: ids that both use, of those that any uses."""
-        return self.num_common / (self.num_common + self.num_reference_only + self.num_other_only)
-
-    @property
-    def distance(self) -> float:
-        """The Jensen-Shannon distance: the square root of the divergence."""
-        return float(np.sqrt(self.divergence))
+    def divergence(self) -> float:
+        """Jensen-Shannon divergence, bits."""
+        return min(1.0, float(self.terms.sum()))
 
 
 def compare_tokens(
@@ -200,18 +175,11 @@ def compare_tokens(
         other: counts of what is held out from it.
         usual: of `usual_divergences`.
     """
-    in_reference, in_other = reference > 0, other > 0
-    terms = divergence_terms(reference, other)
-    num_unseen = int(other[~in_reference].sum())
     return TokenComparison(
-        num_common=int(np.count_nonzero(in_reference & in_other)),
-        num_reference_only=int(np.count_nonzero(in_reference & ~in_other)),
-        num_other_only=int(np.count_nonzero(in_other & ~in_reference)),
-        num_unseen=num_unseen,
-        unseen_share=num_unseen / int(other.sum()),
-        divergence=min(1.0, float(terms.sum())),
-        terms=terms,
-        usual=list(usual),
+        num_tokens=int(other.sum()),
+        num_unseen=int(other[reference == 0].sum()),
+        terms=divergence_terms(reference, other),
+        usual=usual,
     )
 
 
@@ -241,20 +209,12 @@ def usual_divergences(
     found: list[float] = []
     for start in np.linspace(0, dataset.num_samples - num_samples, num_pieces).astype(int):
         piece = np.zeros(len(counts), np.int64)
-        for ids, num_padding in _rows(dataset, int(start), num_samples, pad_token):
-            piece += np.bincount(ids.reshape(-1), minlength=len(counts))
-            piece[pad_token] -= num_padding
-        found.append(divergence_bits(piece, counts - piece))
+        from_, to = int(start), int(start) + num_samples  # rows of the shard that is at hand
+        for entry, ids in zip(dataset.entries, dataset.shards, strict=True):
+            rows = ids[max(0, from_) : max(0, to)]
+            piece += np.bincount(rows.reshape(-1), minlength=len(counts))
+            if len(rows) and to >= len(ids):
+                piece[pad_token] -= _count_padding(entry, ids, pad_token)
+            from_, to = from_ - len(ids), to - len(ids)
+        found.append(compare_tokens(counts - piece, piece).divergence)
     return found
-
-
-def _rows(
-    dataset: Dataset, start: int, num_samples: int, pad_token: int
-) -> Iterator[tuple[IdArray, int]]:
-    """Samples from `start` on, across the ends of shards; and how much padding they have."""
-    for entry, ids in zip(dataset.entries, dataset.shards, strict=True):
-        stop = start + num_samples
-        if start < len(ids) and stop > 0:
-            num_padding = _count_padding(entry, ids, pad_token) if stop >= len(ids) else 0
-            yield ids[max(0, start) : stop], num_padding
-        start -= len(ids)

@@ -107,11 +107,18 @@ class Dataset:
 
         Samples are read without any facts, so what is wrong with them is no error here.
         """
-        facts, card = self.texts
         try:
-            return _parse_facts(str(self.folder), facts, card, self.digest)
+            return self.checked_facts()
         except DatasetError:
             return None
+
+    def checked_facts(self) -> Facts | None:
+        """What the dataset was made of; None where nothing says so.
+
+        Raises:
+            DatasetError: what stands there is not as it was written, or is another dataset's.
+        """
+        return _parse_facts(str(self.folder), *self.texts, self.digest)
 
     @property
     def num_padding(self) -> int | None:
@@ -221,12 +228,11 @@ def _missing(where: str, name: str) -> str:
     return f"{where} lacks {name}, which its meta names; make the dataset again"
 
 
-def read_facts(folder: Path, digest: str | None = None) -> Facts | None:
+def read_facts(folder: Path) -> Facts | None:
     """What a dataset was made of; None where nothing says so, as of one of the old script.
 
     Args:
         folder: of the dataset.
-        digest: of its meta, where that is known.
 
     Raises:
         DatasetError: it is no dataset folder, or what stands there is not as it was written, or is
@@ -234,7 +240,7 @@ def read_facts(folder: Path, digest: str | None = None) -> Facts | None:
     """
     with FolderSnapshot(folder) as snapshot:
         try:
-            digest = digest or hashlib.sha256(snapshot.read(META_NAME)).hexdigest()
+            digest = hashlib.sha256(snapshot.read(META_NAME)).hexdigest()
         except FileNotFoundError as error:
             raise DatasetError(_missing(snapshot.where, META_NAME)) from error
         facts = _read_text(snapshot, FACTS_NAME, verify=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tokenizers import AddedToken, Encoding, Tokenizer
+from tokenizers.decoders import DecodeStream
 
 from codedata.errors import TokenizerError
 from codedata.printable import shortened
@@ -74,6 +75,12 @@ class LibraryTokenizer:
         """The text of ids."""
         with library_call(self._what):
             return self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
+
+    def decode_each(self, ids: Sequence[int]) -> list[str]:
+        """The text that each token adds; those that are parts of one character stand together."""
+        stream = DecodeStream(skip_special_tokens=False)
+        with library_call(self._what):
+            return [text for each in ids if (text := stream.step(self._tokenizer, each))]
 
     def token_to_id(self, token: str) -> int | None:
         """The id of a token as the vocabulary writes it; None where it has none."""

@@ -43,7 +43,6 @@ def test_the_token_figures_has_figures_samples_and_pictures(made: MadePlatform) 
         "Token frequency",
         "Document lengths",
         "Tokens per chunk",
-        "Padding per chunk",
     ]
     assert all(svg.startswith(b"<svg") for svg in pictures_in(metadata["report"]).values())
     assert metadata["documents"] > 10
@@ -65,15 +64,10 @@ def test_a_held_out_split_is_compared_with_what_it_is_held_out_from(
     metadata = metadata_of(report_against_other(made), "report")
     # It is a copy: the same tokens, and no document that the other window does not have a part of.
     assert metadata["unseen tokens (other)"] == 0
-    assert metadata["vocabulary overlap (other)"] == 1
     assert metadata["divergence in bits (other)"] == 0
     assert (metadata["exact duplicates (other)"], metadata["near duplicates (other)"]) == (0, 0)
-    assert list(pictures_in(metadata["against other"])) == [
-        "Token frequency",
-        "Share of each token",
-        "Ids that occur",
-        "Document lengths",
-    ]
+    pictures = pictures_in(metadata["against other"])
+    assert list(pictures) == ["Token frequency", "Document lengths"]
     page = (made.root / "reports" / "small.html").read_text(encoding="utf-8")
     assert "small against other" in page
 

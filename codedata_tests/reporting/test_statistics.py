@@ -11,9 +11,9 @@ from codedata.errors import DatasetError
 from codedata.format.ranges import CharRange
 from codedata.reporting.statistics import (
     ChunkTokens,
+    Counts,
     compare_tokens,
     count_tokens,
-    divergence_bits,
     divergence_terms,
     usual_divergences,
 )
@@ -36,8 +36,8 @@ def test_padding_is_counted_apart_and_shards_of_one_chunk_together(tmp_path: Pat
     # Of the five pad ids one is followed by another token, so it is no padding.
     assert tokens.counts.tolist() == [1, 2, 3, 6, 0]
     assert tokens.chunks == [
-        ChunkTokens(chars=CHARS[0], num_samples=3, num_tokens=8, num_padding=4),
-        ChunkTokens(chars=CHARS[2], num_samples=1, num_tokens=4, num_padding=0),
+        ChunkTokens(chars=CHARS[0], num_tokens=8, num_padding=4),
+        ChunkTokens(chars=CHARS[2], num_tokens=4, num_padding=0),
     ]
     assert (tokens.num_tokens, tokens.num_padding) == (12, 4)
 
@@ -50,19 +50,42 @@ def test_the_meta_says_what_is_padding_where_ids_do_not(tmp_path: Path) -> None:
     assert tokens.counts[PAD] == 5
 
 
+PADDINGS: list[tuple[list[list[int]], int]] = [
+    *(([[1, 2, 3, 3]], 0), ([[1, 0, 0, 3]], 0), ([[0, 0, 0, 3]], 0), ([[1, 0, 3, 0]], 1)),
+    *(([[1, 0, 0, 0]], 3), ([[0, 0, 0, 0]], 4)),
+    ([[1, 2, 3, 0], [1, 2, 0, 0], [1, 0, 0, 0]], 3),  # only the last sample can be padded
+]
+
+
+def test_where_the_meta_does_not_say_padding_is_the_run_of_pad_ids_that_a_shard_ends_with(
+    tmp_path: Path,
+) -> None:
+    for number, (samples, num_padding) in enumerate(PADDINGS):
+        tokens = count_tokens(dataset_of(tmp_path / str(number), [samples], None), 5, PAD)
+        assert tokens.num_padding == num_padding
+
+
+def test_ids_above_65535_are_counted_too(tmp_path: Path) -> None:
+    tokens = count_tokens(
+        dataset_of(tmp_path / "d", [[[70_000, 1], [70_000, 0]]], None), 70_001, PAD
+    )
+    assert np.flatnonzero(tokens.counts).tolist() == [1, 70_000]
+    assert tokens.counts[70_000] == 2
+
+
 def test_shards_of_unknown_chunks_count_as_a_chunk_each(tmp_path: Path) -> None:
     tokens = count_tokens(dataset_of(tmp_path / "d", SHARDS, None), 5, PAD)
-    assert [(chunk.chars, chunk.num_samples) for chunk in tokens.chunks] == [
-        (None, 2),
+    assert [(chunk.chars, chunk.num_tokens) for chunk in tokens.chunks] == [
+        (None, 7),
         (None, 1),
-        (None, 1),
+        (None, 4),
     ]
 
 
 def test_the_same_characters_of_two_files_are_two_chunks(tmp_path: Path) -> None:
     chars = [CharRange(0, 10, 0), CharRange(0, 10, 1), CharRange(0, 10, 1)]
     tokens = count_tokens(dataset_of(tmp_path / "d", SHARDS, chars), 5, PAD)
-    assert [chunk.num_samples for chunk in tokens.chunks] == [2, 2]
+    assert [chunk.num_tokens for chunk in tokens.chunks] == [7, 5]
 
 
 def test_an_id_beyond_the_vocabulary_is_refused(tmp_path: Path) -> None:
@@ -70,6 +93,10 @@ def test_an_id_beyond_the_vocabulary_is_refused(tmp_path: Path) -> None:
         DatasetError, match="holds the id 3, but its tokenizer has only ids below 3"
     ):
         count_tokens(dataset_of(tmp_path / "d", SHARDS, CHARS), 3, PAD)
+
+
+def divergence(first: Counts, second: Counts) -> float:
+    return compare_tokens(first, second).divergence
 
 
 BY_HAND = {
@@ -85,7 +112,7 @@ BY_HAND = {
 def test_the_divergence_is_the_one_worked_out_by_hand(
     first: list[int], second: list[int], bits: float
 ) -> None:
-    assert divergence_bits(np.array(first), np.array(second)) == pytest.approx(bits, abs=1e-12)
+    assert divergence(np.array(first), np.array(second)) == pytest.approx(bits, abs=1e-12)
 
 
 COUNTS = st.lists(st.integers(0, 1000), min_size=3, max_size=12).filter(any)
@@ -97,10 +124,10 @@ def test_the_divergence_is_symmetric_within_its_bounds_and_a_sum_of_parts(
 ) -> None:
     num_ids = max(len(first), len(second))
     p, q = (np.array(each + [0] * (num_ids - len(each))) for each in (first, second))
-    bits = divergence_bits(p, q)
+    bits = divergence(p, q)
     assert 0 <= bits <= 1
-    assert bits == pytest.approx(divergence_bits(q, p), abs=1e-12)
-    assert divergence_bits(p, 7 * p) == pytest.approx(0, abs=1e-12)
+    assert bits == pytest.approx(divergence(q, p), abs=1e-12)
+    assert divergence(p, 7 * p) == pytest.approx(0, abs=1e-12)
     terms = divergence_terms(p, q)
     assert (terms >= 0).all()
     assert bits == pytest.approx(terms.sum(), abs=1e-12)
@@ -113,17 +140,15 @@ def test_the_distance_obeys_the_triangle_inequality(
     num_ids = max(map(len, (first, second, third)))
     a, b, c = (np.array(each + [0] * (num_ids - len(each))) for each in (first, second, third))
 
-    def distance(x: np.ndarray, y: np.ndarray) -> float:
-        return compare_tokens(x, y).distance
+    def distance(x: Counts, y: Counts) -> float:
+        return float(np.sqrt(divergence(x, y)))
 
     assert distance(a, c) <= distance(a, b) + distance(b, c) + 1e-7
 
 
-def test_vocabularies_are_compared_as_by_hand() -> None:
+def test_tokens_that_the_reference_never_has_are_counted() -> None:
     compared = compare_tokens(np.array([5, 0, 2, 0, 1]), np.array([3, 4, 1, 0, 0]))
-    assert (compared.num_common, compared.num_reference_only, compared.num_other_only) == (2, 1, 1)
-    assert compared.overlap == 0.5
-    assert (compared.num_unseen, compared.unseen_share) == (4, 0.5)
+    assert (compared.num_unseen, compared.num_tokens) == (4, 8)
 
 
 def test_pieces_of_a_dataset_are_compared_with_its_rest(tmp_path: Path) -> None:
@@ -131,7 +156,7 @@ def test_pieces_of_a_dataset_are_compared_with_its_rest(tmp_path: Path) -> None:
     samples = [[1, 2]] * 4 + [[3, 4]] * 4
     dataset = dataset_of(tmp_path / "d", [samples[:3], samples[3:6], samples[6:]], None)
     counts = count_tokens(dataset, 5, PAD).counts
-    halves = divergence_bits(np.array([0, 2, 2, 0, 0]), np.array([0, 2, 2, 4, 4]))
+    halves = divergence(np.array([0, 2, 2, 0, 0]), np.array([0, 2, 2, 4, 4]))
     assert usual_divergences(dataset, counts, 4, PAD) == pytest.approx([halves] * 4)
     assert len(usual_divergences(dataset, counts, 2, PAD)) == 8
 
