@@ -15,20 +15,12 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 # The filters must stand before the modules that use beta parts of Dagster are imported.
 import codedata.defs  # noqa: E402
-from codedata.layout import Layout  # noqa: E402
-from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets  # noqa: E402
+from codedata.resources import resources  # noqa: E402
 
 if TYPE_CHECKING:
     defs: dg.Definitions
 
-store = DataRoot(root=str(Layout.from_environment().root))
-resources = {
-    "store": store,
-    "chunk_executor": ChunkExecutor(),
-    "datasets": Datasets(store=store),
-    "dataset_io_manager": DatasetIOManager(store=store),
-}
-"""For code locations of their own that use the components or read the datasets."""
+__all__ = ["defs", "resources"]
 
 
 def _assemble() -> dg.Definitions:

@@ -1,4 +1,7 @@
-"""What assets are given: where things lie, where chunks run, and datasets to train on."""
+"""What assets are given: where things lie, where chunks run, and datasets to train on.
+
+`resources` is for code locations of their own; no definitions are loaded for it.
+"""
 
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Annotated
@@ -18,11 +21,17 @@ if TYPE_CHECKING:
 class DataRoot(dg.ConfigurableResource):
     """The root folder of corpora, tokenizers, chunks and datasets."""
 
-    root: str = Field(description="Folder that holds everything; relative to the working folder.")
+    root: str | None = Field(
+        default=None,
+        description="Folder that holds everything; by default $CODEDATA_ROOT, else data in the "
+        "working folder.",
+    )
 
     @property
     def layout(self) -> Layout:
         """The folders under the root."""
+        if self.root is None:
+            return Layout.from_environment()
         return Layout.at(self.root, "root of the resource store")
 
 
@@ -97,3 +106,13 @@ class DatasetIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> "PickledTrainerDataset":
         """The dataset of the split that the upstream asset belongs to."""
         return Datasets(store=self.store).load(context.asset_key.path[0])
+
+
+store = DataRoot()
+resources = {
+    "store": store,
+    "chunk_executor": ChunkExecutor(),
+    "datasets": Datasets(store=store),
+    "dataset_io_manager": DatasetIOManager(store=store),
+}
+"""For code locations of their own that use the components or read the datasets."""

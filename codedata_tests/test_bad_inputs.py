@@ -661,7 +661,7 @@ SPLITS_YAML: list[Yaml] = [
     ),
     *(
         ({"tokenizer_asset": value},
-         ("tokenizer_asset of split", repr(value), "write the asset's key"))
+         ("tokenizer_asset of split", repr(value), WORD))
         for value in ("", "../t", "a b")
     ),
     *(
@@ -680,7 +680,7 @@ SPLITS_YAML: list[Yaml] = [
         for value in ("", "a", "3-1", "0,,1", "0-10000", -1, 10000)
     ),
     ({"files": 1}, ("files of split 'small'", "corpus 'code' has 1", "name 0 to 0")),
-    ({"sequence_length": 5}, ("sequence_length", "is 5", "Extra inputs are not permitted")),
+    ({"sequence_length": 5}, ("defs.yaml:1: ", "no field 'sequence_length'", "mean seq_length?")),
     ({"name": 5}, ("name", "is 5", "should be a valid string")),
     ({"description": [5]}, ("description", "is [5]", "should be a valid string")),
 ]  # fmt: skip
@@ -765,7 +765,7 @@ CORPORA_YAML: list[Yaml] = [
         ({"source": value}, ("source of corpus 'c'", f"is {value!r}", "write a kind"))
         for value in (None, "c.parquet", [])
     ),
-    ({"colour": "red"}, ("colour", "is 'red'", "Extra inputs are not permitted")),
+    ({"colour": "red"}, ("defs.yaml:1: ", "no field 'colour'", "there are name, source")),
 ]  # fmt: skip
 YAML = [
     *(("DatasetSplit", SPLIT, attributes, says) for attributes, says in SPLITS_YAML),
