@@ -19,6 +19,7 @@ from codedata.components.automation import change_sensor
 from codedata.components.from_yaml import YamlComponent
 from codedata.components.overrides import unread_variables
 from codedata.components.raw_corpus import RawCorpus
+from codedata.components.scaffolding import SplitScaffolder
 from codedata.components.split_files import ALL_FILES, file_numbers, must_say_which
 from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
 from codedata.environment import variables
@@ -44,6 +45,7 @@ def _field(switch: str) -> Any:
     return Field(default=SWITCHES[switch].default, description=_sentence(SWITCHES[switch].help))
 
 
+@dg.scaffold_with(SplitScaffolder)
 class DatasetSplit(YamlComponent):
     """A tokenized and packed dataset over a part of a corpus."""
 

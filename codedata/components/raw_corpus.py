@@ -19,6 +19,7 @@ from codedata.components.corpus_metadata import corpus_metadata
 from codedata.components.default_pad import require_fitting_default
 from codedata.components.freshness import freshness, revision_key
 from codedata.components.from_yaml import YamlComponent
+from codedata.components.scaffolding import CorpusScaffolder
 from codedata.errors import CorpusError
 from codedata.layout import Layout, is_name
 from codedata.progress import SHOW_BARS, Reporter
@@ -48,6 +49,7 @@ def file_key(file: int) -> str:
     return f"{file:05d}"
 
 
+@dg.scaffold_with(CorpusScaffolder)
 class RawCorpus(YamlComponent):
     """A parquet of documents, or several, as the asset `<name>/raw_parquet`."""
 
