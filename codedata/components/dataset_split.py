@@ -18,7 +18,7 @@ from codedata.components import split_assets
 from codedata.components.automation import change_sensor
 from codedata.components.from_yaml import YamlComponent
 from codedata.components.overrides import unread_variables
-from codedata.components.raw_corpus import RawCorpus
+from codedata.components.raw_corpus import RawCorpus, find_corpus
 from codedata.components.scaffolding import SplitScaffolder
 from codedata.components.split_files import ALL_FILES, file_numbers, must_say_which
 from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
@@ -200,7 +200,7 @@ class DatasetSplit(YamlComponent):
                 files; a variable of the environment is misspelt.
         """
         self._judge_environment(context)
-        corpus = _find_corpus(context, self.corpus)
+        corpus = find_corpus(context, self.corpus)
         with self.about("files"):
             files = self.files_of(corpus)
         with self.about("chunk_size"):
@@ -209,7 +209,7 @@ class DatasetSplit(YamlComponent):
         for index, name in enumerate(self.held_out_from):
             with self.about("held_out_from", index):
                 other = self._other_split(context, name)
-            theirs = _find_corpus(context, other.corpus)
+            theirs = find_corpus(context, other.corpus)
             windows = windows_of(other.settings, other.files_of(theirs))
             others[name] = OtherSplit(other.corpus, theirs.num_files if theirs else 1, windows)
         same_text = {
@@ -273,12 +273,6 @@ class DatasetSplit(YamlComponent):
                 "folder of another split's defs.yaml"
             )
         return found
-
-
-def _find_corpus(context: dg.ComponentLoadContext, name: str) -> RawCorpus | None:
-    """A corpus's component; None where another code location has it."""
-    corpora = context.component_tree.get_all_components(of_type=RawCorpus)
-    return next((corpus for corpus in corpora if corpus.name == name), None)
 
 
 def _override(variable: str, text: str, switch: Switch) -> int | str:

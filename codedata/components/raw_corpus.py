@@ -221,6 +221,12 @@ class RawCorpus(YamlComponent):
             return self.typed_source.materialize(file, folder, reporter, update=update)
 
 
+def find_corpus(context: dg.ComponentLoadContext, name: str) -> RawCorpus | None:
+    """A corpus's component; None where another code location has it."""
+    corpora = context.component_tree.get_all_components(of_type=RawCorpus)
+    return next((corpus for corpus in corpora if corpus.name == name), None)
+
+
 def _not_all(corpus: str, failed: dict[str, CorpusError], num_asked: int) -> CorpusError:
     some = ", ".join([*list(failed)[:10], *(["..."] if len(failed) > 10 else [])])
     return CorpusError(

@@ -94,6 +94,18 @@ class CorpusScaffolder(YamlScaffolder):
                 yield from _field(inner, its_field, of_folders, indent=4)
 
 
+class TokenizerScaffolder(YamlScaffolder):
+    """A tokenizer that is trained on the first corpus of its project."""
+
+    def attributes(self, folder: Path) -> Iterator[str]:
+        """The lines of a tokenizer's fields."""
+        from codedata.components.trained_tokenizer import TrainedTokenizer  # which has this one
+
+        said = {"name": folder.name, "corpus": _over_corpus(folder.parent)["corpus"]}
+        for name, field in TrainedTokenizer.model_fields.items():
+            yield from _field(name, field, said)
+
+
 class SplitScaffolder(YamlScaffolder):
     """A split over the first corpus of its project."""
 
