@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codedata.arguments import path, whole_number
-from codedata.cli import datasets
+from codedata.cli import datasets, init
 from codedata.cli.materialize import materialize_splits
 from codedata.environment import take_env_file
 from codedata.errors import CodedataError
@@ -39,6 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="command")
+
+    init.add_parser(commands)
 
     materialize = commands.add_parser("materialize", help="make the datasets of splits")
     materialize.add_argument("splits", nargs="+", metavar="SPLIT", help="name of a split")

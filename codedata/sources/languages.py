@@ -59,3 +59,11 @@ _LANGUAGES = {ending: name for name, all_ in _EXTENSIONS.items() for ending in a
 def language_of(extension: str) -> str | None:
     """The language of an ending without its dot; None where it is not in the table."""
     return _LANGUAGES.get(extension)
+
+
+_NOT_CODE = {"CSS", "HTML", "JSON", "Jupyter Notebook", "Markdown", "TOML", "TeX", "XML", "YAML"}
+
+
+def code_extensions() -> list[str]:
+    """The endings of programming languages, those of data, markup and text left out."""
+    return sorted(ending for ending, name in _LANGUAGES.items() if name not in _NOT_CODE)
