@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-
-# The filters must stand before the modules that use beta parts of Dagster are imported.
-import codedata.defs  # noqa: E402
-from codedata.resources import resources  # noqa: E402
+import codedata.defs
+from codedata.resources import resources
 
 if TYPE_CHECKING:
     defs: dg.Definitions

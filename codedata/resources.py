@@ -3,15 +3,21 @@
 `resources` is for code locations of their own; no definitions are loaded for it.
 """
 
+import warnings
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Annotated
 
 import dagster as dg
 from pydantic import AfterValidator, Field, PrivateAttr
 
-from codedata.layout import Layout
-from codedata.parallel import ChunkThreads, available_cores, check_num_workers
-from codedata.tokenize.engines.registry import AUTO, known_choice
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+# The filters must stand before anything that uses beta parts of Dagster is imported, and outside of
+# what imports the components: Dagster gives back the filters that it found.
+from codedata.layout import Layout  # noqa: E402
+from codedata.parallel import ChunkThreads, available_cores, check_num_workers  # noqa: E402
+from codedata.tokenize.engines.registry import AUTO, known_choice  # noqa: E402
 
 if TYPE_CHECKING:
     from codedata.run.matches_transformers import TransformersCheck

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codedata.arguments import path
-from codedata.cli.instance import INSTANCE_YAML
 from codedata.errors import SettingsError
 from codedata.layout import Layout
 from codedata.printable import say
@@ -91,7 +90,6 @@ def run(options: argparse.Namespace) -> int:
     files = {place: _FILES.joinpath(name).read_text("utf-8") for name, place in _PLACES.items()}
     files |= {"my_project/__init__.py": "", "my_project/defs/__init__.py": ""}
     files |= {f"my_project/defs/{name}/defs.yaml": text for name, text in defs.items()}
-    files["dagster.yaml"] = INSTANCE_YAML
     for place, text in files.items():
         target = project / _renamed(place, names)
         target.parent.mkdir(parents=True, exist_ok=True)
