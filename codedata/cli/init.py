@@ -44,7 +44,7 @@ _STACK = ("the_stack_c", "train", "validation")
 _MAY_BE_THERE = {".git", ".venv", "venv"}
 """What a folder has before there is a project."""
 
-_LEAST_CHARS = 2_000
+_LEAST_BYTES = 2_000
 """Of one's own code: less is hardly a sample for each split."""
 
 _MIN_CHUNK, _MAX_CHUNK = 100_000, 10_000_000
@@ -76,8 +76,8 @@ def run(options: argparse.Namespace) -> int:
             little code to make one over.
     """
     project: Path = options.project.absolute()
-    package = _package_of(project)
     _require_empty(project)
+    package = _package_of(project)
     names = {"my_project": package}
     if options.code is not None:
         names |= {"demo_": "my_", "DEMO_": "MY_"}
@@ -112,7 +112,8 @@ def _package_of(project: Path) -> str:
             f"the folder {project.name!r} gives no name of a Python package; name it with letters, "
             "digits and hyphens, a letter first"
         )
-    if importlib.util.find_spec(package) is not None:
+    found = importlib.util.find_spec(package)
+    if found is not None and found.origin is not None:  # a mere folder in the path has none
         raise SettingsError(
             f"the folder {project.name!r} gives the package {package!r}, of which name there is "
             "a module already; name it otherwise"
@@ -159,18 +160,18 @@ def _over_code(code: Path, project: Path) -> tuple[str, dict[str, str]]:
     from codedata.sources.languages import code_extensions
 
     name = code.name or "root"
-    found = {file.path.suffix[1:] for file in walk_folders({name: code}, code_extensions()).files}
-    source = FoldersSource(folders={name: str(code)}, extensions=sorted(found))
+    files = walk_folders({name: code}, code_extensions()).files
+    if (num_bytes := sum(file.num_bytes for file in files)) < _LEAST_BYTES:
+        raise SettingsError(
+            f"the code below {code} has {num_bytes:,} bytes; name a folder with at least "
+            f"{_LEAST_BYTES:,}"
+        )
+    extensions = sorted({file.path.suffix[1:] for file in files})
+    source = FoldersSource(folders={name: str(code)}, extensions=extensions)
     source.require_valid()
     folder = Layout(project / "data").corpus("my_corpus")
     folder.mkdir(parents=True)
     corpus = source.materialize(0, folder, TERMINAL, update=False)
-    if corpus.num_chars < _LEAST_CHARS:
-        shutil.rmtree(project / "data")
-        raise SettingsError(
-            f"the code below {code} has {corpus.num_chars} characters; name a folder with at least "
-            f"{_LEAST_CHARS:,}"
-        )
     defs = _yamls(_DEMO)
     ours = f"{', '.join(source.extensions)} below {code}"
     _set(

@@ -1,0 +1,1 @@
+"""Tests of codedata.cli: a command as its user meets it."""
