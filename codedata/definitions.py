@@ -10,25 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-
-# The filters must stand before the modules that use beta parts of Dagster are imported.
-import codedata.defs  # noqa: E402
-from codedata.layout import Layout  # noqa: E402
-from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets  # noqa: E402
+import codedata.defs
+from codedata.resources import resources
 
 if TYPE_CHECKING:
     defs: dg.Definitions
 
-store = DataRoot(root=str(Layout.from_environment().root))
-resources = {
-    "store": store,
-    "chunk_executor": ChunkExecutor(),
-    "datasets": Datasets(store=store),
-    "dataset_io_manager": DatasetIOManager(store=store),
-}
-"""For code locations of their own that use the components or read the datasets."""
+__all__ = ["defs", "resources"]
 
 
 def _assemble() -> dg.Definitions:

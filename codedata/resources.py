@@ -1,14 +1,23 @@
-"""What assets are given: where things lie, where chunks run, and datasets to train on."""
+"""What assets are given: where things lie, where chunks run, and datasets to train on.
 
+`resources` is for code locations of their own; no definitions are loaded for it.
+"""
+
+import warnings
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Annotated
 
 import dagster as dg
 from pydantic import AfterValidator, Field, PrivateAttr
 
-from codedata.layout import Layout
-from codedata.parallel import ChunkThreads, available_cores, check_num_workers
-from codedata.tokenize.engines.registry import AUTO, known_choice
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+# The filters must stand before anything that uses beta parts of Dagster is imported, and outside of
+# what imports the components: Dagster gives back the filters that it found.
+from codedata.layout import Layout  # noqa: E402
+from codedata.parallel import ChunkThreads, available_cores, check_num_workers  # noqa: E402
+from codedata.tokenize.engines.registry import AUTO, known_choice  # noqa: E402
 
 if TYPE_CHECKING:
     from codedata.run.matches_transformers import TransformersCheck
@@ -18,11 +27,17 @@ if TYPE_CHECKING:
 class DataRoot(dg.ConfigurableResource):
     """The root folder of corpora, tokenizers, chunks and datasets."""
 
-    root: str = Field(description="Folder that holds everything; relative to the working folder.")
+    root: str | None = Field(
+        default=None,
+        description="Folder that holds everything; by default $CODEDATA_ROOT, else data in the "
+        "working folder.",
+    )
 
     @property
     def layout(self) -> Layout:
         """The folders under the root."""
+        if self.root is None:
+            return Layout.from_environment()
         return Layout.at(self.root, "root of the resource store")
 
 
@@ -97,3 +112,13 @@ class DatasetIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> "PickledTrainerDataset":
         """The dataset of the split that the upstream asset belongs to."""
         return Datasets(store=self.store).load(context.asset_key.path[0])
+
+
+store = DataRoot()
+resources = {
+    "store": store,
+    "chunk_executor": ChunkExecutor(),
+    "datasets": Datasets(store=store),
+    "dataset_io_manager": DatasetIOManager(store=store),
+}
+"""For code locations of their own that use the components or read the datasets."""

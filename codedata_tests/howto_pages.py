@@ -51,7 +51,7 @@ def blocks_of(name: str) -> list[Block]:
 def make_clone(folder: Path) -> Path:
     """What a reader has after the README's installation, without the tests and docs."""
     shutil.copytree(ROOT / "codedata", folder / "codedata")
-    for name in ("pyproject.toml", "workspace.yaml", "dagster.yaml"):
+    for name in ("pyproject.toml", "workspace.yaml"):
         shutil.copy2(ROOT / name, folder)
     (folder / ".venv").symlink_to(sys.prefix)
     return folder

@@ -490,7 +490,7 @@ SPLITS_YAML: list[Yaml] = [
     *each("name", ["", "a b", "../a", "a-b", "träin"], "name of split", WORD),
     *each("name", ["input", "class"], "name of split", "choose another"),
     ({"corpus": "a b"}, "corpus of split", "'a b'", WORD),
-    *each("tokenizer_asset", ["", "../t"], "tokenizer_asset of split", "write the asset's key"),
+    *each("tokenizer_asset", ["", "../t"], "tokenizer_asset of split", WORD),
     *((({"held_out_from": [value]}), "held_out_from", repr(value), OTHERS)
       for value in ("nope", "corpus", "../other", "", ".", "Other")),
     ({"held_out_from": ["other"]},
@@ -501,7 +501,7 @@ SPLITS_YAML: list[Yaml] = [
     *each("files", ["", "a", "3-1", "0,,1", "0-10000", -1, 10000], "files of split 'small'",
           "write numbers and ranges"),
     ({"files": 1}, "files of split 'small'", "corpus 'code' has 1", "name 0 to 0"),
-    ({"sequence_length": 5}, "sequence_length", "is 5", "Extra inputs are not permitted"),
+    ({"sequence_length": 5}, "defs.yaml:1: ", "no field 'sequence_length'", "mean seq_length?"),
     ({"name": 5}, "name", "is 5", "should be a valid string"),
 ]  # fmt: skip
 
@@ -562,6 +562,7 @@ CORPORA_YAML: list[Yaml] = [
     source("(kind: hub)", "path is missing", "add it", kind="hub", repo="a/b"),
     source("(kind: local)", "path is 5", "should be a valid string", kind="local", path=5),
     *(({"source": value}, SOURCE, f"is {value!r}", "write a kind") for value in (None, "c.p")),
+    ({"colour": "red"}, "defs.yaml:1: ", "no field 'colour'", "there are name, source"),
 ]  # fmt: skip
 
 

@@ -1,9 +1,8 @@
-"""The workflow of docs/howto/ci.md: its steps are run as GitHub runs them, on a tiny corpus."""
+"""The workflow of `codedata init`: its steps are run as GitHub runs them, on a tiny corpus."""
 
-import os
 import re
-import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
+from codedata.cli import main
 from codedata_tests.components.small_platform import environment_of_splits
-from codedata_tests.howto_pages import PAGES, do_page, make_clone, parsed_blocks
+from codedata_tests.howto_pages import PAGES, ROOT, parsed_blocks
 
-WORKFLOW: dict[Any, Any] = yaml.safe_load((PAGES / "codedata.yml").read_text(encoding="utf-8"))
+
+def workflow_in(file: Path) -> dict[Any, Any]:
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+WORKFLOW = workflow_in(ROOT / "codedata" / "cli" / "project" / "codedata.yml")
 JOB = WORKFLOW["jobs"]["datasets"]
 BASH = ("bash", "-euo", "pipefail", "-c")
 INSTALL = "Install"
@@ -22,10 +27,12 @@ INSTALL = "Install"
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    folder = tmp_path / "clone"
-    folder.mkdir()
-    return make_clone(folder)
+def project(tmp_path: Path) -> Path:
+    """What is checked out, and installed: over a corpus that the environment puts in its place."""
+    folder = tmp_path / "ours"
+    assert main(["init", str(folder), "--stack", "c"]) == 0
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
 
 
 @pytest.fixture
@@ -36,19 +43,20 @@ def environment(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> dict[st
     return made
 
 
-def run_steps(clone: Path, environment: Mapping[str, str]) -> tuple[str | None, str]:
+def run_steps(project: Path, environment: Mapping[str, str]) -> tuple[str | None, str]:
     """Run the steps until one fails: its name, None if none does, and what was printed."""
     printed: list[str] = []
-    for step in JOB["steps"]:
+    workflow = workflow_in(project / ".github/workflows/codedata.yml")
+    for step in workflow["jobs"]["datasets"]["steps"]:
         if "run" not in step or step["name"] == INSTALL:
             continue
         assert "${{" not in step["run"], "a step's command is the same here and on GitHub"
-        own = {**WORKFLOW["env"], **step.get("env", {})}
+        own = {**workflow["env"], **step.get("env", {})}
         given = {name: value for name, value in own.items() if "${{" not in value}
         done = subprocess.run(
             [*BASH, step["run"]],
-            cwd=clone,
-            env={**environment, **given, "PYTHONPATH": str(clone)},
+            cwd=project,
+            env={**environment, **given, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -62,20 +70,20 @@ def run_steps(clone: Path, environment: Mapping[str, str]) -> tuple[str | None, 
 
 @pytest.mark.campaign
 def test_the_steps_make_verified_datasets_and_a_report_and_a_damaged_one_stops_them(
-    clone: Path, environment: dict[str, str]
+    project: Path, environment: dict[str, str]
 ) -> None:
-    failed, printed = run_steps(clone, environment)
+    failed, printed = run_steps(project, environment)
     assert failed is None, printed[-4000:]
     assert printed.count(": whole; ") == 2
     [cached] = {step["with"]["path"] for step in JOB["steps"] if "cache/" in step.get("uses", "")}
-    assert len(list((clone / cached / "train").rglob("*.arrow"))) == 4
+    assert len(list((project / cached / "train").rglob("*.arrow"))) == 4
     [kept] = [step for step in JOB["steps"] if "upload-artifact" in step.get("uses", "")]
     for pattern in kept["with"]["path"].split():
-        assert list(clone.glob(pattern)), pattern
+        assert list(project.glob(pattern)), pattern
     verify = next(step for step in JOB["steps"] if step.get("name") == "Verify")["run"]
-    (clone / "data/datasets/validation/dump-0.pkl").write_bytes(b"\x80\x02](](e.")
-    own = {**environment, **WORKFLOW["env"], "PYTHONPATH": str(clone)}
-    done = subprocess.run([*BASH, verify], cwd=clone, env=own, capture_output=True, check=False)
+    (project / "data/datasets/validation/dump-0.pkl").write_bytes(b"\x80\x02](](e.")
+    own = {**environment, "CODEDATA_ROOT": "data", "SPLITS": "validation", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*BASH, verify], cwd=project, env=own, capture_output=True, check=False)
     assert done.returncode == 1
 
 
@@ -88,17 +96,17 @@ def test_the_steps_make_verified_datasets_and_a_report_and_a_damaged_one_stops_t
     ],
 )
 def test_a_broken_switch_makes_a_step_fail(
-    clone: Path,
+    project: Path,
     environment: dict[str, str],
     variable: str,
     value: str,
     step: str,
     message: str,
 ) -> None:
-    failed, printed = run_steps(clone, {**environment, variable: value})
+    failed, printed = run_steps(project, {**environment, variable: value})
     assert failed == step
     assert message in printed
-    assert not (clone / "data/datasets").exists()
+    assert not (project / "data/datasets").exists()
 
 
 def test_the_workflow_is_bounded_and_its_actions_are_pinned_to_a_major() -> None:
@@ -117,11 +125,8 @@ def test_the_workflow_is_bounded_and_its_actions_are_pinned_to_a_major() -> None
     assert {"push", "workflow_dispatch"} == WORKFLOW[True].keys(), "YAML 1.1 reads `on` as true"
 
 
-def test_the_page_says_each_step_that_can_fail_and_its_commands_exist(tmp_path: Path) -> None:
+def test_the_page_says_each_step_that_can_fail_and_its_commands_exist() -> None:
     page = (PAGES / "ci.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\w[\w ]+) \| ", page, re.MULTILINE)
     assert rows[1:] == [step["name"] for step in JOB["steps"] if "run" in step]
     assert parsed_blocks("ci.md") == ["push"]
-    shutil.copytree(PAGES, tmp_path / "docs" / "howto")
-    do_page("ci.md", tmp_path, os.environ)
-    assert (tmp_path / ".github/workflows/codedata.yml").exists()

@@ -111,7 +111,7 @@ def clone(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     `train` and `validation` are the demo's too.
     """
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("examples", "dagster.yaml", "workspace.yaml"):
+    for name in ("examples", "workspace.yaml"):
         (folder / name).symlink_to(ROOT / name)
     (folder / ".venv").symlink_to(sys.prefix)
     datasets = folder / "data" / "datasets"

@@ -48,16 +48,10 @@ def test_a_corpus_of_one_s_own_is_made_as_its_page_says(
 
 
 def test_a_project_of_one_s_own_is_made_as_its_page_says(
-    clone: Path, environment: dict[str, str], tokenizer_folder: Path
+    clone: Path, environment: dict[str, str]
 ) -> None:
-    environment |= {"CODEDATA_TOKENIZER": str(tokenizer_folder)}
-    environment |= {"CODEDATA_MY_TRAIN_PAD_TOKEN": PAD_ID}
-    project = (clone / "pyproject.toml").read_bytes()
-    try:
-        do_page("own-project.md", clone, environment)
-    finally:
-        (clone / "pyproject.toml").write_bytes(project)
-    assert open_dataset(clone / "data/datasets/my_train", verify=True).num_samples > 100
+    do_page("own-project.md", clone, environment)
+    assert open_dataset(clone / "mine/data/datasets/my_train", verify=True).num_samples > 100
 
 
 def test_a_tokenizer_of_one_s_own_is_trained_and_used_as_its_page_says(

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from codedata.cli.instance import INSTANCE_YAML
 from codedata.components import DatasetSplit, RawCorpus
 from codedata.format.ranges import CharRange
 from codedata.recipe.settings import Settings
@@ -35,10 +34,6 @@ def test_the_readme_s_yaml_and_environment_are_valid(monkeypatch: pytest.MonkeyP
     assert RawCorpus(**corpus["attributes"]).typed_source.kind_name() == "folders"
     train = DatasetSplit(name="train", corpus="the_stack_c")
     assert train.settings.chunk_size == 5_000_000
-
-
-def test_the_sample_dagster_yaml_is_the_one_that_the_command_line_writes() -> None:
-    assert (ROOT / "dagster.yaml").read_text(encoding="utf-8") == INSTANCE_YAML
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/reference/switches.md"])

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from codedata import cli, tokenize_data
-from codedata.components import DatasetSplit, RawCorpus
+from codedata.components import DatasetSplit, RawCorpus, TrainedTokenizer
 from codedata.sources.registry import KINDS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
@@ -95,7 +95,7 @@ def components_page() -> str:
         "# Components\n",
         f"{where} Other names are refused when the code location loads.\n",
     ]
-    for component in (RawCorpus, DatasetSplit):
+    for component in (RawCorpus, TrainedTokenizer, DatasetSplit):
         parts += [f"## {component.__name__}\n", f"`type: codedata.components.{component.__name__}`"]
         parts += [f"\n{_summary(component)}\n", _table(component)]
         if component is RawCorpus:

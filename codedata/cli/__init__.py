@@ -16,6 +16,7 @@ from codedata.cli import (
     clean,
     completion,
     export,
+    init,
     list_splits,
     materialize,
     push,
@@ -33,7 +34,7 @@ from codedata.store.locks import go_without_locks
 from codedata.store.owners import explained
 
 _GROUPS = {
-    "make": [materialize],
+    "make": [init, materialize],
     "look": [list_splits, show, report, verify],
     "share": [export, push],
     "set up": [clean, completion],

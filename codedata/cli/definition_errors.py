@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
+from yaml import MarkedYAMLError
 
 from codedata.errors import CodedataError, SettingsError
+from codedata.printable import shortened
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -29,37 +31,16 @@ def require_all_defined(defs: "dg.Definitions") -> None:
 
 
 def user_error(error: BaseException | None) -> CodedataError | None:
-    """What a user can mend, out of one of Dagster's errors: our own among its causes, or a YAML."""
-    return _own_error(error) or _yaml_error(error)
-
-
-def _yaml_error(error: BaseException | None) -> SettingsError | None:
-    """What pydantic says of a YAML that does not fit the component, in one line."""
-    where, found = "a defs.yaml", list[str]()
-    while error is not None:
-        first_line = str(error).partition("\n")[0]
-        if isinstance(error, ValidationError):
-            found = [
-                f"{'.'.join(map(str, detail['loc']))} is {detail['input']!r}: {detail['msg']}"
-                for detail in error.errors()
-            ]
-        elif first_line.startswith("Error while loading component "):
-            where = first_line.removeprefix("Error while loading ").rstrip(":")
-        error = error.__cause__
-    if not found:
-        return None
-    return SettingsError(f"{where}: {'; '.join(dict.fromkeys(found))}; correct its defs.yaml")
-
-
-def _own_error(error: BaseException | None) -> CodedataError | None:
-    """Our own error among the causes of another, pydantic's wrapping included."""
+    """What a user can mend: our own error among the causes, or a YAML that Dagster refuses."""
     while error is not None:
         if isinstance(error, CodedataError):
             return error
+        if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark):
+            return SettingsError(f"{mark.name}:{mark.line + 1}: {error.problem}; correct the YAML")
         if isinstance(error, ValidationError):
             for detail in error.errors():
-                cause = detail.get("ctx", {}).get("error")
-                if isinstance(cause, CodedataError):
-                    return cause
+                if where := detail.get("ctx", {}).get("source_position"):
+                    found = shortened(repr(detail["input"]))
+                    return SettingsError(f"{where}: {detail['msg']}, and here is {found}")
         error = error.__cause__
     return None

@@ -8,17 +8,18 @@ variable that overrides the YAML: CODEDATA_<SPLIT>_<SWITCH>.
 """
 
 import warnings
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import dagster as dg
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from codedata.components import split_assets
 from codedata.components.automation import change_sensor
+from codedata.components.from_yaml import YamlComponent
 from codedata.components.overrides import unread_variables
-from codedata.components.raw_corpus import RawCorpus
+from codedata.components.raw_corpus import RawCorpus, find_corpus
+from codedata.components.scaffolding import SplitScaffolder
 from codedata.components.shown import as_written
 from codedata.components.split_files import ALL_FILES, file_numbers, must_say_which
 from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
@@ -27,10 +28,14 @@ from codedata.errors import SettingsError
 from codedata.layout import TOKENIZER_VARIABLE, Layout, is_name, switch_variable
 from codedata.places import local_path
 from codedata.printable import shortened
-from codedata.recipe.settings import SWITCHES, Settings, pad_token_of, require_held_out
+from codedata.recipe.settings import SWITCHES, Settings, Switch, pad_token_of, require_held_out
 
 MAX_CHUNKS = 10_000
 """Partitions of an asset: the UI stays quick, and a chunk_size of 1 is found out at once."""
+
+
+def _of_split(info: ValidationInfo) -> str:
+    return f"{info.field_name} of split {info.data.get('name')!r}"
 
 
 def _sentence(text: str) -> str:
@@ -41,7 +46,8 @@ def _field(switch: str) -> Any:
     return Field(default=SWITCHES[switch].default, description=_sentence(SWITCHES[switch].help))
 
 
-class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
+@dg.scaffold_with(SplitScaffolder)
+class DatasetSplit(YamlComponent):
     """A tokenized and packed dataset over a part of a corpus."""
 
     name: str = Field(description="Name of the split, its assets' group and its job.")
@@ -79,29 +85,46 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
     chars_to_tokenize: int = _field("chars_to_tokenize")
     chunk_size: int = _field("chunk_size")
 
-    @model_validator(mode="after")
-    def _validate_switches(self) -> "DatasetSplit":
-        for field in ("name", "corpus"):
-            if not is_name(value := getattr(self, field)):
-                raise SettingsError(
-                    f"{field} of split {self.name!r} is {value!r}; write it with the letters A to "
-                    "Z, digits and underscores alone: it names assets and folders"
-                )
+    @field_validator("name", "corpus", "tokenizer_asset")
+    @classmethod
+    def _is_name(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None or is_name(value):
+            return value
+        raise SettingsError(
+            f"{_of_split(info)} is {value!r}; write it with the letters A to Z, digits and "
+            "underscores alone: it names assets and folders"
+        )
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
         try:
-            dg.GraphDefinition(name=self.name)
+            dg.GraphDefinition(name=name)
         except dg.DagsterInvalidDefinitionError as error:
             raise SettingsError(
-                f"name of split {self.name!r} is a word that Dagster keeps for itself; choose "
+                f"name of split {name!r} is a word that Dagster keeps for itself; choose "
                 "another, such as 'train'"
             ) from error
-        if self.tokenizer_asset is not None and not is_name(self.tokenizer_asset):
-            raise SettingsError(
-                f"tokenizer_asset of split {self.name!r} is {self.tokenizer_asset!r}; write the "
-                "asset's key, such as demo_tokenizer"
-            )
-        if self.files != ALL_FILES:
-            self._require_few_chunks(len(self.files_of(None)))
-        return self
+        return name
+
+    @field_validator("files")
+    @classmethod
+    def _are_files(cls, files: str | int | None, info: ValidationInfo) -> str | int | None:
+        if files not in (None, ALL_FILES):
+            file_numbers(str(info.data.get("name")), files)
+        return files
+
+    @field_validator(*SWITCHES)
+    @classmethod
+    def _fits(cls, value: int | str, info: ValidationInfo) -> int | str:
+        assert info.field_name is not None
+        if info.field_name == "pad_token":
+            value = pad_token_of(str(value))
+        if why := SWITCHES[info.field_name].why_not(value):
+            raise SettingsError(f"split {info.data.get('name')!r}: {why}")
+        if info.field_name == "tokenizer_base":
+            local_path(str(value), _of_split(info))
+        return value
 
     def _require_few_chunks(self, num_files: int) -> None:
         most = MAX_CHUNKS // num_files
@@ -148,36 +171,20 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         """The switches: the YAML's, or the environment's where it overrides them.
 
         Raises:
-            SettingsError: naming the switch, and the variable if the value is from one.
+            SettingsError: a variable sets one to what it cannot be.
         """
+        given = variables()
         switches = {name: getattr(self, name) for name in SWITCHES}
-        switches["pad_token"] = pad_token_of(str(self.pad_token))
-        given, sources = variables(), dict[str, str]()
+        names = {name: switch_variable(self.name, name) for name in SWITCHES}
         if self.tokenizer_asset is not None:
-            switches["tokenizer_base"] = str(
-                Layout.from_environment().tokenizer(self.tokenizer_asset)
-            )
-        elif overridden := given.get(TOKENIZER_VARIABLE):
-            switches["tokenizer_base"] = overridden
-            sources["tokenizer_base"] = TOKENIZER_VARIABLE
-        for name, switch in SWITCHES.items():
-            variable = switch_variable(self.name, name)
+            layout = Layout.from_environment()
+            switches["tokenizer_base"] = str(layout.tokenizer(self.tokenizer_asset))
+        elif not given.get(names["tokenizer_base"]):
+            names["tokenizer_base"] = TOKENIZER_VARIABLE
+        for name, variable in names.items():
             if value := given.get(variable):
-                switches[name] = _override(variable, value, switch.parse)
-                sources[name] = variable
-        tokenizer = sources.get("tokenizer_base", f"tokenizer_base of split {self.name!r}")
-        _ = local_path(switches["tokenizer_base"], tokenizer)
-        try:
-            return Settings(**switches)
-        except SettingsError as error:
-            overridden = [
-                f"{variable} sets {switch}"
-                for switch, variable in sources.items()
-                if f"{switch} must" in str(error)
-            ]
-            raise SettingsError(
-                "; ".join([f"split {self.name!r}: {error}", *overridden])
-            ) from error
+                switches[name] = _override(variable, value, SWITCHES[name])
+        return Settings(**switches)
 
     @property
     def pad_is_named(self) -> bool:
@@ -194,21 +201,26 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
                 files; a variable of the environment is misspelt.
         """
         self._judge_environment(context)
-        corpus = _find_corpus(context, self.corpus)
-        files = self.files_of(corpus)
-        self._require_few_chunks(len(files))
+        corpus = find_corpus(context, self.corpus)
+        with self.about("files"):
+            files = self.files_of(corpus)
+        with self.about("chunk_size"):
+            self._require_few_chunks(len(files))
         others: dict[str, OtherSplit] = {}
-        for name in self.held_out_from:
-            other = self._other_split(context, name)
-            theirs = _find_corpus(context, other.corpus)
+        for index, name in enumerate(self.held_out_from):
+            with self.about("held_out_from", index):
+                other = self._other_split(context, name)
+            theirs = find_corpus(context, other.corpus)
             windows = windows_of(other.settings, other.files_of(theirs))
             others[name] = OtherSplit(other.corpus, theirs.num_files if theirs else 1, windows)
         same_text = {
             name: other.windows for name, other in others.items() if other.corpus == self.corpus
         }
-        require_held_out(self.name, windows_of(self.settings, files), same_text)
+        with self.about("held_out_from"):
+            require_held_out(self.name, windows_of(self.settings, files), same_text)
         if corpus is not None:
-            self._require_in_corpus(corpus)
+            with corpus.about("source", "first_chars"):
+                self._require_in_corpus(corpus)
         spec = SplitSpec(
             name=self.name,
             corpus=self.corpus,
@@ -229,13 +241,14 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         return dg.Definitions.merge(made, dg.Definitions(sensors=[change_sensor(spec, corpus)]))
 
     def _judge_environment(self, context: dg.ComponentLoadContext) -> None:
-        """Refuse misspelt overrides, and warn of variables that nothing reads.
+        """Refuse a wrong root and misspelt overrides, and warn of variables that nothing reads.
 
         The first split of the tree judges by all of them, so that it is said once.
         """
         splits = context.component_tree.get_all_components(of_type=DatasetSplit)
         if any(split is self for split in splits[1:]):
             return
+        _ = Layout.from_environment()
         if unread := unread_variables({self.name, *(split.name for split in splits)}, variables()):
             warnings.warn(
                 f"{', '.join(unread)}: set in the environment, but codedata reads no such variable",
@@ -263,17 +276,17 @@ class DatasetSplit(dg.Component, dg.Resolvable, dg.Model):
         return found
 
 
-def _find_corpus(context: dg.ComponentLoadContext, name: str) -> RawCorpus | None:
-    """A corpus's component; None where another code location has it."""
-    corpora = context.component_tree.get_all_components(of_type=RawCorpus)
-    return next((corpus for corpus in corpora if corpus.name == name), None)
-
-
-def _override(variable: str, value: str, kind: Callable[[str], int | str]) -> int | str:
+def _override(variable: str, text: str, switch: Switch) -> int | str:
+    """What a variable sets a switch to."""
     try:
-        return kind(value)
+        value = switch.parse(text)
     except ValueError as error:
         raise SettingsError(
-            f"{variable} is {shortened(value)!r}, which is not a whole number; write its digits "
+            f"{variable} is {shortened(text)!r}, which is not a whole number; write its digits "
             "alone, or unset it"
         ) from error
+    if why := switch.why_not(value):
+        raise SettingsError(f"{variable}: {why}; correct it, or unset it")
+    if switch.type is str:
+        local_path(text, variable)
+    return value

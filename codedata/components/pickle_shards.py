@@ -17,7 +17,7 @@ from codedata.components.split_spec import (
     open_split,
     split_tokenizer,
 )
-from codedata.errors import CheckFailedError, ChunkMismatchError
+from codedata.errors import CheckFailedError
 from codedata.format.meta import shard_name
 from codedata.layout import Layout
 from codedata.parallel import peak_memory_bytes
@@ -106,7 +106,7 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
         target = check_target(layout.dataset(spec.name))
         reporter = Reporter(context.log.info, in_terminal=False)
         plan = open_split(spec, layout, split_tokenizer(spec, layout, reporter))
-        chunks = require_all_chunks(spec, plan, layout)
+        chunks = _all_chunks(spec, plan, layout)
         corpora = {file: read_corpus(spec.corpus_folder(layout, file)) for file in spec.files}
         published = corpus_facts(corpora, is_one=spec.corpus_files == 1)
         origin = origin_of(plan.tokenizer, chunks, command_of(spec), published)
@@ -123,7 +123,7 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
             try:
                 dataset = staged.publish()
             except CheckFailedError as error:  # a second try would make the same
-                raise dg.Failure(str(error), allow_retries=False) from error
+                raise dg.Failure(str(error), allow_retries=False) from None
             remember_verified(dataset)  # for the steps after this one
         context.log.info(f"published {dataset.num_samples:,} samples in {target}")
         figures = _figures(dataset, chunks, plan.settings, time.monotonic() - started)
@@ -161,22 +161,24 @@ def _figures(
     return with_separators(figures)
 
 
-def require_all_chunks(spec: SplitSpec, plan: Plan, layout: Layout) -> list[TokenChunk]:
+def _all_chunks(spec: SplitSpec, plan: Plan, layout: Layout) -> list[TokenChunk]:
     """The stored chunks of the whole split, in order.
 
     Raises:
-        ChunkMismatchError: some are missing or stale; the message lists their keys and the command
-            that makes them.
+        Failure: some are missing or stale; the message lists their keys and the command that makes
+            them.
     """
     tasks = chunk_tasks(spec, plan, layout, list(spec.chunk_ranges))
     chunks = stored_chunks(list(tasks.values()), root=layout.root)
     found = {chunk.chars for chunk in chunks}
     missing = [key for key, task in tasks.items() if task.chars not in found]
     if missing:
-        raise ChunkMismatchError(
+        raise dg.Failure(
             f"{len(missing)} of {len(tasks)} chunks of {spec.name} are missing or stale "
             f"({', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}), so nothing was "
-            f"published; `codedata materialize {spec.name}` makes them all and publishes"
+            f"published; `codedata materialize {spec.name}` makes them all and publishes",
+            metadata={"missing or stale": "\n".join(missing)},
+            allow_retries=False,
         )
     return chunks
 

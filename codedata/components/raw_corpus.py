@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from codedata.components.corpus_metadata import corpus_metadata
 from codedata.components.default_pad import require_fitting_default
 from codedata.components.freshness import freshness, revision_key
+from codedata.components.from_yaml import YamlComponent
+from codedata.components.scaffolding import CorpusScaffolder
 from codedata.components.shown import as_written
 from codedata.errors import CorpusError
 from codedata.layout import Layout, is_name
@@ -51,7 +53,8 @@ def file_key(file: int) -> str:
     return f"{file:05d}"
 
 
-class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
+@dg.scaffold_with(CorpusScaffolder)
+class RawCorpus(YamlComponent):
     """A parquet of documents, or several, as the asset `<name>/raw_parquet`."""
 
     name: str = Field(description="Name of the corpus, first part of the asset's key.")
@@ -64,15 +67,21 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
     )
     tags: dict[str, str] = Field(default_factory=dict, description="Tags of its assets.")
 
-    @model_validator(mode="after")
-    def _validate(self) -> "RawCorpus":
-        if not is_name(self.name):
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, name: str) -> str:
+        if not is_name(name):
             raise CorpusError(
-                f"name of a corpus is {self.name!r}; write it with the letters A to Z, digits and "
+                f"name of a corpus is {name!r}; write it with the letters A to Z, digits and "
                 "underscores alone: it names an asset and a folder"
             )
-        _ = self.typed_source
-        return self
+        return name
+
+    @field_validator("source")
+    @classmethod
+    def _is_source(cls, source: Any, info: ValidationInfo) -> Any:
+        read_source(source, f"corpus {info.data.get('name')!r}")
+        return source
 
     @cached_property
     def typed_source(self) -> Source:
@@ -215,6 +224,12 @@ class RawCorpus(dg.Component, dg.Resolvable, dg.Model):
         # Two runs at once share the work: one does it, the other waits and finds it done.
         with waiting_lock(folder / ".lock", reporter.say):
             return self.typed_source.materialize(file, folder, reporter, update=update)
+
+
+def find_corpus(context: dg.ComponentLoadContext, name: str) -> RawCorpus | None:
+    """A corpus's component; None where another code location has it."""
+    corpora = context.component_tree.get_all_components(of_type=RawCorpus)
+    return next((corpus for corpus in corpora if corpus.name == name), None)
 
 
 def _not_all(corpus: str, failed: dict[str, CorpusError], num_asked: int) -> CorpusError:

@@ -57,6 +57,11 @@ of them."""
 
 LANGUAGES = {ending: name for name, endings in _EXTENSIONS.items() for ending in endings.split()}
 
+_NOT_CODE = {"CSS", "HTML", "JSON", "Jupyter Notebook", "Markdown", "TOML", "TeX", "XML", "YAML"}
+
+CODE_EXTENSIONS = sorted(ending for ending, name in LANGUAGES.items() if name not in _NOT_CODE)
+"""The endings of programming languages, those of data, markup and text left out."""
+
 SCHEMA = pa.schema(
     {
         "hexsha": pa.string(),

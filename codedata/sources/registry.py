@@ -5,7 +5,7 @@ group `codedata.sources`, name and class. Of all of them only the one that a YAM
 What does not fit is refused in one line that has what would.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 
@@ -51,7 +51,10 @@ def read_source(attributes: object, of: str) -> Source:
         return model.model_validate(dict(attributes))
     except ValidationError as error:
         fields = [name for name in model.model_fields if name != "kind"]
-        wrong = dict.fromkeys(_wrong(detail, fields) for detail in error.errors())
+        wrong = dict.fromkeys(
+            what_is_wrong(detail, str(detail["loc"][0]) if detail["loc"] else "it", fields)
+            for detail in error.errors()
+        )
         raise CorpusError(f"source of {of} (kind: {kind}): {'; '.join(wrong)}") from error
 
 
@@ -66,9 +69,14 @@ def _entry_point(kind: str, of: str) -> EntryPoint:
     return installed[kind]
 
 
-def _wrong(detail: ErrorDetails, fields: list[str]) -> str:
-    """What is wrong with one field."""
-    field = str(detail["loc"][0]) if detail["loc"] else "it"
+def what_is_wrong(detail: ErrorDetails, field: str, fields: Sequence[str]) -> str:
+    """What is wrong with a field of a YAML.
+
+    Args:
+        detail: what pydantic found.
+        field: its name.
+        fields: those that there are.
+    """
     match detail["type"]:
         case "extra_forbidden":
             return f"there is no field {field!r}; {_there_are(field, fields)}"
@@ -80,7 +88,7 @@ def _wrong(detail: ErrorDetails, fields: list[str]) -> str:
             return f"{field} is {shortened(repr(detail['input']))}: {detail['msg']}"
 
 
-def _there_are(name: str, known: list[str]) -> str:
+def _there_are(name: str, known: Sequence[str]) -> str:
     """Which names there are, and the one that was probably meant."""
     meant = [f"do you mean {near}? there are" for near in get_close_matches(name, known, n=1)]
     return f"{' '.join(meant) or 'there are'} {', '.join(known)}"

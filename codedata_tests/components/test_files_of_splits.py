@@ -64,7 +64,8 @@ def test_a_split_that_does_not_say_which_files_is_refused_with_what_the_answers_
     source = f"{{kind: local, path: '{tmp_path}/{{0..2}}.parquet'}}"
     sizes = [path.stat().st_size for path in parquets]
     assert refusal(tmp_path, source, {"s": ""}) == (
-        "split 's' does not say which files it takes of corpus 'c', which has 3; write files: all "
+        f"{tmp_path}/own_{tmp_path.name}/s/defs.yaml:2: split 's' does not say which files it "
+        "takes of corpus 'c', which has 3; write files: all "
         f"for up to 3,000 characters of {sum(sizes):,} bytes, or files: 0 for up to 1,000 "
         f"characters of {sizes[0]:,} bytes"
     )

@@ -1,0 +1,105 @@
+"""What a defs.yaml says -> a component, or a refusal of one line: the file, the line, the field.
+
+Dagster judges attributes by a model that it derives, and says where an error is in prose alone. So
+that model takes whatever it is given here, and the component judges it, once, with the positions
+that Dagster has of every field.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Self
+
+import dagster as dg
+from dagster_shared.yaml_utils.source_position import SourcePositionTree
+from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from codedata.errors import CodedataError, SettingsError
+from codedata.sources.registry import what_is_wrong
+
+
+class YamlComponent(dg.Component, dg.Resolvable, dg.Model):
+    """A component whose YAML is refused by the field, with its line."""
+
+    _positions: SourcePositionTree | None = PrivateAttr(default=None)
+    """Of the attributes; None where the component is made in Python."""
+
+    @classmethod
+    def model(cls) -> type[BaseModel]:
+        """The schema of its attributes, for editors and `dg check`."""
+        return _unjudged(super().model())
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+        """The component of a YAML, also of one without attributes."""
+        return super().load(attributes or cls.model().model_validate({}), context)
+
+    @classmethod
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
+        """The component of attributes whose templates are resolved.
+
+        Raises:
+            SettingsError: naming every field that does not fit, and where it is.
+        """
+        found = context.source_position_tree
+        positions = found and found.children.get("attributes", found)
+        assert isinstance(model, _Unjudged)
+        try:
+            made = cls.model_validate(context.resolve_value(model.given))
+        except ValidationError as error:
+            fields = [*cls.model_fields]
+            wrong = [_explained(detail, positions, fields) for detail in error.errors()]
+            raise SettingsError("; ".join(dict.fromkeys(wrong))) from error
+        made._positions = positions  # noqa: SLF001  (of its own class)
+        return made
+
+    @contextmanager
+    def about(self, *path: str | int) -> Iterator[None]:
+        """Say where a field is in what is refused inside."""
+        try:
+            yield
+        except CodedataError as error:
+            raise type(error)(f"{_place(self._positions, path)}{error}") from error
+
+
+class _Unjudged(BaseModel):
+    """Attributes as they stand in a YAML."""
+
+    _given: Any = PrivateAttr(default=None)
+
+    @property
+    def given(self) -> Any:
+        """What was written."""
+        return self._given
+
+
+@cache
+def _unjudged(derived: type[BaseModel]) -> type[BaseModel]:
+    class Attributes(_Unjudged, derived):
+        @model_validator(mode="wrap")
+        @classmethod
+        def _take(cls, given: Any, _: Any) -> Self:
+            made = cls.model_construct()
+            made._given = given  # noqa: SLF001  (of its own class)
+            return made
+
+    return Attributes
+
+
+def _explained(
+    detail: ErrorDetails, positions: SourcePositionTree | None, fields: Sequence[str]
+) -> str:
+    """What is wrong with a field, and where it is: the field itself, or the part of it."""
+    path, own = detail["loc"], detail.get("ctx", {}).get("error")
+    if isinstance(own, CodedataError):
+        within = own.__cause__  # of a source, whose kind judged its fields
+        more = within.errors()[0]["loc"] if isinstance(within, ValidationError) else ()
+        return f"{_place(positions, [*path, *more])}{own}"
+    name = ".".join(map(str, path))
+    return f"{_place(positions, path)}{what_is_wrong(detail, name, fields)}"
+
+
+def _place(positions: SourcePositionTree | None, path: Sequence[str | int]) -> str:
+    """`/path/defs.yaml:7: ` of a field, or of what it would be in; nothing without a YAML."""
+    return f"{positions.lookup_closest_and_path(path, None)[0]}: " if positions else ""

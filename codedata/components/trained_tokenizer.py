@@ -1,0 +1,97 @@
+"""One YAML -> the asset `<name>`: a tokenizer trained on a corpus, so that none is fetched."""
+
+import dagster as dg
+from pydantic import Field, field_validator
+
+from codedata.components.from_yaml import YamlComponent
+from codedata.components.raw_corpus import find_corpus
+from codedata.components.scaffolding import TokenizerScaffolder
+from codedata.components.split_spec import SINGLE_RUN
+from codedata.errors import SettingsError
+from codedata.format.ranges import CharRange
+from codedata.layout import is_name
+from codedata.resources import DataRoot
+from codedata.sources.record import read_corpus
+from codedata.tokenize.tokenizer_files import find_tokenizer
+from codedata.tokenize.train import save_tokenizer, train_tokenizer
+
+_LEAST_TOKENS = 258
+"""The 256 bytes and the two special ones."""
+
+_PIECE_CHARS = 100_000
+
+
+@dg.scaffold_with(TokenizerScaffolder)
+class TrainedTokenizer(YamlComponent):
+    """A byte-level BPE with the pre-tokenizer structure of deepseek-coder, trained on a corpus.
+
+    A split takes it by `tokenizer_asset`, with `pad_token: 1`.
+    """
+
+    name: str = Field(description="Name of the tokenizer, its asset's key.")
+    corpus: str = Field(description="Name of the corpus, of one file.")
+    owners: list[str] = Field(
+        default=["team:data"], description="Who answers for it: team:NAME or a mail address."
+    )
+    vocab_size: int = Field(default=4096, ge=_LEAST_TOKENS, description="Tokens, at most.")
+    chars_to_train_on: int = Field(
+        default=4_000_000,
+        ge=1,
+        description="The corpus's first characters: more take longer, and change little.",
+    )
+
+    @field_validator("name", "corpus")
+    @classmethod
+    def _is_name(cls, name: str) -> str:
+        if not is_name(name):
+            raise SettingsError(
+                f"a tokenizer or its corpus is named {name!r}; write it with the letters A to Z, "
+                "digits and underscores alone: it names assets and folders"
+            )
+        return name
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The asset.
+
+        Raises:
+            SettingsError: the corpus has several files.
+        """
+        corpus = find_corpus(context, self.corpus)
+        if corpus is not None and corpus.num_files > 1:
+            with self.about("corpus"):
+                raise SettingsError(
+                    f"tokenizer {self.name!r} is trained on a corpus of one file, and "
+                    f"{self.corpus!r} has {corpus.num_files}; name another corpus"
+                )
+        chars = CharRange(0, self.chars_to_train_on)
+
+        @dg.asset(
+            name=self.name,
+            deps=[[self.corpus, "raw_parquet"]],
+            group_name=self.name,
+            owners=self.owners,
+            kinds={"huggingface"},
+            code_version=f"1-{self.vocab_size}-{chars.key}",
+            backfill_policy=SINGLE_RUN,
+            description=f"A byte-level BPE of {self.vocab_size:,} tokens with the pre-tokenizer "
+            "structure of deepseek-coder.",
+        )
+        def tokenizer(context: dg.AssetExecutionContext, store: DataRoot) -> dg.MaterializeResult:
+            text = read_corpus(store.layout.corpus(self.corpus)).open_text()
+            window = text.clip(chars)
+            context.log.info(f"training on {window.num_chars:,} characters")
+            pieces = (text.read(piece) for piece in window.cut(_PIECE_CHARS))
+            trained = train_tokenizer(pieces, self.vocab_size)
+            folder = store.layout.tokenizer(self.name)
+            save_tokenizer(trained, folder)
+            fingerprint = find_tokenizer(str(folder)).fingerprint
+            return dg.MaterializeResult(
+                data_version=dg.DataVersion(fingerprint),
+                metadata={
+                    "tokens": trained.get_vocab_size(),
+                    "fingerprint": fingerprint,
+                    "path": dg.MetadataValue.path(str(folder)),
+                },
+            )
+
+        return dg.Definitions(assets=[tokenizer])
