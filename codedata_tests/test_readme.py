@@ -25,7 +25,7 @@ def test_ci_runs_the_readme_s_test_command_to_the_letter() -> None:
 def test_the_readme_s_yaml_and_environment_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODEDATA_TRAIN_CHUNK_SIZE", "5000000")
     found = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    split, corpus = (yaml.safe_load(block) for block in found)
+    corpus, split = (yaml.safe_load(block) for block in found)
     assert split.pop("type") == "codedata.components.DatasetSplit"
     assert DatasetSplit(**split["attributes"]).settings.window == CharRange(
         102_000_000, 104_000_000
@@ -43,8 +43,9 @@ def test_the_table_of_switches_has_every_one_with_its_default(page: str) -> None
     assert table == {field.name: str(field.default) for field in fields(Settings)}
 
 
-def test_the_readme_s_commands_have_only_switches_that_exist() -> None:
-    commands = re.findall(r"codedata\.tokenize_data \\\n((?:.*\\\n)*.*)", README)
+def test_the_script_s_commands_have_only_switches_that_exist() -> None:
+    page = (ROOT / "docs" / "howto" / "script.md").read_text(encoding="utf-8")
+    commands = re.findall(r"codedata\.tokenize_data \\\n((?:.*\\\n)*.*)", page)
     assert len(commands) == 2
     for command in commands:
         build_parser().parse_args(command.replace("\\\n", " ").split())

@@ -170,7 +170,6 @@ def _over_code(code: Path, project: Path) -> tuple[str, dict[str, str]]:
         )
     extensions = sorted({file.path.suffix[1:] for file in files})
     source = FoldersSource(folders={name: str(code)}, extensions=extensions)
-    source.require_valid()
     folder = Layout(project / "data").corpus("my_corpus")
     folder.mkdir(parents=True)
     corpus = source.materialize(0, folder, TERMINAL, update=False)
