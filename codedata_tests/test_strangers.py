@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from codedata.cli.instance import prepare_dagster_home
-from codedata.errors import ChunkMismatchError, SettingsError, TargetError
+from codedata.errors import ChunkMismatchError, CodedataError, SettingsError, TargetError
 from codedata.format.ranges import CharRange
 from codedata.progress import SILENT
 from codedata.recipe.settings import Settings
@@ -200,7 +200,7 @@ def test_a_strangers_chunk_ends_the_run_in_one_line(
     tasks: list[ChunkTask], chunks: list[TokenChunk], root: Path
 ) -> None:
     os.chown(chunks[0].path, STRANGER, -1)
-    with pytest.raises(ChunkMismatchError, match=f"it belongs to the user {STRANGER}") as refused:
+    with pytest.raises(CodedataError, match=f"it belongs to the user {STRANGER}") as refused:
         stored_chunks(tasks, root=root)
     assert "\n" not in str(refused.value)
     assert str(chunks[0].path) in str(refused.value)
@@ -237,7 +237,7 @@ def test_a_stranger_s_file_that_takes_a_chunk_s_place_later_is_refused_too(
         copy.write_bytes(chunk.path.read_bytes())
         os.chown(copy, STRANGER, STRANGER)
         copy.replace(chunk.path)
-        with pytest.raises(ChunkMismatchError, match=f"it belongs to the user {STRANGER}"):
+        with pytest.raises(CodedataError, match=f"it belongs to the user {STRANGER}"):
             chunk.read_ids()
 
 
