@@ -67,6 +67,11 @@ def plain_text(documents: Sequence[str | None]) -> str:
     return " ".join(document for document in documents if document is not None)
 
 
+def numbered(num_samples: int, seq_length: int = 4, *, first: int = 0) -> NDArray[np.int64]:
+    """Shape (num_samples, seq_length): row r is r + first, repeated."""
+    return np.repeat(np.arange(first, first + num_samples)[:, None], seq_length, axis=1)
+
+
 def write_parquet(
     path: Path,
     documents: Sequence[Any],
@@ -143,11 +148,6 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, **config: Any) -> Path:
 def dataset_bytes(folder: Path) -> dict[str, bytes]:
     """Shards and meta by name; facts and card, which name folder and command, left out."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in TEXTS}
-
-
-def numbered(num_samples: int, seq_length: int = 4, *, first: int = 0) -> NDArray[np.int64]:
-    """Shape (num_samples, seq_length): row r is r + first, repeated."""
-    return np.repeat(np.arange(first, first + num_samples)[:, None], seq_length, axis=1)
 
 
 def write_facts(

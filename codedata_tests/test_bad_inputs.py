@@ -181,7 +181,6 @@ def bad_files(
         shutil.copytree(tokenizer_folder, (folder / name).parent)
         put(folder / name, content)
     (folder / "none").mkdir()
-    (folder / "dataset").mkdir()
     shutil.copy(corpus, folder / "good.parquet")
     arguments = ["--data_file", str(folder / "good.parquet"), "--pad_token", "999999"]
     arguments += ["--tokenization_folder", str(folder / "made"), "--tokenizer_base"]
@@ -204,7 +203,7 @@ SWITCHES: list[Case] = [
     ("num_workers", "two", "--num_workers", "'two'", ALONE),
     *(("seq_length", value, "--seq_length", repr(value), ALONE) for value in ("1e3", "", "٣x")),
     ("seq_length", DIGITS, "--seq_length", f"'{DIGITS[:200]}...'", ALONE),
-    ("engine", "Auto", "--engine", "'Auto'", "choose from"),
+    ("engine", "Auto", "--engine", "'Auto'", "pretokens"),
     ("starting_character", "999999999", "starting_character", "is 999999999", "choose a smaller"),
     *(("pad_token", value, "pad_token", value[:200], "name the id of one of its tokens, or")
       for value in ("99999", "2147483647", "1.5", "None", DIGITS)),
@@ -406,7 +405,7 @@ def test_the_loaders_refuse_what_is_no_path_and_no_split(here: Path) -> None:
 
 # The command line's other arguments
 
-NEEDED, SPLITS = "the following arguments are required", "demo_train, demo_validation, train, val"
+SPLITS = "demo_train, demo_validation, train, validation"
 COMMANDS: list[tuple[list[str], *tuple[str, ...]]] = [
     *((["show", "{here}/d", "--sample", n], "{here}/d", f"no sample {n}", "name one from 0 to 3")
       for n in ("4", "-1", "1000000000000000000000")),
@@ -414,10 +413,8 @@ COMMANDS: list[tuple[list[str], *tuple[str, ...]]] = [
     *((["show", "{here}/d", "--tokenizer", given], *says)
       for given, *says in [*NO_TOKENIZERS[:1], *NO_TOKENIZERS[-2:]]),
     (["show", "{here}/d", "--tokenizer", ""], "tokenizer", "''", "name"),
-    ([], NEEDED, "command", "usage: codedata"),
     (["make"], "command", "'make'", "usage: codedata"),
-    *(([command], NEEDED, what, "usage: codedata")
-      for command, what in [("show", "folder"), ("verify", "folder"), ("materialize", "SPLIT")]),
+    (["materialize"], "the following arguments are required", "SPLIT", "usage: codedata"),
     (["show", "a", "b"], "unrecognized arguments", "b", "usage: codedata"),
     (["show", "a", "--sample"], "--sample", "expected one argument", "usage: codedata"),
     (["materialize", "train", "--forced"], "unrecognized", "--forced", "usage: codedata"),

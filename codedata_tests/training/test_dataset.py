@@ -282,6 +282,7 @@ def heavy():
 
 import codedata; codedata.CodedataError; heavy()
 import codedata.tokenize_data; heavy()
+import codedata.definitions; heavy()
 from codedata import PickledTrainerDataset; heavy()
 sys.modules["transformers"] = None
 from codedata import PaddingCollator, ResumableLoader
@@ -293,12 +294,13 @@ except ImportError as error:
 
 
 def test_only_the_loader_waits_for_torch_and_only_the_callback_needs_transformers() -> None:
-    command = [sys.executable, "-c", IMPORTS]
+    command = [sys.executable, "-W", "ignore", "-c", IMPORTS]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "",
         "",
-        "torch",
+        "dagster",
+        "torch dagster",
         "DatasetProvenance is for transformers' Trainer; pip install transformers accelerate",
     ]
 
