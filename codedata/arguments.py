@@ -45,7 +45,14 @@ class _Version(argparse.Action):
 
 def add_version(parser: argparse.ArgumentParser) -> None:
     """The switch that prints which release this is."""
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument(
+        "--version",
+        action=_Version,
+        nargs=0,
+        dest=argparse.SUPPRESS,
+        default=argparse.SUPPRESS,
+        help="print the version and exit",
+    )
 
 
 def add_verbosity(parser: argparse.ArgumentParser, *, default: Any = Verbosity.NORMAL) -> None:

@@ -286,7 +286,7 @@ SCRIPT: dict[tuple[str, ...], Says] = {
         for value in NO_NUMBERS
     },
     ("--num_workers", "two"): ("--num_workers", "'two'", "write its digits alone"),
-    **{("--engine", each): ("--engine", repr(each), "choose from") for each in ("", "Auto")},
+    **{("--engine", each): ("--engine", repr(each), "there is no") for each in ("", "Auto")},
     ("--starting_character", "999999999"):
         ("starting_character", "is 999999999", "choose a smaller one"),
     **{
@@ -553,10 +553,9 @@ COMMANDS: dict[tuple[str, ...], Says] = {
         for source in ("/no/such/folder", "owner/not-here", "{w}/t-text", "{w}/c-missing")
     },
     ("show", "{here}/d", "--tokenizer", ""): ("tokenizer", "''", "name"),
-    (): ("the following arguments are required", "command", USAGE),
-    ("make",): ("command", "'make'", USAGE),
-    ("show",): ("the following arguments are required", "folder", USAGE),
-    ("verify",): ("the following arguments are required", "folder", USAGE),
+    ("make",): ("there is no command", "'make'", USAGE),
+    ("show",): ("the following arguments are required", "DATASET", USAGE),
+    ("verify",): ("the following arguments are required", "DATASET", USAGE),
     ("materialize",): ("the following arguments are required", "SPLIT", USAGE),
     ("show", "a", "b"): ("unrecognized arguments", "b", USAGE),
     ("show", "a", "--sample"): ("--sample", "expected one argument", USAGE),
