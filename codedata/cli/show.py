@@ -24,8 +24,9 @@ def add_parser(commands: Commands) -> None:
         help="what is in a dataset, one sample decoded",
         description="Say what is in a dataset, and decode one of its samples.",
         epilog="--json: an object with folder, files, samples, seq_length, tokens, padding, "
-        "digest, tokenizer, tokenizer_sha256, command, switches, and sample: index, input_ids (all of "
-        "them), text; null is what the dataset does not say, and a text that nothing here decodes.",
+        "digest, tokenizer, tokenizer_sha256, command, switches, and sample: index, input_ids "
+        "(all of them), text; null is what the dataset does not say, and a text that nothing here "
+        "decodes.",
     )
     add_dataset(parser)
     parser.add_argument(
