@@ -103,4 +103,4 @@ def hinted(message: str, module: str | None) -> str:
     """A message whose commands work as they are written, where a module was named."""
     if module is None:
         return message
-    return message.replace("`codedata materialize", f"`codedata -m {module} materialize")
+    return re.sub("`codedata (list|materialize)", rf"`codedata -m {module} \1", message)

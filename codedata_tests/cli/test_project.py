@@ -254,7 +254,7 @@ def test_another_code_location_is_named_by_m_and_hints_name_it_too(
     assert main(["list", "-m", "mine.definitions"]) == 0
     assert "small" in capsys.readouterr().out
     assert main(["-m", "mine.definitions", "show", "large"]) == 1
-    assert "`codedata -m mine.definitions materialize large`" in capsys.readouterr().err
+    assert "`codedata -m mine.definitions list`" in capsys.readouterr().err
 
 
 def test_every_command_takes_the_split_s_name(

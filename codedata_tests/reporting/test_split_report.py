@@ -227,8 +227,8 @@ def test_a_split_that_was_not_made_is_refused(
     page = tmp_path / "r.html"
     assert refusal(capsys, "test", "-o", page) == (
         f"there is no dataset 'test' in {own_root}/datasets, and no folder test here: there are "
-        "train, validation; run `codedata materialize test`, or set CODEDATA_ROOT to the folder "
-        "that holds it"
+        "train, validation; `codedata list` says which splits can be made, or set CODEDATA_ROOT to "
+        "the folder that holds it"
     )
     assert refusal(capsys, "../train", "-o", page).startswith("../train is no dataset folder")
     assert not page.exists()
