@@ -15,6 +15,7 @@ from codedata.arguments import Parser, add_verbosity, add_version, hinted
 from codedata.cli import (
     completion,
     export,
+    fetch,
     list_splits,
     materialize,
     push,
@@ -34,7 +35,7 @@ from codedata.store.permission import explained
 _GROUPS = {
     "make": [materialize],
     "look": [list_splits, show, report, verify],
-    "share": [export, push],
+    "share": [export, push, fetch],
     "set up": [completion],
 }
 
@@ -46,6 +47,7 @@ examples:
   codedata verify demo_train                        recompute every hash
   codedata export demo_train --to parquet           for other readers
   codedata push demo_train me/c-train               upload it, privately
+  codedata fetch me/c-train c-train                 and have it elsewhere
 
 A dataset is named by its split, or by its folder. Everything goes below
 $CODEDATA_ROOT, by default ./data.
