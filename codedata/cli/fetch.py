@@ -3,8 +3,8 @@
 import argparse
 import shutil
 from functools import partial
-from io import BufferedWriter
 from pathlib import Path
+from typing import BinaryIO
 
 from codedata.arguments import path
 from codedata.cli.commands import Commands
@@ -61,6 +61,6 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _copy(source: Path, target: BufferedWriter) -> None:
+def _copy(source: Path, target: BinaryIO) -> None:
     with source.open("rb") as file:
         shutil.copyfileobj(file, target)

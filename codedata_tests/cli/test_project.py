@@ -142,6 +142,7 @@ def test_making_a_split_says_where_it_is_and_writes_no_bar_into_a_pipe(
     dataset = open_dataset(folder / "data" / "datasets" / "small")
     assert f"{dataset.folder}: {len(dataset.shards)} files, " in out[0]
     assert out[0].endswith(f" digest {dataset.digest}")
+    assert out[1:] == [f"{folder}/data/reports/small.html: what it is made of"]
     assert "\r" not in err
     assert "Tokenizing small: 0 of 4 chunks are unchanged and reused, 4 to tokenize\n" in err
     assert re.search(r"Tokenizing small: 4 of 4 chunks, .* M characters/s, 0 s left\n", err)
@@ -315,6 +316,7 @@ def test_a_terminal_sees_a_bar_a_quiet_one_the_result_and_a_verbose_one_each_chu
     seen = shown()
     assert "loading mine.definitions ...\r\r\x1b[K" in seen
     assert "Tokenizing small: 100%" in seen
+    assert "codedata: done in " in seen
     assert shown("-q") == ""
     lines = shown("-v").splitlines()
     assert sum("chunk 00000" in line for line in lines) == 4
