@@ -45,7 +45,14 @@ class _Version(argparse.Action):
 
 def add_version(parser: argparse.ArgumentParser) -> None:
     """The switch that prints which release this is."""
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument(
+        "--version",
+        action=_Version,
+        nargs=0,
+        dest=argparse.SUPPRESS,
+        default=argparse.SUPPRESS,
+        help="print the version and exit",
+    )
 
 
 def add_verbosity(parser: argparse.ArgumentParser, *, default: Any = Verbosity.NORMAL) -> None:
@@ -96,4 +103,4 @@ def hinted(message: str, module: str | None) -> str:
     """A message whose commands work as they are written, where a module was named."""
     if module is None:
         return message
-    return message.replace("`codedata materialize", f"`codedata -m {module} materialize")
+    return re.sub("`codedata (list|materialize)", rf"`codedata -m {module} \1", message)

@@ -1,6 +1,7 @@
 """Fixtures that every test may ask for."""
 
 import importlib
+import logging
 import os
 import subprocess
 import sys
@@ -72,6 +73,12 @@ def no_waiting_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def first_on_this_machine_or_not() -> None:
+    """Whichever test is the one for which functions are compiled, its stderr is the same."""
+    logging.getLogger("codedata.tokenize.engines.compiling").disabled = True
 
 
 @pytest.fixture(scope="session")

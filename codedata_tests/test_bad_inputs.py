@@ -413,7 +413,7 @@ COMMANDS: list[tuple[list[str], *tuple[str, ...]]] = [
     *((["show", "{here}/d", "--tokenizer", given], *says)
       for given, *says in [*NO_TOKENIZERS[:1], *NO_TOKENIZERS[-2:]]),
     (["show", "{here}/d", "--tokenizer", ""], "tokenizer", "''", "name"),
-    (["make"], "command", "'make'", "usage: codedata"),
+    (["make"], "there is no command", "'make'", "usage: codedata"),
     (["materialize"], "the following arguments are required", "SPLIT", "usage: codedata"),
     (["show", "a", "b"], "unrecognized arguments", "b", "usage: codedata"),
     (["show", "a", "--sample"], "--sample", "expected one argument", "usage: codedata"),

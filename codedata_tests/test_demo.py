@@ -1,5 +1,7 @@
 """The embedded demo: no network, no account, no file to provide."""
 
+import re
+
 import pytest
 
 import codedata
@@ -13,12 +15,14 @@ from codedata_tests.demo import Demo
 
 def test_the_closing_summary_says_what_was_written_where(demo: Demo) -> None:
     lines = demo.stdout.splitlines()
-    assert len(lines) == 2
-    for split, line in zip(("demo_train", "demo_validation"), lines, strict=True):
-        assert line.startswith(f"{demo.root}/datasets/{split}: ")
-        assert "samples of" in line
+    assert len(lines) == 4
+    for split, made, report in (("demo_train", *lines[:2]), ("demo_validation", *lines[2:])):
+        assert made.startswith(f"{demo.root}/datasets/{split}: ")
+        assert "samples of" in made
+        assert report == f"{demo.root}/reports/{split}.html: what it is made of"
+    assert re.search(r"^codedata: done in .* s; codedata .* cores$", demo.stderr, re.MULTILINE)
     assert "Traceback" not in demo.stderr
-    assert "Tokenizing demo_train: 100%" in demo.stderr
+    assert "Tokenizing demo_train: 8 of 8 chunks, " in demo.stderr
 
 
 def test_the_demo_has_several_chunks_and_thousands_of_samples(

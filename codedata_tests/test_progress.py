@@ -1,11 +1,12 @@
 """What a run says of its chunks."""
 
+import sys
 import time
 
 import pytest
 
 from codedata.format.ranges import CharRange
-from codedata.progress import Reporter
+from codedata.progress import TERMINAL, Reporter, Verbosity, telling
 
 CHARS = CharRange(0, 15_000_000).cut(3_000_000)
 
@@ -29,13 +30,53 @@ def test_a_line_a_chunk_has_count_rate_and_the_time_that_is_left(
         "0.3 M characters/s, 30 s left"
     )
     assert said[-1].endswith("0 tokens; 5 of 5 chunks, 1.2 M characters/s, 0 s left")
-    assert capfd.readouterr().err == "", "bars are a terminal's"
+    assert capfd.readouterr().err == "", "it is no command's"
+
+
+def test_a_pipe_has_no_bar_but_lines_some_seconds_apart(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with TERMINAL.tokenizing("train", reused=CHARS[:1], missing=CHARS[1:]) as count:
+        for chars in CHARS[1:]:
+            now += 3
+            count(chars, 7)
+    assert capfd.readouterr().err.splitlines() == [
+        "Tokenizing train: 1 of 5 chunks are unchanged and reused, 4 to tokenize",
+        "Tokenizing train: 3 of 5 chunks, 1.0 M characters/s, 6 s left",
+        "Tokenizing train: 5 of 5 chunks, 1.0 M characters/s, 0 s left",
+    ]
+    with TERMINAL.tokenizing("train", reused=CHARS, missing=[]):
+        pass
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("verbosity", Verbosity)
+def test_how_much_is_told_is_what_the_command_was_asked_for(
+    verbosity: Verbosity, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with telling(verbosity), TERMINAL.transfer("c.parquet") as transfer:
+        TERMINAL.say("another run is waited for")
+        TERMINAL.log("a detail")
+        transfer.advance(1_000_000)
+    told = [line.partition(",")[0] for line in capsys.readouterr().err.splitlines()]
+    fetched = "c.parquet: 1.0 MB fetched in 0.0 s"
+    assert (
+        told
+        == {
+            Verbosity.QUIET: [],
+            Verbosity.NORMAL: ["another run is waited for", f"Fetching {fetched}"],
+            Verbosity.VERBOSE: ["another run is waited for", "a detail", fetched],
+        }[verbosity]
+    )
 
 
 @pytest.mark.parametrize("num_reused", [4, 5])
 def test_a_terminal_has_a_bar_where_there_is_work(
-    num_reused: int, capfd: pytest.CaptureFixture[str]
+    num_reused: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     reporter = Reporter(lambda _: None, in_terminal=True)
     missing = CHARS[num_reused:]
     with reporter.tokenizing("train", reused=CHARS[:num_reused], missing=missing) as count:

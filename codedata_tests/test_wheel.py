@@ -44,7 +44,9 @@ def test_the_wheel_runs_the_demo_and_opens_it_in_an_empty_folder(tmp_path: Path)
     splits = ["demo_train", "demo_validation"]
     made = run([installed / "bin" / "codedata", "materialize", *splits], environment, folder)
     assert [line.partition(":")[0] for line in made.splitlines()] == [
-        f"{folder}/data/datasets/{split}" for split in splits
+        f"{folder}/data/{place}"
+        for split in splits
+        for place in (f"datasets/{split}", f"reports/{split}.html")
     ]
     compiled = installed / "codedata" / "tokenize" / "engines" / "__pycache__"
     assert list(compiled.glob("kernels.*.nbc")), "the command ran the wheel's files"

@@ -16,6 +16,7 @@ from codedata.cli import (
     clean,
     completion,
     export,
+    fetch,
     init,
     list_splits,
     materialize,
@@ -36,7 +37,7 @@ from codedata.store.owners import explained
 _GROUPS = {
     "make": [init, materialize],
     "look": [list_splits, show, report, verify],
-    "share": [export, push],
+    "share": [export, push, fetch],
     "set up": [clean, completion],
 }
 
@@ -48,6 +49,7 @@ examples:
   codedata verify demo_train                        recompute every hash
   codedata export demo_train --to parquet           for other readers
   codedata push demo_train me/c-train               upload it, privately
+  codedata fetch me/c-train c-train                 and have it elsewhere
 
 A dataset is named by its split, or by its folder. Everything goes below
 $CODEDATA_ROOT, by default ./data.

@@ -124,6 +124,8 @@ def _definitions_of(location: CodeLocation) -> "dg.Definitions":
     import dagster as dg
     from dagster.components.definitions import LazyDefinitions
 
+    for known in (dg.BetaWarning, dg.PreviewWarning):  # of the parts that the components use
+        warnings.filterwarnings("ignore", category=known)
     module = _import(location)
     if location.autoload:
         return dg.load_defs(module)

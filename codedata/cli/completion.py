@@ -44,13 +44,14 @@ def run(options: argparse.Namespace) -> int:
 
     from codedata.cli import build_parser
 
+    datasets = {**shtab.DIRECTORY, "bash": "_codedata_datasets", "preamble": {"bash": _DATASETS}}
     parser = build_parser(for_shell=True)
     for action in _actions(parser):
         if action.type is path:
             action.complete = shtab.FILE  # pyright: ignore[reportAttributeAccessIssue]
         elif action.metavar == DATASET:
-            action.complete = {**shtab.DIRECTORY, "bash": "_codedata_datasets"}  # pyright: ignore[reportAttributeAccessIssue]
-    print(shtab.complete(parser, options.shell, preamble={"bash": _DATASETS}))
+            action.complete = datasets  # pyright: ignore[reportAttributeAccessIssue]
+    print(shtab.complete(parser, options.shell))
     return 0
 
 

@@ -59,8 +59,8 @@ def _none_of(name: str, layout: Layout) -> str:
     if nearest:
         return f"there is no dataset {name!r} in {folder}; did you mean {nearest[0]}? {known}"
     return (
-        f"there is no dataset {name!r} in {folder}, and no folder {name} here: {known}; run "
-        f"`codedata materialize {name}`, or set {ROOT_VARIABLE} to the folder that holds it"
+        f"there is no dataset {name!r} in {folder}, and no folder {name} here: {known}; `codedata "
+        f"list` says which splits can be made, or set {ROOT_VARIABLE} to the folder that holds it"
     )
 
 

@@ -22,6 +22,9 @@ def add_parser(commands: Commands) -> None:
         help="the splits of this project, and their state",
         description="Say of each split of the project whether its dataset is made, is stale and "
         "why, or is missing.",
+        epilog="--json: an object with module, root, and splits, each with name, state (made, "
+        "stale, missing, damaged), why (a list of lines), folder, samples, seq_length, tokens and "
+        "digest; the last four are null where there is no dataset.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     add_module_option(parser, default=argparse.SUPPRESS)

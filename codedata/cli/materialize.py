@@ -3,8 +3,11 @@
 import argparse
 import difflib
 import logging
+import platform
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from codedata.cli.dry_run import say_estimate
 from codedata.cli.instance import open_instance, prepare_dagster_home
 from codedata.errors import CodedataError, SettingsError
 from codedata.layout import Layout
+from codedata.parallel import available_cores
 from codedata.printable import say
 from codedata.progress import SHOW_BARS, TERMINAL, Verbosity
 from codedata.store.dataset_folder import Dataset
@@ -60,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         CodedataError: one cannot be made.
     """
+    started = time.monotonic()
     layout = Layout.from_environment()
     location = find_code_location(options.module, Path.cwd())
     home = None if options.dry_run else prepare_dagster_home(TERMINAL)
@@ -93,11 +98,18 @@ def run(options: argparse.Namespace) -> int:
                 except dg.DagsterExecutionInterruptedError as error:  # Ctrl-C
                     raise KeyboardInterrupt from error
             made.append(open_once(layout.dataset(split)))
-    for dataset in made:
+    for split, dataset in zip(options.splits, made, strict=True):
         say(
             f"{dataset.folder}: {len(dataset.shards)} files, {dataset.num_samples} samples of "
             f"{dataset.seq_length} tokens, {dataset.num_tokens} tokens, digest {dataset.digest}"
         )
+        if (page := layout.report(split)).exists():
+            say(f"{page}: what it is made of")
+    TERMINAL.say(
+        f"codedata: done in {time.monotonic() - started:.1f} s; codedata {version('codedata')}, "
+        f"tokenizers {version('tokenizers')}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}, {available_cores()} cores"
+    )
     return 0
 
 

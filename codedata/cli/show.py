@@ -23,6 +23,10 @@ def add_parser(commands: Commands) -> None:
         "show",
         help="what is in a dataset, one sample decoded",
         description="Say what is in a dataset, and decode one of its samples.",
+        epilog="--json: an object with folder, files, samples, seq_length, tokens, padding, "
+        "digest, tokenizer, tokenizer_sha256, command, switches, and sample: index, input_ids "
+        "(all of them), text; null is what the dataset does not say, and a text that nothing here "
+        "decodes.",
     )
     add_dataset(parser)
     parser.add_argument(
@@ -31,7 +35,7 @@ def add_parser(commands: Commands) -> None:
         "where it is on this machine)",
     )
     parser.add_argument("--sample", type=whole_number, default=0, help="which sample (default 0)")
-    parser.add_argument("--json", action="store_true", help="one JSON object, with all ids")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.set_defaults(run=run)
 
 

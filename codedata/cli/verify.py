@@ -19,9 +19,12 @@ def add_parser(commands: Commands) -> None:
         help="recompute structure, counts and hashes",
         description="Recompute structure, counts and hashes of datasets; exit with 1 if any is "
         "damaged.",
+        epilog="--json: a list, of each dataset an object with dataset (as it was named) and "
+        "whole; of one that is, folder, files, samples, tokens and digest, of one that is "
+        "not, error.",
     )
     add_dataset(parser, several=True)
-    parser.add_argument("--json", action="store_true", help="one JSON list, an object a dataset")
+    parser.add_argument("--json", action="store_true", help="one JSON list")
     parser.set_defaults(run=run)
 
 

@@ -77,6 +77,7 @@ def test_a_sample_is_decoded_by_the_tokenizer_that_the_dataset_names_where_it_is
 ) -> None:
     files = find_tokenizer(str(tokenizer_folder))
     scenario.write_facts(folder, "mine", sha256=files.fingerprint)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no run remembered it"))
     monkeypatch.delenv(TOKENIZER_VARIABLE, raising=False)
     gone = "Sample 0, its first 4 tokens (of mine, which is not here; --tokenizer names one to "
     assert shown(capsys, folder)[-2:] == [f"{gone}decode with):", "[1, 2, 3, 4]"]

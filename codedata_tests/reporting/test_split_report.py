@@ -264,10 +264,11 @@ def test_a_split_that_was_not_made_is_refused(
 ) -> None:
     page = tmp_path / "r.html"
     assert refusal(capsys, "test", "-o", page) == (
-        f"split 'test' has no dataset in {own_root}/datasets/test; run `codedata materialize "
-        "test`, or set CODEDATA_ROOT to the folder that holds it"
+        f"there is no dataset 'test' in {own_root}/datasets, and no folder test here: there are "
+        "train, validation; `codedata list` says which splits can be made, or set CODEDATA_ROOT to "
+        "the folder that holds it"
     )
-    assert refusal(capsys, "../train", "-o", page).startswith("'../train' is no name of a split")
+    assert refusal(capsys, "../train", "-o", page).startswith("../train is no dataset folder")
     assert not page.exists()
 
 

@@ -33,6 +33,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from codedata.tokenize.engines.compiling import announce_compiling
 from codedata.tokenize.structure import Rules
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class Table(NamedTuple):
 
 def compiled(function: F) -> F:
     """Compile a function of numbers and arrays; it runs in many threads at once."""
+    announce_compiling()
     return cast("F", njit(nogil=True, cache=_can_be_kept(), _nrt=False)(function))
 
 
