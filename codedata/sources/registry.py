@@ -104,7 +104,8 @@ def what_is_wrong(detail: ErrorDetails, field: str, fields: Sequence[str]) -> st
         return f"there is no field {field!r}; {_there_are(field, fields)}"
     if detail["type"] == "missing":
         return f"{field} is missing; add it"
-    return f"{field} is {shortened(repr(detail['input']))}: {detail['msg']}"
+    found = shortened(repr(detail["input"]))
+    return f"{field} is {found}: {detail['msg']}; correct its defs.yaml"
 
 
 def _there_are(name: str, known: Sequence[str]) -> str:
