@@ -286,7 +286,7 @@ def _override(variable: str, text: str, switch: Switch) -> int | str:
             "alone, or unset it"
         ) from error
     if why := switch.why_not(value):
-        raise SettingsError(f"{variable}: {why}; correct it, or unset it")
+        raise SettingsError(f"{why}; {variable} sets {switch.name}: correct it, or unset it")
     if switch.type is str:
         local_path(text, variable)
     return value

@@ -80,7 +80,8 @@ def _unjudged(derived: type[BaseModel]) -> type[BaseModel]:
         @model_validator(mode="wrap")
         @classmethod
         def _take(cls, given: Any, _: Any) -> Self:
-            made = cls.model_construct()
+            fields = given.items() if isinstance(given, dict) else ()
+            made = cls.model_construct(**{str(name): value for name, value in fields})
             made._given = given  # noqa: SLF001  (of its own class)
             return made
 

@@ -108,8 +108,8 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
         plan = open_split(spec, layout, split_tokenizer(spec, layout, reporter))
         chunks = _all_chunks(spec, plan, layout)
         corpora = {file: read_corpus(spec.corpus_folder(layout, file)) for file in spec.files}
-        published = corpus_facts(corpora, is_one=spec.corpus_files == 1)
-        origin = origin_of(plan.tokenizer, chunks, command_of(spec), published)
+        corpus, files = corpus_facts(corpora, is_one=spec.corpus_files == 1)
+        origin = origin_of(plan.tokenizer, chunks, command_of(spec), corpus, files)
         started = time.monotonic()
         with open_staging(target) as staging:
             staged = assemble(plan, chunks, staging, origin, num_workers=chunk_executor.threads)

@@ -2,9 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
 
-from codedata.components.raw_corpus import file_key
 from codedata.components.split_spec import SplitSpec
 from codedata.environment import variables
 from codedata.layout import CORPUS_VARIABLE, TOKENIZER_VARIABLE, switch_variable
@@ -23,30 +21,29 @@ def command_of(spec: SplitSpec) -> str:
     return " ".join([*set_here, "codedata", "materialize", spec.name])
 
 
-def corpus_facts(corpora: Mapping[int, Corpus], *, is_one: bool) -> dict[str, Any]:
-    """What identifies a corpus, elsewhere too where it is of the hub.
+def corpus_facts(
+    corpora: Mapping[int, Corpus], *, is_one: bool
+) -> tuple[dict[str, str], dict[int, dict[str, str]]]:
+    """What identifies a corpus, elsewhere too where it is of the hub; and each file of several.
 
     Args:
         corpora: the files that the split takes, by number.
         is_one: whether the corpus has no more than one file, which needs no number.
     """
-    if is_one:
-        [corpus] = corpora.values()
-        return _file_facts(corpus)
-    files = {file_key(file): _file_facts(corpus) for file, corpus in corpora.items()}
+    files = {file: _file_facts(corpus) for file, corpus in corpora.items()}
     some, *others = files.values()
+    if is_one:
+        return some, {}
     # Files that were fetched at different times may be of different commits.
     shared = {
         name: some[name]
         for name in ("repo", "commit")
         if name in some and all(each.get(name) == some[name] for each in others)
     }
-    return shared | {
-        "files": {
-            key: {name: value for name, value in each.items() if name not in shared}
-            for key, each in files.items()
-        }
-    }
+    for each in files.values():
+        for name in shared:
+            del each[name]
+    return shared, files
 
 
 def _file_facts(corpus: Corpus) -> dict[str, str]:

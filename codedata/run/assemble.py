@@ -10,7 +10,6 @@ from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import accumulate, chain
-from typing import Any
 
 from codedata.errors import CheckFailedError, CorpusError, SettingsError
 from codedata.format.facts import Origin, Probe, TokenizerFacts, facts_of
@@ -124,26 +123,30 @@ def count_padding(num_tokens: int, settings: Settings) -> int:
 
 
 def origin_of(
-    files: TokenizerFiles, chunks: Sequence[TokenChunk], command: str, corpus: Mapping[str, Any]
+    tokenizer: TokenizerFiles,
+    chunks: Sequence[TokenChunk],
+    command: str,
+    corpus: Mapping[str, str],
+    files: Mapping[int, Mapping[str, str]] | None = None,
 ) -> Origin:
     """What a dataset is made of, for its facts.
 
     Args:
-        files: the tokenizer's.
+        tokenizer: its files.
         chunks: which the dataset is packed from.
         command: that repeats it.
-        corpus: what identifies the corpus, and each of several `files` by number; a `path`
-            without a `repo` is one of this machine.
+        corpus: what identifies the corpus; a `path` without a `repo` is one of this machine.
+        files: what identifies each of its files, by number, where it has several.
     """
     return Origin(
-        corpus={name: value for name, value in corpus.items() if name != "files"},
-        files={int(file): known for file, known in corpus.get("files", {}).items()},
+        corpus=corpus,
+        files=files or {},
         tokenizer=TokenizerFacts(
-            source=place_of(files),
-            sha256=files.fingerprint,
-            revision=files.revision,
+            source=place_of(tokenizer),
+            sha256=tokenizer.fingerprint,
+            revision=tokenizer.revision,
             probe=Probe(
-                text_sha256=PROBE_SHA256, ids=tuple(reference_ids(load_tokenizer(files), PROBE))
+                text_sha256=PROBE_SHA256, ids=tuple(reference_ids(load_tokenizer(tokenizer), PROBE))
             ),
         ),
         engine=", ".join(sorted({chunk.engine for chunk in chunks})),

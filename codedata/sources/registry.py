@@ -85,7 +85,8 @@ def what_is_wrong(detail: ErrorDetails, field: str, fields: Sequence[str]) -> st
         case "value_error":  # of a source's own, which names the field
             return str(detail.get("ctx", {})["error"])
         case _:
-            return f"{field} is {shortened(repr(detail['input']))}: {detail['msg']}"
+            found = shortened(repr(detail["input"]))
+            return f"{field} is {found}: {detail['msg']}; correct its defs.yaml"
 
 
 def _there_are(name: str, known: Sequence[str]) -> str:
