@@ -2,10 +2,10 @@
 
 Invariants: of an error or of JSON at most `MAX_ANSWER_BYTES` are read, and nothing compressed is
 taken, so no more comes of them; what the library then parses is JSON that ends; the library sees no
-commit, hash or size that it would make a path or a number of; an answer begins in time, and a body
-that hardly moves is broken off. What a server did otherwise is said in one line. What passes by
-itself (429, 5xx, connections that break or stall) is tried again a bounded number of times, request
-by request, and every wait is said.
+redirect out of the web, and no commit, hash or size that it would make a path or a number of; an
+answer begins in time, and a body that hardly moves is broken off. What a server did otherwise is
+said in one line. What passes by itself (429, 5xx, connections that break or stall) is tried again a
+bounded number of times, request by request, and every wait is said.
 """
 
 import json
@@ -232,6 +232,11 @@ def _in_time(
 def _limit(response: httpx2.Response) -> None:
     """Refuse what the library would stumble over; read what is to be an error or JSON."""
     headers, request, path = response.headers, response.request, response.request.url.path
+    location = headers.get("Location", "").partition("?")[0]
+    if response.is_redirect and re.match(r"(?!https?:)[a-z][a-z0-9+.-]*:", location, re.IGNORECASE):
+        raise _wrong(
+            response, f"redirects to {shortened(location)}, which is no address of the web"
+        )
     if request.method == "HEAD" and response.status_code < 400 and "/resolve/" in path:
         etag = headers.get("X-Linked-Etag") or headers.get("ETag") or ""
         size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""

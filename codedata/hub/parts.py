@@ -7,6 +7,8 @@ is not fetched again: after a kill, beside a bad row, or in another commit with 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from io import SEEK_SET, RawIOBase
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -72,7 +74,8 @@ def fetch_parts(
     """
     folder.mkdir(parents=True, exist_ok=True)
     known = known if known and known.etag == file.etag else None
-    fetcher = _Fetcher(repo, file, folder, reporter, known, whole)
+    where, source = f"{file.name} of {repo}", whole or _RemoteBytes(repo, file)
+    fetcher = _Fetcher(where, source, folder, known, reporter)
     here: list[Part] = []
     length = -1
     name = f"{file.name}, its first {num_chars:,} characters"
@@ -103,86 +106,72 @@ def fetch_parts(
     )
 
 
+@dataclass
 class _Fetcher:
     """Finds row groups that are here, and brings those that are not."""
 
-    def __init__(
-        self,
-        repo: str,
-        file: RemoteFile,
-        folder: Path,
-        reporter: Reporter,
-        known: TextPart | None,
-        whole: Path | None,
-    ) -> None:
-        self._file = file
-        self._folder = folder
-        self._reporter = reporter
-        self._known = known
-        self._source = whole or _RemoteBytes(repo, file)
-        self._where = f"{file.name} of {repo}"
-        self._parquet: tuple[pq.ParquetFile, Footer] | None = None
+    where: str
+    source: "Path | _RemoteBytes"
+    folder: Path
+    known: TextPart | None
+    reporter: Reporter
+    parquet: tuple[pq.ParquetFile, Footer] | None = None
 
     def num_groups_and_columns(self) -> tuple[int, dict[str, str]]:
         """How many row groups the file has, and its columns, type by name."""
-        if self._known:
-            return self._known.num_groups, self._known.columns
+        if self.known:
+            return self.known.num_groups, self.known.columns
         _, footer = self._twice(self._open)
         return len(footer.groups), footer.columns
 
     def find(self, group: int) -> Part | None:
         """A part that is here and whole."""
-        for part in self._known.parts[group : group + 1] if self._known else ():
-            if part.is_at(self._folder):
-                return part
-        for path in self._folder.glob(f"{group:05d}-*.parquet"):
+        known = {part.name: part for part in self.known.parts} if self.known else {}
+        for path in self.folder.glob(f"{group:05d}-*.parquet"):
             if is_whole(path):
-                return self._counted(group, path)
+                return known.get(path.name) or self._counted(group, path)
         return None
 
     def fetch(self, group: int) -> Part:
         """A part that is not here."""
-        return self._twice(lambda: self._fetch(group))
+        found: list[Part] = []
+
+        def name(arrived: Path) -> str:
+            found.append(self._counted(group, arrived))  # which refuses what is damaged
+            return found[-1].name
+
+        self._twice(lambda: name_atomically(self.folder, partial(self._copy, group), name))
+        return found[-1]
 
     def _twice(self, work: Callable[[], T]) -> T:
         """Do what a damaged transfer makes fail, once more where it does."""
         try:
             return work()
         except CorpusError as error:
-            self._reporter.say(f"{error}; it is fetched once more, in case the transfer damaged it")
-            self._parquet = None
+            self.reporter.say(f"{error}; it is fetched once more, in case the transfer damaged it")
+            self.parquet = None
             return work()
 
     def _open(self) -> tuple[pq.ParquetFile, Footer]:
         """The parquet, read through the network as far as is asked for."""
-        if self._parquet is None:
-            parquet = open_parquet(self._source, self._where, buffer_size=_REQUEST_BYTES)
-            self._parquet = parquet, Footer.of(parquet, self._where)
-        return self._parquet
-
-    def _fetch(self, group: int) -> Part:
-        found: list[Part] = []
-
-        def name(arrived: Path) -> str:
-            found.append(self._counted(group, arrived))  # which refuses what is damaged
-            return found[0].name
-
-        name_atomically(self._folder, lambda out: self._copy(group, out), name)
-        return found[0]
+        if self.parquet is None:
+            parquet = open_parquet(self.source, self.where, buffer_size=_REQUEST_BYTES)
+            self.parquet = parquet, Footer.of(parquet, self.where)
+        return self.parquet
 
     def _counted(self, group: int, path: Path) -> Part:
         index = TextIndex()
         try:
             count_to(Parquet(path), index, MAX_CHARACTERS)
         except CorpusError as error:
-            raise CorpusError(f"row group {group} of {self._where}: {error}") from error
+            raise CorpusError(f"row group {group} of {self.where}: {error}") from error
         name, num_bytes = part_name(group, sha256_once(path)), path.stat().st_size
         return Part(name=name, num_bytes=num_bytes, **index.total()._asdict())
 
     def _copy(self, group: int, out: BinaryIO) -> None:
         parquet, footer = self._open()
         schema = pa.schema([pa.field(COLUMN, text_type(parquet.schema_arrow))])
-        damaged = f"{self._where} is damaged in row group {group}"
+        damaged = f"{self.where} is damaged in row group {group}"
         num_rows = 0
         with pq.ParquetWriter(out, schema, compression="zstd", write_statistics=False) as writer:
             with refusing(damaged, "name another"):

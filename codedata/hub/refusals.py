@@ -87,7 +87,7 @@ def refusal(
     said = str(error)
     if isinstance(error, HfHubHTTPError):
         said = error.server_message or why_status(error.response)
-    return HubError(_line(said))
+    return HubError(shortened(" ".join(_QUERY.sub(r"\1", said).split())))
 
 
 def _known(
@@ -98,8 +98,6 @@ def _known(
     has_token = get_token() is not None
     said = None
     match error:
-        case httpx2.UnsupportedProtocol() if constants.ENDPOINT.startswith(("http:", "https:")):
-            said = f"a redirect leads to what is no address of the web: {_line(str(error))}"
         case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
             said = f"HF_ENDPOINT is {constants.ENDPOINT!r}; write it as https://..."
         case RevisionNotFoundError():
@@ -130,10 +128,6 @@ def _known(
         case _:
             pass
     return said
-
-
-def _line(foreign: str) -> str:
-    return shortened(" ".join(_QUERY.sub(r"\1", foreign).split()))
 
 
 def no_hub(what: str) -> ServerError:

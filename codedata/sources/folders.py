@@ -57,19 +57,11 @@ of them."""
 
 LANGUAGES = {ending: name for name, endings in _EXTENSIONS.items() for ending in endings.split()}
 
-SCHEMA = pa.schema(
-    {
-        "hexsha": pa.string(),
-        "size": pa.int64(),
-        "ext": pa.string(),
-        "lang": pa.string(),
-        "max_stars_repo_path": pa.string(),
-        "content": pa.string(),
-        "avg_line_length": pa.float64(),
-        "max_line_length": pa.int64(),
-        "alphanum_fraction": pa.float64(),
-    }
-)
+SCHEMA = pa.schema({
+    "hexsha": pa.string(), "size": pa.int64(), "ext": pa.string(), "lang": pa.string(),
+    "max_stars_repo_path": pa.string(), "content": pa.string(), "avg_line_length": pa.float64(),
+    "max_line_length": pa.int64(), "alphanum_fraction": pa.float64(),
+})  # fmt: skip
 
 
 class SourceFile(NamedTuple):

@@ -9,11 +9,10 @@ it.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange
@@ -43,10 +42,6 @@ class Part:
     num_chars: int
     num_documents: int
     num_nulls: int
-
-    def is_at(self, folder: Path) -> bool:
-        """Whether the file is there, as it was fetched."""
-        return is_whole(folder / self.name)
 
 
 def part_name(group: int, sha256: str) -> str:
@@ -84,11 +79,6 @@ class TextPart:
     columns: dict[str, str]
     parts: tuple[Part, ...]
 
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> "TextPart":
-        """The inverse of `dataclasses.asdict`, after a round through JSON."""
-        return cls(**{**fields, "parts": tuple(Part(**each) for each in fields["parts"])})
-
     @property
     def num_bytes(self) -> int:
         """Bytes that are here."""
@@ -118,7 +108,7 @@ class LeadingText(ParquetText):
     def __init__(self, folder: Path, part: TextPart) -> None:
         self.path, self.part = folder, part
         for each in part.parts:
-            if not each.is_at(folder):
+            if not is_whole(folder / each.name):
                 raise CorpusError(
                     f"{folder / each.name} is not as it was fetched; materialize its corpus again, "
                     "which fetches that part anew"

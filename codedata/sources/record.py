@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
 from codedata.sources.parquet.text import ParquetText
@@ -108,13 +110,11 @@ def read_corpus(folder: Path) -> Corpus:
     name = folder.parent.name if is_file else folder.name
     of_file = f", partition {folder.name}" if is_file else ""
     try:
-        fields = json.loads((folder / RECORD_NAME).read_bytes())
-        part = fields.pop("part", None)
-        return Corpus(**fields, part=TextPart.from_json(part) if part else None)
+        return TypeAdapter(Corpus).validate_json((folder / RECORD_NAME).read_bytes())
     except FileNotFoundError as error:
         raise CorpusError(
             f"corpus {name!r} is not materialized: {folder / RECORD_NAME} does not exist; "
             f"materialize {name}/raw_parquet{of_file}"
         ) from error
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except ValueError as error:
         raise CorpusError(f"{folder / RECORD_NAME} is damaged; materialize it again") from error
