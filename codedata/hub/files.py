@@ -29,8 +29,7 @@ from huggingface_hub import (
 from huggingface_hub.file_download import repo_folder_name
 from tqdm import tqdm
 
-from codedata.hub.client import calling
-from codedata.hub.limits import is_etag
+from codedata.hub.client import calling, is_etag
 from codedata.hub.refusals import HubError, Kind, NoSuchFileError, UnreachableError, no_hub
 from codedata.layout import is_commit
 from codedata.progress import Reporter, Transfer
@@ -80,7 +79,7 @@ class HubFile(RemoteFile):
             return file_digest(file, "sha256").hexdigest() == self.etag
 
 
-def find_here(repo: str, path: str, *, kind: Kind, revision: str) -> HubFile | None:
+def find_here(repo: str, path: str, kind: Kind, revision: str) -> HubFile | None:
     """A file in the cache, whatever its bytes.
 
     Args:
@@ -142,7 +141,7 @@ def fetch_file(
         HubError: anything else that keeps the file away, with the remedy.
         OSError: the disk does not take it.
     """
-    here = find_here(repo, path, kind=kind, revision=revision)
+    here = find_here(repo, path, kind, revision)
     if is_damaged := here is not None and not here.is_right():
         reporter.say(
             f"{path}: the copy in {constants.HF_HUB_CACHE} is damaged, and is fetched again"

@@ -125,16 +125,7 @@ class HubSource(Source):
 
         path = self.paths[file]
         try:
-            return fetch_corpus(
-                self.repo,
-                path,
-                revision=self.revision,
-                pin=corpus / PIN_NAME,
-                first_chars=self.first_chars,
-                folder=folder,
-                update=update,
-                reporter=reporter,
-            )
+            return fetch_corpus(self, path, folder, reporter, update=update)
         except HubError as error:
             instead = f"; or download the file and set {CORPUS_VARIABLE} to its path"
             raise CorpusError(

@@ -233,7 +233,7 @@ def count_chars(contents: pa.LargeStringArray) -> NDArray[np.int64]:
     num_chars = pc.call_function("utf8_length", [contents])
     if num_chars.null_count:
         num_chars = pc.call_function("coalesce", [num_chars, _NONE])
-    return np.from_dlpack(num_chars)
+    return np.from_dlpack(num_chars).astype(np.int64, copy=False)
 
 
 def offsets(array: pa.LargeStringArray) -> NDArray[np.int64]:
