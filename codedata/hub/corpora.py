@@ -11,12 +11,11 @@ commit with the same file.
 """
 
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from io import SEEK_SET, RawIOBase
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +30,7 @@ from codedata.hub.pins import read_pin, write_pin
 from codedata.hub.source import HubSource
 from codedata.layout import is_commit
 from codedata.progress import Reporter
+from codedata.sources import record
 from codedata.sources.parquet.footer import (
     COLUMN,
     Footer,
@@ -41,22 +41,7 @@ from codedata.sources.parquet.footer import (
 )
 from codedata.sources.parquet.index import TextIndex, count_to
 from codedata.sources.parquet.text import sha256_once
-from codedata.sources.record import (
-    DIGITS,
-    PARTS_NAME,
-    PIN_NAME,
-    Corpus,
-    Part,
-    TextPart,
-    fingerprint_of,
-    is_whole,
-    part_name,
-    read_corpus,
-    record_corpus,
-)
 from codedata.store.files import name_atomically
-
-T = TypeVar("T")
 
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
@@ -67,7 +52,7 @@ _BATCH_ROWS = 256
 
 def fetch_corpus(
     source: HubSource, path: str, folder: Path, reporter: Reporter, *, update: bool
-) -> Corpus:
+) -> record.Corpus:
     """Have a file, or what its first characters take; one process at a time for each `folder`.
 
     Args:
@@ -84,7 +69,7 @@ def fetch_corpus(
     """
     limit_client()
     repo, revision = source.repo, source.revision
-    pin = (folder if source.num_files == 1 else folder.parent) / PIN_NAME
+    pin = (folder if source.num_files == 1 else folder.parent) / record.PIN_NAME
     asked = revision if update else read_pin(pin, repo, revision)
     if source.first_chars is None:
         file = fetch_file(repo, path, kind="dataset", revision=asked, reporter=reporter)
@@ -96,7 +81,7 @@ def fetch_corpus(
             file = RemoteFile(name=path, commit=asked, etag=part.etag, num_bytes=part.file_bytes)
         if file is None or not is_commit(asked):
             file = describe(repo, path, revision=asked, reporter=reporter, here=file)
-        parquet, sha256 = folder / PARTS_NAME / str(file.etag)[:DIGITS], None
+        parquet, sha256 = folder / record.PARTS_NAME / str(file.etag)[: record.DIGITS], None
         fetcher = _Fetcher(repo, file, parquet, reporter)
         if known and known.part and known.part.etag == file.etag:
             fetcher.known = known.part
@@ -107,7 +92,7 @@ def fetch_corpus(
     origin = {
         "kind": "hub", "repo": repo, "path": path, "revision": revision, "commit": file.commit,
     }  # fmt: skip
-    corpus = record_corpus(folder, parquet, origin, expected_sha256=sha256, part=part)
+    corpus = record.record_corpus(folder, parquet, origin, expected_sha256=sha256, part=part)
     write_pin(pin, repo, revision, file.commit)
     if part is not None:
         for other in {*parquet.parent.iterdir(), *folder.glob("leading.parquet*")} - {parquet}:
@@ -116,10 +101,10 @@ def fetch_corpus(
     return corpus
 
 
-def _recorded(folder: Path, repo: str, path: str) -> Corpus | None:
+def _recorded(folder: Path, repo: str, path: str) -> record.Corpus | None:
     """What an earlier run recorded of the same file."""
     with suppress(CorpusError):  # none, or a damaged one
-        corpus = read_corpus(folder)
+        corpus = record.read_corpus(folder)
         if (corpus.origin.get("repo"), corpus.origin.get("path")) == (repo, path):
             return corpus
     return None
@@ -169,19 +154,19 @@ class _Fetcher:
         self.folder = folder
         self.reporter = reporter
         self.where = f"{file.name} of {repo}"
-        self.known: TextPart | None = None
+        self.known: record.TextPart | None = None
         self.source: Path | _RemoteBytes = _RemoteBytes(repo, file)
         self.parquet: tuple[pq.ParquetFile, Footer] | None = None
 
-    def leading(self, num_chars: int) -> TextPart:
+    def leading(self, num_chars: int) -> record.TextPart:
         """The first characters."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.known:
             num_groups, columns = self.known.num_groups, self.known.columns
         else:
-            _, footer = self._twice(self._open)
+            _, footer = self._open()
             num_groups, columns = len(footer.groups), footer.columns
-        file, here, length = self.file, list[Part](), -1
+        file, here, length = self.file, list[record.Part](), -1
         with self.reporter.transfer(f"{file.name}, its first {num_chars:,} characters") as transfer:
             while length < num_chars and len(here) < num_groups:
                 part = self._find(len(here))
@@ -193,8 +178,8 @@ class _Fetcher:
                 num_bytes = sum(part.num_bytes for part in here)
                 transfer.expect(int(num_bytes * max(1.0, num_chars / max(1, length))))
         ends_here = len(here) == num_groups and length <= num_chars
-        return TextPart(
-            fingerprint=fingerprint_of(file.commit, file.name, str(file.etag), len(here)),
+        return record.TextPart(
+            fingerprint=record.fingerprint_of(file.commit, file.name, str(file.etag), len(here)),
             num_chars=length if ends_here else num_chars,
             ends_here=ends_here,
             etag=str(file.etag),
@@ -204,33 +189,24 @@ class _Fetcher:
             parts=tuple(here),
         )
 
-    def _find(self, group: int) -> Part | None:
+    def _find(self, group: int) -> record.Part | None:
         """A part that is here and whole."""
         known = {part.name: part for part in self.known.parts} if self.known else {}
         for path in self.folder.glob(f"{group:05d}-*.parquet"):
-            if is_whole(path):
+            if record.is_whole(path):
                 return known.get(path.name) or self._counted(group, path)
         return None
 
-    def _fetch(self, group: int) -> Part:
+    def _fetch(self, group: int) -> record.Part:
         """A part that is not here."""
-        found: list[Part] = []
+        found: list[record.Part] = []
 
         def name(arrived: Path) -> str:
             found.append(self._counted(group, arrived))  # which refuses what is damaged
             return found[-1].name
 
-        self._twice(lambda: name_atomically(self.folder, partial(self._copy, group), name))
+        name_atomically(self.folder, partial(self._copy, group), name)
         return found[-1]
-
-    def _twice(self, work: Callable[[], T]) -> T:
-        """Do what a damaged transfer makes fail, once more where it does."""
-        try:
-            return work()
-        except CorpusError as error:
-            self.reporter.say(f"{error}; it is fetched once more, in case the transfer damaged it")
-            self.parquet = None
-            return work()
 
     def _open(self) -> tuple[pq.ParquetFile, Footer]:
         """The parquet, read through the network as far as is asked for."""
@@ -239,14 +215,14 @@ class _Fetcher:
             self.parquet = parquet, Footer.of(parquet, self.where)
         return self.parquet
 
-    def _counted(self, group: int, path: Path) -> Part:
+    def _counted(self, group: int, path: Path) -> record.Part:
         index = TextIndex()
         try:
             count_to(Parquet(path), index, MAX_CHARACTERS)
         except CorpusError as error:
             raise CorpusError(f"row group {group} of {self.where}: {error}") from error
-        name, num_bytes = part_name(group, sha256_once(path)), path.stat().st_size
-        return Part(name=name, num_bytes=num_bytes, **index.total()._asdict())
+        name, num_bytes = record.part_name(group, sha256_once(path)), path.stat().st_size
+        return record.Part(name=name, num_bytes=num_bytes, **index.total()._asdict())
 
     def _copy(self, group: int, out: BinaryIO) -> None:
         parquet, footer = self._open()
@@ -254,12 +230,12 @@ class _Fetcher:
         damaged = f"{self.where} is damaged in row group {group}"
         num_rows = 0
         with pq.ParquetWriter(out, schema, compression="zstd", write_statistics=False) as writer:
-            with refusing(damaged, "name another"):
+            with refusing(damaged, "run again, or name another"):
                 batches = parquet.iter_batches(
                     _BATCH_ROWS, row_groups=[group], columns=[COLUMN], use_threads=False
                 )
             while True:
-                with refusing(damaged, "name another"):
+                with refusing(damaged, "run again, or name another"):
                     batch = next(batches, None)
                 if batch is None:
                     break
@@ -271,5 +247,5 @@ class _Fetcher:
         if num_rows != footer.group_rows[group]:
             raise CorpusError(
                 f"{damaged}: its footer says {footer.group_rows[group]} rows, and {num_rows} are "
-                "there"
+                "there; run again, or name another"
             )

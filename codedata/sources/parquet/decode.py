@@ -2,7 +2,7 @@
 
 What is bounded are decoded bytes: of a dictionary, a row takes a byte or two of the file whatever
 its text is. Batches begin with one row and grow while their bytes are few; row groups of few bytes
-come together in one batch. Arrays are read by their buffers: `to_numpy`, `pa.array` and `pa.scalar`
+come together in one go. Arrays are read by their buffers: `to_numpy`, `pa.array` and `pa.scalar`
 import pandas where there is one.
 
 Invariants: the batches' rows are the row groups' in file order, none left out; a row group with
@@ -10,7 +10,7 @@ fewer rows than its footer says is refused; so are documents beyond `MAX_DOCUMEN
 stands before a fault is given before the fault is raised.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,11 +31,8 @@ itself holds no cell of 2 GiB."""
 SLICE_BYTES = 1_000_000
 """Decoded text at a time: it stays in the processor's cache until it is used."""
 
-_MOST_ROWS = 4096
+_MOST_ROWS = 16_384
 """Rows a batch, however short: more of them cost hardly less time."""
-
-_ENOUGH_BYTES = 100_000
-"""A batch of fewer bytes is put together with the next: what a batch costs is soon less."""
 
 _BURST_BYTES = 1_000_000_000
 """What a batch may take at most where large texts of a dictionary follow small ones."""
@@ -81,31 +78,6 @@ def decode(parquet: Parquet, groups: range) -> Iterator[Batch]:
     Raises:
         CorpusError: the file changed or is damaged, a row is no UTF-8, or too long.
     """
-    pending: list[Batch] = []
-    num_bytes = 0
-    try:
-        for batch in _pieces(parquet, groups):
-            pending.append(batch)
-            num_bytes += num_bytes_of(batch.contents)
-            if num_bytes >= _ENOUGH_BYTES:
-                yield from _together(pending)
-                pending, num_bytes = [], 0
-    except CorpusError:
-        yield from _together(pending)
-        raise
-    yield from _together(pending)
-
-
-def _together(batches: Sequence[Batch]) -> Iterator[Batch]:
-    """Adjoining batches as one."""
-    if len(batches) == 1:
-        yield batches[0]
-    elif batches:
-        whole = pa.concat_arrays([batch.contents for batch in batches])
-        yield Batch(batches[0].first_row, whole)
-
-
-def _pieces(parquet: Parquet, groups: range) -> Iterator[Batch]:
     pace, row = _Pace(), 0
     with parquet.open() as file:
         for run in parquet.footer.runs(groups, _RUN_BYTES):
@@ -163,10 +135,9 @@ def _most_rows(parquet: Parquet, run: range) -> int:
     rows, so with the first row all of its texts are known.
     """
     footer, group = parquet.footer, run.start
-    num_bytes = max(1, sum(footer.group_bytes[each] for each in run))
-    usual = SLICE_BYTES * sum(footer.group_rows[each] for each in run) // num_bytes
-    longest = num_bytes
-    if len(run) == 1 and _BURST_BYTES // num_bytes < min(usual, _MOST_ROWS):
+    longest = max(1, *(footer.group_bytes[each] for each in run))
+    usual = SLICE_BYTES * footer.group_rows[group] // longest
+    if len(run) == 1 and _BURST_BYTES // longest < min(usual, _MOST_ROWS):
         if group not in parquet.longest:
             parquet.longest[group] = _longest_text(parquet, group)
         longest = parquet.longest[group]
