@@ -178,7 +178,7 @@ def fetch_dataset(repo: str, revision: str, reporter: Reporter) -> Path:
 def _commit_of(repo: str, revision: str, reporter: Reporter) -> str:
     if is_commit(revision):
         return revision
-    here = find_here(repo, META_NAME, kind="dataset", revision=revision)
+    here = find_here(repo, META_NAME, "dataset", revision)
     try:
         return describe(repo, META_NAME, revision=revision, reporter=reporter, here=here).commit
     except NoSuchFileError as error:

@@ -18,19 +18,12 @@ from math import inf
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from huggingface_hub import (
-    _CACHED_NO_EXIST,
-    constants,
-    get_hf_file_metadata,
-    hf_hub_download,
-    hf_hub_url,
-    try_to_load_from_cache,
-)
+import huggingface_hub as library
+from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 from tqdm import tqdm
 
-from codedata.hub.client import calling
-from codedata.hub.limits import is_etag
+from codedata.hub.client import calling, is_etag
 from codedata.hub.refusals import HubError, Kind, NoSuchFileError, UnreachableError, no_hub
 from codedata.layout import is_commit
 from codedata.progress import Reporter, Transfer
@@ -80,7 +73,7 @@ class HubFile(RemoteFile):
             return file_digest(file, "sha256").hexdigest() == self.etag
 
 
-def find_here(repo: str, path: str, *, kind: Kind, revision: str) -> HubFile | None:
+def find_here(repo: str, path: str, kind: Kind, revision: str) -> HubFile | None:
     """A file in the cache, whatever its bytes.
 
     Args:
@@ -92,8 +85,8 @@ def find_here(repo: str, path: str, *, kind: Kind, revision: str) -> HubFile | N
     Raises:
         NoSuchFileError: the commit has no such file, as the hub said before.
     """
-    found = try_to_load_from_cache(repo, path, revision=revision, repo_type=kind)
-    if found is _CACHED_NO_EXIST and is_commit(revision):
+    found = library.try_to_load_from_cache(repo, path, revision=revision, repo_type=kind)
+    if not isinstance(found, str | None) and is_commit(revision):  # that there is none was noted
         note = _storage(repo, kind) / ".no_exist" / revision / path
         raise NoSuchFileError(
             f"the repository has no {path} at {revision}, as it said before; to ask again, remove "
@@ -142,7 +135,7 @@ def fetch_file(
         HubError: anything else that keeps the file away, with the remedy.
         OSError: the disk does not take it.
     """
-    here = find_here(repo, path, kind=kind, revision=revision)
+    here = find_here(repo, path, kind, revision)
     if is_damaged := here is not None and not here.is_right():
         reporter.say(
             f"{path}: the copy in {constants.HF_HUB_CACHE} is damaged, and is fetched again"
@@ -154,7 +147,7 @@ def fetch_file(
         reporter.say(before_asking)
 
     def download(**options: Any) -> Any:
-        return hf_hub_download(repo, path, repo_type=kind, revision=revision, **options)
+        return library.hf_hub_download(repo, path, repo_type=kind, revision=revision, **options)
 
     call = {"reporter": reporter, "patient": patient and here is None, "within": within}
     try:
@@ -163,11 +156,9 @@ def fetch_file(
                 raise HubError(
                     f"{path} has {size:,} bytes there, and at most {most_bytes:,} are taken"
                 )
-            bar = _bar(transfer)
-            fetched = _hub_file(download(tqdm_class=bar, force_download=is_damaged), path)
-            if not fetched.is_right():
-                reporter.say(f"{path} arrived with another hash than the hub states; once more")
-                fetched = _hub_file(download(tqdm_class=bar, force_download=True), path)
+            fetched = _hub_file(
+                download(tqdm_class=_bar(transfer), force_download=is_damaged), path
+            )
     except UnreachableError as error:
         if here is None:
             raise
@@ -175,9 +166,8 @@ def fetch_file(
     if not fetched.is_right():
         fetched.path.resolve().unlink()  # other tools would take it
         raise HubError(
-            f"{path} arrived with another hash than the hub states, twice: what lies between here "
-            "and the hub changes it, or the hub's copy is damaged; try later or from another "
-            "network"
+            f"{path} arrived with another hash than the hub states: what lies between here and the "
+            "hub changes it, or the hub's copy is damaged; run again, or from another network"
         )
     return fetched
 
@@ -200,8 +190,8 @@ def describe(
     is_patient = here is None
     try:
         with calling(repo, "dataset", revision, path, reporter=reporter, patient=is_patient):
-            found = get_hf_file_metadata(
-                hf_hub_url(repo, path, repo_type="dataset", revision=revision),
+            found = library.get_hf_file_metadata(
+                library.hf_hub_url(repo, path, repo_type="dataset", revision=revision),
                 timeout=constants.HF_HUB_ETAG_TIMEOUT,
                 retry_on_errors=is_patient,
             )

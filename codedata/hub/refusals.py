@@ -7,17 +7,7 @@ import re
 from typing import Literal
 
 import httpx2
-from huggingface_hub import constants, get_token
-from huggingface_hub.errors import (
-    FileMetadataError,
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import constants, errors, get_token
 
 from codedata.printable import shortened
 
@@ -66,28 +56,28 @@ def refusal(
     Raises:
         OSError: it is this machine's, of its disk for one.
     """
-    if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
         error = error.__cause__  # the library's words for any failure to ask
     if isinstance(error, HubError):
         return error
     if said := _known(error, repo, kind, revision, path):
-        is_missing = isinstance(error, RemoteEntryNotFoundError)
+        is_missing = isinstance(error, errors.RemoteEntryNotFoundError)
         return NoSuchFileError(said) if is_missing else HubError(said)
-    if isinstance(error, OfflineModeIsEnabled):
+    if isinstance(error, errors.OfflineModeIsEnabled):
         return UnreachableError(
             f"HF_HUB_OFFLINE is set, and not all that is asked for is in the cache "
             f"{constants.HF_HUB_CACHE}; unset it where there is a network"
         )
-    if isinstance(error, FileMetadataError):
+    if isinstance(error, errors.FileMetadataError):
         return no_hub(path or repo)
     if passes(error):
         return UnreachableError(f"{why_passing(error)}; run again later")
     if isinstance(error, OSError) and error.errno is not None:
         raise error
     said = str(error)
-    if isinstance(error, HfHubHTTPError):
+    if isinstance(error, errors.HfHubHTTPError):
         said = error.server_message or why_status(error.response)
-    return HubError(_line(said))
+    return HubError(shortened(" ".join(_QUERY.sub(r"\1", said).split())))
 
 
 def _known(
@@ -98,42 +88,36 @@ def _known(
     has_token = get_token() is not None
     said = None
     match error:
-        case httpx2.UnsupportedProtocol() if constants.ENDPOINT.startswith(("http:", "https:")):
-            said = f"a redirect leads to what is no address of the web: {_line(str(error))}"
         case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
             said = f"HF_ENDPOINT is {constants.ENDPOINT!r}; write it as https://..."
-        case RevisionNotFoundError():
+        case errors.RevisionNotFoundError():
             said = (
                 f"the repository has no revision {revision!r}; name a branch, a tag or a commit "
                 f"that {page}/commits shows, or take the newest commit with --update"
             )
-        case RemoteEntryNotFoundError():
+        case errors.RemoteEntryNotFoundError():
             said = (
                 f"the repository has no {path} at {revision!r}; {page}/tree/{revision} shows what "
                 "it has"
             )
-        case GatedRepoError() if has_token:
+        case errors.GatedRepoError() if has_token:
             said = (
                 f"the account of your token has no access: accept the terms on {page} (some owners "
                 "decide by hand); a fine-grained token also needs the permission to read gated "
                 f"repositories ({tokens})"
             )
-        case GatedRepoError():
+        case errors.GatedRepoError():
             said = f"its terms must be accepted first: log in and accept them on {page}; {give}"
-        case RepositoryNotFoundError():
+        case errors.RepositoryNotFoundError():
             said = (
                 f"there is no {kind} repository {repo}, or it is private and not yours; correct "
                 f"its name{'' if has_token else f'; if it is private, {give}'}"
             )
-        case HfHubHTTPError() if error.response.status_code == 401:
+        case errors.HfHubHTTPError() if error.response.status_code == 401:
             said = f"the hub does not know your token; {give}"
         case _:
             pass
     return said
-
-
-def _line(foreign: str) -> str:
-    return shortened(" ".join(_QUERY.sub(r"\1", foreign).split()))
 
 
 def no_hub(what: str) -> ServerError:
@@ -146,7 +130,7 @@ def no_hub(what: str) -> ServerError:
 
 def passes(error: BaseException) -> bool:
     """Whether something failed for a reason that passes by itself."""
-    if isinstance(error, HfHubHTTPError):
+    if isinstance(error, errors.HfHubHTTPError):
         return error.response.status_code in PASSING
     is_transport = isinstance(error, httpx2.TransportError)
     return is_transport and not isinstance(error, httpx2.UnsupportedProtocol)
@@ -154,7 +138,7 @@ def passes(error: BaseException) -> bool:
 
 def why_passing(error: BaseException) -> str:
     """Why something failed that may pass."""
-    if isinstance(error, HfHubHTTPError):
+    if isinstance(error, errors.HfHubHTTPError):
         return why_status(error.response)
     if isinstance(error, httpx2.TimeoutException):
         return "the hub sends nothing"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -112,21 +112,20 @@ class HubSource(Source):
 
     def materialize(self, file: int, folder: Path, reporter: Reporter, *, update: bool) -> Corpus:
         """Fetch a file, or what its first characters take."""
+        corpus = folder.parent if self.num_files > 1 else folder
         if (local := self._in_its_place) is not None:
             if self.num_files > 1:
                 raise CorpusError(
                     f"{CORPUS_VARIABLE} puts one file in the place of the hub's, but corpus "
-                    f"{self._corpus(folder).name!r} has {self.num_files}; unset it, or name the "
-                    "files in its defs.yaml (kind: local)"
+                    f"{corpus.name!r} has {self.num_files}; unset it, or name the files in its "
+                    "defs.yaml (kind: local)"
                 )
             reporter.log(f"{CORPUS_VARIABLE} puts {local} in the place of the hub's file")
             return record_corpus(folder, local, {"kind": "local"})
         from codedata.hub.corpora import fetch_corpus
 
-        with self._saying(file, folder):
-            return fetch_corpus(
-                **self._asked(file, folder), folder=folder, update=update, reporter=reporter
-            )
+        with self._saying(file, corpus.name):
+            return fetch_corpus(self, self.paths[file], folder, reporter, update=update)
 
     def bytes_to_fetch(self, file: int, folder: Path, reporter: Reporter) -> int:
         """What the hub says; of leading characters, what the parquet's footer does."""
@@ -134,38 +133,26 @@ class HubSource(Source):
             return 0
         from codedata.hub.corpora import bytes_to_fetch
 
-        with self._saying(file, folder):
-            return bytes_to_fetch(**self._asked(file, folder), folder=folder, reporter=reporter)
-
-    def _corpus(self, folder: Path) -> Path:
-        return folder.parent if self.num_files > 1 else folder
-
-    def _asked(self, file: int, folder: Path) -> dict[str, Any]:
-        return {
-            "repo": self.repo,
-            "path": self.paths[file],
-            "revision": self.revision,
-            "pin": self._corpus(folder) / PIN_NAME,
-            "first_chars": self.first_chars,
-        }
+        with self._saying(file, (folder.parent if self.num_files > 1 else folder).name):
+            return bytes_to_fetch(self, self.paths[file], folder, reporter)
 
     @contextmanager
-    def _saying(self, file: int, folder: Path) -> Iterator[None]:
+    def _saying(self, file: int, corpus: str) -> Iterator[None]:
         """Name the corpus and its file in what fails."""
         from codedata.hub.refusals import HubError
 
-        name, path = self._corpus(folder).name, self.paths[file]
+        path = self.paths[file]
         try:
             yield
         except HubError as error:
             instead = f"; or download the file and set {CORPUS_VARIABLE} to its path"
             raise CorpusError(
-                f"corpus {name!r}: the hub does not give {path} of {self.repo} at "
+                f"corpus {corpus!r}: the hub does not give {path} of {self.repo} at "
                 f"{self.revision!r}: {error}{instead if self.num_files == 1 else ''}"
             ) from error
         except OSError as error:
             raise CorpusError(
-                f"corpus {name!r}: {path} of {self.repo} cannot be stored: "
+                f"corpus {corpus!r}: {path} of {self.repo} cannot be stored: "
                 f"{explained(error)}; make room, or set HF_HOME (the hub's cache) and "
                 "CODEDATA_ROOT to folders that can be written"
             ) from error

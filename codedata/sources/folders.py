@@ -62,19 +62,11 @@ _NOT_CODE = {"CSS", "HTML", "JSON", "Jupyter Notebook", "Markdown", "TOML", "TeX
 CODE_EXTENSIONS = sorted(ending for ending, name in LANGUAGES.items() if name not in _NOT_CODE)
 """The endings of programming languages, those of data, markup and text left out."""
 
-SCHEMA = pa.schema(
-    {
-        "hexsha": pa.string(),
-        "size": pa.int64(),
-        "ext": pa.string(),
-        "lang": pa.string(),
-        "max_stars_repo_path": pa.string(),
-        "content": pa.string(),
-        "avg_line_length": pa.float64(),
-        "max_line_length": pa.int64(),
-        "alphanum_fraction": pa.float64(),
-    }
-)
+SCHEMA = pa.schema({
+    "hexsha": pa.string(), "size": pa.int64(), "ext": pa.string(), "lang": pa.string(),
+    "max_stars_repo_path": pa.string(), "content": pa.string(), "avg_line_length": pa.float64(),
+    "max_line_length": pa.int64(), "alphanum_fraction": pa.float64(),
+})  # fmt: skip
 
 
 class SourceFile(NamedTuple):

@@ -7,18 +7,33 @@
     <root>/corpora/<name>/<file>/...         the same a file, where the corpus has several
 
 Downstream goes by the record, and refuses a parquet that no longer has its sha256.
+
+Of a parquet of the hub there may be its leading text alone, a small ordinary parquet a row group:
+
+    parts/<etag>/<group>-<sha256>.parquet            the column `content` of a row group
+
+A part is known by the hash of the file it is of, whatever the commit, and by that of its own bytes,
+each by its first digits: what lies there whole after a kill is there, and whoever opens it hashes
+it.
 """
 
+import hashlib
 import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
-from codedata.sources.parquet.text import ParquetText
-from codedata.sources.parts import LeadingText, TextPart
+from codedata.sources.parquet.decode import Batch, decode
+from codedata.sources.parquet.footer import Parquet
+from codedata.sources.parquet.index import Counts, TextIndex
+from codedata.sources.parquet.text import ParquetText, sha256_once
 from codedata.store.files import replace_atomically
 
 RECORD_NAME = "corpus.json"
@@ -28,6 +43,132 @@ PIN_NAME = "pin.json"
 
 _FILE = re.compile(r"\d{5}", re.ASCII)
 """A file's folder, where a corpus has several."""
+
+
+DIGITS = 16
+"""Of a hash, in a name: damage is found, and nobody's paths are long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A row group that is here.
+
+    Attributes:
+        name: of its file.
+        num_bytes: of its file.
+        num_chars: characters of the documents, a space after each included.
+        num_documents: contents that are not null.
+        num_nulls: null contents.
+    """
+
+    name: str
+    num_bytes: int
+    num_chars: int
+    num_documents: int
+    num_nulls: int
+
+
+def part_name(group: int, sha256: str) -> str:
+    """The name of a part's file."""
+    return f"{group:05d}-{sha256[:DIGITS]}.parquet"
+
+
+def is_whole(part: Path) -> bool:
+    """Whether a part's file is there, and has the hash that is in its name."""
+    return part.is_file() and part.name[6:] == part_name(0, sha256_once(part))[6:]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextPart:
+    """The leading text of a parquet.
+
+    Attributes:
+        fingerprint: sha256 over what it is a part of and its row groups; the same wherever and
+            however the bytes were fetched.
+        num_chars: characters that may be used.
+        ends_here: whether the text has no more than those.
+        etag: hash of the whole parquet.
+        file_bytes: its size.
+        num_groups: its row groups.
+        columns: its columns, type by name.
+        parts: its leading row groups that hold the characters.
+    """
+
+    fingerprint: str
+    num_chars: int
+    ends_here: bool
+    etag: str
+    file_bytes: int
+    num_groups: int
+    columns: dict[str, str]
+    parts: tuple[Part, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that are here."""
+        return sum(part.num_bytes for part in self.parts)
+
+
+def fingerprint_of(commit: str, path: str, etag: str, num_groups: int) -> str:
+    """What identifies a text of leading row groups: stored chunks are known by it."""
+    return hashlib.sha256(json.dumps([commit, path, etag, num_groups]).encode()).hexdigest()
+
+
+class LeadingText(ParquetText):
+    """The text of parts: see `ParquetText`.
+
+    Args:
+        folder: with the parts.
+        part: what they are.
+
+    Attributes:
+        sha256: the fingerprint.
+        num_bytes: of the whole parquet.
+
+    Raises:
+        CorpusError: a part is missing, or not as it was fetched.
+    """
+
+    def __init__(self, folder: Path, part: TextPart) -> None:
+        self.path, self.part = folder, part
+        for each in part.parts:
+            if not is_whole(folder / each.name):
+                raise CorpusError(
+                    f"{folder / each.name} is not as it was fetched; materialize its corpus again, "
+                    "which fetches that part anew"
+                )
+        self._parquets = [Parquet(folder / each.name) for each in part.parts]
+        self.num_bytes, self.columns, self.sha256 = part.file_bytes, part.columns, part.fingerprint
+        self.group_rows = [each.num_documents + each.num_nulls for each in part.parts]
+        self.index = TextIndex(
+            groups=[Counts(p.num_chars, p.num_documents, p.num_nulls) for p in part.parts]
+        )
+        self._forget()
+
+    def clip(self, window: CharRange) -> CharRange:
+        """The part of a window that the text has.
+
+        Raises:
+            CorpusError: the text is empty, or ends before the window starts, or not as much of it
+                was fetched.
+        """
+        if not self.part.ends_here and window.stop > self.part.num_chars:
+            raise CorpusError(
+                f"characters {window.start} to {window.stop} are asked for, but of the text of "
+                f"{self.path} only the first {self.part.num_chars} were fetched; raise first_chars "
+                f"of its corpus to {window.stop}, or leave it out to have the whole file"
+            )
+        return super().clip(window)
+
+    def _decode(self, groups: Sequence[int]) -> Iterator[Batch]:
+        first_rows = [*accumulate(self.group_rows, initial=0)]
+        for group in groups:
+            parquet = self._parquets[group]
+            for batch in decode(parquet, parquet.footer.groups):
+                yield batch._replace(first_row=first_rows[group] + batch.first_row)
+
+    def _count_to(self, stop: int) -> None:
+        """All parts are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +249,11 @@ def read_corpus(folder: Path) -> Corpus:
     name = folder.parent.name if is_file else folder.name
     of_file = f", partition {folder.name}" if is_file else ""
     try:
-        fields = json.loads((folder / RECORD_NAME).read_bytes())
-        part = fields.pop("part", None)
-        return Corpus(**fields, part=TextPart.from_json(part) if part else None)
+        return TypeAdapter(Corpus).validate_json((folder / RECORD_NAME).read_bytes())
     except FileNotFoundError as error:
         raise CorpusError(
             f"corpus {name!r} is not materialized: {folder / RECORD_NAME} does not exist; "
             f"materialize {name}/raw_parquet{of_file}"
         ) from error
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except ValueError as error:
         raise CorpusError(f"{folder / RECORD_NAME} is damaged; materialize it again") from error

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from codedata.errors import CorpusError
 from codedata.places import local_path
@@ -22,17 +22,20 @@ class LocalSource(Source):
     kind: Literal["local"] = "local"
     path: Paths = Field(description=f"{MANY} Relative to the working folder.")
 
-    @field_validator("path")
-    @classmethod
-    def _require_local(cls, path: str | list[str]) -> str | list[str]:
-        for each in expand_paths(path):
-            local_path(each, "path", error=CorpusError)
-        return path
+    @model_validator(mode="after")
+    def _require_local(self) -> "LocalSource":
+        _ = self.paths
+        return self
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:
-        """The files, in their order."""
-        return tuple(local_path(path, "path") for path in expand_paths(self.path))
+        """The files, in their order.
+
+        Raises:
+            CorpusError: one is no path of this machine.
+        """
+        named = expand_paths(self.path)
+        return tuple(local_path(path, "path", error=CorpusError) for path in named)
 
     @property
     def num_files(self) -> int:

@@ -2,7 +2,7 @@
 
 What is bounded are decoded bytes: of a dictionary, a row takes a byte or two of the file whatever
 its text is. Batches begin with one row and grow while their bytes are few; row groups of few bytes
-come together in one batch. Arrays are read by their buffers: `to_numpy`, `pa.array` and `pa.scalar`
+come together in one go. Arrays are read by their buffers: `to_numpy`, `pa.array` and `pa.scalar`
 import pandas where there is one.
 
 Invariants: the batches' rows are the row groups' in file order, none left out; a row group with
@@ -10,7 +10,7 @@ fewer rows than its footer says is refused; so are documents beyond `MAX_DOCUMEN
 stands before a fault is given before the fault is raised.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,14 +31,8 @@ itself holds no cell of 2 GiB."""
 SLICE_BYTES = 1_000_000
 """Decoded text at a time: it stays in the processor's cache until it is used."""
 
-_MOST_ROWS = 4096
+_MOST_ROWS = 16_384
 """Rows a batch, however short: more of them cost hardly less time."""
-
-_ENOUGH_BYTES = 100_000
-"""A batch of fewer bytes is put together with the next: what a batch costs is soon less."""
-
-_MOST_INDICES = 65_536
-"""Rows a batch where a row is an index into a dictionary, whose texts are then taken in slices."""
 
 _BURST_BYTES = 1_000_000_000
 """What a batch may take at most where large texts of a dictionary follow small ones."""
@@ -84,31 +78,6 @@ def decode(parquet: Parquet, groups: range) -> Iterator[Batch]:
     Raises:
         CorpusError: the file changed or is damaged, a row is no UTF-8, or too long.
     """
-    pending: list[Batch] = []
-    num_bytes = 0
-    try:
-        for batch in _pieces(parquet, groups):
-            pending.append(batch)
-            num_bytes += num_bytes_of(batch.contents)
-            if num_bytes >= _ENOUGH_BYTES:
-                yield from _together(pending)
-                pending, num_bytes = [], 0
-    except CorpusError:
-        yield from _together(pending)
-        raise
-    yield from _together(pending)
-
-
-def _together(batches: Sequence[Batch]) -> Iterator[Batch]:
-    """Adjoining batches as one."""
-    if len(batches) == 1:
-        yield batches[0]
-    elif batches:
-        whole = pa.concat_arrays([batch.contents for batch in batches])
-        yield Batch(batches[0].first_row, whole)
-
-
-def _pieces(parquet: Parquet, groups: range) -> Iterator[Batch]:
     pace, row = _Pace(), 0
     with parquet.open() as file:
         for run in parquet.footer.runs(groups, _RUN_BYTES):
@@ -132,9 +101,8 @@ def _decode_run(parquet: Parquet, file: pq.ParquetFile, run: range, pace: _Pace)
     remedy = "fetch it again, or write it anew, with smaller row groups, if it is sound"
     with refusing(damaged, remedy):
         for column in _columns(parquet, file, run, pace):
-            for texts in _texts_of(column, row, path):
-                yield Batch(row, texts)
-                row += len(texts)
+            yield Batch(row, _valid(column, row, path))
+            row += len(column)
     claimed = [footer.group_rows[group] for group in run]
     num_values = [footer.column_chunk(group).num_values for group in run]
     if row - first_row != sum(claimed) or claimed != num_values:
@@ -152,12 +120,10 @@ def _columns(parquet: Parquet, file: pq.ParquetFile, run: range, pace: _Pace) ->
         column, room = batch.column(COLUMN), SLICE_BYTES
         if pa.types.is_dictionary(column.type):
             # Each batch brings the whole dictionary: then one as large in texts, or time is lost.
-            room, most = max(room, column.dictionary.nbytes), _MOST_INDICES
-            num_bytes = int(_row_bytes(column).sum())
-        else:
-            num_bytes = column.nbytes
+            room = max(room, column.dictionary.nbytes)
+            column = column.dictionary.take(column.indices)
         yield column
-        file.reader.set_batch_size(pace.follow(len(column), num_bytes, room, most))
+        file.reader.set_batch_size(pace.follow(len(column), column.nbytes, room, most))
 
 
 def _most_rows(parquet: Parquet, run: range) -> int:
@@ -169,10 +135,9 @@ def _most_rows(parquet: Parquet, run: range) -> int:
     rows, so with the first row all of its texts are known.
     """
     footer, group = parquet.footer, run.start
-    num_bytes = max(1, sum(footer.group_bytes[each] for each in run))
-    usual = SLICE_BYTES * sum(footer.group_rows[each] for each in run) // num_bytes
-    longest = num_bytes
-    if len(run) == 1 and _BURST_BYTES // num_bytes < min(usual, _MOST_ROWS):
+    longest = max(1, *(footer.group_bytes[each] for each in run))
+    usual = SLICE_BYTES * footer.group_rows[group] // longest
+    if len(run) == 1 and _BURST_BYTES // longest < min(usual, _MOST_ROWS):
         if group not in parquet.longest:
             parquet.longest[group] = _longest_text(parquet, group)
         longest = parquet.longest[group]
@@ -198,25 +163,6 @@ def _first_row(parquet: Parquet, group: int, *, read_dictionary: bool = False) -
         return next((batch.column(COLUMN) for batch in batches), None)
 
 
-def _texts_of(column: pa.Array, first_row: int, path: Path) -> Iterator[pa.LargeStringArray]:
-    """A column's rows as text: as they are, or in slices where they stand for a dictionary's."""
-    if pa.types.is_dictionary(column.type):
-        row_bytes = _row_bytes(column)
-        _require_lengths(row_bytes, first_row, path)
-        values, ends = _as_large(column.dictionary), np.cumsum(row_bytes)
-        start = 0
-        while start < len(column):
-            before = int(ends[start - 1]) if start else 0
-            stop = max(start + 1, int(np.searchsorted(ends, before + SLICE_BYTES, "right")))
-            texts = values.take(column.indices[start:stop])
-            yield _valid(texts, first_row + start, path)
-            start = stop
-        return
-    texts = _as_large(column)
-    _require_lengths(np.diff(offsets(texts)), first_row, path)
-    yield _valid(texts, first_row, path)
-
-
 def _as_large(column: pa.Array) -> pa.LargeStringArray:
     """A column of text or bytes as text, not validated; its data is not copied if it can be."""
     if isinstance(column, pa.ExtensionArray):
@@ -228,22 +174,16 @@ def _as_large(column: pa.Array) -> pa.LargeStringArray:
     return column.cast(pa.large_binary()).view(pa.large_string())
 
 
-def _row_bytes(column: pa.DictionaryArray) -> NDArray[np.int64]:
-    """Bytes of the text that each row stands for, 0 for a null; shape (num_rows,)."""
-    value_bytes = pc.call_function("binary_length", [_as_large(column.dictionary)])
-    return np.maximum(_without_nulls(value_bytes.take(column.indices)), 0)
-
-
-def _require_lengths(row_bytes: NDArray[np.int64], first_row: int, path: Path) -> None:
+def _valid(column: pa.Array, first_row: int, path: Path) -> pa.LargeStringArray:
+    """A column's rows as text."""
+    texts = _as_large(column)
+    row_bytes = np.diff(offsets(texts))
     if row_bytes.max(initial=0) > MAX_DOCUMENT_BYTES:
         row = int(np.argmax(row_bytes > MAX_DOCUMENT_BYTES))
         raise CorpusError(
             f"{COLUMN!r} of row {first_row + row} of {path} has {row_bytes[row]:,} bytes, more "
             f"than the {MAX_DOCUMENT_BYTES:,} that a document may have; split or remove that row"
         )
-
-
-def _valid(texts: pa.LargeStringArray, first_row: int, path: Path) -> pa.LargeStringArray:
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid as error:
@@ -261,14 +201,10 @@ def _valid(texts: pa.LargeStringArray, first_row: int, path: Path) -> pa.LargeSt
 
 def count_chars(contents: pa.LargeStringArray) -> NDArray[np.int64]:
     """Characters of each content, -1 for a null; shape (num_rows,)."""
-    return _without_nulls(pc.call_function("utf8_length", [contents]))
-
-
-def _without_nulls(numbers: pa.Array) -> NDArray[np.int64]:
-    """Numbers, -1 for a null."""
-    if numbers.null_count:
-        numbers = pc.call_function("coalesce", [numbers, _NONE])
-    return np.from_dlpack(numbers).astype(np.int64, copy=False)
+    num_chars = pc.call_function("utf8_length", [contents])
+    if num_chars.null_count:
+        num_chars = pc.call_function("coalesce", [num_chars, _NONE])
+    return np.from_dlpack(num_chars).astype(np.int64, copy=False)
 
 
 def offsets(array: pa.LargeStringArray) -> NDArray[np.int64]:

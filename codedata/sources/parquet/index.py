@@ -5,18 +5,18 @@ next run counts none of them again. A row group that has more than what was aske
 to there only: it is remembered in this process and is no part of the sidecar.
 """
 
-import json
 import logging
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from codedata.parallel import available_cores
 from codedata.sources.parquet.decode import count_chars, decode
@@ -41,6 +41,8 @@ class Counts(NamedTuple):
 
 
 NOTHING = Counts()
+
+_GROUPS = TypeAdapter(list[Counts])
 
 
 @dataclass(kw_only=True)
@@ -103,32 +105,23 @@ def count_to(parquet: Parquet, index: TextIndex, stop: int) -> None:
             threads.shutdown(cancel_futures=True)
 
 
-def read_sidecar(path: Path | None, group_rows: list[int]) -> TextIndex:
+def read_sidecar(path: Path | None) -> TextIndex:
     """What an earlier run counted, if there is a sidecar of it."""
-    if path is None:
-        return TextIndex()
     try:
-        fields: Any = json.loads(path.read_bytes())
-        counts = zip(*(fields[name] for name in Counts._fields), strict=True)
-        index = TextIndex(groups=[Counts(*each) for each in counts])
-        if [each[1] + each[2] for each in index.groups] == group_rows[: len(index.groups)]:
-            return index
-        logger.info("counting again: the sidecar %s is of other row groups", path)
+        return TextIndex(groups=_GROUPS.validate_json(path.read_bytes() if path else "[]"))
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         logger.info("counting again: the sidecar %s is unusable (%s)", path, error)
     return TextIndex()
 
 
 def write_sidecar(path: Path | None, index: TextIndex) -> None:
     """Keep the counts of whole row groups for the next run, where there is a place for them."""
-    if path is None:
-        return
-    lists = dict(zip(Counts._fields, zip(*index.groups, strict=True), strict=True))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_atomically(path, json.dumps(lists).encode())
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_atomically(path, _GROUPS.dump_json(index.groups))
     except OSError as error:
         logger.info("the next run counts characters again: %s", error)
 

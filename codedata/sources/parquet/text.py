@@ -91,7 +91,7 @@ class ParquetText:
                 f"{path} has sha256 {self.sha256}, but {expected_sha256} was expected: it is "
                 "damaged or another file; remove it and fetch it again"
             )
-        self.index = read_sidecar(self._sidecar, self.group_rows)
+        self.index = read_sidecar(self._sidecar)
         self._forget()
 
     def clip(self, window: CharRange) -> CharRange:
@@ -220,7 +220,7 @@ class ParquetText:
     @property
     def _sidecar(self) -> Path | None:
         folder = cache_folder()
-        return folder and folder / "text-index-1" / f"{self.sha256}.json"
+        return folder and folder / "text-index-2" / f"{self.sha256}.json"
 
     def _forget(self) -> None:
         self._kept, self._lock = _Kept(-1), Lock()

@@ -52,7 +52,6 @@ def test_any_range_is_that_slice_of_the_plain_text_and_of_its_documents(
     column = column.dictionary_encode() if is_categorical else column
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(decode, "SLICE_BYTES", batch_bytes)
-        patch.setattr(decode, "_ENOUGH_BYTES", batch_bytes // 2)
         patch.setattr(kept, "_KEPT_CHARS", range(least_kept, 10**9))
         patch.setattr(unit, "_BLOCK_BYTES", block_bytes)
         path = Path(folder) / "c.parquet"
