@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,11 @@ from codedata.layout import Layout
 from codedata.recipe.settings import Settings
 from codedata.reporting.split_report import report_on
 from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets
+from codedata.run.matches_transformers import TransformersCheck
 from codedata.sources.record import Corpus, read_corpus
 from codedata.store.dataset_folder import Dataset, open_dataset, read_facts
 from codedata.tokenize import tokenizer_files
 from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer
-from codedata.tokenize.transformers_process import TransformersProcess
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import SWITCHES, failure
@@ -435,11 +436,8 @@ def test_of_a_tokenizer_that_is_here_or_may_not_be_asked_for_nothing_is_said(
 
 
 def answer_about(source: str, find: Find) -> dict[str, Any]:
-    process = TransformersProcess(find(source))
-    try:
-        return process.ask([])
-    finally:
-        process.stop()
+    with closing(TransformersCheck(find(source), [])) as check:
+        return check.ask([])
 
 
 def test_config_json_is_fetched_for_transformers_and_else_why_it_is_not_is_told(
