@@ -175,14 +175,10 @@ LIVE = {
     "STACK_GLOBAL, a module that is imported": text("codedata_arrival") + text("x") + b"\x93",
     "REDUCE": FIRE + b")R",
     "REDUCE of STACK_GLOBAL": BY_STACK + b")R",
-    "REDUCE with an argument": FIRE + b"K\x05\x85R",
     "REDUCE out of the memo": FIRE + b"r\xff\x00\x00\x000j\xff\x00\x00\x00)R",
     "REDUCE of what MEMOIZE kept": FIRE + b"p999\n0g999\n)R",
-    "REDUCE of a duplicate": FIRE + b"2)R0)R",
     "INST": b"(icodedata_trap\nfire\n",
-    "INST with arguments": b"(K\x05K\x06icodedata_trap\nMade\n",
     "OBJ": b"(" + FIRE + b"K\x05o",
-    "OBJ of a class": b"(" + MADE + b"o",
     "NEWOBJ": MADE + b")\x81",
     "NEWOBJ_EX": MADE + b")}\x92",
     "BUILD": named("codedata_trap", "Waiting") + b")RK\x05b",
@@ -195,17 +191,13 @@ LIVE = {
     "NEXT_BUFFER": b"\x97",
     "READONLY_BUFFER": b"\x97\x98",
     "APPEND": WATCHING + b"K\x05a",
-    "APPENDS": WATCHING + b"(K\x05K\x06e",
     "SETITEM": WATCHING + b"K\x05K\x06s",
-    "SETITEMS": WATCHING + b"(K\x05K\x06u",
     "ADDITEMS": WATCHING + b"(K\x05\x90",
     "DICT of a key that is hashed": b"(" + WATCHING + b"K\x05d",
     "SETITEM of a key that is hashed": b"}" + WATCHING + b"K\x05s",
     "FROZENSET of what is hashed": b"(" + WATCHING + b"\x91",
     "os.system": named("os", "system") + text('echo fired > "$CODEDATA_TRAP"') + b"\x85R",
     "eval": named("builtins", "eval") + text(ARRIVING) + b"\x85R",
-    "exec": named("builtins", "exec") + text(ARRIVING) + b"\x85R",
-    "import_module": named("importlib", "import_module") + text("codedata_arrival") + b"\x85R",
     "getattr of a module": named("builtins", "getattr")
     + (named("builtins", "__import__") + text("codedata_trap") + b"\x85R" + text("fire") + b"\x86R")
     + b")R",
@@ -297,11 +289,8 @@ BOMBS = {
     "a billion laughs": LAUGHS,
     "lists doubled": b"]" + b"2" * 100_000 + b"0" * 100_001,
     "lists nested": b"]" * 100_000 + b"a" * 99_999 + b"0",
-    "tuples nested": b")" + b"\x85" * 100_000 + b"0",
-    "marks nested": b"(" * 100_000 + b"1" * 100_000,
     "a number of 300,000 digits": b"I" + b"9" * 300_000 + b"\n0",
     "a long of 2 GiB": b"\x8b\xff\xff\xff\x7f",
-    "a string of 4 GiB": b"X\xff\xff\xff\xff",
     "bytes of 2**62": b"\x8e" + struct.pack("<Q", 2**62),
     "a frame of 2**63": b"\x95" + struct.pack("<Q", 2**63),
     "ids without end": b"J\xff\xff\xff\x7f" * 200_000,
@@ -339,7 +328,7 @@ SOME, ALL = (["as an id", "in place of all"], [4]), ([], [2, 4])
 
 
 @pytest.mark.parametrize(
-    ("where", "num_files"), [(SOME, 87), pytest.param(ALL, 878, marks=pytest.mark.campaign)]
+    ("where", "num_files"), [(SOME, 68), pytest.param(ALL, 700, marks=pytest.mark.campaign)]
 )
 def test_what_plain_pickle_executes_is_refused_in_a_second_and_ten_times_its_size(
     where: tuple[list[str], list[int]], num_files: int, tmp_path: Path
