@@ -75,19 +75,12 @@ def shard_index(name: str) -> int | None:
 
 
 def _entry_fields(entry: ShardEntry) -> dict[str, object]:
-    fields: dict[str, object] = {
-        "num_samples": entry.num_samples,
-        "num_tokens": entry.num_tokens,
-    }
-    if entry.last_sample_tokens is not None:
-        fields["last_sample_tokens"] = entry.last_sample_tokens
-    if entry.sha256 is not None:
-        fields["sha256"] = entry.sha256
+    fields: dict[str, object] = {"num_samples": entry.num_samples, "num_tokens": entry.num_tokens}
+    fields["last_sample_tokens"], fields["sha256"] = entry.last_sample_tokens, entry.sha256
     if entry.chars is not None:
         fields["start_character"], fields["stop_character"] = entry.chars[:2]
-        if entry.chars.file:
-            fields["file"] = entry.chars.file
-    return fields
+        fields["file"] = entry.chars.file or None
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _entry_sha256(name: str, fields: dict[str, object]) -> str:
@@ -158,11 +151,9 @@ def _parse_meta(data: bytes) -> list[ShardEntry]:
         if not isinstance(fields, dict):
             raise _BadMetaError(f"the entry of {name} is {_shown(fields)}, not an object")
         entries[index] = _parse_entry(name, cast("dict[str, object]", fields))
-    for index in range(len(entries)):
-        if index not in entries:
-            raise _BadMetaError(f"it names {len(entries)} shards, but not {shard_name(index)}")
-    lengths = {entry.seq_length for entry in entries.values()}
-    if len(lengths) > 1:
+    if missing := {*range(len(entries))} - {*entries}:
+        raise _BadMetaError(f"it names {len(entries)} shards, but not {shard_name(min(missing))}")
+    if len(lengths := {entry.seq_length for entry in entries.values()}) > 1:
         raise _BadMetaError(f"its shards have samples of different lengths: {sorted(lengths)}")
     return [entries[index] for index in range(len(entries))]
 
@@ -194,29 +185,26 @@ def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
     num_samples, num_tokens = count("num_samples", 1), count("num_tokens", 1)
     if num_tokens % num_samples:
         raise _BadMetaError(f"{num_tokens} tokens of {name} are not {num_samples} equal samples")
-    sha256 = fields.get("sha256")
+    sha256, chars, last = fields.get("sha256"), None, None
     if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
         raise _BadMetaError(f"sha256 of {name} is {_shown(sha256)}, not 64 hexadecimal digits")
-    chars = None
     if "start_character" in fields or "stop_character" in fields:
         file = count("file", 1) if "file" in fields else 0
         chars = CharRange(count("start_character", 0), count("stop_character", 0), file)
         if chars.num_chars < 0:
             raise _BadMetaError(f"{name} covers characters {chars.start} to {chars.stop}")
-    last = None
     if "last_sample_tokens" in fields:
         last = count("last_sample_tokens", 1, num_tokens // num_samples)
-    entry = ShardEntry(
-        num_samples=num_samples,
-        num_tokens=num_tokens,
-        sha256=sha256,
-        chars=chars,
-        last_sample_tokens=last,
-    )
     # All that stands there, so that an entry with fields of a newer codedata is whole as well.
     recorded = fields.pop("entry_sha256", None)
     if recorded is not None and recorded != _entry_sha256(name, fields):
         raise _BadMetaError(
             f"the entry of {name} does not have the sha256 that it states, {_shown(recorded)}"
         )
-    return entry
+    return ShardEntry(
+        num_samples=num_samples,
+        num_tokens=num_tokens,
+        sha256=sha256,
+        chars=chars,
+        last_sample_tokens=last,
+    )

@@ -12,10 +12,8 @@ from pathlib import PurePosixPath
 
 from codedata.format.facts import Facts
 
-_TOKENIZER_OPTION = "--tokenizer_base"
-_PATH_OPTIONS = ("--data_file", "--tokenization_folder", _TOKENIZER_OPTION)
-_CORPUS_VARIABLE = "CODEDATA_CORPUS"
-_TOKENIZER_VARIABLE = re.compile(r"CODEDATA_TOKENIZER|CODEDATA_\w+_TOKENIZER_BASE")
+_PATHS = ("--data_file", "--tokenization_folder", "CODEDATA_CORPUS")
+_TOKENIZER = re.compile(r"--tokenizer_base|CODEDATA_TOKENIZER|CODEDATA_\w+_TOKENIZER_BASE")
 _VARIABLE = re.compile(r"CODEDATA_\w+")
 
 
@@ -54,15 +52,12 @@ def _named_command(command: str, *, tokenizer_is_hub: bool) -> str:
     before = ""
     for word in shlex.split(command):
         variable, is_assignment, value = word.partition("=")
-        if is_assignment and _VARIABLE.fullmatch(variable):
-            is_tokenizer = _TOKENIZER_VARIABLE.fullmatch(variable) is not None
-            is_path = is_tokenizer or variable == _CORPUS_VARIABLE
-            prefix = f"{variable}="
-        else:
-            is_tokenizer, is_path = before == _TOKENIZER_OPTION, before in _PATH_OPTIONS
-            prefix, value = "", word
-        if is_path and not (is_tokenizer and tokenizer_is_hub):
+        if not (is_assignment and _VARIABLE.fullmatch(variable)):
+            variable, is_assignment, value = before, "", word
+        is_path = variable in _PATHS or _TOKENIZER.fullmatch(variable)
+        if is_path and not (tokenizer_is_hub and _TOKENIZER.fullmatch(variable)):
             value = name_of(value)
+        prefix = f"{variable}=" if is_assignment else ""
         words.append(prefix + shlex.quote(value))
         before = word
     return " ".join(words)

@@ -80,8 +80,7 @@ def build(
         parquet = local_path(Path(corpus), "corpus", error=CorpusError)
         target = check_target(Path(folder), inputs=[parquet])
         return build_planned(plan(parquet), target, num_workers=workers, reporter=reporter)
-    target = check_target(Path(folder))
-    with open_staging(target) as staging:
+    with open_staging(check_target(Path(folder))) as staging:
         parquet = staging.chunks / "texts.parquet"  # goes with the chunks, once they are packed
         write_texts(corpus, parquet)
         return _build(plan(parquet), staging, num_workers=workers, reporter=reporter)
@@ -105,24 +104,18 @@ def build_planned(plan: Plan, target: Path, *, num_workers: int, reporter: Repor
 
 def _build(plan: Plan, staging: Staging, *, num_workers: int, reporter: Reporter) -> Dataset:
     plan.require_fidelity()
-    root, name = staging.target.parent, staging.target.name
+    target, text = staging.target, plan.windows[0].text
     tasks = plan.tasks(lambda _: staging.chunks, threads=num_workers)
     with ChunkThreads(num_workers) as executor:
-        made = tokenize(plan, tasks, executor, reporter, root=root, name=name)
+        made = tokenize(plan, tasks, executor, reporter, root=target.parent, name=target.name)
         chunks = sorted((chunk for chunk, _ in made), key=lambda chunk: chunk.chars)
-    [text] = [window.text for window in plan.windows]
+    settings = replace(plan.settings, tokenizer_base=place_of(plan.tokenizer)).as_dict()
+    named = {name: each for name, each in settings.items() if each != SWITCHES[name].default}
+    switches = {"data_file": text.path, "tokenization_folder": target, **named}
+    options = [part for name, each in switches.items() for part in (f"--{name}", str(each))]
+    command = shlex.join(["python", "-m", "codedata.tokenize_data", *options])
     corpus = {"path": str(text.path), "sha256": text.sha256}
-    origin = origin_of(plan.tokenizer, chunks, _command(text.path, staging.target, plan), corpus)
+    origin = origin_of(plan.tokenizer, chunks, command, corpus)
     dataset = assemble(plan, chunks, staging, origin, num_workers=num_workers).publish()
     staging.discard_chunks()
     return dataset
-
-
-def _command(data_file: Path, folder: Path, plan: Plan) -> str:
-    """The command line of the script that makes a dataset, with what differs from the defaults."""
-    settings = replace(plan.settings, tokenizer_base=place_of(plan.tokenizer))
-    switches = {"data_file": data_file, "tokenization_folder": folder} | {
-        name: value for name, value in settings.as_dict().items() if value != SWITCHES[name].default
-    }
-    options = [part for name, value in switches.items() for part in (f"--{name}", str(value))]
-    return shlex.join(["python", "-m", "codedata.tokenize_data", *options])

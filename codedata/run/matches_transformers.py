@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from os import environ, pathsep
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,12 +44,6 @@ PATIENCE_SECONDS = 30
 """For an answer, once it is waited for: fifteen times what it takes."""
 
 _NOTES = "transformers-2"
-
-_ENVIRONMENT = {
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "TOKENIZERS_PARALLELISM": "false",  # the cores are the run's
-    "TRANSFORMERS_VERBOSITY": "error",
-}
 
 
 def spread(items: Sequence[T]) -> list[T]:
@@ -85,7 +79,7 @@ class TransformersCheck:
         self._note = _note_of(files, about)
         self._begun = ExitStack()
         found = read_note(_NOTES, self._note)
-        self.known = CheckOutcome(**found) if isinstance(found, dict) else None
+        self.known = None if found is None else CheckOutcome(**found)
         if self.known is None:
             try:
                 self._process = self._start()
@@ -112,7 +106,7 @@ class TransformersCheck:
         process = subprocess.Popen(  # noqa: S603  (this interpreter, this package)
             # What this process imports is imported, and -P: nothing of the working folder.
             [sys.executable, "-P", "-m", transformers_child.__name__, *arguments],
-            env={**environ, **_ENVIRONMENT, "PYTHONPATH": pathsep.join(sys.path)},
+            env={**environ, "PYTHONPATH": pathsep.join(sys.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -133,10 +127,7 @@ class TransformersCheck:
         except TokenizerError as error:
             return not_compared(str(error))
         answer = self.ask(job)
-        if answer["why_not"] is not None:
-            outcome = not_compared(answer["why_not"])
-        else:
-            outcome = CheckOutcome(**answer["outcome"])
+        outcome = CheckOutcome(**answer["outcome"])
         if answer["is_final"]:
             write_note(_NOTES, self._note, asdict(outcome))
         return outcome
@@ -145,35 +136,30 @@ class TransformersCheck:
         """Give the process texts, each with its name and the ids that it should have.
 
         Returns:
-            Its answer; where it has none, `why_not`.
+            Its answer, or, where it gives none, one that says why.
         """
+        last = b""
         try:
             said, _ = self._process.communicate(json.dumps(job).encode(), PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            return {"why_not": f"no answer within {PATIENCE_SECONDS} s", "is_final": False}
-        last = (said.rstrip().splitlines() or [b""])[-1]
-        try:
+            last = (said.rstrip().splitlines() or [b""])[-1]
             return json.loads(last)
+        except subprocess.TimeoutExpired:
+            why = f"no answer within {PATIENCE_SECONDS} s"
         except ValueError:
             told = shortened(last.decode(errors="replace").strip())
-            status = self._process.returncode
-            return {"why_not": f"its process ended with {status}: {told}", "is_final": False}
+            why = f"its process ended with {self._process.returncode}: {told}"
+        return {"outcome": asdict(not_compared(why)), "is_final": False}
 
 
 def not_compared(why: str) -> CheckOutcome:
     """That nothing is known, and why."""
-    release = _release("transformers")
-    return CheckOutcome(
-        passed=False,
-        description=f"not compared with AutoTokenizer of transformers {release}: {why}",
-        numbers={"transformers": release},
-    )
+    return CheckOutcome(**transformers_child.not_compared(why))
 
 
 def _note_of(files: TokenizerFiles, about: Iterable[str]) -> str:
     """The name of the note that keeps the outcome."""
     what = [
-        *(_release(package) for package in ("codedata", "transformers", "tokenizers")),
+        *(version(package) for package in ("codedata", "transformers", "tokenizers")),
         files.fingerprint,
         *([files.source, files.revision] if files.revision else []),
         *(f"{path.name} {sha256(path.read_bytes()).hexdigest()}" for path in _files_beside(files)),
@@ -188,10 +174,3 @@ def _files_beside(files: TokenizerFiles) -> list[Path]:
         return []
     folder = files.tokenizer_json.parent
     return [path for name in OTHER_FILES if (path := folder / name).is_file()]
-
-
-def _release(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "(none is installed)"

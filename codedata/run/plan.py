@@ -123,11 +123,6 @@ class ChunkTask:
         """The characters of the chunk."""
         return self.fingerprint.chars
 
-    @property
-    def where(self) -> str:
-        """The characters, for messages."""
-        return f"{self.text.path}, characters {self.chars.start} to {self.chars.stop}"
-
 
 def open_plan(
     texts: Mapping[int, ParquetText],

@@ -64,7 +64,11 @@ def find_shared(own: Sequence[Window], others: Mapping[str, Sequence[Window]]) -
     """
     all_others = [window for windows in others.values() for window in windows]
     with ThreadPoolExecutor(available_cores()) as threads:
-        read = threads.map(lambda piece: [*_read(piece, all_others)], _pieces(own))
+
+        def read_own(piece: _Piece) -> list[_Read]:
+            return [*_read(piece, all_others)]
+
+        read = threads.map(read_own, _pieces(own))
         hashes, num_chars, cut = zip(*_NOTHING, *chain.from_iterable(read), strict=True)
         known, copies = np.unique(np.concatenate(hashes), return_counts=True)
         lengths = np.unique(np.concatenate(num_chars))

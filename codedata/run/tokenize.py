@@ -83,12 +83,13 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
         TokenizerError: the tokenizers library fails on some of the text.
         ExactnessError: the engine and the tokenizers library disagree; nothing is stored.
     """
-    engine, where = engine_for(task.tokenizer, task.engine_choice), task.where
+    engine, chars = engine_for(task.tokenizer, task.engine_choice), task.chars
     loaded, started = load_tokenizer(task.tokenizer), time.monotonic()
-    text = task.text.read_utf8(task.chars)
+    where = f"{task.text.path}, characters {chars.start} to {chars.stop}"
+    text = task.text.read_utf8(chars)
     try:
         ids, record = tokenize_and_compare(
-            loaded, engine, text, threads=task.threads, seed=task.chars.start, where=where
+            loaded, engine, text, threads=task.threads, seed=chars.start, where=where
         )
     except TokenizerError as error:
         raise TokenizerError(f"{error} ({where})") from error

@@ -8,7 +8,6 @@ store writes a version and then its number.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Protocol
 
 from codedata.format.card import CARD_NAME, render_card
@@ -69,20 +68,11 @@ class Stage(ABC):
 
     def add_meta(self, entries: Sequence[ShardEntry]) -> None:
         """Write the meta, the mark that what is staged is whole."""
-        names = {shard_name(index) for index in range(len(entries))}
-        with self.snapshot() as staged:
-            assert names == {*staged.list()} - {FACTS_NAME, CARD_NAME}, (
-                "every staged shard has its entry"
-            )
         self.put(META_NAME, dump_meta(entries))
 
     @abstractmethod
     def put(self, name: str, data: Data) -> None:
         """Write a file of the stage durably; any thread."""
-
-    @abstractmethod
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """What is staged so far, to be checked before it is published."""
 
     @abstractmethod
     def publish(self) -> None:

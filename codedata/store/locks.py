@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, SoftFileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from codedata.environment import variables
 from codedata.errors import SettingsError, TargetError
@@ -98,7 +98,8 @@ def _held(path: Path, meet: _Meet) -> Generator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
         return
-    lock = _take(path, meet)
+    lock = FileLock(path, thread_local=False)
+    _take(lock, path, meet)
     try:
         own = path.stat()
         _sign(path)
@@ -114,8 +115,8 @@ def _held(path: Path, meet: _Meet) -> Generator[None]:
             lock.release()
 
 
-def _take(path: Path, meet: _Meet) -> FileLock:
-    lock, blocking = FileLock(path, thread_local=False), False
+def _take(lock: BaseFileLock, path: Path, meet: _Meet) -> None:
+    blocking = False
     while True:
         if path.is_symlink():
             raise TargetError(f"{path} is a link, which no lock is; remove it")
@@ -138,7 +139,7 @@ def _take(path: Path, meet: _Meet) -> FileLock:
                 f"{cannot}; try again, or, if nothing else writes there, {_WITHOUT}"
             ) from error
         else:
-            return lock
+            return
 
 
 def _note_of(path: Path) -> Path:

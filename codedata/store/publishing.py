@@ -27,7 +27,6 @@ from codedata.store.base import Data, Stage
 from codedata.store.files import exchange, fsync_folder, remove_leftovers, write_durably
 from codedata.store.locks import exclusive_lock
 from codedata.store.owners import close_to_strangers, explained_at, is_closed
-from codedata.store.snapshot import FolderSnapshot
 
 
 def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
@@ -79,10 +78,6 @@ class Staging(Stage):
         """See `Stage.put`."""
         self.stage.mkdir(mode=0o775, exist_ok=True)
         write_durably(self.stage / name, data)
-
-    def snapshot(self) -> FolderSnapshot:
-        """See `Stage.snapshot`."""
-        return FolderSnapshot(self.stage)
 
     def publish(self) -> None:
         """Put the staged dataset in the target's place and remove the old one; see `Stage`."""

@@ -94,10 +94,6 @@ class LibraryTokenizer:
         """The id of every token, added ones included."""
         return self._tokenizer.get_vocab(with_added_tokens=True)
 
-    def get_vocab_size(self) -> int:
-        """How many tokens there are, added ones included."""
-        return self._tokenizer.get_vocab_size(with_added_tokens=True)
-
     def get_added_tokens_decoder(self) -> dict[int, AddedToken]:
         """The added and special tokens, by id."""
         return self._tokenizer.get_added_tokens_decoder()

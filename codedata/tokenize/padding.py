@@ -29,7 +29,7 @@ def with_pad_id(settings: Settings, loaded: LoadedTokenizer) -> Settings:
         shown = shortened(pad) if isinstance(pad, str) else pad
         raise SettingsError(
             f"pad_token {shown!r} is not in the vocabulary of {settings.tokenizer_base} "
-            f"({tokenizer.get_vocab_size()} tokens); name the id of one of its tokens, or the "
+            f"({len(tokenizer.get_vocab())} tokens); name the id of one of its tokens, or the "
             f"token: {_proposals(loaded, near=pad if isinstance(pad, str) else None)}"
         )
     return settings if isinstance(pad, int) else replace(settings, pad_token=pad_id)

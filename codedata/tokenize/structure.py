@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 _NEWLINE_PATTERNS = ({"Regex": "[\r\n]"}, {"Regex": r"[\r\n]"}, {"String": "\n"})
 _PIECEWISE = ("Split", "Digits", "Punctuation", "ByteLevel")
-_FRAMING = ("TemplateProcessing", "BertProcessing", "RobertaProcessing")
+_FRAMING = ("ByteLevel", "BertProcessing", "RobertaProcessing")
 
 AFTER_NEWLINES = re.compile(rb"(?<=\n)")
 AFTER_LINES_AND_WORDS = re.compile(rb"(?<=[\r\n])|(?<=[0-9A-Za-z])(?=[(),;])")
@@ -95,8 +95,9 @@ def _alternatives(digits: str) -> list[dict[str, Any]]:
 
 
 _MODERN = {"contractions": 2, "any_lead": True, "newlines_follow": True, "newlines_end": True}
-_KNOWN: list[tuple[list[dict[str, Any]], Pretokenizer]] = [
+_KNOWN: list[tuple[str, list[dict[str, Any]], re.Pattern[bytes], Rules]] = [
     (
+        "deepseek-coder",
         [
             _split("[\r\n]"),
             _split(r"\s?\p{L}+"),
@@ -105,30 +106,21 @@ _KNOWN: list[tuple[list[dict[str, Any]], Pretokenizer]] = [
             {"type": "Digits", "individual_digits": True},
             _BYTES,
         ],
-        Pretokenizer(
-            what="deepseek-coder's pre-tokenizer",
-            cut=AFTER_LINES_AND_WORDS,
-            rules=Rules(isolating=True),
-        ),
+        AFTER_LINES_AND_WORDS,
+        Rules(isolating=True),
     ),
     (
+        "GPT-2",
         [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}],
-        Pretokenizer(
-            what="GPT-2's pre-tokenizer",
-            cut=BEFORE_WHITE_SPACE,
-            rules=Rules(
-                isolating=False, contractions=1, max_digits=2**31 - 1, digits_take_space=True
-            ),
-        ),
+        BEFORE_WHITE_SPACE,
+        Rules(isolating=False, contractions=1, max_digits=2**31 - 1, digits_take_space=True),
     ),
     *(
         (
+            name,
             _alternatives(digits),
-            Pretokenizer(
-                what=f"{name}'s pre-tokenizer",
-                cut=BEFORE_WHITE_SPACE,
-                rules=Rules(isolating=False, max_digits=max_digits, **_MODERN),
-            ),
+            BEFORE_WHITE_SPACE,
+            Rules(isolating=False, max_digits=max_digits, **_MODERN),
         )
         for name, digits, max_digits in (("Llama 3", r"\p{N}{1,3}", 3), ("Qwen", r"\p{N}", 1))
     ),
@@ -184,21 +176,19 @@ def _known_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | None:
             step["pattern"] = {"Regex": "[\r\n]"}
         if step.get("type") == "ByteLevel":
             step.setdefault("use_regex", True)
-    return next((known for steps, known in _KNOWN if steps == declared), None)
+    for name, steps, cut, rules in _KNOWN:
+        if steps == declared:
+            return Pretokenizer(what=f"{name}'s pre-tokenizer", cut=cut, rules=rules)
+    return None
 
 
 def _newline_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
     """Any pre-tokenizer that isolates newlines first, and then works within what that left."""
-    steps = _steps(structure.get("pre_tokenizer"), "pretokenizers")
-    isolates_newlines = bool(steps) and (
-        steps[0].get("type") == "Split"
-        and steps[0].get("pattern") in _NEWLINE_PATTERNS
-        and steps[0].get("behavior") == "Isolated"
-        and not steps[0].get("invert")
-    )
-    if not isolates_newlines:
+    first, *steps = _steps(structure.get("pre_tokenizer"), "pretokenizers") or [{}]
+    behavior = first.get("type"), first.get("behavior"), bool(first.get("invert"))
+    if behavior != ("Split", "Isolated", False) or first.get("pattern") not in _NEWLINE_PATTERNS:
         return "its pre-tokenizer is not known and does not isolate newlines first"
-    for step in steps[1:]:
+    for step in steps:
         if step.get("type") not in _PIECEWISE or step.get("add_prefix_space"):
             return f"its pre-tokenizer {step.get('type')} may look beyond one piece"
     return Pretokenizer(what="a step that isolates newlines", cut=AFTER_NEWLINES, rules=None)
@@ -213,8 +203,8 @@ def merge_that_aborts(structure: dict[str, Any]) -> str | None:
     model = structure.get("model")
     if not isinstance(model, dict):
         return None
-    fields = cast("dict[str, Any]", model)
-    prefix, merges = fields.get("continuing_subword_prefix"), fields.get("merges")
+    model = cast("dict[str, Any]", model)
+    prefix, merges = model.get("continuing_subword_prefix"), model.get("merges")
     if not prefix or not isinstance(prefix, str) or not isinstance(merges, list):
         return None
     num_bytes = len(prefix.encode())
@@ -223,22 +213,19 @@ def merge_that_aborts(structure: dict[str, Any]) -> str | None:
         if not isinstance(parts, list) or not parts or not isinstance(parts[-1], str):
             return None  # which the library refuses
         right = parts[-1].encode(errors="surrogatepass")
-        rest = right[num_bytes:]
-        if len(right) < num_bytes or (rest and rest[0] & 0xC0 == 0x80):
+        if len(right) < num_bytes or (right[num_bytes:] and right[num_bytes] & 0xC0 == 0x80):
             return parts[-1]
     return None
 
 
 def framing_is_constant(structure: dict[str, Any]) -> bool:
     """Whether the post-processor only puts the same ids before and after every text."""
-    for step in _steps(structure.get("post_processor"), "processors"):
-        kind = step.get("type")
-        if kind == "TemplateProcessing":
-            if sum("Sequence" in piece for piece in step.get("single", [])) != 1:
-                return False
-        elif kind != "ByteLevel" and kind not in _FRAMING:
-            return False
-    return True
+    return all(
+        sum("Sequence" in piece for piece in step.get("single", [])) == 1
+        if step.get("type") == "TemplateProcessing"
+        else step.get("type") in _FRAMING
+        for step in _steps(structure.get("post_processor"), "processors")
+    )
 
 
 def normalizes_to_nfc_only(structure: dict[str, Any]) -> bool:

@@ -7,6 +7,7 @@ branch or tag after the @, is resolved once, and kept where the caller has a pla
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -31,7 +32,7 @@ _REPO_ID = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TokenizerFiles:
     """Where a tokenizer's files lie, and a fingerprint of what they hold.
 
@@ -72,14 +73,14 @@ def find_tokenizer(
     """
     try:
         path = local_path(source, "tokenizer", error=TokenizerError)
-        is_file, is_folder = path.is_file(), path.is_dir()
+        is_file, is_there = path.is_file(), os.path.lexists(path)
     except OSError as error:  # a name too long
         raise TokenizerError(
             f"tokenizer {shortened(source)!r} is no path: {why_no_path(error)}; {_NAME_ANOTHER}"
         ) from error
     if is_file:
         return _fingerprinted(source, path, None)
-    if is_folder:
+    if path.is_dir():
         if not os.path.lexists(path / TOKENIZER_JSON):
             raise TokenizerError(
                 f"the tokenizer folder {source!r} has no {TOKENIZER_JSON}; save the tokenizer as a "
@@ -88,25 +89,21 @@ def find_tokenizer(
         config = path / TOKENIZER_CONFIG
         has_config = os.path.lexists(config)  # what is there and cannot be read is refused
         return _fingerprinted(source, path / TOKENIZER_JSON, config if has_config else None)
-    if os.path.lexists(path):
-        what = "is no regular file" if path.exists() else "is a link to nothing"
-        raise TokenizerError(f"tokenizer {source!r} {what}; {_NAME_ANOTHER}")
     named = _REPO_ID.fullmatch(source)
-    if named is None or source.endswith(".json"):
-        raise TokenizerError(
-            f"tokenizer {source!r} does not exist here, and is no name of a hub repository; "
-            f"{_NAME_ANOTHER}"
-        )
+    if is_there or named is None or source.endswith(".json"):
+        what = "does not exist here, and is no name of a hub repository"
+        if is_there:
+            what = "is no regular file" if path.exists() else "is a link to nothing"
+        raise TokenizerError(f"tokenizer {source!r} {what}; {_NAME_ANOTHER}")
     return _from_hub(source, named["repo"], named["revision"] or "main", pins, update, reporter)
 
 
 def local_fingerprint(source: str) -> str | None:
     """The fingerprint of a tokenizer on this machine; None where there is none that is whole."""
-    try:
-        path = local_path(source, "tokenizer", error=TokenizerError)
-        return find_tokenizer(source).fingerprint if path.exists() else None
-    except (TokenizerError, OSError):
-        return None
+    with suppress(TokenizerError, OSError):
+        if local_path(source, "tokenizer", error=TokenizerError).exists():
+            return find_tokenizer(source).fingerprint
+    return None
 
 
 def _from_hub(
@@ -148,13 +145,7 @@ def _fingerprinted(
     source: str, tokenizer_json: Path, config: Path | None, revision: str | None = None
 ) -> TokenizerFiles:
     _, _, fingerprint = read_files(tokenizer_json, config)
-    return TokenizerFiles(
-        source=source,
-        tokenizer_json=tokenizer_json,
-        tokenizer_config=config,
-        revision=revision,
-        fingerprint=fingerprint,
-    )
+    return TokenizerFiles(source, tokenizer_json, config, revision, fingerprint)
 
 
 def read_files(tokenizer_json: Path, config: Path | None) -> tuple[bytes, bytes | None, str]:
@@ -173,18 +164,18 @@ def _read(path: Path) -> bytes:
     try:
         with open(path, "rb", opener=_open_without_waiting) as file:
             found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise TokenizerError(f"{path} is no regular file; {_NAME_ANOTHER}")
-            if found.st_size > MAX_TOKENIZER_BYTES:
-                raise TokenizerError(
-                    f"{path} has {found.st_size:,} bytes, which no tokenizer has (at most "
-                    f"{MAX_TOKENIZER_BYTES:,} are read); {_NAME_ANOTHER}"
-                )
-            return file.read(found.st_size)
+            if stat.S_ISREG(found.st_mode) and found.st_size <= MAX_TOKENIZER_BYTES:
+                return file.read(found.st_size)
     except OSError as error:
         raise TokenizerError(
             f"{path} cannot be read: {error.strerror}; {_NAME_ANOTHER} that can"
         ) from error
+    wrong = (
+        f"has {found.st_size:,} bytes, which no tokenizer has (at most {MAX_TOKENIZER_BYTES:,} are "
+        "read)"
+    )
+    wrong = wrong if stat.S_ISREG(found.st_mode) else "is no regular file"
+    raise TokenizerError(f"{path} {wrong}; {_NAME_ANOTHER}")
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -9,8 +9,7 @@ answer is the last line of stdout, a JSON object:
 
     no_config       why there is no config.json; null where there is one
     is_final        whether the same answer would come again
-    why_not         why nothing was compared; null where it was
-    outcome         else what is to be said: passed, description, numbers
+    outcome         what is to be said: passed, description, numbers
 
 It fails where ids of a text differ, and where that is not known for certain. That only the special
 tokens differ that frame a text is said, and fails nothing.
@@ -23,6 +22,7 @@ import json
 import os
 import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,16 +46,21 @@ _MAX_CONFIG_BYTES = 1 << 20
 def main(folder: str, name: str, commit: str | None = None) -> None:
     """Answer the job of a folder."""
     os.chdir(folder)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the cores are the run's
     no_config, is_final = None, True
     if commit is not None:
         no_config, is_final = _fetch_others(name, commit)
     elif not Path(name, MODEL_CONFIG).exists():
         no_config = "the files have none; put the model's into the tokenizer's folder and name it"
-    why_not = _why_not_loaded(Path(name))
-    answer = {"no_config": no_config, "is_final": is_final, "why_not": why_not}
-    if why_not is None:
-        answer["outcome"] = _compare(name, no_config)
-    print(f"\n{json.dumps(answer)}")
+    outcome = _refused(Path(name)) or _compare(name, no_config)
+    print(f"\n{json.dumps({'no_config': no_config, 'is_final': is_final, 'outcome': outcome})}")
+
+
+def not_compared(why: str) -> dict[str, Any]:
+    """That nothing is known, and why."""
+    release = version("transformers")
+    said = f"not compared with AutoTokenizer of transformers {release}: {why}"
+    return {"passed": False, "description": said, "numbers": {"transformers": release}}
 
 
 def _fetch_others(repo: str, commit: str) -> tuple[str | None, bool]:
@@ -92,20 +97,18 @@ def _fetch_others(repo: str, commit: str) -> tuple[str | None, bool]:
     return no_config, True
 
 
-def _why_not_loaded(folder: Path) -> str | None:
-    """The files by which the tokenizer is a class of the repository's own code, if any."""
+def _refused(folder: Path) -> dict[str, Any] | None:
+    """What is said where the tokenizer is a class of the repository's own code."""
     names: list[str] = []
     for path in (folder / "tokenizer_config.json", folder / MODEL_CONFIG):
         config = json.loads(path.read_bytes()) if path.exists() else {}
         classes = config.get("auto_map", {}) if isinstance(config, dict) else {}
         if isinstance(classes, list) or "AutoTokenizer" in cast("dict[str, Any]", classes):
             names.append(path.name)
-    return (
-        f"the tokenizer is code of its own (auto_map in {' and '.join(names)}), and that is never "
-        "run here"
-        if names
-        else None
-    )
+    if not names:
+        return None
+    own = f"code of its own (auto_map in {' and '.join(names)})"
+    return not_compared(f"the tokenizer is {own}, and that is never run here")
 
 
 def _compare(name: str, no_config: str | None) -> dict[str, Any]:
@@ -124,14 +127,14 @@ def _compare(name: str, no_config: str | None) -> dict[str, Any]:
     found = [(what, compare_with(tokenizer, text, ids)) for what, text, ids in json.loads(job)]
     different = [(what, each) for what, each in found if isinstance(each, Difference)]
     framed = [each for _, each in found if isinstance(each, Framing)]
-    who = f"AutoTokenizer of transformers {transformers.__version__} ({type(tokenizer).__name__})"
-    said = f"{who} gives the same ids"
+    release, kind = transformers.__version__, type(tokenizer).__name__
+    said = "the same ids"
     if different:
         what, first = different[0]
         said = (
-            f"{who} gives other ids: in {what}, from id {first.place} on, {first.found}, where the "
-            f"dataset has {first.expected}; load the tokenizer by "
-            "PreTrainedTokenizerFast(tokenizer_file='tokenizer.json') where the dataset is used"
+            f"other ids: in {what}, from id {first.place} on, {first.found}, where the dataset has "
+            f"{first.expected}; load the tokenizer by PreTrainedTokenizerFast"
+            "(tokenizer_file='tokenizer.json') where the dataset is used"
         )
     elif framed:
         (before, after), (own_before, own_after) = framed[0].expected, framed[0].found
@@ -140,18 +143,12 @@ def _compare(name: str, no_config: str | None) -> dict[str, Any]:
             f"after it, and chunks of the dataset have {before} and {after}"
         )
     if no_config is not None:
-        said += (
-            f"; but without {MODEL_CONFIG}, by which it chooses the tokenizer's class too: "
-            f"{no_config}"
-        )
+        said += f"; but without {MODEL_CONFIG}, by which it chooses the tokenizer's class too: "
+        said += no_config
     return {
         "passed": not different and no_config is None,
-        "description": said,
-        "numbers": {
-            "transformers": transformers.__version__,
-            "class": type(tokenizer).__name__,
-            "same frame": str(not framed),
-        },
+        "description": f"AutoTokenizer of transformers {release} ({kind}) gives {said}",
+        "numbers": {"transformers": release, "class": kind, "same frame": str(not framed)},
     }
 
 

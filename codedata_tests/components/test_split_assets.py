@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import subprocess
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,11 +23,11 @@ from codedata.format.ranges import CharRange, Utf8
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.recipe.settings import Settings
 from codedata.resources import DatasetIOManager, Datasets
-from codedata.run import assemble, matches_transformers, tokenize
+from codedata.run import assemble, tokenize
+from codedata.run.matches_transformers import TransformersCheck
 from codedata.sources.record import record_corpus
 from codedata.tokenize.engines.base import Encoded
 from codedata.tokenize.engines.pretokens import PretokensEngine
-from codedata.tokenize.transformers_process import TransformersProcess
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import SWITCHES, MadePlatform, SmallPlatform, failure
@@ -144,7 +145,7 @@ def test_a_run_of_one_partition_refuses_to_publish_while_others_are_missing(
     for key in (first, second):
         (made.root / "chunks" / "small" / f"{key}.arrow").unlink()
     with monkeypatch.context() as patch:  # nor does it compare with transformers
-        patch.setattr(matches_transformers, "TransformersProcess", None)
+        patch.setattr(TransformersCheck, "_start", None)
         made.matches_transformers = True
         message = failure(made.run(partition_key=second))
         made.matches_transformers = False
@@ -242,19 +243,19 @@ def losing_text(tokenizer: Path, folder: Path) -> Path:
 def test_a_tokenizer_that_loses_text_stops_the_run_before_any_chunk_and_leaves_no_process(
     platform: SmallPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[Path] = []
+    started: list[subprocess.Popen[bytes]] = []
+    start = TransformersCheck._start
 
-    class Counted(TransformersProcess):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
-            started.append(Path(self._folder.name))
+    def counted(check: TransformersCheck) -> subprocess.Popen[bytes]:
+        started.append(start(check))
+        return started[-1]
 
-    monkeypatch.setattr(matches_transformers, "TransformersProcess", Counted)
+    monkeypatch.setattr(TransformersCheck, "_start", counted)
     platform.tokenizer = broken = losing_text(platform.tokenizer, tmp_path / "broken")
     platform.matches_transformers = True
     assert f"the tokenizer {broken} loses" in failure(platform.run())
-    assert len(started) == 1
-    assert not started[0].exists()
+    [process] = started
+    assert process.returncode is not None
     assert not (platform.root / "chunks").exists()
     assert not platform.dataset_folder.exists()
 
@@ -390,7 +391,7 @@ def test_the_check_runs_by_itself_and_needs_no_process_for_what_is_known(
     made: MadePlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made.matches_transformers = True
-    monkeypatch.setattr(matches_transformers, "TransformersProcess", None)
+    monkeypatch.setattr(TransformersCheck, "_start", None)
     definitions = made.definitions()
     job = definitions.resolve_implicit_global_asset_job_def()
     key = dg.AssetCheckKey(dg.AssetKey(["small", "dataset"]), "matches_transformers")

@@ -64,29 +64,23 @@ def test_the_bytes_of_a_meta() -> None:
     assert b'"num_tokens": 6,\n    "last_sample_tokens": 1,\n' in padded
 
 
-@given(
-    st.integers(1, 1000).flatmap(
-        lambda seq_length: st.lists(
-            st.builds(
-                lambda num_samples, **fields: ShardEntry(
-                    num_samples=num_samples, num_tokens=num_samples * seq_length, **fields
-                ),
-                st.integers(1, 2**40),
-                sha256=st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
-                chars=st.none()
-                | st.builds(
-                    lambda start, length, file: CharRange(start, start + length, file),
-                    st.integers(0, 2**61),
-                    st.integers(0, 2**61),
-                    st.integers(0, 3) | st.just(2**62),
-                ),
-                last_sample_tokens=st.none() | st.integers(1, seq_length),
-            ),
-            min_size=1,
-            max_size=5,
-        )
-    )
+ENTRY = st.builds(
+    lambda num_samples, start, length, file, **fields: ShardEntry(
+        num_samples=num_samples,
+        num_tokens=num_samples * 9,
+        chars=None if file is None else CharRange(start, start + length, file),
+        **fields,
+    ),
+    num_samples=st.integers(1, 2**40),
+    start=st.integers(0, 2**61),
+    length=st.integers(0, 2**61),
+    file=st.none() | st.integers(0, 3) | st.just(2**62),
+    sha256=st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+    last_sample_tokens=st.none() | st.integers(1, 9),
 )
+
+
+@given(st.lists(ENTRY, min_size=1, max_size=5))
 def test_every_meta_comes_back_whole(entries: list[ShardEntry]) -> None:
     data = dump_meta(entries)
     assert parse_meta(data, "x") == entries
@@ -187,14 +181,6 @@ def test_a_number_out_of_its_range_is_refused(key: str) -> None:
     for value in (least, most) if key == "last_sample_tokens" else ():
         [entry] = parse_meta(json.dumps(one(last_sample_tokens=value)).encode(), "x")
         assert entry.last_sample_tokens == value
-
-
-def test_a_missing_number_is_refused() -> None:
-    whole = {**one()["dump-0.pkl"], "start_character": 0, "stop_character": 5}
-    for missing in COUNTED[:4]:
-        fields = {key: value for key, value in whole.items() if key != missing}
-        expected = f"{missing} of dump-0.pkl is None, not a whole number"
-        assert refusal({"dump-0.pkl": fields}) == expected
 
 
 def test_counts_and_characters_that_contradict_each_other_are_refused() -> None:
@@ -326,11 +312,6 @@ def test_any_bytes_are_refused_or_read_soundly(data: bytes) -> None:
         assert entry.num_tokens == entry.num_samples * entry.seq_length
         assert entry.sha256 is None or len(bytes.fromhex(entry.sha256)) == 32
     assert parse_meta(dump_meta(entries), "x") == entries
-
-
-def test_a_dataset_of_twenty_thousand_shards_is_read() -> None:
-    entries = [ENTRIES[0]] * 20_000
-    assert len(parse_meta(dump_meta(entries), "meta")) == 20_000
 
 
 ONE = b'{"dump-0.pkl": {"num_samples": 1, "num_tokens": 3, "more": '

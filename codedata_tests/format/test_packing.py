@@ -54,20 +54,6 @@ def test_the_validation_setting_of_the_reference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_tokens", "num_samples", "num_pads"),
-    [(1000, 0, 0), (1001, 1, 535), (1536, 1, 0), (2536, 1, 0), (2537, 2, 535), (3072, 2, 0)],
-)
-def test_the_default_setting_of_the_reference(
-    num_tokens: int, num_samples: int, num_pads: int
-) -> None:
-    ids = np.ones(num_tokens, np.uint16)
-    samples = pack_samples(ids, seq_length=1536, min_sample_length=1000, pad_token=32014)
-    assert samples.shape == (num_samples, 1536)
-    assert np.count_nonzero(samples == 32014) == num_pads
-    assert np.count_nonzero(samples[:, : 1536 - num_pads] != 1) == 0, "pads stand at the end"
-
-
-@pytest.mark.parametrize(
     ("dtype", "pad_token"),
     [
         *((np.uint16, 65_536), (np.uint16, 2**31 - 1), (np.uint8, 256), (np.uint8, 70_000)),
@@ -129,23 +115,6 @@ def test_packing_gives_the_samples_of_a_plain_loop(
     assert samples.shape[1] == seq_length
     assert samples.tolist() == plain_samples(ids, seq_length, min_sample_length, pad_token)
     assert given_ids.tolist() == ids, "the ids are not changed"
-
-
-@given(
-    num_tokens=st.integers(0, 2**62),
-    seq_length=st.integers(1, 2**24),
-    min_sample_length=st.integers(0, 2**62),
-)
-def test_the_count_is_the_first_start_that_is_not_below_the_limit(
-    num_tokens: int, seq_length: int, min_sample_length: int
-) -> None:
-    num_samples = count_samples(
-        num_tokens, seq_length=seq_length, min_sample_length=min_sample_length
-    )
-    limit = num_tokens - min_sample_length
-    assert num_samples >= 0
-    assert not num_samples * seq_length < limit
-    assert num_samples == 0 or (num_samples - 1) * seq_length < limit
 
 
 @pytest.mark.parametrize(

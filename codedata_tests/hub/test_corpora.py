@@ -5,6 +5,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from codedata.layout import Layout
 from codedata.recipe.settings import Settings
 from codedata.reporting.split_report import report_on
 from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets
+from codedata.run.matches_transformers import TransformersCheck
 from codedata.sources.record import Corpus, read_corpus
 from codedata.store.dataset_folder import Dataset, open_dataset, read_facts
 from codedata.tokenize import tokenizer_files
@@ -459,11 +461,8 @@ def test_of_a_tokenizer_that_is_here_or_may_not_be_asked_for_nothing_is_said(
 
 
 def answer_about(source: str, find: Find) -> dict[str, Any]:
-    process = TransformersProcess(find(source))
-    try:
-        return process.ask([])
-    finally:
-        process.stop()
+    with closing(TransformersCheck(find(source), [])) as check:
+        return check.ask([])
 
 
 def test_config_json_is_fetched_for_transformers_and_else_why_it_is_not_is_told(

@@ -89,14 +89,11 @@ def test_texts_that_give_nothing_are_refused_and_the_old_dataset_stays(
     assert scenario.dataset_bytes(by_script) == before
 
 
-def test_a_switch_that_there_is_not_is_named(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(CodedataError, match="seq_len is no switch; there are tokenizer_base, min_"):
-        codedata.build(corpus, tmp_path / "d", seq_len=5)
-
-
-def test_a_pad_token_that_nobody_named_must_fit(
+def test_switches_that_there_are_not_or_that_do_not_fit_are_named(
     corpus: Path, switches: dict[str, Any], tmp_path: Path
 ) -> None:
+    with pytest.raises(CodedataError, match="seq_len is no switch; there are tokenizer_base, min_"):
+        codedata.build(corpus, tmp_path / "d", seq_len=5)
     del switches["pad_token"]
     with pytest.raises(CodedataError, match="pad_token"):
         codedata.build(corpus, tmp_path / "d", **switches)

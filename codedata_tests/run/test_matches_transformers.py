@@ -13,16 +13,14 @@ import pytest
 from codedata.recipe.settings import Settings
 from codedata.run import matches_transformers
 from codedata.run.checks import CheckOutcome
-from codedata.run.matches_transformers import Stretch, TransformersCheck, judge, sample_of
+from codedata.run.matches_transformers import TransformersCheck, sample_of
 from codedata.run.plan import open_plan
 from codedata.sources.parquet.text import ParquetText
-from codedata.tokenize import transformers_process
 from codedata.tokenize.probe import PROBE
 from codedata.tokenize.tokenizer_files import find_tokenizer
-from codedata.tokenize.transformers_process import NoAnswerError, TransformersProcess
 from codedata_tests import scenario
 
-SAMPLE = [Stretch("the sample", PROBE), Stretch("a line", "int i;\n")]
+SAMPLE = [("a line", "int i;\n"), ("the sample", PROBE)]
 RELEASE = version("transformers")
 
 
@@ -133,25 +131,21 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_one_that_hangs_is_given_up_and_ended_and_nothing_stays(
     tokenizer_folder: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transformers_process, "PATIENCE_SECONDS", 0.1)
-    process = TransformersProcess(find_tokenizer(str(tokenizer_folder)))
-    assert list(temporary.iterdir())
-    with pytest.raises(NoAnswerError, match=r"no answer within 0\.1 s"):
-        process.ask([])
-    process.stop()
+    monkeypatch.setattr(matches_transformers, "PATIENCE_SECONDS", 0.1)
+    with closing(TransformersCheck(find_tokenizer(str(tokenizer_folder)), ["slow"])) as check:
+        assert list(temporary.iterdir())
+        assert "no answer within 0.1 s" in check.compare(SAMPLE).description
     assert not list(temporary.iterdir())
 
 
 def test_one_whose_run_was_killed_ends_by_itself_and_nothing_stays(
     rebuilt: Path, temporary: Path
 ) -> None:
-    process = TransformersProcess(find_tokenizer(str(rebuilt)))
-    started, stdin = process._process, process._process.stdin
-    assert stdin is not None
-    stdin.close()
-    assert started.wait(timeout=60) == 1
-    assert not list(temporary.iterdir())
-    process.stop()
+    with closing(TransformersCheck(find_tokenizer(str(rebuilt)), ["killed"])) as check:
+        assert check._process.stdin is not None
+        check._process.stdin.close()
+        assert check._process.wait(timeout=60) == 1
+        assert not list(temporary.iterdir())
 
 
 def test_where_no_process_can_be_started_that_is_told(
@@ -172,32 +166,8 @@ def test_the_sample_is_of_the_window_s_start_middle_and_end(
         pad_token=0, starting_character=10, chars_to_tokenize=100_000, chunk_size=30_000
     )
     plan = open_plan({0: ParquetText(corpus)}, settings, files)
-    probe, *stretches = sample_of(plan.tasks(lambda _: tmp_path))
-    assert probe.text == PROBE
+    sample = sample_of(plan.tasks(lambda _: tmp_path))
     places = [(10, 8_202), (40_914, 49_106), (91_818, 100_010)]
-    assert [each.text for each in stretches] == [text[start:stop] for start, stop in places]
-    assert stretches[2].name == f"{corpus}, characters 91818 to 100010"
-    assert [each.text for each in sample_of([])] == [PROBE]
-
-
-def test_the_first_text_that_differs_is_the_one_that_is_told() -> None:
-    found = {"place": 3, "expected": "[7] ['Ġa']", "found": "[8] ['a']"}
-    answer = {
-        "own_code": [],
-        "no_config": None,
-        "transformers": "5.3.0",
-        "class": "LlamaTokenizer",
-        "difference": [1, found],
-        "framing": {"expected": [[0], []], "found": [[], []]},
-    }
-    outcome = judge(answer, ["one", "two"])
-    assert not outcome.passed
-    assert outcome.description.startswith(
-        "AutoTokenizer of transformers 5.3.0 (LlamaTokenizer) gives other ids: in two, from id 3 "
-        "on, [8] ['a'], where the dataset has [7] ['Ġa']; "
-    )
-    same = answer | {"difference": None, "framing": None}
-    assert judge(same, []).passed
-    without_config = judge(same | {"no_config": "there is none"}, [])
-    assert not without_config.passed
-    assert without_config.description.endswith("class too: there is none")
+    assert [some for _, some in sample] == [PROBE, *(text[start:stop] for start, stop in places)]
+    assert sample[3][0] == f"{corpus}, characters 91818 to 100010"
+    assert [some for _, some in sample_of([])] == [PROBE]

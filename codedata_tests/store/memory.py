@@ -82,7 +82,7 @@ class MemorySnapshot:
     store: MemoryStore
     name: str
     version: str
-    head: str | None
+    head: str
 
     @property
     def where(self) -> str:
@@ -104,7 +104,7 @@ class MemorySnapshot:
         return np.frombuffer(self.read(name), np.uint8)
 
     def is_current(self) -> bool:
-        return self.head == (self.store.list(f"{self.name}/_versions/") or [None])[-1]
+        return self.head == self.store.list(f"{self.name}/_versions/")[-1]
 
 
 class MemoryStage(Stage):
@@ -114,10 +114,6 @@ class MemoryStage(Stage):
 
     def put(self, name: str, data: Data) -> None:
         self.store.put(f"{self.name}/{self.version}/{name}", data)
-
-    @contextmanager
-    def snapshot(self) -> Iterator[MemorySnapshot]:
-        yield MemorySnapshot(self.store, self.name, self.version, None)
 
     def publish(self) -> None:
         number = len(self.store.list(f"{self.name}/_versions/"))

@@ -1,5 +1,6 @@
 """Opening a dataset folder: what was written is read, and every damage to it is refused by name."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -394,29 +395,10 @@ def test_every_flipped_bit_prefix_and_byte_more_is_refused_where_hashes_are_veri
         path.write_bytes(each)
         with pytest.raises(DatasetError, match=re.escape(str(path)) + "|which its meta does not"):
             open_dataset(folder, verify=True)
+        with contextlib.suppress(DatasetError):  # else it is of the shape that the meta says
+            assert {shard.shape[1] for shard in open_dataset(folder).shards} == {3}
     path.write_bytes(data)
     assert read(folder, verify=True) == samples
-
-
-# Names in the meta
-
-BAD_NAMES = ["../outside.pkl", "../dump-0.pkl", "sub/dump-0.pkl", "./dump-0.pkl", "dump-00.pkl"]
-BAD_NAMES += ["dump-0.pkl\0", "dump-0.pkl\n", "dump-\u0660.pkl", "/etc/passwd", ""]
-
-
-def test_a_meta_that_names_anything_but_a_shard_is_refused(tmp_path: Path) -> None:
-    """Row 24: the files that the names lead to are sound shards, and are not opened."""
-    folder = write_old_dataset(tmp_path / "dataset", [[[1, 2]]], 2)
-    shard = (folder / "dump-0.pkl").read_bytes()
-    (folder / "sub").mkdir()
-    for path in ("../outside.pkl", "../dump-0.pkl", "sub/dump-0.pkl", "dump-00.pkl"):
-        (folder / path).write_bytes(shard)
-    assert read(folder) == [[[1, 2]]], "the control"
-    entry = {"num_samples": 1, "num_tokens": 2}
-    for name in BAD_NAMES:
-        for meta in ({name: entry}, {"dump-0.pkl": entry, name: entry}):
-            (folder / META_NAME).write_text(json.dumps(meta), encoding="utf-8")
-            assert str(folder / META_NAME) in refusal(folder)
 
 
 # The old script's folders

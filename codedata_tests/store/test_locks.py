@@ -210,19 +210,6 @@ def test_of_twenty_racers_exactly_one_is_inside_at_a_time(
     assert os.listdir(tmp_path) == []
 
 
-def test_a_lock_and_what_says_who_holds_it_have_the_mode_that_the_umask_says(
-    tmp_path: Path,
-) -> None:
-    for umask in (0o002, 0o077):
-        before = os.umask(umask)
-        try:
-            with exclusive_lock(tmp_path / "lock", "x"), waiting_lock(tmp_path / "b", pytest.fail):
-                modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-        finally:
-            os.umask(before)
-        assert modes == dict.fromkeys(["lock", "lock.holder", "b", "b.holder"], 0o666 & ~umask)
-
-
 # What others put there
 
 

@@ -28,10 +28,6 @@ def fail(number: int) -> Any:
     raise OSError(number, os.strerror(number))
 
 
-def without_flock(patch: pytest.MonkeyPatch, number: int) -> None:
-    patch.setattr(fcntl, "flock", lambda *_: fail(number))
-
-
 def without_fsync_of(kind: int, patch: pytest.MonkeyPatch, number: int) -> None:
     """`fsync` fails on all that is of a kind."""
     fsync = os.fsync
@@ -44,19 +40,15 @@ def without_fsync_of(kind: int, patch: pytest.MonkeyPatch, number: int) -> None:
     patch.setattr(os, "fsync", fail_on_kind)
 
 
-def without_mmap(patch: pytest.MonkeyPatch, number: int) -> None:
-    patch.setattr(mmap, "mmap", lambda *_, **__: fail(number))
-
-
 def test_the_script_makes_the_same_dataset_without_flock_mmap_and_fsync_of_folders(
     switches: list[str], target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = [*switches, *FEW]
     again = [*few, "--tokenization_folder", str(target.with_name("again"))]
     assert run_here(again) == 0
-    without_flock(monkeypatch, errno.ENOSYS)
+    monkeypatch.setattr(fcntl, "flock", lambda *_: fail(errno.ENOSYS))
     without_fsync_of(stat.S_IFDIR, monkeypatch, errno.EINVAL)
-    without_mmap(monkeypatch, errno.ENODEV)
+    monkeypatch.setattr(mmap, "mmap", lambda *_, **__: fail(errno.ENODEV))
     assert run_here(few) == 0
     made, wanted = contents(target), contents(target.with_name("again"))
     assert {name: made[name] for name in made if name not in scenario.TEXTS} == {
@@ -73,6 +65,11 @@ def test_a_folder_that_cannot_be_forced_to_the_disk_passes_and_a_file_does_not(
         without_fsync_of(stat.S_IFDIR, patch, number)
         fsync_folder(tmp_path)
         publish(tmp_path / "dataset", 2)
+    with monkeypatch.context() as patch:
+        without_fsync_of(stat.S_IFDIR, patch, errno.EIO)
+        with pytest.raises(OSError, match="Input/output error") as error:
+            fsync_folder(tmp_path)
+        assert error.value.filename == str(tmp_path)
     without_fsync_of(stat.S_IFREG, monkeypatch, number)
     with pytest.raises(OSError, match=os.strerror(number)):
         write_durably(tmp_path / "file", b"data")
@@ -81,28 +78,19 @@ def test_a_folder_that_cannot_be_forced_to_the_disk_passes_and_a_file_does_not(
     assert num_shards_of(tmp_path / "dataset") == 2
 
 
-def test_a_folder_that_fails_to_reach_the_disk_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    without_fsync_of(stat.S_IFDIR, monkeypatch, errno.EIO)
-    with pytest.raises(OSError, match="Input/output error") as error:
-        fsync_folder(tmp_path)
-    assert error.value.filename == str(tmp_path)
-
-
 def test_a_shard_that_cannot_be_mapped_is_read_and_where_memory_is_missing_that_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = [[1, 2, 3], [4, 5, 6]], [[7, 8, 9]]
     folder = scenario.write_dataset(tmp_path / "dataset", [first, second])
     for number in (errno.ENODEV, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-        without_mmap(monkeypatch, number)
+        monkeypatch.setattr(mmap, "mmap", lambda *_, n=number, **__: fail(n))
         shards = open_dataset(folder, verify=True).shards
         assert [shard.tolist() for shard in shards] == [first, second]
         assert not any(shard.flags.writeable for shard in shards)
     dataset = PickledTrainerDataset(folder)
     assert np.stack([dataset[row]["input_ids"] for row in range(3)]).tolist() == first + second
-    without_mmap(monkeypatch, errno.ENOMEM)
+    monkeypatch.setattr(mmap, "mmap", lambda *_, **__: fail(errno.ENOMEM))
     with pytest.raises(OSError, match="Cannot allocate memory"):
         open_dataset(folder)
 
@@ -129,7 +117,7 @@ def test_commands_go_without_locks_where_they_are_told_to(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    without_flock(monkeypatch, errno.EIO)
+    monkeypatch.setattr(fcntl, "flock", lambda *_: fail(errno.EIO))
     export = ["export", str(target), "--to", "npy"]
     for run, arguments in ((run_here, [*switches, *FEW]), (cli.main, export)):
         assert run(arguments) == 1
