@@ -103,6 +103,7 @@ def run(options: argparse.Namespace) -> None:
         dataloader_drop_last=True,
         dataloader_num_workers=options.num_workers,
         dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,
         use_cpu=not torch.cuda.is_available(),
         report_to=[],
         disable_tqdm=True,
