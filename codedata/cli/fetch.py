@@ -1,10 +1,6 @@
 """`codedata fetch`: a dataset of the Hugging Face Hub -> a folder here."""
 
 import argparse
-import shutil
-from functools import partial
-from pathlib import Path
-from typing import BinaryIO
 
 from codedata.arguments import path
 from codedata.cli.commands import Commands
@@ -12,6 +8,7 @@ from codedata.errors import CodedataError
 from codedata.printable import say
 from codedata.progress import TERMINAL
 from codedata.store.dataset_folder import open_dataset
+from codedata.store.files import map_file
 from codedata.store.locks import NO_LOCK_HELP
 from codedata.store.publishing import check_target, open_staging
 
@@ -51,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
         raise CodedataError(f"the hub does not give dataset {options.repo}: {error}") from error
     with open_staging(target) as staging:
         for each in sorted(fetched.iterdir()):
-            staging.put(each.name, partial(_copy, each))
+            with each.open("rb") as file:
+                staging.put(each.name, memoryview(map_file(file)))
         staging.publish()
     dataset = open_dataset(target)
     say(
@@ -59,8 +57,3 @@ def run(options: argparse.Namespace) -> int:
         f"{dataset.seq_length} tokens, {dataset.num_tokens} tokens, digest {dataset.digest}"
     )
     return 0
-
-
-def _copy(source: Path, target: BinaryIO) -> None:
-    with source.open("rb") as file:
-        shutil.copyfileobj(file, target)

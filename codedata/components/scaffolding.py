@@ -87,10 +87,10 @@ class CorpusScaffolder(YamlScaffolder):
                 continue
             yield from _comment(field.description)
             for kind, source in KINDS.items():
-                others = ", ".join(other for other in source().model_fields if other != "kind")
+                others = ", ".join(other for other in source.load().model_fields if other != "kind")
                 yield from _comment(f"kind: {kind} has {others}.")
             yield "  source:"
-            for inner, its_field in KINDS["folders"]().model_fields.items():
+            for inner, its_field in KINDS["folders"].load().model_fields.items():
                 yield from _field(inner, its_field, of_folders, indent=4)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from codedata.tokenize.transformers_process import TransformersProcess
 from huggingface_hub import constants, file_download
 
 from codedata.cli.materialize import runs_of
