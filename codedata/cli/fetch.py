@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     with open_staging(target) as staging:
         for each in sorted(fetched.iterdir()):
             with each.open("rb") as file:
-                staging.put(each.name, memoryview(map_file(file)))
+                staging.put(each.name, map_file(file).data)
         staging.publish()
     dataset = open_dataset(target)
     say(
