@@ -3,8 +3,6 @@
 import argparse
 import shutil
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO
 
 from codedata.arguments import path
 from codedata.cli.commands import Commands
@@ -51,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
         raise CodedataError(f"the hub does not give dataset {options.repo}: {error}") from error
     with open_staging(target) as staging:
         for each in sorted(fetched.iterdir()):
-            staging.put(each.name, partial(_copy, each))
+            with each.open("rb") as source:
+                staging.put(each.name, partial(shutil.copyfileobj, source))
         staging.publish()
     dataset = open_dataset(target)
     say(
@@ -59,8 +58,3 @@ def run(options: argparse.Namespace) -> int:
         f"{dataset.seq_length} tokens, {dataset.num_tokens} tokens, digest {dataset.digest}"
     )
     return 0
-
-
-def _copy(source: Path, target: BinaryIO) -> None:
-    with source.open("rb") as file:
-        shutil.copyfileobj(file, target)
