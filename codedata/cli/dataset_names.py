@@ -8,6 +8,7 @@ import argparse
 import difflib
 from pathlib import Path
 
+from codedata.arguments import path
 from codedata.errors import DatasetError
 from codedata.format.meta import META_NAME
 from codedata.layout import ROOT_VARIABLE, Layout, is_name
@@ -21,7 +22,13 @@ def add_dataset(parser: argparse.ArgumentParser, *, several: bool = False) -> No
     """The argument of a command that takes a dataset, or several."""
     name, nargs = ("datasets", "+") if several else ("dataset", None)
     what = "a split's name, or a dataset folder"
-    parser.add_argument(name, metavar=DATASET, nargs=nargs, help=what)
+    parser.add_argument(name, metavar=DATASET, nargs=nargs, type=_place, help=what)
+
+
+def _place(text: str) -> str:
+    """The type of the argument: as it was written, if it may be a place of this machine."""
+    path(text)
+    return text
 
 
 def dataset_folder(text: str) -> Path:
@@ -31,18 +38,18 @@ def dataset_folder(text: str) -> Path:
         DatasetError: there is none, or it may be either of two.
         SettingsError: it is no place of this machine.
     """
-    path = local_path(text, "the dataset")
+    named = local_path(text, "the dataset")
     if not is_name(text):
-        return path
+        return named
     layout = Layout.from_environment()
     of_split = layout.dataset(text)
-    if not path.exists():
+    if not named.exists():
         if not of_split.exists():
             raise DatasetError(_none_of(text, layout))
         return of_split
-    if not of_split.exists() or path.resolve() == of_split.resolve():
-        return path
-    found = [each for each in (of_split, path) if (each / META_NAME).exists()]
+    if not of_split.exists() or named.resolve() == of_split.resolve():
+        return named
+    found = [each for each in (of_split, named) if (each / META_NAME).exists()]
     if len(found) == 2:
         raise DatasetError(
             f"{text!r} is the dataset of a split, {of_split}, and a folder here; write ./{text} "

@@ -135,9 +135,10 @@ def _require_splits(jobs: dict[str, Any], names: Sequence[str], location: CodeLo
     if unknown is None:
         return
     nearest = difflib.get_close_matches(unknown, splits, n=1)
-    meant = f"; did you mean {nearest[0]}? There are " if nearest else "; there are "
+    meant = f"; did you mean {nearest[0]}?" if nearest else ""
+    known = ", ".join(splits) or "none"
     raise SettingsError(
-        f"there is no split {unknown!r} in {location.module}{meant}{', '.join(splits) or 'none'}"
+        f"there is no split {unknown!r}; there are {known} in {location.module}{meant}"
     )
 
 
