@@ -47,6 +47,7 @@ def test_a_corpus_of_one_s_own_is_made_as_its_page_says(
     assert open_dataset(clone / "data/datasets/my_second", verify=True).num_samples > 10
 
 
+@pytest.mark.timeout(300)  # a dozen commands, each of which imports Dagster
 def test_a_project_of_one_s_own_is_made_as_its_page_says(
     clone: Path, environment: dict[str, str]
 ) -> None:

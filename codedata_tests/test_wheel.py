@@ -1,4 +1,4 @@
-"""The wheel, installed beside what is there: the demo and `load_dataset` in an empty folder."""
+"""The wheel, installed beside what is there: the demo, and a project, in an empty folder."""
 
 import os
 import subprocess
@@ -25,7 +25,9 @@ def run(command: list[str | Path], environment: dict[str, str], folder: Path) ->
 
 @pytest.mark.campaign
 @pytest.mark.timeout(400)  # the engine is compiled anew beside the installed files
-def test_the_wheel_runs_the_demo_and_opens_it_in_an_empty_folder(tmp_path: Path) -> None:
+def test_the_wheel_runs_the_demo_and_a_project_of_one_s_own_in_an_empty_folder(
+    tmp_path: Path,
+) -> None:
     wheels, installed, folder = (tmp_path / name for name in ("wheels", "installed", "work"))
     folder.mkdir()
     python = sys.executable
@@ -58,3 +60,10 @@ def test_the_wheel_runs_the_demo_and_opens_it_in_an_empty_folder(tmp_path: Path)
     assert int(num_samples) > 5000
     assert seq_length == "1536"
     assert os.listdir(folder) == ["data"]
+
+    said = run([installed / "bin" / "codedata", "init", "ours"], environment, folder)
+    *_, materialize, train = said.splitlines()
+    environment["CODEDATA_ROOT"] = str(folder / "data")  # with the chunks of before
+    trained = run(["bash", "-euc", f"{materialize}\n{train}"], environment, folder)
+    assert "step 20 loss " in trained
+    assert "validation loss " in trained

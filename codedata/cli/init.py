@@ -100,7 +100,9 @@ def run(options: argparse.Namespace) -> int:
     is_here = project == Path.cwd()
     there = "" if is_here else f"cd {shlex.quote(str(options.project))} && "
     say(f"  {there}{_program('codedata')} materialize {splits}")
-    say(f"  {_program(Path(sys.executable).name)} train.py")
+    python = Path(sys.executable)
+    name = "python" if python.with_name("python").exists() else python.name
+    say(f"  {_program(name)} train.py")
     return 0
 
 
