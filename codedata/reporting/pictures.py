@@ -161,7 +161,7 @@ def _axes(title: str) -> "Iterator[Axes]":
     with _DRAWING, mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(cast("Any", _STYLE))
-        axes = Figure(layout="constrained").add_subplot()
+        axes = Figure().add_subplot()
         axes.set_title(title)
         yield axes
 
@@ -173,7 +173,8 @@ def _svg(axes: "Axes", *, legend: bool = False) -> Svg:
         axis.minorticks_off()
     figure, file = cast("Any", axes.figure), io.StringIO()
     if legend:
-        figure.legend(loc="outside lower center", ncols=2)
+        figure.legend(loc="lower center", ncols=2)
+    figure.subplots_adjust(left=0.16, right=0.97, top=0.91, bottom=0.29 if legend else 0.18)
     nothing = dict.fromkeys(["Date", "Creator", "Format", "Type"])
     figure.savefig(file, format="svg", metadata=nothing)
     text = file.getvalue()

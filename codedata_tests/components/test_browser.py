@@ -1,13 +1,9 @@
-"""A user at the UI: headless Chromium looks, clicks, waits and looks again.
-
-CODEDATA_SCREENSHOTS names a folder for the pictures that docs/ shows.
-"""
+"""A user at the UI: headless Chromium looks, clicks, waits and looks again."""
 
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -63,13 +59,6 @@ def page(browser: Browser) -> Iterator[Page]:
     opened.close()
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = Path(os.environ.get("CODEDATA_SCREENSHOTS") or tmp_path_factory.mktemp("pictures"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def materialized(page: Page, address: str) -> None:
     """Open the split's lineage and wait until all of it is made and every check has passed."""
     page.goto(f"{address}/locations/codedata/asset-groups/demo_train")
@@ -81,7 +70,7 @@ def materialized(page: Page, address: str) -> None:
         expect(page.get_by_text(passed)).to_have_count(num_assets)
 
 
-def test_the_demo_is_materialized_by_clicking(page: Page, address: str, pictures: Path) -> None:
+def test_the_demo_is_materialized_by_clicking(page: Page, address: str) -> None:
     page.goto(f"{address}/locations/codedata/asset-groups/demo_train")
     for asset in ASSETS:
         expect(page.get_by_text(asset, exact=True).first).to_be_visible()
@@ -94,15 +83,9 @@ def test_the_demo_is_materialized_by_clicking(page: Page, address: str, pictures
     expect(page.get_by_role("button", name="Launch backfill")).to_be_hidden()
 
     materialized(page, address)
-    page.get_by_text("Hide navigation").click()
-    page.set_viewport_size({"width": 1180, "height": 520})
-    materialized(page, address)
-    page.wait_for_timeout(1000)  # the graph grows into its place
-    page.mouse.move(0, 0)
-    page.screenshot(path=pictures / "lineage.png")
 
 
-def test_figures_plot_themselves_over_runs(page: Page, address: str, pictures: Path) -> None:
+def test_figures_plot_themselves_over_runs(page: Page, address: str) -> None:
     materialized(page, address)
     page.goto(f"{address}/assets/demo_train/pickle_shards")
     for owner_tag_or_kind in ("data", "codedata/corpus: demo_corpus", "pickle"):
@@ -111,12 +94,9 @@ def test_figures_plot_themselves_over_runs(page: Page, address: str, pictures: P
     for figure in ("samples", "tokens", "tokens per character", "padding share", "seconds"):
         expect(page.get_by_text(figure, exact=True).first).to_be_visible()
     expect(page.locator("canvas").first).to_be_visible()
-    page.locator("canvas").nth(2).scroll_into_view_if_needed()
-    page.wait_for_timeout(1000)  # a chart grows into its place
-    page.screenshot(path=pictures / "plots.png")
 
 
-def test_a_partition_shows_its_own_figures(page: Page, address: str, pictures: Path) -> None:
+def test_a_partition_shows_its_own_figures(page: Page, address: str) -> None:
     materialized(page, address)
     page.goto(f"{address}/assets/demo_train/token_chunks?view=partitions")
     # Each key stands there twice: once to be measured, unseen.
@@ -125,20 +105,16 @@ def test_a_partition_shows_its_own_figures(page: Page, address: str, pictures: P
     for figure in ("tokens", "characters", "M characters/s", "engine", "reused"):
         expect(page.get_by_text(figure, exact=True).first).to_be_visible()
     expect(page.get_by_text(re.compile(r"500,?000")).first).to_be_visible()
-    page.screenshot(path=pictures / "partitions.png")
 
 
-def test_checks_show_the_numbers_that_they_judged_by(
-    page: Page, address: str, pictures: Path
-) -> None:
+def test_checks_show_the_numbers_that_they_judged_by(page: Page, address: str) -> None:
     materialized(page, address)
     page.goto(f"{address}/assets/demo_train/pickle_shards?view=checks")
     page.get_by_text("sample_counts", exact=True).first.click()
     expect(page.get_by_text("as many samples as its tokens").first).to_be_visible()
-    page.screenshot(path=pictures / "checks.png")
 
 
-def test_pictures_are_shown_on_either_ground(page: Page, address: str, pictures: Path) -> None:
+def test_pictures_are_shown_on_either_ground(page: Page, address: str) -> None:
     materialized(page, address)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
@@ -151,6 +127,3 @@ def test_pictures_are_shown_on_either_ground(page: Page, address: str, pictures:
             widths = "image => [image.clientWidth, image.parentElement.clientWidth]"
             width, room = shown.nth(index).evaluate(widths)
             assert width == room > 600, "as wide as the dialogue"
-        shown.last.scroll_into_view_if_needed()
-        page.wait_for_timeout(500)  # the dialogue grows into its place
-        page.screenshot(path=pictures / f"pictures_{scheme}.png")
