@@ -66,8 +66,8 @@ def commands() -> Iterator[Command]:
 COMMANDS = list(commands())
 
 INSTALLED_TOOLS = {"dg", "dagster", "dagster-webserver", "dagster-daemon"}
-INSTALLED_TOOLS |= {"hf", "pip", "pytest", "zensical"}
-SHELL = {"mkdir", "cp", "cd", "export", "uv"}
+INSTALLED_TOOLS |= {"coverage", "hf", "pip", "pytest", "zensical"}
+SHELL = {"mkdir", "cp", "cd", "export"}
 
 
 def test_commands_are_found_on_every_page_that_has_them() -> None:
