@@ -230,10 +230,9 @@ class _Fetcher:
         damaged = f"{self.where} is damaged in row group {group}"
         num_rows = 0
         with pq.ParquetWriter(out, schema, compression="zstd", write_statistics=False) as writer:
-            with refusing(damaged, "run again, or name another"):
-                batches = parquet.iter_batches(
-                    _BATCH_ROWS, row_groups=[group], columns=[COLUMN], use_threads=False
-                )
+            batches = parquet.iter_batches(
+                _BATCH_ROWS, row_groups=[group], columns=[COLUMN], use_threads=False
+            )
             while True:
                 with refusing(damaged, "run again, or name another"):
                     batch = next(batches, None)
