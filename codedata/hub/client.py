@@ -78,23 +78,50 @@ def is_etag(etag: str) -> bool:
 
 @dataclass
 class Call:
-    """What the requests of this context are for.
+    """What the requests of this context are for; see `made`.
 
     Attributes:
-        what: names it in messages.
+        repo: `owner/name`.
+        kind: which of the hub's lists the repository is in.
+        revision: branch, tag or commit.
+        path: of a file in the repository.
         reporter: told of every wait.
         patient: whether to wait at all.
         within: seconds after which a hub that is not reached is given up; one that answers, be it
             that it has no time now, is waited for as ever.
     """
 
-    what: str = "the hub"
+    repo: str
+    kind: Kind
+    revision: str
+    path: str | None = None
     reporter: Reporter = TERMINAL  # of threads of the library's own
     patient: bool = True
     within: float = inf
 
     def __post_init__(self) -> None:
         self.until = time.monotonic() + self.within
+        self.what = self.path or f"{self.repo} at {self.revision}"
+
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """Call the hub's library.
+
+        Raises:
+            NoSuchFileError: the repository has no such file.
+            HubError: the hub refuses, or is not reached; with the remedy.
+            OSError: this machine's disk does not take what arrives.
+        """
+        cache_home(constants.HF_HUB_CACHE)
+        token = CALL.set(self)
+        try:
+            yield
+        except CodedataError:
+            raise
+        except REFUSED as error:
+            raise refusal(error, self.repo, self.kind, self.revision, self.path) from error
+        finally:
+            CALL.reset(token)
 
     def wait(self, num_tries: int, why: str, asked: float = 0) -> None:
         """Wait before the next try, after so many.
@@ -117,7 +144,7 @@ class Call:
         time.sleep(seconds)
 
 
-CALL: ContextVar[Call] = ContextVar("CALL", default=Call())  # noqa: B039  (it is nobody's)
+CALL: ContextVar[Call] = ContextVar("CALL", default=Call("", "model", "", "the hub"))  # noqa: B039
 
 
 @cache
@@ -125,45 +152,6 @@ def limit_client() -> None:
     """Have the hub's library use a client with patience and limits from now on in this process."""
     set_client_factory(partial(_LimitedClient, get_session().event_hooks["request"]))
     hub_logging.set_verbosity_error()  # it warns of what is said here, with signed addresses
-
-
-@contextmanager
-def calling(
-    repo: str,
-    kind: Kind,
-    revision: str = "main",
-    path: str | None = None,
-    *,
-    reporter: Reporter,
-    patient: bool = True,
-    within: float = inf,
-) -> Iterator[None]:
-    """Call the hub's library.
-
-    Args:
-        repo: `owner/name`.
-        kind: which of the hub's lists the repository is in.
-        revision: branch, tag or commit.
-        path: of a file in the repository.
-        reporter: told of every wait.
-        patient: whether to wait at all.
-        within: seconds after which a hub that is not reached is given up.
-
-    Raises:
-        NoSuchFileError: the repository has no such file.
-        HubError: the hub refuses, or is not reached; with the remedy.
-        OSError: this machine's disk does not take what arrives.
-    """
-    cache_home(constants.HF_HUB_CACHE)
-    token = CALL.set(Call(path or f"{repo} at {revision}", reporter, patient, within))
-    try:
-        yield
-    except CodedataError:
-        raise
-    except REFUSED as error:
-        raise refusal(error, repo, kind, revision, path) from error
-    finally:
-        CALL.reset(token)
 
 
 def cache_home(folder: str) -> Path:
@@ -179,9 +167,9 @@ def newest_commit(repo: str, *, kind: Kind, revision: str, reporter: Reporter) -
     """The commit that a revision stands for now: one request.
 
     Raises:
-        HubError: see `calling`.
+        HubError: see `Call.made`.
     """
-    with calling(repo, kind, revision, reporter=reporter):
+    with Call(repo, kind, revision, reporter=reporter).made():
         info = HfApi().repo_info(
             repo,
             repo_type=kind,

@@ -24,7 +24,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS
-from codedata.hub.client import calling, limit_client
+from codedata.hub.client import Call, limit_client
 from codedata.hub.files import RemoteFile, describe, fetch_file, find_here
 from codedata.hub.pins import read_pin, write_pin
 from codedata.hub.source import HubSource
@@ -87,7 +87,7 @@ def fetch_corpus(
             fetcher.known = known.part
         if whole and (whole.commit, whole.etag) == (file.commit, file.etag):
             fetcher.source = whole.path
-        with calling(repo, "dataset", file.commit, path, reporter=reporter):
+        with Call(repo, "dataset", file.commit, path, reporter).made():
             part = fetcher.leading(source.first_chars)
     origin = {
         "kind": "hub", "repo": repo, "path": path, "revision": revision, "commit": file.commit,
@@ -262,10 +262,9 @@ class _Fetcher:
         damaged = f"{self.where} is damaged in row group {group}"
         num_rows = 0
         with pq.ParquetWriter(out, schema, compression="zstd", write_statistics=False) as writer:
-            with refusing(damaged, "run again, or name another"):
-                batches = parquet.iter_batches(
-                    _BATCH_ROWS, row_groups=[group], columns=[COLUMN], use_threads=False
-                )
+            batches = parquet.iter_batches(
+                _BATCH_ROWS, row_groups=[group], columns=[COLUMN], use_threads=False
+            )
             while True:
                 with refusing(damaged, "run again, or name another"):
                     batch = next(batches, None)

@@ -20,7 +20,7 @@ from codedata.format.card import CARD_NAME, own_digest, render_card
 from codedata.format.facts import FACTS_NAME, dump_facts
 from codedata.format.meta import MAX_META_BYTES, META_NAME, parse_meta, shard_index, shard_name
 from codedata.format.without_paths import without_paths
-from codedata.hub.client import cache_home, calling, limit_client, newest_commit
+from codedata.hub.client import Call, cache_home, limit_client, newest_commit
 from codedata.hub.files import describe, fetch_file, find_here, note_revision
 from codedata.hub.refusals import HubError, NoSuchFileError, page_of
 from codedata.layout import is_commit, is_repo
@@ -54,7 +54,7 @@ def push_dataset(
     names = [*(shard_name(index) for index in range(len(dataset.entries))), META_NAME]
     page = page_of(repo, "dataset")
     api, options = HfApi(), {"repo_type": "dataset", "exist_ok": True}
-    with calling(repo, "dataset", branch, reporter=reporter):
+    with Call(repo, "dataset", branch, reporter=reporter).made():
         api.create_repo(repo, private=not public, **options)
         is_private = api.dataset_info(repo, expand=["private"]).private
         if public and is_private:

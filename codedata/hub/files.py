@@ -23,7 +23,7 @@ from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 from tqdm import tqdm
 
-from codedata.hub.client import calling, is_etag
+from codedata.hub.client import Call, is_etag
 from codedata.hub.refusals import HubError, Kind, NoSuchFileError, UnreachableError, no_hub
 from codedata.layout import is_commit
 from codedata.progress import Reporter, Transfer
@@ -149,9 +149,10 @@ def fetch_file(
     def download(**options: Any) -> Any:
         return library.hf_hub_download(repo, path, repo_type=kind, revision=revision, **options)
 
-    call = {"reporter": reporter, "patient": patient and here is None, "within": within}
+    patient = patient and here is None
+    call = Call(repo, kind, revision, path, reporter, patient, within)
     try:
-        with calling(repo, kind, revision, path, **call), reporter.transfer(path) as transfer:
+        with call.made(), reporter.transfer(path) as transfer:
             if most_bytes < inf and (size := download(dry_run=True).file_size or 0) > most_bytes:
                 raise HubError(
                     f"{path} has {size:,} bytes there, and at most {most_bytes:,} are taken"
@@ -185,11 +186,11 @@ def describe(
         here: what is known of it without asking, returned where the hub is not reached.
 
     Raises:
-        HubError: see `calling`.
+        HubError: see `Call.made`.
     """
     is_patient = here is None
     try:
-        with calling(repo, "dataset", revision, path, reporter=reporter, patient=is_patient):
+        with Call(repo, "dataset", revision, path, reporter, is_patient).made():
             found = library.get_hf_file_metadata(
                 library.hf_hub_url(repo, path, repo_type="dataset", revision=revision),
                 timeout=constants.HF_HUB_ETAG_TIMEOUT,

@@ -206,6 +206,9 @@ class Corpus:
         return ParquetText(Path(self.path), expected_sha256=self.sha256)
 
 
+_RECORD = TypeAdapter(Corpus)
+
+
 def record_corpus(
     folder: Path,
     parquet: Path,
@@ -249,7 +252,7 @@ def read_corpus(folder: Path) -> Corpus:
     name = folder.parent.name if is_file else folder.name
     of_file = f", partition {folder.name}" if is_file else ""
     try:
-        return TypeAdapter(Corpus).validate_json((folder / RECORD_NAME).read_bytes())
+        return _RECORD.validate_json((folder / RECORD_NAME).read_bytes())
     except FileNotFoundError as error:
         raise CorpusError(
             f"corpus {name!r} is not materialized: {folder / RECORD_NAME} does not exist; "

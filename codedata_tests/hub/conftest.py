@@ -8,7 +8,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from codedata.hub import client, limits
+from codedata.hub import client
 from codedata_tests.hub.said import Said
 from codedata_tests.hub.server import Hub, serve
 
@@ -31,7 +31,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
             huggingface_hub.close_session()
             importlib.reload(constants)
             client.limit_client()
-            patch.setattr(limits, "WAITS", (0.02,) * 6)
+            patch.setattr(client, "WAITS", (0.02,) * 6)
             yield running
         huggingface_hub.close_session()
         constants.__dict__.update(before)

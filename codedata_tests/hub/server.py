@@ -64,8 +64,6 @@ class Fault:
     stall_after: int | None = None
     flip_at: float = 0.0
     ignore_range: bool = False
-    shift: int = 0
-    encoding: str | None = None
     block_seconds: float = 0.0
     body: bytes = b""
     endless: bytes = b""
@@ -254,10 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
         if asked is None or self.fault.ignore_range:
             self._send(200, data, headers)
             return
-        if self.fault.encoding:
-            headers = headers | {"Content-Encoding": self.fault.encoding}
         start, stop = int(asked[1]), min(int(asked[2] or len(data)) + 1, len(data))
-        start, stop = start + self.fault.shift, stop + self.fault.shift
         if start >= len(data):
             self._send(416, b"", {"Content-Range": f"bytes */{len(data)}"})
             return

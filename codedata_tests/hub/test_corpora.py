@@ -19,7 +19,7 @@ from codedata.components.raw_corpus import RawCorpus, files_job
 from codedata.components.split_assets import build_split
 from codedata.components.split_spec import SplitSpec
 from codedata.errors import CorpusError, TokenizerError
-from codedata.hub import client, limits
+from codedata.hub import client
 from codedata.layout import Layout
 from codedata.recipe.settings import Settings
 from codedata.reporting.split_report import report_on
@@ -220,7 +220,7 @@ def test_several_files_are_fetched_retried_and_kept_one_by_one(
         move(source, target)
 
     first = repo.refs["main"]
-    hub.fail(blobs=True, path="train-00001", flip_at=0.5, times=2)
+    hub.fail(blobs=True, path="train-00001", flip_at=0.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(file_download, "_chmod_and_move", fail_once)
         said = failure(platform.run(files_job("c")))
@@ -421,7 +421,7 @@ def test_a_misspelt_folder_is_said_at_once_and_a_hub_that_is_not_reached_soon_gi
 ) -> None:
     assert client.ASKING_SECONDS == 10
     monkeypatch.setattr(client, "ASKING_SECONDS", 0.5)
-    monkeypatch.setattr(limits, "WAITS", (0.2, 0.4, 60.0))
+    monkeypatch.setattr(client, "WAITS", (0.2, 0.4, 60.0))
     address = deaf if is_deaf else "http://127.0.0.1:9/a"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
     started = time.monotonic()
@@ -436,7 +436,7 @@ def test_the_time_is_for_asking_and_not_for_a_hub_that_has_no_time_or_for_the_tr
     hub: Hub, tokenizer_repo: Repo, find: Find, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "ASKING_SECONDS", 0.2)
-    monkeypatch.setattr(limits, "WAITS", (0.3,) * 6)
+    monkeypatch.setattr(client, "WAITS", (0.3,) * 6)
     hub.fail(method="HEAD", status=503, times=2)
     slow = hub.fail(path="tokenizer.json", block_seconds=0.2)
     assert find("owner/tok").revision

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from codedata.hub import limits
+from codedata.hub import client
 from codedata.hub.client import newest_commit
 from codedata.hub.files import fetch_file
 from codedata.hub.refusals import HubError, ServerError, UnreachableError
@@ -26,7 +26,7 @@ BOMB = gzip.compress(b"{" + b" " * 30_000_000, 1)
 def quick(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     hub.add_repo("owner/data", {NAME: DATA})
     monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.5)
-    monkeypatch.setattr(limits, "WAITS", (0.01, 0.01))
+    monkeypatch.setattr(client, "WAITS", (0.01, 0.01))
     started = time.monotonic()
     yield
     assert time.monotonic() - started < 10
@@ -105,7 +105,7 @@ def test_a_body_that_hardly_moves_is_broken_off(
     hub: Hub, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.repos["dataset", "owner/data"].commit({NAME: DATA * 100})
-    monkeypatch.setattr(limits, "_SLOWEST_BYTES", 1_000_000)
+    monkeypatch.setattr(client, "_SLOWEST_BYTES", 1_000_000)
     hub.fail(blobs=True, block_seconds=0.3)
     assert fetch(said).read_bytes() == DATA * 100
     assert any("the hub sends nothing; going on" in line for line in said)

@@ -153,53 +153,6 @@ def test_folders_whose_every_file_is_left_out_are_refused(tmp_path: Path) -> Non
     assert not (tmp_path / "c" / "corpus.json").exists()
 
 
-WRITER = """
-import sys
-from pathlib import Path
-from codedata.progress import Reporter
-from codedata.sources.kinds.folders import FoldersSource
-from codedata.store.locks import waiting_lock
-
-def say(line):
-    print(line, flush=True)
-
-folder, source = Path(sys.argv[1]), FoldersSource(folders={"p": sys.argv[2]}, extensions=["c"])
-with waiting_lock(folder / ".lock", say):
-    say("held")
-    sys.stdin.readline()
-    print(source.materialize(0, folder, Reporter(say, in_terminal=False), update=False).sha256)
-"""
-
-
-def started(command: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def test_of_two_processes_at_once_one_says_that_it_waits_and_both_share_one_write(
-    tmp_path: Path,
-) -> None:
-    sources = write_sources(tmp_path / "sources", a="int a;\n", b="int b;\n")
-    folder = tmp_path / "c"
-    folder.mkdir()
-    command = [sys.executable, "-c", WRITER, str(folder), str(sources)]
-    with started(command) as first:
-        assert first.stdout is not None
-        assert first.stdout.readline() == "held\n"
-        with started(command) as second:
-            assert second.stdout is not None
-            waits = second.stdout.readline()
-            assert waits.startswith(f"waiting for process {first.pid} on ")
-            assert waits.endswith(f", which is at work on {folder}\n")
-            first_said = first.communicate("go\n", timeout=30)[0].splitlines()
-            written = (folder / "corpus.parquet").stat().st_mtime_ns
-            second_said = second.communicate("go\n", timeout=30)[0].splitlines()
-    sha256 = read_corpus(folder).sha256
-    assert first_said == [sha256]
-    kept = f"2 files are unchanged: {folder}/corpus.parquet is kept"
-    assert second_said == ["held", kept, sha256]
-    assert (folder / "corpus.parquet").stat().st_mtime_ns == written
-
-
 FIND_HEADERS = """
 import json, sys
 from codedata.sources.folders import header_folders

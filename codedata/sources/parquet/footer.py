@@ -88,11 +88,12 @@ class Footer:
         Raises:
             CorpusError: there is no usable column `content`.
         """
-        metadata, schema = file.metadata, file.schema_arrow
         with refusing(_unreadable(name)):
+            metadata, schema = file.metadata, file.schema_arrow
             leaves = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
             groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
             group_rows = [group.num_rows for group in groups]
+            group_bytes = [max(0, group.total_byte_size) for group in groups]
             columns = {field.name: str(field.type) for field in schema}
         _require_text_column(name, schema)
         return cls(
@@ -101,7 +102,7 @@ class Footer:
             leaf=leaves.index(COLUMN),
             group_rows=group_rows,
             first_rows=list(accumulate(group_rows, initial=0)),
-            group_bytes=[max(0, group.total_byte_size) for group in groups],
+            group_bytes=group_bytes,
         )
 
     @property

@@ -111,13 +111,6 @@ def test_text_that_parquet_calls_json_is_text(tmp_path: Path) -> None:
         assert ParquetText(path).first_documents(2) == ['{"a": 1}', "[]"]
 
 
-def test_another_extension_type_is_refused_by_its_name(tmp_path: Path) -> None:
-    column = pa.array([b"0" * 16], pa.uuid())
-    pq.write_table(pa.table({"content": column}), tmp_path / "c.parquet")
-    found = refusal(tmp_path / "c.parquet")
-    assert "has type extension<arrow.uuid>; it must be text" in found
-
-
 def test_a_column_whose_name_goes_on_after_a_dot_is_another(tmp_path: Path) -> None:
     for names in (("content", "content.size"), ("content.size", "content")):
         values = {"content": ["ab", "c"], "content.size": ["2", "1"]}

@@ -36,12 +36,6 @@ def refusal(path: Path, stop: int = WIDE.stop, *, expected_sha256: str | None = 
     return str(refused.value)
 
 
-def flip_bit(path: Path, place: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[place] ^= 0x10
-    path.write_bytes(data)
-
-
 def overwrite_pages(path: Path, *, column: str, row_groups: Sequence[int]) -> None:
     """Put garbage in the place of all pages that a column has in some row groups."""
     metadata = pq.read_metadata(path)
@@ -104,15 +98,6 @@ def test_the_space_after_the_last_document_is_not_text_whatever_nulls_follow(
     assert f"{path} has only {length} characters; choose a smaller one" in str(refusal.value)
 
 
-def test_null_contents_are_skipped_and_counted(tmp_path: Path) -> None:
-    """Row 5."""
-    documents = [None, "a", None, "", "b", None, None]
-    path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=3)
-    text = ParquetText(path)
-    assert text.read(text.clip(WIDE)) == "a  b"
-    assert text.index.groups == [(2, 1, 2), (3, 2, 1), (0, 0, 1)]
-
-
 # What is read
 
 
@@ -142,7 +127,7 @@ def test_a_row_group_before_the_window_is_not_decoded_once_it_is_counted(
     path = scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=5)
     counted = ParquetText(path)
     counted.clip(WIDE)
-    [sidecar] = (own_cache / "codedata" / "text-index-1").iterdir()
+    [sidecar] = (own_cache / "codedata" / "text-index-2").iterdir()
     assert sidecar.name == f"{counted.sha256}.json"
     overwrite_pages(path, column="content", row_groups=[0, 1, 2])
     damaged = ParquetText(path)
@@ -177,19 +162,15 @@ def test_reading_a_part_of_one_large_row_group_does_not_hold_the_file(tmp_path: 
 # Sidecars
 
 
-GARBAGE_SIDECARS = {
-    "empty": b"",
-    "no JSON": b"\x00\xff\x00",
-    "cut off": b'{"num_chars": [5',
-    "nested without end": b"[" * 100_000,
-    "other names": b'{"num_chars": [5]}',
-    "nulls in the lists' places": b'{"num_chars":null,"num_documents":null,"num_nulls":null}',
-    "lists of different length": b'{"num_chars": [5], "num_documents": [], "num_nulls": [1]}',
-    "more row groups than the file": b'{"num_chars": [1,1,1,1,1], "num_documents": [1,1,1,1,1],'
-    b' "num_nulls": [0,0,0,0,0]}',
-    "a negative count": b'{"num_chars": [-5], "num_documents": [1], "num_nulls": [1]}',
-    "a fraction": b'{"num_chars": [5.5], "num_documents": [1], "num_nulls": [1]}',
-}
+GARBAGE_SIDECARS = (
+    b"",
+    b"\x00\xff",
+    b"[[5, 1",
+    b"[" * 100_000,
+    b"[5]",
+    b'{"0": [1, 1, 0]}',
+    b"[[5.5,1,0]]",
+)
 
 
 def sidecar_of(path: Path) -> Path:
@@ -199,11 +180,11 @@ def sidecar_of(path: Path) -> Path:
     return sidecar
 
 
-@pytest.mark.parametrize("garbage", GARBAGE_SIDECARS.values(), ids=GARBAGE_SIDECARS)
-def test_a_garbage_sidecar_is_ignored_and_counted_again(garbage: bytes, tmp_path: Path) -> None:
+def test_a_garbage_sidecar_is_ignored_and_counted_again(tmp_path: Path) -> None:
     path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", None, "cd"], row_group_size=1)
-    sidecar_of(path).write_bytes(garbage)
-    assert whole_text(path) == "ab cd"
+    for garbage in GARBAGE_SIDECARS:
+        sidecar_of(path).write_bytes(garbage)
+        assert whole_text(path) == "ab cd"
     assert ParquetText(path).index.starts() == [0, 3, 3, 6], "and a right one is in its place"
 
 
@@ -212,7 +193,7 @@ def test_a_sidecar_whose_counts_are_another_file_s_is_refused_with_the_remedy(
 ) -> None:
     path = scenario.write_parquet(tmp_path / "c.parquet", ["ab", "cd"], row_group_size=1)
     sidecar = sidecar_of(path)
-    sidecar.write_bytes(b'{"num_chars": [3, 9], "num_documents": [1, 1], "num_nulls": [0,0]}')
+    sidecar.write_bytes(b"[[3, 1, 0], [9, 1, 0]]")
     with pytest.raises(CorpusError) as refused:
         whole_text(path)
     assert str(path) in str(refused.value)
@@ -397,31 +378,14 @@ def test_a_parquet_that_is_cut_off_anywhere_is_refused_by_name(tmp_path: Path) -
         assert str(cut) in refusal(cut)
 
 
-def test_a_flipped_bit_anywhere_is_refused_where_the_sha256_is_known(tmp_path: Path) -> None:
-    """Row 2."""
-    path = scenario.write_parquet(tmp_path / "c.parquet", scenario.c_documents(1))
-    data = path.read_bytes()
-    sha256 = ParquetText(path).sha256
-    assert ParquetText(path, expected_sha256=sha256).sha256 == sha256
-    by_sha256 = 0
-    for place in range(0, len(data), 41):
-        path.write_bytes(data)
-        flip_bit(path, place)
-        refused = refusal(path, expected_sha256=sha256)
-        assert str(path) in refused
-        expected = f"but {sha256} was expected: it is damaged or another file; remove it and fetch"
-        by_sha256 += expected in refused
-    assert by_sha256 > 20, "most flips leave a file that parquet itself opens"
-
-
 # Files that change
 
 
-def rewrite_in_place(path: Path) -> None:
+def touch(path: Path) -> None:
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
 
 
-def replace_by_another(path: Path) -> None:
+def replace(path: Path) -> None:
     modified_ns = path.stat().st_mtime_ns
     copy = path.with_suffix(".copy")
     copy.write_bytes(path.read_bytes())
@@ -429,13 +393,7 @@ def replace_by_another(path: Path) -> None:
     copy.replace(path)
 
 
-def append(path: Path) -> None:
-    modified_ns = path.stat().st_mtime_ns
-    path.write_bytes(path.read_bytes() + b"PAR1")
-    os.utime(path, ns=(modified_ns, modified_ns))
-
-
-@pytest.mark.parametrize("change", [rewrite_in_place, replace_by_another, append])
+@pytest.mark.parametrize("change", [touch, replace])
 def test_a_file_that_changes_after_it_was_opened_is_refused(
     change: Callable[[Path], None], tmp_path: Path
 ) -> None:
