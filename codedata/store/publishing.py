@@ -23,6 +23,7 @@ from codedata.format.card import CARD_NAME, own_digest
 from codedata.format.facts import FACTS_NAME, MAX_FACTS_BYTES
 from codedata.format.meta import META_NAME, shard_index
 from codedata.places import local_path, require_utf8
+from codedata.printable import shortened, why_no_path
 from codedata.store.base import Data, Stage
 from codedata.store.files import exchange, fsync_folder, remove_leftovers, write_durably
 from codedata.store.locks import exclusive_lock
@@ -40,7 +41,14 @@ def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
         TargetError: naming the entry in the way and the remedy.
     """
     target = local_path(target, "the target", error=TargetError)
-    folder = Path(os.path.realpath(target))
+    try:
+        folder = Path(os.path.realpath(target))
+        if folder.name:
+            _ = Staging(folder).chunks.exists()  # the longest of the names
+    except (OSError, ValueError) as error:  # a name too long, a NUL
+        raise TargetError(
+            f"the target {shortened(str(target))!r} is no path: {why_no_path(error)}; name a folder"
+        ) from error
     require_utf8(str(folder), "the target", error=TargetError)
     parent = next((each for each in folder.parents if each.exists()), folder)
     remedy = "; name a subfolder that is its own"

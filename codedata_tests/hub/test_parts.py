@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from codedata.sources.parts import TextPart, fingerprint_of
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange
