@@ -71,15 +71,15 @@ def test_a_file_that_changes_is_read_again(folder: Path) -> None:
     assert variables() == {}
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [(b"CODEDATA_ROOT=\xff", "it is no UTF-8"), (b"HF_TOKEN=a\0b", "'HF_TOKEN' holds a NUL")],
-)
-def test_a_file_that_cannot_be_read_is_named(content: bytes, said: str, folder: Path) -> None:
-    (folder / ".env").write_bytes(content)
-    for use in (variables, take_env_file):
-        with pytest.raises(SettingsError, match=f"^{folder}/.env cannot be read: {said}"):
-            use()
+def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:
+    for content, said in {
+        b"CODEDATA_ROOT=\xff": "it is no UTF-8",
+        b"HF_TOKEN=a\0b": "'HF_TOKEN' holds a NUL",
+    }.items():
+        (folder / ".env").write_bytes(content)
+        for use in (variables, take_env_file):
+            with pytest.raises(SettingsError, match=f"^{folder}/.env cannot be read: {said}"):
+                use()
 
 
 PROBE = '''\

@@ -139,8 +139,8 @@ def _work_folders(layout: Layout) -> Iterator[_Unused]:
 
 def _recover(target: Path) -> None:
     """Have the store set right what a run left, as the next one would."""
-    with open_staging(target) as staging:
-        staging.discard_chunks()
+    with open_staging(target) as left:
+        left.discard_chunks()
 
 
 def _parts(layout: Layout) -> Iterator[_Unused]:

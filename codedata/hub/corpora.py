@@ -114,7 +114,7 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
         return file.num_bytes
     num_bytes = length = 0
     where = f"{path} of {source.repo}"
-    with calling(source.repo, "dataset", file.commit, path, reporter=reporter):
+    with Call(source.repo, "dataset", file.commit, path, reporter).made():
         parquet = open_parquet(_RemoteBytes(source.repo, file), where)
     Footer.of(parquet, where)  # which refuses what has no text
     metadata = parquet.metadata
