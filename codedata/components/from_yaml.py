@@ -50,7 +50,7 @@ class YamlComponent(dg.Component, dg.Resolvable, dg.Model):
         except ValidationError as error:
             fields = [*cls.model_fields]
             wrong = [_explained(detail, positions, fields) for detail in error.errors()]
-            raise SettingsError("; ".join(dict.fromkeys(wrong))) from error
+            raise SettingsError("; ".join(dict.fromkeys(wrong))) from None  # it says no more
         made._positions = positions  # noqa: SLF001  (of its own class)
         return made
 
@@ -60,7 +60,7 @@ class YamlComponent(dg.Component, dg.Resolvable, dg.Model):
         try:
             yield
         except CodedataError as error:
-            raise type(error)(f"{_place(self._positions, path)}{error}") from error
+            raise type(error)(f"{_place(self._positions, path)}{error}") from None
 
 
 class _Unjudged(BaseModel):
