@@ -739,7 +739,7 @@ CORPORA_YAML: list[Yaml] = [
                 folders={"a": "b"}, extensions=[extension])
         for extension in (".c", "", "c/h", "c h", "tar.gz")
     ),
-    folders(("extensions is []", "at least one"), folders={"a": "b"}, extensions=[]),
+    folders(("extensions is", "[]", "at least one"), folders={"a": "b"}, extensions=[]),
     folders(("(kind: folders)", "neither folders ({})", "name at least one folder")),
     *(
         folders(("folders is", repr(name), "write a name without a slash"),

@@ -32,7 +32,7 @@ def test_the_readme_s_yaml_and_environment_are_valid(monkeypatch: pytest.MonkeyP
         102_000_000, 104_000_000
     )
     assert corpus.pop("type") == "codedata.components.RawCorpus"
-    assert RawCorpus(**corpus["attributes"]).typed_source.kind_name() == "folders"
+    assert RawCorpus(**corpus["attributes"]).typed_source.model_dump()["kind"] == "folders"
     train = DatasetSplit(name="train", corpus="the_stack_c")
     assert train.settings.chunk_size == 5_000_000
 
