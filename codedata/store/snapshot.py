@@ -118,13 +118,26 @@ class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
 
 
 def with_enough_files(opening: Callable[[], _Result]) -> _Result:
-    """What a function opens, once more with the highest limit where too many files are open."""
+    """What a function opens, once more with the highest limit where too many files are open.
+
+    Raises:
+        DatasetError: it needs more.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MANY_FILES if hard == resource.RLIM_INFINITY else hard
     try:
         return opening()
     except OSError as error:
         if error.errno != errno.EMFILE:
             raise
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _MANY_FILES if hard == resource.RLIM_INFINITY else hard
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return opening()
+    try:
+        return opening()
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        raise DatasetError(
+            f"{error.filename} cannot be opened: the process may have {most} files open, and each "
+            "shard takes one; raise the limit (ulimit -n), or make fewer, larger shards "
+            "(max_dump_size, chunk_size)"
+        ) from error
