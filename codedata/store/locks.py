@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout, lock_descriptor
 
 from codedata.environment import variables
 from codedata.errors import SettingsError, TargetError
@@ -116,30 +116,49 @@ def _held(path: Path, meet: _Meet) -> Generator[None]:
 
 
 def _take(lock: BaseFileLock, path: Path, meet: _Meet) -> None:
+    if path.is_symlink():
+        raise TargetError(f"{path} is a link, which no lock is; remove it")
     blocking = False
     while True:
-        if path.is_symlink():
-            raise TargetError(f"{path} is a link, which no lock is; remove it")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(blocking=blocking)
+            return _acquire(lock, path, blocking=blocking)
         except Timeout:
             remedy = f"; if that one has ended already, remove {path}, or {_WITHOUT}"
             meet(_holder(path), remedy if isinstance(lock, SoftFileLock) else "")
             blocking = True
+        except PermissionError:
+            if not os.access(path, os.R_OK):
+                raise
+            if not _make_way(path, blocking=blocking):
+                meet(_holder(path), "")
+                blocking = True
         except (FileNotFoundError, FileExistsError):
             if os.path.lexists(path.parent) and not path.parent.is_dir():
                 raise
             # a holder that finished just now removed the folder
-        except OSError as error:
-            if error.filename is not None:
-                raise
-            cannot = explained_at(f"{path} cannot be locked: {error.strerror}", path)
-            raise TargetError(
-                f"{cannot}; try again, or, if nothing else writes there, {_WITHOUT}"
-            ) from error
-        else:
-            return
+
+
+def _acquire(lock: BaseFileLock, path: Path, *, blocking: bool) -> None:
+    try:
+        lock.acquire(blocking=blocking)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        cannot = explained_at(f"{path} cannot be locked: {error.strerror}", path)
+        raise TargetError(
+            f"{cannot}; try again, or, if nothing else writes there, {_WITHOUT}"
+        ) from error
+
+
+def _make_way(path: Path, *, blocking: bool) -> bool:
+    """Remove a lock file that only another user may write; False where somebody holds it."""
+    with suppress(FileNotFoundError), open(path, "rb", opener=open_no_link) as file:
+        if not lock_descriptor(file.fileno(), blocking=blocking):
+            return False
+        if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            path.unlink()
+    return True
 
 
 def _note_of(path: Path) -> Path:
