@@ -244,6 +244,7 @@ class _LimitedClient(httpx2.Client):
                         "sends all of a file of which a part was asked for; leave first_chars out, "
                         "which fetches the whole file",
                     )
+                _require_range(response)
                 response.read()
             finally:
                 response.close()
@@ -348,6 +349,17 @@ def _limit(response: httpx2.Response) -> None:
                 f"answers {path} with {body[:20]!r}, which is not what the hub answers: a proxy or "
                 "a login page may answer in its place",
             )
+
+
+def _require_range(response: httpx2.Response) -> None:
+    """Refuse an answer that is of other bytes than were asked for: a part has no hash to tell."""
+    start = re.match(r"bytes=(\d+)-", response.request.headers.get("Range", ""))
+    given = response.headers.get("Content-Range", "")
+    if response.status_code == 206 and start and not given.startswith(f"bytes {start[1]}-"):
+        raise httpx2.RemoteProtocolError(
+            f"asked for bytes from {start[1]} on, the server answers with Content-Range "
+            f"{shortened(given)!r}"
+        )
 
 
 def _read(response: httpx2.Response) -> bytes:

@@ -17,6 +17,7 @@ import stat
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 
 from codedata.errors import TargetError
 from codedata.format.card import CARD_NAME, own_digest
@@ -81,10 +82,13 @@ class Staging(Stage):
         self.chunks = self.folder / "chunks"
         self.stage = self.folder / "stage"
         self._previous = self.folder / "previous"
+        self._first = Lock()
 
     def put(self, name: str, data: Data) -> None:
         """See `Stage.put`."""
-        self.stage.mkdir(mode=0o775, exist_ok=True)
+        with self._first:
+            if not self.stage.exists():
+                self.stage.mkdir(mode=0o775)
         write_durably(self.stage / name, data)
 
     def publish(self) -> None:

@@ -27,7 +27,8 @@ def test_help_groups_the_commands_and_gives_examples_and_the_root(
         main(["--help"])
     assert stop.value.code == 0
     said = capsys.readouterr().out
-    assert "\nmake:\n  materialize  make the datasets of splits\n" in said
+    assert "\nmake:\n  init         write a project of your own" in said
+    assert "\n  materialize  make the datasets of splits\n" in said
     assert said.index("\nlook:\n  list ") < said.index("  verify ") < said.index("\nshare:\n")
     assert "examples:\n  codedata materialize demo_train demo_validation " in said
     assert "$CODEDATA_ROOT, by default ./data." in said
@@ -46,7 +47,7 @@ def test_a_word_that_is_no_command_is_answered_with_the_nearest(
     assert usage_error(capsys, "materialise", "x") == (
         "codedata: error: there is no command 'materialise'; did you mean materialize?"
     )
-    assert "'nosuch'; there are materialize, list, show, " in usage_error(capsys, "nosuch")
+    assert "'nosuch'; there are init, materialize, list, show, " in usage_error(capsys, "nosuch")
     assert usage_error(capsys, "export", "d", "--to", "parket") == (
         "codedata export: error: argument --to: there is no 'parket'; did you mean parquet?"
     )

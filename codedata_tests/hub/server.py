@@ -64,6 +64,7 @@ class Fault:
     stall_after: int | None = None
     flip_at: float = 0.0
     ignore_range: bool = False
+    shift: int = 0
     block_seconds: float = 0.0
     body: bytes = b""
     endless: bytes = b""
@@ -253,6 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, data, headers)
             return
         start, stop = int(asked[1]), min(int(asked[2] or len(data)) + 1, len(data))
+        start, stop = start + self.fault.shift, stop + self.fault.shift
         if start >= len(data):
             self._send(416, b"", {"Content-Range": f"bytes */{len(data)}"})
             return

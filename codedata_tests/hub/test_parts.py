@@ -197,8 +197,9 @@ def test_broken_and_refused_transfers_are_waited_for(
     hub.fail(blobs=True, cut_after=3000, times=2)
     hub.fail(blobs=True, status=503)
     hub.fail(blobs=True, stall_after=2000)
+    hub.fail(blobs=True, shift=5)
     assert read(fetch(len(TEXT) // 3), len(TEXT) // 3) == TEXT[: len(TEXT) // 3]
-    for why in ("connection broke", "503", "sends nothing"):
+    for why in ("connection broke", "503", "sends nothing", "answers with Content-Range"):
         assert any(why in line for line in said), why
 
 
