@@ -84,8 +84,8 @@ REFUSING: list[tuple[str, Callable[[str], object]]] = [
     ("", lambda place: script("a.parquet", place)),
     (ROOT, lambda _: Layout.from_environment()),
     (ROOT, lambda _: load_dataset("train")),
-    ("CODEDATA_TOKENIZER", lambda _: split()),
-    ("CODEDATA_A_TOKENIZER_BASE", lambda _: split()),
+    ("CODEDATA_TOKENIZER", lambda _: split().settings),
+    ("CODEDATA_A_TOKENIZER_BASE", lambda _: split().settings),
 ]
 """What takes a place: of a variable of the environment, or as its argument."""
 

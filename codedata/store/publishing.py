@@ -218,8 +218,9 @@ def _foreign(folder: Path, *, also_edited: bool = False) -> str | None:
     if not found:
         return None
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    why = "is not as codedata wrote it" if found[0] in texts else "no dataset has"
-    return f"{found[0]!r}{more}, which {why}"
+    is_text = found[0] in texts
+    why = "which is not as codedata wrote it" if is_text else "which no dataset has"
+    return f"{found[0]!r}{more}, {why}"
 
 
 def _edited(folder: Path) -> str | None:

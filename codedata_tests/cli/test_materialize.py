@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 REFUSED_RUNS = {
     "a switch out of its range": (
         {"CODEDATA_DEMO_TRAIN_SEQ_LENGTH": "0"},
-        r"(?:split 'demo_train': )?seq_length .*, not 0; CODEDATA_DEMO_TRAIN_SEQ_LENGTH sets seq_length.*",
+        r"seq_length must be .*, not 0; CODEDATA_DEMO_TRAIN_SEQ_LENGTH sets seq_length: .*",
     ),
     "an overlapping held-out split": (
         {"CODEDATA_DEMO_VALIDATION_STARTING_CHARACTER": "0"},
