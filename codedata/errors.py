@@ -48,7 +48,7 @@ class UntrustedError(CodedataError):
 
 
 class ChunkMismatchError(CodedataError):
-    """Token chunks that do not belong together were about to be packed into one dataset."""
+    """A token chunk is damaged, or not the one that was to be packed."""
 
 
 class WorkerError(CodedataError):

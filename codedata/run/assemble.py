@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
-from itertools import accumulate, chain
+from itertools import accumulate, chain, zip_longest
 
-from codedata.errors import CheckFailedError, CorpusError, SettingsError
+from codedata.errors import CheckFailedError, ChunkMismatchError, CorpusError, SettingsError
 from codedata.format.facts import Origin, Probe, TokenizerFacts, facts_of
 from codedata.format.fingerprint import CODE_VERSION
 from codedata.format.meta import MAX_SHARDS, ShardEntry
@@ -85,12 +85,17 @@ def assemble(
         num_workers: chunks packed at a time.
 
     Raises:
-        ChunkMismatchError: one is damaged.
+        ChunkMismatchError: one is damaged, or they are not those of the plan.
         CorpusError: they give no sample at all.
         SettingsError: they give more shards than a dataset may have.
     """
     settings = plan.settings
-    assert [chunk.fingerprint for chunk in chunks] == plan.fingerprints, "the plan's, in order"
+    for chunk, wanted in zip_longest(chunks, plan.fingerprints):
+        if chunk is None or chunk.fingerprint != wanted:
+            which = "a chunk is missing" if chunk is None else f"chunk {chunk.chars.key} is another"
+            raise ChunkMismatchError(
+                f"{which}: of other text, or by another tokenizer or code; run again"
+            )
     num_shards = [
         -(-settings.count_samples(chunk.num_tokens) // settings.max_dump_size) for chunk in chunks
     ]

@@ -78,8 +78,7 @@ class TransformersCheck:
         self.files = files
         self._note = _note_of(files, about)
         self._begun = ExitStack()
-        found = read_note(_NOTES, self._note)
-        self.known = None if found is None else CheckOutcome(**found)
+        self.known = _noted(read_note(_NOTES, self._note))
         if self.known is None:
             try:
                 self._process = self._start()
@@ -149,6 +148,14 @@ class TransformersCheck:
             told = shortened(last.decode(errors="replace").strip())
             why = f"its process ended with {self._process.returncode}: {told}"
         return {"outcome": asdict(not_compared(why)), "is_final": False}
+
+
+def _noted(found: Any) -> CheckOutcome | None:
+    """The outcome that a note has; None where there is none, or one of another shape."""
+    try:
+        return CheckOutcome(**found)
+    except TypeError:
+        return None
 
 
 def not_compared(why: str) -> CheckOutcome:

@@ -156,7 +156,9 @@ def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
         folder: as `tokenize_data` or the old script wrote it.
         verify: recompute every hash, too.
     """
-    return with_enough_files(lambda: open_snapshot(lambda: FolderSnapshot(folder), verify=verify))
+    return with_enough_files(
+        folder, lambda: open_snapshot(lambda: FolderSnapshot(folder), verify=verify)
+    )
 
 
 def open_snapshot(
@@ -165,7 +167,7 @@ def open_snapshot(
     """Open what is published under a name, all files of one moment.
 
     Args:
-        take: gives the newest snapshot of what is published: `store.snapshot` of a name.
+        take: gives the newest snapshot of what is published.
         verify: also recompute every hash that the meta states, and refuse meta, facts or a card
             that are not byte for byte as this package wrote them (so a dataset of the old script,
             which states no hashes, does not verify; one without facts and card does).

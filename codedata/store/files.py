@@ -75,6 +75,14 @@ def naming(path: Path) -> Generator[None]:
         raise
 
 
+def is_still(path: Path, descriptor: int) -> bool:
+    """Whether an open file is the one under the name, not one that was removed meanwhile."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 def fsync_folder(folder: Path) -> None:
     """Make the names in a folder durable, where its filesystem can be told to."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

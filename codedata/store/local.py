@@ -4,7 +4,9 @@ Files appear by a rename. What lies under a name is opened through no link, and 
 but those who are trusted may have written it. What is no plain file holds no bytes.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,7 +83,10 @@ class LocalStore:
     def _open(self, name: str) -> Generator[BinaryIO]:
         path = self.root / name
         with open(path, "rb", opener=open_no_link) as file:
-            if why := why_not_trusted(path, os.fstat(file.fileno()), self.shared):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise FileNotFoundError(errno.ENOENT, "it is no plain file", str(path))
+            if why := why_not_trusted(path, status, self.shared):
                 raise UntrustedError(
                     f"{path} is not taken: {why}, so it may hold what another one put there; "
                     f"remove the folder {path.parent} and run again, or, if a group shares "

@@ -1,41 +1,54 @@
 """One writer a dataset: a lock that its holder's death releases.
 
 `filelock` locks with `flock`, which the kernel drops with the process, so a killed run never blocks
-the next one. Where a filesystem has no `flock` (Lustre mounted without it) it goes by the lock file
-alone, the mark that somebody holds it; a holder that died on this machine is found out and
-replaced, if the filesystem can exchange two names; one of another machine cannot be. Beside a lock
-a file says who holds it, for the other one's message.
+the next one. Where a filesystem has no `flock` (mounts of Lustre and NFS) the lock file itself is
+the mark that somebody holds it; a holder that died on this machine is found out and replaced, if
+the filesystem can exchange two names; one of another machine cannot be. Beside a lock a file says
+who holds it, for the other one's message.
 """
 
+import errno
 import os
 import socket
-import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout, lock_descriptor
+from filelock import SoftFileLock, Timeout, lock_descriptor
 
 from codedata.environment import variables
 from codedata.errors import SettingsError, TargetError
 from codedata.printable import printable
-from codedata.store.files import open_no_link
+from codedata.store.files import is_still, naming, open_no_link
 from codedata.store.owners import explained_at
 
 NO_LOCK_VARIABLE = "CODEDATA_NO_LOCK"
 
 NO_LOCK_HELP = "take no locks: for filesystems that have none, and for one run at a time"
 
-_WITHOUT = f"go without locks (--no-lock, or {NO_LOCK_VARIABLE}=1)"
+_NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""What `flock` says on Lustre without `-o flock`, on NFS without its lock daemon, on others."""
 
-warnings.filterwarnings("ignore", "flock not supported")  # nobody can mend it
+_WITHOUT = f"go without locks (--no-lock, or {NO_LOCK_VARIABLE}=1)"
 
 _SHOWN_BYTES = 200
 """Of what a holder wrote of itself; anybody who may write there may have written it."""
 
-_Meet = Callable[[str, str], None]
-"""Told who holds a lock, and what else helps where only a file says so; waits if it returns."""
+
+class _HeldError(Exception):
+    """Somebody else holds the lock.
+
+    Attributes:
+        holder: who, as they say themselves.
+        remedy: what else helps where only a file says so; empty where the kernel does.
+    """
+
+    def __init__(self, holder: str, remedy: str = "") -> None:
+        super().__init__(holder, remedy)
+        self.holder = holder
+        self.remedy = remedy
 
 
 @contextmanager
@@ -47,14 +60,24 @@ def exclusive_lock(path: Path, what: str) -> Generator[None]:
             names `what`.
     """
 
-    def refuse(holder: str, remedy: str) -> None:
-        raise TargetError(
-            f"{what} is being written by another run ({holder}); wait for it to end, or end it"
-            f"{remedy}"
-        )
+    def take() -> Callable[[], object]:
+        while True:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                return _take(path, blocking=False)
+            except (FileNotFoundError, FileExistsError):
+                if os.path.lexists(path.parent) and not path.parent.is_dir():
+                    raise
+                # a holder that finished just now removed the folder
+            except _HeldError as held:
+                raise TargetError(
+                    f"{what} is being written by another run ({held.holder}); wait for it to end, "
+                    f"or end it{held.remedy}"
+                ) from None
 
     try:
-        with _held(path, refuse):
+        with _held(path, take):
+            path.parent.mkdir(parents=True, exist_ok=True)
             yield
     finally:
         with suppress(OSError):  # finished chunks are kept in it for the next run
@@ -66,18 +89,37 @@ def waiting_lock(path: Path, announce: Callable[[str], None]) -> Generator[None]
     """Hold the lock file `path`, waiting for another holder as long as it lives.
 
     Args:
-        path: the lock file.
+        path: the lock file; its folder must exist.
         announce: told once, if there is somebody to wait for.
 
     Raises:
         TargetError: it cannot be locked.
     """
 
-    def wait(holder: str, remedy: str) -> None:
-        announce(f"waiting for {holder}, which is at work on {path.parent}{remedy}")
+    def take() -> Callable[[], object]:
+        try:
+            return _take(path, blocking=False)
+        except _HeldError as held:
+            announce(f"waiting for {held.holder}, which is at work on {path.parent}{held.remedy}")
+        return _take(path, blocking=True)
 
-    with _held(path, wait):
+    with _held(path, take):
         yield
+
+
+@contextmanager
+def _held(path: Path, take: Callable[[], Callable[[], object]]) -> Generator[None]:
+    if not _locks_are_wanted():
+        yield
+        return
+    release = take()
+    try:
+        _sign(path)
+        yield
+    finally:
+        with suppress(OSError):  # the next holder replaces it
+            _note_of(path).unlink(missing_ok=True)
+        release()
 
 
 def go_without_locks() -> None:
@@ -92,58 +134,71 @@ def _locks_are_wanted() -> bool:
     return value != "1"
 
 
-@contextmanager
-def _held(path: Path, meet: _Meet) -> Generator[None]:
-    if not _locks_are_wanted():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield
-        return
-    lock = FileLock(path, thread_local=False)
-    _take(lock, path, meet)
+def _take(path: Path, *, blocking: bool) -> Callable[[], object]:
+    """Take a lock: what releases it again.
+
+    Args:
+        path: the lock file.
+        blocking: wait for another holder.
+
+    Raises:
+        _HeldError: another holds it.
+        TargetError: it cannot be locked.
+    """
     try:
-        own = path.stat()
-        _sign(path)
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # what cannot be removed is in nobody's way
-                _note_of(path).unlink(missing_ok=True)
-                if os.path.samestat(path.stat(), own):
-                    path.unlink()  # before it is released: whoever waits for this takes another
-    finally:
-        with suppress(OSError):  # the end of the process releases it
-            lock.release()
-
-
-def _take(lock: BaseFileLock, path: Path, meet: _Meet) -> None:
-    if path.is_symlink():
-        raise TargetError(f"{path} is a link, which no lock is; remove it")
-    blocking = False
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return _acquire(lock, path, blocking=blocking)
-        except Timeout:
-            remedy = f"; if that one has ended already, remove {path}, or {_WITHOUT}"
-            meet(_holder(path), remedy if isinstance(lock, SoftFileLock) else "")
-            blocking = True
-        except PermissionError:
-            if not os.access(path, os.R_OK):
-                raise
-            if not _make_way(path, blocking=blocking):
-                meet(_holder(path), "")
-                blocking = True
-        except (FileNotFoundError, FileExistsError):
-            if os.path.lexists(path.parent) and not path.parent.is_dir():
-                raise
-            # a holder that finished just now removed the folder
-
-
-def _acquire(lock: BaseFileLock, path: Path, *, blocking: bool) -> None:
+        descriptor = _take_flock(path, blocking=blocking)
+        return partial(_release_flock, path, descriptor)
+    except OSError as error:
+        if not _is_for_want_of_flock(error):
+            raise
+    lock = SoftFileLock(path, thread_local=False)
     try:
         lock.acquire(blocking=blocking)
+    except Timeout:
+        raise _HeldError(
+            _holder(path), f"; if that one has ended already, remove {path}, or {_WITHOUT}"
+        ) from None
+    return lock.release
+
+
+def _take_flock(path: Path, *, blocking: bool) -> int:
+    """The descriptor of a lock file that is locked by it."""
+    while True:
+        descriptor, is_new = _open(path)
+        try:
+            held = _flock(path, descriptor, blocking=blocking)
+            if held and is_still(path, descriptor):
+                _require_no_mark(path, descriptor)
+                return descriptor
+        except BaseException as error:
+            if is_new and _is_for_want_of_flock(error) and is_still(path, descriptor):
+                path.unlink()  # to others, that it exists would mean that it is held
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        if not held:
+            raise _HeldError(_holder(path))
+
+
+def _require_no_mark(path: Path, descriptor: int) -> None:
+    """Fail as where there is no `flock`, if a holder had none: then its lock file says who."""
+    if os.pread(descriptor, 1, 0).isdigit():
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), str(path))
+
+
+def _release_flock(path: Path, descriptor: int) -> None:
+    with suppress(OSError):  # what cannot be removed is in nobody's way
+        if is_still(path, descriptor):
+            path.unlink()  # before it is released: whoever waits for this one takes another
+    os.close(descriptor)
+
+
+def _flock(path: Path, descriptor: int, *, blocking: bool) -> bool:
+    try:
+        with naming(path):
+            return lock_descriptor(descriptor, blocking=blocking)
     except OSError as error:
-        if error.errno is None or error.filename is not None:
+        if _is_for_want_of_flock(error):
             raise
         cannot = explained_at(f"{path} cannot be locked: {error.strerror}", path)
         raise TargetError(
@@ -151,14 +206,29 @@ def _acquire(lock: BaseFileLock, path: Path, *, blocking: bool) -> None:
         ) from error
 
 
-def _make_way(path: Path, *, blocking: bool) -> bool:
-    """Remove a lock file that only another user may write; False where somebody holds it."""
-    with suppress(FileNotFoundError), open(path, "rb", opener=open_no_link) as file:
-        if not lock_descriptor(file.fileno(), blocking=blocking):
-            return False
-        if os.path.samestat(path.stat(), os.fstat(file.fileno())):
-            path.unlink()
-    return True
+def _is_for_want_of_flock(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in _NO_FLOCK
+
+
+def _open(path: Path) -> tuple[int, bool]:
+    """Open a lock file, and whether it was made by this; never by way of a link.
+
+    One that this user may only read, as an umask without the group makes it, can be locked, too.
+    """
+    flags = os.O_NOFOLLOW | os.O_NONBLOCK
+    while True:
+        with suppress(FileExistsError):
+            return os.open(path, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), True
+        try:
+            return os.open(path, flags | os.O_RDWR), False
+        except FileNotFoundError:
+            continue  # its holder finished just now
+        except PermissionError:
+            return os.open(path, flags | os.O_RDONLY), False
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise TargetError(f"{path} is a link, which no lock is; remove it") from error
 
 
 def _note_of(path: Path) -> Path:
@@ -172,7 +242,8 @@ def _sign(path: Path) -> None:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with suppress(OSError):  # it is but a note: another's in a sticky folder stays
         note.unlink(missing_ok=True)  # of a holder that was killed
-        with open(note, "xb", opener=open_no_link) as file:
+        descriptor = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        with open(descriptor, "wb") as file:
             file.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}".encode())
 
 

@@ -117,7 +117,7 @@ class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
         return None if error.errno == errno.EMFILE else f"{error.strerror}; {_COPY_IT}"
 
 
-def with_enough_files(opening: Callable[[], _Result]) -> _Result:
+def with_enough_files(folder: Path, opening: Callable[[], _Result]) -> _Result:
     """What a function opens, once more with the highest limit where too many files are open.
 
     Raises:
@@ -137,7 +137,7 @@ def with_enough_files(opening: Callable[[], _Result]) -> _Result:
         if error.errno != errno.EMFILE:
             raise
         raise DatasetError(
-            f"{error.filename} cannot be opened: the process may have {most} files open, and each "
+            f"{folder} cannot be opened: the process may have {most} files open, and each "
             "shard takes one; raise the limit (ulimit -n), or make fewer, larger shards "
             "(max_dump_size, chunk_size)"
         ) from error

@@ -93,6 +93,15 @@ def test_what_was_answered_is_kept_for_the_same_text_files_and_release(
             assert each.known is None
 
 
+@pytest.mark.parametrize("note", [[1], {"passed": True}, "x"])
+def test_a_note_of_another_shape_is_as_good_as_none(own: Path, note: Any) -> None:
+    files = find_tokenizer(str(own))
+    with closing(TransformersCheck(files, ["a"])) as check:
+        matches_transformers.write_note(matches_transformers._NOTES, check._note, note)
+    with closing(TransformersCheck(files, ["a"])) as check:
+        assert check.known is None
+
+
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "config.json"])
 @pytest.mark.parametrize(
     "auto_map", [{"AutoTokenizer": ["code.Own", None]}, ["code.Own", None]], ids=["named", "list"]

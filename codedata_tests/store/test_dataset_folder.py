@@ -416,3 +416,17 @@ def test_a_folder_of_the_old_script_is_read_as_it_pickled_it(protocol: int, tmp_
     message = refusal(folder, verify=True)
     assert f"{folder / META_NAME} is not as it was written" in message
     assert "a dataset of the old script has none to verify" in message
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="a mapping needs no open file there")
+def test_more_shards_than_files_may_be_open_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    folder = scenario.write_dataset(tmp_path / "many", [[[1, 2]] for _ in range(60)])
+    code = f"""
+import resource
+from codedata.store.dataset_folder import open_dataset
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 50))
+open_dataset({str(folder)!r})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    said = done.stderr.splitlines()[-1]
+    assert f"{folder} cannot be opened: the process may have 50 files open, and each shard" in said

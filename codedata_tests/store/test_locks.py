@@ -16,6 +16,9 @@ import pytest
 from codedata.errors import SettingsError, TargetError
 from codedata.store.locks import NO_LOCK_VARIABLE, exclusive_lock, waiting_lock
 
+NO_FLOCK = [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP]
+"""As on Lustre without `-o flock`, on NFS without its daemon, and on others."""
+
 HOLDER = """
 import sys
 from pathlib import Path
@@ -41,9 +44,9 @@ def refuse_flock(number: int) -> None:
     fcntl.flock = fail
 
 
-@pytest.fixture(params=[None, errno.ENOSYS], ids=["flock", "no flock"])
+@pytest.fixture(params=[None, errno.ENOLCK], ids=["flock", "no flock"])
 def number(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int | None:
-    """A filesystem with `flock`, or without, as Lustre, in this process and `elsewhere`."""
+    """A filesystem with `flock`, or what one without it says, in this process and `elsewhere`."""
     monkeypatch.setattr(fcntl, "flock", fcntl.flock)  # taken back at the end
     if request.param is not None:
         refuse_flock(request.param)
@@ -186,7 +189,7 @@ print(len(turns), len(refusals))
 """
 
 
-@pytest.mark.parametrize(("number", "num_turns"), [(None, 12), (errno.ENOSYS, 5)])
+@pytest.mark.parametrize(("number", "num_turns"), [(None, 12), (errno.ENOLCK, 5)])
 def test_of_twenty_racers_exactly_one_is_inside_at_a_time(
     number: int | None, num_turns: int, tmp_path: Path
 ) -> None:
@@ -210,10 +213,23 @@ def test_of_twenty_racers_exactly_one_is_inside_at_a_time(
     assert os.listdir(tmp_path) == []
 
 
+def test_a_lock_and_what_says_who_holds_it_have_the_mode_that_the_umask_says(
+    tmp_path: Path,
+) -> None:
+    for umask in (0o002, 0o077):
+        before = os.umask(umask)
+        try:
+            with exclusive_lock(tmp_path / "lock", "x"), waiting_lock(tmp_path / "b", pytest.fail):
+                modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        finally:
+            os.umask(before)
+        assert modes == dict.fromkeys(["lock", "lock.holder", "b", "b.holder"], 0o666 & ~umask)
+
+
 # What others put there
 
 
-def test_a_link_in_the_place_of_a_lock_or_its_note_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_the_lock_s_place_is_refused_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine", encoding="utf-8")
     path = tmp_path / "work" / "lock"
     path.parent.mkdir()
@@ -224,8 +240,15 @@ def test_a_link_in_the_place_of_a_lock_or_its_note_is_not_followed(tmp_path: Pat
             with pytest.raises(TargetError, match=said), lock:
                 pytest.fail("it is a link")
         path.unlink()
+    assert (tmp_path / "mine").read_text(encoding="utf-8") == "mine"
+    assert not (tmp_path / "not there").exists()
+
+
+def test_who_holds_a_lock_is_not_written_by_way_of_a_link(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine", encoding="utf-8")
+    path = tmp_path / "work" / "lock"
+    path.parent.mkdir()
     note_of(path).symlink_to(tmp_path / "mine")
-    path.parent.mkdir(exist_ok=True)
     with exclusive_lock(path, "x"):
         assert not note_of(path).is_symlink()
     assert (tmp_path / "mine").read_text(encoding="utf-8") == "mine"
@@ -244,12 +267,19 @@ def test_what_a_holder_says_of_itself_is_short_and_holds_no_control_characters(
         assert message.isprintable()
         assert message.startswith("x is being written by another run (me")
         assert len(message) < 300
+        note_of(path).unlink()
+        note_of(path).symlink_to("/etc/passwd")
+        with (
+            pytest.raises(TargetError, match=r"another run \(another process\)"),
+            exclusive_lock(path, "x"),
+        ):
+            pytest.fail("it is held")
 
 
 # Filesystems without flock
 
 
-@pytest.mark.parametrize("number", [errno.ENOSYS], indirect=True)
+@pytest.mark.parametrize("number", NO_FLOCK, indirect=True)
 def test_without_flock_a_holder_of_another_machine_blocks_until_its_file_is_removed(
     number: int, tmp_path: Path
 ) -> None:
@@ -268,19 +298,28 @@ def test_without_flock_a_holder_of_another_machine_blocks_until_its_file_is_remo
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ENOLCK])
+def test_the_mark_of_a_holder_without_flock_holds_for_one_that_has_it(tmp_path: Path) -> None:
+    """A lock service that fails for a moment: one run has marked the file, the next could lock."""
+    path = tmp_path / "work" / "lock"
+    path.parent.mkdir()
+    path.write_text("4194305\nnode7\n", encoding="utf-8")
+    with pytest.raises(TargetError) as refusal, exclusive_lock(path, "the dataset d"):
+        pytest.fail("two are inside")
+    assert f"remove {path}, or" in str(refusal.value)
+
+
 def test_what_cannot_be_locked_is_refused_with_the_way_around(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", fcntl.flock)
-    refuse_flock(number)
+    refuse_flock(errno.EIO)
     path = tmp_path / "lock"
     for lock in (exclusive_lock(path, "x"), waiting_lock(path, pytest.fail)):
         with pytest.raises(TargetError) as refusal, lock:
             pytest.fail("it cannot be locked")
         assert str(refusal.value) == (
-            f"{path} cannot be locked: {os.strerror(number)}; try again, or, if nothing else "
-            "writes there, go without locks (--no-lock, or CODEDATA_NO_LOCK=1)"
+            f"{path} cannot be locked: Input/output error; try again, or, if nothing else writes "
+            "there, go without locks (--no-lock, or CODEDATA_NO_LOCK=1)"
         )
 
 

@@ -25,9 +25,8 @@ class _Announcer(event.Listener):
 
     def on_start(self, event: event.Event) -> None:
         """A function is about to be compiled, one of codedata or of another library."""
-        assert event.data is not None, "numba says which dispatcher"
-        module: str = event.data["dispatcher"].py_func.__module__
-        if not self._has_said and module.startswith("codedata."):
+        function = (event.data or {})["dispatcher"].py_func
+        if not self._has_said and (function.__module__ or "").startswith("codedata."):
             self._has_said = True
             logger.warning("compiling what is fast, once on this machine: some seconds")
 
