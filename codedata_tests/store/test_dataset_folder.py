@@ -423,9 +423,10 @@ def test_more_shards_than_files_may_be_open_are_refused_with_the_way_out(tmp_pat
     folder = scenario.write_dataset(tmp_path / "many", [[[1, 2]] for _ in range(60)])
     code = f"""
 import resource
+from pathlib import Path
 from codedata.store.dataset_folder import open_dataset
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, 50))
-open_dataset({str(folder)!r})
+open_dataset(Path({str(folder)!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     said = done.stderr.splitlines()[-1]
