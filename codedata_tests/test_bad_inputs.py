@@ -236,6 +236,7 @@ TARGETS: list[Case] = [
         ("/proc", "the target /proc", "is a mount point", SUBFOLDER),
         ("{w}", "{w}", "holds the input", SUBFOLDER),
         ("{here}/" + "n" * 250, "{here}", "File name too long", "name a folder"),
+        ("{here}/not/yet/" + "n" * 250, "{here}", "File name too long", "name a folder"),
         ("a\0b", "the target", "null byte", "name a folder"),
     ]
 ]

@@ -44,14 +44,15 @@ def check_target(target: Path, *, inputs: Sequence[Path] = ()) -> Path:
     target = local_path(target, "the target", error=TargetError)
     try:
         folder = Path(os.path.realpath(target))
+        parent = next((each for each in folder.parents if each.exists()), folder)
         if folder.name:
-            _ = Staging(folder).chunks.exists()  # the longest of the names
+            with suppress(FileNotFoundError, NotADirectoryError):
+                os.stat(parent / Staging(folder).folder.name)  # the longest of the names
     except (OSError, ValueError) as error:  # a name too long, a NUL
         raise TargetError(
             f"the target {shortened(str(target))!r} is no path: {why_no_path(error)}; name a folder"
         ) from error
     require_utf8(str(folder), "the target", error=TargetError)
-    parent = next((each for each in folder.parents if each.exists()), folder)
     remedy = "; name a subfolder that is its own"
     if folder.exists() and not folder.is_dir():
         wrong, remedy = "is a file", "; name a folder"
