@@ -170,6 +170,11 @@ GARBAGE_SIDECARS = (
     b"[5]",
     b'{"0": [1, 1, 0]}',
     b"[[5.5,1,0]]",
+    b"[[3, 1, 0], [0, 0, 1], [3, 1, 0], [9, 1, 0]]",  # a row group more than the file has
+    b"[[0, 0, 0]]",  # fewer rows than the row group has
+    b"[[0, 1, 0]]",  # fewer characters than documents
+    b"[[3, 2, -1]]",
+    b"[[3, -1, 2]]",
 )
 
 
