@@ -29,7 +29,6 @@ from typing import Any
 import httpx2
 from huggingface_hub import HfApi, constants, get_session, set_client_factory
 from huggingface_hub.utils import logging as hub_logging
-from huggingface_hub.utils import parse_ratelimit_headers
 
 from codedata.errors import CodedataError
 from codedata.hub.refusals import (
@@ -281,10 +280,11 @@ class _Body(httpx2.SyncByteStream):
 
 
 def _asked_wait(headers: httpx2.Headers) -> float:
-    """Seconds of Retry-After, or until the hub's own window ends, of which nothing is left."""
-    after = headers.get("Retry-After", "").strip()
-    limit = parse_ratelimit_headers(headers)
-    return int(after) if after.isdecimal() else limit.reset_in_seconds if limit else 0
+    """Seconds of Retry-After, or of the hub's own `RateLimit: "api";r=0;t=42`: nothing is left."""
+    after = re.fullmatch(r"\s*(\d{1,9})\s*", headers.get("Retry-After", ""))
+    limit = re.search(r";\s*r=0\s*;\s*t=(\d{1,9})\b", headers.get("RateLimit", ""))
+    found = after or limit
+    return int(found[1]) if found else 0
 
 
 def _in_time(
@@ -335,10 +335,7 @@ def _limit(response: httpx2.Response) -> None:
         raise _wrong(response, f"sends an answer compressed ({how}) that was asked for as it is")
     is_api = str(request.url).startswith(f"{constants.ENDPOINT}/api/")
     if response.is_redirect or response.is_error:
-        said = _parsed(_read(response), dict) or {}
-        texts = {key: shortened(text) for key, text in said.items() if isinstance(text, str)}
-        # In the one form that the library always reads.
-        response.stream = httpx2.ByteStream(json.dumps(texts).encode())
+        response.stream = httpx2.ByteStream(_message(_read(response)))
     elif is_api or request.method not in ("GET", "HEAD"):
         body = _read(response)
         response.stream = httpx2.ByteStream(body)
@@ -373,6 +370,18 @@ def _read(response: httpx2.Response) -> bytes:
                 return b""
             raise _wrong(response, f"answers {path} with more than {MAX_ANSWER_BYTES:,} bytes")
     return bytes(body)
+
+
+def _message(body: bytes) -> bytes:
+    """An error's body reduced to what it says, in the one form that the library always reads."""
+    said = _parsed(body, dict) or {}
+    texts = {key: shortened(text) for key, text in said.items() if isinstance(text, str)}
+    errors = said.get("errors")
+    nested = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
+    messages = [*(each.get("message") for each in nested), said.get("error")]
+    if joined := "; ".join(dict.fromkeys(each for each in messages if isinstance(each, str))):
+        texts["error"] = shortened(joined)
+    return json.dumps(texts).encode()
 
 
 def _parsed(body: bytes, kinds: type | tuple[type, ...]) -> Any:

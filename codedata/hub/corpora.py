@@ -11,6 +11,7 @@ commit with the same file.
 """
 
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from io import SEEK_SET, RawIOBase
@@ -106,9 +107,15 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
     limit_client()
     asked = read_pin(_pin(source, folder), source.repo, source.revision)
     known = _recorded(folder, source.repo, path)
-    is_fetched = known is not None and known.origin["commit"] == asked
-    if is_fetched or find_here(source.repo, path, "dataset", asked) is not None:
+    if find_here(source.repo, path, "dataset", asked) is not None:
         return 0
+    if known is not None and known.origin["commit"] == asked and (part := known.part):
+        parts = folder / record.PARTS_NAME / part.etag[: record.DIGITS]
+        is_enough = source.first_chars is not None and (
+            len(part.parts) == part.num_groups or _reaches(part.parts, source.first_chars)
+        )
+        if is_enough and all(record.is_whole(parts / each.name) for each in part.parts):
+            return 0
     file = describe(source.repo, path, revision=asked, reporter=reporter, here=None)
     if source.first_chars is None:
         return file.num_bytes
@@ -140,6 +147,12 @@ def _recorded(folder: Path, repo: str, path: str) -> record.Corpus | None:
         if (corpus.origin.get("repo"), corpus.origin.get("path")) == (repo, path):
             return corpus
     return None
+
+
+def _reaches(parts: Sequence[record.Part], num_chars: int) -> bool:
+    """Whether the text of parts goes on beyond so many characters, and is not of spaces alone."""
+    counted = sum(part.num_chars for part in parts)
+    return counted > num_chars and counted > sum(part.num_documents for part in parts)
 
 
 class _RemoteBytes(RawIOBase):
@@ -198,17 +211,18 @@ class _Fetcher:
         else:
             _, footer = self._open()
             num_groups, columns = len(footer.groups), footer.columns
-        file, here, length = self.file, list[record.Part](), -1
+        file, here = self.file, list[record.Part]()
         with self.reporter.transfer(f"{file.name}, its first {num_chars:,} characters") as transfer:
-            while length < num_chars and len(here) < num_groups:
+            while not _reaches(here, num_chars) and len(here) < num_groups:
                 part = self._find(len(here))
                 if part is None:
                     part = self._fetch(len(here))
                     transfer.advance(part.num_bytes)
                 here.append(part)
-                length += part.num_chars
                 num_bytes = sum(part.num_bytes for part in here)
-                transfer.expect(int(num_bytes * max(1.0, num_chars / max(1, length))))
+                counted = sum(part.num_chars for part in here)
+                transfer.expect(int(num_bytes * max(1.0, num_chars / max(1, counted))))
+        length = sum(part.num_chars for part in here) - 1
         ends_here = len(here) == num_groups and length <= num_chars
         return record.TextPart(
             fingerprint=record.fingerprint_of(file.commit, file.name, str(file.etag), len(here)),

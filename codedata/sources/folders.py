@@ -226,15 +226,17 @@ def git_hash(data: bytes) -> str:
 
 
 def _read(file: SourceFile) -> bytes:
-    """The bytes of a file.
+    """The bytes of a file; none of one that is too large.
 
     Raises:
         CorpusError: it cannot be read, or is no longer what the walk found.
     """
     with _refusing_unreadable(file.path), open(file.path, "rb", opener=open_no_link) as opened:
         found = os.fstat(opened.fileno())
-        data = opened.read(file.num_bytes + 1) if stat.S_ISREG(found.st_mode) else b""
-    if (len(data), found.st_size, found.st_mtime_ns) != (file[2], *file[2:]):
+        is_same = stat.S_ISREG(found.st_mode) and (found.st_size, found.st_mtime_ns) == file[2:]
+        is_read = is_same and file.num_bytes <= MAX_FILE_BYTES
+        data = opened.read(file.num_bytes + 1) if is_read else b""
+    if not is_same or (is_read and len(data) != file.num_bytes):
         raise CorpusError(
             f"{file.path} changed while the corpus was written; run again once nothing writes there"
         )
@@ -243,7 +245,7 @@ def _read(file: SourceFile) -> bytes:
 
 def _rows(files: Sequence[SourceFile], skipped: dict[str, int]) -> Iterator[dict[str, Any]]:
     for file in files:
-        data = _read(file) if 0 < file.num_bytes <= MAX_FILE_BYTES else b""
+        data = _read(file)
         if not data:
             skipped["too_large" if file.num_bytes else "empty"] += 1
             continue

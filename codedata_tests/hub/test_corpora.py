@@ -103,6 +103,30 @@ def test_what_there_is_to_fetch_is_told_beforehand_and_not_fetched(
         shutil.rmtree(folder)
 
 
+def test_parts_that_are_too_few_or_gone_are_told_as_something_to_fetch(
+    hub: Hub, layout: Layout, said: Said, tmp_path: Path
+) -> None:
+    path = scenario.write_parquet(
+        tmp_path / "c.parquet", scenario.c_documents(100), row_group_size=5
+    )
+    hub.add_repo("owner/data", {"c.parquet": path.read_bytes()})
+    folder = layout.corpus("c")
+
+    def told(first_chars: int | None) -> int:
+        options = {} if first_chars is None else {"first_chars": first_chars}
+        source = corpus_of("c.parquet", **options).typed_source
+        return source.bytes_to_fetch(0, folder, said.reporter)
+
+    part = materialize(layout, said, corpus_of("c.parquet", first_chars=100)).part
+    assert part is not None
+    num_chars = sum(each.num_chars for each in part.parts) - 1
+    assert told(1) == told(100) == told(num_chars) == 0
+    assert 0 < told(num_chars + 1) < len(path.read_bytes()) == told(None)
+    [parquet] = folder.glob("parts/*/*.parquet")
+    parquet.unlink()
+    assert told(100) > 0
+
+
 def test_a_file_is_recorded_with_its_commit_and_then_costs_no_request(
     hub: Hub, repo: Repo, layout: Layout, said: Said, files: dict[str, bytes]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+import tracemalloc
 from pathlib import Path
 
 import httpx2
@@ -155,8 +156,15 @@ def test_what_passes_is_waited_for_and_said(
 
 
 def test_the_time_that_the_hub_asks_for_is_waited(hub: Hub, repo: Repo, said: Said) -> None:
-    for header, value in (("Retry-After", "42"), ("RateLimit", '"resolvers";r=0;t=42')):
-        assert client._asked_wait(httpx2.Headers({header: value})) == 42
+    for header, value, seconds in (
+        ("Retry-After", "42", 42),
+        ("Retry-After", "9" * 400, 0),
+        ("Retry-After", "9" * 5000, 0),
+        ("RateLimit", '"resolvers";r=0;t=42', 42),
+        ("RateLimit", '"resolvers";r=7;t=42', 0),
+        ("RateLimit", f'"resolvers";r=0;t={"9" * 5000}', 0),
+    ):
+        assert client._asked_wait(httpx2.Headers({header: value})) == seconds, (header, value[:30])
     hub.fail(method="HEAD", status=429, headers={"Retry-After": "1"})
     started = time.monotonic()
     assert fetch(said).path.read_bytes() == DATA
@@ -247,13 +255,20 @@ def test_a_file_that_somebody_linked_into_the_cache_is_theirs(
 ) -> None:
     fetched = fetch(said)
     own = tmp_path / "my-only-copy.parquet"
-    own.write_bytes(b"my own")
+    content = b"my own" * 10_000_000
+    own.write_bytes(content)
     fetched.path.unlink()
     fetched.path.symlink_to(own)
     hub.clear()
-    assert fetch(said, revision=fetched.commit).sha256 is None
+    tracemalloc.start()
+    try:
+        assert fetch(said, revision=fetched.commit).sha256 is None
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < len(content) // 10, "it has no hash to be read for"
     assert not hub.requests
-    assert own.read_bytes() == b"my own"
+    assert own.read_bytes() == content
 
 
 def test_a_folder_of_the_repository_may_be_named_like_a_commit(hub: Hub, said: Said) -> None:

@@ -56,10 +56,15 @@ def ask(said: Said) -> str:
         ({"status": 404, "body": b"[" * 500_000}, "404"),
         ({"status": 400, "body": b'{"errors": 5, "error": {"a": []}}'}, "400"),
         ({"status": 400, "body": b'{"error": "Nobody\\nwrote this"}'}, "Nobody wrote this"),
+        (
+            {"status": 400, "body": b'{"errors": [{"message": "Nobody\\nwrote"}, 5, '
+             b'{"message": 6}, {"message": "this"}], "error": "at all"}'},
+            "Nobody wrote; this; at all",
+        ),
         ({"status": 302, "headers": {"Location": "/api/datasets/owner/data"}, "times": 99}, "redi"),
     ],
     ids=["endless JSON", "deep JSON", "HTML", "gzip", "a list", "to a file", "endless error",
-         "deep error", "odd error", "an error", "redirects"],
+         "deep error", "odd error", "an error", "errors", "redirects"],
 )  # fmt: skip
 def test_an_answer_that_no_hub_gives_is_said_in_one_line(
     fault: dict[str, Any], said_of_it: str, hub: Hub, said: Said

@@ -191,6 +191,16 @@ def test_any_parquet_is_read(
     assert sum(part.num_documents + part.num_nulls for part in part_of(fetched).parts) == 240
 
 
+def test_row_groups_of_empty_documents_are_gone_beyond_until_there_is_text(
+    hub: Hub, fetch: Fetch, tmp_path: Path
+) -> None:
+    documents = [*[""] * 50, "text", *["more"] * 49]
+    add_repo(hub, pa.array(documents), tmp_path, row_group_size=25)
+    fetched = fetch(20)
+    assert len(part_of(fetched).parts) == 3
+    assert read(fetched, 20) == scenario.plain_text(documents)[:20]
+
+
 def test_broken_and_refused_transfers_are_waited_for(
     hub: Hub, repo: Repo, fetch: Fetch, said: Said
 ) -> None:

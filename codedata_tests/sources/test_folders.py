@@ -243,11 +243,13 @@ MEANWHILE: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.parametrize("num_chars", [1, 0, MAX_FILE_BYTES + 1])
 @pytest.mark.parametrize(("change", "said"), MEANWHILE.values(), ids=MEANWHILE)
 def test_a_file_that_is_not_what_the_walk_found_is_refused_by_its_path(
-    change: Callable[[Path], object], said: str, tmp_path: Path
+    change: Callable[[Path], object], said: str, num_chars: int, tmp_path: Path
 ) -> None:
-    folder = write_files(tmp_path / "p", {"a.c": "a", "b.c": "b"})
+    """Also where the walk found it empty or too large, and would have left it out."""
+    folder = write_files(tmp_path / "p", {"a.c": "a" * num_chars, "b.c": "b"})
     walk = walk_folders({"p": folder}, ["c"])
     change(folder / "a.c")
     with pytest.raises(CorpusError, match=f"{folder / 'a.c'} .*{said}"):

@@ -212,9 +212,3 @@ def offsets(array: pa.LargeStringArray) -> NDArray[np.int64]:
     if not len(array):
         return np.zeros(1, np.int64)
     return np.frombuffer(array.buffers()[1], np.int64)[array.offset :][: len(array) + 1]
-
-
-def num_bytes_of(texts: pa.LargeStringArray) -> int:
-    """Bytes of all texts together."""
-    ends = offsets(texts)
-    return int(ends[-1] - ends[0])

@@ -193,12 +193,13 @@ def refusing(what: str, remedy: str = "fetch it again") -> Iterator[None]:
 
     Raises:
         CorpusError: what it is, and what to do.
+        OSError: the system does not give the bytes, which may be sound.
     """
     try:
         yield
     except _ARROW_ERRORS as error:
-        if isinstance(error, OSError) and type(error) is not OSError:
-            raise  # the system's, or the network's
+        if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
+            raise  # the system's, or the network's: Arrow's own of damage have no number
         raise CorpusError(f"{what}: {said(error)}; {remedy}") from error
 
 

@@ -7,6 +7,7 @@ to there only: it is remembered in this process and is no part of the sidecar.
 
 import logging
 from bisect import bisect_right
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -105,15 +106,32 @@ def count_to(parquet: Parquet, index: TextIndex, stop: int) -> None:
             threads.shutdown(cancel_futures=True)
 
 
-def read_sidecar(path: Path | None) -> TextIndex:
-    """What an earlier run counted, if there is a sidecar of it."""
+def read_sidecar(path: Path | None, group_rows: Sequence[int]) -> TextIndex:
+    """What an earlier run counted, if there is a sidecar of it.
+
+    Args:
+        path: the sidecar, where there is a place for one.
+        group_rows: rows of each row group, which the counts must add up to.
+    """
     try:
-        return TextIndex(groups=_GROUPS.validate_json(path.read_bytes() if path else "[]"))
+        return TextIndex(groups=_parsed(path.read_bytes(), group_rows) if path else [])
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:
         logger.info("counting again: the sidecar %s is unusable (%s)", path, error)
     return TextIndex()
+
+
+def _parsed(sidecar: bytes, group_rows: Sequence[int]) -> list[Counts]:
+    groups = _GROUPS.validate_json(sidecar)
+    agree = (
+        each.num_documents + each.num_nulls == num_rows
+        and each.num_chars >= each.num_documents >= 0 <= each.num_nulls
+        for each, num_rows in zip(groups, group_rows, strict=False)
+    )
+    if len(groups) > len(group_rows) or not all(agree):
+        raise ValueError("its counts are not those of the file's row groups")
+    return groups
 
 
 def write_sidecar(path: Path | None, index: TextIndex) -> None:

@@ -91,7 +91,7 @@ class ParquetText:
                 f"{path} has sha256 {self.sha256}, but {expected_sha256} was expected: it is "
                 "damaged or another file; remove it and fetch it again"
             )
-        self.index = read_sidecar(self._sidecar)
+        self.index = read_sidecar(self._sidecar, self.group_rows)
         self._forget()
 
     def clip(self, window: CharRange) -> CharRange:

@@ -1,6 +1,8 @@
 """What a parquet says of itself: parsed once, refused in one line where it is of no use."""
 
+import errno
 import pickle
+import resource
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -95,6 +97,18 @@ def test_a_footer_that_claims_more_rows_than_there_are_is_refused(
         found = refusal(path)
         assert f"{path} is damaged in row group 0: its footer says " in found, wrong
         assert "and 3 are there; fetch it again" in found
+
+
+def test_what_the_system_does_not_give_is_no_damage(tmp_path: Path) -> None:
+    parquet = Parquet(scenario.write_parquet(tmp_path / "c.parquet", ["ab"]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files") as error:
+            parquet.open()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert error.value.errno == errno.EMFILE
 
 
 # Columns
