@@ -2,11 +2,11 @@
 
 | block | what is done with it |
 |---|---|
-| any with `title="path"` | written to that path of the copy |
-| `bash` | run in it |
-| `bash title="refused"` | run in it, and must fail |
+| any with `title="path"` | written to that path, from the folder where commands run |
+| `bash` | run in the copy, and what follows in the folder to which it changes (`cd mine`) |
+| `bash title="refused"` | run likewise, and must fail |
 | `text` | the `bash` block before it must print each line, `…` standing for anything |
-| `python` without a title | run in it |
+| `python` without a title | run likewise |
 | `sh` | not run: the network, a service, or what others prove; `codedata` commands are parsed |
 """
 
@@ -27,6 +27,7 @@ PAGES = ROOT / "docs" / "howto"
 REFUSED = "refused"
 
 _BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CHANGES_TO = re.compile(r"^cd (\S+)$", re.MULTILINE)
 _LANGUAGES = {"bash", "sh", "text", "python", "yaml", "toml", "ini", "sql"}
 
 
@@ -57,29 +58,39 @@ def make_clone(folder: Path) -> Path:
     return folder
 
 
-def write_files(name: str, clone: Path) -> None:
+def make_project(clone: Path, environment: Mapping[str, str]) -> Path:
+    """The project `mine`, in which most pages work."""
+    _run([str(clone / ".venv/bin/codedata"), "init", "mine"], clone, clone, environment)
+    return clone / "mine"
+
+
+def write_files(name: str, folder: Path) -> None:
     """Write the files of a page, as one does who has read it before."""
     for block in blocks_of(name):
         if block.title not in (None, REFUSED):
-            _write(block, clone)
+            _write(block, folder)
 
 
 def do_page(name: str, clone: Path, environment: Mapping[str, str]) -> list[str]:
     """Do what a page says; what each `bash` block printed."""
     printed: list[str] = []
+    folder = clone
     for block in blocks_of(name):
         if block.language == "bash":
             command = ["bash", "-euo", "pipefail", "-c", block.text]
-            printed.append(_run(command, clone, environment, refused=block.title == REFUSED))
+            refused = block.title == REFUSED
+            printed.append(_run(command, folder, clone, environment, refused=refused))
+            folder = folder.joinpath(*_CHANGES_TO.findall(block.text))
         elif block.language == "text":
             for line in block.text.splitlines():
                 assert _pattern(line).search(printed[-1]), f"{line!r} is not in: {printed[-1]}"
         elif block.language == "sh":
             assert parsed(block.text), block.text
         elif block.title is not None:
-            _write(block, clone)
+            _write(block, folder)
         elif block.language == "python":
-            _run([str(clone / ".venv/bin/python"), "-c", block.text], clone, environment)
+            python = str(clone / ".venv/bin/python")
+            _run([python, "-c", block.text], folder, clone, environment)
         else:
             raise AssertionError(f"a {block.language} block without a title: {block.text}")
     return printed
@@ -90,6 +101,7 @@ def parsed(commands: str) -> list[str]:
     lines = [shlex.split(line) for line in commands.replace("\\\n", " ").splitlines()]
     names: list[str] = []
     for words in lines:
+        words[:1] = [each.removeprefix("../") for each in words[:1]]
         if words[:1] == [".venv/bin/codedata"]:
             build_parser().parse_args(words[1:])
             names.append(words[1])
@@ -106,20 +118,25 @@ def parsed_blocks(name: str) -> list[str]:
     ]
 
 
-def _write(block: Block, clone: Path) -> None:
+def _write(block: Block, folder: Path) -> None:
     assert block.title is not None
-    path = clone / block.title
+    path = folder / block.title
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(block.text, encoding="utf-8")
 
 
 def _run(
-    command: list[str], clone: Path, environment: Mapping[str, str], *, refused: bool = False
+    command: list[str],
+    folder: Path,
+    clone: Path,
+    environment: Mapping[str, str],
+    *,
+    refused: bool = False,
 ) -> str:
     own = {"PYTHONPATH": str(clone), "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
         command,
-        cwd=clone,
+        cwd=folder,
         env={**environment, **own},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -134,6 +151,6 @@ def _pattern(line: str) -> re.Pattern[str]:
     return re.compile(".*".join(re.escape(part.strip()) for part in line.split("…")))
 
 
-def run_python(script: Path, clone: Path, environment: Mapping[str, str]) -> str:
-    """Run a script of a page; what it printed."""
-    return _run([str(clone / ".venv/bin/python"), str(script)], clone, environment)
+def run_python(script: str, folder: Path, clone: Path, environment: Mapping[str, str]) -> str:
+    """Run a script of a page in a folder; what it printed."""
+    return _run([str(clone / ".venv/bin/python"), script], folder, clone, environment)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from codedata.store.dataset_folder import open_dataset
-from codedata_tests.howto_pages import ROOT, do_page, make_clone, run_python, write_files
+from codedata_tests.howto_pages import do_page, make_clone, make_project, run_python, write_files
 
 pytestmark = pytest.mark.campaign
 
@@ -24,9 +24,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def clone(compiled: Path) -> Path:
     """The clone as it was before any page."""
-    shutil.rmtree(compiled / "data", ignore_errors=True)
-    shutil.rmtree(compiled / "codedata" / "defs")
-    shutil.copytree(ROOT / "codedata" / "defs", compiled / "codedata" / "defs")
+    for name in ("data", "mine", "my_tokenizer"):
+        shutil.rmtree(compiled / name, ignore_errors=True)
     return compiled
 
 
@@ -43,8 +42,8 @@ def test_a_corpus_of_one_s_own_is_made_as_its_page_says(
     environment |= {f"CODEDATA_MY_{split}_PAD_TOKEN": PAD_ID for split in ("TRAIN", "SECOND")}
     environment["CODEDATA_MY_THIRD_PAD_TOKEN"] = PAD_ID
     do_page("own-corpus.md", clone, environment)
-    assert open_dataset(clone / "data/datasets/my_train", verify=True).num_samples > 100
-    assert open_dataset(clone / "data/datasets/my_second", verify=True).num_samples > 10
+    assert open_dataset(clone / "mine/data/datasets/my_train", verify=True).num_samples > 100
+    assert open_dataset(clone / "mine/data/datasets/my_second", verify=True).num_samples > 10
 
 
 @pytest.mark.timeout(300)  # a dozen commands, each of which imports Dagster
@@ -59,28 +58,29 @@ def test_a_tokenizer_of_one_s_own_is_trained_and_used_as_its_page_says(
     clone: Path, environment: dict[str, str]
 ) -> None:
     do_page("own-tokenizer.md", clone, environment)
-    assert open_dataset(clone / "data/datasets/my_train", verify=True).num_samples > 100
+    assert open_dataset(clone / "mine/data/datasets/my_train", verify=True).num_samples > 50
 
 
 def test_the_script_makes_a_dataset_as_its_page_says(
     clone: Path, environment: dict[str, str]
 ) -> None:
     write_files("own-tokenizer.md", clone)
-    run_python(clone / "train_my_tokenizer.py", clone, environment)
+    run_python("train_my_tokenizer.py", clone, clone, environment)
     do_page("script.md", clone, environment)
     assert open_dataset(clone / "data/functions", verify=True).num_samples > 10
 
 
 def test_new_splits_are_made_as_their_page_says(clone: Path, environment: dict[str, str]) -> None:
-    write_files("own-corpus.md", clone)
-    write_files("own-tokenizer.md", clone)
+    project = make_project(clone, environment)
+    write_files("own-corpus.md", project)
+    write_files("own-tokenizer.md", project)
     for name in ("my_second", "my_parquet"):
-        shutil.rmtree(clone / "codedata/defs" / name)
-    run_python(clone / "train_my_tokenizer.py", clone, environment)
+        shutil.rmtree(project / "mine/defs" / name)
+    run_python("train_my_tokenizer.py", project, clone, environment)
     do_page("new-split.md", clone, environment)
     for name, chars in (("my_train", 0), ("my_validation", 200_000), ("my_test", 250_000)):
-        first = open_dataset(clone / "data/datasets" / name, verify=True).entries[0]
+        first = open_dataset(project / "data/datasets" / name, verify=True).entries[0]
         assert first.chars is not None
         assert first.chars.start == chars
-    parts = open_dataset(clone / "data/datasets/parts_train", verify=True)
+    parts = open_dataset(project / "data/datasets/parts_train", verify=True)
     assert [entry.chars.file for entry in parts.entries if entry.chars] == [0, 1]

@@ -1,13 +1,16 @@
 """What README.md tells people to type is what CI runs and what the code does."""
 
+import json
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
-from codedata.components import DatasetSplit, RawCorpus
+from codedata.cli import main
+from codedata.components import DatasetSplit
 from codedata.format.ranges import CharRange
 from codedata.recipe.settings import Settings
 from codedata.tokenize_data import build_parser
@@ -22,18 +25,34 @@ def test_ci_runs_the_readme_s_test_command_to_the_letter() -> None:
     assert command in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()
 
 
-def test_the_readme_s_yaml_and_environment_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CODEDATA_TRAIN_CHUNK_SIZE", "5000000")
+def test_the_readme_s_corpus_and_split_load_in_a_project_of_init(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "readmes_project"]) == 0
     found = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    corpus, split = (yaml.safe_load(block) for block in found)
-    assert split.pop("type") == "codedata.components.DatasetSplit"
-    assert DatasetSplit(**split["attributes"]).settings.window == CharRange(
-        102_000_000, 104_000_000
-    )
-    assert corpus.pop("type") == "codedata.components.RawCorpus"
-    assert RawCorpus(**corpus["attributes"]).typed_source.model_dump()["kind"] == "folders"
-    train = DatasetSplit(name="train", corpus="the_stack_c")
-    assert train.settings.chunk_size == 5_000_000
+    assert len(found) == 2
+    for block in found:
+        name = yaml.safe_load(block)["attributes"]["name"]
+        place = tmp_path / "readmes_project" / "readmes_project" / "defs" / name / "defs.yaml"
+        place.parent.mkdir()
+        place.write_text(block, encoding="utf-8")
+    monkeypatch.chdir("readmes_project")
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    capsys.readouterr()
+    assert main(["list", "--json"]) == 0
+    splits = json.loads(capsys.readouterr().out)["splits"]
+    assert [each["name"] for each in splits] == ["demo_train", "demo_validation", "my_test"]
+
+
+def test_the_readme_s_split_takes_what_it_says_and_a_variable_overrides_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CODEDATA_MY_TEST_CHUNK_SIZE", "100000")
+    _, split = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    settings = DatasetSplit(**yaml.safe_load(split)["attributes"]).settings
+    assert settings.window == CharRange(0, 200_000)
+    assert settings.chunk_size == 100_000
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/reference/switches.md"])

@@ -89,7 +89,11 @@ def _sentence(text: str) -> str:
 
 def components_page() -> str:
     """What the YAML of each component may have."""
-    where = "Each is one YAML, `codedata/defs/<name>/defs.yaml`, with `type` and `attributes`."
+    project = "[project](../howto/own-project.md)"
+    where = (
+        f"Each is one YAML, `mine/defs/NAME/defs.yaml` in a {project} `mine`, in the clone itself "
+        "`codedata/defs/NAME/defs.yaml`, with `type` and `attributes`."
+    )
     parts = [
         _MADE,
         "# Components\n",
