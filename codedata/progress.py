@@ -106,7 +106,7 @@ class Reporter:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Show on a terminal what a command is doing, as long as it does: a part, then the whole."""
+        """Show on a terminal what a command is doing, as long as it does."""
         self.log(what)
         if not self.shows_bars:
             yield

@@ -82,18 +82,18 @@ def run(options: argparse.Namespace) -> int:
     from codedata.components.default_pad import require_fitting_default
 
     for split in options.splits:
-        with _about(split), TERMINAL.waiting(f"preparing {split}"):
+        with _about(split):
             require_fitting_default(jobs[split].tags, layout, TERMINAL, update=options.update)
     SHOW_BARS.set(True)
     # Ctrl-C may come while a connection is closed, which its pool would log with a traceback.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     made: list[Dataset] = []
-    with open_instance(home) as instance:
+    with TERMINAL.waiting(f"making {', '.join(options.splits)}"), open_instance(home) as instance:
         for split in options.splits:
             for job, tags in runs_of(jobs, split):
                 config = _run_config(job, options)
                 try:
-                    with _about(split), TERMINAL.waiting(f"making {split}"):
+                    with _about(split):
                         job.execute_in_process(instance=instance, run_config=config, tags=tags)
                 except dg.DagsterExecutionInterruptedError as error:  # Ctrl-C
                     raise KeyboardInterrupt from error

@@ -122,12 +122,14 @@ class RawCorpus(YamlComponent):
     def _folder(self, layout: Layout, file: int) -> Path:
         return layout.corpus(self.name, file if self.num_files > 1 else None)
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The asset; of a source that has commits, what observes them too.
 
         Raises:
             CorpusError: the environment puts something in its place that is no path.
+            SettingsError: another corpus has its name.
         """
+        self.require_own_name(context, "corpora named")
         repository = self.typed_source.repository
         options: dict[str, Any] = {
             "key": [self.name, "raw_parquet"],

@@ -55,8 +55,9 @@ class TrainedTokenizer(YamlComponent):
         """The asset.
 
         Raises:
-            SettingsError: the corpus has several files.
+            SettingsError: the corpus has several files, or another tokenizer has its name.
         """
+        self.require_own_name(context, "tokenizers named")
         corpus = find_corpus(context, self.corpus)
         if corpus is not None and corpus.num_files > 1:
             with self.about("corpus"):
