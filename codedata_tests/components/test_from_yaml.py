@@ -88,20 +88,17 @@ def test_a_split_that_does_not_fit_is_refused_by_the_field_and_its_line(
 
 FILE_REFUSED = {
     "empty": ("", "1: it is empty; write a type and its attributes, or remove the file"),
-    "a comment": (
-        "# later\n",
-        "1: it is empty; write a type and its attributes, or remove the file",
-    ),
+    "a comment": ("# later\n", "1: it is empty; write a type and its attributes, or re"),
     "no mapping": ("- a\n", "1: what it says: Input should be"),
     "a slip in the type": (
         SPLIT.replace("DatasetSplit", "DatasetSplt"),
-        "2: type is 'codedata.components.DatasetSplt', and there is no 'DatasetSplt' in "
-        "codedata.components; did you mean codedata.components.DatasetSplit?",
+        ("2: type is 'codedata.components.DatasetSplt', and there is no 'DatasetSplt' in codedata."
+         "components; did you mean codedata.components.DatasetSplit?"),
     ),
     "a module that there is not": (
         SPLIT.replace("components", "component"),
-        "2: type is 'codedata.component.DatasetSplit', and there is no module "
-        "'codedata.component'; did you mean codedata.components.DatasetSplit?",
+        ("2: type is 'codedata.component.DatasetSplit', and there is no module "
+         "'codedata.component'; did you mean codedata.components.DatasetSplit?"),
     ),
     "no module": (
         SPLIT.replace("codedata.components.DatasetSplit", "own.Thing"),
@@ -113,10 +110,10 @@ FILE_REFUSED = {
     ),
     "a name that is none": (
         SPLIT.replace("name: s", "name: my train\n  seq_length: 0"),
-        "4: name of a split is 'my train'; write it with the letters A to Z, digits and underscores "
-        "alone: it names assets and folders; s/defs.yaml:5: a split: seq_length must be 1 to ",
+        ("4: name of a split is 'my train'; write it with the letters A to Z, digits and "
+         "underscores alone: it names assets and folders; s/defs.yaml:5: a split: seq_length must "),
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "said"), FILE_REFUSED.values(), ids=FILE_REFUSED)
