@@ -484,7 +484,7 @@ SPLITS_YAML: list[Yaml] = [
       for name in ("CODEDATA_TOKENIZER", "CODEDATA_SMALL_TOKENIZER_BASE", "tokenizer_base")),
     ({CHUNK_SIZE: "1"}, "split 'small'", "chunks of 1 ", LARGER),
     ({"chunk_size": 9}, "split 'small'", "chunks of 9 ", LARGER),
-    *each("name", ["", "a b", "../a", "a-b", "träin"], "name of split", WORD),
+    *each("name", ["", "a b", "../a", "a-b", "träin"], "name of a split", WORD),
     *each("name", ["input", "class"], "name of split", "choose another"),
     ({"corpus": "a b"}, "corpus of split", "'a b'", WORD),
     *each("tokenizer_asset", ["", "../t"], "tokenizer_asset of split", WORD),

@@ -36,11 +36,12 @@ def require_all_defined(defs: "dg.Definitions") -> None:
         for child in sorted(graph.get(key).child_keys):
             owner = _component_of(graph.get(child).metadata)
             if isinstance(owner, DatasetSplit | TrainedTokenizer):
+                what = "split" if isinstance(owner, DatasetSplit) else "tokenizer"
                 field = "corpus" if key.path[0] == owner.corpus else "tokenizer_asset"
                 with owner.about(field):
-                    raise _undefined(child.path[0], key, made)
+                    raise _undefined(f"{what} {owner.name!r}", key, made)
             if child.path[1:] == ["token_chunks"]:
-                raise _undefined(child.path[0], key, made)
+                raise _undefined(f"split {child.path[0]!r}", key, made)
 
 
 def _component_of(metadata: Any) -> object:
@@ -48,11 +49,11 @@ def _component_of(metadata: Any) -> object:
     return getattr(metadata.get("dagster/component_origin"), "instance", None)
 
 
-def _undefined(name: str, key: "dg.AssetKey", made: list[str]) -> SettingsError:
+def _undefined(what: str, key: "dg.AssetKey", made: list[str]) -> SettingsError:
     near = get_close_matches(key.path[0], sorted({*made}), n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
     return SettingsError(
-        f"{name!r} needs the asset {key.to_user_string()!r}, which nothing defines{meant}; correct "
+        f"{what} needs the asset {key.to_user_string()!r}, which nothing defines{meant}; correct "
         "corpus or tokenizer_asset in its defs.yaml, or add the one it names"
     )
 

@@ -86,6 +86,7 @@ def test_a_split_that_does_not_fit_is_refused_by_the_field_and_its_line(
     assert refusal(tmp_path, {"s": f"{SPLIT}  {more}\n"}).startswith(f"s/defs.yaml:{said}")
 
 
+NO_CORPUS = "needs the asset 'c/raw_parquet', which nothing defines; did you mean cc?"
 FILE_REFUSED = {
     "empty": ("", "1: it is empty; write a type and its attributes, or remove the file"),
     "a comment": ("# later\n", "1: it is empty; write a type and its attributes, or re"),
@@ -111,7 +112,7 @@ FILE_REFUSED = {
     "a name that is none": (
         SPLIT.replace("name: s", "name: my train\n  seq_length: 0"),
         ("4: name of a split is 'my train'; write it with the letters A to Z, digits and "
-         "underscores alone: it names assets and folders; s/defs.yaml:5: a split: seq_length must "),
+         "underscores alone: it names assets and folders; s/defs.yaml:5: a split: seq_length "),
     ),
 }  # fmt: skip
 
@@ -145,12 +146,20 @@ def test_of_two_of_one_name_the_later_is_refused_and_the_other_told(
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
-        (SPLIT, 5, "'s' needs the asset 'c/raw_parquet', which nothing defines; did you mean cc?"),
-        (TOKENIZER, 4, "'t' needs the asset 'c/raw_parquet', which nothing defines; did you mean"),
+        (
+            SPLIT,
+            5,
+            f"split 's' {NO_CORPUS}",
+        ),
+        (
+            TOKENIZER,
+            4,
+            f"tokenizer 't' {NO_CORPUS}",
+        ),
         (
             SPLIT.replace("corpus: c", "corpus: cc\n  tokenizer_asset: tt"),
             6,
-            "'s' needs the asset 'tt', which nothing defines; correct corpus or tokenizer_asset in",
+            "split 's' needs the asset 'tt', which nothing defines; correct corpus or tokenizer",
         ),
     ],
     ids=["corpus", "corpus of a tokenizer", "tokenizer"],
