@@ -6,6 +6,7 @@ leaves that to its program, a command line sets it.
 """
 
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +58,16 @@ _BAR_DELAY_SECONDS = 0.5
 """A small file is here before a bar would be seen."""
 
 
+_WAITED_FOR: list[str] = []
+"""What the terminal shows: the last of what a command is doing, each a part of the one before."""
+
+
+def _show_waited_for() -> None:
+    if _WAITED_FOR:
+        line = f"{_WAITED_FOR[-1]} ..."[: shutil.get_terminal_size().columns - 1]  # on one line
+        print(f"{_ERASE_LINE}{line}", end="\r", file=sys.stderr, flush=True)
+
+
 @dataclass(frozen=True)
 class Reporter:
     """Where a run says what it does.
@@ -83,7 +94,10 @@ class Reporter:
         line = printable(line)
         self.log(line)
         if self._tells:
+            if self.shows_bars and _WAITED_FOR:
+                print(end=_ERASE_LINE, file=sys.stderr)
             tqdm.write(line, file=sys.stderr)
+            _show_waited_for()
 
     def say_in_place_of_bar(self, line: str) -> None:
         """Tell what a bar would show, where a command's stderr is a file or a pipe."""
@@ -94,14 +108,24 @@ class Reporter:
     def waiting(self, what: str) -> Iterator[None]:
         """Show on a terminal what a command is doing, as long as it does."""
         self.log(what)
-        shown = self.shows_bars
+        if not self.shows_bars:
+            yield
+            return
+        _WAITED_FOR.append(printable(what))
         try:
-            if shown:
-                print(f"{what} ...", end="\r", file=sys.stderr, flush=True)
+            _show_waited_for()
             yield
         finally:
-            if shown:
-                print(end=_ERASE_LINE, file=sys.stderr, flush=True)
+            _WAITED_FOR.pop()
+            print(end=_ERASE_LINE, file=sys.stderr, flush=True)
+            _show_waited_for()
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Show what a run is doing: on a terminal as long as it does, in a pipe as a line."""
+        self.say_in_place_of_bar(what)
+        with self.waiting(what):
+            yield
 
     def transfer(self, name: str) -> "Transfer":
         """Bytes that are about to arrive; to be used in a `with` block."""
@@ -154,6 +178,11 @@ class Reporter:
                     self.say_in_place_of_bar(f"{title}: {far}")
 
             yield count
+
+
+def reporter_of_run(log: Callable[[str], None]) -> Reporter:
+    """The reporter of a run with a log, which shows what it does where a command runs it."""
+    return Reporter(log, in_terminal=SHOW_BARS.get())
 
 
 TERMINAL = Reporter(logger.info, in_terminal=True)

@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     # Ctrl-C may come while a connection is closed, which its pool would log with a traceback.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     made: list[Dataset] = []
-    with open_instance(home) as instance:
+    with TERMINAL.waiting(f"making {', '.join(options.splits)}"), open_instance(home) as instance:
         for split in options.splits:
             for job, tags in runs_of(jobs, split):
                 config = _run_config(job, options)

@@ -9,6 +9,7 @@ from codedata.cli.commands import Commands
 from codedata.cli.dataset_names import add_dataset, dataset_folder
 from codedata.layout import Layout
 from codedata.printable import say
+from codedata.progress import TERMINAL
 
 
 def add_parser(commands: Commands) -> None:
@@ -38,8 +39,9 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         CodedataError: one is none, or does not say what it was made of.
     """
-    # Compiled code and a template engine, half a second that the other commands do not need.
-    from codedata.reporting.split_report import report_on, require_writable, write_report
+    with TERMINAL.waiting("loading the report"):
+        # Compiled code and a template engine, half a second that the other commands do not need.
+        from codedata.reporting.split_report import report_on, require_writable, write_report
 
     require_writable(options.output)
     folders = {named: dataset_folder(named) for named in options.datasets}
@@ -49,8 +51,9 @@ def run(options: argparse.Namespace) -> int:
         for named, path in folders.items()
     }
     layout = Layout.from_environment()
-    made = report_on(layout, list(titles), folders=titles, tokenizers=options.tokenizer)
-    num_bytes = write_report(options.output, made)
+    with TERMINAL.waiting(f"describing {', '.join(titles)}"):
+        made = report_on(layout, list(titles), folders=titles, tokenizers=options.tokenizer)
+        num_bytes = write_report(options.output, made)
     for split in made.splits:
         if split.no_windows:
             say(f"{split.name}: no documents: {split.no_windows}", error=True)

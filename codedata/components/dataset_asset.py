@@ -6,6 +6,7 @@ from codedata.components.shown import with_separators
 from codedata.components.split_spec import SINGLE_RUN, SplitSpec, check_result, open_windows
 from codedata.errors import CorpusError
 from codedata.layout import Layout
+from codedata.progress import reporter_of_run
 from codedata.resources import DataRoot
 from codedata.run.checks import CheckOutcome
 from codedata.run.shared_documents import find_shared, judge_shared
@@ -41,8 +42,10 @@ def dataset_asset(spec: SplitSpec) -> dg.AssetsDefinition:
             )
         ],
     )
-    def dataset(store: DataRoot) -> dg.MaterializeResult:
-        outcome = _shared_documents(spec, store.layout)
+    def dataset(context: dg.AssetExecutionContext, store: DataRoot) -> dg.MaterializeResult:
+        others = f" with {', '.join(spec.held_out_from)}" if spec.held_out_from else ""
+        with reporter_of_run(context.log.info).step(f"comparing documents of {spec.name}{others}"):
+            outcome = _shared_documents(spec, store.layout)
         warn = dg.AssetCheckSeverity.WARN
         opened = open_once(store.layout.dataset(spec.name), verify=True)
         return dg.MaterializeResult(

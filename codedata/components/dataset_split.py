@@ -34,8 +34,13 @@ MAX_CHUNKS = 10_000
 """Partitions of an asset: the UI stays quick, and a chunk_size of 1 is found out at once."""
 
 
+def _split(info: ValidationInfo) -> str:
+    """The split whose field is judged, as far as its name fits."""
+    return f"split {name!r}" if (name := info.data.get("name")) else "a split"
+
+
 def _of_split(info: ValidationInfo) -> str:
-    return f"{info.field_name} of split {info.data.get('name')!r}"
+    return f"{info.field_name} of {_split(info)}"
 
 
 def _sentence(text: str) -> str:
@@ -110,8 +115,8 @@ class DatasetSplit(YamlComponent):
     @field_validator("files")
     @classmethod
     def _are_files(cls, files: str | int | None, info: ValidationInfo) -> str | int | None:
-        if files not in (None, ALL_FILES):
-            file_numbers(str(info.data.get("name")), files)
+        if files not in (None, ALL_FILES) and (name := info.data.get("name")):
+            file_numbers(name, files)
         return files
 
     @field_validator(*SWITCHES)
@@ -121,7 +126,7 @@ class DatasetSplit(YamlComponent):
         if info.field_name == "pad_token":
             value = pad_token_of(str(value))
         if why := SWITCHES[info.field_name].why_not(value):
-            raise SettingsError(f"split {info.data.get('name')!r}: {why}")
+            raise SettingsError(f"{_split(info)}: {why}")
         if info.field_name == "tokenizer_base":
             local_path(str(value), _of_split(info))
         return value
@@ -200,6 +205,7 @@ class DatasetSplit(YamlComponent):
                 does not exist; it takes what the corpus does not have, or does not say which of its
                 files; a variable of the environment is misspelt.
         """
+        self.require_own_name(context, "splits named")
         self._judge_environment(context)
         corpus = find_corpus(context, self.corpus)
         with self.about("files"):

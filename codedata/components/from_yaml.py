@@ -12,7 +12,14 @@ from typing import Any, Self
 
 import dagster as dg
 from dagster_shared.yaml_utils.source_position import SourcePositionTree
-from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from codedata.errors import CodedataError, SettingsError
@@ -53,6 +60,41 @@ class YamlComponent(dg.Component, dg.Resolvable, dg.Model):
             raise SettingsError("; ".join(dict.fromkeys(wrong))) from None  # it says no more
         made._positions = positions  # noqa: SLF001  (of its own class)
         return made
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_truth(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse `yes` where a number or a name belongs: pydantic would take it for 1."""
+        name = info.field_name or ""
+        if not isinstance(value, bool) or cls.model_fields[name].annotation is bool:
+            return value
+        raise SettingsError(
+            f"{name} is {str(value).lower()}, as YAML also reads yes, no, on and off; write its "
+            "value, a word in quotes"
+        )
+
+    def require_own_name(self, context: dg.ComponentLoadContext, what: str) -> None:
+        """Refuse a name that another component of the tree has.
+
+        Raises:
+            SettingsError: saying where both are.
+        """
+        if self._positions is None:
+            return
+        name = self._name
+        for other in context.component_tree.get_all_components(of_type=type(self)):
+            if other is self:
+                return  # the later one is refused
+            if other._name == name:  # noqa: SLF001  (of its own class)
+                where = _place(other._positions, ["name"]).removesuffix(": ")  # noqa: SLF001
+                with self.about("name"):
+                    raise SettingsError(
+                        f"there are two {what} {name!r}, here and in {where}; rename one"
+                    )
+
+    @property
+    def _name(self) -> object:
+        return getattr(self, "name", None)
 
     @contextmanager
     def about(self, *path: str | int) -> Iterator[None]:

@@ -21,7 +21,7 @@ from codedata.errors import CheckFailedError
 from codedata.format.meta import shard_name
 from codedata.layout import Layout
 from codedata.parallel import peak_memory_bytes
-from codedata.progress import Reporter, rounded
+from codedata.progress import Reporter, reporter_of_run, rounded
 from codedata.recipe.settings import Settings
 from codedata.resources import ChunkExecutor, DataRoot
 from codedata.run.assemble import assemble, count_padding, origin_of
@@ -104,27 +104,30 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         layout = store.layout
         target = check_target(layout.dataset(spec.name))
-        reporter = Reporter(context.log.info, in_terminal=False)
-        plan = open_split(spec, layout, split_tokenizer(spec, layout, reporter))
-        chunks = _all_chunks(spec, plan, layout)
-        corpora = {file: read_corpus(spec.corpus_folder(layout, file)) for file in spec.files}
-        corpus, files = corpus_facts(corpora, is_one=spec.corpus_files == 1)
-        origin = origin_of(plan.tokenizer, chunks, command_of(spec), corpus, files)
-        started = time.monotonic()
-        with open_staging(target) as staging:
-            staged = assemble(plan, chunks, staging, origin, num_workers=chunk_executor.threads)
-            for name, outcome in staged.outcomes.items():
-                yield check_result(name, outcome, check_keys[name])
-            if staged.dataset is not None:
-                counts = [entry.num_samples for entry in staged.dataset.entries]
-                known = check_known_counts(list(corpora.values()), plan.settings, counts)
-                warn = dg.AssetCheckSeverity.WARN
-                yield check_result("known_counts", known, meta_key, severity=warn)
-            try:
-                dataset = staged.publish()
-            except CheckFailedError as error:  # a second try would make the same
-                raise dg.Failure(str(error), allow_retries=False) from None
-            remember_verified(dataset)  # for the steps after this one
+        quiet = Reporter(context.log.info, in_terminal=False)  # the chunks' step has told it
+        with reporter_of_run(context.log.info).step(
+            f"packing, checking and publishing {spec.name}"
+        ):
+            plan = open_split(spec, layout, split_tokenizer(spec, layout, quiet))
+            chunks = _all_chunks(spec, plan, layout)
+            corpora = {file: read_corpus(spec.corpus_folder(layout, file)) for file in spec.files}
+            corpus, files = corpus_facts(corpora, is_one=spec.corpus_files == 1)
+            origin = origin_of(plan.tokenizer, chunks, command_of(spec), corpus, files)
+            started = time.monotonic()
+            with open_staging(target) as staging:
+                staged = assemble(plan, chunks, staging, origin, num_workers=chunk_executor.threads)
+                for name, outcome in staged.outcomes.items():
+                    yield check_result(name, outcome, check_keys[name])
+                if staged.dataset is not None:
+                    counts = [entry.num_samples for entry in staged.dataset.entries]
+                    known = check_known_counts(list(corpora.values()), plan.settings, counts)
+                    warn = dg.AssetCheckSeverity.WARN
+                    yield check_result("known_counts", known, meta_key, severity=warn)
+                try:
+                    dataset = staged.publish()
+                except CheckFailedError as error:  # a second try would make the same
+                    raise dg.Failure(str(error), allow_retries=False) from None
+                remember_verified(dataset)  # for the steps after this one
         context.log.info(f"published {dataset.num_samples:,} samples in {target}")
         figures = _figures(dataset, chunks, plan.settings, time.monotonic() - started)
         table = {"digest": dataset.digest, "shards": _shard_table(dataset)}

@@ -23,7 +23,7 @@ from codedata.components.scaffolding import CorpusScaffolder
 from codedata.components.shown import as_written
 from codedata.errors import CorpusError
 from codedata.layout import Layout, is_name
-from codedata.progress import SHOW_BARS, Reporter
+from codedata.progress import Reporter, reporter_of_run
 from codedata.resources import DataRoot
 from codedata.sources.base import Source
 from codedata.sources.record import Corpus
@@ -122,12 +122,14 @@ class RawCorpus(YamlComponent):
     def _folder(self, layout: Layout, file: int) -> Path:
         return layout.corpus(self.name, file if self.num_files > 1 else None)
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The asset; of a source that has commits, what observes them too.
 
         Raises:
             CorpusError: the environment puts something in its place that is no path.
+            SettingsError: another corpus has its name.
         """
+        self.require_own_name(context, "corpora named")
         repository = self.typed_source.repository
         options: dict[str, Any] = {
             "key": [self.name, "raw_parquet"],
@@ -151,7 +153,7 @@ class RawCorpus(YamlComponent):
         def raw_parquet(
             context: dg.AssetExecutionContext, store: DataRoot, config: FetchConfig
         ) -> dg.MaterializeResult:
-            reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
+            reporter = reporter_of_run(context.log.info)
             tags = context.run.tags
             require_fitting_default(tags, store.layout, reporter, update=config.update)
             started = time.monotonic()
@@ -170,7 +172,7 @@ class RawCorpus(YamlComponent):
         def raw_parquet(
             context: dg.AssetExecutionContext, store: DataRoot, config: FetchConfig
         ) -> Iterator[Any]:
-            reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
+            reporter = reporter_of_run(context.log.info)
             failed: dict[str, CorpusError] = {}
             update = config.update
             # A run that names no partitions is for all: `dagster job execute` can name none.
@@ -222,7 +224,8 @@ class RawCorpus(YamlComponent):
         folder = self._folder(layout, file)
         folder.mkdir(parents=True, exist_ok=True)
         # Two runs at once share the work: one does it, the other waits and finds it done.
-        with waiting_lock(folder / ".lock", reporter.say):
+        lock = waiting_lock(folder / ".lock", reporter.say)
+        with reporter.step(f"collecting {self.name}"), lock:
             return self.typed_source.materialize(file, folder, reporter, update=update)
 
 

@@ -11,7 +11,7 @@ import dagster as dg
 
 from codedata.components.shown import with_separators
 from codedata.components.split_spec import SINGLE_RUN, SplitSpec
-from codedata.progress import rounded
+from codedata.progress import reporter_of_run, rounded
 from codedata.resources import DataRoot
 
 if TYPE_CHECKING:
@@ -55,15 +55,16 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
     def report(
         context: dg.AssetExecutionContext, store: DataRoot
     ) -> Iterator[dg.MaterializeResult]:
-        # Compiled code, which the code location's start need not wait for.
-        from codedata.reporting.split_report import report_held_out, write_report
+        with reporter_of_run(context.log.info).step(f"describing {spec.name}"):
+            # Compiled code, which the code location's start need not wait for.
+            from codedata.reporting.split_report import report_held_out, write_report
 
-        made = report_held_out(
-            store.layout,
-            spec.name,
-            list(spec.held_out_from),
-            tokenizers=[spec.settings.tokenizer_base],
-        )
+            made = report_held_out(
+                store.layout,
+                spec.name,
+                list(spec.held_out_from),
+                tokenizers=[spec.settings.tokenizer_base],
+            )
         for note in made.notes:
             context.log.warning(note)
         yield dg.MaterializeResult(

@@ -18,7 +18,7 @@ from codedata.components.split_spec import (
 from codedata.components.transformers_check import begin_comparison, makes_whole_split
 from codedata.errors import ExactnessError
 from codedata.parallel import peak_memory_bytes
-from codedata.progress import SHOW_BARS, Reporter, rounded
+from codedata.progress import reporter_of_run, rounded
 from codedata.resources import ChunkExecutor, DataRoot
 from codedata.run.checks import CheckOutcome, bounds_of, check_compared, check_ids
 from codedata.run.plan import ChunkTask, Plan
@@ -81,14 +81,15 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
         config: ChunkConfig,
     ) -> Iterator[Any]:
         yield _passed("held_out", *_held_out_report(spec))
-        layout, reporter = store.layout, Reporter(context.log.info, in_terminal=SHOW_BARS.get())
-        tokenizer = split_tokenizer(spec, layout, reporter, update=config.update)
-        if makes_whole_split(spec, context):
-            begin_comparison(spec, layout, tokenizer, chunk_executor)
+        layout, reporter = store.layout, reporter_of_run(context.log.info)
         keys = context.partition_keys
         files = {spec.chunk_ranges[key].file for key in keys}
-        plan = open_split(spec, layout, tokenizer, files=files, engine=chunk_executor.engine)
-        plan.require_fidelity()
+        with reporter.step(f"preparing {spec.name}"):
+            tokenizer = split_tokenizer(spec, layout, reporter, update=config.update)
+            if makes_whole_split(spec, context):
+                begin_comparison(spec, layout, tokenizer, chunk_executor)
+            plan = open_split(spec, layout, tokenizer, files=files, engine=chunk_executor.engine)
+            plan.require_fidelity()
         yield _fidelity(context, plan)
         tasks = chunk_tasks(spec, plan, layout, keys, threads=chunk_executor.threads)
         made = _MadeChunks(context, key, tasks)
@@ -110,7 +111,8 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
                 outcome = CheckOutcome(passed=False, description=str(error), numbers={})
                 yield check_result("matches_library", outcome)
             raise
-        yield from made.events(plan.engine.vocab_size)
+        with reporter.step(f"checking the ids of {spec.name}"):
+            yield from made.events(plan.engine.vocab_size)
         yield dg.MaterializeResult(
             asset_key=key, metadata={"peak memory (MB)": rounded(peak_memory_bytes() / 1e6)}
         )

@@ -10,6 +10,7 @@ from codedata.components.split_spec import SINGLE_RUN
 from codedata.errors import SettingsError
 from codedata.format.ranges import CharRange
 from codedata.layout import is_name
+from codedata.progress import reporter_of_run
 from codedata.resources import DataRoot
 from codedata.sources.record import read_corpus
 from codedata.tokenize.tokenizer_files import find_tokenizer
@@ -54,8 +55,9 @@ class TrainedTokenizer(YamlComponent):
         """The asset.
 
         Raises:
-            SettingsError: the corpus has several files.
+            SettingsError: the corpus has several files, or another tokenizer has its name.
         """
+        self.require_own_name(context, "tokenizers named")
         corpus = find_corpus(context, self.corpus)
         if corpus is not None and corpus.num_files > 1:
             with self.about("corpus"):
@@ -81,9 +83,10 @@ class TrainedTokenizer(YamlComponent):
             window = text.clip(chars)
             context.log.info(f"training on {window.num_chars:,} characters")
             pieces = (text.read(piece) for piece in window.cut(_PIECE_CHARS))
-            trained = train_tokenizer(pieces, self.vocab_size)
             folder = store.layout.tokenizer(self.name)
-            save_tokenizer(trained, folder)
+            with reporter_of_run(context.log.info).step(f"training {self.name}"):
+                trained = train_tokenizer(pieces, self.vocab_size)
+                save_tokenizer(trained, folder)
             fingerprint = find_tokenizer(str(folder)).fingerprint
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(fingerprint),

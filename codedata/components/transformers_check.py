@@ -16,7 +16,7 @@ from codedata.components.split_spec import (
 )
 from codedata.errors import CorpusError, TokenizerError
 from codedata.layout import Layout
-from codedata.progress import SHOW_BARS, Reporter
+from codedata.progress import Reporter, reporter_of_run
 from codedata.resources import ChunkExecutor, DataRoot
 from codedata.run.checks import CheckOutcome
 from codedata.run.matches_transformers import TransformersCheck, not_compared, sample_of, spread
@@ -38,9 +38,10 @@ def transformers_check(spec: SplitSpec) -> dg.AssetChecksDefinition:
     def matches_transformers(
         context: dg.AssetCheckExecutionContext, store: DataRoot, chunk_executor: ChunkExecutor
     ) -> dg.AssetCheckResult:
-        reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
+        reporter = reporter_of_run(context.log.info)
         try:
-            outcome = _compare(spec, store.layout, chunk_executor, reporter)
+            with reporter.step(f"comparing {spec.name} with transformers"):
+                outcome = _compare(spec, store.layout, chunk_executor, reporter)
         except (CorpusError, TokenizerError) as error:  # the dataset is whole without them
             outcome = not_compared(str(error))
         if not outcome.passed:

@@ -57,7 +57,8 @@ def tokenize(
     """
     for folder in {task.folder for task in tasks}:
         remove_leftovers(folder, older_than=_ABANDONED_SECONDS)
-    reused = [] if force else stored_chunks(tasks, root=root)
+    with reporter.waiting(f"looking for chunks of {name}"):
+        reused = [] if force else stored_chunks(tasks, root=root)
     yield from ((chunk, True) for chunk in reused)
     found = [chunk.chars for chunk in reused]
     missing = {task.chars: task for task in tasks if task.chars not in {*found}}

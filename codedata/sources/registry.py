@@ -91,5 +91,5 @@ def what_is_wrong(detail: ErrorDetails, field: str, fields: Sequence[str]) -> st
 
 def _there_are(name: str, known: Sequence[str]) -> str:
     """Which names there are, and the one that was probably meant."""
-    meant = [f"do you mean {near}? there are" for near in get_close_matches(name, known, n=1)]
+    meant = [f"did you mean {near}? there are" for near in get_close_matches(name, known, n=1)]
     return f"{' '.join(meant) or 'there are'} {', '.join(known)}"

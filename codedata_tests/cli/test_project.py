@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,8 @@ def test_making_a_split_says_where_it_is_and_writes_no_bar_into_a_pipe(
     assert out[0].endswith(f" digest {dataset.digest}")
     assert out[1:] == [f"{folder}/data/reports/small.html: what it is made of"]
     assert "\r" not in err
+    assert "\ncollecting c\n" in f"\n{err}"
+    assert "\ndescribing small\n" in err
     assert "Tokenizing small: 0 of 4 chunks are unchanged and reused, 4 to tokenize\n" in err
     assert re.search(r"Tokenizing small: 4 of 4 chunks, .* M characters/s, 0 s left\n", err)
 
@@ -294,8 +297,10 @@ def test_a_name_that_may_mean_two_datasets_is_refused_and_one_that_means_one_is_
 def test_a_terminal_sees_a_bar_a_quiet_one_the_result_and_a_verbose_one_each_chunk(
     project: Path,
 ) -> None:
+    blank: list[float] = []
+
     def shown(*switches: str) -> str:
-        """What stderr, a terminal, shows of making everything again."""
+        """What stderr, a terminal, shows of making everything again; how long its line is blank."""
         command = [sys.executable, "-m", "codedata", *switches, "materialize", "--force", "small"]
         ours, theirs = pty.openpty()
         termios.tcsetwinsize(theirs, (24, 80))
@@ -303,10 +308,13 @@ def test_a_terminal_sees_a_bar_a_quiet_one_the_result_and_a_verbose_one_each_chu
             command, cwd=project, env=own_environment(), stderr=theirs, stdout=subprocess.DEVNULL
         ) as process:
             os.close(theirs)
-            seen = bytearray()
+            seen, written = bytearray(), time.monotonic()
+            blank.clear()
             try:
                 while data := os.read(ours, 1 << 16):
-                    seen += data
+                    if seen.endswith((b"\n", b"\x1b[K")):
+                        blank.append(time.monotonic() - written)
+                    seen, written = seen + data, time.monotonic()
             except OSError:  # the other end is closed
                 pass
             os.close(ours)
@@ -314,7 +322,10 @@ def test_a_terminal_sees_a_bar_a_quiet_one_the_result_and_a_verbose_one_each_chu
         return seen.decode()
 
     seen = shown()
+    assert max(blank) < 3, "seconds in which the line says nothing"
     assert "loading mine.definitions ...\r\r\x1b[K" in seen
+    for step in ("collecting c", "preparing small", "packing, checking and publishing small"):
+        assert f"\r\x1b[K{step} ...\r" in seen
     assert "Tokenizing small: 100%" in seen
     assert "codedata: done in " in seen
     assert shown("-q") == ""

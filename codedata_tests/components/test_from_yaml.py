@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from codedata.cli.definition_errors import user_error
+from codedata.cli.definition_errors import require_all_defined, user_error
 from codedata.components import DatasetSplit
+from codedata.errors import SettingsError
+from codedata.resources import resources
 from codedata_tests.components.yamls import tree_of
 
 SPLIT = """\
@@ -23,6 +26,12 @@ attributes:
   source:
     kind: hub
     repo: me/mine
+"""
+TOKENIZER = """\
+type: codedata.components.TrainedTokenizer
+attributes:
+  name: t
+  corpus: c
 """
 FIELDS = ", ".join(DatasetSplit.model_fields)
 
@@ -54,7 +63,7 @@ TEXT = "Input should be a valid string"
         ("held_out_from:\n    - s\n    - [t]", f"9: held_out_from.1 is ['t']: {TEXT}"),
         (
             "seq_lenght: 5",
-            f"7: there is no field 'seq_lenght'; do you mean seq_length? there are {FIELDS}",
+            f"7: there is no field 'seq_lenght'; did you mean seq_length? there are {FIELDS}",
         ),
         ("files: 3-1", "7: files of split 's' is '3-1'; write numbers and ranges of 0 to 9999"),
         ("held_out_from:\n  - nope", "8: split 's': held_out_from names 'nope', but "),
@@ -62,7 +71,12 @@ TEXT = "Input should be a valid string"
             "chunk_size: 5",
             "7: split 's': chars_to_tokenize 100000000 in chunks of 5 are more than 10000 parti",
         ),
-        ("\nseq_length: 5", "8: Extra inputs are not permitted, and here is 5"),
+        (
+            "\nseq_length: 5",
+            "8: there is no field 'seq_length'; there are type, attributes, template_vars_module, ",
+        ),
+        ("seq_length: yes", "7: seq_length is true, as YAML also reads yes, no, on and off; write"),
+        ("files: off", "7: files is false, as YAML also reads yes, no, on and off; write its valu"),
         ("tags: {a: b", "8: expected ',' or '}', but got '<stream end>'"),
     ],
 )
@@ -70,6 +84,95 @@ def test_a_split_that_does_not_fit_is_refused_by_the_field_and_its_line(
     more: str, said: str, tmp_path: Path
 ) -> None:
     assert refusal(tmp_path, {"s": f"{SPLIT}  {more}\n"}).startswith(f"s/defs.yaml:{said}")
+
+
+NO_CORPUS = "needs the asset 'c/raw_parquet', which nothing defines; did you mean cc?"
+FILE_REFUSED = {
+    "empty": ("", "1: it is empty; write a type and its attributes, or remove the file"),
+    "a comment": ("# later\n", "1: it is empty; write a type and its attributes, or re"),
+    "no mapping": ("- a\n", "1: what it says: Input should be"),
+    "a slip in the type": (
+        SPLIT.replace("DatasetSplit", "DatasetSplt"),
+        ("2: type is 'codedata.components.DatasetSplt', and there is no 'DatasetSplt' in codedata."
+         "components; did you mean codedata.components.DatasetSplit?"),
+    ),
+    "a module that there is not": (
+        SPLIT.replace("components", "component"),
+        ("2: type is 'codedata.component.DatasetSplit', and there is no module "
+         "'codedata.component'; did you mean codedata.components.DatasetSplit?"),
+    ),
+    "no module": (
+        SPLIT.replace("codedata.components.DatasetSplit", "own.Thing"),
+        "2: type is 'own.Thing', and there is no module 'own'; correct its type, or install",
+    ),
+    "typ": (
+        SPLIT.replace("type:", "typ:"),
+        "2: type is missing; add it; s/defs.yaml:2: there is no field 'typ'; did you mean type? ",
+    ),
+    "a name that is none": (
+        SPLIT.replace("name: s", "name: my train\n  seq_length: 0"),
+        ("4: name of a split is 'my train'; write it with the letters A to Z, digits and "
+         "underscores alone: it names assets and folders; s/defs.yaml:5: a split: seq_length "),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "said"), FILE_REFUSED.values(), ids=FILE_REFUSED)
+def test_a_yaml_that_is_no_component_is_refused_by_its_line(
+    text: str, said: str, tmp_path: Path
+) -> None:
+    assert refusal(tmp_path, {"s": text}).startswith(f"s/defs.yaml:{said}")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (SPLIT, "splits named 's'"),
+        (f"{CORPUS}    path: c.parquet\n", "corpora named 'c'"),
+        (TOKENIZER, "tokenizers named 't'"),
+    ],
+    ids=["split", "corpus", "tokenizer"],
+)
+def test_of_two_of_one_name_the_later_is_refused_and_the_other_told(
+    text: str, what: str, tmp_path: Path
+) -> None:
+    line = 1 + text.splitlines().index(f"  name: {what[-2]}")
+    said = refusal(tmp_path, {"a": text, "b": text})
+    assert said == (
+        f"b/defs.yaml:{line}: there are two {what}, here and in a/defs.yaml:{line}; rename one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (
+            SPLIT,
+            5,
+            f"split 's' {NO_CORPUS}",
+        ),
+        (
+            TOKENIZER,
+            4,
+            f"tokenizer 't' {NO_CORPUS}",
+        ),
+        (
+            SPLIT.replace("corpus: c", "corpus: cc\n  tokenizer_asset: tt"),
+            6,
+            "split 's' needs the asset 'tt', which nothing defines; correct corpus or tokenizer",
+        ),
+    ],
+    ids=["corpus", "corpus of a tokenizer", "tokenizer"],
+)
+def test_what_nothing_defines_is_told_where_it_is_named(
+    text: str, line: int, said: str, tmp_path: Path
+) -> None:
+    corpus = f"{CORPUS}    path: c.parquet\n".replace("name: c", "name: cc")
+    defs = tree_of(tmp_path, {"s": text, "c": corpus}).build_defs()
+    with pytest.raises(SettingsError) as refused:
+        require_all_defined(dg.Definitions.merge(defs, dg.Definitions(resources=resources)))
+    found = str(refused.value).partition(f"own_{tmp_path.name}/")[2]
+    assert found.startswith(f"s/defs.yaml:{line}: {said}")
 
 
 def test_a_field_that_is_missing_is_told_where_it_would_be(tmp_path: Path) -> None:
