@@ -546,6 +546,8 @@ CORPORA_YAML: list[Yaml] = [
     *(folders("extensions", repr(value), "without the dot", extensions=[value])
       for value in (".c", "", "c/h")),
     folders("extensions", "[]", "at least one", extensions=[]),
+    *(folders("exclude", repr(value), "no slash at its ends", exclude=[value])
+      for value in ("build/", "", "/src")),
     folders("neither folders ({})", "name at least one folder", folders={}),
     *(folders("folders", repr(name), "write a name without a slash", folders={name: place})
       for name, place in [("", "b"), ("a/b", "c"), ("a", ""), ("a", "b\0c")]),

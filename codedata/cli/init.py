@@ -1,30 +1,36 @@
 """`codedata init`: a folder -> a project of one's own in it, which works at once.
 
 Its YAMLs are those of codedata/defs and its other files those of codedata/cli/project, which the
-tests run. They are copied; over one's own code, names, windows and the source are other ones.
+tests run. They are copied, with other names; over one's own code, codedata/cli/own_code.py puts
+its source and windows in.
 """
 
 import argparse
 import importlib.util
-import json
 import keyword
 import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
-from itertools import accumulate
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from codedata.arguments import path
+from codedata.cli.instance import make_instance
+from codedata.cli.own_code import (
+    find_own_code,
+    said_of,
+    said_of_left_out,
+    write_own_corpus,
+    yamls_over,
+)
+from codedata.environment import variables
 from codedata.errors import SettingsError
-from codedata.layout import Layout
+from codedata.layout import ROOT_VARIABLE, Layout
+from codedata.places import local_path
 from codedata.printable import say
-from codedata.progress import TERMINAL
-
-if TYPE_CHECKING:
-    from codedata.sources.record import Corpus
 
 _FILES = Path(__file__).parent / "project"
 _DEFS = Path(__file__).parent.parent / "defs"
@@ -41,21 +47,14 @@ _PLACES = {
 _DEMO = ("demo_corpus", "demo_tokenizer", "demo_train", "demo_validation")
 _STACK = ("the_stack_c", "train", "validation")
 
-_MAY_BE_THERE = {".git", ".venv", "venv"}
-"""What a folder has before there is a project."""
-
-_LEAST_BYTES = 2_000
-"""Of one's own code: less is hardly a sample for each split."""
-
-_MIN_CHUNK, _MAX_CHUNK = 100_000, 10_000_000
-"""One's own code is tokenized in eight chunks, so that a change costs one of them: but not in
-smaller ones than are worth a file, nor in larger ones than The Stack."""
+_MAY_BE_THERE = (".git", ".gitattributes", ".gitignore", ".venv", "venv", "LICENSE*", "README*")
+"""What a folder has before there is a project: a fresh clone of GitHub's, and an environment."""
 
 
 def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command."""
     parser = commands.add_parser("init", help="write a project of your own, which works at once")
-    parser.add_argument("project", metavar="FOLDER", type=path, help="new or empty")
+    parser.add_argument("project", metavar="FOLDER", type=path, help="new, empty, or a fresh clone")
     over = parser.add_mutually_exclusive_group()
     over.add_argument(
         "--folder",
@@ -73,37 +72,78 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         SettingsError: the folder cannot be a project's, or has something in it; or there is too
-            little code to make one over.
+            little code to make one over, or a corpus of its name already.
     """
     project: Path = options.project.absolute()
     _require_empty(project)
     package = _package_of(project)
-    names = {"my_project": package}
+    names = {"my_project": package, '"codedata"': f'"codedata=={version("codedata")}"'}
+    copied, said = _DEMO, ""
     if options.code is not None:
         names |= {"demo_": "my_", "DEMO_": "MY_"}
-        about, defs = _over_code(options.code.resolve(), project)
     elif options.stack is not None:
         names |= {"demo_train": "train", "demo_validation": "validation"}
-        about, defs = "The Stack's first C file", _yamls(_STACK)
+        copied = _STACK
+    defs = {
+        _renamed(name, names): _renamed(_read(_DEFS / name / "defs.yaml"), names) for name in copied
+    }
+    layout = _layout(project)
+    own = options.code and find_own_code(options.code.resolve(), project.resolve(), layout)
+    make_instance(layout.dagster_home)  # `dg dev` comes before the first `materialize`, too
+    corpus_yaml = f"{package}/defs/my_corpus/defs.yaml"
+    if own:
+        corpus = write_own_corpus(own, layout)
+        defs = yamls_over(own, corpus, defs)
+        about = said_of(own, corpus)
+        said = said_of_left_out(own, corpus, corpus_yaml)
     else:
-        about, defs = "the installed C and C++ headers", _yamls(_DEMO)
-    files = {place: _FILES.joinpath(name).read_text("utf-8") for name, place in _PLACES.items()}
-    files |= {"my_project/__init__.py": "", "my_project/defs/__init__.py": ""}
-    files |= {f"my_project/defs/{name}/defs.yaml": text for name, text in defs.items()}
-    for place, text in files.items():
-        target = project / _renamed(place, names)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_renamed(text, names), encoding="utf-8")
+        about = "The Stack's first C file" if options.stack else "the installed C and C++ headers"
+    files = {_renamed(at, names): _renamed(_read(_FILES / it), names) for it, at in _PLACES.items()}
+    files |= {f"{package}/__init__.py": "", f"{package}/defs/__init__.py": ""}
+    files |= {f"{package}/defs/{name}/defs.yaml": text for name, text in defs.items()}
+    _write(project, files)
     say(f"{project}: a project over {about}; its YAMLs are in {package}/defs")
+    if said:
+        say(f"left out: {said}")
+    _say_next(options.project, _renamed("demo_train demo_validation", names))
+    if own:
+        say(f"in CI: name folders of the repository in {corpus_yaml}; this machine's are not there")
+    return 0
+
+
+def _say_next(project: Path, splits: str) -> None:
+    """Say the commands that make splits and train on them."""
     say("next:")
-    splits = _renamed("demo_train demo_validation", names)
-    is_here = project == Path.cwd()
-    there = "" if is_here else f"cd {shlex.quote(str(options.project))} && "
+    is_here = project.absolute() == Path.cwd()
+    there = "" if is_here else f"cd {shlex.quote(str(project))} && "
     say(f"  {there}{_program('codedata')} materialize {splits}")
     python = Path(sys.executable)
     name = "python" if python.with_name("python").exists() else python.name
     say(f"  {_program(name)} train.py")
-    return 0
+
+
+def _layout(project: Path) -> Layout:
+    """Where the commands, which run in the project, will have what they make."""
+    root = local_path(variables().get(ROOT_VARIABLE) or "data", ROOT_VARIABLE)
+    return Layout.at(str((project / root).resolve()), ROOT_VARIABLE)
+
+
+def _read(path: Path) -> str:
+    return path.read_text("utf-8")
+
+
+def _write(project: Path, files: Mapping[str, str]) -> None:
+    """Write files; a .gitignore that is there gets the lines that it lacks."""
+    for place, text in files.items():
+        target = project / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            target.write_text(text, encoding="utf-8")
+            continue
+        there = target.read_text(encoding="utf-8", errors="surrogateescape")
+        lacking = [line for line in text.splitlines() if line not in there.splitlines()]
+        with target.open("a", encoding="utf-8") as opened:
+            opened.write("\n".join(["" if there.endswith("\n") else "\n", *lacking, ""]))
 
 
 def _package_of(project: Path) -> str:
@@ -128,11 +168,13 @@ def _require_empty(project: Path) -> None:
         return
     if not project.is_dir():
         raise SettingsError(f"{project} is no folder; name one that is new or empty")
-    if found := sorted({each.name for each in project.iterdir()} - _MAY_BE_THERE):
+    there = sorted(each.name for each in project.iterdir())
+    found = [name for name in there if not any(fnmatchcase(name, may) for may in _MAY_BE_THERE)]
+    if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise SettingsError(
             f"{project} is not empty: it holds {', '.join(found[:3])}{more}; name a folder that is "
-            "new or empty"
+            "new, empty or a fresh clone (README, LICENSE, .gitignore)"
         )
 
 
@@ -142,78 +184,6 @@ def _program(name: str) -> str:
     return name if shutil.which(name) == str(place) else shlex.quote(str(place))
 
 
-def _yamls(names: Iterable[str]) -> dict[str, str]:
-    return {name: _DEFS.joinpath(name, "defs.yaml").read_text("utf-8") for name in names}
-
-
 def _renamed(text: str, names: Mapping[str, str]) -> str:
-    for name, other in names.items():
-        text = text.replace(name, other)
-    return text
-
-
-def _over_code(code: Path, project: Path) -> tuple[str, dict[str, str]]:
-    """What a project over one's own code is over, and its YAMLs.
-
-    The corpus is written into the project already: the windows go by the length of its text.
-    """
-    from codedata.sources.folders import (
-        CODE_EXTENSIONS,
-        walk_folders,  # Arrow, only where it is used
-    )
-    from codedata.sources.kinds.folders import FoldersSource
-
-    name = code.name or "root"
-    files = walk_folders({name: code}, CODE_EXTENSIONS).files
-    if (num_bytes := sum(file.num_bytes for file in files)) < _LEAST_BYTES:
-        raise SettingsError(
-            f"the code below {code} has {num_bytes:,} bytes; name a folder with at least "
-            f"{_LEAST_BYTES:,}"
-        )
-    extensions = sorted({file.path.suffix[1:] for file in files})
-    source = FoldersSource(folders={name: str(code)}, extensions=extensions)
-    folder = Layout(project / "data").corpus("my_corpus")
-    folder.mkdir(parents=True)
-    corpus = source.materialize(0, folder, TERMINAL, update=False)
-    defs = _yamls(_DEMO)
-    ours = f"{', '.join(source.extensions)} below {code}"
-    _set(
-        defs,
-        "demo_corpus",
-        f"Files ending in {ours}, one document a row.",
-        headers_of=f"folders: {json.dumps(source.folders, ensure_ascii=False)}",
-        extensions=f"extensions: [{', '.join(source.extensions)}]",
-    )
-    border, num_chars = _border(corpus), corpus.num_chars
-    chunk_size = min(max(_MIN_CHUNK, num_chars // 8), _MAX_CHUNK)
-    for split, start, stop in (("train", 0, border), ("validation", border, num_chars)):
-        _set(
-            defs,
-            f"demo_{split}",
-            f"Characters {start:,} to {stop:,} of {num_chars:,}.",
-            seq_length="seq_length: 512",
-            min_sample_length="min_sample_length: 0",
-            starting_character=f"starting_character: {start}",
-            chars_to_tokenize=f"chars_to_tokenize: {stop - start}",
-            chunk_size=f"chunk_size: {chunk_size}",
-        )
-    about = f"{corpus.num_rows:,} files, {num_chars:,} characters: {ours}"
-    return about, {name.replace("demo_", "my_"): text for name, text in defs.items()}
-
-
-def _set(defs: dict[str, str], name: str, description: str, **lines: str) -> None:
-    """Set fields of a YAML, each the one line that begins with its name."""
-    lines["description"] = f"description: {json.dumps(description, ensure_ascii=False)}"
-    for field, line in lines.items():
-        said = re.compile(rf"^( +){field}: .*$", re.MULTILINE)
-        defs[name], found = said.subn(lambda old, line=line: old[1] + line, defs[name])
-        assert found == 1, (name, field)
-
-
-def _border(corpus: "Corpus") -> int:
-    """Where the last tenth of a text begins: between two documents, where there are some."""
-    documents = corpus.open_text().first_documents(corpus.num_rows)
-    starts = accumulate(len(document) + 1 for document in documents)
-    wanted = corpus.num_chars * 9 // 10
-    near = [start for start in starts if corpus.num_chars // 2 < start < corpus.num_chars]
-    return min(near, key=lambda start: abs(start - wanted), default=wanted)
+    """A text of the package with other names, all at once: a new name is not renamed again."""
+    return re.sub("|".join(map(re.escape, names)), lambda found: names[found[0]], text)

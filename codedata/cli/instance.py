@@ -55,7 +55,6 @@ def prepare_dagster_home(reporter: Reporter) -> Path:
     Raises:
         SettingsError: it cannot be made, or is named and may not be written.
     """
-    os.umask(_umask() | stat.S_IWOTH)  # what Dagster makes is not for everybody to write
     named = os.environ.get("DAGSTER_HOME")
     layout = Layout.from_environment()
     home = local_path(named, "DAGSTER_HOME").absolute() if named else layout.dagster_home
@@ -66,6 +65,21 @@ def prepare_dagster_home(reporter: Reporter) -> Path:
     if closed is not None:
         home = layout.own_dagster_home(os.geteuid())
     os.environ["DAGSTER_HOME"] = str(home)
+    make_instance(home)
+    if not named:
+        _require_own(home, layout.root)
+    if closed is not None:
+        reporter.say(f"codedata: runs are recorded in {home}, since {whose(closed)}")
+    return home
+
+
+def make_instance(home: Path) -> None:
+    """Make a folder a Dagster instance, unless it is one.
+
+    Raises:
+        SettingsError: it cannot be made.
+    """
+    os.umask(_umask() | stat.S_IWOTH)  # what Dagster makes is not for everybody to write
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not (home / "dagster.yaml").exists():
@@ -76,11 +90,6 @@ def prepare_dagster_home(reporter: Reporter) -> Path:
             f"{cannot}; set DAGSTER_HOME, or {ROOT_VARIABLE} above it, to a folder that can be "
             "written"
         ) from error
-    if not named:
-        _require_own(home, layout.root)
-    if closed is not None:
-        reporter.say(f"codedata: runs are recorded in {home}, since {whose(closed)}")
-    return home
 
 
 def _require_own(home: Path, root: Path) -> None:

@@ -1,12 +1,12 @@
 """`dg scaffold defs`: a defs.yaml with every field of a component, its description as a comment.
 
 What is written loads as it is, and leaves the rest of the project as it was: a split is over a
-corpus that is there, with the tokenizer of another split over it. What need not be said is a
-comment, with its default.
+corpus that is there, with the tokenizer of the other splits over it, and held out from them where
+they leave it text. What need not be said is a comment, with its default.
 """
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from codedata.errors import CodedataError, SettingsError
-from codedata.layout import is_name
+from codedata.layout import Layout, is_name
+from codedata.recipe.settings import SWITCHES
+from codedata.sources.record import RECORD_NAME, read_corpus
 from codedata.sources.registry import KINDS, read_source
 
 _LINE_CHARS = 100
@@ -25,7 +27,10 @@ _LINE_CHARS = 100
 _FIRST_CHARS = 2_000_000
 """Of a split to begin with: seconds of work."""
 
-_OF_TOKENIZER = ("tokenizer_asset", "tokenizer_base", "pad_token")
+_OF_OTHERS = ("tokenizer_asset", "tokenizer_base", "pad_token", "min_sample_length")
+"""What a split has of the first of the others over its corpus."""
+
+_WINDOW = ("starting_character", "chars_to_tokenize")
 
 
 class YamlScaffolder(dg.Scaffolder):
@@ -101,26 +106,34 @@ class TokenizerScaffolder(YamlScaffolder):
         """The lines of a tokenizer's fields."""
         from codedata.components.trained_tokenizer import TrainedTokenizer  # which has this one
 
-        said = {"name": folder.name, "corpus": _over_corpus(folder.parent)["corpus"]}
+        said = {"name": folder.name, "corpus": _corpus_and_splits(folder.parent)[0]["name"]}
         for name, field in TrainedTokenizer.model_fields.items():
             yield from _field(name, field, said)
 
 
 class SplitScaffolder(YamlScaffolder):
-    """A split over the first corpus of its project."""
+    """A split over the first corpus of its project, after the others over it."""
 
     def attributes(self, folder: Path) -> Iterator[str]:
         """The lines of a split's fields."""
         from codedata.components.dataset_split import DatasetSplit  # which has this scaffolder
 
-        said = {"name": folder.name, **_over_corpus(folder.parent)}
+        corpus, others = _corpus_and_splits(folder.parent)
+        of_others = (
+            {key: others[0][key] for key in _OF_OTHERS if key in others[0]} if others else {}
+        )
+        window, remark = _window_after(corpus, others)
+        said = {"name": folder.name, "corpus": corpus["name"], **of_others, "seq_length": 512}
+        said |= window
         yield f"  # CODEDATA_{folder.name.upper()}_<SWITCH> overrides a switch for one run."
         for name, field in DatasetSplit.model_fields.items():
+            if name == "starting_character":
+                yield from _comment(remark)
             yield from _field(name, field, said)
 
 
-def _over_corpus(defs: Path) -> dict[str, Any]:
-    """The fields by which a split takes the first characters of the first corpus in a folder."""
+def _corpus_and_splits(defs: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The fields of the first corpus in a folder, and those of each split over it."""
     found: dict[str, list[dict[str, Any]]] = {"RawCorpus": [], "DatasetSplit": []}
     for path in sorted(defs.rglob("defs.yaml")):
         for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
@@ -133,16 +146,59 @@ def _over_corpus(defs: Path) -> dict[str, Any]:
             "`dg scaffold defs codedata.components.RawCorpus NAME`"
         )
     corpus = found["RawCorpus"][0]
-    source = read_source(corpus.get("source"), f"corpus {corpus.get('name')!r}")
-    alike = [split for split in found["DatasetSplit"] if split.get("corpus") == corpus["name"]]
-    tokenizer = {key: alike[0][key] for key in _OF_TOKENIZER if key in alike[0]} if alike else {}
-    return {
-        "corpus": corpus["name"],
-        **tokenizer,
-        **({"files": 0} if source.num_files > 1 else {}),
-        "seq_length": 512,
-        "chars_to_tokenize": min(_FIRST_CHARS, source.num_chars or _FIRST_CHARS),
-    }
+    over_it = [split for split in found["DatasetSplit"] if split.get("corpus") == corpus["name"]]
+    return corpus, [split for split in over_it if "name" in split]
+
+
+def _window_after(
+    corpus: Mapping[str, Any], others: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Any], str]:
+    """The fields of a window that shares no text with other splits, and what is to be said of it.
+
+    Where they leave no text, it is the first, which is theirs too.
+    """
+    source = read_source(corpus.get("source"), f"corpus {corpus['name']!r}")
+    has_files = source.num_files > 1
+    folder = Layout.from_environment().corpus(corpus["name"], 0 if has_files else None)
+    num_chars = source.num_chars
+    if num_chars is None and (folder / RECORD_NAME).exists():
+        num_chars = read_corpus(folder).num_chars
+    before = [split for split in others if not has_files or _takes_first_file(split)]
+    names = [split["name"] for split in before]
+    ends = [_end_of(split) for split in before]
+    start = max((end for end in ends if end is not None), default=0)
+    left = None if num_chars is None else num_chars - start
+    window: dict[str, Any] = {"files": 0} if has_files else {}
+    if None in ends or (left is not None and left <= 0 < start):
+        window["chars_to_tokenize"] = min(_FIRST_CHARS, num_chars or _FIRST_CHARS)
+        return window, (
+            f"No text of {corpus['name']} is known to be left by {', '.join(names)}: this split "
+            "has characters of theirs. End one of them earlier, begin here where it ends, and add "
+            f"held_out_from: [{', '.join(names)}]."
+        )
+    if start:
+        window |= {"held_out_from": names, "starting_character": start}
+    window["chars_to_tokenize"] = min(_FIRST_CHARS, left or _FIRST_CHARS)
+    if start and left is None:
+        return window, f"Whether {corpus['name']} has text here is known once it is materialized."
+    return window, ""
+
+
+def _takes_first_file(split: Mapping[str, Any]) -> bool:
+    from codedata.components.split_files import (
+        ALL_FILES,  # which has the corpus
+        file_numbers,
+    )
+
+    files = split.get("files", ALL_FILES)
+    return files == ALL_FILES or 0 in file_numbers(split["name"], files)
+
+
+def _end_of(split: Mapping[str, Any]) -> int | None:
+    """Where a split's window ends; None where its YAML has a template in place of a number."""
+    fields = [split.get(name, SWITCHES[name].default) for name in _WINDOW]
+    numbers = [field for field in fields if isinstance(field, int)]
+    return sum(numbers) if len(numbers) == len(fields) else None
 
 
 def _field(

@@ -1,9 +1,10 @@
 """Folders of source code -> a parquet with the columns of The Stack.
 
-Files are walked in sorted order, so that the same files give the same rows. Links are not followed.
-Left out and counted: files that are empty, over 1 MB (The Stack leaves those out too) or not UTF-8.
-Nothing else is: what cannot be listed or read (EACCES, EIO, ESTALE), or changes between walk and
-reading, is refused by its path, for a corpus without it would be another one.
+Files are walked in sorted order, so that the same files give the same rows. Links are not followed,
+and excluded folders not looked into. Left out and counted: files that are empty, over 1 MB (The
+Stack leaves those out too) or not UTF-8. Nothing else is: what cannot be listed or read (EACCES,
+EIO, ESTALE), or changes between walk and reading, is refused by its path, for a corpus without it
+would be another one.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import islice
@@ -101,12 +103,15 @@ class Walk:
         return digest.hexdigest()
 
 
-def walk_folders(folders: Mapping[str, Path], extensions: Sequence[str]) -> Walk:
+def walk_folders(
+    folders: Mapping[str, Path], extensions: Sequence[str], exclude: Sequence[str] = ()
+) -> Walk:
     """Find the source files of folders.
 
     Args:
         folders: by the name that stands before each file's path in the corpus.
         extensions: without the dot.
+        exclude: patterns of the folders below them that are left out, see `is_excluded`.
 
     Raises:
         CorpusError: a folder does not exist, none holds such a file, or one below them cannot be
@@ -118,8 +123,7 @@ def walk_folders(folders: Mapping[str, Path], extensions: Sequence[str]) -> Walk
             raise CorpusError(
                 f"the folder {folder} of the corpus does not exist; name a folder of source files"
             )
-        for path, found in _files_below(folder, extensions):
-            inside = f"{name}/{path.relative_to(folder).as_posix()}"
+        for inside, path, found in _files_below(folder, name, extensions, exclude):
             files.append(SourceFile(inside, path, found.st_size, found.st_mtime_ns))
     if not files:
         raise CorpusError(
@@ -128,6 +132,17 @@ def walk_folders(folders: Mapping[str, Path], extensions: Sequence[str]) -> Walk
             "; name a folder that holds some, or other extensions"
         )
     return Walk(files=sorted(files, key=lambda file: file.name))
+
+
+def is_excluded(inside: str, exclude: Sequence[str]) -> bool:
+    """Whether a folder is left out.
+
+    Args:
+        inside: its path within the corpus.
+        exclude: patterns of the shell; one without a slash is of names, the others of such paths.
+    """
+    name = inside.rpartition("/")[2]
+    return any(fnmatchcase(inside if "/" in each else name, each) for each in exclude)
 
 
 def header_folders(packages: Sequence[str]) -> dict[str, Path]:
@@ -157,25 +172,30 @@ def header_folders(packages: Sequence[str]) -> dict[str, Path]:
     return folders
 
 
-def _files_below(folder: Path, extensions: Sequence[str]) -> Iterator[tuple[Path, os.stat_result]]:
-    """The plain files with such an ending, in any order; `os.walk` passes over what it cannot list.
+def _files_below(
+    folder: Path, name: str, extensions: Sequence[str], exclude: Sequence[str]
+) -> Iterator[tuple[str, Path, os.stat_result]]:
+    """The plain files with such an ending, each with its path within the corpus, in any order.
+
+    `os.walk` passes over what it cannot list.
 
     Raises:
         CorpusError: naming the folder or the file that cannot be looked at.
     """
-    waiting = [folder]
+    waiting = [(name, folder)]
     while waiting:
-        place = waiting.pop()
+        above, place = waiting.pop()
         with _refusing_unreadable(place), os.scandir(place) as entries:
             for entry in entries:
-                path = Path(place, entry.name)
+                path, inside = Path(place, entry.name), f"{above}/{entry.name}"
                 with _refusing_unreadable(path):
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(path)
+                        if not is_excluded(inside, exclude):
+                            waiting.append((inside, path))
                     elif path.suffix[1:] in extensions:
                         found = entry.stat(follow_symlinks=False)
                         if stat.S_ISREG(found.st_mode):
-                            yield path, found
+                            yield inside, path, found
 
 
 @contextmanager

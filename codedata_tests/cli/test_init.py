@@ -6,14 +6,18 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from codedata.cli import main
+from codedata.cli.instance import INSTANCE_YAML
 from codedata.components import DatasetSplit, RawCorpus
 from codedata.layout import Layout
+from codedata.sources.kinds.folders import FoldersSource
 from codedata.sources.record import read_corpus
 from codedata_tests import scenario
 from codedata_tests.components.yamls import jobs_of
@@ -81,7 +85,12 @@ def test_over_one_s_own_code_the_splits_touch_between_two_documents_and_take_all
     assert main(["init", "own_code", "--folder", "code"]) == 0
     tree = components_of(here / "own_code", monkeypatch)
     corpus = read_corpus(Layout(here / "own_code" / "data").corpus("my_corpus"))
-    assert f"13 files, {corpus.num_chars:,} characters: c, py below" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"13 files, {corpus.num_chars:,} characters: c, py below" in said
+    assert "left out" not in said
+    assert said.splitlines()[-1].startswith(
+        "in CI: name folders of the repository in own_code/defs"
+    )
     [source] = tree.get_all_components(of_type=RawCorpus)
     assert source.source["folders"] == {"code": f"{here}/code"}
     splits = {each.name: each for each in tree.get_all_components(of_type=DatasetSplit)}
@@ -95,6 +104,67 @@ def test_over_one_s_own_code_the_splits_touch_between_two_documents_and_take_all
 
 
 @pytest.mark.parametrize(
+    ("project", "code"), [("own_a", "demo_x"), ("own_b", "my_project"), ("demo_own", "code")]
+)
+def test_no_name_of_one_s_own_is_taken_for_one_of_the_package(
+    project: str, code: str, here: Path
+) -> None:
+    write_code(here / code)
+    assert main(["init", project, "--folder", code]) == 0
+    defs = here / project / project / "defs"
+    text = (defs / "my_corpus" / "defs.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(text)["attributes"]["source"]["folders"] == {code: f"{here}/{code}"}
+    pyproject = tomllib.loads((here / project / "pyproject.toml").read_text(encoding="utf-8"))
+    assert pyproject["tool"]["dg"]["project"]["root_module"] == project
+
+
+OTHERS = [
+    ".git/a.c", "b/.hidden/a.c", "node_modules/x/a.c", "env/lib/site-packages/a.c",
+    "b/[1]/lib/a.c", "target/a.c", "tool/build/a.c",
+]  # fmt: skip
+
+
+def test_what_others_made_below_a_folder_and_the_project_are_left_out_and_said(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_code(here / "code")
+    code = here / "code"
+    for name in (*OTHERS, "build/own.c"):
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
+        (code / name).write_text("int a;\n", encoding="utf-8")
+    for name in ("b/[1]/pyvenv.cfg", "target/CACHEDIR.TAG", "tool/setup.py", "empty.py"):
+        (code / name).touch()
+    assert main(["init", "code/own_inside", "--folder", "code"]) == 0
+    [left_out] = [line for line in capsys.readouterr().out.splitlines() if "left out: " in line]
+    assert left_out == (
+        "left out: .git, b/.hidden, b/[1], env/lib/site-packages, node_modules, target, tool/build "
+        "(exclude in own_inside/defs/my_corpus/defs.yaml); files empty: 2"
+    )
+    project = code / "own_inside"
+    [component] = components_of(project, monkeypatch).get_all_components(of_type=RawCorpus)
+    source = component.typed_source
+    assert isinstance(source, FoldersSource)
+    names = [file.name for file in source.walk().files]
+    assert "code/build/own.c" in names
+    assert not [name for name in names if "own_inside" in name or name[5:] in OTHERS]
+    recorded = read_corpus(Layout(project / "data").corpus("my_corpus"))
+    assert source.look(project) == recorded.origin["walk"]
+
+
+def test_the_corpus_is_written_below_the_root_that_the_project_s_commands_use(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_code(here / "code")
+    monkeypatch.setenv("CODEDATA_ROOT", "../elsewhere")
+    assert main(["init", "own_one", "--folder", "code"]) == 0
+    assert read_corpus(Layout(here / "elsewhere").corpus("my_corpus")).num_rows == 13
+    assert not (here / "own_one" / "data").exists()
+    assert main(["init", "own_two", "--folder", "code"]) == 1
+    assert "my_corpus is there already, of another project" in capsys.readouterr().err
+    assert not (here / "own_two").exists()
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["full"], "/full is not empty: it holds a, b, c and 1 more; name a folder that is new"),
@@ -104,6 +174,7 @@ def test_over_one_s_own_code_the_splits_touch_between_two_documents_and_take_all
         (["own_x", "--folder", "none"], "/none of the corpus does not exist; name a folder"),
         (["own_x", "--folder", "full"], "lies in "),
         (["own_x", "--folder", "little"], "has 8 bytes; name a folder with at least 2,000"),
+        (["own_x", "--folder", "own_x"], "/own_x is the new project itself; name a folder of code"),
     ],
 )
 def test_what_can_be_no_project_is_refused_and_nothing_is_left(
@@ -136,8 +207,28 @@ def test_a_folder_with_nothing_but_an_environment_and_a_repository_becomes_a_pro
     assert second.endswith(" train.py")
     assert Path(second.split()[0]).exists()
     pyproject = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
-    assert pyproject["project"]["dependencies"] == ["codedata", "dagster-dg-cli"]
+    ours = f"codedata=={version('codedata')}"
+    assert pyproject["project"]["dependencies"] == [ours, "dagster-dg-cli"]
+    instance = project / "data" / ".dagster" / "dagster.yaml"
+    assert instance.read_text(encoding="utf-8") == INSTANCE_YAML
     assert pyproject["tool"]["dg"]["project"]["root_module"] == "own_here"
+
+
+def test_a_fresh_clone_keeps_its_files_and_its_gitignore_gets_the_lines_that_it_lacks(
+    here: Path,
+) -> None:
+    project = here / "own_clone"
+    (project / ".git").mkdir(parents=True)
+    for name in ("README.md", "LICENSE", ".gitattributes"):
+        (project / name).write_text(name, encoding="utf-8")
+    (project / ".gitignore").write_bytes(b"# \xfc\r\n__pycache__/\n.venv/")
+    assert main(["init", "own_clone"]) == 0
+    for name in ("README.md", "LICENSE", ".gitattributes"):
+        assert (project / name).read_text(encoding="utf-8") == name
+    ignored = (project / ".gitignore").read_bytes()
+    assert ignored.startswith(b"# \xfc\r\n__pycache__/\n.venv/\n\n#")
+    assert b"\n/data/\n" in ignored
+    assert [ignored.count(line) for line in (b"__pycache__/", b".venv/", b"\n.env\n")] == [1, 1, 1]
 
 
 def test_a_broken_yaml_of_the_package_breaks_no_project(here: Path) -> None:

@@ -15,6 +15,8 @@ from codedata.components.scaffolding import (
     TokenizerScaffolder,
     YamlScaffolder,
 )
+from codedata.layout import Layout
+from codedata.progress import SILENT
 from codedata_tests.components.yamls import jobs_of, tree_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dagster's use of pydantic
@@ -86,6 +88,68 @@ def test_a_split_has_the_tokenizer_of_the_others_and_no_more_than_its_corpus(
         "name": "x", "corpus": "c", "files": 0, "tokenizer_base": "words", "pad_token": 1,
         "seq_length": 512, "chars_to_tokenize": 5000,
     }  # fmt: skip
+
+
+def split_beside(defs: Path, source: str, splits: dict[str, str]) -> tuple[dict[str, object], str]:
+    """A split that is scaffolded beside others over a corpus: its fields and its lines."""
+    texts = {"c": f"type: codedata.components.RawCorpus\nattributes: {{name: c, source: {source}}}"}
+    for split, fields in splits.items():
+        texts[split] = (
+            f"type: codedata.components.DatasetSplit\nattributes: {{name: {split}, corpus: c, "
+            f"tokenizer_base: words, min_sample_length: 0, {fields}}}"
+        )
+    for other, text in texts.items():
+        (defs / other).mkdir(parents=True)
+        (defs / other / "defs.yaml").write_text(text, encoding="utf-8")
+    written = scaffold(SplitScaffolder(), DatasetSplit, defs / "x")
+    texts["x"] = written
+    assert "x" in jobs_of(tree_of(defs.parent / "loaded", texts)), "it loads as it is"
+    return yaml.safe_load(written)["attributes"], written
+
+
+HUB = "{kind: hub, repo: a/b, path: c.parquet, first_chars: 5000}"
+WINDOWS = {
+    "b": "starting_character: 3000, chars_to_tokenize: 1000",
+    "d": "chars_to_tokenize: 3000, max_dump_size: 5",
+}
+
+
+def test_a_split_begins_after_the_others_and_is_held_out_from_them(tmp_path: Path) -> None:
+    found, written = split_beside(tmp_path / "defs", HUB, WINDOWS)
+    assert found == {
+        "name": "x", "corpus": "c", "held_out_from": ["b", "d"], "tokenizer_base": "words",
+        "min_sample_length": 0, "seq_length": 512, "starting_character": 4000,
+        "chars_to_tokenize": 1000,
+    }  # fmt: skip
+    assert "# No text" not in written
+    assert "# Whether c" not in written
+
+
+@pytest.mark.parametrize("last", ["chars_to_tokenize: 2000", "chars_to_tokenize: 1999"])
+def test_a_split_that_the_others_leave_no_text_says_so(last: str, tmp_path: Path) -> None:
+    windows = {**WINDOWS, "e": f"starting_character: 3000, {last}"}
+    found, written = split_beside(tmp_path / "defs", HUB, windows)
+    is_full = last.endswith("2000")
+    assert ("held_out_from" in found) is not is_full
+    assert found["chars_to_tokenize"] == (5000 if is_full else 1)
+    assert ("# No text of c is known to be left by b, d, e: this split" in written) is is_full
+
+
+def test_how_much_text_there_is_goes_by_the_record_once_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEDATA_ROOT", str(tmp_path))
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "a.c").write_text("a" * 4500, encoding="utf-8")
+    source = f"{{kind: folders, folders: {{p: {tmp_path}/code}}}}"
+    found, written = split_beside(tmp_path / "unknown" / "defs", source, WINDOWS)
+    assert (found["starting_character"], found["chars_to_tokenize"]) == (4000, 2_000_000)
+    assert "# Whether c has text here is known once it is materialized." in written
+    corpus = RawCorpus(name="c", source=yaml.safe_load(source))
+    corpus.materialize(Layout(tmp_path), SILENT)
+    found, written = split_beside(tmp_path / "known" / "defs", source, WINDOWS)
+    assert (found["starting_character"], found["chars_to_tokenize"]) == (4000, 500)
+    assert "# Whether c" not in written
 
 
 @pytest.mark.parametrize(

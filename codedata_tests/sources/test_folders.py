@@ -111,6 +111,16 @@ def test_empty_large_and_undecodable_files_are_left_out_and_counted(tmp_path: Pa
     assert names == ["p/a.c", "p/large_but_right.c", "p/z.c"]
 
 
+def test_excluded_folders_are_not_looked_into_by_name_anywhere_or_by_path(tmp_path: Path) -> None:
+    files = [
+        "a.c", ".git/a.c", "b/.git/a.c", "b/build/a.c", "build/a.c", "build.c", "c/d/a.c", "d/a.c",
+        "x[1]/a.c", "x1/a.c",
+    ]  # fmt: skip
+    folder = write_files(tmp_path / ".p", dict.fromkeys(files, "a"))
+    walk = walk_folders({"p": folder}, ["c"], [".*", "p/build", "p/c/d", "p/x[[]1]", "*.c"])
+    assert names_of(walk) == ["p/a.c", "p/b/build/a.c", "p/build.c", "p/d/a.c", "p/x1/a.c"]
+
+
 def test_row_groups_have_a_thousand_rows(tmp_path: Path) -> None:
     folder = write_files(tmp_path / "p", {f"{index:04d}.c": f"{index}" for index in range(1001)})
     rows = rows_of(walk_folders({"p": folder}, ["c"]), tmp_path / "c.parquet")

@@ -53,6 +53,21 @@ class FoldersSource(Source):
             "name at least one ending, each without the dot, such as c",
         ),
     ] = Field(default=["c", "h"], description="Endings of the files to take, without the dot.")
+    exclude: Annotated[
+        list[str],
+        must(
+            lambda patterns: all(
+                pattern.strip() and pattern.strip("/") == pattern and "\0" not in pattern
+                for pattern in patterns
+            ),
+            "write a folder's name, or its path within the corpus, with no slash at its ends",
+        ),
+    ] = Field(
+        default_factory=list,
+        exclude_if=lambda patterns: not patterns,  # corpora without it keep their code version
+        description="Folders below those that are left out: by name, such as build or .*, or by "
+        "path within the corpus, such as mine/third_party; * stands for anything.",
+    )
 
     @model_validator(mode="after")
     def _require_folders(self) -> "FoldersSource":
@@ -81,7 +96,8 @@ class FoldersSource(Source):
         Raises:
             CorpusError: a folder is gone, or something in one cannot be listed.
         """
-        return walk_folders(self.places | header_folders(self.headers_of), self.extensions)
+        folders = self.places | header_folders(self.headers_of)
+        return walk_folders(folders, self.extensions, self.exclude)
 
     def look(self, folder: Path) -> str:  # noqa: ARG002  (what was written tells nothing new)
         """Names, sizes and times of the files, as one hash."""
