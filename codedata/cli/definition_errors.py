@@ -38,10 +38,15 @@ def require_all_defined(defs: "dg.Definitions") -> None:
             owner = _component_of(graph.get(child).metadata)
             if isinstance(owner, DatasetSplit | TrainedTokenizer):
                 what = "split" if isinstance(owner, DatasetSplit) else "tokenizer"
-                field = "corpus" if key.path[0] == owner.corpus else "tokenizer_asset"
-                with owner.about(field):
-                    raise _undefined(f"{what} {owner.name!r}", key, made)
-            if child.path[1:] == ["token_chunks"]:
+                needs = {
+                    "corpus": [owner.corpus, "raw_parquet"],
+                    "tokenizer_asset": [getattr(owner, "tokenizer_asset", None)],
+                }
+                for field, path in needs.items():
+                    if [*key.path] == path:
+                        with owner.about(field):
+                            raise _undefined(f"{what} {owner.name!r}", key, made)
+            elif child.path[1:] == ["token_chunks"]:
                 raise _undefined(f"split {child.path[0]!r}", key, made)
 
 
