@@ -123,7 +123,7 @@ class Reporter:
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
         """Show what a run is doing: on a terminal as long as it does, in a pipe as a line."""
-        self.say_in_place_of_bar(what)
+        self.say_in_place_of_bar(printable(what))
         with self.waiting(what):
             yield
 

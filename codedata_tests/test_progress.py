@@ -84,3 +84,29 @@ def test_a_terminal_has_a_bar_where_there_is_work(
             count(chars, 1)
     shown = capfd.readouterr().err
     assert ("Tokenizing train: 100%" in shown, "15.0M/15.0M" in shown) == (bool(missing),) * 2
+
+
+def test_a_terminal_s_line_is_a_part_of_the_work_then_the_whole_again_and_a_pipe_has_the_steps(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logged: list[str] = []
+    reporter = Reporter(logged.append, in_terminal=True)
+
+    def shown() -> str:
+        with reporter.waiting("making train"), reporter.step("packing\n" + 99 * "x"):
+            reporter.say("another run is waited for")
+        return capfd.readouterr().err
+
+    steps = f"packing\\n{99 * 'x'}\nanother run is waited for\n"
+    assert shown() == steps
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    whole, part, erased = "\r\x1b[Kmaking train ...\r", "\r\x1b[Kpacking", "\r\x1b[K"
+    seen = shown()
+    assert seen.startswith(f"{whole}{part}")
+    assert seen.endswith(f"{erased}{whole}{erased}")
+    assert "\r\x1b[Kanother run is waited for\n\r\x1b[Kpacking" in seen
+    assert all(len(line) < 20 for line in seen.replace("\r\x1b[K", "\r").split("\r") if "x" in line)
+    with telling(Verbosity.QUIET):
+        assert shown() == ""
+    assert logged.count("making train") == 3

@@ -31,16 +31,22 @@ def require_all_defined(defs: "dg.Definitions") -> None:
     from codedata.components import DatasetSplit, TrainedTokenizer
 
     graph = defs.resolve_asset_graph()
-    made = [key.path[0] for key in graph.get_all_asset_keys() - graph.unexecutable_asset_keys]
+    defined = graph.get_all_asset_keys() - graph.unexecutable_asset_keys
     for key in sorted(graph.unexecutable_asset_keys):
+        made = [each.path[0] for each in sorted(defined) if each.path[1:] == key.path[1:]]
         for child in sorted(graph.get(key).child_keys):
             owner = _component_of(graph.get(child).metadata)
             if isinstance(owner, DatasetSplit | TrainedTokenizer):
                 what = "split" if isinstance(owner, DatasetSplit) else "tokenizer"
-                field = "corpus" if key.path[0] == owner.corpus else "tokenizer_asset"
-                with owner.about(field):
-                    raise _undefined(f"{what} {owner.name!r}", key, made)
-            if child.path[1:] == ["token_chunks"]:
+                needs = {
+                    "corpus": [owner.corpus, "raw_parquet"],
+                    "tokenizer_asset": [getattr(owner, "tokenizer_asset", None)],
+                }
+                for field, path in needs.items():
+                    if [*key.path] == path:
+                        with owner.about(field):
+                            raise _undefined(f"{what} {owner.name!r}", key, made)
+            elif child.path[1:] == ["token_chunks"]:
                 raise _undefined(f"split {child.path[0]!r}", key, made)
 
 
@@ -50,10 +56,10 @@ def _component_of(metadata: Any) -> object:
 
 
 def _undefined(what: str, key: "dg.AssetKey", made: list[str]) -> SettingsError:
-    near = get_close_matches(key.path[0], sorted({*made}), n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
+    near = get_close_matches(key.path[0], made, n=1)
+    meant = f" did you mean {near[0]}?" if near else ""
     return SettingsError(
-        f"{what} needs the asset {key.to_user_string()!r}, which nothing defines{meant}; correct "
+        f"{what} needs the asset {key.to_user_string()!r}, which nothing defines;{meant} correct "
         "corpus or tokenizer_asset in its defs.yaml, or add the one it names"
     )
 

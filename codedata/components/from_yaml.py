@@ -69,8 +69,8 @@ class YamlComponent(dg.Component, dg.Resolvable, dg.Model):
         if not isinstance(value, bool) or cls.model_fields[name].annotation is bool:
             return value
         raise SettingsError(
-            f"{name} is {str(value).lower()}, as YAML also reads yes, no, on and off; write its "
-            "value, a word in quotes"
+            f"{name} is {str(value).lower()}, as YAML also reads yes, no, on and off; write a "
+            "number, or a word in quotes"
         )
 
     def require_own_name(self, context: dg.ComponentLoadContext, what: str) -> None:

@@ -157,7 +157,8 @@ class RawCorpus(YamlComponent):
             tags = context.run.tags
             require_fitting_default(tags, store.layout, reporter, update=config.update)
             started = time.monotonic()
-            corpus = self.materialize(store.layout, reporter, update=config.update)
+            with reporter.step(f"collecting {self.name}"):
+                corpus = self.materialize(store.layout, reporter, update=config.update)
             return dg.MaterializeResult(
                 metadata=corpus_metadata(corpus, time.monotonic() - started),
                 data_version=dg.DataVersion(corpus.sha256),
@@ -181,7 +182,9 @@ class RawCorpus(YamlComponent):
             for key in asked:
                 started = time.monotonic()
                 try:
-                    corpus = self.materialize(store.layout, reporter, file=int(key), update=update)
+                    with reporter.step(f"collecting {self.name}, file {key}"):
+                        file = int(key)
+                        corpus = self.materialize(store.layout, reporter, file=file, update=update)
                 except CorpusError as error:
                     context.log.error(str(error))  # noqa: TRY400  (the trace says nothing more)
                     failed[key] = error
@@ -224,8 +227,7 @@ class RawCorpus(YamlComponent):
         folder = self._folder(layout, file)
         folder.mkdir(parents=True, exist_ok=True)
         # Two runs at once share the work: one does it, the other waits and finds it done.
-        lock = waiting_lock(folder / ".lock", reporter.say)
-        with reporter.step(f"collecting {self.name}"), lock:
+        with waiting_lock(folder / ".lock", reporter.say):
             return self.typed_source.materialize(file, folder, reporter, update=update)
 
 

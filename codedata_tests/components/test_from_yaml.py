@@ -76,7 +76,7 @@ TEXT = "Input should be a valid string"
             "8: there is no field 'seq_length'; there are type, attributes, template_vars_module, ",
         ),
         ("seq_length: yes", "7: seq_length is true, as YAML also reads yes, no, on and off; write"),
-        ("files: off", "7: files is false, as YAML also reads yes, no, on and off; write its valu"),
+        ("files: off", "7: files is false, as YAML also reads yes, no, on and off; write a numb"),
         ("tags: {a: b", "8: expected ',' or '}', but got '<stream end>'"),
     ],
 )
