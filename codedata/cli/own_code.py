@@ -7,7 +7,7 @@ environments, caches and builds. The YAML says so, folder by folder, so that it 
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from glob import escape
 from itertools import accumulate
@@ -87,10 +87,10 @@ def find_own_code(code: Path, project: Path, layout: Layout) -> OwnCode:
     name = code.name or "root"
     with TERMINAL.waiting(f"looking for code below {code}"):
         own = [f"{name}/{project.relative_to(code).as_posix()}"] if code in project.parents else []
-        exclude = [*_NOT_OWN, *map(_pattern, own)]
+        exclude = [*_NOT_OWN, *_patterns(own)]
         found = sorted(_made_by_others(code, name, exclude))
         marked = [inside for inside, is_marked in found if is_marked]
-        exclude += map(_pattern, marked)
+        exclude += _patterns(marked)
         files = walk_folders({name: code}, CODE_EXTENSIONS, exclude).files
     if (num_bytes := sum(file.num_bytes for file in files)) < _LEAST_BYTES:
         raise SettingsError(
@@ -125,9 +125,9 @@ def _made_by_others(code: Path, name: str, exclude: list[str]) -> Iterator[tuple
                 yield path, is_build
 
 
-def _pattern(inside: str) -> str:
-    """A pattern of this one path; a byte that is no UTF-8, which no YAML can hold, is any."""
-    return re.sub("[\udc80-\udcff]", "?", escape(inside))
+def _patterns(paths: Iterable[str]) -> Iterator[str]:
+    """Patterns of these very paths, but for those that are no UTF-8: no corpus has their files."""
+    return (escape(path) for path in paths if path.encode("utf-8", "ignore").decode() == path)
 
 
 def write_own_corpus(own: OwnCode, layout: Layout) -> "Corpus":
