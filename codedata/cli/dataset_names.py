@@ -13,6 +13,7 @@ from codedata.errors import DatasetError
 from codedata.format.meta import META_NAME
 from codedata.layout import ROOT_VARIABLE, Layout, is_name
 from codedata.places import local_path
+from codedata.store.dataset_folder import Dataset
 
 DATASET = "DATASET"
 """What usages call the argument."""
@@ -68,6 +69,15 @@ def _none_of(name: str, layout: Layout) -> str:
     return (
         f"there is no dataset {name!r} in {folder}, and no folder {name} here: {known}; `codedata "
         f"list` says which splits can be made, or set {ROOT_VARIABLE} to the folder that holds it"
+    )
+
+
+def summary(dataset: Dataset) -> str:
+    """What is in a dataset, for the line that names it."""
+    num_files = len(dataset.entries)
+    return (
+        f"{num_files:,} {'file' if num_files == 1 else 'files'}, {dataset.num_samples:,} samples "
+        f"of {dataset.seq_length:,} tokens, {dataset.num_tokens:,} tokens, digest {dataset.digest}"
     )
 
 

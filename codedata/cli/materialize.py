@@ -4,6 +4,7 @@ import argparse
 import difflib
 import logging
 import platform
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,14 +19,14 @@ from codedata.cli.code_location import (
     load_definitions,
 )
 from codedata.cli.commands import Commands
-from codedata.cli.dry_run import say_estimate
+from codedata.cli.dataset_names import summary
+from codedata.cli.dry_run import DryRun
 from codedata.cli.instance import open_instance, prepare_dagster_home
 from codedata.errors import CodedataError, SettingsError
 from codedata.layout import Layout
 from codedata.parallel import available_cores
 from codedata.printable import say
 from codedata.progress import SHOW_BARS, TERMINAL, Verbosity
-from codedata.store.dataset_folder import Dataset
 from codedata.store.locks import NO_LOCK_HELP
 from codedata.store.owners import explained_at
 from codedata.store.verified import open_once
@@ -72,9 +73,10 @@ def run(options: argparse.Namespace) -> int:
     jobs = {job.name: job for job in defs.resolve_all_job_defs()}
     _require_splits(jobs, options.splits, location)
     if home is None:
+        dry_run = DryRun(defs, options.splits, force=options.force)
         for split in options.splits:
             with _about(split):
-                say_estimate(defs, split, force=options.force)
+                dry_run.say(split)
         return 0
     # What they have imported by now; the other commands do not need it.
     import dagster as dg
@@ -87,7 +89,6 @@ def run(options: argparse.Namespace) -> int:
     SHOW_BARS.set(True)
     # Ctrl-C may come while a connection is closed, which its pool would log with a traceback.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    made: list[Dataset] = []
     with open_instance(home) as instance:
         for split in options.splits:
             for job, tags in runs_of(jobs, split):
@@ -97,14 +98,11 @@ def run(options: argparse.Namespace) -> int:
                         job.execute_in_process(instance=instance, run_config=config, tags=tags)
                 except dg.DagsterExecutionInterruptedError as error:  # Ctrl-C
                     raise KeyboardInterrupt from error
-            made.append(open_once(layout.dataset(split)))
-    for split, dataset in zip(options.splits, made, strict=True):
-        say(
-            f"{dataset.folder}: {len(dataset.shards)} files, {dataset.num_samples} samples of "
-            f"{dataset.seq_length} tokens, {dataset.num_tokens} tokens, digest {dataset.digest}"
-        )
-        if (page := layout.report(split)).exists():
-            say(f"{page}: what it is made of")
+            dataset = open_once(layout.dataset(split))
+            say(f"{dataset.folder}: {summary(dataset)}")
+            if (page := layout.report(split)).exists():
+                say(f"{page}: what it is made of")
+            sys.stdout.flush()  # the next one may take hours
     TERMINAL.say(
         f"codedata: done in {time.monotonic() - started:.1f} s; codedata {version('codedata')}, "
         f"tokenizers {version('tokenizers')}, Python {platform.python_version()}, "
@@ -120,6 +118,8 @@ def _about(split: str) -> Iterator[None]:
 
     try:
         yield
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        raise
     except PermissionError as error:
         said = explained_at(str(error), Path(error.filename)) if error.filename else str(error)
         raise CodedataError(f"split {split!r}: {said}") from error
