@@ -108,8 +108,9 @@ def tokenize_data(
     data_file = local_path(data_file, "data_file", error=CorpusError)
     target = check_target(tokenization_folder, inputs=[data_file])
     limit_library_threads(num_workers)
+    text = ParquetText(data_file)  # before the hub may be asked
     tokenizer = find_tokenizer(settings.tokenizer_base)
-    plan = open_plan({0: ParquetText(data_file)}, settings, tokenizer, engine=engine)
+    plan = open_plan({0: text}, settings, tokenizer, engine=engine)
     why = None if pad_is_named else why_not_default(settings.tokenizer_base, plan.loaded)
     if why is not None:
         say(f"tokenize_data: warning: {why}", error=True)

@@ -551,10 +551,10 @@ CORPORA_YAML: list[Yaml] = [
     *(folders("headers_of", repr(package), "by which Python imports", headers_of=[package])
       for package in ("", ".numpy", "../numpy")),
     hub(SOURCE, "of kind 'web'", "there are hub, local, folders", kind="web"),
-    hub(SOURCE, "of kind 'hubb'", "do you mean hub?", kind="hubb"),
+    hub(SOURCE, "of kind 'hubb'", "did you mean hub?", kind="hubb"),
     source(SOURCE, "has no kind", "there are hub", repo="a/b"),
     hub("(kind: hub)", "no field 'url'", "there are repo, path, revision, first_chars", url="x"),
-    hub("(kind: hub)", "no field 'ptah'", "do you mean path?", ptah="x"),
+    hub("(kind: hub)", "no field 'ptah'", "did you mean path?", ptah="x"),
     hub("(kind: hub)", "first_chars is 'many'", INTEGER, first_chars="many"),
     source("(kind: hub)", "path is missing", "add it", kind="hub", repo="a/b"),
     source("(kind: local)", "path is 5", "should be a valid string", kind="local", path=5),

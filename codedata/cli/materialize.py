@@ -1,7 +1,6 @@
 """`codedata materialize`: the jobs of splits, one after the other, in this process."""
 
 import argparse
-import difflib
 import logging
 import platform
 import sys
@@ -12,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from codedata.arguments import did_you_mean
 from codedata.cli.code_location import (
     CodeLocation,
     add_module_option,
@@ -19,7 +19,7 @@ from codedata.cli.code_location import (
     load_definitions,
 )
 from codedata.cli.commands import Commands
-from codedata.cli.dataset_names import summary
+from codedata.cli.dataset_names import spaced, summary
 from codedata.cli.dry_run import DryRun
 from codedata.cli.instance import open_instance, prepare_dagster_home
 from codedata.errors import CodedataError, SettingsError
@@ -31,6 +31,9 @@ from codedata.store.locks import NO_LOCK_HELP
 from codedata.store.owners import explained_at
 from codedata.store.verified import open_once
 
+SPLIT = "SPLIT"
+"""What usages call the argument."""
+
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
@@ -40,7 +43,7 @@ def add_parser(commands: Commands) -> None:
         description="Run each split's job in turn, and publish its dataset if every check passes. "
         "What an earlier run finished is kept.",
     )
-    parser.add_argument("splits", nargs="+", metavar="SPLIT", help="name of a split")
+    parser.add_argument("splits", nargs="+", metavar=SPLIT, help="name of a split")
     parser.add_argument(
         "--force", action="store_true", help="tokenize again what is stored and right"
     )
@@ -68,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     layout = Layout.from_environment()
     location = find_code_location(options.module, Path.cwd())
+    if location.is_above:
+        TERMINAL.say(f"codedata: {location.module} of {location.folder}, below {layout.root}")
     home = None if options.dry_run else prepare_dagster_home(TERMINAL)
     defs = load_definitions(location)
     jobs = {job.name: job for job in defs.resolve_all_job_defs()}
@@ -134,11 +139,11 @@ def _require_splits(jobs: dict[str, Any], names: Sequence[str], location: CodeLo
     unknown = next((name for name in names if name not in splits), None)
     if unknown is None:
         return
-    nearest = difflib.get_close_matches(unknown, splits, n=1)
-    meant = f"; did you mean {nearest[0]}?" if nearest else ""
     known = ", ".join(splits) or "none"
+    meant = spaced(unknown) or did_you_mean(unknown, splits)
     raise SettingsError(
-        f"there is no split {unknown!r}; there are {known} in {location.module}{meant}"
+        f"there is no split {unknown!r}; there are {known} in {location.module}"
+        + (f"; {meant}" if meant else "")
     )
 
 

@@ -106,7 +106,7 @@ def test_what_the_next_run_makes_anew_is_said_by_list_and_by_a_dry_run(
         check=False,
     )
     assert (done.returncode, "split 'late': " in done.stderr) == (1, True), done.stderr
-    assert "datasets/small: 1 file, " in done.stdout, "the split before it is made, and is named"
+    assert "datasets/small: 3 files, " in done.stdout, "the split before it is made, and is named"
     assert why() == []
     assert "; 3 of 3 chunks are finished\n" in planned()
 

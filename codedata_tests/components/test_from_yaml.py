@@ -54,7 +54,7 @@ TEXT = "Input should be a valid string"
         ("held_out_from:\n    - s\n    - [t]", f"9: held_out_from.1 is ['t']: {TEXT}"),
         (
             "seq_lenght: 5",
-            f"7: there is no field 'seq_lenght'; do you mean seq_length? there are {FIELDS}",
+            f"7: there is no field 'seq_lenght'; did you mean seq_length? there are {FIELDS}",
         ),
         ("files: 3-1", "7: files of split 's' is '3-1'; write numbers and ranges of 0 to 9999"),
         ("held_out_from:\n  - nope", "8: split 's': held_out_from names 'nope', but "),

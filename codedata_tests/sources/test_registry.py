@@ -71,10 +71,10 @@ def test_a_source_of_another_package_is_one_file(
     ("attributes", "said"),
     [
         ({}, "source of it has no kind; there are hub, local, folders"),
-        ({"kind": "Hub"}, "source of it is of kind 'Hub'; do you mean hub? there are hub, "),
+        ({"kind": "Hub"}, "source of it is of kind 'Hub'; did you mean hub? there are hub, "),
         (
             {"kind": "local", "paht": "c.parquet"},
-            "source of it (kind: local): path is missing; add it; there is no field 'paht'; do you",
+            "source of it (kind: local): path is missing; add it; there is no field 'paht'; did you",
         ),
         (
             {"kind": "hub", "repo": "a/b", "path": "c", "first_chars": "{1}"},
