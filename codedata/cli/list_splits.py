@@ -50,8 +50,10 @@ def run(options: argparse.Namespace) -> int:
     if not states:
         say(f"{location.module} defines no splits; docs/howto/new-split.md says how to")
     else:
-        project = f" of {location.folder}" if location.is_above else ""
-        say(f"splits of {location.module}{project}, below {shown_path(layout.root)}")
+        is_above = location.is_above
+        project = f" of {location.folder}" if is_above else ""
+        root = layout.root if is_above else shown_path(layout.root)
+        say(f"splits of {location.module}{project}, below {root}")
     rows = [_row(state) for state in states]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for state, row in zip(states, rows, strict=True):

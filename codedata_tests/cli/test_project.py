@@ -245,6 +245,16 @@ def test_the_splits_of_the_project_are_said_in_a_table(
     )
 
 
+def test_below_its_folder_a_project_is_found_and_which_one_and_which_root_is_said(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project / "mine")
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"splits of mine.definitions of {project}, below {project}/mine/data"
+    assert lines[1].startswith("small  missing")
+
+
 def test_another_code_location_is_named_by_m_and_hints_name_it_too(
     project: Path, listed: Callable[..., Listed], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,7 +74,7 @@ def test_a_source_of_another_package_is_one_file(
         ({"kind": "Hub"}, "source of it is of kind 'Hub'; did you mean hub? there are hub, "),
         (
             {"kind": "local", "paht": "c.parquet"},
-            "source of it (kind: local): path is missing; add it; there is no field 'paht'; did you",
+            "source of it (kind: local): path is missing; add it; there is no field 'paht'; did",
         ),
         (
             {"kind": "hub", "repo": "a/b", "path": "c", "first_chars": "{1}"},
