@@ -62,7 +62,10 @@ def _inputs(graph: "dg.BaseAssetGraph", spec: "SplitSpec") -> list["dg.AssetKey"
     found = [corpus_key(spec.corpus)]
     if spec.tokenizer_asset is not None:
         tokenizer = dg.AssetKey([spec.tokenizer_asset])
-        found += [tokenizer, *sorted(graph.get(tokenizer).parent_keys - {found[0]})]
+        corpora = {
+            key for key in graph.get(tokenizer).parent_keys if key == corpus_key(key.path[0])
+        }
+        found += [tokenizer, *sorted(corpora - {found[0]})]
     return [key for key in found if graph.has(key)]
 
 
