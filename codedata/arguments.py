@@ -7,6 +7,7 @@ nearest of them.
 import argparse
 import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,12 +26,17 @@ class Parser(argparse.ArgumentParser):
         """Print the usage and what is wrong, and exit with status 2."""
         if found := _NO_CHOICE.search(message):
             wrong, known = found[1], re.findall(r"[\w-]+", found[2])
-            nearest = difflib.get_close_matches(wrong, known, n=1)
-            meant = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
+            meant = did_you_mean(wrong, known) or f"there are {', '.join(known)}"
             what = f"{message[: found.start()]}there is no "
             what = what.replace("argument COMMAND: there is no ", "there is no command ")
             message = f"{what}{shortened(wrong)!r}; {meant}"
         super().error(message)
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """The question that names the nearest of some words; empty where none is near."""
+    nearest = difflib.get_close_matches(wrong, list(known), n=1)
+    return f"did you mean {nearest[0]}?" if nearest else ""
 
 
 class _Version(argparse.Action):

@@ -41,10 +41,6 @@ class DataRoot(dg.ConfigurableResource):
         return Layout.at(self.root, "root of the resource store")
 
 
-Store = DataRoot
-"""The name that it had before, for code locations of users."""
-
-
 class ChunkExecutor(dg.ConfigurableResource):
     """Where and how the chunks of a run are tokenized."""
 

@@ -28,6 +28,7 @@ from codedata.progress import TERMINAL, Verbosity, telling
 from codedata.recipe.settings import SWITCHES, Settings
 from codedata.run.build import build_planned
 from codedata.run.plan import open_plan
+from codedata.sources.parquet.footer import Parquet
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.dataset_folder import Dataset
 from codedata.store.locks import NO_LOCK_HELP, go_without_locks
@@ -108,6 +109,7 @@ def tokenize_data(
     data_file = local_path(data_file, "data_file", error=CorpusError)
     target = check_target(tokenization_folder, inputs=[data_file])
     limit_library_threads(num_workers)
+    Parquet(data_file)  # refused before the hub is asked, and long before its bytes are hashed
     tokenizer = find_tokenizer(settings.tokenizer_base)
     plan = open_plan({0: ParquetText(data_file)}, settings, tokenizer, engine=engine)
     why = None if pad_is_named else why_not_default(settings.tokenizer_base, plan.loaded)

@@ -113,7 +113,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     root = tmp_path_factory.mktemp("demo")
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
     environment["CODEDATA_ROOT"] = str(root)
-    command = [sys.executable, "-m", "codedata.cli", "materialize", "demo_train", "demo_validation"]
+    command = [sys.executable, "-m", "codedata", "materialize", "demo_train", "demo_validation"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     environment["DAGSTER_HOME"] = str(root / ".dagster")

@@ -140,7 +140,8 @@ def test_the_quickstart_runs(clone: Path, demo: Demo) -> None:
     install, look, train, _ = blocks(page, "bash")
     assert install == blocks(ROOT / "README.md", "bash")[0]
     made, training = blocks(page, "text")
-    pattern = r"data/datasets/demo_\w+: \d+ files, \d+ samples of \d+ tokens, \d+ tokens, digest "
+    counts = r"\d+ files, [\d,]+ samples of [\d,]+ tokens, [\d,]+ tokens"
+    pattern = rf"data/datasets/demo_\w+: {counts}, digest "
     datasets = [line for line in demo.stdout.splitlines() if "/datasets/" in line]
     for line, printed in zip(made.splitlines(), datasets, strict=True):
         assert re.match(pattern, line)

@@ -111,7 +111,7 @@ def test_dagster_codedata_and_load_dataset_have_the_same_root_of_one_file(folder
     dagster = str(Path(sys.executable).with_name("dagster"))
     for command, said in (
         ([dagster, "job", "execute", "-m", "probe", "-j", "say"], f"root is {root}!"),
-        ([sys.executable, "-m", "codedata.cli", "materialize", "no_such"], "there is no split"),
+        ([sys.executable, "-m", "codedata", "materialize", "no_such"], "there is no split"),
         ([sys.executable, "-c", load], f"split 'train' has no dataset in {root}/datasets/train"),
     ):
         done = subprocess.run(

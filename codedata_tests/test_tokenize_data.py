@@ -127,6 +127,16 @@ def test_the_switches_and_defaults_are_those_of_the_settings() -> None:
     assert Settings(**defaults) == Settings()
 
 
+def test_a_file_that_is_missing_is_refused_before_the_hub_is_asked_for_a_tokenizer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = ["--data_file", str(tmp_path / "nope"), "--tokenization_folder", str(tmp_path / "d")]
+    assert run_here([*places, "--tokenizer_base", "owner/name"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path}/nope" in line
+    assert "owner/name" not in line
+
+
 def test_a_refusal_is_one_line_and_leaves_the_old_dataset(
     switches: list[str],
     target: Path,

@@ -108,7 +108,7 @@ def test_the_script_and_materialize_need_neither_a_name_nor_a_home(
     done = run_as(
         UID,
         work,
-        *("-W", "ignore", "-m", "codedata.cli", "materialize", "train"),
+        *("-W", "ignore", "-m", "codedata", "materialize", "train"),
         variables=of_split,
     )
     assert done.returncode == 0, done.stderr
@@ -140,7 +140,7 @@ def test_compiled_code_that_no_folder_keeps_is_said_once_and_the_hub_s_cache_nee
 
 ANN, BOB, GROUP = 61001, 61002, 61010
 
-MATERIALIZE = ["-W", "ignore", "-m", "codedata.cli", "materialize"]
+MATERIALIZE = ["-W", "ignore", "-m", "codedata", "materialize"]
 
 
 @pytest.fixture

@@ -83,17 +83,27 @@ def build_parser(*, for_shell: bool = False) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
     print_anything()
+    status = 0
     try:
         try:
             parser = build_parser()
             options = parser.parse_args(arguments)
             with telling(options.verbosity):
-                return _run(parser, options)
+                status = _run(parser, options)
         finally:
             print(end="", flush=True)
     except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         return _READER_GONE
+    except OSError as error:  # of stdout, whose disk is full
+        _write_no_more()
+        return status or fail("codedata", explained(error))
+    return status
+
+
+def _write_no_more() -> None:
+    """Let what is left for stdout go nowhere: the interpreter would try once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:

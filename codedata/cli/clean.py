@@ -1,16 +1,17 @@
 """`codedata clean`: what lies below the root and no split of the project uses, removed.
 
-Chunks of ranges that no split has, what runs left that did not finish, and row groups of the hub's
-files that no corpus takes. All of it can be made or fetched again; datasets, corpora and reports
-stay. What is newer than some days stays, too: a run, or another project that shares the root, may
-be at work with it.
+Chunks of ranges that a split no longer has, what runs left that did not finish, and row groups of
+the hub's files that no corpus takes. All of it can be made or fetched again; datasets, corpora and
+reports stay. What is newer than some days stays, too: a run may be at work with it. Chunks of
+splits that the project does not define may be those of another one that shares the root: they go
+only where the user says so.
 """
 
 import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from codedata.arguments import whole_number
 from codedata.cli.code_location import add_module_option, find_code_location, load_definitions
 from codedata.cli.commands import Commands
-from codedata.cli.dataset_names import shown_path
+from codedata.cli.dataset_names import layout_of_root, shown_path
 from codedata.errors import CorpusError, TargetError
 from codedata.layout import Layout
 from codedata.printable import say
@@ -43,12 +44,14 @@ class _Unused:
         files: which.
         why: they can.
         remove: removes them.
+        of_unknown_split: whether the code location defines no such split.
     """
 
     folder: Path
     files: tuple[Path, ...]
     why: str
     remove: Callable[[], None]
+    of_unknown_split: bool = False
 
     @property
     def num_bytes(self) -> int:
@@ -65,21 +68,34 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "clean",
         help="remove chunks and parts that no split uses",
-        description="Remove chunks that no split of the project uses, what runs left that did not "
-        "finish, and fetched parts of files that no corpus takes. Datasets, corpora and reports "
-        "stay.",
+        description="Remove chunks that the project's splits no longer use, what runs left that "
+        "did not finish, and fetched parts of files that no corpus takes. Datasets, corpora and "
+        "reports stay, and so do chunks of splits that the project does not define: another one "
+        "may share the root.",
     )
     parser.add_argument(
         "--older-than",
-        type=whole_number,
+        type=_days,
         default=_DAYS,
         metavar="DAYS",
         help=f"leave what was written within so many days (default {_DAYS}): a run, or another "
         "project in the same root, may be at work with it",
     )
+    parser.add_argument(
+        "--unknown-splits",
+        action="store_true",
+        help="remove the chunks of splits that the project does not define, too",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would go; remove nothing")
     add_module_option(parser, default=argparse.SUPPRESS)
     parser.set_defaults(run=run)
+
+
+def _days(text: str) -> int:
+    days = whole_number(text)
+    if days < 0:
+        raise argparse.ArgumentTypeError(f"{days} is in the future; write 0 for whatever there is")
+    return days
 
 
 def run(options: argparse.Namespace) -> int:
@@ -88,11 +104,13 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         CodedataError: the definitions, which say what is used, cannot be loaded.
     """
-    layout = Layout.from_environment()
-    defs = load_definitions(find_code_location(options.module, Path.cwd()))
+    layout = layout_of_root()
+    location = find_code_location(options.module, Path.cwd())
+    defs = load_definitions(location)
     from codedata.components.split_recipe import specs_of  # with dagster, loaded by now
 
-    unused = [*_chunks(layout, specs_of(defs)), *_work_folders(layout), *_parts(layout)]
+    found = [*_chunks(layout, specs_of(defs)), *_work_folders(layout), *_parts(layout)]
+    unused = [each for each in found if options.unknown_splits or not each.of_unknown_split]
     before = time.time() - options.older_than * _DAY_SECONDS
     old = [each for each in unused if each.newest <= before]
     freed = 0
@@ -107,9 +125,20 @@ def run(options: argparse.Namespace) -> int:
         freed += num_bytes
         say(f"{megabytes(num_bytes):>12}  {shown_path(each.folder)}: {each.why}")
     newer = sum(each.num_bytes for each in unused if each not in old)
-    kept = f"; {megabytes(newer)} more are newer than {options.older_than} days" if newer else ""
-    what = "can go; without --dry-run it does" if options.dry_run else "removed"
-    say(f"{megabytes(freed)} {what}{kept}" if freed or newer else "nothing is unused")
+    if freed:
+        what = "can go; without --dry-run it does" if options.dry_run else "removed"
+        more = f"; {megabytes(newer)} more are newer than {options.older_than} days"
+        say(f"{megabytes(freed)} {what}{more if newer else ''}")
+    elif newer:
+        say(f"nothing is older than {options.older_than} days; {megabytes(newer)} are newer")
+    else:
+        say("nothing is unused")
+    if kept := [each for each in found if each not in unused]:
+        splits = ", ".join(sorted({each.folder.parent.name for each in kept}))
+        say(
+            f"{megabytes(sum(each.num_bytes for each in kept))} are chunks of splits that "
+            f"{location.module} does not define ({splits}); --unknown-splits takes them, too"
+        )
     return 0
 
 
@@ -123,9 +152,12 @@ def _chunks(layout: Layout, specs: Mapping[str, "SplitSpec"]) -> Iterator[_Unuse
     for folder in _folders(layout.root / "chunks", "*/*"):
         split = folder.parent.name
         if files := [path for path in _files(folder, ".arrow") if path not in used]:
-            is_split = split in specs
-            what = f"{len(files)} files that are no chunks of its windows"
-            yield _of_files(folder, files, what if is_split else f"there is no split {split}")
+            if split in specs:
+                yield _of_files(folder, files, f"{len(files)} files are no chunks of its windows")
+            else:
+                yield replace(
+                    _of_files(folder, files, f"there is no split {split}"), of_unknown_split=True
+                )
 
 
 def _work_folders(layout: Layout) -> Iterator[_Unused]:

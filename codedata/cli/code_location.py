@@ -3,10 +3,12 @@
     -m MODULE                                   that module
     dg.toml, or [tool.dg] in pyproject.toml     the module that dg would load
     workspace.yaml                              the one location that it names
-    none of them                                codedata.definitions
+    none of them                                those of the folder above, and so on
+    none anywhere                               codedata.definitions
 
-Finding it reads no more than a file; loading it imports dagster and the location's modules, with
-the working folder in the path, as `dagster dev` has it.
+The root and relative paths are the working folder's all the same. Finding it reads no more than
+such a file; loading it imports dagster and the location's modules, with the folder of that file in
+the path, as `dagster dev` has it.
 """
 
 import argparse
@@ -16,7 +18,7 @@ import sys
 import tomllib
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -42,6 +44,7 @@ class CodeLocation:
         folder: that goes first in the path of modules.
         attribute: of the module; None for the one that has definitions.
         autoload: whether the module is a folder of definitions, which Dagster assembles.
+        is_above: whether a folder above the working one names it.
     """
 
     module: str
@@ -49,11 +52,7 @@ class CodeLocation:
     folder: Path
     attribute: str | None = None
     autoload: bool = False
-
-    @property
-    def is_own(self) -> bool:
-        """Whether it is the package's, which nobody had to name."""
-        return self.module == OWN_MODULE
+    is_above: bool = False
 
 
 def add_module_option(parser: argparse.ArgumentParser, *, default: Any = None) -> None:
@@ -63,7 +62,7 @@ def add_module_option(parser: argparse.ArgumentParser, *, default: Any = None) -
         "--module",
         default=default,
         metavar="MODULE",
-        help="module with the definitions (default: those of the project in this folder)",
+        help="module with the definitions (default: those of the project in this folder, or above)",
     )
 
 
@@ -75,18 +74,19 @@ def find_code_location(module: str | None, folder: Path) -> CodeLocation:
         folder: the working folder.
 
     Raises:
-        SettingsError: a file of the folder that names it cannot be read, or names several.
+        SettingsError: a file that names it cannot be read, or names several.
     """
     if module is not None:
         return CodeLocation(module=module, named_by="-m", folder=folder)
-    for name, read in (
-        ("dg.toml", _read_dg),
-        ("pyproject.toml", _read_pyproject),
-        ("workspace.yaml", _read_workspace),
-    ):
-        path = folder / name
-        if path.is_file() and (found := read(path)) is not None:
-            return found
+    for each in (folder, *folder.parents):
+        for name, read in (
+            ("dg.toml", _read_dg),
+            ("pyproject.toml", _read_pyproject),
+            ("workspace.yaml", _read_workspace),
+        ):
+            path = each / name
+            if path.is_file() and (found := read(path)) is not None:
+                return replace(found, is_above=each != folder)
     return CodeLocation(module=OWN_MODULE, named_by="the package", folder=folder)
 
 
@@ -177,12 +177,20 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read: {error}; correct it") from error
 
 
+def _table(path: Path, tables: dict[str, Any], name: str) -> dict[str, Any]:
+    found = tables.get(name, {})
+    if not isinstance(found, dict):
+        raise SettingsError(f"{path}: {name} should be a table, and is {found!r}; correct it")
+    return found
+
+
 def _read_dg(path: Path) -> CodeLocation | None:
     return _of_project(path, "project of dg.toml", _read_toml(path))
 
 
 def _read_pyproject(path: Path) -> CodeLocation | None:
-    tables = _read_toml(path).get("tool", {}).get("dg", {})
+    tool = _table(path, _read_toml(path), "tool")
+    tables = _table(path, tool, "dg")
     return _of_project(path, "[tool.dg] of pyproject.toml", tables)
 
 
@@ -193,7 +201,7 @@ def _of_project(path: Path, named_by: str, tables: dict[str, Any]) -> CodeLocati
             f"{path} is of a workspace of projects; go into the folder of one, or name a module "
             "with -m"
         )
-    known: dict[str, Any] = tables.get("project", {})
+    known = _table(path, tables, "project")
     if (root := known.get("root_module")) is None:
         return None
     if known.get("autoload_defs"):

@@ -14,8 +14,14 @@ _codedata_datasets() {
   compgen -d -- "$1"
   (cd "${CODEDATA_ROOT:-data}/datasets" 2>/dev/null && compgen -d -- "$1")
 }
+_codedata_splits() {
+  local splits
+  splits=$("${COMP_WORDS[0]}" list --json 2>/dev/null |
+    sed -n 's/^      "name": "\\(.*\\)",$/\\1/p')
+  compgen -W "$splits" -- "$1"
+}
 """
-"""Folders here, and the splits that are made."""
+"""Folders here and the splits that are made; or all splits of the project, which take a second."""
 
 _HOW = """\
 now, and in every new shell:
@@ -43,14 +49,18 @@ def run(options: argparse.Namespace) -> int:
     import shtab  # only where it is used
 
     from codedata.cli import build_parser
+    from codedata.cli.materialize import SPLIT
 
     datasets = {**shtab.DIRECTORY, "bash": "_codedata_datasets", "preamble": {"bash": _DATASETS}}
+    splits = {"bash": "_codedata_splits"}
     parser = build_parser(for_shell=True)
     for action in _actions(parser):
         if action.type is path:
             action.complete = shtab.FILE  # pyright: ignore[reportAttributeAccessIssue]
         elif action.metavar == DATASET:
             action.complete = datasets  # pyright: ignore[reportAttributeAccessIssue]
+        elif action.metavar == SPLIT:
+            action.complete = splits  # pyright: ignore[reportAttributeAccessIssue]
     print(shtab.complete(parser, options.shell))
     return 0
 

@@ -1,84 +1,172 @@
 """`codedata materialize --dry-run`: what the runs of splits would fetch, write and take.
 
 Nothing is made. A tokenizer of the hub that is not here is fetched, some megabytes, since tokens
-are counted with it; of a corpus that is not here, its size is asked for, and no more.
+are counted with it; of a corpus that is not here, its size is asked for, and no more. What a hub
+that is not reached would say is said to be unknown.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from codedata.errors import CorpusError
+from codedata.cli.changed_inputs import changed_inputs, corpus_key
+from codedata.errors import CodedataError, CorpusError, TokenizerError
 from codedata.layout import Layout
+from codedata.places import local_path
 from codedata.printable import say
 from codedata.progress import TERMINAL, megabytes
-from codedata.sources.base import Source
 from codedata.sources.record import read_corpus
+from codedata.tokenize.tokenizer_files import TokenizerFiles
 
 if TYPE_CHECKING:
     import dagster as dg
 
     from codedata.components.split_spec import SplitSpec
-    from codedata.resources import ChunkExecutor
 
 
-def say_estimate(defs: "dg.Definitions", split: str, *, force: bool) -> None:
-    """Say what the run of a split would take.
+class DryRun:
+    """What the runs of some splits would take, each after those before it."""
 
-    Args:
-        defs: of the code location.
-        split: its name.
-        force: whether stored chunks would be tokenized again.
+    def __init__(self, defs: "dg.Definitions", splits: Sequence[str], *, force: bool) -> None:
+        """Look at what the splits are made of.
+
+        Args:
+            defs: of the code location.
+            splits: their names.
+            force: whether stored chunks would be tokenized again.
+        """
+        from codedata.components.split_recipe import specs_of
+        from codedata.resources import ChunkExecutor
+
+        self._defs = defs
+        self._layout = Layout.from_environment()
+        self._force = force
+        self._specs = specs_of(defs)
+        specs = [self._specs[split] for split in splits]
+        self._changed = changed_inputs(defs, specs, self._layout)
+        found = (defs.resources or {}).get("chunk_executor")
+        # Where it is the user's own, threads of this machine stand in.
+        self._executor = found if isinstance(found, ChunkExecutor) else ChunkExecutor()
+        self._told = set[tuple[str, int]]()
+        self._unknown = set[str]()
+        self._tokenizers: dict[str, TokenizerFiles | None] = {}
+
+    def say(self, split: str) -> None:
+        """Say what the run of a split would take.
+
+        Raises:
+            CodedataError: it would refuse its corpus, tokenizer or switches.
+        """
+        spec = self._specs[split]
+        num_chars = spec.settings.chars_to_tokenize * len(spec.files)
+        say(f"{split}: up to {num_chars:,} characters of {spec.corpus}")
+        num_bytes = self._say_fetch(spec)
+        changed = self._changed[split]
+        for why in changed.values():
+            say(f"  again     all chunks: {why}")
+        is_here = corpus_key(spec.corpus) not in changed and self._has_corpus(spec)
+        tokenizer = self._tokenizer(spec, may_ask=is_here or not self._unknown)
+        if is_here and tokenizer is not None:
+            self._say_estimate(spec, tokenizer)
+        else:
+            self._say_guess(spec, tokenizer, num_bytes, is_here=is_here)
+
+    def _say_fetch(self, spec: "SplitSpec") -> int:
+        """Say how much comes over the network, of each file once; how many bytes."""
+        from codedata.components.split_recipe import source_of
+
+        source = source_of(self._defs, spec.corpus)
+        if source is None:
+            return 0
+        new = [file for file in spec.files if (spec.corpus, file) not in self._told]
+        self._told |= {(spec.corpus, file) for file in new}
+        num_bytes = 0
+        try:
+            if spec.corpus not in self._unknown:
+                for file in new:
+                    folder = spec.corpus_folder(self._layout, file)
+                    num_bytes += source.bytes_to_fetch(file, folder, TERMINAL)
+        except CorpusError as error:
+            _require_unreached(error)
+            self._unknown.add(spec.corpus)
+        if spec.corpus in self._unknown:
+            say("  fetch     not known: the hub is not reached")
+            return 0
+        nothing = "nothing" if new else "nothing more"
+        say(f"  fetch     {f'about {megabytes(num_bytes)}' if num_bytes else nothing}")
+        return num_bytes
+
+    def _has_corpus(self, spec: "SplitSpec") -> bool:
+        try:
+            for file in spec.files:
+                read_corpus(spec.corpus_folder(self._layout, file))
+        except CorpusError:
+            return False
+        return True
+
+    def _tokenizer(self, spec: "SplitSpec", *, may_ask: bool) -> TokenizerFiles | None:
+        """The tokenizer; None where it is not trained yet, or the hub not reached or asked."""
+        from codedata.components.split_spec import split_tokenizer
+
+        source = spec.settings.tokenizer_base
+        is_local = local_path(source, "tokenizer").exists()
+        if not is_local and (spec.tokenizer_asset is not None or not may_ask):
+            return None
+        if source not in self._tokenizers:
+            try:
+                self._tokenizers[source] = split_tokenizer(spec, self._layout, TERMINAL)
+            except TokenizerError as error:
+                _require_unreached(error)
+                self._tokenizers[source] = None
+        return self._tokenizers[source]
+
+    def _say_estimate(self, spec: "SplitSpec", tokenizer: TokenizerFiles) -> None:
+        from codedata.components.split_spec import chunk_tasks, open_split
+        from codedata.run.estimate import estimate, finished
+
+        layout, executor = self._layout, self._executor
+        plan = open_split(spec, layout, tokenizer, engine=executor.engine)
+        tasks = list(chunk_tasks(spec, plan, layout, list(spec.chunk_ranges)).values())
+        is_again = self._force or self._changed[spec.name]
+        stored = [] if is_again else finished(tasks, root=layout.root)
+        found = estimate(plan, stored, threads=executor.threads)
+        self._say_size(spec, found.num_tokens, "", found.num_samples, found.num_bytes)
+        kept = f"{len(stored)} of {len(tasks)} chunks are finished"
+        say(f"  tokenize  about {_duration(found.seconds)}, {executor.threads} threads; {kept}")
+
+    def _say_guess(
+        self, spec: "SplitSpec", tokenizer: TokenizerFiles | None, fetched: int, *, is_here: bool
+    ) -> None:
+        from codedata.run.estimate import guess
+
+        found = guess(spec.settings, list(spec.chunk_ranges.values()), tokenizer)
+        ratio = f", at {found.chars_per_token:.2g} characters a token"
+        self._say_size(spec, found.num_tokens, ratio, found.num_samples, found.num_bytes + fetched)
+        what = spec.settings.tokenizer_base if is_here else f"{spec.corpus}/raw_parquet"
+        if is_here and spec.tokenizer_asset is not None:
+            what = spec.tokenizer_asset
+        say(f"  tokenize  how long is known when {what} is here")
+
+    def _say_size(
+        self, spec: "SplitSpec", num_tokens: int, ratio: str, num_samples: int, num_bytes: int
+    ) -> None:
+        from codedata.run.estimate import free_bytes
+
+        samples = f"{num_samples:,} samples of {spec.settings.seq_length:,}"
+        say(f"  tokens    about {num_tokens:,}{ratio}; {samples}")
+        free = megabytes(free_bytes(self._layout.root))
+        say(f"  disk      about {megabytes(num_bytes)}; {free} free")
+
+
+def _require_unreached(error: CodedataError) -> None:
+    """Have an error pass unless it is that the hub is not reached.
 
     Raises:
-        CodedataError: a run would refuse its corpus, tokenizer or switches.
+        CodedataError: the error.
     """
-    from codedata.components.split_recipe import source_of, specs_of
-    from codedata.resources import ChunkExecutor
+    from codedata.hub.refusals import UnreachableError  # a second of imports
 
-    layout, spec = Layout.from_environment(), specs_of(defs)[split]
-    executor = (defs.resources or {}).get("chunk_executor")
-    if not isinstance(executor, ChunkExecutor):  # the user's own; threads of this machine stand in
-        executor = ChunkExecutor()
-    num_chars = spec.settings.chars_to_tokenize * len(spec.files)
-    say(f"{split}: up to {num_chars:,} characters of {spec.corpus}")
-    _say_fetch(spec, layout, source_of(defs, spec.corpus))
-    _say_work(spec, layout, executor, force=force)
-
-
-def _say_fetch(spec: "SplitSpec", layout: Layout, source: Source | None) -> None:
-    if source is None:
-        return
-    to_fetch = [
-        source.bytes_to_fetch(file, spec.corpus_folder(layout, file), TERMINAL)
-        for file in spec.files
-    ]
-    what = f"about {megabytes(sum(to_fetch))}" if sum(to_fetch) else "nothing"
-    say(f"  fetch     {what}")
-
-
-def _say_work(spec: "SplitSpec", layout: Layout, executor: "ChunkExecutor", *, force: bool) -> None:
-    from codedata.components.split_spec import chunk_tasks, open_split, split_tokenizer
-    from codedata.run.estimate import estimate, finished, free_bytes
-
-    try:
-        for file in spec.files:
-            read_corpus(spec.corpus_folder(layout, file))
-    except CorpusError:
-        say(f"  tokens    can be estimated when {spec.corpus}/raw_parquet is materialized")
-        return
-    if spec.tokenizer_asset and not layout.tokenizer(spec.tokenizer_asset).exists():
-        say(f"  tokens    can be estimated when {spec.tokenizer_asset} is materialized")
-        return
-    plan = open_split(spec, layout, split_tokenizer(spec, layout, TERMINAL), engine=executor.engine)
-    tasks = list(chunk_tasks(spec, plan, layout, list(spec.chunk_ranges)).values())
-    stored = [] if force else finished(tasks, root=layout.root)
-    found = estimate(plan, stored, threads=executor.threads)
-    samples = f"{found.num_samples:,} samples of {spec.settings.seq_length:,}"
-    say(f"  tokens    about {found.num_tokens:,}, {samples}")
-    say(
-        f"  disk      about {megabytes(found.num_bytes)}; {megabytes(free_bytes(layout.root))} free"
-    )
-    kept = f"{len(stored)} of {len(tasks)} chunks are finished"
-    say(f"  tokenize  about {_duration(found.seconds)}, {executor.threads} threads; {kept}")
+    if not isinstance(error.__cause__, UnreachableError):
+        raise error
 
 
 def _duration(seconds: float) -> str:

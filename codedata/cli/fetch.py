@@ -4,6 +4,7 @@ import argparse
 
 from codedata.arguments import path
 from codedata.cli.commands import Commands
+from codedata.cli.dataset_names import summary
 from codedata.errors import CodedataError
 from codedata.printable import say
 from codedata.progress import TERMINAL
@@ -52,8 +53,5 @@ def run(options: argparse.Namespace) -> int:
                 staging.put(each.name, map_file(file).data)
         staging.publish()
     dataset = open_dataset(target)
-    say(
-        f"{options.folder}: {len(dataset.shards)} files, {dataset.num_samples} samples of "
-        f"{dataset.seq_length} tokens, {dataset.num_tokens} tokens, digest {dataset.digest}"
-    )
+    say(f"{options.folder}: {summary(dataset)}")
     return 0

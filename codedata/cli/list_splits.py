@@ -6,9 +6,8 @@ from pathlib import Path
 
 from codedata.cli.code_location import add_module_option, find_code_location, load_definitions
 from codedata.cli.commands import Commands
-from codedata.cli.dataset_names import shown_path
+from codedata.cli.dataset_names import layout_of_root, shown_path
 from codedata.cli.split_states import SplitState, states_of
-from codedata.layout import Layout
 from codedata.printable import say
 
 _DIGEST_CHARS = 12
@@ -37,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         CodedataError: the definitions cannot be loaded.
     """
-    layout = Layout.from_environment()
+    layout = layout_of_root()
     location = find_code_location(options.module, Path.cwd())
     states = states_of(load_definitions(location), layout)
     if options.json:
@@ -50,6 +49,11 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if not states:
         say(f"{location.module} defines no splits; docs/howto/new-split.md says how to")
+    else:
+        is_above = location.is_above
+        project = f" of {location.folder}" if is_above else ""
+        root = layout.root if is_above else shown_path(layout.root)
+        say(f"splits of {location.module}{project}, below {root}")
     rows = [_row(state) for state in states]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for state, row in zip(states, rows, strict=True):

@@ -1,9 +1,9 @@
 """`codedata materialize`: the jobs of splits, one after the other, in this process."""
 
 import argparse
-import difflib
 import logging
 import platform
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from codedata.arguments import did_you_mean
 from codedata.cli.code_location import (
     CodeLocation,
     add_module_option,
@@ -18,17 +19,20 @@ from codedata.cli.code_location import (
     load_definitions,
 )
 from codedata.cli.commands import Commands
-from codedata.cli.dry_run import say_estimate
+from codedata.cli.dataset_names import spaced, summary
+from codedata.cli.dry_run import DryRun
 from codedata.cli.instance import open_instance, prepare_dagster_home
 from codedata.errors import CodedataError, SettingsError
 from codedata.layout import Layout
 from codedata.parallel import available_cores
 from codedata.printable import say
 from codedata.progress import SHOW_BARS, TERMINAL, Verbosity
-from codedata.store.dataset_folder import Dataset
 from codedata.store.locks import NO_LOCK_HELP
 from codedata.store.owners import explained_at
 from codedata.store.verified import open_once
+
+SPLIT = "SPLIT"
+"""What usages call the argument."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -39,7 +43,7 @@ def add_parser(commands: Commands) -> None:
         description="Run each split's job in turn, and publish its dataset if every check passes. "
         "What an earlier run finished is kept.",
     )
-    parser.add_argument("splits", nargs="+", metavar="SPLIT", help="name of a split")
+    parser.add_argument("splits", nargs="+", metavar=SPLIT, help="name of a split")
     parser.add_argument(
         "--force", action="store_true", help="tokenize again what is stored and right"
     )
@@ -67,14 +71,17 @@ def run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     layout = Layout.from_environment()
     location = find_code_location(options.module, Path.cwd())
+    if location.is_above:
+        TERMINAL.say(f"codedata: {location.module} of {location.folder}, below {layout.root}")
     home = None if options.dry_run else prepare_dagster_home(TERMINAL)
     defs = load_definitions(location)
     jobs = {job.name: job for job in defs.resolve_all_job_defs()}
     _require_splits(jobs, options.splits, location)
     if home is None:
+        dry_run = DryRun(defs, options.splits, force=options.force)
         for split in options.splits:
             with _about(split):
-                say_estimate(defs, split, force=options.force)
+                dry_run.say(split)
         return 0
     # What they have imported by now; the other commands do not need it.
     import dagster as dg
@@ -87,7 +94,6 @@ def run(options: argparse.Namespace) -> int:
     SHOW_BARS.set(True)
     # Ctrl-C may come while a connection is closed, which its pool would log with a traceback.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    made: list[Dataset] = []
     with TERMINAL.waiting(f"making {', '.join(options.splits)}"), open_instance(home) as instance:
         for split in options.splits:
             for job, tags in runs_of(jobs, split):
@@ -97,14 +103,11 @@ def run(options: argparse.Namespace) -> int:
                         job.execute_in_process(instance=instance, run_config=config, tags=tags)
                 except dg.DagsterExecutionInterruptedError as error:  # Ctrl-C
                     raise KeyboardInterrupt from error
-            made.append(open_once(layout.dataset(split)))
-    for split, dataset in zip(options.splits, made, strict=True):
-        say(
-            f"{dataset.folder}: {len(dataset.shards)} files, {dataset.num_samples} samples of "
-            f"{dataset.seq_length} tokens, {dataset.num_tokens} tokens, digest {dataset.digest}"
-        )
-        if (page := layout.report(split)).exists():
-            say(f"{page}: what it is made of")
+            dataset = open_once(layout.dataset(split))
+            say(f"{dataset.folder}: {summary(dataset)}")
+            if (page := layout.report(split)).exists():
+                say(f"{page}: what it is made of")
+            sys.stdout.flush()  # the next one may take hours
     TERMINAL.say(
         f"codedata: done in {time.monotonic() - started:.1f} s; codedata {version('codedata')}, "
         f"tokenizers {version('tokenizers')}, Python {platform.python_version()}, "
@@ -120,6 +123,8 @@ def _about(split: str) -> Iterator[None]:
 
     try:
         yield
+    except BrokenPipeError:  # whoever reads the output has seen enough
+        raise
     except PermissionError as error:
         said = explained_at(str(error), Path(error.filename)) if error.filename else str(error)
         raise CodedataError(f"split {split!r}: {said}") from error
@@ -134,11 +139,11 @@ def _require_splits(jobs: dict[str, Any], names: Sequence[str], location: CodeLo
     unknown = next((name for name in names if name not in splits), None)
     if unknown is None:
         return
-    nearest = difflib.get_close_matches(unknown, splits, n=1)
-    meant = f"; did you mean {nearest[0]}?" if nearest else ""
     known = ", ".join(splits) or "none"
+    meant = spaced(unknown) or did_you_mean(unknown, splits)
     raise SettingsError(
-        f"there is no split {unknown!r}; there are {known} in {location.module}{meant}"
+        f"there is no split {unknown!r}; there are {known} in {location.module}"
+        + (f"; {meant}" if meant else "")
     )
 
 

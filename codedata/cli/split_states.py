@@ -2,16 +2,16 @@
 
 Nothing is launched, and no document or shard is read. A dataset says what it was made of
 (codedata.yaml); that is compared with the split's switches, the files of its tokenizer, and the
-records of its corpus as they are now. Whether the corpus itself is still what its YAML names, the
-Dagster instance knows, where there is one: it has the code version with which the corpus was made.
+records of its corpus as they are now. Whether corpus and tokenizer themselves are still what their
+YAMLs name: `codedata.cli.changed_inputs`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codedata.cli.instance import materialized_versions
+from codedata.cli.changed_inputs import changed_inputs
 from codedata.errors import CodedataError, CorpusError
 from codedata.format.facts import FACTS_NAME, Facts
 from codedata.format.fingerprint import CODE_VERSION
@@ -70,22 +70,16 @@ class SplitState:
 
 def states_of(defs: "dg.Definitions", layout: Layout) -> list[SplitState]:
     """The state of every split, by name."""
-    import dagster as dg  # the caller has loaded it
-
-    from codedata.components.split_recipe import specs_of
+    from codedata.components.split_recipe import specs_of  # with dagster, loaded by now
 
     specs = specs_of(defs)
     opened = {name: _open(layout.dataset(name)) for name in specs}
-    made = [specs[name].corpus for name, each in opened.items() if isinstance(each, Dataset)]
-    graph = defs.resolve_asset_graph()
-    keys = [dg.AssetKey([corpus, "raw_parquet"]) for corpus in sorted(set(made))]
-    then = materialized_versions([key for key in keys if graph.has(key)])
-    changed = {
-        key.path[0]
-        for key, version in then.items()
-        if version is not None and version != graph.get(key).code_version
-    }
-    return [_state_of(spec, opened[name], layout, changed) for name, spec in specs.items()]
+    made = [specs[name] for name, each in opened.items() if isinstance(each, Dataset)]
+    changed = changed_inputs(defs, made, layout)
+    return [
+        _state_of(spec, opened[name], layout, changed.get(name, {}).values())
+        for name, spec in specs.items()
+    ]
 
 
 def _open(folder: Path) -> Dataset | CodedataError | None:
@@ -101,16 +95,14 @@ def _state_of(
     spec: "SplitSpec",
     opened: Dataset | CodedataError | None,
     layout: Layout,
-    changed_corpora: set[str],
+    changed: Iterable[str],
 ) -> SplitState:
     folder = layout.dataset(spec.name)
     if opened is None:
         return SplitState(name=spec.name, state=MISSING, why=(), folder=folder)
     if isinstance(opened, CodedataError):
         return SplitState(name=spec.name, state=DAMAGED, why=(str(opened),), folder=folder)
-    why = tuple(_why_stale(spec, opened.facts, layout))
-    if spec.corpus in changed_corpora:
-        why += (f"corpus {spec.corpus} changed: its source in the YAML, or its files",)
+    why = (*_why_stale(spec, opened.facts, layout), *changed)
     return SplitState(
         name=spec.name,
         state=STALE if why else MADE,

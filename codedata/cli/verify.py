@@ -6,7 +6,7 @@ from typing import Any
 
 from codedata.arguments import hinted
 from codedata.cli.commands import Commands
-from codedata.cli.dataset_names import add_dataset, dataset_folder
+from codedata.cli.dataset_names import add_dataset, dataset_folder, summary
 from codedata.errors import CodedataError
 from codedata.printable import fail, say
 from codedata.store.dataset_folder import open_dataset
@@ -48,8 +48,7 @@ def run(options: argparse.Namespace) -> int:
         folder = str(dataset.folder.absolute())
         found.append({"dataset": named, "folder": folder, "whole": True, **counts})
         if not options.json:
-            said = ", ".join(f"{number} {what}" for what, number in list(counts.items())[:3])
-            say(f"{dataset.folder}: whole; {said}, digest {dataset.digest}")
+            say(f"{dataset.folder}: whole; {summary(dataset)}")
     if options.json:
         print(json.dumps(found, indent=2))
     return status

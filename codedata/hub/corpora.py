@@ -25,7 +25,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS
-from codedata.hub.client import Call, limit_client
+from codedata.hub.client import ASKING_SECONDS, Call, limit_client
 from codedata.hub.files import RemoteFile, describe, fetch_file, find_here
 from codedata.hub.pins import read_pin, write_pin
 from codedata.hub.source import HubSource
@@ -103,7 +103,10 @@ def fetch_corpus(
 
 
 def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporter) -> int:
-    """About how much `fetch_corpus` would have to fetch; arguments and errors are the same."""
+    """About how much `fetch_corpus` would have to fetch; arguments and errors are the same.
+
+    Nothing depends on it: a hub that is not reached is given up within seconds.
+    """
     limit_client()
     asked = read_pin(_pin(source, folder), source.repo, source.revision)
     known = _recorded(folder, source.repo, path)
@@ -116,7 +119,9 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
         )
         if is_enough and all(record.is_whole(parts / each.name) for each in part.parts):
             return 0
-    file = describe(source.repo, path, revision=asked, reporter=reporter, here=None)
+    file = describe(
+        source.repo, path, revision=asked, reporter=reporter, here=None, within=ASKING_SECONDS
+    )
     if source.first_chars is None:
         return file.num_bytes
     num_bytes = length = 0

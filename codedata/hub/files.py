@@ -176,7 +176,13 @@ def fetch_file(
 
 
 def describe(
-    repo: str, path: str, *, revision: str, reporter: Reporter, here: RemoteFile | None
+    repo: str,
+    path: str,
+    *,
+    revision: str,
+    reporter: Reporter,
+    here: RemoteFile | None,
+    within: float = inf,
 ) -> RemoteFile:
     """Ask what a file of a dataset repository is: one request.
 
@@ -186,17 +192,18 @@ def describe(
         revision: branch, tag or commit.
         reporter: told what is waited for.
         here: what is known of it without asking, returned where the hub is not reached.
+        within: seconds after which a hub that is not reached is given up.
 
     Raises:
         HubError: see `Call.made`.
     """
     is_patient = here is None
     try:
-        with Call(repo, "dataset", revision, path, reporter, is_patient).made():
+        with Call(repo, "dataset", revision, path, reporter, is_patient, within).made():
             found = library.get_hf_file_metadata(
                 library.hf_hub_url(repo, path, repo_type="dataset", revision=revision),
                 timeout=constants.HF_HUB_ETAG_TIMEOUT,
-                retry_on_errors=is_patient,
+                retry_on_errors=is_patient and within == inf,
             )
     except UnreachableError as error:
         if here is None:

@@ -1,7 +1,7 @@
 """A plan and the chunks that are stored of it -> what a run would take: tokens, disk, seconds.
 
 Chunks of earlier runs say how many tokens a character is and how long one takes. Without any, some
-of the text is tokenized.
+of the text is tokenized. Before there is a text, `guess` goes by the switches alone.
 """
 
 import time
@@ -14,13 +14,23 @@ from codedata.errors import TargetError
 from codedata.format.packing import id_dtype
 from codedata.format.ranges import CharRange, Utf8
 from codedata.progress import megabytes
+from codedata.recipe.settings import Settings
 from codedata.run.plan import ChunkTask, Plan, sample_of
 from codedata.store.chunks import TokenChunk, get_chunk
 from codedata.store.local import LocalStore
 from codedata.tokenize.engines.base import as_utf8
+from codedata.tokenize.probe import PROBE
+from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.tokenizer_files import TokenizerFiles
 
 _PLACES, _PLACE_CHARS = 8, 250_000
 """Tokenized to see what comes of it, and how fast: a second of the tokenizers library's work."""
+
+_CHARS_PER_TOKEN = 3.0
+"""Roughly, of C: the demo's tokenizer, of no more than 4,096 tokens, has 2.6."""
+
+_MOST_ID_BYTES = 4
+"""Where it is not known whether the ids fit in two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +48,23 @@ class Estimate:
     num_samples: int
     num_bytes: int
     seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guess:
+    """What a run would make of a text that is not here yet, and may be shorter than its window.
+
+    Attributes:
+        chars_per_token: that it goes by.
+        num_tokens: of all chunks.
+        num_samples: that they are packed to.
+        num_bytes: of chunks and shards.
+    """
+
+    chars_per_token: float
+    num_tokens: int
+    num_samples: int
+    num_bytes: int
 
 
 def finished(tasks: Sequence[ChunkTask], *, root: Path) -> list[TokenChunk]:
@@ -78,7 +105,7 @@ def estimate(plan: Plan, stored: Sequence[TokenChunk], *, threads: int) -> Estim
     known = {chunk.chars for chunk in stored}
     chunks = _chunks(plan)
     missing = [chars for chars in chunks if chars not in known]
-    num_samples, num_bytes = _needed(plan, missing, each)
+    num_samples, num_bytes = _needed(plan.settings, _id_bytes(plan), chunks, missing, each)
     left = sum(chars.num_chars for chars in missing)
     at_once = max(1, min(threads, len(missing)))
     return Estimate(
@@ -86,6 +113,31 @@ def estimate(plan: Plan, stored: Sequence[TokenChunk], *, threads: int) -> Estim
         num_samples=num_samples,
         num_bytes=num_bytes,
         seconds=left / rate / at_once,
+    )
+
+
+def guess(settings: Settings, chunks: Sequence[CharRange], files: TokenizerFiles | None) -> Guess:
+    """What comes of a text that is not here.
+
+    Args:
+        settings: the switches.
+        chunks: of all windows.
+        files: the tokenizer's, which is tried on a built-in sample of code; None where it is not
+            here.
+    """
+    chars_per_token, id_bytes = _CHARS_PER_TOKEN, _MOST_ID_BYTES
+    if files is not None:
+        loaded = load_tokenizer(files)
+        ids = loaded.tokenizer.encode(PROBE, add_special_tokens=False).ids
+        chars_per_token = len(PROBE) / len(ids)
+        id_bytes = id_dtype(loaded.vocab_size - 1).itemsize
+    each = 1 / chars_per_token
+    num_samples, num_bytes = _needed(settings, id_bytes, chunks, chunks, each)
+    return Guess(
+        chars_per_token=chars_per_token,
+        num_tokens=int(each * sum(chars.num_chars for chars in chunks)),
+        num_samples=num_samples,
+        num_bytes=num_bytes,
     )
 
 
@@ -101,7 +153,8 @@ def require_disk_space(plan: Plan, missing: Sequence[CharRange], folder: Path) -
         TargetError: with the estimate and what is free.
     """
     sample = sample_of(plan.windows[0])
-    _, needed = _needed(plan, missing, len(plan.engine.encode(as_utf8(sample)).ids) / len(sample))
+    each = len(plan.engine.encode(as_utf8(sample)).ids) / len(sample)
+    _, needed = _needed(plan.settings, _id_bytes(plan), _chunks(plan), missing, each)
     if needed > (free := free_bytes(folder)):
         raise TargetError(
             f"{sum(chars.num_chars for chars in _chunks(plan)):,} characters need about "
@@ -127,14 +180,22 @@ def _chunks(plan: Plan) -> list[CharRange]:
     return [fingerprint.chars for fingerprint in plan.fingerprints]
 
 
-def _needed(plan: Plan, missing: Sequence[CharRange], tokens_per_char: float) -> tuple[int, int]:
+def _id_bytes(plan: Plan) -> int:
+    return id_dtype(max(plan.engine.vocab_size - 1, plan.settings.pad_id)).itemsize
+
+
+def _needed(
+    settings: Settings,
+    id_bytes: int,
+    chunks: Sequence[CharRange],
+    missing: Sequence[CharRange],
+    tokens_per_char: float,
+) -> tuple[int, int]:
     """Samples of the dataset, and bytes of it and of the chunks that are missing."""
 
     def tokens(chars: CharRange) -> int:
         return int(tokens_per_char * chars.num_chars)
 
-    settings = plan.settings
-    id_bytes = id_dtype(max(plan.engine.vocab_size - 1, settings.pad_id)).itemsize
-    num_samples = sum(settings.count_samples(tokens(chars)) for chars in _chunks(plan))
+    num_samples = sum(settings.count_samples(tokens(chars)) for chars in chunks)
     packed = num_samples * settings.seq_length * (1 + id_bytes)
     return num_samples, packed + sum(map(tokens, missing)) * id_bytes

@@ -86,6 +86,16 @@ class Source(BaseModel, ABC):
         """
         return ""
 
+    def is_current(self, corpus: Corpus) -> bool:  # noqa: ARG002
+        """Whether what is there now is what a corpus was made of, as far as its record tells.
+
+        No document is read.
+
+        Raises:
+            CorpusError: a folder is gone.
+        """
+        return True
+
     def num_bytes(self, file: int, folder: Path) -> int | None:  # noqa: ARG002
         """The size of a file; None where it is not known before it is here.
 

@@ -6,12 +6,12 @@ What does not fit is refused in one line that has what would.
 """
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from codedata.arguments import did_you_mean
 from codedata.errors import CorpusError
 from codedata.printable import shortened
 from codedata.sources.base import Source
@@ -91,5 +91,4 @@ def what_is_wrong(detail: ErrorDetails, field: str, fields: Sequence[str]) -> st
 
 def _there_are(name: str, known: Sequence[str]) -> str:
     """Which names there are, and the one that was probably meant."""
-    meant = [f"did you mean {near}? there are" for near in get_close_matches(name, known, n=1)]
-    return f"{' '.join(meant) or 'there are'} {', '.join(known)}"
+    return f"{did_you_mean(name, known)} there are {', '.join(known)}".lstrip()

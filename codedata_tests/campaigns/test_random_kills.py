@@ -97,7 +97,7 @@ def test_a_script_killed_at_random_moments_leaves_a_whole_dataset_and_the_next_o
 # Dagster
 
 
-MATERIALIZE = [sys.executable, "-m", "codedata.cli", "materialize", "train"]
+MATERIALIZE = [sys.executable, "-m", "codedata", "materialize", "train"]
 
 
 @needs_proc

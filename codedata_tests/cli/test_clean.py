@@ -53,10 +53,11 @@ def test_chunks_of_other_ranges_and_splits_and_parts_of_no_record_go(
         put(layout.corpus("the_stack_c") / "parts" / "0a" / "00000-aa.parquet"),
         put(layout.corpus("many", 3) / "parts" / "0a" / "00000-aa.parquet"),
     ]
-    assert main(["clean", "--dry-run"]) == 0
+    unknown = "--unknown-splits"
+    assert main(["clean", "--dry-run", unknown]) == 0
     planned = capsys.readouterr().out
     assert all(path.exists() for path in (*kept, *going))
-    assert main(["clean"]) == 0
+    assert main(["clean", unknown]) == 0
     said = capsys.readouterr().out
     assert [path for path in (*kept, *going) if path.exists()] == kept
     assert not going[1].parent.exists()
@@ -65,11 +66,38 @@ def test_chunks_of_other_ranges_and_splits_and_parts_of_no_record_go(
     assert said.splitlines()[-1] == "4.0 MB removed; 1.0 MB more are newer than 7 days"
     assert "root/chunks/gone/00000: there is no split gone" in said
 
-    assert main(["clean", "--older-than", "0"]) == 0
+    assert main(["clean", unknown]) == 0
+    assert capsys.readouterr().out == "nothing is older than 7 days; 1.0 MB are newer\n"
+    assert main(["clean", unknown, "--older-than", "0"]) == 0
     assert not layout.chunks("gone").exists()
     capsys.readouterr()
     assert main(["clean"]) == 0
     assert capsys.readouterr().out == "nothing is unused\n"
+
+
+def test_chunks_of_splits_that_another_project_may_have_stay_unless_they_are_named(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = put(layout.chunks("theirs") / "00000" / "0-4.arrow")
+    assert main(["clean"]) == 0
+    assert theirs.exists()
+    assert capsys.readouterr().out == (
+        "nothing is unused\n"
+        "1.0 MB are chunks of splits that codedata.definitions does not define (theirs); "
+        "--unknown-splits takes them, too\n"
+    )
+    with pytest.raises(SystemExit):
+        main(["clean", "--older-than", "-1"])
+    assert "-1 is in the future" in capsys.readouterr().err
+
+
+def test_a_root_that_is_a_file_is_refused_by_those_that_look_below_it(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout.root.touch()
+    for command in ("list", "clean"):
+        assert main([command]) == 1
+        assert f"CODEDATA_ROOT is {layout.root}, a file; " in capsys.readouterr().err
 
 
 def test_an_unfinished_run_s_folder_goes_unless_the_run_is_at_work(
@@ -97,5 +125,5 @@ def test_what_a_planted_link_leads_to_stays(layout: Layout, tmp_path: Path) -> N
     foreign = put(tmp_path / "foreign" / "00000" / "0-4.arrow")
     layout.chunks("x").parent.mkdir(parents=True)
     layout.chunks("x").symlink_to(foreign.parent.parent)
-    assert main(["clean", "--older-than", "0"]) == 0
+    assert main(["clean", "--unknown-splits", "--older-than", "0"]) == 0
     assert foreign.exists()

@@ -53,10 +53,14 @@ def test_a_code_location_is_found_as_dagster_s_commands_find_it(
     assert found.module == module.format(here=tmp_path)
     assert found.autoload == ("autoload_defs" in str(files))
     assert find_code_location("given", tmp_path).module == "given"
+    (below := tmp_path / "a" / "b").mkdir(parents=True)
+    above = find_code_location(None, below)
+    assert (above.module, above.is_above) == (found.module, found.module != OWN_MODULE)
 
 
 REFUSED = {
     "a project file that is none": ({"pyproject.toml": "[tool"}, "pyproject.toml cannot be read"),
+    "a word for a table": ({"pyproject.toml": "[tool]\ndg = 3"}, "dg should be a table, and is 3"),
     "several projects": ({"dg.toml": 'directory_type = "workspace"'}, "go into the folder of one"),
     "several locations": (
         {"workspace.yaml": "load_from: [{python_module: a}, {python_module: b}]"},

@@ -1,7 +1,9 @@
 """`codedata completion`: what a shell that took the script offers."""
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ complete_last codedata ve
 complete_last codedata verify d
 complete_last codedata export demo --to me
 complete_last codedata show --tok
+complete_last codedata materialize demo_t
 """
 
 
@@ -31,6 +34,7 @@ def test_bash_completes_commands_splits_folders_switches_and_choices(
     for folder in ("datasets/demo_train", "datasets/other"):
         (tmp_path / "root" / folder).mkdir(parents=True)
     monkeypatch.setenv("CODEDATA_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     (tmp_path / "work" / "downloaded").mkdir(parents=True)
     bash = shutil.which("bash")
     assert bash is not None
@@ -46,6 +50,7 @@ def test_bash_completes_commands_splits_folders_switches_and_choices(
         "downloaded demo_train",
         "megatron",
         "--tokenizer",
+        "demo_train",
     ]
     assert done.stderr == ""
 

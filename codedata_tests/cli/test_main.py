@@ -64,6 +64,17 @@ def test_a_reader_that_has_seen_enough_ends_a_command_quietly(tmp_path: Path) ->
         assert (done.stdout, done.stderr) == (said, "")
 
 
+def test_a_full_disk_behind_stdout_is_said_in_one_line(tmp_path: Path) -> None:
+    folder = scenario.write_dataset(tmp_path / "d", [[[1, 2, 3, 4]]])
+    command = [sys.executable, "-m", "codedata", "verify", str(folder)]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("codedata: error: ")
+    assert "No space left" in line
+
+
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_verbose_shows_where_a_refusal_comes_from_and_quiet_leaves_it_one_line(
     where: str, capsys: pytest.CaptureFixture[str]

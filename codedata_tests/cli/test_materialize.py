@@ -34,7 +34,7 @@ def test_materialize_refuses_in_one_line_before_any_work(
     }
     environment |= {"DAGSTER_HOME": str(home), ROOT_VARIABLE: str(root), **switches}
     done = subprocess.run(
-        [sys.executable, "-m", "codedata.cli", "materialize", "demo_train"],
+        [sys.executable, "-m", "codedata", "materialize", "demo_train"],
         env=environment,
         cwd=ROOT,
         capture_output=True,

@@ -237,13 +237,25 @@ def test_the_splits_of_the_project_are_said_in_a_table(
     edit(project, "small", chunk_size=25_000)
     assert main(command) == 0
     said = capsys.readouterr().out
-    assert said.startswith("small  stale  " if command else "Tokenized, packed and checked ")
+    first = "splits of mine.definitions, below data\n"
+    assert said.startswith(first if command else "Tokenized, packed and checked ")
+    assert first in said
     assert re.search(
         r"^small  stale  [\d,]+ samples of 64 tokens  [0-9a-f]{12}  data/datasets/small\n"
         r"       chunk_size was 30000, is now 25000\n\Z",
         said,
         re.MULTILINE,
     )
+
+
+def test_below_its_folder_a_project_is_found_and_which_one_and_which_root_is_said(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project / "mine")
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"splits of mine.definitions of {project}, below {project}/mine/data"
+    assert lines[1].startswith("small  missing")
 
 
 def test_another_code_location_is_named_by_m_and_hints_name_it_too(
@@ -291,6 +303,16 @@ def test_a_name_that_may_mean_two_datasets_is_refused_and_one_that_means_one_is_
     assert main(["verify", "data/datasets/small"]) == 0
     assert main(["verify", "smal"]) == 1
     assert "did you mean small? there are small" in capsys.readouterr().err
+    for named, meant in (
+        ("large/", ""),
+        ("small/", "there is no folder small/ here; without the slash, small is the dataset of"),
+        ("small,small", "there is no dataset 'small,small'; separate names by spaces: small small"),
+    ):
+        shutil.rmtree(project / "small", ignore_errors=True)
+        assert main(["show", named]) == 1
+        assert meant in capsys.readouterr().err
+    assert main(["materialize", "small,small"]) == 1
+    assert "; separate names by spaces: small small" in capsys.readouterr().err
 
 
 @pytest.mark.campaign

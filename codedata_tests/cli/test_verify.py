@@ -26,7 +26,8 @@ def test_verify_says_that_a_dataset_is_whole(
     assert main(["verify", str(folder)]) == 0
     captured = capsys.readouterr()
     digest = open_dataset(folder).digest
-    assert captured.out == f"{folder}: whole; 2 files, 3 samples, 12 tokens, digest {digest}\n"
+    said = f"whole; 2 files, 3 samples of 4 tokens, 12 tokens, digest {digest}"
+    assert captured.out == f"{folder}: {said}\n"
     assert captured.err == ""
 
 

@@ -111,7 +111,7 @@ def test_after_kill_9_the_next_run_finishes_with_the_finished_chunks(
 def test_ctrl_c_ends_codedata_materialize_with_one_line_and_status_130(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "codedata.cli", "materialize", "train"]
+    command = [sys.executable, "-m", "codedata", "materialize", "train"]
     chunks = tmp_path / "root/chunks/train/00000"
     process = start_until_chunks_are_there(command, environment, chunks)
     os.killpg(process.pid, signal.SIGINT)

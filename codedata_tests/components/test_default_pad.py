@@ -94,7 +94,7 @@ def test_codedata_materialize_says_it_before_the_first_run(
         ROOT_VARIABLE: str(tmp_path / "root"),
         "CODEDATA_TOKENIZER": str(tokenizer_folder),
     }
-    command = [sys.executable, "-m", "codedata.cli", "materialize", "train"]
+    command = [sys.executable, "-m", "codedata", "materialize", "train"]
     done = subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
     )

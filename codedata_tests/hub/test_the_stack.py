@@ -46,7 +46,7 @@ def test_train_and_validation_from_the_hub_are_those_of_the_local_file(
     there = environment_of_splits(corpus, tokenizer_folder, tmp_path / "there")
     del there["CODEDATA_CORPUS"], there["CODEDATA_TOKENIZER"]
     there |= stack.environment(tmp_path / "home")
-    command = ("codedata.cli", "materialize", "train", "validation")
+    command = ("codedata", "materialize", "train", "validation")
 
     refused = run(there, *command)
     assert refused.returncode == 1

@@ -103,6 +103,10 @@ class FoldersSource(Source):
         """Names, sizes and times of the files, as one hash."""
         return self.walk().fingerprint
 
+    def is_current(self, corpus: Corpus) -> bool:
+        """Whether the files have the names, sizes and times that they had."""
+        return corpus.origin.get("walk") == self.walk().fingerprint
+
     def materialize(
         self,
         file: int,  # noqa: ARG002  (there is one)

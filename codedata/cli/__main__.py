@@ -1,8 +1,0 @@
-"""`python -m codedata.cli`."""
-
-import sys
-
-from codedata.cli import main
-
-if __name__ == "__main__":
-    sys.exit(main())
