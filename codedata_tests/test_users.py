@@ -113,9 +113,8 @@ def test_the_script_and_materialize_need_neither_a_name_nor_a_home(
     )
     assert done.returncode == 0, done.stderr
     lines = re.split(r"[\r\n]+", done.stderr.strip())
-    usual = ("Tokenizing", "train: AutoTokenizer", "codedata: done in ")
-    told = [line for line in lines if not line.startswith(usual)]
-    assert len(told) <= 2, lines
+    assert "Traceback" not in done.stderr
+    assert sum("home" in line for line in lines) <= 1, lines
     made = open_dataset(work / "data/datasets/train")
     assert made.digest == open_dataset(work / "by_script").digest
     assert "~" not in os.listdir(work), "no folder is made for a home that there is not"

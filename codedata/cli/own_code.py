@@ -84,6 +84,11 @@ def find_own_code(code: Path, project: Path, layout: Layout) -> OwnCode:
             f"{folder} is there already, of another project with the same {ROOT_VARIABLE}; set "
             "that to another folder, or remove this one"
         )
+    if code.is_file():
+        raise SettingsError(
+            f"{code} is a file; --folder takes a folder of source code; for a parquet, make the "
+            "project without --folder, and give it a corpus of kind local"
+        )
     name = code.name or "root"
     with TERMINAL.waiting(f"looking for code below {code}"):
         own = [f"{name}/{project.relative_to(code).as_posix()}"] if code in project.parents else []

@@ -29,7 +29,7 @@ def test_a_local_file_in_the_environment_takes_the_place_of_the_hub_s(
     record = materialize(RawCorpus(name="c", source=source), tmp_path, said.append)
     assert record.path == str(corpus)
     assert record.origin == {"kind": "local"}
-    assert str(corpus) in said[0]
+    assert any(str(corpus) in line for line in said)
 
 
 def test_a_local_parquet_is_pointed_at_not_copied(corpus: Path, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_folders_are_written_once_and_kept_while_they_are_unchanged(
     written = (folder / "corpus.parquet").stat().st_mtime_ns
     said: list[str] = []
     materialize(component, tmp_path, said.append)
-    assert said == [f"{len(documents)} files are unchanged: {folder}/corpus.parquet is kept"]
+    assert said[-1] == f"{len(documents)} files are unchanged: {folder}/corpus.parquet is kept"
     assert (folder / "corpus.parquet").stat().st_mtime_ns == written
     (sources / "new.c").write_text("int x;\n", encoding="utf-8")
     assert materialize(component, tmp_path).num_rows == len(documents) + 1
@@ -69,7 +69,8 @@ def test_a_run_waits_for_another_that_is_at_work_on_the_corpus(
 
     def log(line: str) -> None:
         said.append(line)
-        waits.set()
+        if line.startswith("waiting for "):
+            waits.set()
 
     with ThreadPoolExecutor(1) as threads:
         with waiting_lock(folder / ".lock", print):
@@ -77,7 +78,7 @@ def test_a_run_waits_for_another_that_is_at_work_on_the_corpus(
             assert waits.wait(30)
             assert not (folder / "corpus.json").exists()
         assert running.result(30) == read_corpus(folder)
-    assert said[0].endswith(f", which is at work on {folder}")
+    assert any(line.endswith(f", which is at work on {folder}") for line in said)
 
 
 def test_several_local_files_are_pointed_at_by_their_partitions(
