@@ -101,17 +101,24 @@ def test_arguments_that_are_refused_are_printed_without_their_escapes(
     assert "\x1b" not in err
 
 
-@pytest.mark.parametrize(("module", "encoding"), [("cli", "ascii"), ("tokenize_data", "latin-1")])
+@pytest.mark.parametrize(
+    ("module", "encoding"), [("codedata", "ascii"), ("codedata.tokenize_data", "latin-1")]
+)
 def test_a_stream_that_cannot_hold_a_character_gets_its_escape(
     module: str, encoding: str, tmp_path: Path
 ) -> None:
     (tmp_path / "中").touch()
     arguments = {
-        "cli": ["verify", "/no/中/folder"],
-        "tokenize_data": ["--data_file", tmp_path, "--tokenization_folder", tmp_path / "中"],
+        "codedata": ["verify", "/no/中/folder"],
+        "codedata.tokenize_data": [
+            "--data_file",
+            tmp_path,
+            "--tokenization_folder",
+            tmp_path / "中",
+        ],
     }[module]
     done = subprocess.run(
-        [sys.executable, "-m", f"codedata.{module}", *arguments],
+        [sys.executable, "-m", module, *arguments],
         capture_output=True,
         env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
         check=False,

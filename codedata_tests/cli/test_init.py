@@ -156,12 +156,12 @@ def test_the_corpus_is_written_below_the_root_that_the_project_s_commands_use(
 ) -> None:
     write_code(here / "code")
     monkeypatch.setenv("CODEDATA_ROOT", "../elsewhere")
-    assert main(["init", "own_one", "--folder", "code"]) == 0
+    assert main(["init", "root_one", "--folder", "code"]) == 0
     assert read_corpus(Layout(here / "elsewhere").corpus("my_corpus")).num_rows == 13
-    assert not (here / "own_one" / "data").exists()
-    assert main(["init", "own_two", "--folder", "code"]) == 1
+    assert not (here / "root_one" / "data").exists()
+    assert main(["init", "root_two", "--folder", "code"]) == 1
     assert "my_corpus is there already, of another project" in capsys.readouterr().err
-    assert not (here / "own_two").exists()
+    assert not (here / "root_two").exists()
 
 
 @pytest.mark.parametrize(
