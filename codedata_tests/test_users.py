@@ -175,7 +175,8 @@ def refusal_of(uid: int, folder: Path, *arguments: str | Path, **variables: str 
     """The one line that a command ends with."""
     done = run_by(uid, folder, *arguments, **variables)
     assert done.returncode == 1
-    [line] = said(done)
+    *steps, line = said(done)
+    assert not any("error" in step for step in steps)
     return line
 
 

@@ -184,7 +184,7 @@ def yamls_over(own: OwnCode, corpus: "Corpus", templates: Mapping[str, str]) -> 
         extensions=f"extensions: [{', '.join(source.extensions)}]\n"
         f"    exclude: {_flow(source.exclude)}",
     )
-    chunk_size = min(max(_MIN_CHUNK, num_chars // 8), _MAX_CHUNK)
+    chunk_size = min(max(1, num_chars // (8 * _MIN_CHUNK)) * _MIN_CHUNK, _MAX_CHUNK)
     for split, start, stop in (("train", 0, border), ("validation", border, num_chars)):
         _set(
             defs,

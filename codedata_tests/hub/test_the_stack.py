@@ -51,7 +51,7 @@ def test_train_and_validation_from_the_hub_are_those_of_the_local_file(
     refused = run(there, *command)
     assert refused.returncode == 1
     assert f"accept them on {stack.address}/datasets/bigcode/the-stack; make a" in refused.stderr
-    assert len(refused.stderr.splitlines()) == 1
+    assert len(refused.stderr.splitlines()) == 2, "what it did, and what was wrong"
     assert stack.bytes_sent < 1000
 
     there["HF_TOKEN"] = "hf_me"
