@@ -22,11 +22,10 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING, Any
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
@@ -35,6 +34,9 @@ from codedata.sources.parquet.footer import Parquet
 from codedata.sources.parquet.index import Counts, TextIndex
 from codedata.sources.parquet.text import ParquetText, sha256_once
 from codedata.store.files import replace_atomically
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 RECORD_NAME = "corpus.json"
 PARQUET_NAME = "corpus.parquet"
@@ -206,7 +208,11 @@ class Corpus:
         return ParquetText(Path(self.path), expected_sha256=self.sha256)
 
 
-_RECORD = TypeAdapter(Corpus)
+@cache
+def _record() -> "TypeAdapter[Corpus]":
+    from pydantic import TypeAdapter  # a tenth of a second that the script need not wait for
+
+    return TypeAdapter(Corpus)
 
 
 def record_corpus(
@@ -252,7 +258,7 @@ def read_corpus(folder: Path) -> Corpus:
     name = folder.parent.name if is_file else folder.name
     of_file = f", partition {folder.name}" if is_file else ""
     try:
-        return _RECORD.validate_json((folder / RECORD_NAME).read_bytes())
+        return _record().validate_json((folder / RECORD_NAME).read_bytes())
     except FileNotFoundError as error:
         raise CorpusError(
             f"corpus {name!r} is not materialized: {folder / RECORD_NAME} does not exist; "

@@ -5,7 +5,9 @@ next run counts none of them again. A row group that has more than what was aske
 to there only: it is remembered in this process and is no part of the sidecar.
 """
 
+import json
 import logging
+import operator
 from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from codedata.parallel import available_cores
 from codedata.sources.parquet.decode import count_chars, decode
@@ -42,8 +43,6 @@ class Counts(NamedTuple):
 
 
 NOTHING = Counts()
-
-_GROUPS = TypeAdapter(list[Counts])
 
 
 @dataclass(kw_only=True)
@@ -117,13 +116,13 @@ def read_sidecar(path: Path | None, group_rows: Sequence[int]) -> TextIndex:
         return TextIndex(groups=_parsed(path.read_bytes(), group_rows) if path else [])
     except FileNotFoundError:
         pass
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         logger.info("counting again: the sidecar %s is unusable (%s)", path, error)
     return TextIndex()
 
 
 def _parsed(sidecar: bytes, group_rows: Sequence[int]) -> list[Counts]:
-    groups = _GROUPS.validate_json(sidecar)
+    groups = [Counts(*map(operator.index, each)) for each in json.loads(sidecar)]
     agree = (
         each.num_documents + each.num_nulls == num_rows
         and each.num_chars >= each.num_documents >= 0 <= each.num_nulls
@@ -139,7 +138,7 @@ def write_sidecar(path: Path | None, index: TextIndex) -> None:
     try:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_atomically(path, _GROUPS.dump_json(index.groups))
+            replace_atomically(path, json.dumps(index.groups).encode())
     except OSError as error:
         logger.info("the next run counts characters again: %s", error)
 
