@@ -26,6 +26,10 @@ TOKENIZER_VARIABLE = "CODEDATA_TOKENIZER"
 _NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 
 
+NAME_REMEDY = "the letters A to Z, digits and underscores alone"
+"""What a name of a split, a corpus or a tokenizer is written with, for messages."""
+
+
 def is_name(name: object) -> bool:
     """Whether it may name a split or a corpus: a key of Dagster and a folder alike."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None

@@ -198,7 +198,7 @@ class Transfer:
     def __init__(self, reporter: Reporter, name: str) -> None:
         self._reporter = reporter
         self._name = printable(name)
-        self._here = self._arrived = self._expected = 0
+        self._arrived = self._expected = 0
         self._started = self._said = time.monotonic()
         self._lock = Lock()
         self._bar: tqdm[Any] | None = None
@@ -208,15 +208,6 @@ class Transfer:
             name = f"Fetching {self._name.rsplit('/', 1)[-1]}"
             self._bar = tqdm(desc=name, unit="B", unit_scale=True, delay=_BAR_DELAY_SECONDS)
         return self
-
-    def start_at(self, num_bytes: int) -> None:
-        """Say how much an earlier transfer left."""
-        self._here = num_bytes
-        if num_bytes:
-            self._reporter.log(f"{self._name}: {megabytes(num_bytes)} are here already")
-        if self._bar is not None:
-            self._bar.reset()
-            self._bar.initial = self._bar.n = num_bytes
 
     def expect(self, num_bytes: int) -> None:
         """Say how much it will be in all, as far as that is known."""
@@ -234,10 +225,9 @@ class Transfer:
                 return
             self._said = now
             rate = self._arrived / (now - self._started)
-            here = self._here + self._arrived
-            left = max(0, self._expected - here) / rate
+            left = max(0, self._expected - self._arrived) / rate
             self._tell(
-                f"{megabytes(here)} of {megabytes(max(here, self._expected))}, "
+                f"{megabytes(self._arrived)} of {megabytes(max(self._arrived, self._expected))}, "
                 f"{megabytes(rate)}/s, {left:.0f} s left"
             )
 

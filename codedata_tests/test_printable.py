@@ -59,7 +59,7 @@ def test_what_a_run_tells_is_printable_in_log_and_terminal(
     reporter = Reporter(lines.append, in_terminal=True)
     reporter.say(f"the hub says {CLEARS}")
     with reporter.transfer(f"{TURNS}.parquet") as transfer:
-        transfer.start_at(1)
+        transfer.advance(1)
     assert "\x1b[2J" not in capsys.readouterr().err
     assert all(line.isprintable() for line in lines)
     assert len(lines) == 2

@@ -4,12 +4,12 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from yaml import MarkedYAMLError
 
+from codedata.arguments import did_you_mean
 from codedata.errors import CodedataError, SettingsError
 from codedata.printable import shortened
 from codedata.sources.registry import what_is_wrong
@@ -56,8 +56,7 @@ def _component_of(metadata: Any) -> object:
 
 
 def _undefined(what: str, key: "dg.AssetKey", made: list[str]) -> SettingsError:
-    near = get_close_matches(key.path[0], made, n=1)
-    meant = f" did you mean {near[0]}?" if near else ""
+    meant = f" {near}" if (near := did_you_mean(key.path[0], made)) else ""
     return SettingsError(
         f"{what} needs the asset {key.to_user_string()!r}, which nothing defines;{meant} correct "
         "corpus or tokenizer_asset in its defs.yaml, or add the one it names"
@@ -145,6 +144,5 @@ def _why_no_type(named: str) -> str | None:
         except (ModuleNotFoundError, ValueError):  # of its parent, or of a name that is none
             pass
         what = f"no module {module!r}"
-    near = get_close_matches(named, known, n=1)
-    meant = f"; did you mean {near[0]}?" if near else "; correct its type, or install its package"
-    return f"type is {shortened(repr(named))}, and there is {what}{meant}"
+    remedy = did_you_mean(named, known) or "correct its type, or install its package"
+    return f"type is {shortened(repr(named))}, and there is {what}; {remedy}"

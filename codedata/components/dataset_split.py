@@ -25,7 +25,7 @@ from codedata.components.split_files import ALL_FILES, file_numbers, must_say_wh
 from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
 from codedata.environment import variables
 from codedata.errors import SettingsError
-from codedata.layout import TOKENIZER_VARIABLE, Layout, is_name, switch_variable
+from codedata.layout import NAME_REMEDY, TOKENIZER_VARIABLE, Layout, is_name, switch_variable
 from codedata.places import local_path
 from codedata.printable import shortened
 from codedata.recipe.settings import SWITCHES, Settings, Switch, pad_token_of, require_held_out
@@ -96,8 +96,8 @@ class DatasetSplit(YamlComponent):
         if value is None or is_name(value):
             return value
         raise SettingsError(
-            f"{_of_split(info)} is {value!r}; write it with the letters A to Z, digits and "
-            "underscores alone: it names assets and folders"
+            f"{_of_split(info)} is {value!r}; write it with {NAME_REMEDY}: it "
+            "names assets and folders"
         )
 
     @field_validator("name")

@@ -22,7 +22,7 @@ from codedata.components.from_yaml import YamlComponent
 from codedata.components.scaffolding import CorpusScaffolder
 from codedata.components.shown import as_written
 from codedata.errors import CorpusError
-from codedata.layout import Layout, is_name
+from codedata.layout import NAME_REMEDY, Layout, is_name
 from codedata.progress import Reporter, reporter_of_run
 from codedata.resources import DataRoot
 from codedata.sources.base import Source
@@ -72,8 +72,8 @@ class RawCorpus(YamlComponent):
     def _is_name(cls, name: str) -> str:
         if not is_name(name):
             raise CorpusError(
-                f"name of a corpus is {name!r}; write it with the letters A to Z, digits and "
-                "underscores alone: it names an asset and a folder"
+                f"name of a corpus is {name!r}; write it with {NAME_REMEDY}: it names an asset "
+                "and a folder"
             )
         return name
 

@@ -6,6 +6,7 @@ they leave it text. What need not be said is a comment, with its default.
 """
 
 import textwrap
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from codedata.errors import CodedataError, SettingsError
-from codedata.layout import Layout, is_name
+from codedata.layout import NAME_REMEDY, Layout, is_name
 from codedata.recipe.settings import SWITCHES
 from codedata.sources.record import RECORD_NAME, read_corpus
 from codedata.sources.registry import KINDS, read_source
@@ -33,7 +34,7 @@ _OF_OTHERS = ("tokenizer_asset", "tokenizer_base", "pad_token", "min_sample_leng
 _WINDOW = ("starting_character", "chars_to_tokenize")
 
 
-class YamlScaffolder(dg.Scaffolder):
+class YamlScaffolder(dg.Scaffolder, ABC):
     """Writes a component's YAML, named as its folder."""
 
     def scaffold(self, request: dg.ScaffoldRequest) -> None:
@@ -64,18 +65,18 @@ class YamlScaffolder(dg.Scaffolder):
     def _attributes_of(self, folder: Path) -> Iterator[str]:
         if not is_name(folder.name):
             raise SettingsError(
-                f"{folder.name!r} names no component; take the letters A to Z, digits and "
-                "underscores alone: it names assets and folders"
+                f"{folder.name!r} names no component; take {NAME_REMEDY}: it "
+                "names assets and folders"
             )
         return self.attributes(folder)
 
+    @abstractmethod
     def attributes(self, folder: Path) -> Iterator[str]:
         """The lines of a component's fields.
 
         Args:
             folder: the component's, beside those of the others of its project.
         """
-        raise NotImplementedError
 
 
 class CorpusScaffolder(YamlScaffolder):

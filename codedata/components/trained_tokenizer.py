@@ -9,7 +9,7 @@ from codedata.components.scaffolding import TokenizerScaffolder
 from codedata.components.split_spec import SINGLE_RUN
 from codedata.errors import SettingsError
 from codedata.format.ranges import CharRange
-from codedata.layout import is_name
+from codedata.layout import NAME_REMEDY, is_name
 from codedata.progress import reporter_of_run
 from codedata.resources import DataRoot
 from codedata.sources.record import read_corpus
@@ -46,8 +46,8 @@ class TrainedTokenizer(YamlComponent):
     def _is_name(cls, name: str) -> str:
         if not is_name(name):
             raise SettingsError(
-                f"a tokenizer or its corpus is named {name!r}; write it with the letters A to Z, "
-                "digits and underscores alone: it names assets and folders"
+                f"a tokenizer or its corpus is named {name!r}; write it with {NAME_REMEDY}: it "
+                "names assets and folders"
             )
         return name
 
