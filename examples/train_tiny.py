@@ -185,11 +185,13 @@ def run(options: argparse.Namespace, device: torch.device) -> None:
                     "there, another --output begins anew"
                 )
             return
-        print(f"rank {rank} goes on from step {step}", flush=True)
+        # One write a line: the ranks share one output.
+        print(f"rank {rank} goes on from step {step}\n", end="", flush=True)
     if rank == 0:
         print(
             f"training to step {options.max_steps} on {len(train)} samples of {train.seq_length} "
-            f"tokens (ranks: {num_ranks}, device: {device.type})",
+            f"tokens (ranks: {num_ranks}, device: {device.type})\n",
+            end="",
             flush=True,
         )
 
