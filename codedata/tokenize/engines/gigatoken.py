@@ -32,7 +32,7 @@ from tokenizers import AddedToken
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.tokenize.cuts import MARK
-from codedata.tokenize.differences import known_differences, probe_differences
+from codedata.tokenize.differences import Twin, known_differences, probe_differences
 from codedata.tokenize.engines.base import NotProvenError, PieceEngine, Span, ids_behind
 from codedata.tokenize.engines.scan import NUM_CODE_POINTS, Exceptions, cut_around
 from codedata.tokenize.structure import BYTE_CHARACTERS, Pretokenizer, normalizes_to_nfc_only
@@ -41,8 +41,6 @@ from codedata.tokenize.tokenizer import LoadedTokenizer
 logger = logging.getLogger(__name__)
 
 _NUM_ASCII = 128
-_BEYOND_ASCII = np.array([[_NUM_ASCII, NUM_CODE_POINTS]], np.int32)
-
 _GROWTH_BYTES = 128 << 20
 _MANY_THREADS = 4
 """From so many on, those of its own outdo one call at a time."""
@@ -89,13 +87,21 @@ class GigatokenEngine(PieceEngine):
         self._num_lead_ids = len(lead)
         self._words = self._words_left_to_library()
         ranges = known_differences(loaded.structure)
-        self._except(_BEYOND_ASCII if ranges is None else ranges)
+        if ranges is not None and len(ranges) and ranges[0, 0] < _NUM_ASCII:
+            raise NotProvenError("it has other ids for ASCII")
         if ranges is None:
+            if Twin(loaded.structure).compare(range(_NUM_ASCII)).any():
+                raise NotProvenError("it has other ids for ASCII")
             logger.info(
-                "comparing gigatoken with the tokenizers library once, character by character; what "
-                "is beyond ASCII is left to the library until then"
+                "characters beyond ASCII are compared once, in the background, and left to the "
+                "tokenizers library until then"
             )
+            ranges = np.array([[_NUM_ASCII, NUM_CODE_POINTS]], np.int32)
             Thread(target=self._probe, name="compare characters", daemon=True).start()
+        self._exceptions = Exceptions(self._words, ranges)
+
+    def _probe(self) -> None:
+        self._exceptions = Exceptions(self._words, probe_differences(self._loaded.structure))
 
     def _words_left_to_library(self) -> list[bytes]:
         """What texts hold that hold an added token which gigatoken may treat otherwise."""
@@ -120,19 +126,6 @@ class GigatokenEngine(PieceEngine):
         if not found:
             raise NotProvenError(f"its added token {token.content!r} is looked for among marks")
         return found.encode()
-
-    def _probe(self) -> None:
-        self._except(probe_differences(self._loaded.structure))
-
-    def _except(self, ranges: NDArray[np.int32]) -> None:
-        """Leave text with some code points to the library.
-
-        Raises:
-            NotProvenError: ASCII is among them.
-        """
-        if len(ranges) and ranges[0, 0] < _NUM_ASCII:
-            raise NotProvenError(f"it has other ids for {chr(ranges[0, 0])!r}")
-        self._exceptions = Exceptions(self._words, ranges)
 
     def encode_pieces(
         self, text: Utf8, pieces: Sequence[Span], *, threads: int
