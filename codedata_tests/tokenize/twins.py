@@ -47,8 +47,8 @@ O200K = rf"{_UPPER}*{_LOWER}+{_SUFFIX}|{_UPPER}+{_LOWER}*{_SUFFIX}|\p{{N}}{{1,3}
 DEEPSEEK_V3 = (
     r"\p{N}{1,3}",
     "[一-龥぀-ゟ゠-ヿ]+",
-    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
-    r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+".replace(r"\r\n", "\r\n"),
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"""
+    "|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
 )
 DEEPSEEK_CODER = ("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-\ud7ff]+")
 
@@ -144,6 +144,15 @@ PRECOMPILED = {"type": "Precompiled", "precompiled_charsmap": charsmap(NMT_NFKC)
 
 KNOWN = [*CODE.split("\n}\n"), *PROSE * 8]
 """What vocabularies without bytes are trained on: other characters are unknown to them."""
+
+
+SAMPLE = "\n".join(scenario.c_documents(3, seed=7))
+
+
+def loaded_from(tokenizer: Tokenizer | Json, folder: Path) -> LoadedTokenizer:
+    text = tokenizer.to_str() if isinstance(tokenizer, Tokenizer) else json.dumps(tokenizer)
+    (folder / "tokenizer.json").write_text(text, encoding="utf-8")
+    return load_tokenizer(find_tokenizer(str(folder)))
 
 
 @cache
@@ -319,6 +328,9 @@ TWINS: dict[str, Callable[[], Json]] = {
     ),
     "cl100k": lambda: bytes_bpe(steps(split(CL100K, "Removed", invert=True), BYTES), CHAT),
     "cl100k of tiktoken": lambda: bytes_bpe(steps(split(TIKTOKEN), BYTES), CHAT),
+    "cl100k, older": lambda: bytes_bpe(
+        steps(split(CL100K.replace(r"\s*[\r\n]+", r"\s*[\r\n]")), BYTES), CHAT
+    ),
     "olmo2": lambda: bytes_bpe(
         steps(split(CL100K), BYTES), [*CHAT, *plain("|||PHONE_NUMBER|||", "|||IP_ADDRESS|||")]
     ),
