@@ -17,6 +17,9 @@ _NEWLINE_PATTERNS = ({"Regex": "[\r\n]"}, {"Regex": r"[\r\n]"}, {"String": "\n"}
 _PIECEWISE = ("Split", "Digits", "Punctuation", "ByteLevel")
 _FRAMING = ("ByteLevel", "BertProcessing", "RobertaProcessing")
 
+DEEPSEEK_CJK = "[一-龥ࠀ-一가-\ud7ff]"
+"""What deepseek-coder's pre-tokenizer has for ideographs: far more than these."""
+
 AFTER_NEWLINES = re.compile(rb"(?<=\n)")
 AFTER_LINES_AND_WORDS = re.compile(rb"(?<=[\r\n])|(?<=[0-9A-Za-z])(?=[(),;])")
 BEFORE_WHITE_SPACE = re.compile(rb"(?<=[0-9A-Za-z])(?=[ \t\r\n])")
@@ -38,27 +41,15 @@ BYTE_CHARACTERS = _byte_characters()
 
 
 class Rules(NamedTuple):
-    r"""What a known pre-tokenizer does with ASCII (numbers and flags, for compiled code).
+    r"""What a known pre-tokenizer does with a text, for the compiled engine.
 
     Attributes:
-        isolating: deepseek-coder's family: [\r\n], then \s?\p{L}+, then \s?\p{P}+, then single
-            digits are isolated, and what is left between them stays. The others then mean nothing.
-        contractions: 's 't 're 've 'm 'll 'd are pre-tokens: 0 no, 1 yes, 2 also in capitals.
-        any_lead: letters take any character before them that is no letter, digit or newline;
-            otherwise only a space.
-        max_digits: digits in a pre-token, at most.
-        digits_take_space: digits take a space before them.
-        newlines_follow: punctuation takes the newlines after it.
-        newlines_end: white space up to its last newline is a pre-token.
+        isolating: deepseek-coder's family: [\r\n], then \s?\p{L}+, then \s?\p{P}+, then what it has
+            for ideographs, then single numerals are isolated, and what is left between them stays.
+            Otherwise StarCoder's: single numerals are isolated, then come GPT-2's alternatives.
     """
 
     isolating: bool
-    contractions: int = 0
-    any_lead: bool = False
-    max_digits: int = 1
-    digits_take_space: bool = False
-    newlines_follow: bool = False
-    newlines_end: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +59,7 @@ class Pretokenizer:
     Attributes:
         what: what it is, for the log.
         cut: matches, with no characters, where a text may be cut.
-        rules: how it treats ASCII; None where that is not known.
+        rules: what it leaves together; None where that is not known.
     """
 
     what: str
@@ -94,36 +85,26 @@ def _alternatives(digits: str) -> list[dict[str, Any]]:
     return [_split(pattern), _BYTES]
 
 
-_MODERN = {"contractions": 2, "any_lead": True, "newlines_follow": True, "newlines_end": True}
-_KNOWN: list[tuple[str, list[dict[str, Any]], re.Pattern[bytes], Rules]] = [
+_NUMERALS = {"type": "Digits", "individual_digits": True}
+_GPT2 = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+_KNOWN: list[tuple[str, list[dict[str, Any]], re.Pattern[bytes], Rules | None]] = [
     (
         "deepseek-coder",
         [
             _split("[\r\n]"),
             _split(r"\s?\p{L}+"),
             _split(r"\s?\p{P}+"),
-            _split("[一-龥ࠀ-一가-\ud7ff]+"),
-            {"type": "Digits", "individual_digits": True},
+            _split(f"{DEEPSEEK_CJK}+"),
+            _NUMERALS,
             _BYTES,
         ],
         AFTER_LINES_AND_WORDS,
         Rules(isolating=True),
     ),
-    (
-        "GPT-2",
-        [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}],
-        BEFORE_WHITE_SPACE,
-        Rules(isolating=False, contractions=1, max_digits=2**31 - 1, digits_take_space=True),
-    ),
-    *(
-        (
-            name,
-            _alternatives(digits),
-            BEFORE_WHITE_SPACE,
-            Rules(isolating=False, max_digits=max_digits, **_MODERN),
-        )
-        for name, digits, max_digits in (("Llama 3", r"\p{N}{1,3}", 3), ("Qwen", r"\p{N}", 1))
-    ),
+    ("StarCoder", [_NUMERALS, _GPT2], BEFORE_WHITE_SPACE, Rules(isolating=False)),
+    ("GPT-2", [_GPT2], BEFORE_WHITE_SPACE, None),
+    ("Llama 3", _alternatives(r"\p{N}{1,3}"), BEFORE_WHITE_SPACE, None),
+    ("Qwen", _alternatives(r"\p{N}"), BEFORE_WHITE_SPACE, None),
 ]
 
 
