@@ -425,21 +425,50 @@ def _after(text: NDArray[np.uint8], place: int) -> int:
 
 @compiled
 def _is_word(kind: int) -> bool:
-    base = kind & ~CJK
-    return base == LETTER or base == PUNCTUATION
+    return kind & ~CJK <= PUNCTUATION
 
 
 @compiled
 def _run_end(text: NDArray[np.uint8], place: int, stop: int, classes: Classes, kind: int) -> int:
     """Where the characters of one class that start at a place end."""
-    while place < stop:
-        found = classes.bytes[text[place]]
-        if found == kind:
+    while True:
+        while place < stop and classes.bytes[text[place]] == kind:
             place += 1
-        elif found == NOT_ASCII and _class_at(text, place, classes) == kind:
-            place = _after(text, place)
-        else:
+        if place == stop or text[place] < 0x80 or _class_at(text, place, classes) != kind:
+            return place
+        place = _after(text, place)
+
+
+@compiled
+def _ascii_run_end(text: NDArray[np.uint8], place: int, stop: int, classes: Any, kind: int) -> int:
+    while place < stop and classes[text[place]] == kind:
+        place += 1
+    return place
+
+
+@compiled
+def _isolated_ascii_end(
+    text: NDArray[np.uint8], start: int, stop: int, classes: Any, kind: int
+) -> int:
+    """As `_isolated_end`, where neither the pre-token nor what follows is beyond ASCII."""
+    place = start + 1
+    if kind == ALONE:
+        return place
+    if kind == BLANK and place < stop:
+        following = classes[text[place]]
+        if following == LETTER or following == PUNCTUATION:
+            return _ascii_run_end(text, place, stop, classes, following)
+    if kind == LETTER or kind == PUNCTUATION:
+        return _ascii_run_end(text, place, stop, classes, kind)
+    while place < stop:
+        kind = classes[text[place]]
+        if kind == BLANK:
+            following = classes[text[place + 1]] if place + 1 < stop else np.uint8(ALONE)
+            if following == LETTER or following == PUNCTUATION:
+                break
+        elif kind != OTHER:
             break
+        place += 1
     return place
 
 
@@ -448,9 +477,9 @@ def _isolated_end(
     text: NDArray[np.uint8], start: int, stop: int, classes: Classes, kind: int
 ) -> int:
     """Where deepseek-coder's family ends the pre-token that starts at `start`, of class `kind`."""
-    if kind == ALONE:
-        return _after(text, start)
     place = _after(text, start)
+    if kind == ALONE:
+        return place
     if kind & ~CJK == BLANK and place < stop:
         following = _class_at(text, place, classes)
         if _is_word(following):
@@ -462,13 +491,13 @@ def _isolated_end(
     cjk = kind & CJK
     while place < stop:
         kind = _class_at(text, place, classes)
-        after = _after(text, place)
-        if kind == BLANK | cjk:
+        if kind != OTHER | cjk:
+            if kind != BLANK | cjk:
+                break
+            after = _after(text, place)
             if after < stop and _is_word(_class_at(text, after, classes)):
                 break
-        elif kind != OTHER | cjk:
-            break
-        place = after
+        place = _after(text, place)
     return place
 
 
@@ -549,12 +578,17 @@ def tokenize(
     slots, arena = table.slots, table.arena
     mask = np.uint64(len(slots) // 2 - 1)
     num_ids = num_spans = 0
+    kind = classes.bytes[text[start]] if start < stop else np.uint8(ALONE)
     while start < stop and num_spans < len(spans):
-        kind = _class_at(text, start, classes)
         if isolating:
-            end = _isolated_end(text, start, stop, classes, kind)
+            end = _isolated_ascii_end(text, start, stop, classes.bytes, kind)
+            following = classes.bytes[text[end]] if end < stop else np.uint8(ALONE)
+            if kind == NOT_ASCII or following == NOT_ASCII:
+                end = _isolated_end(text, start, stop, classes, _class_at(text, start, classes))
+                following = classes.bytes[text[end]] if end < stop else np.uint8(ALONE)
         else:
-            end = _alternative_end(text, start, stop, classes, kind)
+            end = _alternative_end(text, start, stop, classes, _class_at(text, start, classes))
+            following = classes.bytes[text[end]] if end < stop else np.uint8(ALONE)
         num_bytes = end - start
         before = num_ids
         if num_bytes <= MAX_PRETOKEN_BYTES:
@@ -579,7 +613,7 @@ def tokenize(
             spans[num_spans, 1] = end
             spans[num_spans, 2] = num_ids
             num_spans += 1
-        start = end
+        start, kind = end, following
     return start, num_ids, num_spans
 
 
