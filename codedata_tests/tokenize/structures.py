@@ -47,12 +47,16 @@ def llama3_like() -> dict[str, Any]:
 
 STRUCTURES: dict[str, Any] = {
     "deepseek": lambda: scenario.train_tokenizer(scenario.deepseek_like()),
+    "starcoder": lambda: scenario.train_tokenizer(scenario.starcoder_like()),
     "gpt2": lambda: scenario.train_tokenizer(scenario.gpt2_like()),
     "llama3": llama3_like,
     "qwen": qwen_like,
     "metaspace": metaspace,
 }
 FAST = [name for name in STRUCTURES if name != "metaspace"]
+FORCED = {name: ["blocks"] for name in FAST}
+for name in ("deepseek", "starcoder"):
+    FORCED[name].append("pretokens")
 
 PIECES = [
     *("'s", "'S", "'ll", "'Re", "don't", "we'VE", "it's", "'", "''", "'l", "'r", "0", "12", "123"),

@@ -139,10 +139,7 @@ class PretokensEngine(PieceEngine):
     def why_not(cls, structure: dict[str, Any], pretokenizer: Pretokenizer) -> str | None:
         """See `PieceEngine.why_not`."""
         if pretokenizer.rules is None:
-            return (
-                "it knows what deepseek-coder's and StarCoder's pre-tokenizers leave together, not "
-                f"what {pretokenizer.what} does"
-            )
+            return f"it has no rules for {pretokenizer.what}, only deepseek-coder's and StarCoder's"
         if normalizes_to_nfc_only(structure):
             return "it takes a text as it is, and this tokenizer normalizes it"
         if len(found := ambiguous_code_points()):

@@ -22,13 +22,12 @@ from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests import scenario
 from codedata_tests.tokenize.structures import (
     FAST,
+    FORCED,
     PIECES,
     SAMPLE,
     generated_text,
     loaded_from,
 )
-
-FORCED = ("pretokens", "blocks")
 
 
 def require_exact(loaded: LoadedTokenizer, engines: Sequence[Engine], text: str) -> None:
@@ -38,10 +37,13 @@ def require_exact(loaded: LoadedTokenizer, engines: Sequence[Engine], text: str)
 
 
 def compare_generated_texts(
-    loaded: LoadedTokenizer, num_texts: int, seed: int, patch: pytest.MonkeyPatch
+    loaded: LoadedTokenizer,
+    engines: Sequence[Engine],
+    num_texts: int,
+    seed: int,
+    patch: pytest.MonkeyPatch,
 ) -> None:
     random_ = random.Random(seed)
-    engines = [choose_engine(loaded, name) for name in FORCED]
     for _ in range(num_texts):
         patch.setattr(BlocksEngine, "piece_bytes", random_.choice([1, 7, 50, 8000]))
         patch.setattr(PretokensEngine, "piece_bytes", random_.choice([1, 3, 64, 1 << 18]))
@@ -66,7 +68,9 @@ def test_generated_texts_have_the_ids_of_the_library(
     tokenizers_by_name: dict[str, LoadedTokenizer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    compare_generated_texts(tokenizers_by_name[name], num_texts, seed, monkeypatch)
+    loaded = tokenizers_by_name[name]
+    engines = [choose_engine(loaded, each) for each in FORCED[name]]
+    compare_generated_texts(loaded, engines, num_texts, seed, monkeypatch)
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -74,7 +78,7 @@ def test_every_pair_of_ascii_characters_in_every_neighbourhood_of_classes(
     name: str, tokenizers_by_name: dict[str, LoadedTokenizer]
 ) -> None:
     """Pairs of all characters, and each four of one character a class, one text a line."""
-    engines = [choose_engine(tokenizers_by_name[name], each) for each in FORCED]
+    engines = [choose_engine(tokenizers_by_name[name], each) for each in FORCED[name]]
     ascii_ = [chr(code) for code in range(128)]
     pairs = ["".join(pair) for pair in itertools.product(ascii_, repeat=2)]
     fours = ["".join(four) for four in itertools.product("a1 \t\n\r(='s\x01é", repeat=4)]
@@ -147,8 +151,9 @@ def test_one_engine_serves_many_threads(deepseek_like: LoadedTokenizer) -> None:
         assert each.ids.tolist() == reference_ids(deepseek_like, text)
 
 
-@pytest.mark.parametrize("name", FAST)
-@pytest.mark.parametrize("forced", ["pretokens", "blocks"])
+@pytest.mark.parametrize(
+    ("name", "forced"), [(name, forced) for name in FAST for forced in FORCED[name]]
+)
 def test_marks_say_which_ids_a_place_in_the_text_has(
     name: str,
     forced: str,

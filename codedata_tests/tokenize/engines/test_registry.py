@@ -14,9 +14,9 @@ from codedata.tokenize.engines.base import PieceEngine, as_utf8, reference_ids
 from codedata.tokenize.engines.registry import choose_engine, engine_choices, register
 from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests.script_runs import command, run_here
-from codedata_tests.tokenize.structures import SAMPLE, STRUCTURES
+from codedata_tests.tokenize.structures import FORCED, SAMPLE, STRUCTURES
 
-CHOSEN = dict.fromkeys(STRUCTURES, "pretokens") | {"metaspace": "whole"}
+CHOSEN = {name: engines[-1] for name, engines in FORCED.items()} | {"metaspace": "whole"}
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
@@ -25,9 +25,10 @@ def test_structure_decides_the_engine_and_one_that_is_forced_is_proven_or_refuse
 ) -> None:
     loaded = tokenizers_by_name[name]
     assert choose_engine(loaded).name == CHOSEN[name]
+    against = "does not isolate newlines first" if name == "metaspace" else "it has no rules for"
     for forced in ("pretokens", "blocks", "whole"):
-        if name == "metaspace" and forced != "whole":
-            why = f"'{forced}' is not proven .*does not isolate newlines first; .*'auto' or 'whole'"
+        if forced not in ("whole", *FORCED.get(name, [])):
+            why = f"'{forced}' is not proven .*{against}.*; choose 'auto' or '{CHOSEN[name]}'"
             with pytest.raises(SettingsError, match=why):
                 choose_engine(loaded, forced)
         else:
@@ -53,7 +54,7 @@ class OneByOne(PieceEngine):
 
     @classmethod
     def why_not(cls, structure, pretokenizer):
-        return None if pretokenizer.rules.isolating else "it is of another family"
+        return None if pretokenizer.rules else "it is of another family"
 
     def encode_pieces(self, text, pieces, *, threads):
         return [self.by_library(text, [piece])[0] for piece in pieces]
@@ -77,8 +78,11 @@ def test_a_registered_engine_is_asked_first_and_chosen_where_it_is_exact(
     assert isinstance(engine, one_by_one)
     assert engine.encode(as_utf8(SAMPLE)).ids.tolist() == reference_ids(deepseek_like, SAMPLE)
     other = choose_engine(gpt2_like)
-    assert (other.name, other.reason) == ("pretokens", "one_by_one: it is of another family")
-    with pytest.raises(SettingsError, match=r"one_by_one: it is of.*choose 'auto' or 'pretokens'"):
+    assert other.name == "blocks"
+    assert other.reason.startswith(
+        "one_by_one: it is of another family; pretokens: it has no rules"
+    )
+    with pytest.raises(SettingsError, match=r"one_by_one: it is of.*choose 'auto' or 'blocks'"):
         choose_engine(gpt2_like, "one_by_one")
 
 
