@@ -19,7 +19,11 @@ from codedata.resources import DataRoot
 if TYPE_CHECKING:
     from codedata.reporting.split_report import Report, SplitComparison, SplitDescription
 
-_DRAWN_WITH = ("codedata.reporting.split_report", "matplotlib.figure")
+_DRAWN_WITH = (
+    "codedata.reporting.split_report",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_svg",
+)
 """Half a second of imports."""
 
 

@@ -168,6 +168,7 @@ class PretokensEngine(PieceEngine):
         self._firsts = np.isin(np.arange(256), [word[0] for word in words if word])
         self._tables: deque[Table] = deque()
         self._encode_block(np.frombuffer(b"a", np.uint8), 0, 1)  # loads what is compiled
+        self._tables.clear()
 
     def encode_pieces(
         self, text: Utf8, pieces: Sequence[Span], *, threads: int
