@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.tokenize.engines.base import PieceEngine, Span, cut_text
+from codedata.tokenize.engines.compiling import without_extensions
 from codedata.tokenize.engines.kernels import (
     ALONE,
     BLANK,
@@ -146,6 +147,7 @@ class PretokensEngine(PieceEngine):
             return f"this tokenizers library takes U+{found[0]:04X} for two things at once"
         return _why_not_merged(structure.get("model") or {})
 
+    @without_extensions()
     def __init__(self, loaded: LoadedTokenizer, pretokenizer: Pretokenizer) -> None:
         super().__init__(loaded, pretokenizer)
         assert pretokenizer.rules is not None, "see why_not"
@@ -163,11 +165,15 @@ class PretokensEngine(PieceEngine):
         self._word_ends = np.cumsum([len(word) for word in words], dtype=np.int64)
         self._firsts = np.isin(np.arange(256), [word[0] for word in words if word])
         self._tables: deque[Table] = deque()
+        self._encode_block(np.frombuffer(b"a", np.uint8), 0, 1)  # loads what is compiled
+        self._tables.clear()
 
     def encode_pieces(
         self, text: Utf8, pieces: Sequence[Span], *, threads: int
     ) -> Iterable[IdArray]:
         """See `PieceEngine.encode_pieces`."""
+        text = text.view()
+        text.flags.writeable = False  # for numba another type, compiled and loaded apart
         each = map if threads == 1 or len(pieces) == 1 else _threads(threads).map
         return each(lambda piece: self._encode_block(text, *piece), pieces)
 
