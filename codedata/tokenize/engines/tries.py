@@ -1,0 +1,358 @@
+"""The compiled part of the engine for Unigram and WordPiece: words by byte class -> ids.
+
+A word is what the pre-tokenizer leaves whole, normalized byte by byte. Its tokens are found in a
+trie of the vocabulary's bytes: Unigram's best path, in the library's own order of additions and
+comparisons of float64, so that equal scores are decided as it does; or WordPiece's longest matches.
+
+All of it is in this one file for numba's sake, as in `kernels`.
+"""
+# Compiled code has numpy's integers where plain Python's are declared.
+# pyright: reportReturnType=false, reportArgumentType=false
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codedata.tokenize.engines.kernels import compiled
+
+INSIDE, SPACE, ALONE, OTHER = range(4)
+"""Classes of bytes: of a word, between words, a word by itself, left to the library."""
+
+MAX_WORD_BYTES = 256
+"""Pieces with longer words go to the library: what a word needs stays in the processor's cache."""
+
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 over the golden ratio: multiplying by it spreads keys over the high bits (Knuth, 6.4)."""
+
+
+class Splitting(NamedTuple):
+    """How text is split into words (flags, for compiled code).
+
+    Attributes:
+        at_spaces: a space begins a word, as a Metaspace mark; otherwise it is dropped.
+        merges_spaces: spaces side by side are one.
+        first_has_mark: a word that begins the text gets one.
+        each_has_mark: every word gets one.
+    """
+
+    at_spaces: bool = False
+    merges_spaces: bool = False
+    first_has_mark: bool = False
+    each_has_mark: bool = False
+
+
+class Trie(NamedTuple):
+    """A vocabulary's tokens, byte by byte, and the model's rules.
+
+    Attributes:
+        slots: uint64, a power of two of them: (node << 8 | byte) + 1 and, below, the node that it
+            leads to, 32 bits each. Zero is a free slot. A node where a token ends has its id as
+            number; the others have greater ones than all ids.
+        root: the node of no bytes, the first that is no token.
+        scores: float64, shape (root,): of each token.
+        is_unigram: takes the best path; otherwise the longest matches.
+        unk_id: of what no token has.
+        leaves_unknown: words of Unigram that need it are the library's.
+        unk_score: of a character that no token is.
+        inner: the node from which tokens within a word are looked for; -1 where there are none.
+        max_chars: a longer word is unknown as a whole.
+    """
+
+    slots: NDArray[np.uint64]
+    root: int
+    scores: NDArray[np.float64]
+    is_unigram: bool
+    unk_id: int
+    leaves_unknown: bool
+    unk_score: float
+    inner: int
+    max_chars: int
+
+
+class Work(NamedTuple):
+    """Working space for a word; for one thread at a time.
+
+    Attributes:
+        word: uint8, its bytes.
+        scores: float64, the score of the best path up to each byte.
+        starts: int64, where the last token of that path starts; -1 for no path yet.
+        ids: int64, the id of that token.
+    """
+
+    word: NDArray[np.uint8]
+    scores: NDArray[np.float64]
+    starts: NDArray[np.int64]
+    ids: NDArray[np.int64]
+
+
+@compiled
+def _slot(slots: NDArray[np.uint64], key: np.uint64) -> np.uint64:
+    """Where a key is, or the free slot where it belongs."""
+    mask = np.uint64(len(slots) - 1)
+    slot = ((key * _SPREAD) >> np.uint64(32)) & mask
+    while slots[slot] != np.uint64(0) and slots[slot] >> np.uint64(32) != key:
+        slot = (slot + np.uint64(1)) & mask
+    return slot
+
+
+@compiled
+def child_of(slots: NDArray[np.uint64], node: int, byte: int) -> int:
+    """The node that a byte leads to; -1 for none."""
+    key = ((np.uint64(node) << np.uint64(8)) | np.uint64(byte)) + np.uint64(1)
+    found = slots[_slot(slots, key)]
+    if found == np.uint64(0):
+        return np.int64(-1)
+    return np.int64(found & np.uint64(0xFFFFFFFF))
+
+
+@compiled
+def _add_child(slots: NDArray[np.uint64], node: int, byte: int, child: int) -> None:
+    key = ((np.uint64(node) << np.uint64(8)) | np.uint64(byte)) + np.uint64(1)
+    slots[_slot(slots, key)] = (key << np.uint64(32)) | np.uint64(child)
+
+
+@compiled
+def add_tokens(
+    slots: NDArray[np.uint64],
+    nodes: NDArray[np.int64],
+    text: NDArray[np.uint8],
+    ends: NDArray[np.int64],
+    ids: NDArray[np.int64],
+) -> int:
+    """Enter tokens, which lie one after the other in a text, in a trie of numbered nodes.
+
+    Args:
+        slots: written; the root is node 0.
+        nodes: written with the id of the token that ends at each; of equal tokens the last counts.
+        text: the tokens' bytes.
+        ends: where each ends.
+        ids: of each.
+
+    Returns:
+        Number of nodes.
+    """
+    num_nodes = np.int64(1)
+    start = np.int64(0)
+    for index in range(len(ends)):
+        node = np.int64(0)
+        for place in range(start, ends[index]):
+            child = child_of(slots, node, text[place])
+            if child < 0:
+                child = num_nodes
+                num_nodes += 1
+                _add_child(slots, node, text[place], child)
+            node = child
+        nodes[node] = ids[index]
+        start = ends[index]
+    return num_nodes
+
+
+@compiled
+def renumber(
+    slots: NDArray[np.uint64], nodes: NDArray[np.int64], renumbered: NDArray[np.uint64]
+) -> None:
+    """Copy a trie with other numbers for its nodes."""
+    for found in slots:
+        if found != np.uint64(0):
+            key = (found >> np.uint64(32)) - np.uint64(1)
+            node = nodes[np.int64(key >> np.uint64(8))]
+            child = nodes[np.int64(found & np.uint64(0xFFFFFFFF))]
+            _add_child(renumbered, node, np.int64(key & np.uint64(0xFF)), child)
+
+
+@compiled
+def _token_at(trie: Trie, word: NDArray[np.uint8], start: int, stop: int) -> int:
+    """The token that has exactly these bytes; -1 for none."""
+    node = np.int64(trie.root)
+    for place in range(start, stop):
+        node = child_of(trie.slots, node, word[place])
+        if node < 0:
+            break
+    return node if node < trie.root else np.int64(-1)
+
+
+@compiled
+def _best_path(
+    trie: Trie, work: Work, num_bytes: int, mark: int, ids: NDArray[Any], num_ids: int
+) -> int:
+    """Unigram's ids of a word, of which the first `mark` bytes are one character.
+
+    As `encode_optimized` of the library has it: starts from left to right, tokens from short to
+    long, and only a better score replaces one; unknown characters side by side are one token.
+    """
+    word, scores, starts = work.word, work.scores, work.starts
+    starts[: num_bytes + 1] = -1
+    scores[0] = 0.0
+    start = np.int64(0)
+    while start < num_bytes:
+        score = scores[start]
+        next_start = start + (mark if start < mark else 1)
+        has_single = False
+        node = np.int64(trie.root)
+        for place in range(start, num_bytes):
+            node = child_of(trie.slots, node, word[place])
+            if node < 0:
+                break
+            if node < trie.root:
+                stop = place + 1
+                candidate = trie.scores[node] + score
+                if starts[stop] < 0 or candidate > scores[stop]:
+                    scores[stop] = candidate
+                    starts[stop] = start
+                    work.ids[stop] = node
+                has_single = has_single or stop == next_start
+        if not has_single:
+            candidate = trie.unk_score + score
+            if starts[next_start] < 0 or candidate > scores[next_start]:
+                scores[next_start] = candidate
+                starts[next_start] = start
+                work.ids[next_start] = trie.unk_id
+        start = next_start
+    first = num_ids
+    stop = np.int64(num_bytes)
+    while stop > 0:
+        start, token = starts[stop], work.ids[stop]
+        if token == trie.unk_id:
+            if trie.leaves_unknown:
+                return np.int64(-1)
+            while start > 0 and work.ids[start] == trie.unk_id:
+                start = starts[start]
+            known = _token_at(trie, word, start, stop)
+            token = np.int32(known) if known >= 0 else token
+        ids[num_ids] = token
+        num_ids += 1
+        stop = start
+    low, high = first, num_ids - 1
+    while low < high:
+        ids[low], ids[high] = ids[high], ids[low]
+        low += 1
+        high -= 1
+    return num_ids
+
+
+@compiled
+def _longest_matches(
+    trie: Trie, work: Work, num_bytes: int, mark: int, ids: NDArray[Any], num_ids: int
+) -> int:
+    """WordPiece's ids of a word, of which the first `mark` bytes are one character."""
+    word = work.word
+    start = np.int64(0)
+    count = num_ids
+    if num_bytes - (mark - 1 if mark else 0) <= trie.max_chars:
+        while start < num_bytes:
+            node = np.int64(trie.root if start == 0 else trie.inner)
+            stop = start
+            place = start
+            while node >= 0 and place < num_bytes:
+                node = child_of(trie.slots, node, word[place])
+                place += 1
+                if 0 <= node < trie.root:
+                    ids[count] = node
+                    stop = place
+            if stop == start:
+                break
+            count += 1
+            start = stop
+        if start == num_bytes:
+            return count
+    ids[num_ids] = trie.unk_id
+    return num_ids + 1
+
+
+@compiled
+def _encode_piece(
+    text: NDArray[np.uint8],
+    start: int,
+    stop: int,
+    classes: NDArray[np.uint8],
+    normal: NDArray[np.uint8],
+    splitting: Splitting,
+    trie: Trie,
+    work: Work,
+    ids: NDArray[Any],
+    num_ids: int,
+) -> int:
+    """Tokenize a piece; returns how many ids are there now, or -1 for one that is the library's."""
+    word = work.word
+    place = start
+    while place < stop:
+        kind = classes[text[place]]
+        if kind == SPACE and not splitting.at_spaces:
+            place += 1
+            continue
+        has_mark = splitting.each_has_mark
+        if splitting.at_spaces:
+            if kind == SPACE:
+                has_mark = True
+                place += 1
+                while splitting.merges_spaces and place < stop and classes[text[place]] == SPACE:
+                    place += 1
+            elif place > 0 and place == start:
+                return -1
+            else:
+                has_mark = splitting.first_has_mark
+        num_bytes = 0
+        if has_mark:
+            word[0], word[1], word[2] = 0xE2, 0x96, 0x81
+            num_bytes = 3
+        mark = num_bytes
+        if kind == ALONE:
+            word[num_bytes] = normal[text[place]]
+            num_bytes += 1
+            place += 1
+        else:
+            while place < stop and classes[text[place]] == INSIDE:
+                if num_bytes == MAX_WORD_BYTES:
+                    return -1
+                word[num_bytes] = normal[text[place]]
+                num_bytes += 1
+                place += 1
+            if place < stop and classes[text[place]] == OTHER:
+                return -1
+        if trie.is_unigram:
+            num_ids = _best_path(trie, work, num_bytes, mark, ids, num_ids)
+        else:
+            num_ids = _longest_matches(trie, work, num_bytes, mark, ids, num_ids)
+        if num_ids < 0:
+            return -1
+    return num_ids
+
+
+@compiled
+def encode_words(
+    text: NDArray[np.uint8],
+    edges: NDArray[np.int64],
+    classes: NDArray[np.uint8],
+    normal: NDArray[np.uint8],
+    splitting: Splitting,
+    trie: Trie,
+    work: Work,
+    left: NDArray[np.bool_],
+    ids: NDArray[Any],
+    num_ids: NDArray[np.int64],
+) -> None:
+    """Tokenize the pieces between edges but those that are left to the library already.
+
+    Args:
+        text: UTF-8.
+        edges: shape (num_pieces + 1,), in bytes.
+        classes: shape (256,): the class of each byte.
+        normal: shape (256,): what each is normalized to.
+        splitting: into words.
+        trie: the vocabulary.
+        work: for a word.
+        left: shape (num_pieces,): those that are the library's are set.
+        ids: written from the start; has room for two a byte.
+        num_ids: shape (num_pieces,): written with how many ids there are up to each piece's end.
+    """
+    count = np.int64(0)
+    for piece in range(len(left)):
+        if not left[piece]:
+            upto = _encode_piece(
+                text, edges[piece], edges[piece + 1], classes, normal, splitting, trie, work, ids,
+                count,
+            )  # fmt: skip
+            left[piece] = upto < 0
+            count = max(count, upto)
+        num_ids[piece] = count
