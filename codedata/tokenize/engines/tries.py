@@ -19,6 +19,8 @@ from codedata.tokenize.engines.kernels import compiled
 INSIDE, SPACE, ALONE, OTHER = range(4)
 """Classes of bytes: of a word, between words, a word by itself, left to the library."""
 
+NUM_ASCII = 128
+
 MAX_WORD_BYTES = 256
 """Pieces with longer words go to the library: what a word needs stays in the processor's cache."""
 
@@ -50,6 +52,9 @@ class Trie(NamedTuple):
             leads to, 32 bits each. Zero is a free slot. A node where a token ends has its id as
             number; the others have greater ones than all ids.
         root: the node of no bytes, the first that is no token.
+        singles: int32, shape (NUM_ASCII + 1,): the node of each character that may begin a token,
+            a Metaspace mark last; -1 for none.
+        pairs: int32, shape (NUM_ASCII + 1, NUM_ASCII): the node of it and one more.
         scores: float64, shape (root,): of each token.
         is_unigram: takes the best path; otherwise the longest matches.
         unk_id: of what no token has.
@@ -61,6 +66,8 @@ class Trie(NamedTuple):
 
     slots: NDArray[np.uint64]
     root: int
+    singles: NDArray[np.int32]
+    pairs: NDArray[np.int32]
     scores: NDArray[np.float64]
     is_unigram: bool
     unk_id: int
@@ -162,6 +169,22 @@ def renumber(
 
 
 @compiled
+def fill_pairs(
+    slots: NDArray[np.uint64], root: int, singles: NDArray[np.int32], pairs: NDArray[np.int32]
+) -> None:
+    """Write down the nodes of single characters and of two, which most look-ups are for."""
+    for first in range(len(singles)):
+        node = child_of(slots, root, first if first < NUM_ASCII else 0xE2)
+        if first == NUM_ASCII and node >= 0:
+            node = child_of(slots, node, 0x96)
+            if node >= 0:
+                node = child_of(slots, node, 0x81)
+        singles[first] = node
+        for second in range(NUM_ASCII):
+            pairs[first, second] = child_of(slots, node, second) if node >= 0 else -1
+
+
+@compiled
 def _token_at(trie: Trie, word: NDArray[np.uint8], start: int, stop: int) -> int:
     """The token that has exactly these bytes; -1 for none."""
     node = np.int64(trie.root)
@@ -187,21 +210,25 @@ def _best_path(
     start = np.int64(0)
     while start < num_bytes:
         score = scores[start]
+        first = NUM_ASCII if start < mark else np.int64(word[start])
         next_start = start + (mark if start < mark else 1)
-        has_single = False
-        node = np.int64(trie.root)
-        for place in range(start, num_bytes):
-            node = child_of(trie.slots, node, word[place])
-            if node < 0:
-                break
+        node = np.int64(trie.singles[first])
+        has_single = 0 <= node < trie.root
+        stop = next_start
+        while node >= 0:
             if node < trie.root:
-                stop = place + 1
                 candidate = trie.scores[node] + score
                 if starts[stop] < 0 or candidate > scores[stop]:
                     scores[stop] = candidate
                     starts[stop] = start
                     work.ids[stop] = node
-                has_single = has_single or stop == next_start
+            if stop == num_bytes:
+                break
+            if stop == next_start:
+                node = np.int64(trie.pairs[first, word[stop]])
+            else:
+                node = child_of(trie.slots, node, word[stop])
+            stop += 1
         if not has_single:
             candidate = trie.unk_score + score
             if starts[next_start] < 0 or candidate > scores[next_start]:

@@ -22,6 +22,7 @@ from codedata.tokenize.engines.tries import (
     ALONE,
     INSIDE,
     MAX_WORD_BYTES,
+    NUM_ASCII,
     OTHER,
     SPACE,
     Splitting,
@@ -30,6 +31,7 @@ from codedata.tokenize.engines.tries import (
     add_tokens,
     child_of,
     encode_words,
+    fill_pairs,
     renumber,
 )
 from codedata.tokenize.library import LibraryTokenizer
@@ -149,6 +151,9 @@ def build_trie(model: dict[str, Any]) -> Trie:
     nodes[nodes < 0] = root + np.arange(np.count_nonzero(nodes < 0))
     renumbered = np.zeros(_num_slots(num_nodes), np.uint64)
     renumber(slots, nodes, renumbered)
+    singles = np.empty(NUM_ASCII + 1, np.int32)
+    pairs = np.empty((NUM_ASCII + 1, NUM_ASCII), np.int32)
+    fill_pairs(renumbered, root, singles, pairs)
     inner = root
     for byte in b"" if is_unigram else model["continuing_subword_prefix"].encode():
         inner = child_of(renumbered, inner, byte) if inner >= 0 else inner
@@ -157,6 +162,8 @@ def build_trie(model: dict[str, Any]) -> Trie:
     return Trie(
         slots=renumbered,
         root=root,
+        singles=singles,
+        pairs=pairs,
         scores=scores,
         is_unigram=is_unigram,
         unk_id=model["unk_id"] if is_unigram else model["vocab"][model["unk_token"]],
