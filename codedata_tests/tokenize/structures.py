@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 
 from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
 from codedata.tokenize.tokenizer_files import find_tokenizer
@@ -30,6 +30,18 @@ def metaspace() -> Tokenizer:
     return tokenizer
 
 
+def unknown() -> Tokenizer:
+    """A pattern of which nothing is known."""
+    tokenizer = scenario.train_tokenizer(scenario.gpt2_like())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\p{L}+ ?|\s+"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    return tokenizer
+
+
 def qwen_like() -> Tokenizer:
     tokenizer = scenario.train_tokenizer(scenario.llama3_like(r"\p{N}"))
     tokenizer.normalizer = normalizers.NFC()
@@ -47,12 +59,24 @@ def llama3_like() -> dict[str, Any]:
 
 STRUCTURES: dict[str, Any] = {
     "deepseek": lambda: scenario.train_tokenizer(scenario.deepseek_like()),
+    "starcoder": lambda: scenario.train_tokenizer(scenario.starcoder_like()),
     "gpt2": lambda: scenario.train_tokenizer(scenario.gpt2_like()),
     "llama3": llama3_like,
     "qwen": qwen_like,
     "metaspace": metaspace,
+    "unknown": unknown,
 }
-FAST = [name for name in STRUCTURES if name != "metaspace"]
+FORCED = {
+    "deepseek": ["pretokens", "blocks"],
+    "starcoder": ["pretokens", "blocks"],
+    "gpt2": ["gigatoken", "blocks"],
+    "llama3": ["gigatoken", "blocks"],
+    "qwen": ["gigatoken", "blocks"],
+    "metaspace": ["blocks"],
+    "unknown": [],
+}
+"""The engines that are exact for each, but for the library itself; the first is chosen."""
+FAST = [name for name in FORCED if FORCED[name][:1] not in ([], ["blocks"])]
 
 PIECES = [
     *("'s", "'S", "'ll", "'Re", "don't", "we'VE", "it's", "'", "''", "'l", "'r", "0", "12", "123"),

@@ -40,7 +40,13 @@ NO_MERGES: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
     "marked ends of words": (("model", "end_of_word_suffix"), "</w>", "marks where words start"),
     "marked continuations": (("model", "continuing_subword_prefix"), "##", "marks where words"),
     "a byte without a token": (("model", "vocab"), {"a": 0}, "no token for 127 of the ASCII"),
-    "a last step that is not known": ((*STEPS, -2, "individual_digits"), False, "not what lies"),
+    "whole words first": (("model", "ignore_merges"), True, "takes whole words"),
+    "a normalizer that cuts allow": (
+        ("normalizer",),
+        {"type": "NFC"},
+        "tokenizer normalizes it",
+    ),
+    "a last step that is not known": ((*STEPS, -2, "individual_digits"), False, "has no rules for"),
 }
 
 
@@ -82,7 +88,7 @@ def test_what_proves_cuts_alone_is_left_to_blocks(tmp_path: Path) -> None:
     newlines.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
-    for tokenizer, why in ((qwen, "normalized text"), (newlines, "not what lies between")):
+    for tokenizer, why in ((qwen, "Qwen"), (newlines, "a step that isolates newlines")):
         loaded = loaded_from(tokenizer, tmp_path)
         engine = choose_engine(loaded)
         assert engine.name == "blocks"
