@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
 
 from codedata.tokenize.engines.base import as_utf8, reference_ids
 from codedata.tokenize.engines.registry import choose_engine
 from codedata.tokenize.engines.words import WordsEngine, build_trie
 from codedata.tokenize.tokenizer import LoadedTokenizer
-from codedata_tests.tokenize.twins import loaded_from, metaspace, replaced, steps
+from codedata_tests.tokenize.twins import PRECOMPILED, loaded_from, metaspace, replaced, steps
 
 PRE_TOKENIZERS: dict[str, dict[str, Any]] = {
     "metaspace": metaspace("always"),
@@ -28,12 +27,19 @@ NORMALIZERS: list[list[dict[str, Any]]] = [
     [{"type": "NFKC"}, MERGED_SPACES],
     [{"type": "Nmt"}, {"type": "Strip", "strip_left": True, "strip_right": True}, MERGED_SPACES],
     [{"type": "Lowercase"}],
+    [PRECOMPILED],
 ]
 TOKENS = st.sets(st.text("abB(\n▁", min_size=1, max_size=4), min_size=1, max_size=12).map(sorted)
 SCORES = st.sampled_from([0.0, -0.1, -0.2, -0.3, -1.0, -1.1, -1.2, -2.3, -3.3, -12.6])
-TEXTS = st.lists(st.sampled_from([*"aabbB(  \n\té", "(\n", "\r\n", "<unk>", "a" * 300]), max_size=60)
+PLAIN = [*"aabbB(  \n\t", "(\n", "\r\n", "aaabbb"]
+LEFT = ["é", "\x01", "<unk>", "a" * 300]
+"""What pieces hold that are left to the library."""
+TEXTS = st.one_of(
+    st.lists(st.sampled_from(pieces), max_size=40).map("".join)
+    for pieces in (PLAIN, [*PLAIN, *LEFT])
+)
 FRESH = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -75,7 +81,7 @@ def require_exact(structure: dict[str, Any], text: str, folder: Path) -> LoadedT
     byte_fallback=st.booleans(),
     pre_tokenizer=st.sampled_from(sorted(PRE_TOKENIZERS)),
     normalizer=st.sampled_from(NORMALIZERS),
-    text=TEXTS.map("".join),
+    text=TEXTS,
 )
 @example(
     tokens=["a", "b"],
@@ -104,7 +110,7 @@ def test_the_best_path_is_the_library_s_with_equal_scores_and_unknown_characters
     inner=TOKENS,
     pre_tokenizer=st.sampled_from(sorted(PRE_TOKENIZERS)),
     normalizer=st.sampled_from(NORMALIZERS),
-    text=TEXTS.map("".join),
+    text=TEXTS,
 )
 def test_the_longest_matches_are_the_library_s_with_words_too_long_or_unknown(
     tokens: list[str],
@@ -123,18 +129,31 @@ def test_scores_are_those_that_the_library_reads_which_differ_by_the_last_bit(
 ) -> None:
     scores = [-1 - place / 7919 for place in range(500)]
     model = unigram([(f"w{place}", score) for place, score in enumerate(scores)])
-    structure = structure_of(model, "metaspace", [])
-    loaded = loaded_from(structure, tmp_path)
-    read = build_trie(json.loads(loaded.tokenizer.to_str())["model"]).scores
-    assert read.tolist()[1:] != scores
-    kept = Tokenizer.from_str(loaded.tokenizer.to_str()).to_str()
-    assert build_trie(json.loads(kept)["model"]).scores.tolist() == read.tolist()
+    loaded = loaded_from(structure_of(model, "metaspace", []), tmp_path)
+    read = build_trie(json.loads(loaded.tokenizer.to_str())["model"]).scores[1:].tolist()
+    less = next(place for place, score in enumerate(scores) if read[place] < score)
+    words = [("ab", read[less]), ("a", scores[less]), ("b", 0.0), ("▁", 0.0)]
+    loaded = require_exact(structure_of(unigram(words), "metaspace", []), "ab ab", tmp_path)
+    assert reference_ids(loaded, "ab") == [4, 1], "as good as a and b, which are not better"
 
 
 def test_of_equal_tokens_the_last_one_counts(tmp_path: Path) -> None:
     model = unigram([("a", -1.0), ("aa", -9.0), ("▁", -1.0), ("aa", -1.5), ("a", -0.9)])
     loaded = require_exact(structure_of(model, "metaspace", []), "a aa aaa", tmp_path)
     assert reference_ids(loaded, "aa a") == [3, 4, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("pre_tokenizer", "first", "text"),
+    [("bert", "a", "aaaaaa aaaaaaa"), ("metaspace", "▁", "aaaaa aaaaaa")],
+)
+def test_a_word_of_six_characters_is_taken_apart_and_one_of_seven_is_unknown(
+    pre_tokenizer: str, first: str, text: str, tmp_path: Path
+) -> None:
+    """A Metaspace mark is a character."""
+    structure = structure_of(wordpiece([first, "##a"]), pre_tokenizer, [])
+    loaded = require_exact(structure, text, tmp_path)
+    assert reference_ids(loaded, text) == [1, 2, 2, 2, 2, 2, 0]
 
 
 @pytest.mark.parametrize(
