@@ -21,6 +21,9 @@ INSIDE, SPACE, ALONE, OTHER = range(4)
 
 NUM_ASCII = 128
 
+MARK = (0xE2, 0x96, 0x81)
+"""A Metaspace mark, UTF-8."""
+
 MAX_WORD_BYTES = 256
 """Pieces with longer words go to the library: what a word needs stays in the processor's cache."""
 
@@ -174,11 +177,12 @@ def fill_pairs(
 ) -> None:
     """Write down the nodes of single characters and of two, which most look-ups are for."""
     for first in range(len(singles)):
-        node = child_of(slots, root, first if first < NUM_ASCII else 0xE2)
-        if first == NUM_ASCII and node >= 0:
-            node = child_of(slots, node, 0x96)
-            if node >= 0:
-                node = child_of(slots, node, 0x81)
+        if first < NUM_ASCII:
+            node = child_of(slots, root, first)
+        else:
+            node = np.int64(root)
+            for byte in MARK:
+                node = child_of(slots, node, byte) if node >= 0 else node
         singles[first] = node
         for second in range(NUM_ASCII):
             pairs[first, second] = child_of(slots, node, second) if node >= 0 else -1
@@ -196,13 +200,11 @@ def _token_at(trie: Trie, word: NDArray[np.uint8], start: int, stop: int) -> int
 
 
 @compiled
-def _best_path(
-    trie: Trie, work: Work, num_bytes: int, mark: int, ids: NDArray[Any], num_ids: int
-) -> int:
-    """Unigram's ids of a word, of which the first `mark` bytes are one character.
+def _find_path(trie: Trie, work: Work, num_bytes: int, mark: int) -> None:
+    """Find Unigram's best path through a word, of which the first `mark` bytes are one character.
 
-    As `encode_optimized` of the library has it: starts from left to right, tokens from short to
-    long, and only a better score replaces one; unknown characters side by side are one token.
+    As `encode_optimized` of the library's models/unigram/model.rs: starts from left to right,
+    tokens from short to long, and only a better score replaces one.
     """
     word, scores, starts = work.word, work.scores, work.starts
     starts[: num_bytes + 1] = -1
@@ -229,14 +231,22 @@ def _best_path(
             else:
                 node = child_of(trie.slots, node, word[stop])
             stop += 1
-        if not has_single:
-            candidate = trie.unk_score + score
-            if starts[next_start] < 0 or candidate > scores[next_start]:
-                scores[next_start] = candidate
-                starts[next_start] = start
-                work.ids[next_start] = trie.unk_id
+        candidate = trie.unk_score + score
+        if not has_single and (starts[next_start] < 0 or candidate > scores[next_start]):
+            scores[next_start] = candidate
+            starts[next_start] = start
+            work.ids[next_start] = trie.unk_id
         start = next_start
-    first = num_ids
+
+
+@compiled
+def _best_path(
+    trie: Trie, work: Work, num_bytes: int, mark: int, ids: NDArray[Any], num_ids: int
+) -> int:
+    """Unigram's ids of a word; unknown characters side by side are one token."""
+    _find_path(trie, work, num_bytes, mark)
+    starts = work.starts
+    count = num_ids
     stop = np.int64(num_bytes)
     while stop > 0:
         start, token = starts[stop], work.ids[stop]
@@ -245,17 +255,17 @@ def _best_path(
                 return np.int64(-1)
             while start > 0 and work.ids[start] == trie.unk_id:
                 start = starts[start]
-            known = _token_at(trie, word, start, stop)
-            token = np.int32(known) if known >= 0 else token
-        ids[num_ids] = token
-        num_ids += 1
+            known = _token_at(trie, work.word, start, stop)
+            token = known if known >= 0 else token
+        ids[count] = token
+        count += 1
         stop = start
-    low, high = first, num_ids - 1
+    low, high = num_ids, count - 1
     while low < high:
         ids[low], ids[high] = ids[high], ids[low]
         low += 1
         high -= 1
-    return num_ids
+    return count
 
 
 @compiled
@@ -288,6 +298,16 @@ def _longest_matches(
 
 
 @compiled
+def _word_end(text: NDArray[np.uint8], place: int, stop: int, classes: NDArray[np.uint8]) -> int:
+    """Where the word that starts at a place ends; -1 where the library has to say."""
+    if place < stop and classes[text[place]] == ALONE:
+        return place + 1
+    while place < stop and classes[text[place]] == INSIDE:
+        place += 1
+    return np.int64(-1) if place < stop and classes[text[place]] == OTHER else np.int64(place)
+
+
+@compiled
 def _encode_piece(
     text: NDArray[np.uint8],
     start: int,
@@ -302,47 +322,32 @@ def _encode_piece(
 ) -> int:
     """Tokenize a piece; returns how many ids are there now, or -1 for one that is the library's."""
     word = work.word
-    place = start
-    while place < stop:
-        kind = classes[text[place]]
-        if kind == SPACE and not splitting.at_spaces:
+    place = np.int64(start)
+    while place < stop and num_ids >= 0:
+        is_space = classes[text[place]] == SPACE
+        if is_space and not splitting.at_spaces:
             place += 1
             continue
-        has_mark = splitting.each_has_mark
-        if splitting.at_spaces:
-            if kind == SPACE:
-                has_mark = True
-                place += 1
-                while splitting.merges_spaces and place < stop and classes[text[place]] == SPACE:
-                    place += 1
-            elif place > 0 and place == start:
-                return -1
-            else:
-                has_mark = splitting.first_has_mark
-        num_bytes = 0
-        if has_mark:
-            word[0], word[1], word[2] = 0xE2, 0x96, 0x81
-            num_bytes = 3
-        mark = num_bytes
-        if kind == ALONE:
-            word[num_bytes] = normal[text[place]]
-            num_bytes += 1
+        if splitting.at_spaces and not is_space and place > 0:
+            return np.int64(-1)
+        has_mark = is_space or splitting.each_has_mark or (splitting.first_has_mark and place == 0)
+        while is_space and place < stop and classes[text[place]] == SPACE:
             place += 1
-        else:
-            while place < stop and classes[text[place]] == INSIDE:
-                if num_bytes == MAX_WORD_BYTES:
-                    return -1
-                word[num_bytes] = normal[text[place]]
-                num_bytes += 1
-                place += 1
-            if place < stop and classes[text[place]] == OTHER:
-                return -1
+            is_space = splitting.merges_spaces
+        mark = 3 if has_mark else 0
+        end = _word_end(text, place, stop, classes)
+        num_bytes = mark + end - place
+        if end < 0 or num_bytes > MAX_WORD_BYTES:
+            return np.int64(-1)
+        if has_mark:
+            word[0], word[1], word[2] = MARK
+        for offset in range(end - place):
+            word[mark + offset] = normal[text[place + offset]]
         if trie.is_unigram:
             num_ids = _best_path(trie, work, num_bytes, mark, ids, num_ids)
         else:
             num_ids = _longest_matches(trie, work, num_bytes, mark, ids, num_ids)
-        if num_ids < 0:
-            return -1
+        place = end
     return num_ids
 
 

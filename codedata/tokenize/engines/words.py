@@ -53,8 +53,9 @@ _MARK = "▁"
 _WHITE_SPACE = " \t\n\v\f\r"
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
-_BYTEWISE = frozenset(
-    "BertNormalizer Lowercase NFC NFD NFKC NFKD Nmt Precompiled StripAccents".split()
+_BYTEWISE = (
+    *("BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled"),
+    "StripAccents",
 )
 """Normalizers that change an ASCII character whatever ASCII characters stand beside it; only to
 Precompiled, a carriage return and a newline are one."""

@@ -34,9 +34,8 @@ SCORES = st.sampled_from([0.0, -0.1, -0.2, -0.3, -1.0, -1.1, -1.2, -2.3, -3.3, -
 PLAIN = [*"aabbB(  \n\t", "(\n", "\r\n", "aaabbb"]
 LEFT = ["é", "\x01", "<unk>", "a" * 300]
 """What pieces hold that are left to the library."""
-TEXTS = st.one_of(
-    st.lists(st.sampled_from(pieces), max_size=40).map("".join)
-    for pieces in (PLAIN, [*PLAIN, *LEFT])
+TEXTS = st.sampled_from([PLAIN, [*PLAIN, *LEFT]]).flatmap(
+    lambda pieces: st.lists(st.sampled_from(pieces), max_size=40).map("".join)
 )
 FRESH = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -49,9 +48,14 @@ def structure_of(
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     unknown = {"id": 0, "content": "<unk>", "special": True, **flags}
     return {
-        **{"version": "1.0", "truncation": None, "padding": None, "added_tokens": [unknown]},
-        **{"normalizer": {"type": "Sequence", "normalizers": normalizer} if normalizer else None},
-        **{"pre_tokenizer": PRE_TOKENIZERS[pre_tokenizer], "post_processor": None, "decoder": None},
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [unknown],
+        "normalizer": {"type": "Sequence", "normalizers": normalizer} if normalizer else None,
+        "pre_tokenizer": PRE_TOKENIZERS[pre_tokenizer],
+        "post_processor": None,
+        "decoder": None,
         "model": model,
     }
 
