@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, pre_tokenizers
+from tokenizers import AddedToken, Regex, pre_tokenizers
 
 from codedata.tokenize.engines.pretokens import PretokensEngine
 from codedata.tokenize.engines.registry import choose_engine
@@ -19,15 +19,21 @@ STEPS = ("pre_tokenizer", "pretokenizers")
 TWICE = {"type": "TemplateProcessing", "single": [{"Sequence": {}}, {"Sequence": {}}]}
 UNKNOWN = {"type": "Sequence", "processors": [{"type": "SomethingNew"}]}
 
+
+def replacing(pattern: dict[str, str], content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": pattern, "content": content}
+
+
 NO_CUT: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
-    "a normalizer": (("normalizer",), {"type": "NFKC"}, "normalizes the text"),
-    "newlines not isolated": ((*STEPS, 0, "behavior"), "MergedWithNext", "does not isolate"),
-    "another pattern first": ((*STEPS, 0, "pattern"), {"Regex": "\n+"}, "does not isolate"),
-    "inverted": ((*STEPS, 0, "invert"), True, "does not isolate"),
-    "prefix space": ((*STEPS, -1, "add_prefix_space"), True, "ByteLevel may look beyond"),
-    "Metaspace": ((*STEPS, -1), {"type": "Metaspace"}, "Metaspace may look beyond"),
-    "no pre-tokenizer": (("pre_tokenizer",), None, "does not isolate"),
-    "another model": (("model", "type"), "Unigram", "not plain BPE"),
+    "a normalizer of any pattern": (("normalizer",), replacing({"Regex": "x+"}, ""), "may change"),
+    "a normalizer of letters": (("normalizer",), replacing({"String": "x"}, " "), "may change"),
+    "spaces that vanish": (("normalizer",), replacing({"String": " "}, ""), "replaces spaces"),
+    "an unknown normalizer": (("normalizer",), {"type": "SomethingNew"}, "SomethingNew may"),
+    "newlines not isolated": ((*STEPS, 0, "behavior"), "MergedWithNext", "no cut is known"),
+    "another pattern first": ((*STEPS, 0, "pattern"), {"Regex": "\n+"}, "no cut is known"),
+    "inverted": ((*STEPS, 0, "invert"), True, "what does not match"),
+    "an unknown step": ((*STEPS, 0), {"type": "SomethingNew"}, "SomethingNew may look beyond"),
+    "white space that gives no token": (("pre_tokenizer",), None, "reach over white space"),
     "a token with a newline": (("added_tokens", -1, "content"), "a\nb", "reach across"),
     "a token that a cut may divide": (("added_tokens", -1, "content"), "f(x)", "reach across"),
     "a token that strips to the left": (("added_tokens", -1, "lstrip"), True, "reach across"),
@@ -82,13 +88,17 @@ def test_a_model_that_does_more_than_merge_bytes_is_left_to_the_library(
 
 
 def test_what_proves_cuts_alone_is_left_to_blocks(tmp_path: Path) -> None:
-    """A token looked for in normalized text; a pre-tokenizer that isolates the string newline."""
+    """A token looked for in normalized text; an unknown step after one that isolates newlines."""
     qwen, newlines = qwen_like(), scenario.train_tokenizer(scenario.deepseek_like())
     qwen.add_tokens([AddedToken("né(a", normalized=True)])
     newlines.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Split("\n", "isolated"),
+            pre_tokenizers.Split(Regex("[a-z]+ ?"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
-    for tokenizer, why in ((qwen, "Qwen"), (newlines, "a step that isolates newlines")):
+    for tokenizer, why in ((qwen, "in normalized text"), (newlines, "step that isolates newlines")):
         loaded = loaded_from(tokenizer, tmp_path)
         engine = choose_engine(loaded)
         assert engine.name == "blocks"
