@@ -7,8 +7,6 @@ one character, are left to the tokenizers library. Measured in docs/performance.
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -39,6 +37,7 @@ from codedata.tokenize.engines.kernels import (
     find_any,
     tokenize,
 )
+from codedata.tokenize.engines.side_by_side import each_piece
 from codedata.tokenize.structure import (
     BYTE_CHARACTERS,
     Pretokenizer,
@@ -123,12 +122,6 @@ def _why_not_merged(model: dict[str, Any]) -> str | None:
     return None
 
 
-@lru_cache(maxsize=4)
-def _threads(num_threads: int) -> ThreadPoolExecutor:
-    """Threads that all chunks of a process share, so that one chunk alone keeps them busy too."""
-    return ThreadPoolExecutor(num_threads, thread_name_prefix="tokenize")
-
-
 class PretokensEngine(PieceEngine):
     """Merges each distinct pre-token once; remembers them from chunk to chunk."""
 
@@ -174,8 +167,7 @@ class PretokensEngine(PieceEngine):
         """See `PieceEngine.encode_pieces`."""
         text = text.view()
         text.flags.writeable = False  # for numba another type, compiled and loaded apart
-        each = map if threads == 1 or len(pieces) == 1 else _threads(threads).map
-        return each(lambda piece: self._encode_block(text, *piece), pieces)
+        return each_piece(lambda piece: self._encode_block(text, *piece), pieces, threads)
 
     def _encode_block(self, text: Utf8, start: int, stop: int) -> IdArray:
         found = np.empty(stop - start, np.int64)
