@@ -48,8 +48,8 @@ _SURROGATES = slice(0xD800, 0xE000)
 # punctuation, newlines, an ideograph, and where a contraction may end (U+017F is an s to (?i:'s)).
 _CONTEXTS = "CC CAa aC!!C a'Ca 中C中 C1\nC\r\n"
 _FEW_CONTEXTS = "aC C1C!\n"
-_MARKED_CONTEXTS = "C CC aC  C\u2581C Ca\nC"
-"""A text of its own: SentencePiece's normalizers look at where a text begins and ends."""
+_MARKED_CONTEXTS, _FEW_MARKED_CONTEXTS = "C CC aC  C\u2581C Ca\nC", "C C"
+"""Texts of their own: SentencePiece's normalizers look at where a text begins and ends."""
 _MARKS = [*map(chr, range(0x300, 0x346)), "\u3099", "\u309a"]
 _COMPOSED = "CC\naC\u0323\u0301\n\u1100C\n" + "".join(f"C{mark}\n" for mark in _MARKS)
 """Shows another combining class, and what composes with a letter, a mark or a Hangul consonant."""
@@ -180,11 +180,10 @@ class Twin:
         return differing
 
     def _template(self, code_points: range) -> str:
+        few = any(code_points.start in planes for planes in _OTHERS)
         if self._marked:
-            return _MARKED_CONTEXTS
-        if any(code_points.start in planes for planes in _OTHERS):
-            return _FEW_CONTEXTS
-        return _CONTEXTS
+            return _FEW_MARKED_CONTEXTS if few else _MARKED_CONTEXTS
+        return _FEW_CONTEXTS if few else _CONTEXTS
 
     def _compare_ascii(self, code_points: range) -> NDArray[np.bool_]:
         texts = [_ascii_texts(chr(each)) for each in code_points]
@@ -201,7 +200,7 @@ class Twin:
 
 
 def _composed_otherwise(code_points: range, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which code points NFC composes in one way and not in the other, `known` ones left out.
+    """Which code points NFC composes in one way and not in the other, and the `known` ones.
 
     gigatoken has no normalizer to call: over a vocabulary of bytes its ids are the text it made.
     """
