@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,7 @@ def compare_families(
                 ]
             )
         print(f"  {engine}", flush=True)
+    print(f"threads of codedata: {threads}")
     headings = [
         *("family", "engine", "text", "MB/s", "MB/CPU s", "ids equal"),
         *("times faster, wall", "CPU", "of gigatoken, CPU", "loading, s"),
@@ -264,19 +266,24 @@ def compare_scripts(
         script = medians(costs[folder.name])
         library, ids = encode_whole(loaded, text)
         compare_with_first(target, ids)
-        wall = library.wall * num_chars / first.num_chars
-        results[folder.name] = {"script": costs[folder.name], "encode, scaled": wall}
+        scale = num_chars / first.num_chars
+        whole = Cost(library.wall * scale, library.cpu * scale)
+        results[folder.name] = {"script": costs[folder.name], "encode, scaled": whole}
         rows.append(
             [
                 _name(folder),
                 f"{script.wall:.2f}",
                 f"{script.cpu:.1f}",
                 f"{script.peak / 1e6:.0f}",
-                f"{wall:.1f}",
-                f"{wall / script.wall:.1f}",
+                f"{whole.wall:.1f}",
+                f"{whole.wall / script.wall:.1f}",
+                f"{whole.cpu / script.cpu:.1f}",
             ]
         )
-    headings = ["family", "script, s", "CPU s", "peak MB", "encode, s", "times faster"]
+    headings = [
+        *("family", "script, s", "CPU s", "peak MB", "encode, s"),
+        *("times faster, wall", "CPU"),
+    ]
     print_table(headings, rows)
     shutil.rmtree(work)
     return results
@@ -309,13 +316,14 @@ def main() -> None:
     parser.add_argument("--script-chars", type=int, default=60_000_000)
     options = parser.parse_args()
     limit_library_threads(options.threads)
+    parameters = vars(options) | {name: version(name) for name in ("tokenizers", "gigatoken")}
     folders = {
         folder.name: folder for folder in [*sorted(options.tokenizers.iterdir()), *options.folder]
     }
     if options.end_to_end:
         chosen = [folders[name] for name in options.end_to_end]
         results = compare_scripts(chosen, options.corpus, options.script_chars, options.rounds)
-        save("families-end-to-end", vars(options), results)
+        save("families-end-to-end", parameters, results)
         return
     corpus = ParquetText(options.corpus)
     num_chunks = options.rounds + 1
@@ -327,7 +335,7 @@ def main() -> None:
             texts[script] = cut(text, num_chunks, options.chars)
     chosen = [folders[name] for name in options.families or folders]
     results = compare_families(chosen, texts, options.threads)
-    save("families", vars(options), results)
+    save("families", parameters, results)
 
 
 if __name__ == "__main__":
