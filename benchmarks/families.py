@@ -146,20 +146,16 @@ def measure_text(
     library = iter(chunks[1:])
 
     def encode() -> Cost:
-        chunk = next(library)
-        cost, ids = encode_whole(family.loaded, chunk)
+        cost, ids = encode_whole(family.loaded, next(library))
         expected.append(ids)
-        return _of_megabyte(cost, len(chunk.encode()))
+        return cost
 
-    def timed(name: str, tokenize: Callable[[Any], Any], inputs: Sequence[Any]) -> Any:
+    def timed(
+        name: str, tokenize: Callable[[Any], Any], inputs: Sequence[Any]
+    ) -> Callable[[], Cost]:
         rest = iter(inputs[1:])
         tokenize(inputs[0])
-
-        def once() -> Cost:
-            text = next(rest)
-            return _of_megabyte(measure(lambda: found[name].append(tokenize(text))), len(text))
-
-        return once
+        return lambda: measure(lambda: found[name].append(tokenize(next(rest))))
 
     family.loaded.tokenizer.encode(chunks[0][:_WARM_LIBRARY_CHARS])
     works = {
@@ -169,16 +165,19 @@ def measure_text(
     if alone is not None:
         works[GIGATOKEN] = timed(GIGATOKEN, alone, [text.tobytes() for text in texts])
     costs = alternate(works, len(chunks) - 1, lambda name, turn: name == LIBRARY and turn > 0)
+    of_megabyte = {
+        name: [
+            Cost(cost.wall / len(text) * 1e6, cost.cpu / len(text) * 1e6)
+            for cost, text in zip(each, texts[1:], strict=False)  # the library has the first only
+        ]
+        for name, each in costs.items()
+    }
     equal = {OURS: found[OURS][0].tolist() == expected[0]}
     if alone is not None:
         equal[GIGATOKEN] = holds(np.array(expected[0]), found[GIGATOKEN][0]) and all(
             map(holds, found[OURS], found[GIGATOKEN])
         )
-    return {name: medians(each) for name, each in costs.items()}, equal
-
-
-def _of_megabyte(cost: Cost, num_bytes: int) -> Cost:
-    return Cost(cost.wall / num_bytes * 1e6, cost.cpu / num_bytes * 1e6)
+    return {name: medians(each) for name, each in of_megabyte.items()}, equal
 
 
 def cut(text: str, num_chunks: int, num_chars: int) -> list[str]:
