@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from codedata.errors import SettingsError
-from codedata.tokenize.engines.base import Engine, PieceEngine
+from codedata.tokenize.engines.base import Engine, NotProvenError, PieceEngine
 from codedata.tokenize.engines.whole import WholeTextEngine
 from codedata.tokenize.structure import Pretokenizer, find_pretokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer
@@ -24,6 +24,7 @@ AUTO = "auto"
 
 _HERE = "codedata.tokenize.engines"
 _OWN = (
+    EntryPoint("gigatoken", f"{_HERE}.gigatoken:GigatokenEngine", GROUP),
     EntryPoint("pretokens", f"{_HERE}.pretokens:PretokensEngine", GROUP),
     EntryPoint("blocks", f"{_HERE}.blocks:BlocksEngine", GROUP),
 )
@@ -87,12 +88,16 @@ def _first_exact(loaded: LoadedTokenizer, found: Pretokenizer | str, choice: str
         for name, load in _engines().items():
             if choice not in (AUTO, name):
                 continue
-            kind = load()
-            why = kind.why_not(loaded.structure, found)
-            if why is None:
-                engine = kind(loaded, found)
-                engine.reason = "; ".join(against) or found.what
-                return engine
+            try:
+                kind = load()
+                if (why := kind.why_not(loaded.structure, found)) is None:
+                    engine = kind(loaded, found)
+                    engine.reason = "; ".join(against) or found.what
+                    return engine
+            except NotProvenError as error:
+                why = str(error)
+            except ModuleNotFoundError as error:
+                why = f"{error.name} is not installed"
             against.append(f"{name}: {why}")
     engine = WholeTextEngine(loaded)
     engine.reason = "; ".join(against) or "it was asked for"
