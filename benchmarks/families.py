@@ -202,27 +202,21 @@ def compare_families(
         family = load(folder)
         engine = f"{family.engine.name} ({family.engine.reason})"
         results[folder.name] = {"engine": engine, "loading": family.loading, "texts": {}}
-        loading = [cost.wall for cost in family.loading.values()]
+        cells: list[list[str]] = []
         for name, chunks in texts.items():
             print(f" {name}", flush=True)
             costs, equal = measure_text(family, chunks, threads)
             results[folder.name]["texts"][name] = {"a megabyte": costs, "equal": equal}
-            rows.append(
-                [
-                    _name(folder) if name == next(iter(texts)) else "",
-                    family.engine.name,
-                    name,
-                    *_figures(costs, equal),
-                    " / ".join(f"{wall:.2f}" for wall in loading),
-                ]
-            )
+            cells.append(_cells(costs, equal))
+        loading = [f"{cost.wall:.2f}" for cost in family.loading.values()]
+        columns = [" / ".join(column) for column in zip(*cells, strict=True)]
+        rows.append([_name(folder), family.engine.name, *columns, " / ".join(loading)])
         print(f"  {engine}", flush=True)
-    print(f"threads of codedata: {threads}")
-    headings = [
-        *("family", "engine", "text", "MB/s", "MB/CPU s", "ids equal"),
-        *("times faster, wall", "CPU", "of gigatoken, CPU", "loading, s"),
-    ]
-    print_table(headings, rows)
+    print(
+        f"threads of codedata: {threads}; columns: {' / '.join(texts)}; ids equal in every figure"
+    )
+    headings = ["MB/s", "times faster, wall", "CPU", "of gigatoken, CPU", "loading, s"]
+    print_table(["family", "engine", *headings], rows)
     return results
 
 
@@ -231,19 +225,16 @@ def _name(folder: Path) -> str:
     return f"{folder.name} (derived)" if derived else folder.name
 
 
-def _figures(costs: dict[str, Cost], equal: dict[str, bool]) -> list[str]:
-    """Of codedata; where ids differ there are none."""
+def _cells(costs: dict[str, Cost], equal: dict[str, bool]) -> list[str]:
+    """Of one text; where ids differ there are no figures."""
     library, ours = costs[LIBRARY], costs[OURS]
     if not equal[OURS]:
-        return ["", "", "**no**", "", "", ""]
+        return ["ids differ"] * 4
     alone = "refused"
     if GIGATOKEN in costs:
-        ratio = costs[GIGATOKEN].cpu / ours.cpu
-        alone = f"{ratio:.2f}" if equal[GIGATOKEN] else "its ids differ"
-    return [
-        *(f"{1 / ours.wall:.1f}", f"{1 / ours.cpu:.1f}", "yes"),
-        *(f"{library.wall / ours.wall:.1f}", f"{library.cpu / ours.cpu:.1f}", alone),
-    ]
+        alone = f"{costs[GIGATOKEN].cpu / ours.cpu:.2f}" if equal[GIGATOKEN] else "ids differ"
+    times = (library.wall / ours.wall, library.cpu / ours.cpu)
+    return [f"{1 / ours.wall:.0f}", *(f"{each:.0f}" for each in times), alone]
 
 
 def compare_scripts(
