@@ -251,6 +251,7 @@ def compare_scripts(
         for each in (target, work / "cache"):
             shutil.rmtree(each, ignore_errors=True)
         command = script_command(parquet, target, str(folder), num_chars)
+        command += ["--pad_token", "0"]  # the default is deepseek-coder's, and not in all of them
         return run(command, {"XDG_CACHE_HOME": str(work / "cache")})
 
     rows: list[list[str]] = []
