@@ -24,7 +24,7 @@ MAX_WORKERS = 1024
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGE_BLOCK = 1 << 25
-"""The largest that glibc takes: text, ids and shard of a chunk of ten million characters are below."""
+"""The largest that glibc takes; text, ids and shard of ten million characters have less."""
 
 _GRACE_SECONDS = 2.0
 

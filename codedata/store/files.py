@@ -31,6 +31,8 @@ such as CIFS."""
 _COMPARED_BYTES = 1 << 18
 """Compared in one go: what says of each byte whether it is the same stays in the cache."""
 
+_CHANGED = "it does not hold the bytes that were written; check the disk, and run again"
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
 _RENAME_SWAP = 2  # sys/stdio.h of macOS
@@ -136,7 +138,7 @@ def require_written(path: Path, data: bytes | memoryview) -> None:
     places = range(0, len(given), _COMPARED_BYTES)
     blocks = (slice(place, place + _COMPARED_BYTES) for place in places)
     if len(there) != len(given) or not all(np.array_equal(there[b], given[b]) for b in blocks):
-        raise OSError(errno.EIO, "it does not hold the bytes that were written", str(path))
+        raise OSError(errno.EIO, _CHANGED, str(path))
 
 
 def open_no_link(path: str, flags: int) -> int:
