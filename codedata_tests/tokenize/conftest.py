@@ -6,8 +6,8 @@ from functools import cache
 import pytest
 
 from codedata.tokenize.tokenizer import LoadedTokenizer
-from codedata_tests.tokenize.structures import STRUCTURES
-from codedata_tests.tokenize.twins import TWINS, loaded_from
+from codedata_tests.tokenize.structures import STRUCTURES, loaded_from
+from codedata_tests.tokenize.twins import TWINS
 
 
 @pytest.fixture(scope="session")

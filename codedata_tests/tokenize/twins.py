@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  (characters that look alike are in the tokens of families)
 """The families' structures -> small tokenizers of them, trained here; nothing of the real ones.
 
 A twin has the normalizer, the pre-tokenizer, the model's flags, the post-processor and the kinds of
@@ -11,22 +12,16 @@ import json
 import random
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, pre_tokenizers, trainers
 
-from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
-from codedata.tokenize.tokenizer_files import find_tokenizer
-from codedata_tests import scenario
 from codedata_tests.tokenize.hostile import CODE, NEW_SINCE_15, PROSE, hostile_text
+from codedata_tests.tokenize.structures import UNMERGED
 
 Json = dict[str, Any]
-
-UNMERGED = ("Ġ0x", "zqzq", "Ġaverylongidentifier")
-"""Words of the vocabulary that no merges make: what `ignore_merges` is for."""
 
 CL100K = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -47,8 +42,11 @@ O200K = rf"{_UPPER}*{_LOWER}+{_SUFFIX}|{_UPPER}+{_LOWER}*{_SUFFIX}|\p{{N}}{{1,3}
 DEEPSEEK_V3 = (
     r"\p{N}{1,3}",
     "[一-龥぀-ゟ゠-ヿ]+",
-    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"""
-    "|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
+    (
+        "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
+        "|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*"
+        "|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"
+    ),
 )
 DEEPSEEK_CODER = ("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-\ud7ff]+")
 
@@ -101,10 +99,9 @@ def framed(first: str | None, last: str | None = None) -> Callable[[Json], Json]
         before = [{"SpecialToken": {"id": first, "type_id": 0}}] if first else []
         after = [{"SpecialToken": {"id": last, "type_id": 0}}] if last else []
         tokens = {t: {"id": t, "ids": [ids[t]], "tokens": [t]} for t in (first, last) if t}
-        return {
-            **{"type": "TemplateProcessing", "single": before + text + after},
-            **{"pair": text + [{"Sequence": {"id": "B", "type_id": 1}}], "special_tokens": tokens},
-        }
+        pair = [*text, {"Sequence": {"id": "B", "type_id": 1}}]
+        texts_ = {"single": before + text + after, "pair": pair}
+        return {"type": "TemplateProcessing", "special_tokens": tokens, **texts_}
 
     return made
 
@@ -136,7 +133,8 @@ def charsmap(changes: dict[str, str]) -> str:
 NMT_NFKC = {
     **dict.fromkeys("\t\n\r\u00a0\u2003\u3000\u2028\u200b\ufeff", " "),
     **dict.fromkeys("\x01\x7f\xad", ""),
-    **{"ﬁ": "fi", "①": "1", "½": "1⁄2", "Ａ": "A", "e\u0301": "é", "\u212b": "Å", "㎏": "kg"},
+    **dict(zip("ﬁ①½ＡÅ㎏", ("fi", "1", "1⁄2", "A", "Å", "kg"), strict=True)),
+    "e\u0301": "é",
 }
 """A few of the changes of SentencePiece's rule nmt_nfkc."""
 PRECOMPILED = {"type": "Precompiled", "precompiled_charsmap": charsmap(NMT_NFKC)}
@@ -144,15 +142,6 @@ PRECOMPILED = {"type": "Precompiled", "precompiled_charsmap": charsmap(NMT_NFKC)
 
 KNOWN = [*CODE.split("\n}\n"), *PROSE * 8]
 """What vocabularies without bytes are trained on: other characters are unknown to them."""
-
-
-SAMPLE = "\n".join(scenario.c_documents(3, seed=7))
-
-
-def loaded_from(tokenizer: Tokenizer | Json, folder: Path) -> LoadedTokenizer:
-    text = tokenizer.to_str() if isinstance(tokenizer, Tokenizer) else json.dumps(tokenizer)
-    (folder / "tokenizer.json").write_text(text, encoding="utf-8")
-    return load_tokenizer(find_tokenizer(str(folder)))
 
 
 @cache
@@ -185,9 +174,11 @@ def _structure(model: Json, **parts: Any) -> Json:
 
 def _with_added(structure: Json, tokens: list[Json], post: Any) -> Json:
     """Added tokens behind the vocabulary, where they are not of it; and the post-processor."""
-    ids: Json = dict(structure["model"]["vocab"]) if structure["model"]["type"] != "Unigram" else {
-        token: place for place, (token, _) in enumerate(structure["model"]["vocab"])
-    }
+    ids: Json = (
+        dict(structure["model"]["vocab"])
+        if structure["model"]["type"] != "Unigram"
+        else {token: place for place, (token, _) in enumerate(structure["model"]["vocab"])}
+    )
     for token in tokens:
         token_id = ids.setdefault(token["content"], len(ids))
         structure["added_tokens"].append({"id": token_id, **token})
@@ -228,7 +219,9 @@ def _sentencepieces() -> tuple[list[str], list[Any]]:
         for line in text.splitlines()
         for word in re.findall("▁[^▁]+|[^▁]+|▁+(?=▁|$)", "▁" + line.replace(" ", "▁"))
     ]
-    tokenizer = Tokenizer.from_str(json.dumps(_structure({"type": "BPE", "vocab": {}, "merges": []})))
+    tokenizer = Tokenizer.from_str(
+        json.dumps(_structure({"type": "BPE", "vocab": {}, "merges": []}))
+    )
     trainer = trainers.BpeTrainer(vocab_size=2_000, limit_alphabet=700, show_progress=False)
     tokenizer.train_from_iterator(words, trainer)
     model = json.loads(tokenizer.to_str())["model"]
@@ -296,7 +289,7 @@ AFTER_REGEX = byte_level(regex=True)
 SPACES = normalizers({"type": "Prepend", "prepend": "▁"}, replaced(" ", "▁"))
 FRAMING = specials("<unk>", "<s>", "</s>")
 CHAT = specials("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|repo_name|>")
-DEEPSEEK = specials("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>", "<｜EOT｜>")  # noqa: RUF001
+DEEPSEEK = specials("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>", "<｜EOT｜>")
 TURNS = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|placeholder1|>")
 GEMMA = plain(
     *("<mask>", "[multimodal]", *("\n" * times for times in range(1, 32))),
@@ -305,12 +298,6 @@ GEMMA = plain(
     *(f"<unused{number}>" for number in range(6_000)),
 )
 INST = specials("[INST]", "[/INST]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]")
-NO_FRAME = framed(None)
-
-
-def _unicode_of(character: str) -> list[Json]:
-    return [added(character, special=False, normalized=True)]
-
 
 TWINS: dict[str, Callable[[], Json]] = {
     "gpt2": lambda: bytes_bpe(AFTER_REGEX, specials("<|endoftext|>"), continuing_subword_prefix=""),
@@ -356,10 +343,10 @@ TWINS: dict[str, Callable[[], Json]] = {
         steps(*map(split, DEEPSEEK_CODER), {"type": "Digits", "individual_digits": True}, BYTES),
         [
             *plain("õ", "÷", "ü", "Á", "<|User|>", "<|EOT|>"),
-            *specials("<｜begin▁of▁sentence｜>", "<｜fim▁hole｜>"),  # noqa: RUF001
+            *specials("<｜begin▁of▁sentence｜>", "<｜fim▁hole｜>"),
         ],
         normalizer=normalizers(),
-        post=framed("<｜begin▁of▁sentence｜>"),  # noqa: RUF001
+        post=framed("<｜begin▁of▁sentence｜>"),
     ),
     "o200k": lambda: bytes_bpe(steps(split(O200K, "Removed", invert=True), BYTES), CHAT),
     "gpt-oss": lambda: bytes_bpe(steps(split(O200K), BYTES), CHAT),

@@ -18,15 +18,14 @@ from codedata.errors import SettingsError
 from codedata.tokenize.engines import pretokens
 from codedata.tokenize.engines.base import Engine, as_utf8, reference_ids
 from codedata.tokenize.engines.blocks import BlocksEngine
-from codedata.tokenize.engines.pretokens import PretokensEngine
 from codedata.tokenize.engines.registry import choose_engine, engine_choices
 from codedata.tokenize.fidelity import tokenize_and_compare
 from codedata.tokenize.structure import AFTER_NEWLINES, Pretokenizer, find_pretokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests import scenario
-from codedata_tests.tokenize.hostile import CODE, PROSE, hostile_text
-from codedata_tests.tokenize.structures import FAST, FORCED, PIECES
-from codedata_tests.tokenize.twins import SAMPLE, TWINS, loaded_from
+from codedata_tests.tokenize.hostile import CODE, PIECES, PROSE, hostile_text
+from codedata_tests.tokenize.structures import FAST, FORCED, SAMPLE, loaded_from
+from codedata_tests.tokenize.twins import TWINS
 
 ENGINES = "codedata.tokenize.engines"
 
@@ -35,7 +34,6 @@ MUST_CUT = [name for name in TWINS if name != "unknown"]
 
 SMALL = {
     "pretokens": (("_SMALL_BLOCK_BYTES", (1, 5, 1000)), ("_SPANS", (1, 2, 4096))),
-
 }
 """Constants of modules of engines that are made small, so that what they bound occurs."""
 
@@ -54,10 +52,10 @@ def require_exact(loaded: LoadedTokenizer, engines: Sequence[Engine], text: str)
     for engine in engines:
         if engine.encode(as_utf8(text), threads=2).ids.tolist() != expected:
             least = minimal(loaded, engine, text)
+            found = engine.encode(as_utf8(least)).ids.tolist()
             pytest.fail(
-                f"{engine.name}, pieces of {engine.piece_bytes} bytes: {ascii(least)} gives "
-                f"{engine.encode(as_utf8(least)).ids.tolist()[:20]}, the library "
-                f"{reference_ids(loaded, least)[:20]}; found in {ascii(text[:300])}"
+                f"{engine.name}: {least!a} gives {found[:20]}, the library "
+                f"{reference_ids(loaded, least)[:20]}; found in {text[:300]!a}"
             )
 
 
