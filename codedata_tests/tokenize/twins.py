@@ -8,6 +8,7 @@ pattern tells apart: an engine that splits elsewhere than the library merges oth
 """
 
 import base64
+import copy
 import json
 import random
 import re
@@ -422,3 +423,82 @@ TWINS: dict[str, Callable[[], Json]] = {
         normalizer={"type": "NFKC"},
     ),
 }
+
+
+def with_vocabulary_changed(structure: Json, change: Callable[[Json], None]) -> Json:
+    """A twin whose model is its own, changed."""
+    structure["model"] = copy.deepcopy(structure["model"])
+    change(structure["model"])
+    return structure
+
+
+def _shuffle_merges(model: Json) -> None:
+    random.Random(1).shuffle(model["merges"])
+
+
+def _permute_ids(model: Json) -> None:
+    ids = random.Random(1).sample(list(model["vocab"].values()), len(model["vocab"]))
+    model["vocab"] = dict(zip(model["vocab"], ids, strict=True))
+
+
+def _drop_merges(model: Json) -> None:
+    """Leave tokens that nothing makes, and others that are made in one way of several."""
+    model["merges"] = model["merges"][::2]
+
+
+def _merge_lowercase(model: Json) -> None:
+    model["vocab"] |= {"t▁": len(model["vocab"])}
+    model["merges"] = [["t", "▁"], *model["merges"]]
+
+
+def _any_flags() -> list[Json]:
+    """Added tokens of all flags, some of them one another's parts."""
+    return [
+        *plain("ab", "abc", "bc", "é", "e\u0301", "12", "  ", "\n\n", ";", "K"),
+        *(added(token, special=False, normalized=True) for token in ("<n>", "   ", "a;b", "K9")),
+        *(added(token, special=False, single_word=True) for token in ("int", "if")),
+        *(added("<x>", lstrip=True, rstrip=True), added("<l>", lstrip=True, normalized=True)),
+    ]
+
+
+TRAPS: dict[str, Callable[[], Json]] = {
+    "merges in no order": lambda: with_vocabulary_changed(TWINS["gpt2"](), _shuffle_merges),
+    "ids in no order": lambda: with_vocabulary_changed(TWINS["o200k"](), _permute_ids),
+    "tokens without merges": lambda: with_vocabulary_changed(TWINS["gpt2"](), _drop_merges),
+    "pieces without merges": lambda: with_vocabulary_changed(TWINS["gemma3"](), _drop_merges),
+    "pieces merged in no order": lambda: with_vocabulary_changed(
+        TWINS["llama2"](), _shuffle_merges
+    ),
+    "all flags": lambda: bytes_bpe(AFTER_REGEX, _any_flags()),
+    "all flags, NFC": lambda: bytes_bpe(AFTER_REGEX, _any_flags(), normalizer=NFC),
+    "all flags, marks": lambda: sentencepiece_bpe(
+        [*FRAMING, *_any_flags()], normalizer=replaced(" ", "▁")
+    ),
+    "a start behind tokens that are words": lambda: sentencepiece_bpe(
+        [*FRAMING, *specials("int", "Z", "i")], normalizer=SPACES
+    ),
+    "a first space behind tokens that are words": lambda: bytes_bpe(
+        byte_level(prefix=True, regex=True), specials("int", "Z", "i")
+    ),
+    "white space stripped behind tokens that are words": lambda: bytes_bpe(
+        AFTER_REGEX,
+        specials("int", "i"),
+        normalizer={"type": "Strip", "strip_left": True, "strip_right": True},
+    ),
+    "a token whose mark is a space": lambda: sentencepiece_bpe(
+        [*FRAMING, added("int▁i", special=False, normalized=True)], normalizer=SPACES
+    ),
+    "a token whose blank is a space": lambda: bytes_bpe(
+        AFTER_REGEX,
+        [added("int\u00a0i", special=False, normalized=True)],
+        normalizer={"type": "NFKC"},
+    ),
+    "small letters merged with a mark": lambda: with_vocabulary_changed(
+        sentencepiece_bpe([], normalizer=normalizers({"type": "Lowercase"}, replaced(" ", "▁"))),
+        _merge_lowercase,
+    ),
+    "marks removed": lambda: sentencepiece_bpe(
+        FRAMING, normalizer=normalizers(replaced(" ", "▁"), replaced("▁", ""))
+    ),
+}
+"""Structures in which a cut, or what a faster engine takes for granted, would change ids."""

@@ -25,7 +25,7 @@ from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests import scenario
 from codedata_tests.tokenize.hostile import CODE, PIECES, PROSE, hostile_text
 from codedata_tests.tokenize.structures import FAST, FORCED, SAMPLE, loaded_from
-from codedata_tests.tokenize.twins import TWINS
+from codedata_tests.tokenize.twins import TRAPS, TWINS
 
 ENGINES = "codedata.tokenize.engines"
 
@@ -85,6 +85,7 @@ def compare_hostile_texts(
     engines = engines_of(loaded)
     added = loaded.tokenizer.get_added_tokens_decoder().values()
     tokens = sorted(token.content for token in added)
+    require_exact(loaded, engines, "")
     for _ in range(num_texts):
         for engine in engines:
             patch.setattr(type(engine), "piece_bytes", random_.choice([1, 3, 16, 100, 8000]))
@@ -119,6 +120,19 @@ def test_hostile_texts_have_the_ids_of_the_library(
     engines = ", ".join(engine.name for engine in engines_of(loaded)) or "none"
     seconds = time.process_time() - start
     print(f"{name}: {num_texts} texts, {num_bytes} bytes, {seconds:.0f} s of CPU; {engines}: exact")
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_a_structure_that_looks_like_a_familys_has_the_ids_of_the_library(
+    name: str, twin: Callable[[str], LoadedTokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each once gave other ids; its engines cut elsewhere now, or are refused."""
+    loaded = twin(name)
+    compare_hostile_texts(loaded, 30, 4, monkeypatch)
+    for engine in engines_of(loaded):
+        monkeypatch.setattr(type(engine), "piece_bytes", 1)
+        for text in ("x int i y", "T is K9 int\ni  <x> if ab", "Z a\tint  i \n\n\n s t"):
+            require_exact(loaded, [engine], text)
 
 
 @pytest.mark.parametrize("name", MUST_CUT)
