@@ -426,10 +426,10 @@ TWINS: dict[str, Callable[[], Json]] = {
 
 
 def with_vocabulary_changed(structure: Json, change: Callable[[Json], None]) -> Json:
-    """A twin whose model is its own, changed."""
-    structure["model"] = copy.deepcopy(structure["model"])
-    change(structure["model"])
-    return structure
+    """A structure with its model changed, and no other added tokens than a frame."""
+    changed = structure | {"model": copy.deepcopy(structure["model"]), "added_tokens": []}
+    change(changed["model"])
+    return _with_added(changed, FRAMING, framed("<s>", "</s>"))
 
 
 def _shuffle_merges(model: Json) -> None:
@@ -444,6 +444,12 @@ def _permute_ids(model: Json) -> None:
 def _drop_merges(model: Json) -> None:
     """Leave tokens that nothing makes, and others that are made in one way of several."""
     model["merges"] = model["merges"][::2]
+
+
+def _without_letter(model: Json) -> None:
+    vocab = [token for token in model["vocab"] if "a" not in token]
+    model["vocab"] = {token: place for place, token in enumerate(vocab)}
+    model["merges"] = [merge for merge in model["merges"] if "a" not in "".join(merge)]
 
 
 def _merge_lowercase(model: Json) -> None:
@@ -465,10 +471,12 @@ TRAPS: dict[str, Callable[[], Json]] = {
     "merges in no order": lambda: with_vocabulary_changed(TWINS["gpt2"](), _shuffle_merges),
     "ids in no order": lambda: with_vocabulary_changed(TWINS["o200k"](), _permute_ids),
     "tokens without merges": lambda: with_vocabulary_changed(TWINS["gpt2"](), _drop_merges),
-    "pieces without merges": lambda: with_vocabulary_changed(TWINS["gemma3"](), _drop_merges),
+    "pieces without merges": lambda: with_vocabulary_changed(TWINS["mistral"](), _drop_merges),
     "pieces merged in no order": lambda: with_vocabulary_changed(
         TWINS["llama2"](), _shuffle_merges
     ),
+    "no letter a": lambda: with_vocabulary_changed(TWINS["gpt2"](), _without_letter),
+    "a frame that is a letter": lambda: bytes_bpe(AFTER_REGEX, specials("a"), post=framed("a")),
     "all flags": lambda: bytes_bpe(AFTER_REGEX, _any_flags()),
     "all flags, NFC": lambda: bytes_bpe(AFTER_REGEX, _any_flags(), normalizer=NFC),
     "all flags, marks": lambda: sentencepiece_bpe(
