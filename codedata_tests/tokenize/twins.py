@@ -452,6 +452,11 @@ def _without_letter(model: Json) -> None:
     model["merges"] = [merge for merge in model["merges"] if "a" not in "".join(merge)]
 
 
+def _merge_over_marks(model: Json) -> None:
+    model["vocab"] |= {"s▁": len(model["vocab"])}
+    model["merges"] = [["s", "▁"], *model["merges"]]
+
+
 def _merge_lowercase(model: Json) -> None:
     model["vocab"] |= {"t▁": len(model["vocab"])}
     model["merges"] = [["t", "▁"], *model["merges"]]
@@ -472,6 +477,9 @@ TRAPS: dict[str, Callable[[], Json]] = {
     "ids in no order": lambda: with_vocabulary_changed(TWINS["o200k"](), _permute_ids),
     "tokens without merges": lambda: with_vocabulary_changed(TWINS["gpt2"](), _drop_merges),
     "pieces without merges": lambda: with_vocabulary_changed(TWINS["mistral"](), _drop_merges),
+    "pieces that go on behind a mark": lambda: with_vocabulary_changed(
+        TWINS["llama2"](), _merge_over_marks
+    ),
     "pieces merged in no order": lambda: with_vocabulary_changed(
         TWINS["llama2"](), _shuffle_merges
     ),
