@@ -108,7 +108,7 @@ def compare_hostile_texts(
     ("num_texts", "seed"),
     [
         (45, 1),
-        pytest.param(300, 2, marks=pytest.mark.campaign),
+        pytest.param(1_000, 2, marks=pytest.mark.campaign),
         pytest.param(100_000, 3, marks=pytest.mark.long),
     ],
 )
