@@ -23,6 +23,7 @@ from codedata.cli import (
     push,
     report,
     show,
+    tokenizer,
     verify,
 )
 from codedata.cli.code_location import add_module_option
@@ -36,7 +37,7 @@ from codedata.store.owners import explained
 
 _GROUPS = {
     "make": [init, materialize],
-    "look": [list_splits, show, report, verify],
+    "look": [list_splits, show, report, verify, tokenizer],
     "share": [export, push, fetch],
     "set up": [clean, completion],
 }

@@ -78,25 +78,47 @@ def choose_engine(loaded: LoadedTokenizer, choice: str = AUTO) -> Engine:
     return engine
 
 
+def why_not_faster(loaded: LoadedTokenizer) -> list[tuple[str, str]]:
+    """The engines that come before the one of `auto`, and why each is not proven exact.
+
+    Where no cut is proven, none of them is asked, and the reason is the same for all.
+    """
+    found = find_pretokenizer(loaded.structure)
+    if isinstance(found, str):
+        return [(name, found) for name in _engines()]
+    return _first_exact_kind(loaded, found, AUTO)[1]
+
+
 def _first_exact(loaded: LoadedTokenizer, found: Pretokenizer | str, choice: str) -> Engine:
     """The first engine of the choice that is exact; its reason says what is against the others."""
-    against: list[str] = []
     if isinstance(found, str):
-        against.append(found)
+        against, kind = [found], None
     else:
-        for name, load in _engines().items():
-            if choice not in (AUTO, name):
-                continue
-            kind = load()
-            why = kind.why_not(loaded.structure, found)
-            if why is None:
-                engine = kind(loaded, found)
-                engine.reason = "; ".join(against) or found.what
-                return engine
-            against.append(f"{name}: {why}")
+        kind, whys = _first_exact_kind(loaded, found, choice)
+        against = [f"{name}: {why}" for name, why in whys]
+        if kind is not None:
+            engine = kind(loaded, found)
+            engine.reason = "; ".join(against) or found.what
+            return engine
     engine = WholeTextEngine(loaded)
     engine.reason = "; ".join(against) or "it was asked for"
     return engine
+
+
+def _first_exact_kind(
+    loaded: LoadedTokenizer, found: Pretokenizer, choice: str
+) -> tuple[type[PieceEngine] | None, list[tuple[str, str]]]:
+    """The class of that engine, None where there is none, and what is against those before it."""
+    against: list[tuple[str, str]] = []
+    for name, load in _engines().items():
+        if choice not in (AUTO, name):
+            continue
+        kind = load()
+        why = kind.why_not(loaded.structure, found)
+        if why is None:
+            return kind, against
+        against.append((name, why))
+    return None, against
 
 
 def _engines() -> dict[str, Callable[[], type[PieceEngine]]]:

@@ -1,0 +1,232 @@
+"""A tokenizer -> what a user gets of it: structure, framing, ids with their texts, speed.
+
+What a run would refuse is told here too, as what was found. Speed is measured on text that no table
+has seen: some other text is tokenized first, as the chunks before are in a run, and all ids are
+compared with the tokenizers library's, which get the same text as one string.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from codedata.errors import ExactnessError, TokenizerError
+from codedata.format.ranges import CharRange
+from codedata.parallel import available_cores
+from codedata.printable import printable
+from codedata.sources.folders import header_folders, walk_folders
+from codedata.sources.parquet.text import ParquetText
+from codedata.tokenize.agreement import first_difference
+from codedata.tokenize.engines.base import Engine, as_utf8, missing_frame, reference_ids
+from codedata.tokenize.fidelity import SAMPLE_CHARS, check_fidelity
+from codedata.tokenize.probe import PROBE
+from codedata.tokenize.structure import framing_is_constant
+from codedata.tokenize.tokenizer import LoadedTokenizer
+
+_HEADERS_OF, _ENDINGS = ("numpy", "pyarrow"), ("h", "hpp")
+"""5 MB of C and C++ that codedata's own dependencies bring along."""
+
+_TIMED_CHARS = 2_000_000
+"""A second or two of the tokenizers library's work."""
+
+_BEFORE = 1 / 3
+"""Of the text, so much is tokenized before the rest is timed."""
+
+_SHOWN_CHARS = 600
+"""Of a value of tokenizer.json; the longest regex in use has 360."""
+
+Framing = list[tuple[int, str]]
+"""Ids, and what asks for each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedText:
+    """What speed is measured on.
+
+    Attributes:
+        what: it is, for the line that says so.
+        text: of which the last two thirds are timed.
+    """
+
+    what: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """An engine and `encode` of the tokenizers library on the same text.
+
+    Attributes:
+        num_bytes: of the text, as UTF-8.
+        num_tokens: that both gave.
+        threads: that the engine might use; `encode` of one string uses one.
+        engine_seconds: of the clock on the wall.
+        encode_seconds: likewise.
+    """
+
+    num_bytes: int
+    num_tokens: int
+    threads: int
+    engine_seconds: float
+    encode_seconds: float
+
+    @property
+    def engine_rate(self) -> float:
+        """In bytes a second."""
+        return self.num_bytes / self.engine_seconds
+
+    @property
+    def encode_rate(self) -> float:
+        """In bytes a second."""
+        return self.num_bytes / self.encode_seconds
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster the engine is."""
+        return self.encode_seconds / self.engine_seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What is looked at only when it is asked for.
+
+    Attributes:
+        loaded: the tokenizer.
+        engine: that a run would use.
+        text: whose ids are shown; None is codedata's own sample of C.
+        speed_text: what speed is measured on.
+    """
+
+    loaded: LoadedTokenizer
+    engine: Engine
+    text: str | None
+    speed_text: SpeedText
+
+    @cached_property
+    def framing(self) -> tuple[Framing, Framing] | None:
+        """The ids before and after the text of every chunk; None where they are not the same."""
+        if not framing_is_constant(self.loaded.structure):
+            return None
+        tokenizer = self.loaded.tokenizer
+        own, ids = (
+            tokenizer.encode("a", add_special_tokens=special).ids for special in (False, True)
+        )
+        start = next(n for n in range(len(ids) + 1) if ids[n : n + len(own)] == own)
+        first, last = missing_frame(self.loaded, ids)
+        by_post_processor = [(each, "post_processor") for each in ids]
+        return (
+            [(each, "add_bos_token") for each in first] + by_post_processor[:start],
+            by_post_processor[start + len(own) :] + [(each, "add_eos_token") for each in last],
+        )
+
+    @cached_property
+    def steps(self) -> list[tuple[list[int], str]]:
+        """The ids of the text as a chunk of its own, and what text each decodes to."""
+        text = PROBE if self.text is None else self.text
+        return self.loaded.tokenizer.decode_steps(self.engine.encode(as_utf8(text)).ids.tolist())
+
+    @cached_property
+    def refusal(self) -> str | None:
+        """Why a run would refuse the tokenizer, going by the texts that are shown and timed."""
+        samples = [(self.speed_text.text[:SAMPLE_CHARS], f"the start of {self.speed_text.what}")]
+        if self.text is not None:
+            samples.insert(0, (self.text, "the text"))
+        try:
+            for sample, where in samples:
+                check_fidelity(self.loaded, self.engine, sample, where=where)
+        except TokenizerError as error:
+            return str(error)
+        return None
+
+    @cached_property
+    def speed(self) -> Speed:
+        """How fast the engine is.
+
+        Raises:
+            ExactnessError: its ids are not the library's.
+        """
+        text, threads = self.speed_text.text, available_cores()
+        start = int(len(text) * _BEFORE)
+        self.engine.encode(as_utf8(text[:start]), threads=threads)
+        text = text[start:]
+        utf8 = as_utf8(text)
+        times = [time.perf_counter()]
+        found = self.engine.encode(utf8, threads=threads).ids
+        times.append(time.perf_counter())
+        expected = reference_ids(self.loaded, text)
+        times.append(time.perf_counter())
+        if expected != found.tolist():
+            raise ExactnessError(
+                f"engine {self.engine.name!r} and {self.loaded.files.tokenizer_json} give different "
+                f"ids for {self.speed_text.what}, from token "
+                f"{first_difference(expected, found.tolist())} on; report this, and choose the "
+                "engine 'whole' meanwhile"
+            )
+        return Speed(
+            num_bytes=len(utf8),
+            num_tokens=len(found),
+            threads=threads,
+            engine_seconds=times[1] - times[0],
+            encode_seconds=times[2] - times[1],
+        )
+
+
+def speed_text(corpus: Path | None) -> SpeedText:
+    """Some text to measure on: a parquet's start, or C and C++ that is installed.
+
+    Raises:
+        CorpusError: the parquet has no text, or nothing is installed.
+    """
+    num_chars = int(_TIMED_CHARS / (1 - _BEFORE))
+    if corpus is not None:
+        parquet = ParquetText(corpus)
+        return SpeedText(what=str(corpus), text=parquet.read(parquet.clip(CharRange(0, num_chars))))
+    text = ""
+    for file in walk_folders(header_folders(_HEADERS_OF), _ENDINGS).files:
+        text += file.path.read_text(encoding="utf-8", errors="replace")
+        if len(text) >= num_chars:
+            break
+    return SpeedText(
+        what=f"the C and C++ headers of {' and '.join(_HEADERS_OF)}", text=text[:num_chars]
+    )
+
+
+def parts_of(part: object) -> list[str]:
+    """A declared part of tokenizer.json, a line a step, those of sequences one after the other."""
+    if not isinstance(part, dict):
+        return [] if part is None else [_shown(part)]
+    part = cast("dict[str, Any]", part)
+    if part.get("type") != "Sequence":
+        return [", ".join([str(part.get("type")), *_values(part)])]
+    return [
+        line
+        for steps in part.values()
+        if isinstance(steps, list)
+        for step in cast("list[object]", steps)
+        for line in parts_of(step)
+    ]
+
+
+def _values(part: dict[str, Any]) -> Iterator[str]:
+    """What a step says of itself; what it has switched off is left out."""
+    for key, value in part.items():
+        if key == "type" or value is None or value is False or value == "":
+            continue
+        if value is True:
+            yield key
+        elif key in ("vocab", "merges"):
+            yield f"{len(value):,} {key}"
+        elif isinstance(value, dict) and [*value] in (["Regex"], ["String"]):
+            yield f"{[*value][0]} {_shown([*value.values()][0])}"
+        else:
+            yield f"{key} {_shown(value)}"
+
+
+def _shown(value: object) -> str:
+    text = printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    if len(text) > _SHOWN_CHARS:
+        return f"of {len(text):,} characters"
+    return f"'{text}'" if isinstance(value, str) else text
