@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         speed_text=speed_text(options.corpus),
     )
     if options.json:
-        print(json.dumps(_as_json(found), indent=2))
+        print(json.dumps(_as_json(found)))
         return int(found.refusal is not None)
     _say_structure(found)
     _say_engine(found)
@@ -168,7 +168,7 @@ def _say_speed(found: "Examination") -> None:
     speed = found.speed
     _row(f"  {name}", f"{speed.engine_rate / 1e6:,.1f} MB/s on up to {speed.threads} threads")
     _row("  encode", f"{speed.encode_rate / 1e6:,.2f} MB/s: the tokenizers library, one string")
-    same = f"{speed.num_tokens:,} ids of {speed.num_bytes / 1e6:,.1f} MB are the same"
+    same = f"{speed.num_tokens:,} ids of {speed.num_bytes:,} bytes are the same"
     _row("  ratio", f"{speed.ratio:,.1f} times; all {same}")
 
 

@@ -29,11 +29,9 @@ from codedata.tokenize.tokenizer import LoadedTokenizer
 _HEADERS_OF, _ENDINGS = ("numpy", "pyarrow"), ("h", "hpp")
 """5 MB of C and C++ that codedata's own dependencies bring along."""
 
-_TIMED_CHARS = 2_000_000
-"""A second or two of the tokenizers library's work."""
-
-_BEFORE = 1 / 3
-"""Of the text, so much is tokenized before the rest is timed."""
+_CHARS_BEFORE, _TIMED_CHARS = 1_000_000, 2_000_000
+"""Of a text: what is tokenized first, and what is timed, one to two seconds of the library's work; of
+a shorter text as large a part."""
 
 _SHOWN_CHARS = 600
 """Of a value of tokenizer.json; the longest regex in use has 360."""
@@ -125,8 +123,12 @@ class Examination:
     @cached_property
     def steps(self) -> list[tuple[list[int], str]]:
         """The ids of the text as a chunk of its own, and what text each decodes to."""
-        text = PROBE if self.text is None else self.text
-        return self.loaded.tokenizer.decode_steps(self.engine.encode(as_utf8(text)).ids.tolist())
+        tokenizer = self.loaded.tokenizer
+        ids = self.engine.encode(as_utf8(PROBE if self.text is None else self.text)).ids.tolist()
+        return [
+            (each, text or tokenizer.decode(each, skip_special_tokens=False))
+            for each, text in tokenizer.decode_steps(ids)
+        ]
 
     @cached_property
     def refusal(self) -> str | None:
@@ -149,7 +151,7 @@ class Examination:
             ExactnessError: its ids are not the library's.
         """
         text, threads = self.speed_text.text, available_cores()
-        start = int(len(text) * _BEFORE)
+        start = len(text) * _CHARS_BEFORE // (_CHARS_BEFORE + _TIMED_CHARS)
         self.engine.encode(as_utf8(text[:start]), threads=threads)
         text = text[start:]
         utf8 = as_utf8(text)
@@ -160,10 +162,10 @@ class Examination:
         times.append(time.perf_counter())
         if expected != found.tolist():
             raise ExactnessError(
-                f"engine {self.engine.name!r} and {self.loaded.files.tokenizer_json} give different "
-                f"ids for {self.speed_text.what}, from token "
-                f"{first_difference(expected, found.tolist())} on; report this, and choose the "
-                "engine 'whole' meanwhile"
+                f"engine {self.engine.name!r} and {self.loaded.files.tokenizer_json} give "
+                f"different ids for {self.speed_text.what}, from token "
+                f"{first_difference(expected, found.tolist())} of {len(expected)} on; report "
+                "this, and choose the engine 'whole' meanwhile"
             )
         return Speed(
             num_bytes=len(utf8),
@@ -180,7 +182,7 @@ def speed_text(corpus: Path | None) -> SpeedText:
     Raises:
         CorpusError: the parquet has no text, or nothing is installed.
     """
-    num_chars = int(_TIMED_CHARS / (1 - _BEFORE))
+    num_chars = _CHARS_BEFORE + _TIMED_CHARS
     if corpus is not None:
         parquet = ParquetText(corpus)
         return SpeedText(what=str(corpus), text=parquet.read(parquet.clip(CharRange(0, num_chars))))
@@ -219,8 +221,8 @@ def _values(part: dict[str, Any]) -> Iterator[str]:
             yield key
         elif key in ("vocab", "merges"):
             yield f"{len(value):,} {key}"
-        elif isinstance(value, dict) and [*value] in (["Regex"], ["String"]):
-            yield f"{[*value][0]} {_shown([*value.values()][0])}"
+        elif key == "pattern":
+            yield from (f"{kind} {_shown(each)}" for kind, each in value.items())
         else:
             yield f"{key} {_shown(value)}"
 

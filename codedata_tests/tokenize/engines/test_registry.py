@@ -11,7 +11,12 @@ from codedata.errors import SettingsError
 from codedata.store.dataset_folder import open_dataset
 from codedata.tokenize.engines import registry
 from codedata.tokenize.engines.base import PieceEngine, as_utf8, reference_ids
-from codedata.tokenize.engines.registry import choose_engine, engine_choices, register
+from codedata.tokenize.engines.registry import (
+    choose_engine,
+    engine_choices,
+    register,
+    why_not_faster,
+)
 from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests.script_runs import command, run_here
 from codedata_tests.tokenize.structures import SAMPLE, STRUCTURES
@@ -80,6 +85,16 @@ def test_a_registered_engine_is_asked_first_and_chosen_where_it_is_exact(
     assert (other.name, other.reason) == ("pretokens", "one_by_one: it is of another family")
     with pytest.raises(SettingsError, match=r"one_by_one: it is of.*choose 'auto' or 'pretokens'"):
         choose_engine(gpt2_like, "one_by_one")
+
+
+def test_engines_that_come_before_the_one_that_is_taken_have_their_reasons(
+    one_by_one: type[PieceEngine], tokenizers_by_name: dict[str, LoadedTokenizer]
+) -> None:
+    assert why_not_faster(tokenizers_by_name["deepseek"]) == []
+    assert why_not_faster(tokenizers_by_name["gpt2"]) == [("one_by_one", "it is of another family")]
+    names, whys = zip(*why_not_faster(tokenizers_by_name["metaspace"]), strict=True)
+    assert names == ("one_by_one", "pretokens", "blocks")
+    assert set(whys) == {choose_engine(tokenizers_by_name["metaspace"]).reason}
 
 
 def test_an_engine_is_not_asked_where_no_cut_is_proven(
