@@ -30,8 +30,8 @@ _HEADERS_OF, _ENDINGS = ("numpy", "pyarrow"), ("h", "hpp")
 """5 MB of C and C++ that codedata's own dependencies bring along."""
 
 _CHARS_BEFORE, _TIMED_CHARS = 1_000_000, 2_000_000
-"""Of a text: what is tokenized first, and what is timed, a second or two of the library's work. Of a
-shorter text, as large a part."""
+"""Of a text: what is tokenized first, and what is timed, a second or two of the library's work. Of
+a shorter text, as large a part."""
 
 _SHOWN_CHARS = 600
 """Of a value of tokenizer.json; the longest regex in use has 360."""

@@ -18,6 +18,7 @@ from codedata.tokenize.probe import PROBE
 from codedata.tokenize.tokenizer import load_tokenizer
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import scenario
+from codedata_tests.howto_pages import PAGES
 from codedata_tests.tokenize.structures import metaspace
 
 ADDED = "177 'õ', 184 'ü', 533 '<|begin|>', 534 '<|pad|>', 535 '<|EOT|>'"
@@ -118,6 +119,7 @@ def test_engines_that_are_not_exact_are_named_with_the_reason_and_the_page(
         f"  not exact     pretokens, blocks: {NO_CUT}",
         "  what helps    docs/howto/own-tokenizer.md, Speed",
     ]
+    assert "\n## Speed\n" in (PAGES / "own-tokenizer.md").read_text(encoding="utf-8")
 
 
 def test_of_one_that_loses_text_all_the_rest_is_said_and_then_the_place(
