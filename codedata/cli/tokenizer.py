@@ -36,7 +36,7 @@ def add_parser(commands: Commands) -> None:
         "revision (null of one of this machine), normalizer, pre_tokenizer, model and decoder (a "
         "list of lines each), vocab_size, added_tokens (objects with id, content, special), before "
         "and after (objects with the ids that frame a chunk and what asks for each; null where "
-        "they depend on the text), engine, reason, not_exact (an object: why, by engine), sample "
+        "they depend on the text), engine, reason, not_proven (an object: why, by engine), sample "
         "(text, and tokens: objects with ids and text), refused (null, or why), and speed: text, "
         "bytes, tokens, threads, engine_bytes_per_second, encode_bytes_per_second, ratio.",
     )
@@ -138,7 +138,7 @@ def _say_engine(found: "Examination") -> None:
     for name, why in against:
         by_reason.setdefault(why, []).append(name)
     for why, names in by_reason.items():
-        _row("  not exact", f"{', '.join(names)}: {why}")
+        _row("  not proven", f"{', '.join(names)}: {why}")
     if against:
         _row("  what helps", f"{_PAGE}, Speed")
 
@@ -198,7 +198,7 @@ def _as_json(found: "Examination") -> dict[str, Any]:
         "after": after and _framing_json(after),
         "engine": found.engine.name,
         "reason": found.engine.reason,
-        "not_exact": dict(why_not_faster(loaded)),
+        "not_proven": dict(why_not_faster(loaded)),
         "sample": {
             "text": text,
             "tokens": [{"ids": ids, "text": each} for ids, each in found.steps],

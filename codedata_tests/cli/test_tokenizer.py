@@ -101,7 +101,7 @@ def test_json_has_every_id_with_its_text_and_figures_in_units(
     assert ids == reference_ids(load_tokenizer(files), PROBE)
     assert "".join(token["text"] for token in tokens) == scenario.BOS + found["sample"]["text"]
     assert found["before"] == [{"id": 533, "asked_by": "add_bos_token"}]
-    assert (found["after"], found["not_exact"], found["refused"]) == ([], {}, None)
+    assert (found["after"], found["not_proven"], found["refused"]) == ([], {}, None)
     assert (status, found["engine"], found["sha256"]) == (0, "pretokens", files.fingerprint)
     speed = found["speed"]
     rates = speed["engine_bytes_per_second"] / speed["encode_bytes_per_second"]
@@ -116,7 +116,7 @@ def test_engines_that_are_not_exact_are_named_with_the_reason_and_the_page(
     place = lines.index("engine          whole")
     assert status == 1, "spaces are lost where the vocabulary has no other token for them"
     assert lines[place + 1 : place + 3] == [
-        f"  not exact     pretokens, blocks: {NO_CUT}",
+        f"  not proven    pretokens, blocks: {NO_CUT}",
         "  what helps    docs/howto/own-tokenizer.md, Speed",
     ]
     assert "\n## Speed\n" in (PAGES / "own-tokenizer.md").read_text(encoding="utf-8")
