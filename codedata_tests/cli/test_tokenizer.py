@@ -109,7 +109,7 @@ def test_json_has_every_id_with_its_text_and_figures_in_units(
     assert 0 < speed["tokens"] < speed["bytes"]
 
 
-def test_engines_that_are_not_exact_are_named_with_the_reason_and_the_page(
+def test_engines_that_are_not_proven_are_named_with_the_reason_and_the_page(
     tmp_path: Path, said: Said
 ) -> None:
     status, lines, _ = said(scenario.save_tokenizer(metaspace(), tmp_path))
