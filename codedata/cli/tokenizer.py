@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from codedata.arguments import path
 from codedata.cli.commands import Commands
 from codedata.printable import fail, printable, say
+from codedata.progress import TERMINAL
 
 if TYPE_CHECKING:
     from codedata.tokenize.examination import Examination, Framing
@@ -65,15 +66,17 @@ def run(options: argparse.Namespace) -> int:
         CodedataError: the tokenizer cannot be had or used, or the corpus has no text.
     """
     # The tokenizers library and Arrow, which most commands do not need.
-    from codedata.tokenize.engines.registry import choose_engine
+    from codedata.tokenize.engines.registry import explain_choice
     from codedata.tokenize.examination import Examination, speed_text
     from codedata.tokenize.tokenizer import load_tokenizer
     from codedata.tokenize.tokenizer_files import find_tokenizer
 
     loaded = load_tokenizer(find_tokenizer(options.tokenizer))
+    engine, not_proven = explain_choice(loaded)
     found = Examination(
         loaded=loaded,
-        engine=choose_engine(loaded),
+        engine=engine,
+        not_proven=not_proven,
         text=options.text,
         speed_text=speed_text(options.corpus),
     )
@@ -130,16 +133,17 @@ def _framed(found: "Examination", token_id: int, asked_by: str) -> str:
 
 
 def _say_engine(found: "Examination") -> None:
-    from codedata.tokenize.engines.registry import why_not_faster
+    from codedata.tokenize.engines.blocks import BlocksEngine
+    from codedata.tokenize.engines.whole import WholeTextEngine
 
-    against = why_not_faster(found.loaded)
-    _row("engine", found.engine.name if against else f"{found.engine.name}: {found.engine.reason}")
+    engine, against = found.engine, found.not_proven
+    _row("engine", engine.name if against else f"{engine.name}, proven by {engine.reason}")
     by_reason = dict[str, list[str]]()
     for name, why in against:
         by_reason.setdefault(why, []).append(name)
     for why, names in by_reason.items():
         _row("  not proven", f"{', '.join(names)}: {why}")
-    if against:
+    if isinstance(engine, (BlocksEngine, WholeTextEngine)):
         _row("  what helps", f"{_PAGE}, Speed")
 
 
@@ -165,7 +169,8 @@ def _say_speed(found: "Examination") -> None:
     else:
         _row("decoded again", "a run would refuse it: see the error")
     _row("speed", f"on {what}")
-    speed = found.speed
+    with TERMINAL.waiting("measuring"):
+        speed = found.speed
     _row(f"  {name}", f"{speed.engine_rate / 1e6:,.1f} MB/s on up to {speed.threads} threads")
     _row("  encode", f"{speed.encode_rate / 1e6:,.2f} MB/s: the tokenizers library, one string")
     same = f"{speed.num_tokens:,} ids of {speed.num_bytes:,} bytes are the same"
@@ -174,7 +179,6 @@ def _say_speed(found: "Examination") -> None:
 
 def _as_json(found: "Examination") -> dict[str, Any]:
     """What the page of commands says of `tokenizer --json`."""
-    from codedata.tokenize.engines.registry import why_not_faster
     from codedata.tokenize.examination import parts_of
     from codedata.tokenize.probe import PROBE
 
@@ -198,7 +202,7 @@ def _as_json(found: "Examination") -> dict[str, Any]:
         "after": after and _framing_json(after),
         "engine": found.engine.name,
         "reason": found.engine.reason,
-        "not_proven": dict(why_not_faster(loaded)),
+        "not_proven": dict(found.not_proven),
         "sample": {
             "text": text,
             "tokens": [{"ids": ids, "text": each} for ids, each in found.steps],

@@ -94,12 +94,14 @@ class Examination:
     Attributes:
         loaded: the tokenizer.
         engine: that a run would use.
+        not_proven: the engines asked before it, each with what is against it.
         text: whose ids are shown; None is codedata's own sample of C.
         speed_text: what speed is measured on.
     """
 
     loaded: LoadedTokenizer
     engine: Engine
+    not_proven: list[tuple[str, str]]
     text: str | None
     speed_text: SpeedText
 
@@ -145,11 +147,12 @@ class Examination:
 
     @cached_property
     def speed(self) -> Speed:
-        """How fast the engine is.
+        """How fast the engine is, once it has found out what it does in the background.
 
         Raises:
             ExactnessError: its ids are not the library's.
         """
+        self.engine.settle()
         text, threads = self.speed_text.text, available_cores()
         start = len(text) * _CHARS_BEFORE // (_CHARS_BEFORE + _TIMED_CHARS)
         self.engine.encode(as_utf8(text[:start]), threads=threads)

@@ -18,7 +18,7 @@ from codedata.errors import ExactnessError, TokenizerError
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange, Utf8
 from codedata.tokenize.agreement import first_difference
-from codedata.tokenize.engines.base import Encoded, Engine, as_utf8, reference_ids
+from codedata.tokenize.engines.base import Encoded, Engine, as_utf8, ids_behind, reference_ids
 from codedata.tokenize.engines.whole import WholeTextEngine
 from codedata.tokenize.probe import PROBE
 from codedata.tokenize.structure import normalizes_to_nfc_only
@@ -27,9 +27,8 @@ from codedata.tokenize.tokenizer import LoadedTokenizer
 SAMPLE_CHARS = 16_384
 """Characters of the text that a run checks before it starts: milliseconds of work."""
 
-COMPARED_PIECES, COMPARED_BYTES = 4, 4_096
-"""Of each chunk so many pieces of at most so many bytes are tokenized again: 20 ms of work."""
-
+COMPARED_PIECES, COMPARED_BYTES = 4, 3_072
+"""Of each chunk so many pieces of at most so many bytes are tokenized again: 8 ms of work."""
 
 STORED_CHARS = 16_384
 """Characters of each chunk that was stored by an earlier run that are tokenized again."""
@@ -114,12 +113,13 @@ def compare_ids(
             if found is None:
                 continue
             stop = found.start()
-        piece = str(text[start:stop].data, "utf-8")
-        [encoding] = loaded.tokenizer.encode_batch_fast([piece], add_special_tokens=False)
-        ids = encoded.ids[place : place + len(encoding.ids)].tolist()
-        if encoding.ids != ids:
+        piece, lead = str(text[start:stop].data, "utf-8"), engine.lead if start else ""
+        [expected] = ids_behind(loaded, [lead], [piece])
+        ids = encoded.ids[place : place + len(expected)].tolist()
+        if expected != ids:
             num_before = len(str(text[:start].data, "utf-8"))
-            raise _not_exact(loaded, engine.name, piece, ids, f"{where}, from {num_before} on")
+            at = f"{where}, from {num_before} on"
+            raise _not_exact(loaded, engine, lead, piece, (expected, ids), at)
         compared += stop - start
         num_pieces += 1
         if num_pieces == COMPARED_PIECES:
@@ -153,7 +153,7 @@ def holds_ids_of(
         cuts = [found.start() for found in engine.cut.finditer(text.data)] if engine.cut else []
         proven = len(cuts) > 1
         piece = str((text[cuts[0] : cuts[-1]] if proven else text).data, "utf-8")
-        expected = loaded.tokenizer.encode(piece, add_special_tokens=False).ids
+        [expected] = ids_behind(loaded, [engine.lead], [piece])
         quarter = 0 if proven else len(expected) // 4
         expected = expected[quarter : len(expected) - quarter]
         stands = _stand_in(expected, ids)
@@ -174,15 +174,22 @@ def _stand_in(piece: list[int], ids: IdArray) -> bool:
 
 
 def _not_exact(
-    loaded: LoadedTokenizer, engine: str, piece: str, ids: list[int], where: str
+    loaded: LoadedTokenizer,
+    engine: Engine,
+    lead: str,
+    piece: str,
+    differing: tuple[list[int], list[int]],
+    where: str,
 ) -> ExactnessError:
-    encoding = loaded.tokenizer.encode(piece, add_special_tokens=False)
-    place = first_difference(encoding.ids, ids)
-    near = encoding.offsets[min(place, len(encoding.ids) - 1)][0]
+    expected, ids = differing
+    place = first_difference(expected, ids)
+    encoding = loaded.tokenizer.encode(lead + piece, add_special_tokens=False)
+    at = min(place - len(expected), -1)
+    near = max(0, encoding.offsets[at][0] - len(lead)) if expected else 0
     return ExactnessError(
-        f"engine {engine!r} and {loaded.files.tokenizer_json} give different ids for "
+        f"engine {engine.name!r} and {loaded.files.tokenizer_json} give different ids for "
         f"{piece[max(0, near - 20) : near + 20]!r} ({where}): {ids[place : place + 5]} for "
-        f"{encoding.ids[place : place + 5]}; nothing of it was stored; report this, and choose the "
+        f"{expected[place : place + 5]}; nothing of it was stored; report this, and choose the "
         "engine 'whole' meanwhile"
     )
 

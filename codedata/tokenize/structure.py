@@ -3,23 +3,24 @@ r"""tokenizer.json -> what its structure proves about its pre-tokens, about cuts
 Nothing here goes by a tokenizer's name: a shortcut is taken only where the declared parts leave no
 way for it to change an id.
 
-The proof for cutting a text in two: no normalizer but NFC, which never joins ASCII characters with
-what stands before them; a pre-tokenizer none of whose matches reaches across the cut or depends on
-what lies beyond it; a model (BPE) that works within one pre-token; and no added token that could
-lie across the cut or take in the white space around it.
+Texts are cut between words (`codedata.tokenize.cuts`), or after newlines, where those are isolated
+first and what is left is worked on piece by piece. Where something happens at the start of every
+text (a space is put before it, it is stripped), what follows a cut is tokenized behind a *lead*: a
+letter or digit, whose own ids are dropped.
 """
 
 import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-_NEWLINE_PATTERNS = ({"Regex": "[\r\n]"}, {"Regex": r"[\r\n]"}, {"String": "\n"})
+from codedata.tokenize import patterns
+from codedata.tokenize.cuts import ALNUM, MARK, NEWLINES, SPACES, between, why_not_cut, word_cuts
+from codedata.tokenize.patterns import split
+
 _PIECEWISE = ("Split", "Digits", "Punctuation", "ByteLevel")
 _FRAMING = ("ByteLevel", "BertProcessing", "RobertaProcessing")
-
 AFTER_NEWLINES = re.compile(rb"(?<=\n)")
 AFTER_LINES_AND_WORDS = re.compile(rb"(?<=[\r\n])|(?<=[0-9A-Za-z])(?=[(),;])")
-BEFORE_WHITE_SPACE = re.compile(rb"(?<=[0-9A-Za-z])(?=[ \t\r\n])")
 
 
 def _byte_characters() -> dict[int, str]:
@@ -68,63 +69,69 @@ class Pretokenizer:
     Attributes:
         what: what it is, for the log.
         cut: matches, with no characters, where a text may be cut.
+        lead: stands before a text that follows a cut when it is tokenized alone, and its ids are
+            dropped; empty where the start of a text is like any other place.
         rules: how it treats ASCII; None where that is not known.
+        peer: whether gigatoken implements it.
     """
 
     what: str
     cut: re.Pattern[bytes]
-    rules: Rules | None
+    lead: str = ""
+    rules: Rules | None = None
+    peer: bool = False
 
 
-_BYTES = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
-
-
-def _split(pattern: str) -> dict[str, Any]:
-    return {
-        "type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False,
-    }  # fmt: skip
-
-
-def _alternatives(digits: str) -> list[dict[str, Any]]:
-    """The steps of Llama 3 and Qwen 2, which differ in the digits of a pre-token."""
-    pattern = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|" + digits + r"| ?[^\s\p{L}\p{N}]+"
-        r"[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    )
-    return [_split(pattern), _BYTES]
-
-
-_MODERN = {"contractions": 2, "any_lead": True, "newlines_follow": True, "newlines_end": True}
-_KNOWN: list[tuple[str, list[dict[str, Any]], re.Pattern[bytes], Rules]] = [
+_KNOWN: list[tuple[str, list[dict[str, Any]], re.Pattern[bytes] | None, Rules | None]] = [
+    ("GPT-2", [patterns.GPT_2], None, None),
+    *((name, [split(words), patterns.BYTES], None, None) for name, words in patterns.WORDS.items()),
+    ("DeepSeek V3", [*map(split, patterns.DEEPSEEK_V3), patterns.BYTES], None, None),
     (
         "deepseek-coder",
-        [
-            _split("[\r\n]"),
-            _split(r"\s?\p{L}+"),
-            _split(r"\s?\p{P}+"),
-            _split("[一-龥ࠀ-一가-\ud7ff]+"),
-            {"type": "Digits", "individual_digits": True},
-            _BYTES,
-        ],
+        [*map(split, patterns.DEEPSEEK_CODER), patterns.DIGITS, patterns.BYTES],
         AFTER_LINES_AND_WORDS,
         Rules(isolating=True),
     ),
-    (
-        "GPT-2",
-        [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}],
-        BEFORE_WHITE_SPACE,
-        Rules(isolating=False, contractions=1, max_digits=2**31 - 1, digits_take_space=True),
-    ),
-    *(
-        (
-            name,
-            _alternatives(digits),
-            BEFORE_WHITE_SPACE,
-            Rules(isolating=False, max_digits=max_digits, **_MODERN),
-        )
-        for name, digits, max_digits in (("Llama 3", r"\p{N}{1,3}", 3), ("Qwen", r"\p{N}", 1))
-    ),
 ]
+"""Name, steps, cuts of its own, rules for the kernel; gigatoken implements those without rules."""
+
+
+def find_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
+    """What the structure proves about cutting a text; if nothing, the reason.
+
+    Args:
+        structure: a parsed tokenizer.json.
+    """
+    if not framing_is_constant(structure):
+        return "its post-processor may do more than frame the ids"
+    normalizer = _steps(structure.get("normalizer"), "normalizers")
+    steps = [_canonical(s) for s in _steps(structure.get("pre_tokenizer"), "pretokenizers")]
+    is_plain = not normalizer or normalizes_to_nfc_only(structure)
+    added: list[dict[str, Any]] = structure.get("added_tokens") or []
+    for name, known, cut, rules in _KNOWN if is_plain else ():
+        if steps == known:
+            found = Pretokenizer(
+                what=f"{name}'s pre-tokenizer",
+                cut=cut or between(ALNUM, SPACES),
+                lead=_lead(ALNUM, normalizer, steps, added),
+                rules=rules,
+                peer=rules is None,
+            )
+            return why_not_cut(found.cut, added, any_place=cut is not None) or found
+    words = word_cuts(structure.get("model") or {}, normalizer, steps)
+    if not isinstance(words, str):
+        letters, spaces = words
+        found = Pretokenizer(
+            what="its pre-tokenizer" if steps else "its vocabulary",
+            cut=between(letters, spaces),
+            lead=_lead(letters, normalizer, steps, added),
+            peer=_is_sentencepiece(structure, normalizer, steps),
+        )
+        words = why_not_cut(found.cut, added, any_place=False) or found
+    if isinstance(words, str) and is_plain and _isolates_newlines(steps):
+        found = Pretokenizer(what="a step that isolates newlines", cut=AFTER_NEWLINES)
+        return why_not_cut(found.cut, added, any_place=True) or found
+    return words
 
 
 def _steps(part: Any, inner: str) -> list[dict[str, Any]]:
@@ -139,59 +146,67 @@ def _steps(part: Any, inner: str) -> list[dict[str, Any]]:
     return [step for each in part.get(inner, []) for step in _steps(each, inner)]
 
 
-def find_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
-    """What the structure proves about cutting a text; if nothing, the reason.
-
-    Args:
-        structure: a parsed tokenizer.json.
-    """
-    found = _known_pretokenizer(structure) or _newline_pretokenizer(structure)
-    if isinstance(found, str):
-        return found
-    if _steps(structure.get("normalizer"), "normalizers") and not (
-        normalizes_to_nfc_only(structure)
-    ):
-        return "it normalizes the text"
-    if not framing_is_constant(structure):
-        return "its post-processor may do more than frame the ids"
-    if (structure.get("model") or {}).get("type") != "BPE":
-        return "its model is not plain BPE"
-    for token in structure.get("added_tokens") or []:
-        content: str = token.get("content", "")
-        framed = f"\n{content}\n".encode()
-        inside = any(1 < cut.start() < len(framed) - 1 for cut in found.cut.finditer(framed))
-        looks_around = any(token.get(flag) for flag in ("lstrip", "rstrip", "single_word"))
-        if inside or looks_around:
-            return f"its added token {content!r} may reach across a cut"
-    return found
-
-
-def _known_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | None:
-    declared = [
-        {key: value for key, value in step.items() if key != "trim_offsets"}
-        for step in _steps(structure.get("pre_tokenizer"), "pretokenizers")
-    ]
-    for step in declared:
-        if step.get("pattern") == {"Regex": r"[\r\n]"}:
+def _canonical(step: dict[str, Any]) -> dict[str, Any]:
+    """A step of a pre-tokenizer, in the one spelling of what it does to ids."""
+    step = {key: value for key, value in step.items() if key != "trim_offsets"}
+    if step.get("type") == "ByteLevel":
+        step.setdefault("use_regex", True)
+    if step.get("type") == "Split":
+        pattern = step.get("pattern") or {}
+        if pattern == {"Regex": r"[\r\n]"}:
             step["pattern"] = {"Regex": "[\r\n]"}
-        if step.get("type") == "ByteLevel":
-            step.setdefault("use_regex", True)
-    for name, steps, cut, rules in _KNOWN:
-        if steps == declared:
-            return Pretokenizer(what=f"{name}'s pre-tokenizer", cut=cut, rules=rules)
-    return None
+        kept = step.get("behavior") == "Removed" and step.get("invert") is True
+        if kept and pattern.get("Regex") in patterns.WORDS.values():
+            step |= {"behavior": "Isolated", "invert": False}  # nothing lies between its matches
+    return step
 
 
-def _newline_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
-    """Any pre-tokenizer that isolates newlines first, and then works within what that left."""
-    first, *steps = _steps(structure.get("pre_tokenizer"), "pretokenizers") or [{}]
+def _lead(
+    letters: str,
+    normalizer: list[dict[str, Any]],
+    steps: list[dict[str, Any]],
+    added: list[dict[str, Any]],
+) -> str:
+    """See `Pretokenizer.lead`."""
+    treats_start = any(step.get("type") in ("Prepend", "Strip") for step in normalizer) or any(
+        (step.get("type") == "ByteLevel" and step.get("add_prefix_space") is not False)
+        or (step.get("type") == "Metaspace" and step.get("prepend_scheme") != "never")
+        for step in steps
+    )
+    return letters[-1] if treats_start or any(t.get("single_word") for t in added) else ""
+
+
+def _isolates_newlines(steps: list[dict[str, Any]]) -> bool:
+    """Whether newlines are isolated first, and then each of what that left is worked on alone."""
+    first, *others = steps or [{}]
     behavior = first.get("type"), first.get("behavior"), bool(first.get("invert"))
-    if behavior != ("Split", "Isolated", False) or first.get("pattern") not in _NEWLINE_PATTERNS:
-        return "its pre-tokenizer is not known and does not isolate newlines first"
-    for step in steps:
-        if step.get("type") not in _PIECEWISE or step.get("add_prefix_space"):
-            return f"its pre-tokenizer {step.get('type')} may look beyond one piece"
-    return Pretokenizer(what="a step that isolates newlines", cut=AFTER_NEWLINES, rules=None)
+    pattern = first.get("pattern") or {}
+    text = pattern.get("Regex") or pattern.get("String")
+    if behavior != ("Split", "Isolated", False) or text not in NEWLINES:
+        return False
+    return all(
+        step.get("type") in _PIECEWISE and not step.get("add_prefix_space") for step in others
+    )
+
+
+def _is_sentencepiece(
+    structure: dict[str, Any], normalizer: list[dict[str, Any]], steps: list[dict[str, Any]]
+) -> bool:
+    """Whether it is BPE over characters with byte fallback, in one of the forms gigatoken has."""
+    model: dict[str, Any] = structure.get("model") or {}
+    if model.get("type", "BPE") != "BPE" or not model.get("byte_fallback"):
+        return False
+    vocab: dict[str, int] = model["vocab"]
+    lacks = any(f"<0x{byte:02X}>" not in vocab and chr(byte) not in vocab for byte in range(128))
+    if lacks or any(f"<0x{byte:02X}>" not in vocab for byte in range(128, 256)):
+        return False
+    prepend = {"type": "Prepend", "prepend": MARK}
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": MARK}
+    if normalizer in ([prepend, replace], [replace]):
+        merged = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious"}
+        return not steps or steps == [{**merged, "invert": False}]
+    is_metaspace = [step.get("type") for step in steps] == ["Metaspace"]
+    return is_metaspace and not normalizer
 
 
 def merge_that_aborts(structure: dict[str, Any]) -> str | None:

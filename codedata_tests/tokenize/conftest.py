@@ -1,9 +1,19 @@
 """Tokenizers that the tests of engines, structure and fidelity share."""
 
+from collections.abc import Callable
+from functools import cache
+
 import pytest
 
 from codedata.tokenize.tokenizer import LoadedTokenizer
-from codedata_tests.tokenize.structures import STRUCTURES, loaded_from
+from codedata_tests.tokenize.structures import STRUCTURES
+from codedata_tests.tokenize.twins import TWINS, loaded_from
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LoadedTokenizer]:
+    """A family's tokenizer by its name, made when it is first asked for."""
+    return cache(lambda name: loaded_from(TWINS[name](), tmp_path_factory.mktemp("twin")))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 
 from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
 from codedata.tokenize.tokenizer_files import find_tokenizer
@@ -30,6 +30,18 @@ def metaspace() -> Tokenizer:
     return tokenizer
 
 
+def unknown() -> Tokenizer:
+    """A pattern of which nothing is known."""
+    tokenizer = scenario.train_tokenizer(scenario.gpt2_like())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"\p{L}+ ?|\s+"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    return tokenizer
+
+
 def qwen_like() -> Tokenizer:
     tokenizer = scenario.train_tokenizer(scenario.llama3_like(r"\p{N}"))
     tokenizer.normalizer = normalizers.NFC()
@@ -51,8 +63,9 @@ STRUCTURES: dict[str, Any] = {
     "llama3": llama3_like,
     "qwen": qwen_like,
     "metaspace": metaspace,
+    "unknown": unknown,
 }
-FAST = [name for name in STRUCTURES if name != "metaspace"]
+FAST = [name for name in STRUCTURES if name not in ("metaspace", "unknown")]
 
 PIECES = [
     *("'s", "'S", "'ll", "'Re", "don't", "we'VE", "it's", "'", "''", "'l", "'r", "0", "12", "123"),

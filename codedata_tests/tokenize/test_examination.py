@@ -28,7 +28,9 @@ def examined(folder: Path, template: str | None, **config: Any) -> Examination:
     loaded = load_tokenizer(
         find_tokenizer(str(scenario.save_tokenizer(tokenizer, folder, **config)))
     )
-    return Examination(loaded=loaded, engine=choose_engine(loaded), text="int", speed_text=SOME)
+    return Examination(
+        loaded=loaded, engine=choose_engine(loaded), not_proven=[], text="int", speed_text=SOME
+    )
 
 
 @pytest.mark.parametrize(

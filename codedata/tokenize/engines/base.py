@@ -2,9 +2,9 @@
 
 An engine gives, for any text, exactly the ids that the tokenizer's own files define
 (`reference_ids`), special tokens included. It gets the text in pieces, between places where the
-structure of the tokenizer.json proves that a cut changes no id, and gives each piece's own ids;
-here they are joined and framed. So a sample of every chunk can be compared, from a cut to a cut,
-with the tokenizers library. A tokenizer for which no cut is proven is the library's own
+structure of the tokenizer.json proves that a cut changes no id, and gives the ids that each has in
+the text; here they are joined and framed. So a sample of every chunk can be compared, from a cut to
+a cut, with the tokenizers library. A tokenizer for which no cut is proven is the library's own
 (`codedata.tokenize.engines.whole`): there is nothing to compare it with.
 """
 
@@ -21,6 +21,11 @@ from codedata.format.packing import IdArray, id_dtype
 from codedata.format.ranges import Utf8
 from codedata.tokenize.structure import Pretokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer
+
+
+class NotProvenError(Exception):
+    """An engine is not proven exact for a tokenizer; the message says why."""
+
 
 Span = tuple[int, int]
 """Start and stop in a text, in bytes."""
@@ -50,12 +55,14 @@ class Engine(ABC):
         name: for the switch that forces it, the log and the facts.
         reason: why it was chosen, or why no faster one.
         cut: matches, with no characters, where its texts may be cut; None where nothing is proven.
+        lead: see `Pretokenizer.lead`.
         vocab_size: one more than the largest id.
     """
 
     name: ClassVar[str]
     reason: str
     cut: re.Pattern[bytes] | None = None
+    lead: str = ""
 
     def __init__(self, loaded: LoadedTokenizer) -> None:
         self.vocab_size = loaded.vocab_size
@@ -66,6 +73,9 @@ class Engine(ABC):
     def encode(self, text: Utf8, *, threads: int = 1) -> Encoded:
         """Tokenize one chunk, with up to so many threads of the caller's choice."""
 
+    def settle(self) -> None:  # noqa: B027  (most have nothing to wait for)
+        """Wait for what is found out in the background and makes it faster; mostly nothing is."""
+
 
 class PieceEngine(Engine):
     """An engine that gets a text in pieces: what to derive from for a new one.
@@ -73,6 +83,9 @@ class PieceEngine(Engine):
     Args:
         loaded: the tokenizer, which `why_not` has nothing against.
         pretokenizer: what its structure proves, the cuts among it.
+
+    Raises:
+        NotProvenError: making it shows that it is not exact for this tokenizer after all.
 
     Attributes:
         piece_bytes: the pieces are so long at least, the last one of a text excepted.
@@ -82,7 +95,7 @@ class PieceEngine(Engine):
 
     def __init__(self, loaded: LoadedTokenizer, pretokenizer: Pretokenizer) -> None:
         super().__init__(loaded)
-        self.cut = pretokenizer.cut
+        self.cut, self.lead = pretokenizer.cut, pretokenizer.lead
         self._pretokenizer = pretokenizer
 
     @classmethod
@@ -99,7 +112,10 @@ class PieceEngine(Engine):
     def encode_pieces(
         self, text: Utf8, pieces: Sequence[Span], *, threads: int
     ) -> Iterable[IdArray]:
-        """The ids of pieces of a text, each as if it stood alone, without special tokens."""
+        """The ids that pieces of a text have in it, without special tokens that frame it.
+
+        Any integers; a piece that does not begin the text is tokenized behind `lead`.
+        """
 
     def encode(self, text: Utf8, *, threads: int = 1) -> Encoded:
         """See `Engine.encode`."""
@@ -111,15 +127,16 @@ class PieceEngine(Engine):
         framed = [np.array(first, self._dtype), *pieces, np.array(last, self._dtype)]
         places = np.cumsum([len(piece) for piece in framed[:-3]])[1:].tolist()
         return Encoded(
-            ids=np.concatenate(framed),
+            ids=np.concatenate(framed, dtype=self._dtype, casting="unsafe"),
             marks=[(start, place) for (start, _), place in zip(spans, places, strict=True)],
         )
 
     def by_library(self, text: Utf8, spans: Sequence[Span]) -> list[IdArray]:
         """The tokenizers library's ids of some spans of a text, without special tokens."""
         texts = [str(text[start:stop].data, "utf-8") for start, stop in spans]
-        encodings = self._loaded.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [np.array(encoding.ids, self._dtype) for encoding in encodings]
+        leads = [self.lead if start else "" for start, _ in spans]
+        found = ids_behind(self._loaded, leads, texts)
+        return [np.array(ids, self._dtype) for ids in found]
 
     @cached_property
     def _frame(self) -> tuple[IdArray, IdArray]:
@@ -146,6 +163,18 @@ def cut_text(text: Utf8, cut: re.Pattern[bytes], num_bytes: int) -> Iterator[Spa
 def as_utf8(text: str) -> Utf8:
     """A text as engines take it."""
     return np.frombuffer(text.encode(), np.uint8)
+
+
+def ids_behind(
+    loaded: LoadedTokenizer, leads: Sequence[str], texts: Sequence[str]
+) -> list[list[int]]:
+    """The tokenizers library's ids of texts, each behind its lead, whose own ids are left out."""
+    of_leads = {
+        lead: loaded.tokenizer.encode(lead, add_special_tokens=False).ids for lead in {*leads}
+    }
+    together = [lead + text for lead, text in zip(leads, texts, strict=True)]
+    found = loaded.tokenizer.encode_batch_fast(together, add_special_tokens=False)
+    return [each.ids[len(of_leads[lead]) :] for lead, each in zip(leads, found, strict=True)]
 
 
 def reference_ids(loaded: LoadedTokenizer, text: str) -> list[int]:

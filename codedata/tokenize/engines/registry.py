@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from codedata.errors import SettingsError
-from codedata.tokenize.engines.base import Engine, PieceEngine
+from codedata.tokenize.engines.base import Engine, NotProvenError, PieceEngine
 from codedata.tokenize.engines.whole import WholeTextEngine
 from codedata.tokenize.structure import Pretokenizer, find_pretokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer
@@ -24,6 +24,7 @@ AUTO = "auto"
 
 _HERE = "codedata.tokenize.engines"
 _OWN = (
+    EntryPoint("gigatoken", f"{_HERE}.gigatoken:GigatokenEngine", GROUP),
     EntryPoint("pretokens", f"{_HERE}.pretokens:PretokensEngine", GROUP),
     EntryPoint("blocks", f"{_HERE}.blocks:BlocksEngine", GROUP),
 )
@@ -66,59 +67,58 @@ def choose_engine(loaded: LoadedTokenizer, choice: str = AUTO) -> Engine:
     Raises:
         SettingsError: the choice is not known, or not proven exact for this tokenizer.
     """
+    engine, _ = explain_choice(loaded, choice)
+    return engine
+
+
+def explain_choice(
+    loaded: LoadedTokenizer, choice: str = AUTO
+) -> tuple[Engine, list[tuple[str, str]]]:
+    """The engine that `choose_engine` gives, and those before it, each with what is against it.
+
+    Where no cut is proven none is asked, and the same is against all.
+    """
     found = find_pretokenizer(loaded.structure)
-    engine = _first_exact(loaded, found, known_choice(choice))
+    engine, against = _first_exact(loaded, found, known_choice(choice))
     if choice not in (AUTO, engine.name):
-        best = _first_exact(loaded, found, AUTO)
+        best, _ = _first_exact(loaded, found, AUTO)
         raise SettingsError(
             f"engine {choice!r} is not proven exact for {loaded.files.tokenizer_json}: "
             f"{engine.reason}; choose {AUTO!r} or {best.name!r}"
         )
     logger.info("engine of %s: %s (%s)", loaded.files.source, engine.name, engine.reason)
-    return engine
+    return engine, against
 
 
-def why_not_faster(loaded: LoadedTokenizer) -> list[tuple[str, str]]:
-    """The engines that come before the one of `auto`, and why each is not proven exact.
-
-    Where no cut is proven, none of them is asked, and the reason is the same for all.
-    """
-    found = find_pretokenizer(loaded.structure)
-    if isinstance(found, str):
-        return [(name, found) for name in _engines()]
-    return _first_exact_kind(loaded, found, AUTO)[1]
-
-
-def _first_exact(loaded: LoadedTokenizer, found: Pretokenizer | str, choice: str) -> Engine:
+def _first_exact(
+    loaded: LoadedTokenizer, found: Pretokenizer | str, choice: str
+) -> tuple[Engine, list[tuple[str, str]]]:
     """The first engine of the choice that is exact; its reason says what is against the others."""
-    if isinstance(found, str):
-        against, kind = [found], None
-    else:
-        kind, whys = _first_exact_kind(loaded, found, choice)
-        against = [f"{name}: {why}" for name, why in whys]
-        if kind is not None:
-            engine = kind(loaded, found)
-            engine.reason = "; ".join(against) or found.what
-            return engine
-    engine = WholeTextEngine(loaded)
-    engine.reason = "; ".join(against) or "it was asked for"
-    return engine
-
-
-def _first_exact_kind(
-    loaded: LoadedTokenizer, found: Pretokenizer, choice: str
-) -> tuple[type[PieceEngine] | None, list[tuple[str, str]]]:
-    """The class of that engine, None where there is none, and what is against those before it."""
     against: list[tuple[str, str]] = []
     for name, load in _engines().items():
         if choice not in (AUTO, name):
             continue
-        kind = load()
-        why = kind.why_not(loaded.structure, found)
-        if why is None:
-            return kind, against
+        if isinstance(found, str):
+            against.append((name, found))
+            continue
+        try:
+            kind = load()
+            if (why := kind.why_not(loaded.structure, found)) is None:
+                engine = kind(loaded, found)
+                engine.reason = _joined(against) or found.what
+                return engine, against
+        except NotProvenError as error:
+            why = str(error)
+        except ModuleNotFoundError as error:
+            why = f"{error.name} is not installed"
         against.append((name, why))
-    return None, against
+    engine = WholeTextEngine(loaded)
+    engine.reason = found if isinstance(found, str) else _joined(against) or "it was asked for"
+    return engine, against
+
+
+def _joined(against: list[tuple[str, str]]) -> str:
+    return "; ".join(f"{name}: {why}" for name, why in against)
 
 
 def _engines() -> dict[str, Callable[[], type[PieceEngine]]]:

@@ -4,69 +4,138 @@ import dataclasses
 import itertools
 import json
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from codedata.errors import SettingsError
 from codedata.tokenize.engines import pretokens
 from codedata.tokenize.engines.base import Engine, as_utf8, reference_ids
 from codedata.tokenize.engines.blocks import BlocksEngine
 from codedata.tokenize.engines.pretokens import PretokensEngine
-from codedata.tokenize.engines.registry import choose_engine
+from codedata.tokenize.engines.registry import choose_engine, engine_choices
+from codedata.tokenize.fidelity import tokenize_and_compare
 from codedata.tokenize.structure import AFTER_NEWLINES, Pretokenizer, find_pretokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests import scenario
-from codedata_tests.tokenize.structures import (
-    FAST,
-    PIECES,
-    SAMPLE,
-    generated_text,
-    loaded_from,
-)
+from codedata_tests.tokenize.hostile import CODE, PROSE, hostile_text
+from codedata_tests.tokenize.structures import FAST, PIECES
+from codedata_tests.tokenize.twins import SAMPLE, TWINS, loaded_from
+
+ENGINES = "codedata.tokenize.engines"
 
 FORCED = ("pretokens", "blocks")
+MUST_CUT = [name for name in TWINS if name != "unknown"]
+"""Families whose texts can be cut, so that their chunks run on all processors and are compared."""
+
+SMALL = {
+    "pretokens": (("_SMALL_BLOCK_BYTES", (1, 5, 1000)), ("_SPANS", (1, 2, 4096))),
+
+}
+"""Constants of modules of engines that are made small, so that what they bound occurs."""
+
+
+def engines_of(loaded: LoadedTokenizer) -> list[Engine]:
+    """Every engine that is proven exact for a tokenizer, the library itself left out."""
+    found: list[Engine] = []
+    for name in engine_choices()[1:-1]:
+        with suppress(SettingsError):
+            found.append(choose_engine(loaded, name))
+    return found
 
 
 def require_exact(loaded: LoadedTokenizer, engines: Sequence[Engine], text: str) -> None:
     expected = reference_ids(loaded, text)
     for engine in engines:
-        assert engine.encode(as_utf8(text), threads=2).ids.tolist() == expected, (engine.name, text)
+        if engine.encode(as_utf8(text), threads=2).ids.tolist() != expected:
+            least = minimal(loaded, engine, text)
+            pytest.fail(
+                f"{engine.name}, pieces of {engine.piece_bytes} bytes: {ascii(least)} gives "
+                f"{engine.encode(as_utf8(least)).ids.tolist()[:20]}, the library "
+                f"{reference_ids(loaded, least)[:20]}; found in {ascii(text[:300])}"
+            )
 
 
-def compare_generated_texts(
+def minimal(loaded: LoadedTokenizer, engine: Engine, text: str) -> str:
+    """As little of a text as still gives other ids."""
+    length = len(text)
+    while length := length // 2:
+        start = 0
+        while start < len(text):
+            less = text[:start] + text[start + length :]
+            if engine.encode(as_utf8(less)).ids.tolist() != reference_ids(loaded, less):
+                text = less
+            else:
+                start += length
+    return text
+
+
+def compare_hostile_texts(
     loaded: LoadedTokenizer, num_texts: int, seed: int, patch: pytest.MonkeyPatch
-) -> None:
-    random_ = random.Random(seed)
-    engines = [choose_engine(loaded, name) for name in FORCED]
+) -> int:
+    """Compare all engines, their pieces and blocks of many small sizes.
+
+    Returns:
+        Bytes of text compared.
+    """
+    random_, num_bytes = random.Random(seed), 0
+    engines = engines_of(loaded)
+    added = loaded.tokenizer.get_added_tokens_decoder().values()
+    tokens = sorted(token.content for token in added)
     for _ in range(num_texts):
-        patch.setattr(BlocksEngine, "piece_bytes", random_.choice([1, 7, 50, 8000]))
-        patch.setattr(PretokensEngine, "piece_bytes", random_.choice([1, 3, 64, 1 << 18]))
-        patch.setattr(pretokens, "_SMALL_BLOCK_BYTES", random_.choice([1, 5, 1000]))
-        patch.setattr(pretokens, "_SPANS", random_.choice([1, 2, 4096]))
-        require_exact(loaded, engines, generated_text(random_))
+        for engine in engines:
+            patch.setattr(type(engine), "piece_bytes", random_.choice([1, 3, 16, 100, 8000]))
+        for module, constants in SMALL.items():
+            for name, values in constants:
+                patch.setattr(f"{ENGINES}.{module}.{name}", random_.choice(values))
+        text = hostile_text(random_, tokens)
+        require_exact(loaded, engines, text)
+        num_bytes += len(text.encode())
+    return num_bytes
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", TWINS)
 @pytest.mark.parametrize(
     ("num_texts", "seed"),
     [
-        pytest.param(1_000, 1, marks=pytest.mark.campaign),
-        pytest.param(10_000, 2, marks=pytest.mark.long),
+        (45, 1),
+        pytest.param(300, 2, marks=pytest.mark.campaign),
+        pytest.param(100_000, 3, marks=pytest.mark.long),
     ],
 )
-def test_generated_texts_have_the_ids_of_the_library(
+def test_hostile_texts_have_the_ids_of_the_library(
     num_texts: int,
     seed: int,
     name: str,
-    tokenizers_by_name: dict[str, LoadedTokenizer],
+    twin: Callable[[str], LoadedTokenizer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    compare_generated_texts(tokenizers_by_name[name], num_texts, seed, monkeypatch)
+    loaded, start = twin(name), time.process_time()
+    num_bytes = compare_hostile_texts(loaded, num_texts, seed, monkeypatch)
+    engines = ", ".join(engine.name for engine in engines_of(loaded)) or "none"
+    seconds = time.process_time() - start
+    print(f"{name}: {num_texts} texts, {num_bytes} bytes, {seconds:.0f} s of CPU; {engines}: exact")
+
+
+@pytest.mark.parametrize("name", MUST_CUT)
+def test_texts_of_every_family_are_cut_and_compared(
+    name: str, twin: Callable[[str], LoadedTokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, text = twin(name), as_utf8(CODE + PROSE[0])
+    engine = choose_engine(loaded)
+    assert engine.cut is not None, engine.reason
+    monkeypatch.setattr(type(engine), "piece_bytes", 500)
+    ids, made = tokenize_and_compare(loaded, engine, text, threads=2, seed=1, where="here")
+    assert ids.tolist() == reference_ids(loaded, str(text.data, "utf-8"))
+    assert made["engine"] == engine.name
+    assert made["compared_bytes"] > 2_000
 
 
 @pytest.mark.parametrize("name", FAST)

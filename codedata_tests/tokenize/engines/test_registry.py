@@ -14,8 +14,8 @@ from codedata.tokenize.engines.base import PieceEngine, as_utf8, reference_ids
 from codedata.tokenize.engines.registry import (
     choose_engine,
     engine_choices,
+    explain_choice,
     register,
-    why_not_faster,
 )
 from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests.script_runs import command, run_here
@@ -90,11 +90,14 @@ def test_a_registered_engine_is_asked_first_and_chosen_where_it_is_exact(
 def test_engines_that_come_before_the_one_that_is_taken_have_their_reasons(
     one_by_one: type[PieceEngine], tokenizers_by_name: dict[str, LoadedTokenizer]
 ) -> None:
-    assert why_not_faster(tokenizers_by_name["deepseek"]) == []
-    assert why_not_faster(tokenizers_by_name["gpt2"]) == [("one_by_one", "it is of another family")]
-    names, whys = zip(*why_not_faster(tokenizers_by_name["metaspace"]), strict=True)
-    assert names == ("one_by_one", "pretokens", "blocks")
-    assert set(whys) == {choose_engine(tokenizers_by_name["metaspace"]).reason}
+    first, against = explain_choice(tokenizers_by_name["deepseek"])
+    assert (first.name, against) == ("one_by_one", [])
+    other, against = explain_choice(tokenizers_by_name["gpt2"])
+    assert against == [("one_by_one", "it is of another family")]
+    assert other.reason == "one_by_one: it is of another family"
+    last, against = explain_choice(tokenizers_by_name["unknown"])
+    assert [name for name, _ in against] == ["one_by_one", "gigatoken", "pretokens", "blocks"]
+    assert {why for _, why in against} == {last.reason}
 
 
 def test_an_engine_is_not_asked_where_no_cut_is_proven(

@@ -1,0 +1,197 @@
+r"""The parts of a tokenizer.json -> between which characters its texts may be cut.
+
+A text may be cut behind a letter or digit and before white space where
+
+- no step of the normalizer joins, moves or removes what stands there;
+- no match of the pre-tokenizer reaches across, or depends on what lies beyond;
+- a pre-token always ends there; or, in a model that merges characters, no token holds the two side
+  by side, so that no merge can join what stands left and right;
+- no added token lies across, or takes in white space beyond.
+
+What is not known to be so counts as not being so.
+"""
+
+import re
+from collections.abc import Sequence
+from string import ascii_letters, digits
+from typing import Any, NamedTuple, cast
+
+from codedata.tokenize import patterns
+
+Step = dict[str, Any]
+
+ALNUM, SPACES = digits + ascii_letters, " \t\r\n"
+MARK = "▁"
+"""What stands for a space in SentencePiece's vocabularies."""
+NEWLINES = {"[\r\n]": "\r\n", r"[\r\n]": "\r\n", "\n": "\n"}
+"""The white space that patterns of newlines match, each character alone."""
+
+_UNICODE = ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents")
+"""Normalizers that leave ASCII white space as it is, and letters and digits what they are."""
+_STARTS = ("Prepend", "Strip")
+"""Those that work on the start and the end of a text."""
+
+_BESIDE = re.compile(rf"(?=([0-9A-Za-z])([ \t\r\n{MARK}]))")
+_FEW = 20
+"""So many letters are given up as places to cut behind, rather than the white space behind them."""
+
+
+class _Normalized(NamedTuple):
+    """What a normalizer does to white space.
+
+    Attributes:
+        spaces: is still white space, or a mark.
+        is_marked: spaces become `MARK`s.
+        is_kept: newlines and tabs stay what they are.
+    """
+
+    spaces: str
+    is_marked: bool
+    is_kept: bool
+
+
+def between(letters: str, spaces: str) -> re.Pattern[bytes]:
+    """Behind one of some letters and digits, before one of some white space."""
+    return re.compile(f"(?<=[{letters}])(?=[{spaces}])".encode())
+
+
+def word_cuts(
+    model: dict[str, Any], normalizer: Sequence[Step], steps: Sequence[Step]
+) -> tuple[str, str] | str:
+    """The letters and digits, and the white space, between which a text may be cut.
+
+    Args:
+        model: of a tokenizer.json.
+        normalizer: its steps.
+        steps: of its pre-tokenizer, canonical.
+
+    Returns:
+        Both as strings of characters; or the reason why there are none.
+    """
+    normalized = _normalized(normalizer)
+    if isinstance(normalized, str):
+        return normalized
+    spaces, is_marked, is_kept = normalized
+    ends: set[str] = set()
+    merges_characters = is_kept
+    for step in steps:
+        found = _ends_of_words(step, is_marked=is_marked)
+        if isinstance(found, str):
+            return found
+        ends |= found
+        is_marked |= step.get("type") == "Metaspace"
+        if step.get("type") == "ByteLevel":
+            merges_characters = False
+            break  # what comes next sees the characters that stand for bytes
+    certain = "".join(space for space in spaces if space in ends)
+    if merges_characters and certain != spaces:
+        by_vocabulary = _cuts_by_vocabulary(model, spaces, certain)
+        if not (isinstance(by_vocabulary, str) and certain):
+            return by_vocabulary
+    return (ALNUM, certain) if certain else "its pre-tokenizer does not end words at white space"
+
+
+def _normalized(normalizer: Sequence[Step]) -> _Normalized | str:
+    spaces, is_marked, is_kept = SPACES, False, True
+    for step in normalizer:
+        kind, pattern = step.get("type"), step.get("pattern") or {}
+        if kind in (*_UNICODE, *_STARTS):
+            continue
+        if kind in ("BertNormalizer", "Nmt", "Precompiled"):
+            is_kept = False
+            spaces = " " if kind == "Precompiled" else spaces
+        elif kind == "Replace" and pattern in ({"String": " "}, {"Regex": " {2,}"}):
+            if step.get("content") not in (" ", MARK):
+                return f"its normalizer replaces spaces by {step.get('content')!r}"
+            is_marked |= step.get("content") == MARK
+        elif kind != "Replace" or not set(pattern.get("String") or " ").isdisjoint(ALNUM + SPACES):
+            return f"its normalizer {kind} may change what stands at a cut"
+    return _Normalized(spaces, is_marked, is_kept)
+
+
+def _ends_of_words(step: Step, *, is_marked: bool) -> set[str] | str:
+    """White space before which a step always ends a pre-token behind a letter or digit.
+
+    Args:
+        step: of a pre-tokenizer, canonical.
+        is_marked: whether spaces are `MARK`s by now.
+
+    Returns:
+        The white space; or the reason why the step may look beyond a cut.
+    """
+    kind, spaces = step.get("type"), set(SPACES)
+    if kind == "Split":
+        return _ends_of_splits(step, is_marked=is_marked)
+    if kind in ("Whitespace", "WhitespaceSplit", "BertPreTokenizer"):
+        return spaces - {" "} if is_marked else spaces
+    if kind == "Metaspace" and step.get("replacement", MARK) == MARK:
+        return set() if step.get("split") is False else {" "}
+    if kind in ("ByteLevel", "Digits", "Punctuation"):
+        return spaces if step.get("use_regex") else set()
+    return f"its pre-tokenizer {kind} may look beyond a cut"
+
+
+def _ends_of_splits(step: Step, *, is_marked: bool) -> set[str] | str:
+    pattern, behavior = step.get("pattern") or {}, step.get("behavior")
+    text = pattern.get("Regex") or pattern.get("String")
+    if step.get("invert"):
+        return f"its pre-tokenizer splits by what does not match {text!r}"
+    if pattern == {"String": " "}:
+        return set() if is_marked or behavior == "MergedWithPrevious" else {" "}
+    if behavior == "Isolated" and text in NEWLINES:
+        return {*NEWLINES[text]}
+    if behavior == "Isolated" and text in (*patterns.WORDS.values(), patterns.DEEPSEEK_V3[-1]):
+        return {*SPACES}
+    if behavior == "Isolated" and text in (*patterns.DEEPSEEK_V3, *patterns.DEEPSEEK_CODER):
+        return set()
+    return f"its pre-tokenizer splits by {text!r}, of which no cut is known"
+
+
+def _cuts_by_vocabulary(model: dict[str, Any], spaces: str, certain: str) -> tuple[str, str] | str:
+    """`word_cuts` where words may go on behind white space, but no token does.
+
+    Args:
+        model: of a tokenizer.json.
+        spaces: what the normalizer leaves, as it is or as a mark.
+        certain: those before which words end anyway.
+    """
+    at_white_space = "its pre-tokenizer does not end words at white space"
+    vocab: Any = model.get("vocab")
+    if model.get("type", "BPE") != "BPE" or not isinstance(vocab, dict):
+        return f"its model is not BPE, and {at_white_space}"
+    for flag in ("ignore_merges", "continuing_subword_prefix", "end_of_word_suffix"):
+        if model.get(flag):
+            return f"its model has {flag}, and {at_white_space}"
+    beside: dict[str, set[str]] = {space: set() for space in SPACES}
+    for token in cast("dict[str, Any]", vocab):
+        for letter, space in _BESIDE.findall(token):
+            beside[" " if space == MARK else space].add(letter)
+    chosen = [s for s in spaces if s in certain or len(beside[s]) <= _FEW]
+    given_up = set[str]().union(*(beside[space] for space in chosen if space not in certain))
+    letters = "".join(each for each in ALNUM if each in vocab and each not in given_up)
+    if not letters or not chosen:
+        return "its vocabulary has tokens that reach over white space"
+    return letters, "".join(chosen)
+
+
+def why_not_cut(
+    cut: re.Pattern[bytes], added: list[dict[str, Any]], *, any_place: bool
+) -> str | None:
+    """Why a cut may come between an added token and what it takes in.
+
+    Args:
+        cut: where texts are to be cut.
+        added: the added tokens, as declared.
+        any_place: texts are cut elsewhere, too, than behind a letter or digit and before all of
+            the white space there, so that a token which takes in white space may lie across.
+    """
+    for token in added:
+        content = str(token.get("content", ""))
+        framed = f"\n{content}\n".encode()
+        inside = any(1 < found.start() < len(framed) - 1 for found in cut.finditer(framed))
+        strips = token.get("rstrip") and content[-1:].isalnum()
+        if any_place:
+            strips = any(token.get(flag) for flag in ("lstrip", "rstrip", "single_word"))
+        if inside or strips:
+            return f"its added token {content!r} may reach across a cut"
+    return None

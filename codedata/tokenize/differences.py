@@ -1,0 +1,268 @@
+r"""A tokenizer.json's structure -> the code points that gigatoken and the library take differently.
+
+Both split text by Unicode's classes, each by tables of its own Unicode version, so code points that
+were assigned or changed in between end pre-tokens in one and not in the other. Which ones they are
+depends on the normalizer, the pre-tokenizer and the two versions, never on the vocabulary: known
+sets stand beside this module (tools/difference_tables.py makes them), others are probed once and
+kept on this machine.
+
+A probe encodes a line for every code point with both, through a twin: the tokenizer's own
+normalizer and pre-tokenizer over a vocabulary in which the ids show every border that a code point
+can have. Byte-level: 256 bytes, and merges only of a character's last byte with the next one's
+first. SentencePiece's way: byte tokens, and merges with the marker of spaces. The lines tell apart
+all classes that gigatoken's pre-tokenizers know, on planes 2 to 13, 15 and 16 (ideographs, private
+use, nothing) those that text outside of their ranges can get; `codedata_tests` holds them to it.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codedata.store.notes import read_note, write_note
+from codedata.tokenize.library import LibraryTokenizer
+from codedata.tokenize.structure import BYTE_CHARACTERS
+
+TABLE = Path(__file__).with_name("differences.json")
+_NOTES = "differences-1"
+
+_CODE_POINTS = 0x110000
+_SURROGATES = slice(0xD800, 0xE000)
+
+# C stands for the code point. Alone, doubled, beside letters of either case, digits, blanks,
+# punctuation, newlines, an ideograph, and where a contraction may end (U+017F is an s to (?i:'s)).
+_CONTEXTS = "CC CAa aC!!C a'Ca 中C中 C1\nC\r\n"
+_COMPOSED = "aC\u0323\u0301 \u1100C\n"
+"""Shows another combining class, and what composes with a letter, a mark or a Hangul consonant."""
+_FEW_CONTEXTS = "aC C!\n"
+_MARKED_CONTEXTS = "C CC aC  C\u2581C Ca\nC"
+"""A text of its own: SentencePiece's normalizers look at where a text begins and ends."""
+_NEIGHBOURS = "aA1 !'\n\r"
+"""What stands on both sides of an ASCII character, beside every other one after it."""
+
+_ASCII = range(128)
+_FULL = (range(128, 0xD800), range(0xE000, 0x20000), range(0xE0000, 0xF0000))
+_OTHERS = (range(0x20000, 0xE0000), range(0xF0000, _CODE_POINTS))
+"""Planes 2 to 13, 15 and 16."""
+
+_BATCH = 4096
+"""Code points between two looks at the clock: some 0.2 s of the library's work."""
+_BLOCK = 64
+"""Lines that are compared as one text first; a call costs a text more than a line."""
+
+
+def known_differences(structure: Mapping[str, Any]) -> NDArray[np.int32] | None:
+    """The code points that differ, from the package's table or this machine's notes.
+
+    Args:
+        structure: a parsed tokenizer.json.
+
+    Returns:
+        Sorted ranges, shape (num_ranges, 2), stops exclusive; None where nobody knows them.
+    """
+    key = structure_key(structure)
+    steps = _table().get(key) or read_note(_NOTES, key)
+    return None if steps is None else ranges_of_steps(steps)
+
+
+def probe_differences(structure: Mapping[str, Any], *, seconds: float = 15.0) -> NDArray[np.int32]:
+    """Compare every code point but the surrogates, planes 0, 1 and 14 first, and keep the result.
+
+    Args:
+        structure: a parsed tokenizer.json that gigatoken can load.
+        seconds: the longest it may take; what it did not come to counts as differing, and then
+            nothing is kept.
+
+    Returns:
+        As `known_differences`.
+
+    Raises:
+        TokenizerError: the library cannot work with the normalizer or the pre-tokenizer.
+        ValueError: gigatoken cannot.
+    """
+    deadline = time.monotonic() + seconds
+    twin = Twin(structure)
+    differing = np.ones(_CODE_POINTS, dtype=bool)
+    differing[_SURROGATES] = False
+    for code_points in _batches():
+        if time.monotonic() > deadline:
+            return ranges_of_flags(differing)
+        differing[code_points] = twin.compare(code_points)
+    ranges = ranges_of_flags(differing)
+    write_note(_NOTES, structure_key(structure), steps_of_ranges(ranges))
+    return ranges
+
+
+def structure_key(structure: Mapping[str, Any]) -> str:
+    """Names all that decides which code points differ."""
+    model = structure.get("model") or {}
+    decisive = [
+        structure.get("normalizer"),
+        _without_offsets(structure.get("pre_tokenizer")),
+        bool(model.get("byte_fallback")),
+        bool(model.get("ignore_merges")),
+        version("tokenizers"),
+        version("gigatoken"),
+    ]
+    return sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def ranges_of_flags(differing: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """A flag a code point -> ranges of those that are set."""
+    edges = np.diff(differing.astype(np.int8), prepend=0, append=0)
+    return np.flatnonzero(edges).astype(np.int32).reshape(-1, 2)
+
+
+def steps_of_ranges(ranges: NDArray[np.int32]) -> list[int]:
+    """Ranges as JSON: how far it is from each start and stop to the next."""
+    return np.diff(ranges.ravel(), prepend=0).tolist()
+
+
+def ranges_of_steps(steps: Sequence[int]) -> NDArray[np.int32]:
+    """The inverse of `steps_of_ranges`."""
+    return np.cumsum(np.array(steps, dtype=np.int32), dtype=np.int32).reshape(-1, 2)
+
+
+class Twin:
+    """A structure's normalizer and pre-tokenizer, in both libraries, over ids that show borders.
+
+    Args:
+        structure: as `probe_differences`, and with its errors.
+    """
+
+    def __init__(self, structure: Mapping[str, Any]) -> None:
+        # It is optional: not every machine has a wheel.
+        from gigatoken.gigatoken_rs import load_hf_json
+
+        self._marked = bool((structure.get("model") or {}).get("byte_fallback"))
+        self._composes = any(
+            f'"NF{form}"' in json.dumps(structure.get("normalizer"))
+            for form in ("C", "D", "KC", "KD")
+        )
+        vocab, merges = _marked_model() if self._marked else _byte_level_model()
+        data = json.dumps(_tokenizer_json(structure, vocab, merges)).encode()
+        self._library = LibraryTokenizer(data, "the twin of a tokenizer.json")
+        self._fast = load_hf_json(data)
+
+    def compare(self, code_points: range) -> NDArray[np.bool_]:
+        """Whether each of a range of code points, surrogates left out, differs."""
+        if code_points.stop <= _ASCII.stop and not self._marked:
+            return self._compare_ascii(code_points)
+        template = self._template(code_points)
+        lines = [template.replace("C", chr(each)) for each in code_points]
+        if self._marked:
+            return self._differ(lines)
+        blocks = [lines[place : place + _BLOCK] for place in range(0, len(lines), _BLOCK)]
+        differing = np.zeros(len(lines), dtype=bool)
+        for place in np.flatnonzero(self._differ(["".join(block) for block in blocks])):
+            alone = self._differ(blocks[place])
+            differing[place * _BLOCK : (place + 1) * _BLOCK] = alone if alone.any() else True
+        return differing
+
+    def _template(self, code_points: range) -> str:
+        if self._marked:
+            return _MARKED_CONTEXTS
+        if any(code_points.start in planes for planes in _OTHERS):
+            return _FEW_CONTEXTS
+        return _CONTEXTS + _COMPOSED if self._composes else _CONTEXTS
+
+    def _compare_ascii(self, code_points: range) -> NDArray[np.bool_]:
+        texts = [_ascii_texts(chr(each)) for each in code_points]
+        each_text = self._differ([text for group in texts for text in group])
+        return np.any(each_text.reshape(len(texts), -1), axis=1)
+
+    def _differ(self, texts: list[str]) -> NDArray[np.bool_]:
+        from gigatoken.gigatoken_rs import PadTruncate
+
+        expected = self._library.encode_batch_fast(texts, add_special_tokens=False)
+        rows, lengths = self._fast.encode_batch_padded(texts, PadTruncate(0), parallel=False)
+        pairs = zip(expected, rows, lengths, strict=True)
+        return np.array([each.ids != row[:length].tolist() for each, row, length in pairs], bool)
+
+
+def _batches() -> Iterator[range]:
+    """All code points but the surrogates, the usual ones first."""
+    for part in (_ASCII, *_FULL, *_OTHERS):
+        for start in range(part.start, part.stop, _BATCH):
+            yield range(start, min(start + _BATCH, part.stop))
+
+
+@cache
+def _table() -> dict[str, list[int]]:
+    parsed = json.loads(TABLE.read_bytes())
+    return {each["key"]: parsed["steps"][each["steps"]] for each in parsed["known"]}
+
+
+def _without_offsets(part: Any) -> Any:
+    """A pre-tokenizer without `trim_offsets`, which changes no id."""
+    if isinstance(part, Mapping):
+        return {key: _without_offsets(each) for key, each in part.items() if key != "trim_offsets"}
+    return [_without_offsets(each) for each in part] if isinstance(part, list) else part
+
+
+def _ascii_texts(character: str) -> list[str]:
+    """Texts so short that no border in them is hidden by another one."""
+    pairs = [character + chr(each) for each in _ASCII]
+    return pairs + [f"{before}{character}{after}" for before, after in _sides()]
+
+
+def _sides() -> Iterator[tuple[str, ...]]:
+    return product(_NEIGHBOURS, repeat=2)
+
+
+def _byte_level_model() -> tuple[dict[str, int], list[list[str]]]:
+    """256 bytes, and merges across the borders of characters; those of ASCII alone come last.
+
+    A character beyond ASCII shows both its borders, since its first and its last byte merge each
+    with one neighbour. ASCII characters have one byte: the texts that look at them are two or
+    three characters, for which all that a pre-token can be is a token.
+    """
+    ascii_, firsts = list(_ASCII), list(range(0xC2, 0xF5))
+    borders = [*product(range(0x80, 0xC0), firsts + ascii_), *product(ascii_, firsts)]
+    borders += product(ascii_, ascii_)
+    merges = [[BYTE_CHARACTERS[left], BYTE_CHARACTERS[right]] for left, right in borders]
+    for before, after in _sides():
+        for each in _ASCII:
+            first, second, third = (BYTE_CHARACTERS[ord(c)] for c in (before, chr(each), after))
+            merges += [[first + second, third], [first, second + third]]
+    return _vocab_of([BYTE_CHARACTERS[byte] for byte in range(256)], merges), merges
+
+
+def _marked_model() -> tuple[dict[str, int], list[list[str]]]:
+    """Byte tokens, ASCII, and merges on either side of the marker that stands for a space."""
+    mark = "\u2581"
+    visible = [chr(each) for each in range(ord("!"), 127)]
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    merges = [[mark, each] for each in (mark, *byte_tokens[0xC2:0xF5], *visible)]
+    merges.append(["a", mark])
+    return _vocab_of(["<unk>", *byte_tokens, mark, *visible], merges), merges
+
+
+def _vocab_of(tokens: list[str], merges: list[list[str]]) -> dict[str, int]:
+    every = dict.fromkeys([*tokens, *("".join(merge) for merge in merges)])
+    return {token: token_id for token_id, token in enumerate(every)}
+
+
+def _tokenizer_json(
+    structure: Mapping[str, Any], vocab: dict[str, int], merges: list[list[str]]
+) -> dict[str, Any]:
+    declared = structure.get("model") or {}
+    model = {
+        "type": "BPE",
+        "unk_token": "<unk>" if "<unk>" in vocab else None,
+        "fuse_unk": False,
+        "byte_fallback": bool(declared.get("byte_fallback")),
+        "ignore_merges": bool(declared.get("ignore_merges")),
+        "vocab": vocab,
+        "merges": merges,
+    }
+    parts = {part: structure.get(part) for part in ("normalizer", "pre_tokenizer")}
+    return {"version": "1.0", "added_tokens": [], "model": model, **parts}

@@ -1,0 +1,237 @@
+"""gigatoken (MIT, compiled): the fastest exact engine of most tokenizers.
+
+UTF-8 -> ids. Taken where the whole structure is one that it implements, which is judged here (it
+passes over what it does not know), and never for what was found to differ from the tokenizers
+library: text that holds such a code point or added token goes to the library, from cut to cut.
+Which code points differ is known for known structures (`codedata.tokenize.differences`); for
+others it is found out beside the first chunks, and all characters beyond ASCII count as differing
+meanwhile.
+
+Its memory of words has no bound in 0.10, so it is loaded anew once that has grown.
+"""
+
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any
+
+import numpy as np
+from gigatoken.gigatoken_rs import (
+    BPETokenizer,
+    PadTruncate,
+    SentencePieceTokenizer,
+    load_hf_json,
+)
+from numpy.typing import NDArray
+from tokenizers import AddedToken
+
+from codedata.format.packing import IdArray
+from codedata.format.ranges import Utf8
+from codedata.tokenize.cuts import MARK
+from codedata.tokenize.differences import Twin, known_differences, probe_differences
+from codedata.tokenize.engines.base import NotProvenError, PieceEngine, Span, ids_behind
+from codedata.tokenize.engines.scan import NUM_CODE_POINTS, Exceptions, cut_around
+from codedata.tokenize.structure import BYTE_CHARACTERS, Pretokenizer, normalizes_to_nfc_only
+from codedata.tokenize.tokenizer import LoadedTokenizer
+
+logger = logging.getLogger(__name__)
+
+_NUM_ASCII = 128
+_GROWTH_BYTES = 128 << 20
+_MANY_THREADS = 4
+"""From so many on, those of its own outdo one call at a time."""
+_AROUND = ("{0}", "a{0}b", " {0} ", "{0}{0}", "\n{0}\n", "\t{0}  x", "({0})")
+"""Where an added token is tried."""
+
+
+class GigatokenEngine(PieceEngine):
+    """gigatoken, and the tokenizers library where the two differ."""
+
+    name = "gigatoken"
+    piece_bytes = 1 << 20
+    """Long beside what a call costs; the ids of several are in the processor's cache."""
+
+    @classmethod
+    def why_not(cls, structure: dict[str, Any], pretokenizer: Pretokenizer) -> str | None:
+        """See `PieceEngine.why_not`."""
+        if not pretokenizer.peer:
+            return f"it does not implement {pretokenizer.what}"
+        model: dict[str, Any] = structure.get("model") or {}
+        if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
+            return "its model marks where words start or end"
+        vocab: dict[str, int] = model.get("vocab") or {}
+        if not model.get("byte_fallback"):
+            missing = [byte for byte, each in BYTE_CHARACTERS.items() if each not in vocab]
+            if missing:
+                return f"its vocabulary has no token for {len(missing)} of the bytes"
+        if normalizes_to_nfc_only(structure):
+            for token in structure.get("added_tokens") or []:
+                if token.get("normalized"):
+                    return f"its added token {token['content']!r} is looked for in normalized text"
+        return None
+
+    def __init__(self, loaded: LoadedTokenizer, pretokenizer: Pretokenizer) -> None:
+        super().__init__(loaded, pretokenizer)
+        unused = dict.fromkeys(("truncation", "padding", "post_processor"))
+        self._peer = _Peer(json.dumps(loaded.structure | unused).encode())
+        if self._peer.vocab_size > loaded.vocab_size:
+            raise NotProvenError(
+                f"it has ids up to {self._peer.vocab_size - 1}, the tokenizer up to "
+                f"{loaded.vocab_size - 1}"
+            )
+        [lead] = ids_behind(loaded, [""], [self.lead])
+        self._num_lead_ids = len(lead)
+        self._words = self._words_left_to_library()
+        self._probing: Thread | None = None
+        ranges = known_differences(loaded.structure)
+        if ranges is not None and len(ranges) and ranges[0, 0] < _NUM_ASCII:
+            raise NotProvenError("it has other ids for ASCII")
+        if ranges is None:
+            if Twin(loaded.structure).compare(range(_NUM_ASCII)).any():
+                raise NotProvenError("it has other ids for ASCII")
+            logger.info(
+                "characters beyond ASCII are compared once, in the background, and left to the "
+                "tokenizers library until then"
+            )
+            ranges = np.array([[_NUM_ASCII, NUM_CODE_POINTS]], np.int32)
+            self._probing = Thread(target=self._probe, name="compare characters", daemon=True)
+        self._exceptions = Exceptions(self._words, ranges)
+        if self._probing is not None:
+            self._probing.start()
+
+    def settle(self) -> None:
+        """See `Engine.settle`: the comparison of characters, at most 15 seconds."""
+        if self._probing is not None:
+            self._probing.join()
+
+    def _probe(self) -> None:
+        self._exceptions = Exceptions(self._words, probe_differences(self._loaded.structure))
+
+    def _words_left_to_library(self) -> list[bytes]:
+        """What texts hold that hold an added token which gigatoken may treat otherwise."""
+        added = self._loaded.tokenizer.get_added_tokens_decoder().values()
+        plain = [token.content for token in added if _is_plain(token)]
+        around = [form.format(word) for word in plain for form in _AROUND]
+        expected = ids_behind(self._loaded, [""] * len(around), around)
+        found = self._peer.encode([text.encode() for text in around], threads=1)
+        same = [a == b.tolist() for a, b in zip(expected, found, strict=True)]
+        certain = {
+            word
+            for place, word in enumerate(plain)
+            if all(same[place * len(_AROUND) : (place + 1) * len(_AROUND)])
+        }
+        return [self._search(token) for token in added if token.content not in certain]
+
+    def _search(self, token: AddedToken) -> bytes:
+        """What stands in every text in which an added token is found."""
+        found = token.content
+        if token.normalized and (self.lead or self._loaded.structure["model"].get("byte_fallback")):
+            found = max(re.split(f"[ {MARK}]", found), key=len)  # a mark may be a space of the text
+        if not found:
+            raise NotProvenError(f"its added token {token.content!r} is looked for among marks")
+        return found.encode()
+
+    def encode_pieces(
+        self, text: Utf8, pieces: Sequence[Span], *, threads: int
+    ) -> Iterator[IdArray]:
+        """See `PieceEngine.encode_pieces`."""
+        divided = [self._divide(text, *piece) for piece in pieces]
+        own = [
+            (start, part) for parts in divided for start, part in parts if isinstance(part, bytes)
+        ]
+        ids = iter(self._peer.encode([part for _, part in own], threads=threads))
+        for parts in divided:
+            found = [
+                next(ids)[self._num_lead_ids if start else 0 :]
+                if isinstance(part, bytes)
+                else self.by_library(text, [part])[0]
+                for start, part in parts
+            ]
+            yield found[0] if len(found) == 1 else np.concatenate(found)
+
+    def _divide(self, text: Utf8, start: int, stop: int) -> list[tuple[int, bytes | Span]]:
+        """A piece in parts, by their starts: gigatoken's with the lead, the library's as spans."""
+        piece, lead = text[start:stop], self.lead.encode()
+        whole = b"".join((lead if start else b"", piece.data))
+        found = self._exceptions.find(piece, is_ascii=whole.isascii())
+        if not found:
+            return [(start, whole)]
+        parts: list[tuple[int, bytes | Span]] = []
+        place = 0
+        for low, high in [*cut_around(piece, found, self._pretokenizer.cut), (len(piece),) * 2]:
+            if low > place:
+                before = lead if start + place else b""
+                parts.append((start + place, b"".join((before, piece[place:low].data))))
+            if high > low:
+                parts.append((start + low, (start + low, start + high)))
+            place = high
+        return parts
+
+
+def _is_plain(token: AddedToken) -> bool:
+    """Whether an added token stands for the characters it has, wherever they are."""
+    flags = (token.special, token.normalized, token.lstrip, token.rstrip, token.single_word)
+    return not any(flags)
+
+
+class _Peer:
+    """gigatoken's tokenizer, loaded anew when its memory of words has grown.
+
+    Args:
+        tokenizer_json: of the tokenizer.
+
+    Raises:
+        NotProvenError: gigatoken refuses it.
+    """
+
+    def __init__(self, tokenizer_json: bytes) -> None:
+        self._json, self._lock = tokenizer_json, Lock()
+        self._tokenizer = self._load()
+        self.vocab_size: int = self._tokenizer.vocab_size
+
+    def encode(self, texts: Sequence[bytes], *, threads: int) -> list[NDArray[np.uint32]]:
+        """The ids of texts, without what frames them."""
+        tokenizer = self._current(sum(map(len, texts)))
+        if isinstance(tokenizer, SentencePieceTokenizer) and threads < _MANY_THREADS:
+            with self._lock:  # it remembers words in this call alone
+                return [tokenizer.encode(text) for text in texts]
+        if threads < _MANY_THREADS:
+            return [_encode(tokenizer, [text], parallel=False)[0] for text in texts]
+        return _encode(tokenizer, texts, parallel=True)
+
+    def _current(self, num_bytes: int) -> BPETokenizer | SentencePieceTokenizer:
+        with self._lock:
+            self._num_bytes += num_bytes
+            grown = _resident_bytes() - self._resident if self._resident else self._num_bytes
+            if self._num_bytes >= _GROWTH_BYTES // 4 and grown >= _GROWTH_BYTES:
+                self._tokenizer = self._load()
+            return self._tokenizer
+
+    def _load(self) -> BPETokenizer | SentencePieceTokenizer:
+        try:
+            tokenizer = load_hf_json(self._json)
+        except (RuntimeError, ValueError) as error:
+            raise NotProvenError(f"it says {str(error).splitlines()[0]}") from error
+        self._num_bytes, self._resident = 0, _resident_bytes()
+        return tokenizer
+
+
+def _encode(
+    tokenizer: BPETokenizer | SentencePieceTokenizer, texts: Sequence[bytes], *, parallel: bool
+) -> list[NDArray[np.uint32]]:
+    if not texts:
+        return []
+    rows, lengths = tokenizer.encode_batch_padded(list(texts), PadTruncate(0), parallel=parallel)
+    return [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
+
+
+def _resident_bytes() -> int:
+    """Memory that this process has; 0 where that is not known."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
