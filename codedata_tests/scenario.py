@@ -104,6 +104,11 @@ def gpt2_like() -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
 
 
+def starcoder_like() -> pre_tokenizers.PreTokenizer:
+    """The pre-tokenizer structure of StarCoder: every numeral alone, then as GPT-2."""
+    return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2_like()])
+
+
 def llama3_like(digits: str = r"\p{N}{1,3}") -> pre_tokenizers.PreTokenizer:
     r"""The pre-tokenizer structure of Llama 3, and with `\p{N}` for digits that of Qwen 2."""
     pattern = (

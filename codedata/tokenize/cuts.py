@@ -85,7 +85,7 @@ def word_cuts(
             break  # what comes next sees the characters that stand for bytes
     certain = "".join(space for space in spaces if space in ends)
     if merges_characters and certain != spaces:
-        by_vocabulary = _cuts_by_vocabulary(model, spaces, certain)
+        by_vocabulary = _cuts_by_vocabulary(model, spaces, certain, MARK if is_marked else " ")
         if not (isinstance(by_vocabulary, str) and certain):
             return by_vocabulary
     return (ALNUM, certain) if certain else "its pre-tokenizer does not end words at white space"
@@ -154,6 +154,7 @@ def _cuts_by_vocabulary(model: dict[str, Any], spaces: str, certain: str) -> tup
         model: of a tokenizer.json.
         spaces: what the normalizer leaves, as it is or as a mark.
         certain: those before which words end anyway.
+        blank: what a space is by then.
     """
     at_white_space = "its pre-tokenizer does not end words at white space"
     vocab: Any = model.get("vocab")
@@ -166,12 +167,24 @@ def _cuts_by_vocabulary(model: dict[str, Any], spaces: str, certain: str) -> tup
     for token in cast("dict[str, Any]", vocab):
         for letter, space in _BESIDE.findall(token):
             beside[" " if space == MARK else space].add(letter)
-    chosen = [s for s in spaces if s in certain or len(beside[s]) <= _FEW]
+    stands = {space for space in spaces if _stands(blank if space == " " else space, model)}
+    chosen = [s for s in spaces if s in certain or (s in stands and len(beside[s]) <= _FEW)]
     given_up = set[str]().union(*(beside[space] for space in chosen if space not in certain))
     letters = "".join(each for each in ALNUM if each in vocab and each not in given_up)
     if not letters or not chosen:
         return "its vocabulary has tokens that reach over white space"
     return letters, "".join(chosen)
+
+
+def _stands(character: str, model: dict[str, Any]) -> bool:
+    """Whether a character gives some token, rather than none, so that others do not close up."""
+    vocab = model["vocab"]
+    fallback = [f"<0x{byte:02X}>" for byte in character.encode()]
+    return (
+        character in vocab
+        or model.get("unk_token") in vocab
+        or (bool(model.get("byte_fallback")) and all(byte in vocab for byte in fallback))
+    )
 
 
 def why_not_cut(

@@ -60,9 +60,11 @@ DEEPSEEK_V3 = (
         "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"
     ),
 )
+DEEPSEEK_CJK = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]"
+"""What deepseek-coder has for ideographs: far more than these."""
 DEEPSEEK_CODER = (
     "[\r\n]",
     r"\s?\p{L}+",
     r"\s?\p{P}+",
-    "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+",
+    f"{DEEPSEEK_CJK}+",
 )

@@ -39,27 +39,15 @@ BYTE_CHARACTERS = _byte_characters()
 
 
 class Rules(NamedTuple):
-    r"""What a known pre-tokenizer does with ASCII (numbers and flags, for compiled code).
+    r"""What a known pre-tokenizer does with a text, for the compiled engine.
 
     Attributes:
-        isolating: deepseek-coder's family: [\r\n], then \s?\p{L}+, then \s?\p{P}+, then single
-            digits are isolated, and what is left between them stays. The others then mean nothing.
-        contractions: 's 't 're 've 'm 'll 'd are pre-tokens: 0 no, 1 yes, 2 also in capitals.
-        any_lead: letters take any character before them that is no letter, digit or newline;
-            otherwise only a space.
-        max_digits: digits in a pre-token, at most.
-        digits_take_space: digits take a space before them.
-        newlines_follow: punctuation takes the newlines after it.
-        newlines_end: white space up to its last newline is a pre-token.
+        isolating: deepseek-coder's family: [\r\n], then \s?\p{L}+, then \s?\p{P}+, then what it has
+            for ideographs, then single numerals are isolated, and what is left between them stays.
+            Otherwise StarCoder's: single numerals are isolated, then come GPT-2's alternatives.
     """
 
     isolating: bool
-    contractions: int = 0
-    any_lead: bool = False
-    max_digits: int = 1
-    digits_take_space: bool = False
-    newlines_follow: bool = False
-    newlines_end: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +59,7 @@ class Pretokenizer:
         cut: matches, with no characters, where a text may be cut.
         lead: stands before a text that follows a cut when it is tokenized alone, and its ids are
             dropped; empty where the start of a text is like any other place.
-        rules: how it treats ASCII; None where that is not known.
+        rules: what it leaves together, for the kernel; None where that has other pre-tokenizers.
         peer: whether gigatoken implements it.
     """
 
@@ -92,6 +80,7 @@ _KNOWN: list[tuple[str, list[dict[str, Any]], re.Pattern[bytes] | None, Rules | 
         AFTER_LINES_AND_WORDS,
         Rules(isolating=True),
     ),
+    ("StarCoder", [patterns.DIGITS, patterns.GPT_2], None, Rules(isolating=False)),
 ]
 """Name, steps, cuts of its own, rules for the kernel; gigatoken implements those without rules."""
 

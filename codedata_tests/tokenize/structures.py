@@ -59,13 +59,24 @@ def llama3_like() -> dict[str, Any]:
 
 STRUCTURES: dict[str, Any] = {
     "deepseek": lambda: scenario.train_tokenizer(scenario.deepseek_like()),
+    "starcoder": lambda: scenario.train_tokenizer(scenario.starcoder_like()),
     "gpt2": lambda: scenario.train_tokenizer(scenario.gpt2_like()),
     "llama3": llama3_like,
     "qwen": qwen_like,
     "metaspace": metaspace,
     "unknown": unknown,
 }
-FAST = [name for name in STRUCTURES if name not in ("metaspace", "unknown")]
+FORCED = {
+    "deepseek": ["pretokens", "blocks"],
+    "starcoder": ["pretokens", "blocks"],
+    "gpt2": ["gigatoken", "blocks"],
+    "llama3": ["gigatoken", "blocks"],
+    "qwen": ["gigatoken", "blocks"],
+    "metaspace": ["blocks"],
+    "unknown": [],
+}
+"""The engines that are exact for each, but for the library itself; the first is chosen."""
+FAST = [name for name in FORCED if FORCED[name][:1] not in ([], ["blocks"])]
 
 PIECES = [
     *("'s", "'S", "'ll", "'Re", "don't", "we'VE", "it's", "'", "''", "'l", "'r", "0", "12", "123"),

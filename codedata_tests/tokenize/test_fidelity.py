@@ -125,14 +125,14 @@ def test_at_most_32_kilobytes_of_a_chunk_are_tokenized_again(
     name: str, tokenizers_by_name: dict[str, LoadedTokenizer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = tokenizers_by_name[name]
-    monkeypatch.setattr(PretokensEngine, "piece_bytes", 10_000)
     engine, text = choose_engine(loaded), as_utf8("\n".join(scenario.c_documents(30, seed=5)))
+    monkeypatch.setattr(type(engine), "piece_bytes", 1_500, raising=False)
     compared = compare_ids(loaded, engine, text, engine.encode(text), seed=1, where="here")
     assert COMPARED_PIECES * COMPARED_BYTES <= 32_000
-    if name == "metaspace":
+    if name == "unknown":
         assert compared == 0  # the library's own ids, of the whole text
     else:
-        assert 8_000 < compared <= COMPARED_PIECES * COMPARED_BYTES
+        assert 4_000 < compared <= COMPARED_PIECES * COMPARED_BYTES
 
 
 @pytest.mark.parametrize("name", STRUCTURES)

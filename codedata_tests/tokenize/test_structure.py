@@ -19,15 +19,21 @@ STEPS = ("pre_tokenizer", "pretokenizers")
 TWICE = {"type": "TemplateProcessing", "single": [{"Sequence": {}}, {"Sequence": {}}]}
 UNKNOWN = {"type": "Sequence", "processors": [{"type": "SomethingNew"}]}
 
+
+def replacing(pattern: dict[str, str], content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": pattern, "content": content}
+
+
 NO_CUT: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
-    "a normalizer": (("normalizer",), {"type": "NFKC"}, "normalizes the text"),
-    "newlines not isolated": ((*STEPS, 0, "behavior"), "MergedWithNext", "does not isolate"),
-    "another pattern first": ((*STEPS, 0, "pattern"), {"Regex": "\n+"}, "does not isolate"),
-    "inverted": ((*STEPS, 0, "invert"), True, "does not isolate"),
-    "prefix space": ((*STEPS, -1, "add_prefix_space"), True, "ByteLevel may look beyond"),
-    "Metaspace": ((*STEPS, -1), {"type": "Metaspace"}, "Metaspace may look beyond"),
-    "no pre-tokenizer": (("pre_tokenizer",), None, "does not isolate"),
-    "another model": (("model", "type"), "Unigram", "not plain BPE"),
+    "a normalizer of any pattern": (("normalizer",), replacing({"Regex": "x+"}, ""), "may change"),
+    "a normalizer of letters": (("normalizer",), replacing({"String": "x"}, " "), "may change"),
+    "spaces that vanish": (("normalizer",), replacing({"String": " "}, ""), "replaces spaces"),
+    "an unknown normalizer": (("normalizer",), {"type": "SomethingNew"}, "SomethingNew may"),
+    "newlines not isolated": ((*STEPS, 0, "behavior"), "MergedWithNext", "no cut is known"),
+    "another pattern first": ((*STEPS, 0, "pattern"), {"Regex": "\n+"}, "no cut is known"),
+    "inverted": ((*STEPS, 0, "invert"), True, "what does not match"),
+    "an unknown step": ((*STEPS, 0), {"type": "SomethingNew"}, "SomethingNew may look beyond"),
+    "white space that gives no token": (("pre_tokenizer",), None, "reach over white space"),
     "a token with a newline": (("added_tokens", -1, "content"), "a\nb", "reach across"),
     "a token that a cut may divide": (("added_tokens", -1, "content"), "f(x)", "reach across"),
     "a token that strips to the left": (("added_tokens", -1, "lstrip"), True, "reach across"),
@@ -40,7 +46,13 @@ NO_MERGES: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
     "marked ends of words": (("model", "end_of_word_suffix"), "</w>", "marks where words start"),
     "marked continuations": (("model", "continuing_subword_prefix"), "##", "marks where words"),
     "a byte without a token": (("model", "vocab"), {"a": 0}, "no token for 127 of the ASCII"),
-    "a last step that is not known": ((*STEPS, -2, "individual_digits"), False, "not what lies"),
+    "whole words first": (("model", "ignore_merges"), True, "takes whole words"),
+    "a normalizer that cuts allow": (
+        ("normalizer",),
+        {"type": "NFC"},
+        "tokenizer normalizes it",
+    ),
+    "a last step that is not known": ((*STEPS, -2, "individual_digits"), False, "has no rules for"),
 }
 
 
@@ -82,7 +94,7 @@ def test_what_proves_cuts_alone_is_left_to_blocks(tmp_path: Path) -> None:
     newlines.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
-    for tokenizer, why in ((qwen, "normalized text"), (newlines, "not what lies between")):
+    for tokenizer, why in ((qwen, "Qwen"), (newlines, "a step that isolates newlines")):
         loaded = loaded_from(tokenizer, tmp_path)
         engine = choose_engine(loaded)
         assert engine.name == "blocks"

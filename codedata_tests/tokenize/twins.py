@@ -185,9 +185,11 @@ def _structure(model: Json, **parts: Any) -> Json:
 
 def _with_added(structure: Json, tokens: list[Json], post: Any) -> Json:
     """Added tokens behind the vocabulary, where they are not of it; and the post-processor."""
-    ids: Json = dict(structure["model"]["vocab"]) if structure["model"]["type"] != "Unigram" else {
-        token: place for place, (token, _) in enumerate(structure["model"]["vocab"])
-    }
+    ids: Json = (
+        dict(structure["model"]["vocab"])
+        if structure["model"]["type"] != "Unigram"
+        else {token: place for place, (token, _) in enumerate(structure["model"]["vocab"])}
+    )
     for token in tokens:
         token_id = ids.setdefault(token["content"], len(ids))
         structure["added_tokens"].append({"id": token_id, **token})
@@ -228,7 +230,9 @@ def _sentencepieces() -> tuple[list[str], list[Any]]:
         for line in text.splitlines()
         for word in re.findall("▁[^▁]+|[^▁]+|▁+(?=▁|$)", "▁" + line.replace(" ", "▁"))
     ]
-    tokenizer = Tokenizer.from_str(json.dumps(_structure({"type": "BPE", "vocab": {}, "merges": []})))
+    tokenizer = Tokenizer.from_str(
+        json.dumps(_structure({"type": "BPE", "vocab": {}, "merges": []}))
+    )
     trainer = trainers.BpeTrainer(vocab_size=2_000, limit_alphabet=700, show_progress=False)
     tokenizer.train_from_iterator(words, trainer)
     model = json.loads(tokenizer.to_str())["model"]

@@ -1,12 +1,11 @@
-r"""The compiled part of the fast engine: UTF-8 -> pre-tokens, by byte class -> ids, by merges.
+r"""The compiled part of the fast engine: UTF-8 -> pre-tokens, by class -> ids, by merges.
 
 *Pre-tokens.* Two families of pre-tokenizers are known (`Rules`): deepseek-coder's, which isolates
-newlines, letters, punctuation and digits one after the other, and that of GPT-2, Llama 3 and Qwen,
-one pattern of alternatives. Over ASCII both are decided by a byte's class and its neighbours'.
-Where a character beyond ASCII is involved, nothing is decided here: a *foreign span* then reaches
-from a certain end of a pre-token to the next certain one, and the tokenizers library has it. An end
-is certain where no match of any pattern can reach across it, whatever stands further left or right;
-a span between two such ends is pre-tokenized alone as it is in the text.
+newlines, letters, punctuation, ideographs and numerals one after the other, and StarCoder's, which
+isolates numerals and then has GPT-2's pattern of alternatives. Both go by the classes of characters
+(`Classes`), so a pre-token's end is decided by those of its characters and of the two behind it.
+What is longer than `MAX_PRETOKEN_BYTES`, or holds a byte that the vocabulary has no token for, is
+left out: the tokenizers library has it, as a text of its own, which has the same ids.
 
 *Ids.* Each pre-token is merged once, as BPE models do: as long as a neighbouring pair has a merge,
 the pair with the lowest rank becomes one token, the leftmost first where ranks are equal. The ids
@@ -34,14 +33,16 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from codedata.tokenize.engines.compiling import announce_compiling
-from codedata.tokenize.structure import Rules
 
 logger = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-LETTER, PUNCTUATION, SYMBOL, DIGIT, SPACE, BLANK, NEWLINE, NOT_ASCII = range(8)
-"""Classes of bytes."""
+LETTER, PUNCTUATION, OTHER, SPACE, BLANK, ALONE, NOT_ASCII = range(7)
+"""Classes of characters; what is alone is a pre-token, and borders on nothing."""
+
+CJK = 8
+"""Added to the class of those that deepseek-coder's family parts from their neighbours."""
 
 MAX_PRETOKEN_BYTES = 128
 """Longer pre-tokens are left to the tokenizers library: merging here takes quadratic time."""
@@ -51,13 +52,23 @@ _KEY_BYTES = 8
 """Pre-tokens of up to so many bytes are their own key; longer ones have a hash of their bytes."""
 
 _APOSTROPHE = ord("'")
-_CALM_BYTES = 16
-"""A foreign span goes on while another follows this closely: few long ones cost less."""
 
 _NO_MERGE = np.int64(2**63 - 1)
 EMPTY = _ONES = np.uint64(2**64 - 1)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio: multiplying by it spreads keys over the high bits (Knuth, 6.4)."""
+
+
+class Classes(NamedTuple):
+    """The classes of characters.
+
+    Attributes:
+        bytes: uint8, shape (256,): of those of ASCII; NOT_ASCII beyond.
+        code_points: uint8, shape (0x110000,): of all.
+    """
+
+    bytes: NDArray[np.uint8]
+    code_points: NDArray[np.uint8]
 
 
 class Merges(NamedTuple):
@@ -67,8 +78,7 @@ class Merges(NamedTuple):
         byte_ids: int32, shape (256,): the id of each byte; -1 where the vocabulary has none.
         pairs: uint64, a power of two of them: left id << 32 | right id, or all ones.
         results: int64, as many: rank << 32 | id of the merged token.
-        words: pre-tokens that are tokens whole, whatever their merges; empty unless the model
-            has `ignore_merges`.
+        words: pre-tokens that are tokens whole, whatever their merges: added tokens.
     """
 
     byte_ids: NDArray[np.int32]
@@ -194,10 +204,15 @@ def _merge_of(merges: Merges, left: int, right: int) -> int:
 def _merge(
     merges: Merges, table: Table, text: NDArray[np.uint8], start: int, num_bytes: int
 ) -> int:
-    """Merge a pre-token; its ids are the first of `table.symbols`, as many as returned."""
+    """Merge a pre-token; its ids are the first of `table.symbols`, as many as returned.
+
+    None is where a byte has no token.
+    """
     symbols, candidates = table.symbols, table.candidates
     for place in range(num_bytes):
         symbols[place] = merges.byte_ids[text[start + place]]
+        if symbols[place] < 0:
+            return 0
     for place in range(num_bytes - 1):
         candidates[place] = _merge_of(merges, symbols[place], symbols[place + 1])
     count = num_bytes
@@ -347,7 +362,7 @@ def append_new(
     ids: NDArray[Any],
     num_ids: int,
 ) -> int:
-    """Merge a pre-token of ASCII that is not in the table, write its ids and enter it.
+    """Merge a pre-token that is not in the table, write its ids and enter it.
 
     Args:
         merges: of the vocabulary.
@@ -361,7 +376,7 @@ def append_new(
         num_ids: how many are there already.
 
     Returns:
-        How many ids are there now.
+        How many ids are there now; no more than before where a byte has no token.
     """
     word = np.uint64(0)
     if merges.words.used[0] > 0:
@@ -371,6 +386,8 @@ def append_new(
         count = append_known(merges.words.arena, word, num_bytes, table.symbols, 0)
     else:
         count = _merge(merges, table, text, start, num_bytes)
+        if count == 0:
+            return num_ids
     for place in range(count):
         ids[num_ids + place] = table.symbols[place]
     full = 4 * table.used[0] >= len(table.slots)
@@ -383,51 +400,112 @@ def append_new(
 
 
 @compiled
-def _is_blank(kind: int) -> bool:
-    return kind == SPACE or kind == BLANK
+def _class_at(text: NDArray[np.uint8], place: int, classes: Classes) -> int:
+    """The class of the character that starts at a place."""
+    first = text[place]
+    kind = classes.bytes[first]
+    if kind != NOT_ASCII:
+        return kind
+    point = np.int64(first & np.uint8(0x1F)) << 6 | np.int64(text[place + 1] & np.uint8(0x3F))
+    if first >= 0xE0:
+        point = (point & 0x3FF) << 6 | np.int64(text[place + 2] & np.uint8(0x3F))
+    if first >= 0xF0:
+        point = (point & 0x7FFF) << 6 | np.int64(text[place + 3] & np.uint8(0x3F))
+    return classes.code_points[point]
+
+
+@compiled
+def _after(text: NDArray[np.uint8], place: int) -> int:
+    """Where the character that starts at a place ends."""
+    first = text[place]
+    if first < 0x80:
+        return place + 1
+    return place + 2 + np.int64(first >= 0xE0) + np.int64(first >= 0xF0)
 
 
 @compiled
 def _is_word(kind: int) -> bool:
-    return kind == LETTER or kind == PUNCTUATION
+    return kind & ~CJK <= PUNCTUATION
 
 
 @compiled
-def _run_end(text: NDArray[np.uint8], place: int, stop: int, classes: Any, kind: int) -> int:
+def _run_end(text: NDArray[np.uint8], place: int, stop: int, classes: Classes, kind: int) -> int:
+    """Where the characters of one class that start at a place end."""
+    while True:
+        while place < stop and classes.bytes[text[place]] == kind:
+            place += 1
+        if place == stop or text[place] < 0x80 or _class_at(text, place, classes) != kind:
+            return place
+        place = _after(text, place)
+
+
+@compiled
+def _ascii_run_end(text: NDArray[np.uint8], place: int, stop: int, classes: Any, kind: int) -> int:
     while place < stop and classes[text[place]] == kind:
         place += 1
     return place
 
 
 @compiled
-def _isolated_end(text: NDArray[np.uint8], start: int, stop: int, classes: Any, kind: int) -> int:
-    """Where deepseek-coder's family ends the pre-token that starts at `start`, of class `kind`."""
+def _isolated_ascii_end(
+    text: NDArray[np.uint8], start: int, stop: int, classes: Any, kind: int
+) -> int:
+    """As `_isolated_end`, where neither the pre-token nor what follows is beyond ASCII."""
     place = start + 1
-    if kind == NEWLINE or kind == DIGIT:
+    if kind == ALONE:
         return place
-    if _is_blank(kind) and place < stop:
+    if kind == BLANK and place < stop:
         following = classes[text[place]]
-        if _is_word(following):
-            return _run_end(text, place, stop, classes, following)
-    if _is_word(kind):
-        return _run_end(text, place, stop, classes, kind)
+        if following == LETTER or following == PUNCTUATION:
+            return _ascii_run_end(text, place, stop, classes, following)
+    if kind == LETTER or kind == PUNCTUATION:
+        return _ascii_run_end(text, place, stop, classes, kind)
     while place < stop:
         kind = classes[text[place]]
-        if _is_blank(kind):
-            if place + 1 < stop and _is_word(classes[text[place + 1]]):
+        if kind == BLANK:
+            following = classes[text[place + 1]] if place + 1 < stop else np.uint8(ALONE)
+            if following == LETTER or following == PUNCTUATION:
                 break
-        elif kind != SYMBOL:
+        elif kind != OTHER:
             break
         place += 1
     return place
 
 
 @compiled
-def _contraction_end(text: NDArray[np.uint8], start: int, stop: int, any_case: bool) -> int:
+def _isolated_end(
+    text: NDArray[np.uint8], start: int, stop: int, classes: Classes, kind: int
+) -> int:
+    """Where deepseek-coder's family ends the pre-token that starts at `start`, of class `kind`."""
+    place = _after(text, start)
+    if kind == ALONE:
+        return place
+    if kind & ~CJK == BLANK and place < stop:
+        following = _class_at(text, place, classes)
+        if _is_word(following):
+            if (following ^ kind) & CJK:
+                return place
+            return _run_end(text, place, stop, classes, following)
+    if _is_word(kind):
+        return _run_end(text, place, stop, classes, kind)
+    cjk = kind & CJK
+    while place < stop:
+        kind = _class_at(text, place, classes)
+        if kind != OTHER | cjk:
+            if kind != BLANK | cjk:
+                break
+            after = _after(text, place)
+            if after < stop and _is_word(_class_at(text, after, classes)):
+                break
+        place = _after(text, place)
+    return place
+
+
+@compiled
+def _contraction_end(text: NDArray[np.uint8], start: int, stop: int) -> int:
     """Where the contraction that starts at an apostrophe ends; `start` if there is none."""
-    case = np.uint8(0x20) if any_case else np.uint8(0)
-    first = text[start + 1] | case if start + 1 < stop else np.uint8(0)
-    second = text[start + 2] | case if start + 2 < stop else np.uint8(0)
+    first = text[start + 1] if start + 1 < stop else np.uint8(0)
+    second = text[start + 2] if start + 2 < stop else np.uint8(0)
     if first in (ord("s"), ord("t"), ord("m"), ord("d")):
         return start + 2
     if second == ord("e") and first in (ord("r"), ord("v")):
@@ -439,102 +517,55 @@ def _contraction_end(text: NDArray[np.uint8], start: int, stop: int, any_case: b
 
 @compiled
 def _alternative_end(
-    text: NDArray[np.uint8], start: int, stop: int, classes: Any, rules: Rules, kind: int
+    text: NDArray[np.uint8], start: int, stop: int, classes: Classes, kind: int
 ) -> int:
-    """Where the family of GPT-2, Llama 3 and Qwen ends the pre-token that starts at `start`.
+    """Where StarCoder's family ends the pre-token that starts at `start`, of class `kind`.
 
-    Its alternatives in their order; -1 where what follows white space is not ASCII.
+    A numeral is alone; then GPT-2's alternatives in their order, up to the next numeral.
     """
-    if rules.contractions and text[start] == _APOSTROPHE:
-        place = _contraction_end(text, start, stop, rules.contractions == 2)
-        if place > start:
-            return place
-    place = start + 1
-    following = classes[text[place]] if place < stop else NEWLINE
-    takes = kind == SPACE or (rules.any_lead and kind in (BLANK, PUNCTUATION))
-    if kind == LETTER or (takes and following == LETTER):
-        return _run_end(text, place, stop, classes, LETTER)
-    takes = kind == SPACE and rules.digits_take_space
-    if kind == DIGIT or (takes and following == DIGIT):
-        first = start if kind == DIGIT else place
-        return min(_run_end(text, place, stop, classes, DIGIT), first + rules.max_digits)
-    if kind == PUNCTUATION or (kind == SPACE and following == PUNCTUATION):
-        place = _run_end(text, place, stop, classes, PUNCTUATION)
-        if rules.newlines_follow and not (place < stop and classes[text[place]] == NOT_ASCII):
-            place = _run_end(text, place, stop, classes, NEWLINE)
+    place = _after(text, start)
+    if kind == ALONE:
         return place
-    after_newline = start
-    place = start
-    while place < stop and (_is_blank(classes[text[place]]) or classes[text[place]] == NEWLINE):
-        place += 1
-        if classes[text[place - 1]] == NEWLINE:
-            after_newline = place
-    if place < stop and classes[text[place]] == NOT_ASCII:
-        return -1
-    if rules.newlines_end and after_newline > start:
-        return after_newline
-    return place if place == stop or place == start + 1 else place - 1
-
-
-@compiled
-def _ends_for_certain(
-    text: NDArray[np.uint8], place: int, stop: int, classes: Any, rules: Rules
-) -> bool:
-    """Whether a pre-token ends before `place` for certain, by the bytes next to it alone."""
-    before, after = classes[text[place - 1]], classes[text[place]]
-    if NOT_ASCII in (before, after):
-        return False
-    if not rules.isolating:
-        if before in (LETTER, DIGIT):
-            return _is_blank(after) or after == NEWLINE
-        return before == PUNCTUATION and _is_blank(after)
-    if before in (NEWLINE, DIGIT) or after in (NEWLINE, DIGIT):
-        return True
-    if after in (LETTER, PUNCTUATION):
-        return before != after and not _is_blank(before)
-    if before in (LETTER, PUNCTUATION):
-        return True
-    following = classes[text[place + 1]] if place + 1 < stop else NEWLINE
-    return _is_blank(after) and following in (LETTER, PUNCTUATION)
-
-
-@compiled
-def _foreign_span_end(
-    text: NDArray[np.uint8], place: int, stop: int, classes: Any, rules: Rules
-) -> int:
-    """The first certain end at or after `place` with nothing but ASCII close behind it."""
+    if text[start] == _APOSTROPHE:
+        end = _contraction_end(text, start, stop)
+        if end > start:
+            return end
+    if kind == SPACE and place < stop:
+        following = _class_at(text, place, classes)
+        if following == LETTER or following == OTHER:
+            return _run_end(text, place, stop, classes, following)
+    if kind == LETTER or kind == OTHER:
+        return _run_end(text, place, stop, classes, kind)
+    last = start
     while place < stop:
-        if _ends_for_certain(text, place, stop, classes, rules):
-            calm = place
-            while calm < min(stop, place + _CALM_BYTES) and classes[text[calm]] != NOT_ASCII:
-                calm += 1
-            if calm == min(stop, place + _CALM_BYTES):
-                return place
-            place = calm
-        place += 1
-    return stop
+        kind = _class_at(text, place, classes)
+        if kind != SPACE and kind != BLANK:
+            return place if kind == ALONE or last == start else last
+        last = place
+        place = _after(text, place)
+    return place
 
 
 @compiled
-def tokenize_ascii(
+def tokenize(
     text: NDArray[np.uint8],
     start: int,
     stop: int,
-    classes: NDArray[np.uint8],
-    rules: Rules,
+    isolating: bool,
+    classes: Classes,
     merges: Merges,
     table: Table,
     ids: NDArray[Any],
     spans: NDArray[np.int64],
 ) -> tuple[int, int, int]:
-    """Tokenize from a certain end of a pre-token on, leaving out what is not plain ASCII.
+    """Tokenize from an end of a pre-token on, leaving out those that are not for the kernel.
 
     Args:
         text: UTF-8.
         start: where to start, in bytes.
-        stop: where to stop: the text's end, or a certain end of a pre-token.
-        classes: see `byte_classes`.
-        rules: of the pre-tokenizer.
+        stop: where to stop: the text's end, or an end of a pre-token.
+        isolating: see `Rules`.
+        classes: of characters, for these rules.
         merges: of the vocabulary.
         table: pre-tokens seen before, those of this text included afterwards.
         ids: written from the start; has room for `stop - start`.
@@ -547,16 +578,20 @@ def tokenize_ascii(
     slots, arena = table.slots, table.arena
     mask = np.uint64(len(slots) // 2 - 1)
     num_ids = num_spans = 0
-    kind = classes[text[start]] if start < stop else np.uint8(NEWLINE)
+    kind = classes.bytes[text[start]] if start < stop else np.uint8(ALONE)
     while start < stop and num_spans < len(spans):
-        if rules.isolating:
-            end = _isolated_end(text, start, stop, classes, kind)
+        if isolating:
+            end = _isolated_ascii_end(text, start, stop, classes.bytes, kind)
+            following = classes.bytes[text[end]] if end < stop else np.uint8(ALONE)
+            if kind == NOT_ASCII or following == NOT_ASCII:
+                end = _isolated_end(text, start, stop, classes, _class_at(text, start, classes))
+                following = classes.bytes[text[end]] if end < stop else np.uint8(ALONE)
         else:
-            end = _alternative_end(text, start, stop, classes, rules, kind)
-        following = classes[text[end]] if end < stop else np.uint8(NEWLINE)
+            end = _alternative_end(text, start, stop, classes, _class_at(text, start, classes))
+            following = classes.bytes[text[end]] if end < stop else np.uint8(ALONE)
         num_bytes = end - start
-        known = num_bytes > 0 and kind != NOT_ASCII and following != NOT_ASCII
-        if known and num_bytes <= MAX_PRETOKEN_BYTES:
+        before = num_ids
+        if num_bytes <= MAX_PRETOKEN_BYTES:
             if num_bytes <= _KEY_BYTES:  # what `find_pretoken` does, without the cost of its call
                 key = word_at(text, start, num_bytes)
                 slot = first_slot(key, num_bytes, mask)
@@ -573,10 +608,7 @@ def tokenize_ascii(
                 num_ids = append_new(merges, table, slot, key, text, start, num_bytes, ids, num_ids)
             else:
                 num_ids = append_known(arena, description, num_bytes, ids, num_ids)
-        else:
-            if not known:
-                end = _foreign_span_end(text, start + 1, stop, classes, rules)
-                following = classes[text[end]] if end < stop else np.uint8(NEWLINE)
+        if num_ids == before:
             spans[num_spans, 0] = start
             spans[num_spans, 1] = end
             spans[num_spans, 2] = num_ids

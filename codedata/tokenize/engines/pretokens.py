@@ -1,8 +1,8 @@
-"""The fast engine: pre-tokens found by byte class, each distinct one merged once.
+"""The fast engine: pre-tokens found by classes of characters, each distinct one merged once.
 
 UTF-8 -> ids. Blocks, cut where no id can change, are tokenized side by side by compiled code that
-needs no lock (`kernels`); what is not plain ASCII, and small blocks that hold an added token, are
-left to the tokenizers library. Measured in docs/performance.md.
+needs no lock (`kernels`); long pre-tokens, and small blocks that hold an added token of more than
+one character, are left to the tokenizers library. Measured in docs/performance.md.
 """
 
 from collections import deque
@@ -19,23 +19,24 @@ from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.tokenize.engines.base import PieceEngine, Span, cut_text
 from codedata.tokenize.engines.kernels import (
+    ALONE,
     BLANK,
-    DIGIT,
+    CJK,
     EMPTY,
     LETTER,
     LONGEST_RECORD,
     MAX_PRETOKEN_BYTES,
-    NEWLINE,
     NOT_ASCII,
+    OTHER,
     PUNCTUATION,
     SPACE,
-    SYMBOL,
+    Classes,
     Merges,
     Table,
     fill_pairs,
     fill_words,
     find_any,
-    tokenize_ascii,
+    tokenize,
 )
 from codedata.tokenize.structure import (
     BYTE_CHARACTERS,
@@ -44,6 +45,7 @@ from codedata.tokenize.structure import (
     normalizes_to_nfc_only,
 )
 from codedata.tokenize.tokenizer import LoadedTokenizer
+from codedata.tokenize.unicode_classes import UnicodeClass, ambiguous_code_points, unicode_classes
 
 _SMALL_BLOCK_BYTES = 1 << 10
 """Blocks that hold an added token are cut so small, and those that do go to the library."""
@@ -55,28 +57,19 @@ _SPANS = 1 << 12
 """Spans left to the library in one call."""
 
 
-def byte_classes(rules: Rules) -> NDArray[np.uint8]:
-    r"""The class of each byte, uint8, shape (256,).
-
-    Only deepseek-coder's family tells punctuation (\p{P}) from the other symbols and controls.
-    """
-    classes = np.full(256, NOT_ASCII, np.uint8)
-    for byte in range(128):
-        character = chr(byte)
-        if character in "\r\n":
-            classes[byte] = NEWLINE
-        elif character == " ":
-            classes[byte] = SPACE
-        elif character in "\t\v\f":
-            classes[byte] = BLANK
-        elif character.isdigit():
-            classes[byte] = DIGIT
-        elif character.isalpha():
-            classes[byte] = LETTER
-        elif rules.isolating and character not in "!\"#%&'()*,-./:;?@[\\]_{}":
-            classes[byte] = SYMBOL
-        else:
-            classes[byte] = PUNCTUATION
+def character_classes(rules: Rules) -> NDArray[np.uint8]:
+    """The class of each code point in a family, uint8, shape (0x110000,)."""
+    found = unicode_classes()
+    classes = np.full(len(found), OTHER, np.uint8)
+    classes[found & UnicodeClass.LETTER != 0] = LETTER
+    classes[found & UnicodeClass.WHITE_SPACE != 0] = BLANK
+    if rules.isolating:
+        classes[found & UnicodeClass.PUNCTUATION != 0] = PUNCTUATION
+        classes[found & UnicodeClass.CJK != 0] |= CJK
+        classes[[ord("\r"), ord("\n")]] = ALONE
+    else:
+        classes[ord(" ")] = SPACE
+    classes[found & UnicodeClass.NUMERIC != 0] = ALONE
     return classes
 
 
@@ -96,29 +89,37 @@ def new_table(num_slots: int = _TABLE_SLOTS, arena_ids: int = _ARENA_IDS) -> Tab
     )
 
 
-def build_merges(model: dict[str, Any]) -> Merges:
-    """The merges of a BPE model, given as `model` of a tokenizer.json."""
+def build_merges(model: dict[str, Any], added: dict[str, int]) -> Merges:
+    """The merges of a BPE model, given as `model` of a tokenizer.json.
+
+    Args:
+        model: of a byte-level vocabulary.
+        added: added tokens of one character, and their ids.
+    """
     vocab: dict[str, int] = model["vocab"]
     merges = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
     size = 1 << (2 * len(merges) + 1).bit_length()
     pairs, results = np.full(size, EMPTY, np.uint64), np.zeros(size, np.int64)
     ids = [(vocab[left], vocab[right], vocab[left + right]) for left, right in merges]
     fill_pairs(pairs, results, np.array(ids, np.int64).reshape(-1, 3))
-    words = new_table(1, 0)
-    if model.get("ignore_merges"):
-        bytes_of = {character: byte for byte, character in BYTE_CHARACTERS.items() if byte < 128}
-        ascii_words = [
-            (bytes(bytes_of[character] for character in word), token_id)
-            for word, token_id in vocab.items()
-            if len(word) <= MAX_PRETOKEN_BYTES and all(c in bytes_of for c in word)
-        ]
-        num_slots = 1 << (2 * len(ascii_words)).bit_length()
-        words = new_table(num_slots, 64 * len(ascii_words))
-        text = np.frombuffer(b"".join(word for word, _ in ascii_words), np.uint8)
-        ends = np.cumsum([len(word) for word, _ in ascii_words], dtype=np.int64)
-        fill_words(words, text, ends, np.array([i for _, i in ascii_words], np.int32))
+    text = np.frombuffer(b"".join(word.encode() for word in added), np.uint8)
+    ends = np.cumsum([len(word.encode()) for word in added], dtype=np.int64)
+    words = new_table(1 << (2 * len(added)).bit_length(), 0)
+    fill_words(words, text, ends, np.array([*added.values()], np.int32))
     byte_ids = [vocab.get(BYTE_CHARACTERS[byte], -1) for byte in range(256)]
     return Merges(np.array(byte_ids, np.int32), pairs, results, words)
+
+
+def _why_not_merged(model: dict[str, Any]) -> str | None:
+    """Why a pre-token may be more than plain merges of its bytes; None where it is no more."""
+    if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
+        return "its model marks where words start or end"
+    if model.get("ignore_merges"):
+        return "its model takes whole words, whatever their merges"
+    vocab = model.get("vocab") or {}
+    if missing := [byte for byte in range(128) if BYTE_CHARACTERS[byte] not in vocab]:
+        return f"its vocabulary has no token for {len(missing)} of the ASCII characters"
+    return None
 
 
 @lru_cache(maxsize=4)
@@ -136,31 +137,28 @@ class PretokensEngine(PieceEngine):
 
     @classmethod
     def why_not(cls, structure: dict[str, Any], pretokenizer: Pretokenizer) -> str | None:
-        """See `PieceEngine.why_not`: whether an ASCII pre-token is plain merges of its bytes."""
+        """See `PieceEngine.why_not`."""
         if pretokenizer.rules is None:
-            return f"{pretokenizer.what} proves cuts, but not what lies between them"
-        model: dict[str, Any] = structure.get("model") or {}
-        if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
-            return "its model marks where words start or end"
-        vocab = model.get("vocab") or {}
-        if missing := [byte for byte in range(128) if BYTE_CHARACTERS[byte] not in vocab]:
-            return f"its vocabulary has no token for {len(missing)} of the ASCII characters"
+            return f"it has no rules for {pretokenizer.what}, only deepseek-coder's and StarCoder's"
         if normalizes_to_nfc_only(structure):
-            for token in structure.get("added_tokens") or []:
-                content: str = token.get("content", "")
-                if len(content) > 1 and not content.isascii() and token.get("normalized"):
-                    return f"its added token {content!r} is looked for in normalized text"
-        return None
+            return "it takes a text as it is, and this tokenizer normalizes it"
+        if len(found := ambiguous_code_points()):
+            return f"this tokenizers library takes U+{found[0]:04X} for two things at once"
+        return _why_not_merged(structure.get("model") or {})
 
     def __init__(self, loaded: LoadedTokenizer, pretokenizer: Pretokenizer) -> None:
         super().__init__(loaded, pretokenizer)
         assert pretokenizer.rules is not None, "see why_not"
-        self._rules = pretokenizer.rules
-        self._classes = byte_classes(self._rules)
-        self._merges = build_merges(loaded.structure["model"])
-        added = loaded.tokenizer.get_added_tokens_decoder().values()
-        # Those of one character beyond ASCII lie within a foreign span, which the library has.
-        words = [t.content.encode() for t in added if len(t.content) > 1 or t.content.isascii()]
+        self._isolating = pretokenizer.rules.isolating
+        added = {t.content: i for i, t in loaded.tokenizer.get_added_tokens_decoder().items()}
+        # Those of one character beyond ASCII are pre-tokens; the others are looked for.
+        characters = {c: i for c, i in added.items() if len(c) == 1 and not c.isascii()}
+        self._merges = build_merges(loaded.structure["model"], characters)
+        code_points = character_classes(pretokenizer.rules)
+        code_points[[ord(character) for character in characters]] = ALONE
+        bytes_ = np.where(np.arange(256) < 128, code_points[:256], NOT_ASCII).astype(np.uint8)
+        self._classes = Classes(bytes_, code_points)
+        words = [content.encode() for content in added if content not in characters]
         self._words = np.array(list(b"".join(words)), np.uint8)
         self._word_ends = np.cumsum([len(word) for word in words], dtype=np.int64)
         self._firsts = np.isin(np.arange(256), [word[0] for word in words if word])
@@ -192,7 +190,7 @@ class PretokensEngine(PieceEngine):
         return np.concatenate(pieces)
 
     def _encode_plain(self, text: Utf8, start: int, stop: int) -> IdArray:
-        """Tokenize what holds no added token but those of one character beyond ASCII."""
+        """Tokenize what holds none of the added tokens that are looked for."""
         try:
             table = self._tables.pop()
         except IndexError:
@@ -201,8 +199,8 @@ class PretokensEngine(PieceEngine):
         spans = np.empty((_SPANS, 3), np.int64)
         pieces: list[IdArray] = []
         while start < stop:
-            start, num_ids, num_spans = tokenize_ascii(
-                text, start, stop, self._classes, self._rules, self._merges, table, ids, spans
+            start, num_ids, num_spans = tokenize(
+                text, start, stop, self._isolating, self._classes, self._merges, table, ids, spans
             )
             foreign = self.by_library(text, [(s, e) for s, e, _ in spans[:num_spans].tolist()])
             place = 0

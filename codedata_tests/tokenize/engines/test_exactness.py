@@ -25,18 +25,16 @@ from codedata.tokenize.structure import AFTER_NEWLINES, Pretokenizer, find_preto
 from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests import scenario
 from codedata_tests.tokenize.hostile import CODE, PROSE, hostile_text
-from codedata_tests.tokenize.structures import FAST, PIECES
+from codedata_tests.tokenize.structures import FAST, FORCED, PIECES
 from codedata_tests.tokenize.twins import SAMPLE, TWINS, loaded_from
 
 ENGINES = "codedata.tokenize.engines"
 
-FORCED = ("pretokens", "blocks")
 MUST_CUT = [name for name in TWINS if name != "unknown"]
 """Families whose texts can be cut, so that their chunks run on all processors and are compared."""
 
 SMALL = {
     "pretokens": (("_SMALL_BLOCK_BYTES", (1, 5, 1000)), ("_SPANS", (1, 2, 4096))),
-
 }
 """Constants of modules of engines that are made small, so that what they bound occurs."""
 
@@ -143,7 +141,7 @@ def test_every_pair_of_ascii_characters_in_every_neighbourhood_of_classes(
     name: str, tokenizers_by_name: dict[str, LoadedTokenizer]
 ) -> None:
     """Pairs of all characters, and each four of one character a class, one text a line."""
-    engines = [choose_engine(tokenizers_by_name[name], each) for each in FORCED]
+    engines = [choose_engine(tokenizers_by_name[name], each) for each in FORCED[name]]
     ascii_ = [chr(code) for code in range(128)]
     pairs = ["".join(pair) for pair in itertools.product(ascii_, repeat=2)]
     fours = ["".join(four) for four in itertools.product("a1 \t\n\r(='s\x01é", repeat=4)]
@@ -216,8 +214,9 @@ def test_one_engine_serves_many_threads(deepseek_like: LoadedTokenizer) -> None:
         assert each.ids.tolist() == reference_ids(deepseek_like, text)
 
 
-@pytest.mark.parametrize("name", FAST)
-@pytest.mark.parametrize("forced", ["pretokens", "blocks"])
+@pytest.mark.parametrize(
+    ("name", "forced"), [(name, forced) for name in FAST for forced in FORCED[name]]
+)
 def test_marks_say_which_ids_a_place_in_the_text_has(
     name: str,
     forced: str,
@@ -225,9 +224,9 @@ def test_marks_say_which_ids_a_place_in_the_text_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loaded = tokenizers_by_name[name]
-    monkeypatch.setattr(BlocksEngine, "piece_bytes", 100)
-    monkeypatch.setattr(PretokensEngine, "piece_bytes", 100)
-    encoded = choose_engine(loaded, forced).encode(as_utf8(SAMPLE))
+    engine = choose_engine(loaded, forced)
+    monkeypatch.setattr(type(engine), "piece_bytes", 100)
+    encoded = engine.encode(as_utf8(SAMPLE))
     assert len(encoded.marks) > 20
     for byte, place in encoded.marks[::5]:
         rest = loaded.tokenizer.encode(SAMPLE.encode()[byte:].decode(), add_special_tokens=False)

@@ -19,9 +19,9 @@ from codedata.tokenize.engines.registry import (
 )
 from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests.script_runs import command, run_here
-from codedata_tests.tokenize.structures import SAMPLE, STRUCTURES
+from codedata_tests.tokenize.structures import FORCED, SAMPLE, STRUCTURES
 
-CHOSEN = dict.fromkeys(STRUCTURES, "pretokens") | {"metaspace": "whole"}
+CHOSEN = {name: [*engines, "whole"][0] for name, engines in FORCED.items()}
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
@@ -30,9 +30,9 @@ def test_structure_decides_the_engine_and_one_that_is_forced_is_proven_or_refuse
 ) -> None:
     loaded = tokenizers_by_name[name]
     assert choose_engine(loaded).name == CHOSEN[name]
-    for forced in ("pretokens", "blocks", "whole"):
-        if name == "metaspace" and forced != "whole":
-            why = f"'{forced}' is not proven .*does not isolate newlines first; .*'auto' or 'whole'"
+    for forced in engine_choices()[1:]:
+        if forced not in (*FORCED[name], "whole"):
+            why = rf"'{forced}' is not proven .*; choose 'auto' or '{CHOSEN[name]}'"
             with pytest.raises(SettingsError, match=why):
                 choose_engine(loaded, forced)
         else:
@@ -44,7 +44,7 @@ def test_structure_decides_the_engine_and_one_that_is_forced_is_proven_or_refuse
 def test_a_name_that_no_engine_has_is_refused_with_those_that_there_are(
     gpt2_like: LoadedTokenizer,
 ) -> None:
-    known = "'fast' is not known; choose one of auto, pretokens, blocks, whole"
+    known = "'fast' is not known; choose one of auto, gigatoken, pretokens, blocks, whole"
     with pytest.raises(SettingsError, match=known):
         choose_engine(gpt2_like, "fast")
 
@@ -58,7 +58,7 @@ class OneByOne(PieceEngine):
 
     @classmethod
     def why_not(cls, structure, pretokenizer):
-        return None if pretokenizer.rules.isolating else "it is of another family"
+        return None if pretokenizer.rules else "it is of another family"
 
     def encode_pieces(self, text, pieces, *, threads):
         return [self.by_library(text, [piece])[0] for piece in pieces]
@@ -77,13 +77,16 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> type[PieceEngine]:
 def test_a_registered_engine_is_asked_first_and_chosen_where_it_is_exact(
     one_by_one: type[PieceEngine], deepseek_like: LoadedTokenizer, gpt2_like: LoadedTokenizer
 ) -> None:
-    assert engine_choices() == ["auto", "one_by_one", "pretokens", "blocks", "whole"]
+    assert engine_choices() == ["auto", "one_by_one", "gigatoken", "pretokens", "blocks", "whole"]
     engine = choose_engine(deepseek_like)
     assert isinstance(engine, one_by_one)
     assert engine.encode(as_utf8(SAMPLE)).ids.tolist() == reference_ids(deepseek_like, SAMPLE)
     other = choose_engine(gpt2_like)
-    assert (other.name, other.reason) == ("pretokens", "one_by_one: it is of another family")
-    with pytest.raises(SettingsError, match=r"one_by_one: it is of.*choose 'auto' or 'pretokens'"):
+    assert other.name == "blocks"
+    assert other.reason.startswith(
+        "one_by_one: it is of another family; pretokens: it has no rules"
+    )
+    with pytest.raises(SettingsError, match=r"one_by_one: it is of.*choose 'auto' or 'blocks'"):
         choose_engine(gpt2_like, "one_by_one")
 
 
@@ -104,9 +107,9 @@ def test_an_engine_is_not_asked_where_no_cut_is_proven(
     one_by_one: type[PieceEngine], tokenizers_by_name: dict[str, LoadedTokenizer]
 ) -> None:
     """There would be nothing to compare: the library itself tokenizes such a text."""
-    loaded = tokenizers_by_name["metaspace"]
+    loaded = tokenizers_by_name["unknown"]
     assert choose_engine(loaded).name == "whole"
-    with pytest.raises(SettingsError, match="does not isolate newlines first"):
+    with pytest.raises(SettingsError, match="of which no cut is known"):
         choose_engine(loaded, one_by_one.name)
 
 
