@@ -90,17 +90,14 @@ def test_a_registered_engine_is_asked_first_and_chosen_where_it_is_exact(
         choose_engine(gpt2_like, "one_by_one")
 
 
-def test_engines_that_come_before_the_one_that_is_taken_have_their_reasons(
-    one_by_one: type[PieceEngine], tokenizers_by_name: dict[str, LoadedTokenizer]
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_a_choice_is_explained_by_what_is_against_the_engines_before_it(
+    name: str, tokenizers_by_name: dict[str, LoadedTokenizer]
 ) -> None:
-    first, against = explain_choice(tokenizers_by_name["deepseek"])
-    assert (first.name, against) == ("one_by_one", [])
-    other, against = explain_choice(tokenizers_by_name["gpt2"])
-    assert against == [("one_by_one", "it is of another family")]
-    assert other.reason == "one_by_one: it is of another family"
-    last, against = explain_choice(tokenizers_by_name["unknown"])
-    assert [name for name, _ in against] == ["one_by_one", "gigatoken", "pretokens", "blocks"]
-    assert {why for _, why in against} == {last.reason}
+    engine, against = explain_choice(tokenizers_by_name[name])
+    _, *asked = engine_choices()
+    assert [each for each, _ in against] == asked[: asked.index(engine.name)]
+    assert all(why in engine.reason for _, why in against)
 
 
 def test_an_engine_is_not_asked_where_no_cut_is_proven(
