@@ -12,9 +12,12 @@ What is not known to be so counts as not being so.
 """
 
 import re
+from base64 import b64decode
 from collections.abc import Sequence
 from string import ascii_letters, digits
 from typing import Any, NamedTuple, cast
+
+from tokenizers.normalizers import Precompiled
 
 from codedata.tokenize import patterns
 
@@ -26,10 +29,9 @@ MARK = "▁"
 NEWLINES = {"[\r\n]": "\r\n", r"[\r\n]": "\r\n", "\n": "\n"}
 """The white space that patterns of newlines match, each character alone."""
 
-_UNICODE = ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents")
-"""Normalizers that leave ASCII white space as it is, and letters and digits what they are."""
-_STARTS = ("Prepend", "Strip")
-"""Those that work on the start and the end of a text."""
+_UNICODE = ("NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer", "Nmt")
+"""Normalizers of single characters: ASCII letters stay letters, digits digits, white space white
+space, though perhaps others. NFC leaves them as they are."""
 
 _BESIDE = re.compile(rf"(?=([0-9A-Za-z])([ \t\r\n{MARK}]))")
 _FEW = 20
@@ -37,14 +39,16 @@ _FEW = 20
 
 
 class _Normalized(NamedTuple):
-    """What a normalizer does to white space.
+    """What a normalizer does to letters, digits and white space.
 
     Attributes:
-        spaces: is still white space, or a mark.
+        letters: that stay letters and digits before a space.
+        spaces: that stay white space, or become marks.
         is_marked: spaces become `MARK`s.
-        is_kept: newlines and tabs stay what they are.
+        is_kept: all others stay what they are.
     """
 
+    letters: str
     spaces: str
     is_marked: bool
     is_kept: bool
@@ -71,7 +75,7 @@ def word_cuts(
     normalized = _normalized(normalizer)
     if isinstance(normalized, str):
         return normalized
-    spaces, is_marked, is_kept = normalized
+    letters, spaces, is_marked, is_kept = normalized
     ends: set[str] = set()
     merges_characters = is_kept
     for step in steps:
@@ -88,25 +92,36 @@ def word_cuts(
         by_vocabulary = _cuts_by_vocabulary(model, spaces, certain, MARK if is_marked else " ")
         if not (isinstance(by_vocabulary, str) and certain):
             return by_vocabulary
-    return (ALNUM, certain) if certain else "its pre-tokenizer does not end words at white space"
+    return (
+        (letters, certain)
+        if letters and certain
+        else "its pre-tokenizer does not end words at white space"
+    )
 
 
 def _normalized(normalizer: Sequence[Step]) -> _Normalized | str:
-    spaces, is_marked, is_kept = SPACES, False, True
+    letters, spaces, is_marked, is_kept = ALNUM, SPACES, False, True
     for step in normalizer:
         kind, pattern = step.get("type"), step.get("pattern") or {}
-        if kind in (*_UNICODE, *_STARTS):
+        if kind in ("NFC", "Prepend", "Strip"):
             continue
-        if kind in ("BertNormalizer", "Nmt", "Precompiled"):
+        if kind in _UNICODE:
             is_kept = False
-            spaces = " " if kind == "Precompiled" else spaces
+        elif kind == "Precompiled":
+            apply = Precompiled(b64decode(step["precompiled_charsmap"])).normalize_str
+            letters = "".join(
+                each for each in letters if apply(f"{each} {each}") == f"{each} {each}"
+            )
+            spaces, is_kept = " ", False
         elif kind == "Replace" and pattern in ({"String": " "}, {"Regex": " {2,}"}):
             if step.get("content") not in (" ", MARK):
                 return f"its normalizer replaces spaces by {step.get('content')!r}"
             is_marked |= step.get("content") == MARK
-        elif kind != "Replace" or not set(pattern.get("String") or " ").isdisjoint(ALNUM + SPACES):
+        elif kind != "Replace" or not {*ALNUM, *SPACES, MARK}.isdisjoint(
+            pattern.get("String") or " "
+        ):
             return f"its normalizer {kind} may change what stands at a cut"
-    return _Normalized(spaces, is_marked, is_kept)
+    return _Normalized(letters, spaces, is_marked, is_kept)
 
 
 def _ends_of_words(step: Step, *, is_marked: bool) -> set[str] | str:
@@ -147,7 +162,9 @@ def _ends_of_splits(step: Step, *, is_marked: bool) -> set[str] | str:
     return f"its pre-tokenizer splits by {text!r}, of which no cut is known"
 
 
-def _cuts_by_vocabulary(model: dict[str, Any], spaces: str, certain: str) -> tuple[str, str] | str:
+def _cuts_by_vocabulary(
+    model: dict[str, Any], spaces: str, certain: str, blank: str
+) -> tuple[str, str] | str:
     """`word_cuts` where words may go on behind white space, but no token does.
 
     Args:
@@ -187,24 +204,42 @@ def _stands(character: str, model: dict[str, Any]) -> bool:
     )
 
 
+def letters_before_tokens(letters: str, added: Sequence[dict[str, Any]]) -> str:
+    """The letters and digits behind which no added token ends.
+
+    Where the start of a text is a place of its own, so is what follows an added token, and no lead
+    stands for that.
+    """
+    ends = "".join(str(token.get("content", ""))[-1:] for token in added)
+    return "".join(each for each in letters if each not in ends.lower() + ends.upper())
+
+
 def why_not_cut(
-    cut: re.Pattern[bytes], added: list[dict[str, Any]], *, any_place: bool
+    cut: re.Pattern[bytes],
+    normalizer: Sequence[Step],
+    added: Sequence[dict[str, Any]],
+    *,
+    any_place: bool,
 ) -> str | None:
-    """Why a cut may come between an added token and what it takes in.
+    """Why a cut may come within an added token, or between it and what it takes in.
 
     Args:
         cut: where texts are to be cut.
+        normalizer: its steps; of what it makes of a token, only what it makes of ASCII is known.
         added: the added tokens, as declared.
         any_place: texts are cut elsewhere, too, than behind a letter or digit and before all of
             the white space there, so that a token which takes in white space may lie across.
     """
+    changes = any(step.get("type") != "NFC" for step in normalizer)
     for token in added:
         content = str(token.get("content", ""))
+        if changes and token.get("normalized"):
+            content = "".join(each if each.isascii() else " " for each in content)
         framed = f"\n{content}\n".encode()
         inside = any(1 < found.start() < len(framed) - 1 for found in cut.finditer(framed))
         strips = token.get("rstrip") and content[-1:].isalnum()
         if any_place:
             strips = any(token.get(flag) for flag in ("lstrip", "rstrip", "single_word"))
         if inside or strips:
-            return f"its added token {content!r} may reach across a cut"
+            return f"its added token {token.get('content')!r} may reach across a cut"
     return None

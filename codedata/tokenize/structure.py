@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from codedata.tokenize import patterns
-from codedata.tokenize.cuts import ALNUM, MARK, NEWLINES, SPACES, between, why_not_cut, word_cuts
+from codedata.tokenize.cuts import (
+    ALNUM,
+    MARK,
+    NEWLINES,
+    SPACES,
+    between,
+    letters_before_tokens,
+    why_not_cut,
+    word_cuts,
+)
 from codedata.tokenize.patterns import split
 
 _PIECEWISE = ("Split", "Digits", "Punctuation", "ByteLevel")
@@ -70,19 +79,39 @@ class Pretokenizer:
     peer: bool = False
 
 
-_KNOWN: list[tuple[str, list[dict[str, Any]], re.Pattern[bytes] | None, Rules | None]] = [
-    ("GPT-2", [patterns.GPT_2], None, None),
-    *((name, [split(words), patterns.BYTES], None, None) for name, words in patterns.WORDS.items()),
-    ("DeepSeek V3", [*map(split, patterns.DEEPSEEK_V3), patterns.BYTES], None, None),
-    (
-        "deepseek-coder",
-        [*map(split, patterns.DEEPSEEK_CODER), patterns.DIGITS, patterns.BYTES],
-        AFTER_LINES_AND_WORDS,
-        Rules(isolating=True),
+class _Known(NamedTuple):
+    what: str
+    steps: list[dict[str, Any]]
+    peer: bool = True
+    cut: re.Pattern[bytes] | None = None
+    rules: Rules | None = None
+
+
+_KNOWN = [
+    _Known("GPT-2's pre-tokenizer", [patterns.GPT_2]),
+    _Known("RoBERTa's pre-tokenizer", [patterns.GPT_2 | {"add_prefix_space": True}]),
+    *(
+        # To the library, `{1,3}+` is no possessive, but three digits or fewer, once or more.
+        _Known(
+            f"{name}'s pre-tokenizer", [split(words), patterns.BYTES], peer="{1,3}+" not in words
+        )
+        for name, words in patterns.WORDS.items()
     ),
-    ("StarCoder", [patterns.DIGITS, patterns.GPT_2], None, Rules(isolating=False)),
+    _Known("DeepSeek V3's pre-tokenizer", [*map(split, patterns.DEEPSEEK_V3), patterns.BYTES]),
+    _Known(
+        "deepseek-coder's pre-tokenizer",
+        [*map(split, patterns.DEEPSEEK_CODER), patterns.DIGITS, patterns.BYTES],
+        peer=False,
+        cut=AFTER_LINES_AND_WORDS,
+        rules=Rules(isolating=True),
+    ),
+    _Known(
+        "StarCoder's pre-tokenizer",
+        [patterns.DIGITS, patterns.GPT_2],
+        peer=False,
+        rules=Rules(isolating=False),
+    ),
 ]
-"""Name, steps, cuts of its own, rules for the kernel; gigatoken implements those without rules."""
 
 
 def find_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
@@ -97,30 +126,28 @@ def find_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
     steps = [_canonical(s) for s in _steps(structure.get("pre_tokenizer"), "pretokenizers")]
     is_plain = not normalizer or normalizes_to_nfc_only(structure)
     added: list[dict[str, Any]] = structure.get("added_tokens") or []
-    for name, known, cut, rules in _KNOWN if is_plain else ():
-        if steps == known:
-            found = Pretokenizer(
-                what=f"{name}'s pre-tokenizer",
-                cut=cut or between(ALNUM, SPACES),
-                lead=_lead(ALNUM, normalizer, steps, added),
-                rules=rules,
-                peer=rules is None,
-            )
-            return why_not_cut(found.cut, added, any_place=cut is not None) or found
+    known = next((each for each in _KNOWN if is_plain and each.steps == steps), None)
     words = word_cuts(structure.get("model") or {}, normalizer, steps)
-    if not isinstance(words, str):
-        letters, spaces = words
-        found = Pretokenizer(
-            what="its pre-tokenizer" if steps else "its vocabulary",
-            cut=between(letters, spaces),
-            lead=_lead(letters, normalizer, steps, added),
-            peer=_is_sentencepiece(structure, normalizer, steps),
-        )
-        words = why_not_cut(found.cut, added, any_place=False) or found
-    if isinstance(words, str) and is_plain and _isolates_newlines(steps):
-        found = Pretokenizer(what="a step that isolates newlines", cut=AFTER_NEWLINES)
-        return why_not_cut(found.cut, added, any_place=True) or found
-    return words
+    if known is None and isinstance(words, str):
+        if not (is_plain and _isolates_newlines(steps)):
+            return words
+        known = _Known("a step that isolates newlines", steps, peer=False, cut=AFTER_NEWLINES)
+    letters, spaces = (ALNUM, SPACES) if isinstance(words, str) else words
+    treats_start = _treats_start(normalizer, steps, added)
+    if treats_start:
+        letters = letters_before_tokens(letters, added)
+        if not letters:
+            return "its added tokens end in every letter and digit"
+    cut = (known and known.cut) or between(letters, spaces)
+    if why := why_not_cut(cut, normalizer, added, any_place=bool(known and known.cut)):
+        return why
+    return Pretokenizer(
+        what=known.what if known else "words end at white space",
+        cut=cut,
+        lead=letters[-1] if treats_start else "",
+        rules=known.rules if known else None,
+        peer=known.peer if known else _is_sentencepiece(structure, normalizer, steps),
+    )
 
 
 def _steps(part: Any, inner: str) -> list[dict[str, Any]]:
@@ -150,19 +177,19 @@ def _canonical(step: dict[str, Any]) -> dict[str, Any]:
     return step
 
 
-def _lead(
-    letters: str,
-    normalizer: list[dict[str, Any]],
-    steps: list[dict[str, Any]],
-    added: list[dict[str, Any]],
-) -> str:
-    """See `Pretokenizer.lead`."""
-    treats_start = any(step.get("type") in ("Prepend", "Strip") for step in normalizer) or any(
-        (step.get("type") == "ByteLevel" and step.get("add_prefix_space") is not False)
-        or (step.get("type") == "Metaspace" and step.get("prepend_scheme") != "never")
-        for step in steps
+def _treats_start(
+    normalizer: list[dict[str, Any]], steps: list[dict[str, Any]], added: list[dict[str, Any]]
+) -> bool:
+    """Whether the start of a text is a place of its own."""
+    return (
+        any(step.get("type") in ("Prepend", "Strip") for step in normalizer)
+        or any(
+            (step.get("type") == "ByteLevel" and step.get("add_prefix_space") is not False)
+            or (step.get("type") == "Metaspace" and step.get("prepend_scheme") != "never")
+            for step in steps
+        )
+        or any(token.get("single_word") for token in added)
     )
-    return letters[-1] if treats_start or any(t.get("single_word") for t in added) else ""
 
 
 def _isolates_newlines(steps: list[dict[str, Any]]) -> bool:

@@ -70,7 +70,7 @@ class GigatokenEngine(PieceEngine):
                 return f"its vocabulary has no token for {len(missing)} of the bytes"
         if normalizes_to_nfc_only(structure):
             for token in structure.get("added_tokens") or []:
-                if token.get("normalized"):
+                if token.get("normalized") and not _is_only_itself(token["content"]):
                     return f"its added token {token['content']!r} is looked for in normalized text"
         return None
 
@@ -114,7 +114,13 @@ class GigatokenEngine(PieceEngine):
     def _words_left_to_library(self) -> list[bytes]:
         """What texts hold that hold an added token which gigatoken may treat otherwise."""
         added = self._loaded.tokenizer.get_added_tokens_decoder().values()
-        plain = [token.content for token in added if _is_plain(token)]
+        is_plain = not self.lead and not self._loaded.structure["model"].get("byte_fallback")
+        plain = [
+            token.content
+            for token in added
+            if not (token.special or token.lstrip or token.rstrip or token.single_word)
+            and (is_plain or not token.normalized)
+        ]
         around = [form.format(word) for word in plain for form in _AROUND]
         expected = ids_behind(self._loaded, [""] * len(around), around)
         found = self._peer.encode([text.encode() for text in around], threads=1)
@@ -172,10 +178,9 @@ class GigatokenEngine(PieceEngine):
         return parts
 
 
-def _is_plain(token: AddedToken) -> bool:
-    """Whether an added token stands for the characters it has, wherever they are."""
-    flags = (token.special, token.normalized, token.lstrip, token.rstrip, token.single_word)
-    return not any(flags)
+def _is_only_itself(content: str) -> bool:
+    """Whether NFC makes it of nothing else: three ASCII characters have a second code point."""
+    return content.isascii() and not {*content} & {"K", ";", "`"}
 
 
 class _Peer:
