@@ -69,7 +69,8 @@ def known_differences(structure: Mapping[str, Any]) -> NDArray[np.int32] | None:
         Sorted ranges, shape (num_ranges, 2), stops exclusive; None where nobody knows them.
     """
     key = structure_key(structure)
-    steps = _table().get(key) or read_note(_NOTES, key)
+    table = _table()
+    steps = table[key] if key in table else read_note(_NOTES, key)
     return None if steps is None else ranges_of_steps(steps)
 
 
@@ -105,8 +106,8 @@ def structure_key(structure: Mapping[str, Any]) -> str:
     """Names all that decides which code points differ."""
     model = structure.get("model") or {}
     decisive = [
-        structure.get("normalizer"),
-        _without_offsets(structure.get("pre_tokenizer")),
+        _steps_of(structure.get("normalizer")),
+        _steps_of(structure.get("pre_tokenizer")),
         bool(model.get("byte_fallback")),
         bool(model.get("ignore_merges")),
         version("tokenizers"),
@@ -143,10 +144,7 @@ class Twin:
         from gigatoken.gigatoken_rs import load_hf_json
 
         self._marked = bool((structure.get("model") or {}).get("byte_fallback"))
-        self._composes = any(
-            f'"NF{form}"' in json.dumps(structure.get("normalizer"))
-            for form in ("C", "D", "KC", "KD")
-        )
+        self._composes = '"NFC"' in json.dumps(structure.get("normalizer"))
         vocab, merges = _marked_model() if self._marked else _byte_level_model()
         data = json.dumps(_tokenizer_json(structure, vocab, merges)).encode()
         self._library = LibraryTokenizer(data, "the twin of a tokenizer.json")
@@ -197,15 +195,19 @@ def _batches() -> Iterator[range]:
 
 @cache
 def _table() -> dict[str, list[int]]:
-    parsed = json.loads(TABLE.read_bytes())
-    return {each["key"]: parsed["steps"][each["steps"]] for each in parsed["known"]}
+    families: dict[str, Any] = json.loads(TABLE.read_bytes())
+    return {key: family["steps"] for family in families.values() for key in family["keys"]}
 
 
-def _without_offsets(part: Any) -> Any:
-    """A pre-tokenizer without `trim_offsets`, which changes no id."""
-    if isinstance(part, Mapping):
-        return {key: _without_offsets(each) for key, each in part.items() if key != "trim_offsets"}
-    return [_without_offsets(each) for each in part] if isinstance(part, list) else part
+def _steps_of(part: Any) -> list[Any]:
+    """A declared part as its steps, without what changes no id."""
+    if not isinstance(part, Mapping):
+        return [] if part is None else [part]
+    if part.get("type") == "Sequence":
+        inner = part.get("normalizers") or part.get("pretokenizers") or []
+        return [step for each in inner for step in _steps_of(each)]
+    step = {key: value for key, value in part.items() if key != "trim_offsets"}
+    return [{"use_regex": True, **step} if step.get("type") == "ByteLevel" else step]
 
 
 def _ascii_texts(character: str) -> list[str]:

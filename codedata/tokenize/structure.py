@@ -142,7 +142,7 @@ def find_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
     if why := why_not_cut(cut, normalizer, added, any_place=bool(known and known.cut)):
         return why
     return Pretokenizer(
-        what=known.what if known else "words end at white space",
+        what=known.what if known else "a pre-tokenizer whose words end at white space",
         cut=cut,
         lead=letters[-1] if treats_start else "",
         rules=known.rules if known else None,

@@ -71,12 +71,12 @@ FORCED = {
     "starcoder": ["pretokens", "blocks"],
     "gpt2": ["gigatoken", "blocks"],
     "llama3": ["gigatoken", "blocks"],
-    "qwen": ["gigatoken", "blocks"],
+    "qwen": ["blocks"],
     "metaspace": ["blocks"],
     "unknown": [],
 }
 """The engines that are exact for each, but for the library itself; the first is chosen."""
-FAST = [name for name in FORCED if FORCED[name][:1] not in ([], ["blocks"])]
+FAST = [name for name in FORCED if name not in ("metaspace", "unknown")]
 
 PIECES = [
     *("'s", "'S", "'ll", "'Re", "don't", "we'VE", "it's", "'", "''", "'l", "'r", "0", "12", "123"),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, pre_tokenizers
+from tokenizers import AddedToken, Regex, pre_tokenizers
 
 from codedata.tokenize.engines.pretokens import PretokensEngine
 from codedata.tokenize.engines.registry import choose_engine
@@ -88,13 +88,17 @@ def test_a_model_that_does_more_than_merge_bytes_is_left_to_the_library(
 
 
 def test_what_proves_cuts_alone_is_left_to_blocks(tmp_path: Path) -> None:
-    """A token looked for in normalized text; a pre-tokenizer that isolates the string newline."""
+    """A token looked for in normalized text; an unknown step after one that isolates newlines."""
     qwen, newlines = qwen_like(), scenario.train_tokenizer(scenario.deepseek_like())
     qwen.add_tokens([AddedToken("né(a", normalized=True)])
     newlines.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Split("\n", "isolated"),
+            pre_tokenizers.Split(Regex("[a-z]+ ?"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
-    for tokenizer, why in ((qwen, "Qwen"), (newlines, "a step that isolates newlines")):
+    for tokenizer, why in ((qwen, "in normalized text"), (newlines, "step that isolates newlines")):
         loaded = loaded_from(tokenizer, tmp_path)
         engine = choose_engine(loaded)
         assert engine.name == "blocks"

@@ -114,12 +114,12 @@ class GigatokenEngine(PieceEngine):
     def _words_left_to_library(self) -> list[bytes]:
         """What texts hold that hold an added token which gigatoken may treat otherwise."""
         added = self._loaded.tokenizer.get_added_tokens_decoder().values()
-        is_plain = not self.lead and not self._loaded.structure["model"].get("byte_fallback")
+        is_normalized = bool(self._loaded.structure.get("normalizer"))
         plain = [
             token.content
             for token in added
             if not (token.special or token.lstrip or token.rstrip or token.single_word)
-            and (is_plain or not token.normalized)
+            and (token.content.isspace() or not (token.normalized and is_normalized))
         ]
         around = [form.format(word) for word in plain for form in _AROUND]
         expected = ids_behind(self._loaded, [""] * len(around), around)
@@ -135,7 +135,7 @@ class GigatokenEngine(PieceEngine):
     def _search(self, token: AddedToken) -> bytes:
         """What stands in every text in which an added token is found."""
         found = token.content
-        if token.normalized and (self.lead or self._loaded.structure["model"].get("byte_fallback")):
+        if token.normalized and self._loaded.structure["model"].get("byte_fallback"):
             found = max(re.split(f"[ {MARK}]", found), key=len)  # a mark may be a space of the text
         if not found:
             raise NotProvenError(f"its added token {token.content!r} is looked for among marks")
