@@ -38,8 +38,10 @@ def add_parser(commands: Commands) -> None:
         "list of lines each), vocab_size, added_tokens (objects with id, content, special), before "
         "and after (objects with the ids that frame a chunk and what asks for each; null where "
         "they depend on the text), engine, reason, not_proven (an object: why, by engine), sample "
-        "(text, and tokens: objects with ids and text), refused (null, or why), and speed: text, "
-        "bytes, tokens, threads, engine_bytes_per_second, encode_bytes_per_second, ratio.",
+        "(text, and tokens: objects with ids and text), lost (a line for each text that does not "
+        "come back), not_given_back (characters that do not count as lost), refused (null, or "
+        "why), and speed: text, bytes, tokens, threads, engine_bytes_per_second, "
+        "encode_bytes_per_second, ratio.",
     )
     parser.add_argument(
         "tokenizer",
@@ -137,7 +139,7 @@ def _say_engine(found: "Examination") -> None:
     from codedata.tokenize.engines.whole import WholeTextEngine
 
     engine, against = found.engine, found.not_proven
-    _row("engine", engine.name if against else f"{engine.name}, proven by {engine.reason}")
+    _row("engine", engine.name if against else f"{engine.name}: {engine.reason}")
     by_reason = dict[str, list[str]]()
     for name, why in against:
         by_reason.setdefault(why, []).append(name)
@@ -148,7 +150,9 @@ def _say_engine(found: "Examination") -> None:
 
 
 def _say_ids(found: "Examination") -> None:
-    what = "codedata's sample of C" if found.text is None else "the text"
+    from codedata.tokenize.examination import BUILT_IN
+
+    what = BUILT_IN if found.text is None else "the text"
     num_ids = sum(len(ids) for ids, _ in found.steps)
     say(f"ids of {what}: {num_ids:,} tokens, each with its text")
     line: list[str] = []
@@ -163,11 +167,13 @@ def _say_ids(found: "Examination") -> None:
 
 def _say_speed(found: "Examination") -> None:
     what, name = found.speed_text.what, found.engine.name
-    if found.refusal is None:
-        texts = "codedata's sample of C" if found.text is None else "the text"
-        _row("decoded again", f"{texts} and the start of {what} come back as they are")
-    else:
-        _row("decoded again", "a run would refuse it: see the error")
+    *others, last = [each for _, each in found.samples]
+    _row(
+        "decoded again", *(found.lost or [f"{', '.join(others)} and {last} come back as they are"])
+    )
+    if found.not_given_back:
+        characters = " ".join(map(repr, found.not_given_back))
+        _row("  but for", f"{characters}: added tokens that the decoder does not give back")
     _row("speed", f"on {what}")
     with TERMINAL.waiting("measuring"):
         speed = found.speed
@@ -207,6 +213,8 @@ def _as_json(found: "Examination") -> dict[str, Any]:
             "text": text,
             "tokens": [{"ids": ids, "text": each} for ids, each in found.steps],
         },
+        "lost": found.lost,
+        "not_given_back": found.not_given_back,
         "refused": found.refusal,
         "speed": {
             "text": found.speed_text.what,

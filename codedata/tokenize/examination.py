@@ -21,7 +21,7 @@ from codedata.sources.folders import header_folders, walk_folders
 from codedata.sources.parquet.text import ParquetText
 from codedata.tokenize.agreement import first_difference
 from codedata.tokenize.engines.base import Engine, as_utf8, missing_frame, reference_ids
-from codedata.tokenize.fidelity import SAMPLE_CHARS, check_fidelity
+from codedata.tokenize.fidelity import SAMPLE_CHARS, check_fidelity, lost_text
 from codedata.tokenize.probe import PROBE
 from codedata.tokenize.structure import framing_is_constant
 from codedata.tokenize.tokenizer import LoadedTokenizer
@@ -35,6 +35,8 @@ a shorter text, as large a part."""
 
 _SHOWN_CHARS = 600
 """Of a value of tokenizer.json; the longest regex in use has 360."""
+
+BUILT_IN = "codedata's sample of C"
 
 Framing = list[tuple[int, str]]
 """Ids, and what asks for each."""
@@ -132,15 +134,37 @@ class Examination:
             for each, text in tokenizer.decode_steps(ids)
         ]
 
+    @property
+    def samples(self) -> list[tuple[str, str]]:
+        """The texts that are decoded again, and what each is."""
+        start = self.speed_text.text[:SAMPLE_CHARS]
+        shown = [] if self.text is None else [(self.text, "the text")]
+        return [(PROBE, BUILT_IN), *shown, (start, f"the start of {self.speed_text.what}")]
+
+    @cached_property
+    def lost(self) -> list[str]:
+        """Of each text that does not come back, the first place where it does not."""
+        found = (lost_text(self.loaded, text, what) for text, what in self.samples)
+        return [each for each in found if each is not None]
+
+    @cached_property
+    def not_given_back(self) -> list[str]:
+        """Characters of these texts that decode to others, as added tokens, and count as no loss."""
+        tokenizer, texts = self.loaded.tokenizer, "".join(text for text, _ in self.samples)
+        return [
+            token.content
+            for token_id, token in sorted(tokenizer.get_added_tokens_decoder().items())
+            if len(token.content) == 1
+            and token.content in texts
+            and tokenizer.decode([token_id], skip_special_tokens=False) != token.content
+        ]
+
     @cached_property
     def refusal(self) -> str | None:
-        """Why a run would refuse the tokenizer, going by the texts that are shown and timed."""
-        samples = [(self.speed_text.text[:SAMPLE_CHARS], f"the start of {self.speed_text.what}")]
-        if self.text is not None:
-            samples.insert(0, (self.text, "the text"))
+        """Why a run would refuse the tokenizer, going by these texts."""
         try:
-            for sample, where in samples:
-                check_fidelity(self.loaded, self.engine, sample, where=where)
+            for text, what in self.samples[1:]:
+                check_fidelity(self.loaded, self.engine, text, where=what)
         except TokenizerError as error:
             return str(error)
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from codedata.cli import main
 from codedata.format.ranges import Utf8
@@ -82,11 +82,13 @@ def test_it_says_what_a_tokenizer_is_made_of_its_engine_ids_and_speed(
         "".join(f"  {each} {text!r}" for each, text in shown),
         "  184 '\ufffd'",
     ]
-    assert lines[19:21] == [
-        f"decoded again   the text and the start of {small} come back as they are",
+    texts = f"codedata's sample of C, the text and the start of {small}"
+    assert lines[19:22] == [
+        f"decoded again   {texts} come back as they are",
+        "  but for       'ü': added tokens that the decoder does not give back",
         f"speed           on {small}",
     ]
-    assert [line[:16].strip() for line in lines[21:]] == ["pretokens", "encode", "ratio"]
+    assert [line[:16].strip() for line in lines[22:]] == ["pretokens", "encode", "ratio"]
     assert lines[-1].endswith(" bytes are the same")
 
 
@@ -131,12 +133,27 @@ def test_of_one_that_loses_text_all_the_rest_is_said_and_then_the_place(
     status, lines, [error] = said(folder)
     assert status == 1
     assert error.startswith("codedata: error: the tokenizer ")
-    assert r"'>\n#define MAX_SIZE 0x7FFF\n\n\nin' comes back as '>\n#define max_size" in error
-    assert "decoded again   a run would refuse it: see the error" in lines
+    lost = r"'>\n#define MAX_SIZE 0x7FFF\n\n\nin' comes back as '>\n#define max_size"
+    [row] = [line for line in lines if line.startswith("decoded again ")]
+    assert lost in row
+    assert lost in error
     assert "are the same" in lines[-1]
     status, lines, errors = said(folder, "--json")
+    found = json.loads(lines[0])
     assert (status, errors) == (1, [])
-    assert f"codedata: error: {json.loads(lines[0])['refused']}" == error
+    assert f"codedata: error: {found['refused']}" == error
+    assert lost in found["lost"][0]
+
+
+def test_losses_that_no_run_refuses_are_said_too(tmp_path: Path, said: Said) -> None:
+    """A model with an id for what it does not know is meant to lose it."""
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "int": 1}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    folder = scenario.save_tokenizer(tokenizer, tmp_path)
+    status, lines, errors = said(folder, "--text", "int x;")
+    assert (status, errors) == (0, [])
+    loss = f"the tokenizer {folder} loses text: in the text, 'int x;' comes back as 'int [UNK]'"
+    assert f"{'':16}{loss} (character 4)" in lines
 
 
 @pytest.mark.parametrize("content", [None, "{", "{}"])
