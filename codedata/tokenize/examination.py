@@ -149,7 +149,7 @@ class Examination:
 
     @cached_property
     def not_given_back(self) -> list[str]:
-        """Characters of these texts that decode to others, as added tokens, and count as no loss."""
+        """Characters of these texts that are no loss: added tokens that decode to others."""
         tokenizer, texts = self.loaded.tokenizer, "".join(text for text, _ in self.samples)
         return [
             token.content
