@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 import codedata.defs
+from codedata.parallel import loading_for_good
 from codedata.resources import resources
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def _assemble() -> dg.Definitions:
 
 def __getattr__(name: str) -> Any:
     if name == "defs":
-        globals()["defs"] = found = _assemble()
+        with loading_for_good():
+            globals()["defs"] = found = _assemble()
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -1,5 +1,7 @@
 """Threads for chunks: what an error and Ctrl-C leave running."""
 
+import subprocess
+import sys
 import time
 from concurrent.futures import Future
 from threading import Event
@@ -51,3 +53,35 @@ def test_after_an_error_nothing_that_waits_is_begun() -> None:
         fail_while_one_works()
     assert waiting[0].cancelled()
     assert began.is_set()
+
+
+_LOADS_FOR_GOOD = """
+import gc
+from codedata.parallel import loading_for_good
+
+class Ring:
+    def __init__(self, name):
+        self.name, self.itself = name, self
+    def __del__(self):
+        print("collected", self.name)
+
+collections = []
+gc.callbacks.append(lambda phase, info: collections.append(info))
+with loading_for_good():
+    with loading_for_good():  # as a command does with a code location that does it too
+        loaded = [[] for _ in range(100_000)]
+    loaded += [[] for _ in range(100_000)]
+    Ring("while it loads")
+print(len(collections), gc.isenabled(), gc.get_freeze_count() > 200_000)
+Ring("after it")
+gc.collect()
+with loading_for_good():
+    Ring("once more")
+gc.collect()
+Ring("at the end")
+"""
+
+
+def test_no_garbage_is_looked_for_in_what_is_loaded_for_good_nor_at_the_end() -> None:
+    said = subprocess.check_output([sys.executable, "-c", _LOADS_FOR_GOOD], text=True)
+    assert said.splitlines() == ["0 True True", "collected after it", "collected once more"]

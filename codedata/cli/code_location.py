@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from codedata.cli.definition_errors import require_all_defined, user_error
 from codedata.errors import CodedataError, SettingsError
+from codedata.parallel import loading_for_good
 from codedata.progress import TERMINAL
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def load_definitions(location: CodeLocation) -> "dg.Definitions":
     """
     shown, warnings.formatwarning = warnings.formatwarning, _one_line
     try:
-        with TERMINAL.waiting(f"loading {location.module}"):  # seconds of imports
+        # Seconds of imports.
+        with TERMINAL.waiting(f"loading {location.module}"), loading_for_good():
             found = _definitions_of(location)
             require_all_defined(found)
     except CodedataError:

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from codedata.components.report_assets import begin_imports
 from codedata.components.shown import with_separators
 from codedata.components.split_spec import (
     SINGLE_RUN,
@@ -17,7 +18,7 @@ from codedata.components.split_spec import (
 )
 from codedata.components.transformers_check import begin_comparison, makes_whole_split
 from codedata.errors import ExactnessError
-from codedata.parallel import peak_memory_bytes
+from codedata.parallel import ChunkThreads, peak_memory_bytes
 from codedata.progress import reporter_of_run, rounded
 from codedata.resources import ChunkExecutor, DataRoot
 from codedata.run.checks import CheckOutcome, bounds_of, check_compared, check_ids
@@ -93,6 +94,7 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
         yield _fidelity(context, plan)
         tasks = chunk_tasks(spec, plan, layout, keys, threads=chunk_executor.threads)
         made = _MadeChunks(context, key, tasks)
+        begin_imports(spec, context)
         try:
             with chunk_executor.executor() as executor:
                 for chunk, is_reused in tokenize(
@@ -112,7 +114,7 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
                 yield check_result("matches_library", outcome)
             raise
         with reporter.step(f"checking the ids of {spec.name}"):
-            yield from made.events(plan.engine.vocab_size)
+            yield from made.events(plan.engine.vocab_size, chunk_executor.threads)
         yield dg.MaterializeResult(
             asset_key=key, metadata={"peak memory (MB)": rounded(peak_memory_bytes() / 1e6)}
         )
@@ -197,24 +199,31 @@ class _MadeChunks:
         }
         return with_separators(figures)
 
-    def events(self, vocab_size: int) -> Iterator[Any]:
+    def events(self, vocab_size: int, num_workers: int) -> Iterator[Any]:
         """Metadata and the id check of each partition, and the closing check over all."""
         yield check_result("matches_library", check_compared(list(self._chunks.values())))
         bounds: list[tuple[int, int]] = []
-        for partition in self._context.partition_keys:
-            self._context.add_asset_metadata(self._metadata(partition), partition_key=partition)
-            if partition not in self._chunks:
-                continue
-            bounds.append(bounds_of(self._chunks[partition].read_ids()))
-            outcome = check_ids(*bounds[-1], vocab_size)
-            yield dg.AssetCheckEvaluation(
-                asset_key=self._key,
-                check_name="token_ids",
-                passed=outcome.passed,
-                description=outcome.description,
-                metadata=outcome.numbers,
-                blocking=True,
-                partition=partition,
-            )
+        here = [key for key in self._context.partition_keys if key in self._chunks]
+        with ChunkThreads(num_workers) as threads:  # that read while others are recorded
+            found = threads.map(_bounds, [self._chunks[key] for key in here])
+            for partition in self._context.partition_keys:
+                self._context.add_asset_metadata(self._metadata(partition), partition_key=partition)
+                if partition not in self._chunks:
+                    continue
+                bounds.append(next(found))
+                outcome = check_ids(*bounds[-1], vocab_size)
+                yield dg.AssetCheckEvaluation(
+                    asset_key=self._key,
+                    check_name="token_ids",
+                    passed=outcome.passed,
+                    description=outcome.description,
+                    metadata=outcome.numbers,
+                    blocking=True,
+                    partition=partition,
+                )
         lows, highs = zip(*(bounds or [(0, 0)]), strict=True)
         yield check_result("token_ids", check_ids(min(lows), max(highs), vocab_size))
+
+
+def _bounds(chunk: TokenChunk) -> tuple[int, int]:
+    return bounds_of(chunk.read_ids())

@@ -19,7 +19,9 @@ from typing import Any, NamedTuple, cast
 
 from tokenizers.normalizers import Precompiled
 
+from codedata.errors import TokenizerError
 from codedata.tokenize import patterns
+from codedata.tokenize.library import library_call
 
 Step = dict[str, Any]
 
@@ -108,10 +110,7 @@ def _normalized(normalizer: Sequence[Step]) -> _Normalized | str:
         if kind in _UNICODE:
             is_kept = False
         elif kind == "Precompiled":
-            apply = Precompiled(b64decode(step["precompiled_charsmap"])).normalize_str
-            letters = "".join(
-                each for each in letters if apply(f"{each} {each}") == f"{each} {each}"
-            )
+            letters = _kept_by_charsmap(step["precompiled_charsmap"], letters)
             spaces, is_kept = " ", False
         elif kind == "Replace" and pattern in ({"String": " "}, {"Regex": " {2,}"}):
             if step.get("content") not in (" ", MARK):
@@ -122,6 +121,16 @@ def _normalized(normalizer: Sequence[Step]) -> _Normalized | str:
         ):
             return f"its normalizer {kind} may change what stands at a cut"
     return _Normalized(letters, spaces, is_marked, is_kept)
+
+
+def _kept_by_charsmap(charsmap: str, letters: str) -> str:
+    """The letters and digits that SentencePiece's table of characters leaves beside spaces."""
+    try:
+        with library_call("the normalizer Precompiled fails"):
+            apply = Precompiled(b64decode(charsmap)).normalize_str
+            return "".join(each for each in letters if apply(f"{each} {each}") == f"{each} {each}")
+    except TokenizerError:
+        return ""
 
 
 def _ends_of_words(step: Step, *, is_marked: bool) -> set[str] | str:

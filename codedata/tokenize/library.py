@@ -71,6 +71,17 @@ class LibraryTokenizer:
                 list(texts), add_special_tokens=add_special_tokens
             )
 
+    def normalize(self, text: str) -> str:
+        """What the normalizer makes of a text."""
+        normalizer = self._tokenizer.normalizer
+        with library_call(self._what):
+            return normalizer.normalize_str(text) if normalizer else text
+
+    def to_str(self) -> str:
+        """The tokenizer.json that the library would write: what it read, as it understood it."""
+        with library_call(self._what):
+            return self._tokenizer.to_str()
+
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """The text of ids."""
         with library_call(self._what):

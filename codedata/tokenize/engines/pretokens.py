@@ -7,8 +7,6 @@ one character, are left to the tokenizers library. Measured in docs/performance.
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.tokenize.engines.base import PieceEngine, Span, cut_text
+from codedata.tokenize.engines.compiling import without_extensions
 from codedata.tokenize.engines.kernels import (
     ALONE,
     BLANK,
@@ -38,6 +37,7 @@ from codedata.tokenize.engines.kernels import (
     find_any,
     tokenize,
 )
+from codedata.tokenize.engines.side_by_side import each_piece
 from codedata.tokenize.structure import (
     BYTE_CHARACTERS,
     Pretokenizer,
@@ -122,12 +122,6 @@ def _why_not_merged(model: dict[str, Any]) -> str | None:
     return None
 
 
-@lru_cache(maxsize=4)
-def _threads(num_threads: int) -> ThreadPoolExecutor:
-    """Threads that all chunks of a process share, so that one chunk alone keeps them busy too."""
-    return ThreadPoolExecutor(num_threads, thread_name_prefix="tokenize")
-
-
 class PretokensEngine(PieceEngine):
     """Merges each distinct pre-token once; remembers them from chunk to chunk."""
 
@@ -146,6 +140,7 @@ class PretokensEngine(PieceEngine):
             return f"this tokenizers library takes U+{found[0]:04X} for two things at once"
         return _why_not_merged(structure.get("model") or {})
 
+    @without_extensions()
     def __init__(self, loaded: LoadedTokenizer, pretokenizer: Pretokenizer) -> None:
         super().__init__(loaded, pretokenizer)
         assert pretokenizer.rules is not None, "see why_not"
@@ -163,13 +158,16 @@ class PretokensEngine(PieceEngine):
         self._word_ends = np.cumsum([len(word) for word in words], dtype=np.int64)
         self._firsts = np.isin(np.arange(256), [word[0] for word in words if word])
         self._tables: deque[Table] = deque()
+        self._encode_block(np.frombuffer(b"a", np.uint8), 0, 1)  # loads what is compiled
+        self._tables.clear()
 
     def encode_pieces(
         self, text: Utf8, pieces: Sequence[Span], *, threads: int
     ) -> Iterable[IdArray]:
         """See `PieceEngine.encode_pieces`."""
-        each = map if threads == 1 or len(pieces) == 1 else _threads(threads).map
-        return each(lambda piece: self._encode_block(text, *piece), pieces)
+        text = text.view()
+        text.flags.writeable = False  # for numba another type, compiled and loaded apart
+        return each_piece(lambda piece: self._encode_block(text, *piece), pieces, threads)
 
     def _encode_block(self, text: Utf8, start: int, stop: int) -> IdArray:
         found = np.empty(stop - start, np.int64)

@@ -26,6 +26,7 @@ _HERE = "codedata.tokenize.engines"
 _OWN = (
     EntryPoint("gigatoken", f"{_HERE}.gigatoken:GigatokenEngine", GROUP),
     EntryPoint("pretokens", f"{_HERE}.pretokens:PretokensEngine", GROUP),
+    EntryPoint("words", f"{_HERE}.words:WordsEngine", GROUP),
     EntryPoint("blocks", f"{_HERE}.blocks:BlocksEngine", GROUP),
 )
 """Fastest first; named and not imported, since compiled code is costly where it is not used."""

@@ -35,6 +35,7 @@ MUST_CUT = [name for name in TWINS if name != "unknown"]
 
 SMALL = {
     "pretokens": (("_SMALL_BLOCK_BYTES", (1, 5, 1000)), ("_SPANS", (1, 2, 4096))),
+    "words": (("_SMALL_PIECE_BYTES", (1, 5, 500)),),
 }
 """Constants of modules of engines that are made small, so that what they bound occurs."""
 
