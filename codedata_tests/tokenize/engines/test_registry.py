@@ -39,7 +39,7 @@ def test_structure_decides_the_engine_and_one_that_is_forced_is_proven_or_refuse
 def test_a_name_that_no_engine_has_is_refused_with_those_that_there_are(
     gpt2_like: LoadedTokenizer,
 ) -> None:
-    known = "'fast' is not known; choose one of auto, gigatoken, pretokens, blocks, whole"
+    known = "'fast' is not known; choose one of auto, gigatoken, pretokens, words, blocks, whole"
     with pytest.raises(SettingsError, match=known):
         choose_engine(gpt2_like, "fast")
 
@@ -72,7 +72,8 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> type[PieceEngine]:
 def test_a_registered_engine_is_asked_first_and_chosen_where_it_is_exact(
     one_by_one: type[PieceEngine], deepseek_like: LoadedTokenizer, gpt2_like: LoadedTokenizer
 ) -> None:
-    assert engine_choices() == ["auto", "one_by_one", "gigatoken", "pretokens", "blocks", "whole"]
+    own = ["gigatoken", "pretokens", "words", "blocks"]
+    assert engine_choices() == ["auto", "one_by_one", *own, "whole"]
     engine = choose_engine(deepseek_like)
     assert isinstance(engine, one_by_one)
     assert engine.encode(as_utf8(SAMPLE)).ids.tolist() == reference_ids(deepseek_like, SAMPLE)
