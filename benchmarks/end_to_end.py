@@ -21,7 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.measuring import Cost, alternate, medians, print_table, run, save
+from benchmarks.measuring import Cost, alternate, medians, print_table, run, save, script_command
 from codedata.format.ranges import CharRange
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.dataset_folder import open_dataset
@@ -97,11 +97,7 @@ def main() -> None:
                 shutil.rmtree(work / name, ignore_errors=True)
         return run(command, environment)
 
-    script = [
-        *(sys.executable, "-m", "codedata.tokenize_data", "--data_file", str(parquet)),
-        *("--tokenization_folder", str(work / "script"), "--tokenizer_base", options.tokenizer),
-        *("--chars_to_tokenize", str(options.chars)),
-    ]
+    script = script_command(parquet, work / "script", options.tokenizer, options.chars)
     job = [
         *(str(Path(sys.executable).with_name("dagster")), "job", "execute"),
         *("-m", "codedata.definitions", "-j", "train"),

@@ -8,12 +8,11 @@ cache.
 
 import argparse
 import shutil
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measuring import Cost, alternate, medians, print_table, run, save
+from benchmarks.measuring import Cost, alternate, medians, print_table, run, save, script_command
 
 
 def main() -> None:
@@ -28,12 +27,9 @@ def main() -> None:
 
     def script(millions: int) -> Cost:
         shutil.rmtree(work)
-        command = [
-            *(sys.executable, "-m", "codedata.tokenize_data", "--data_file", str(options.corpus)),
-            *("--tokenization_folder", str(work / "dataset")),
-            *("--tokenizer_base", options.tokenizer),
-            *("--chars_to_tokenize", str(millions * 1_000_000)),
-        ]
+        command = script_command(
+            options.corpus, work / "dataset", options.tokenizer, millions * 1_000_000
+        )
         return run(command, {"XDG_CACHE_HOME": str(work / "cache")})
 
     sizes = {f"{millions} M": partial(script, millions) for millions in options.millions}

@@ -64,6 +64,15 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
     return Cost(wall, usage.ru_utime + usage.ru_stime, max(peaks))
 
 
+def script_command(parquet: Path, folder: Path, tokenizer: str, num_chars: int) -> list[str]:
+    """The script, on the leading characters of a parquet, as `run` takes it."""
+    return [
+        *(sys.executable, "-m", "codedata.tokenize_data", "--data_file", str(parquet)),
+        *("--tokenization_folder", str(folder), "--tokenizer_base", tokenizer),
+        *("--chars_to_tokenize", str(num_chars)),
+    ]
+
+
 def _sample(pid: int, peaks: list[int], ended: Event) -> None:
     while not ended.wait(_SAMPLE_SECONDS):
         peaks.append(sum(_pss(each) for each in _tree(pid)))

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.end_to_end import write_leading_text
-from benchmarks.measuring import Cost, alternate, medians, print_table, run, save
+from benchmarks.measuring import Cost, alternate, medians, print_table, run, save, script_command
 
 _CHARS = 100_000
 _EMPTY_JOB = """
@@ -59,11 +59,7 @@ def main() -> None:
         return run(command, environment)
 
     dagster = [str(Path(sys.executable).with_name("dagster")), "job", "execute"]
-    script = [
-        *(sys.executable, "-m", "codedata.tokenize_data", "--data_file", str(parquet)),
-        *("--tokenization_folder", str(work / "script"), "--tokenizer_base", options.tokenizer),
-        *("--chars_to_tokenize", str(_CHARS)),
-    ]
+    script = script_command(parquet, work / "script", options.tokenizer, _CHARS)
     job, nothing = "the job train", "an empty Dagster job"
     costs = alternate(
         {

@@ -26,9 +26,13 @@ MAX_WORKERS = 1024
 """More threads than this on one machine are a slip of the keyboard."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-_LARGE_BLOCK = 1 << 20
+_LARGE_BLOCK = 1 << 25
+"""The largest that glibc takes; text, ids and shard of ten million characters have less."""
 
 _GRACE_SECONDS = 2.0
+
+_OBJECTS_BETWEEN_SEARCHES = 10_000
+"""For garbage, some megabytes of it at the most; large arrays are freed without a search."""
 
 
 def available_cores() -> int:
@@ -58,10 +62,11 @@ def limit_library_threads(num_workers: int) -> None:
     os.environ.setdefault("RAYON_NUM_THREADS", str(num_workers))
 
 
-def return_freed_memory() -> None:
-    """Have glibc give large blocks back when they are freed, instead of keeping some in each arena.
+def keep_freed_memory() -> None:
+    """Have glibc keep large blocks that are freed for the next chunk, and no more than one each.
 
-    By default it adapts to the sizes it sees, here to chunks: tens of megabytes a thread.
+    A block from the system costs as much as filling it: its pages are zeroed first. What is kept
+    is given back by `return_freed_memory`.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
@@ -69,11 +74,18 @@ def return_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK)
 
 
+def return_freed_memory() -> None:
+    """Have glibc give back all memory that is free."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+
+
 class ChunkThreads(ThreadPoolExecutor):
     """Threads for chunks: after an error none of them runs; Ctrl-C waits only a moment for them."""
 
     def __init__(self, num_workers: int) -> None:
-        return_freed_memory()
+        keep_freed_memory()
         super().__init__(num_workers, thread_name_prefix="chunk")
         self._submitted: list[Future[Any]] = []
 
@@ -87,6 +99,7 @@ class ChunkThreads(ThreadPoolExecutor):
         interrupted = isinstance(kind, type) and not issubclass(kind, Exception)
         self.shutdown(wait=not interrupted, cancel_futures=kind is not None)
         wait([each for each in self._submitted if each.running()], timeout=_GRACE_SECONDS)
+        return_freed_memory()
 
 
 @contextmanager
@@ -94,7 +107,8 @@ def loading_for_good() -> Iterator[None]:
     """Load what stays as long as the process: Python never searches it for garbage, once a process.
 
     Dagster and its definitions are 150,000 objects, and a run has 400,000 at its end. To search
-    them all, again and again and when the process ends, took a quarter of a small run's time.
+    them all, again and again and when the process ends, took a quarter of a small run's time. What
+    is made later is searched as ever, though not every 700 objects.
     """
     if gc.get_freeze_count():
         yield
@@ -105,6 +119,7 @@ def loading_for_good() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        gc.set_threshold(_OBJECTS_BETWEEN_SEARCHES)
         atexit.register(gc.freeze)
         if is_enabled:
             gc.enable()

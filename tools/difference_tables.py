@@ -3,8 +3,9 @@ r"""Structures that are known -> codedata/tokenize/differences.json, at the vers
     python tools/difference_tables.py [--check] [FAMILY ...]
 
 Probes each structure without a limit of time (15 s of CPU each), says what changed, and writes the
-file after each; `--check` writes nothing, and ends with 1 if something would change. FAMILY takes those whose name has it.
-Run it after tokenizers or gigatoken got another version: the keys hold both.
+file after each; `--check` writes nothing, and ends with 1 where something would change. FAMILY
+takes those whose name has it. Run it after tokenizers or gigatoken got another version: the keys
+hold both.
 """
 
 import argparse

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from codedata.format.ranges import CharRange, Utf8
 from codedata.sources.parquet.decode import offsets
 
-_MOST_BYTES = 4
-"""Bytes of a character in UTF-8."""
-
 _SPACE_BYTE = ord(" ")
 
 _SPACE = pa.LargeStringArray.from_buffers(
     1, pa.py_buffer(np.array([0, 1], np.int64)), pa.py_buffer(b" ")
 )[0]
 """Arrays are built from buffers: `pa.array` and `pa.scalar` import pandas where it is installed."""
+
+_FIRST = -0x40
+"""Signed, the bytes that a character starts with are not below it."""
 
 _BLOCK_BYTES = 1 << 16
 """Characters of a long document are counted in blocks that stay in the processor's cache."""
@@ -88,22 +88,30 @@ def join(batches: Iterable[Documents], chars: CharRange) -> Utf8 | None:
         uint8, shape (num_bytes,); None where the documents end before the range does.
     """
     num_bytes, reached = 0, chars.start
-    utf8 = np.empty(_MOST_BYTES * chars.num_chars, np.uint8)  # memory only where written
+    utf8 = np.empty(chars.num_chars * 9 // 8 + 2, np.uint8)  # code is ASCII but for a few comments
     for batch in batches:
         start, reached = int(batch.starts[0]), int(batch.stops[-1])
+        inside = max(start, chars.start) - start, min(reached, chars.stop) - start
+        piece = cut(_joined(batch.texts), reached - start, *inside)
+        if num_bytes + len(piece) + 2 > len(utf8):
+            utf8.resize((num_bytes + len(piece) + 2) * 3 // 2, refcheck=False)
         if start > chars.start:
             utf8[num_bytes] = _SPACE_BYTE
             num_bytes += 1
-        piece = _joined(batch.texts)
-        stop_byte = _byte_of(piece, chars.stop - start) if reached > chars.stop else len(piece)
-        start_byte = _byte_of(piece, chars.start - start) if start < chars.start else 0
-        piece = piece[start_byte:stop_byte]
         utf8[num_bytes : num_bytes + len(piece)] = piece
         num_bytes += len(piece)
     if reached + 1 == chars.stop:  # with the space after the last of them
         utf8[num_bytes] = _SPACE_BYTE
         return utf8[: num_bytes + 1]
     return utf8[:num_bytes] if reached >= chars.stop else None
+
+
+def cut(utf8: Utf8, num_chars: int, start: int, stop: int) -> Utf8:
+    """Characters `start` to `stop` of a text that has so many."""
+    if len(utf8) == num_chars:  # ASCII
+        return utf8[start:stop]
+    utf8 = utf8[_byte_of(utf8, start) :]
+    return utf8[: _byte_of(utf8, stop - start)]
 
 
 def _joined(texts: pa.LargeStringArray) -> Utf8:
@@ -123,7 +131,7 @@ def _data(texts: pa.LargeStringArray) -> Utf8:
 def _byte_of(utf8: Utf8, char: int) -> int:
     """The byte that a character starts with, or the number of bytes where there are not as many."""
     for start in range(0, len(utf8), _BLOCK_BYTES):
-        is_first = (utf8[start : start + _BLOCK_BYTES] & 0xC0) != 0x80
+        is_first = utf8[start : start + _BLOCK_BYTES].view(np.int8) >= _FIRST
         num_chars = int(np.count_nonzero(is_first))
         if char < num_chars:
             return start + int(np.flatnonzero(is_first)[char])

@@ -10,8 +10,14 @@ A probe encodes a line for every code point with both, through a twin: the token
 normalizer and pre-tokenizer over a vocabulary in which the ids show every border that a code point
 can have. Byte-level: 256 bytes, and merges only of a character's last byte with the next one's
 first. SentencePiece's way: byte tokens, and merges with the marker of spaces. The lines tell apart
-all classes that gigatoken's pre-tokenizers know, on planes 2 to 13, 15 and 16 (ideographs, private
-use, nothing) those that text outside of their ranges can get; `codedata_tests` holds them to it.
+all classes that gigatoken's pre-tokenizers know; on planes 2 to 13, 15 and 16 (ideographs, private
+use, nothing) they are shorter, and tell what is unassigned or private from all else. A probe takes
+some 12 s of CPU, most of it the library's.
+
+NFC composes pairs: where it is the normalizer, what it makes of every code point of planes 0 and 1
+beside each of its block, and beside the marks of all scripts, is compared too. Of a pair that
+differs it is enough to know one. Characters never compose anew with each other once both are
+assigned (https://www.unicode.org/policies/stability_policy.html), so these are all of new scripts.
 """
 
 import json
@@ -26,6 +32,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers.normalizers import NFC
 
 from codedata.store.notes import read_note, write_note
 from codedata.tokenize.library import LibraryTokenizer
@@ -40,11 +47,12 @@ _SURROGATES = slice(0xD800, 0xE000)
 # C stands for the code point. Alone, doubled, beside letters of either case, digits, blanks,
 # punctuation, newlines, an ideograph, and where a contraction may end (U+017F is an s to (?i:'s)).
 _CONTEXTS = "CC CAa aC!!C a'Ca 中C中 C1\nC\r\n"
-_COMPOSED = "aC\u0323\u0301 \u1100C\n"
+_FEW_CONTEXTS = "aC C1C!\n"
+_MARKED_CONTEXTS, _FEW_MARKED_CONTEXTS = "C CC aC  C\u2581C Ca\nC", "C C"
+"""Texts of their own: SentencePiece's normalizers look at where a text begins and ends."""
+_MARKS = [*map(chr, range(0x300, 0x346)), "\u3099", "\u309a"]
+_COMPOSED = "CC\naC\u0323\u0301\n\u1100C\n" + "".join(f"C{mark}\n" for mark in _MARKS)
 """Shows another combining class, and what composes with a letter, a mark or a Hangul consonant."""
-_FEW_CONTEXTS = "aC C!\n"
-_MARKED_CONTEXTS = "C CC aC  C\u2581C Ca\nC"
-"""A text of its own: SentencePiece's normalizers look at where a text begins and ends."""
 _NEIGHBOURS = "aA1 !'\n\r"
 """What stands on both sides of an ASCII character, beside every other one after it."""
 
@@ -52,9 +60,13 @@ _ASCII = range(128)
 _FULL = (range(128, 0xD800), range(0xE000, 0x20000), range(0xE0000, 0xF0000))
 _OTHERS = (range(0x20000, 0xE0000), range(0xF0000, _CODE_POINTS))
 """Planes 2 to 13, 15 and 16."""
+_UNCOMPOSED = (range(0x3400, 0xA000), range(0xAC00, 0xF900), range(0x17000, 0x18E00))
+"""Ideographs, private use, and Hangul syllables, which compose by a rule without tables."""
 
-_BATCH = 4096
-"""Code points between two looks at the clock: some 0.2 s of the library's work."""
+_BATCH = 2048
+"""Code points between two looks at the clock: at most 0.1 s of work."""
+_ROWS = 128
+"""Code points of which all pairs are tried: a script seldom has a larger block of Unicode."""
 _BLOCK = 64
 """Lines that are compared as one text first; a call costs a text more than a line."""
 
@@ -163,14 +175,15 @@ class Twin:
         for place in np.flatnonzero(self._differ(["".join(block) for block in blocks])):
             alone = self._differ(blocks[place])
             differing[place * _BLOCK : (place + 1) * _BLOCK] = alone if alone.any() else True
+        if self._composes and code_points.stop <= 0x20000:
+            differing |= _composed_otherwise(code_points, differing)
         return differing
 
     def _template(self, code_points: range) -> str:
+        few = any(code_points.start in planes for planes in _OTHERS)
         if self._marked:
-            return _MARKED_CONTEXTS
-        if any(code_points.start in planes for planes in _OTHERS):
-            return _FEW_CONTEXTS
-        return _CONTEXTS + _COMPOSED if self._composes else _CONTEXTS
+            return _FEW_MARKED_CONTEXTS if few else _MARKED_CONTEXTS
+        return _FEW_CONTEXTS if few else _CONTEXTS
 
     def _compare_ascii(self, code_points: range) -> NDArray[np.bool_]:
         texts = [_ascii_texts(chr(each)) for each in code_points]
@@ -184,6 +197,38 @@ class Twin:
         rows, lengths = self._fast.encode_batch_padded(texts, PadTruncate(0), parallel=False)
         pairs = zip(expected, rows, lengths, strict=True)
         return np.array([each.ids != row[:length].tolist() for each, row, length in pairs], bool)
+
+
+def _composed_otherwise(code_points: range, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which code points NFC composes in one way and not in the other, and the `known` ones.
+
+    gigatoken has no normalizer to call: over a vocabulary of bytes its ids are the text it made.
+    """
+    from gigatoken.gigatoken_rs import PadTruncate, load_hf_json
+
+    vocab = {character: byte for byte, character in BYTE_CHARACTERS.items()}
+    pre_tokenizer = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    structure = {"normalizer": {"type": "NFC"}, "pre_tokenizer": pre_tokenizer}
+    fast = load_hf_json(json.dumps(_tokenizer_json(structure, vocab, [])))
+    library = NFC()
+
+    def differ(texts: list[str]) -> Iterator[bool]:
+        rows, lengths = fast.encode_batch_padded(texts, PadTruncate(0), parallel=False)
+        for text, row, length in zip(texts, rows, lengths, strict=True):
+            yield library.normalize_str(text).encode() != row[:length].astype(np.uint8).tobytes()
+
+    known = known.copy()
+    for start in range(0, len(code_points), _ROWS):
+        rows = slice(start, start + _ROWS)
+        if any(code_points[start] in each for each in _UNCOMPOSED):
+            continue
+        characters = [chr(each) for each in code_points[rows]]
+        known[rows] |= np.array([*differ([_COMPOSED.replace("C", c) for c in characters])])
+        unknown = [c for c, is_known in zip(characters, known[rows], strict=True) if not is_known]
+        pairs = "".join(f"C{second}\n" for second in unknown)
+        texts = [pairs.replace("C", first) for first in unknown]
+        known[start + np.flatnonzero(~known[rows])] = [*differ(texts)]
+    return known
 
 
 def _batches() -> Iterator[range]:

@@ -54,10 +54,7 @@ def load_tokenizer(files: TokenizerFiles) -> LoadedTokenizer:
     """
     json_bytes, config_bytes, found = read_files(files.tokenizer_json, files.tokenizer_config)
     if found != files.fingerprint:
-        raise TokenizerError(
-            f"the files of tokenizer {files.source} changed during the run; run again once they "
-            "are complete"
-        )
+        raise TokenizerError(changed_files(files))
     structure = _parse(json_bytes, files.tokenizer_json)
     if (merge := merge_that_aborts(structure)) is not None:
         raise TokenizerError(
@@ -66,7 +63,7 @@ def load_tokenizer(files: TokenizerFiles) -> LoadedTokenizer:
         )
     try:
         tokenizer = LibraryTokenizer(json_bytes, str(files.tokenizer_json))
-        vocab_size = _require_ids(tokenizer, files.tokenizer_json)
+        vocab_size = _require_ids(tokenizer, structure, files.tokenizer_json)
     except TokenizerError as error:
         raise TokenizerError(f"{error}; {_SAVE_AGAIN}") from error
     if (structure.get("model") or {}).get("dropout"):
@@ -86,7 +83,15 @@ def load_tokenizer(files: TokenizerFiles) -> LoadedTokenizer:
     )
 
 
-def _require_ids(tokenizer: LibraryTokenizer, path: Path) -> int:
+def changed_files(files: TokenizerFiles) -> str:
+    """What is wrong with files that are not what was found."""
+    return (
+        f"the files of tokenizer {files.source} changed during the run; run again once they are "
+        "complete"
+    )
+
+
+def _require_ids(tokenizer: LibraryTokenizer, structure: dict[str, Any], path: Path) -> int:
     """Refuse ids that no shard can hold, and a frame of ids that the vocabulary does not have.
 
     Returns:
@@ -95,22 +100,24 @@ def _require_ids(tokenizer: LibraryTokenizer, path: Path) -> int:
     Raises:
         TokenizerError: naming the token, or the id.
     """
-    vocab = tokenizer.get_vocab()
-    if not vocab:
+    declared = (structure.get("model") or {}).get("vocab")
+    # The library hands its vocabulary over in a tenth of a second or two.
+    vocab = declared.values() if isinstance(declared, dict) else tokenizer.get_vocab().values()
+    largest = max((*vocab, *tokenizer.get_added_tokens_decoder()), default=None)
+    if largest is None:
         raise TokenizerError(f"{path} has an empty vocabulary")
-    token = max(vocab, key=vocab.__getitem__)
-    if vocab[token] > MAX_TOKEN_ID:
+    if largest > MAX_TOKEN_ID:
+        token = tokenizer.id_to_token(largest) or ""
         raise TokenizerError(
-            f"{path} gives {shortened(token)!r} the id {vocab[token]}; ids are 0 to {MAX_TOKEN_ID}"
+            f"{path} gives {shortened(token)!r} the id {largest}; ids are 0 to {MAX_TOKEN_ID}"
         )
-    known = set(vocab.values())
     for token_id in tokenizer.encode("").ids:
-        if token_id not in known:
+        if tokenizer.id_to_token(token_id) is None:
             raise TokenizerError(
                 f"{path} frames every text with the id {token_id}, which its vocabulary does not "
                 "have: its post_processor is of another tokenizer"
             )
-    return vocab[token] + 1
+    return largest + 1
 
 
 def _parse(data: bytes, path: Path | None) -> dict[str, Any]:

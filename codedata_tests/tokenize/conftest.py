@@ -6,14 +6,15 @@ from functools import cache
 import pytest
 
 from codedata.tokenize.tokenizer import LoadedTokenizer
-from codedata_tests.tokenize.structures import STRUCTURES
-from codedata_tests.tokenize.twins import TWINS, loaded_from
+from codedata_tests.tokenize.structures import STRUCTURES, loaded_from
+from codedata_tests.tokenize.twins import TRAPS, TWINS
 
 
 @pytest.fixture(scope="session")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], LoadedTokenizer]:
     """A family's tokenizer by its name, made when it is first asked for."""
-    return cache(lambda name: loaded_from(TWINS[name](), tmp_path_factory.mktemp("twin")))
+    made = TWINS | TRAPS
+    return cache(lambda name: loaded_from(made[name](), tmp_path_factory.mktemp("twin")))
 
 
 @pytest.fixture(scope="session")

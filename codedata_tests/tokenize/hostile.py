@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  (characters that look alike are what it is about)
 """A seeded generator and a tokenizer's added tokens -> texts that tell exact engines from others.
 
 A text is some fragments, each of one kind: what Unicode has, old and new; what normalizers change;
@@ -32,30 +33,19 @@ _ASSIGNED = ((0, 0xD800), (0xE000, 0x33480), (0xE0000, 0xE0200), (0xF0000, 0xF00
 _WINDOW = 64
 
 LETTERS = (
-    *"aZſKßéÅĲǅʼnµªҐЯαΣςאبकกあア中한𝒳Ａ\u0345\u1e9e\u0130\u0131ⅷⓐ",  # noqa: RUF001
+    *"aZſKßéÅĲǅʼnµªҐЯαΣςאبकกあア中한𝒳Ａ\u0345\u1e9e\u0130\u0131ⅷⓐ",
     *("\u212b", "\ua7ce", "\U00016ea0", "\U000323b0"),
 )
 MARKS = "\u0301\u0308\u0323\u0338\u093c\u05b0\u0e31\u20dd\u302a\u3099\u200d\ufe0f\U0001d165\u0897"
 DIGITS = "019²½Ⅷ٣१௧〇①𝟗\U0001fbf0\U00010d40\U00016d70"
-SYMBOLS = "_-.,;:!?(){}[]<>/\\|@#$%^&*~`+=\"'’´‘“—…€©™🙂☕∑￼\ufffd¡·（、。"  # noqa: RUF001
+SYMBOLS = "_-.,;:!?(){}[]<>/\\|@#$%^&*~`+=\"'’´‘“—…€©™🙂☕∑￼\ufffd¡·（、。"
 BLANKS = (
     *(" ", "  ", "   ", "    ", " " * 8, "\t", "\t\t", "\n", "\n\n", "\n" * 5, "\r", "\r\n"),
     *("\r\n\r\n", "\n\r", " \n", "\n ", " \n \n  ", "\t\n", "\v", "\f", "\x1c", "\x1f", "\x85"),
     *("\u00a0", "\u2028", "\u2029", "\u2003", "\u200b", "\u3000", "\u202f", "\u180e", "\ufeff"),
     *(" \u00a0", "\u3000 ", "▁", "▁▁", " ▁", "▁ "),
 )
-CONTROLS = (
-    "\x00",
-    "\x00\x00",
-    "\x01",
-    "\x7f",
-    "\x08",
-    "\x80",
-    "\xad",
-    "\u2060",
-    "\ufffe",
-    "\uffff",
-)
+CONTROLS = "\0\x01\x08\x7f\x80\xad\u2060\ufffe\uffff"
 CHANGED_BY_NORMALIZERS = (
     *("e\u0301", "\u1e9b\u0323", "\u212b", "\u2126", "\u0344", "\u0958", "\u0374", "\u037e"),
     *("\u1100\u1161\u11a8", "가\u11a8", "\u1161", "\uf900", "\U0002f800", "\ufb01", "\u2260"),
@@ -83,51 +73,31 @@ CHANGED_BY_NORMALIZERS = (
     ),
     *("\U0001d15e", "\U000110a5\U000110ba", "\U00011382\U000113c9", "\U00016d67\U00016d67"),
 )
-QUOTES = "'’ʼ＇`"  # noqa: RUF001
-CONTRACTIONS = (
-    "s",
-    "t",
-    "m",
-    "d",
-    "re",
-    "ve",
-    "ll",
-    "S",
-    "T",
-    "Re",
-    "vE",
-    "LL",
-    "ſ",
-    "lſ",
-    "K",
-    "r",
-)
+QUOTES = "'’ʼ＇`"
+CONTRACTIONS = (*"stmdSTſ\u212ar", "re", "ve", "ll", "Re", "vE", "LL", "lſ")
+"""What may follow a quote, in any case; U+017F and U+212A (Kelvin) are s and k to some."""
 SHAMS = (
     *("<0x0A>", "<0xE4>", "Ġ", "Ċ", "##a", "##", "[UNK]", "<unk>", "<s>", "</s>", "<|", "|>"),
-    *(
-        "<|endoftext|>",
-        "[INST]",
-        "<｜",
-        "｜>",
-        "</",
-        "<pad>",
-        "[CLS]",
-        "[MASK]",
-        "<mask>",
-        "``",
-        "''",
-    ),  # noqa: RUF001
+    *("<|endoftext|>", "[INST]", "<｜", "｜>", "</", "<pad>", "[CLS]", "[MASK]", "<mask>"),
+    *("``", "''"),
 )
 """What vocabularies write for something else, and tokens that this tokenizer may not have."""
 
+PIECES = (
+    *(*LETTERS, *MARKS, *DIGITS, *SYMBOLS, *BLANKS, *CONTROLS, *CHANGED_BY_NORMALIZERS, *SHAMS),
+    *(quote + suffix for quote in QUOTES for suffix in CONTRACTIONS),
+    *(scenario.EOT, scenario.BOS, scenario.PAD, "0x", "zqzq", "int", "->", "();", "{\n"),
+)
+"""Where pre-tokens begin and end, and whatever may be taken for it."""
+
 PROSE = (
-    "The quick brown fox doesn't jump; it's tired, and they'll've WE'RE gone 1,234.56 miles by 2026.",
+    "The quick brown fox doesn't jump; it's tired, and they'll've WE'RE gone 1,234.56 miles.",
     "Быстрая лиса не перепрыгнула через ленивую собаку — ей 25 лет, и это правда.",
     "敏捷的棕色狐狸跳过了懒狗。他说:“今天是2026年11月30日。”素早い茶色の狐がノロマな犬を飛び越える",
     "날렵한 갈색 여우가 게으른 개를 뛰어넘는다. الثعلب البني السريع يقفز فوق الكلب ١٢٣",
     "शीघ्र भूरी लोमड़ी आलसी कुत्ते के ऊपर कूदती है। עברית שָׁלוֹם ภาษาไทยไม่มีช่องว่าง Tiếng Việt có dấu",
     "👩‍👩‍👧‍👦 🏳️‍🌈 🇩🇪🇫🇷 👍🏽 ❤️ ☺ 1️⃣ © ® ™ ½ € ∀x∈ℝ ⌊x⌋ ≠ ∞",
-    "https://example.org/a_b?c=%20#d foo_bar FooBar fooBAR HTTPServer x86_64 0xDEADBEEF 1e-10f __init__",
+    "https://example.org/a_b?c=%20#d foo_bar FooBar fooBAR HTTPServer x86_64 0xDEADBEEF 1e-10f",
 )
 CODE = "\n".join(scenario.c_documents(12, seed=7))
 

@@ -1,7 +1,6 @@
-"""Small tokenizers of the structures that are known, one that is not, and texts hard to cut."""
+"""Small tokenizers of the structures that are known, one that is not."""
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
@@ -77,38 +76,3 @@ FORCED = {
 }
 """The engines that are exact for each, but for the library itself; the first is chosen."""
 FAST = [name for name in FORCED if name not in ("metaspace", "unknown")]
-
-PIECES = [
-    *("'s", "'S", "'ll", "'Re", "don't", "we'VE", "it's", "'", "''", "'l", "'r", "0", "12", "123"),
-    *("12345", "0x", "zqzq", "int", "x", "_a1", "->", "++", "==", "/*", "*/"),
-    *(" ", "  ", "    ", "\t", "\t\t", "\n", "\r\n", "\n\n\n", " \n ", "\n  \n", "\r", "\v", "\f"),
-    *("\x00", "\x1c", "\x1f", "\x7f", " 9", " 0x", " foo", "= ", "#define ", "();", "{\n", "}\n\n"),
-    *"éßKİǅ一가üõ中🙂٣१½²Ⅷ—“€\u017f\uff41\U0001d4b3\U0010ffff",
-    *"\u00a0\u2003\u3000\u2028\x85\u200b\ufeff",
-    *(" é", "e\u0301", "=\u0338", "3\u0301", "s\u0301", "'\u017f", "中文", "一龥", "ࠀ", "한국어"),
-    *(scenario.EOT, scenario.BOS, scenario.PAD, scenario.EOT[:4], scenario.EOT[1:]),
-]
-"""Where pre-tokens begin and end, and whatever may be taken for it."""
-
-
-def generated_text(random_: random.Random) -> str:
-    """A text of one of several kinds, some characters to some thousands long."""
-
-    def pieces(most: int) -> str:
-        return "".join(random_.choice(PIECES) for _ in range(random_.randrange(1, most)))
-
-    kind = random_.randrange(7)
-    if kind <= 1:
-        return pieces(60)
-    if kind == 2:
-        return "".join(chr(random_.randrange(128)) for _ in range(random_.randrange(1, 200)))
-    if kind == 3:
-        planes = [random_.choice([(0, 0xD800), (0xE000, 0x110000)]) for _ in range(60)]
-        return "".join(chr(random_.randrange(*plane)) for plane in planes)
-    if kind == 4:
-        return "".join(random_.choice("ab1 \t\n(.='é\u00a0中") for _ in range(100))
-    if kind == 5:
-        repeats = [random_.choice([1, 1, 2, 5, 130]) for _ in range(20)]
-        return "".join(random_.choice(PIECES) * times for times in repeats)
-    documents = scenario.c_documents(1, random_.randrange(1000))
-    return pieces(3) + "\n".join(documents)[: random_.randrange(3000)] + pieces(3)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from codedata_tests import scenario
-from codedata_tests.tokenize.structures import generated_text
+from codedata_tests.tokenize.hostile import hostile_text
 
 ROOT = Path(__file__).parents[2]
 TOKENIZER_VARIABLE = "CODEDATA_TEST_TOKENIZER"
@@ -72,7 +72,7 @@ def texts_for(tokenizer: Path) -> list[str]:
     literal = [f(token) for token in added for f in ("{0}".format, "a {0}b\n{0} {0}{0}".format)]
     random_ = random.Random(0)
     documents = scenario.c_documents(300)
-    mixed = [generated_text(random_) for _ in range(300)]
+    mixed = [hostile_text(random_, added) for _ in range(300)]
     one_line = re.sub(r"[\r\n]", " ", "".join(documents[:20]))
     long = ["\n".join(documents), "".join(mixed), one_line, "x" * 50_000]
     return [*HARD, *literal, *documents, *mixed, *long]

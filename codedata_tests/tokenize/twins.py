@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  (characters that look alike are in the tokens of families)
 """The families' structures -> small tokenizers of them, trained here; nothing of the real ones.
 
 A twin has the normalizer, the pre-tokenizer, the model's flags, the post-processor and the kinds of
@@ -7,26 +8,21 @@ pattern tells apart: an engine that splits elsewhere than the library merges oth
 """
 
 import base64
+import copy
 import json
 import random
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, pre_tokenizers, trainers
 
-from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
-from codedata.tokenize.tokenizer_files import find_tokenizer
-from codedata_tests import scenario
 from codedata_tests.tokenize.hostile import CODE, NEW_SINCE_15, PROSE, hostile_text
+from codedata_tests.tokenize.structures import UNMERGED
 
 Json = dict[str, Any]
-
-UNMERGED = ("Ġ0x", "zqzq", "Ġaverylongidentifier")
-"""Words of the vocabulary that no merges make: what `ignore_merges` is for."""
 
 CL100K = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -47,8 +43,11 @@ O200K = rf"{_UPPER}*{_LOWER}+{_SUFFIX}|{_UPPER}+{_LOWER}*{_SUFFIX}|\p{{N}}{{1,3}
 DEEPSEEK_V3 = (
     r"\p{N}{1,3}",
     "[一-龥぀-ゟ゠-ヿ]+",
-    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"""
-    "|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
+    (
+        "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
+        "|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*"
+        "|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"
+    ),
 )
 DEEPSEEK_CODER = ("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-\ud7ff]+")
 
@@ -101,10 +100,9 @@ def framed(first: str | None, last: str | None = None) -> Callable[[Json], Json]
         before = [{"SpecialToken": {"id": first, "type_id": 0}}] if first else []
         after = [{"SpecialToken": {"id": last, "type_id": 0}}] if last else []
         tokens = {t: {"id": t, "ids": [ids[t]], "tokens": [t]} for t in (first, last) if t}
-        return {
-            **{"type": "TemplateProcessing", "single": before + text + after},
-            **{"pair": text + [{"Sequence": {"id": "B", "type_id": 1}}], "special_tokens": tokens},
-        }
+        pair = [*text, {"Sequence": {"id": "B", "type_id": 1}}]
+        texts_ = {"single": before + text + after, "pair": pair}
+        return {"type": "TemplateProcessing", "special_tokens": tokens, **texts_}
 
     return made
 
@@ -136,7 +134,8 @@ def charsmap(changes: dict[str, str]) -> str:
 NMT_NFKC = {
     **dict.fromkeys("\t\n\r\u00a0\u2003\u3000\u2028\u200b\ufeff", " "),
     **dict.fromkeys("\x01\x7f\xad", ""),
-    **{"ﬁ": "fi", "①": "1", "½": "1⁄2", "Ａ": "A", "e\u0301": "é", "\u212b": "Å", "㎏": "kg"},
+    **dict(zip("ﬁ①½ＡÅ㎏", ("fi", "1", "1⁄2", "A", "Å", "kg"), strict=True)),
+    "e\u0301": "é",
 }
 """A few of the changes of SentencePiece's rule nmt_nfkc."""
 PRECOMPILED = {"type": "Precompiled", "precompiled_charsmap": charsmap(NMT_NFKC)}
@@ -144,15 +143,6 @@ PRECOMPILED = {"type": "Precompiled", "precompiled_charsmap": charsmap(NMT_NFKC)
 
 KNOWN = [*CODE.split("\n}\n"), *PROSE * 8]
 """What vocabularies without bytes are trained on: other characters are unknown to them."""
-
-
-SAMPLE = "\n".join(scenario.c_documents(3, seed=7))
-
-
-def loaded_from(tokenizer: Tokenizer | Json, folder: Path) -> LoadedTokenizer:
-    text = tokenizer.to_str() if isinstance(tokenizer, Tokenizer) else json.dumps(tokenizer)
-    (folder / "tokenizer.json").write_text(text, encoding="utf-8")
-    return load_tokenizer(find_tokenizer(str(folder)))
 
 
 @cache
@@ -300,7 +290,7 @@ AFTER_REGEX = byte_level(regex=True)
 SPACES = normalizers({"type": "Prepend", "prepend": "▁"}, replaced(" ", "▁"))
 FRAMING = specials("<unk>", "<s>", "</s>")
 CHAT = specials("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|repo_name|>")
-DEEPSEEK = specials("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>", "<｜EOT｜>")  # noqa: RUF001
+DEEPSEEK = specials("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>", "<｜EOT｜>")
 TURNS = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|placeholder1|>")
 GEMMA = plain(
     *("<mask>", "[multimodal]", *("\n" * times for times in range(1, 32))),
@@ -309,12 +299,6 @@ GEMMA = plain(
     *(f"<unused{number}>" for number in range(6_000)),
 )
 INST = specials("[INST]", "[/INST]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]")
-NO_FRAME = framed(None)
-
-
-def _unicode_of(character: str) -> list[Json]:
-    return [added(character, special=False, normalized=True)]
-
 
 TWINS: dict[str, Callable[[], Json]] = {
     "gpt2": lambda: bytes_bpe(AFTER_REGEX, specials("<|endoftext|>"), continuing_subword_prefix=""),
@@ -360,10 +344,10 @@ TWINS: dict[str, Callable[[], Json]] = {
         steps(*map(split, DEEPSEEK_CODER), {"type": "Digits", "individual_digits": True}, BYTES),
         [
             *plain("õ", "÷", "ü", "Á", "<|User|>", "<|EOT|>"),
-            *specials("<｜begin▁of▁sentence｜>", "<｜fim▁hole｜>"),  # noqa: RUF001
+            *specials("<｜begin▁of▁sentence｜>", "<｜fim▁hole｜>"),
         ],
         normalizer=normalizers(),
-        post=framed("<｜begin▁of▁sentence｜>"),  # noqa: RUF001
+        post=framed("<｜begin▁of▁sentence｜>"),
     ),
     "o200k": lambda: bytes_bpe(steps(split(O200K, "Removed", invert=True), BYTES), CHAT),
     "gpt-oss": lambda: bytes_bpe(steps(split(O200K), BYTES), CHAT),
@@ -439,3 +423,98 @@ TWINS: dict[str, Callable[[], Json]] = {
         normalizer={"type": "NFKC"},
     ),
 }
+
+
+def with_vocabulary_changed(structure: Json, change: Callable[[Json], None]) -> Json:
+    """A structure with its model changed, and no other added tokens than a frame."""
+    changed = structure | {"model": copy.deepcopy(structure["model"]), "added_tokens": []}
+    change(changed["model"])
+    return _with_added(changed, FRAMING, framed("<s>", "</s>"))
+
+
+def _shuffle_merges(model: Json) -> None:
+    random.Random(1).shuffle(model["merges"])
+
+
+def _permute_ids(model: Json) -> None:
+    ids = random.Random(1).sample(list(model["vocab"].values()), len(model["vocab"]))
+    model["vocab"] = dict(zip(model["vocab"], ids, strict=True))
+
+
+def _drop_merges(model: Json) -> None:
+    """Leave tokens that nothing makes, and others that are made in one way of several."""
+    model["merges"] = model["merges"][::2]
+
+
+def _without_letter(model: Json) -> None:
+    vocab = [token for token in model["vocab"] if "a" not in token]
+    model["vocab"] = {token: place for place, token in enumerate(vocab)}
+    model["merges"] = [merge for merge in model["merges"] if "a" not in "".join(merge)]
+
+
+def _merge_over_marks(model: Json) -> None:
+    model["vocab"] |= {"s▁": len(model["vocab"])}
+    model["merges"] = [["s", "▁"], *model["merges"]]
+
+
+def _merge_lowercase(model: Json) -> None:
+    model["vocab"] |= {"t▁": len(model["vocab"])}
+    model["merges"] = [["t", "▁"], *model["merges"]]
+
+
+def _any_flags() -> list[Json]:
+    """Added tokens of all flags, some of them one another's parts."""
+    return [
+        *plain("ab", "abc", "bc", "é", "e\u0301", "12", "  ", "\n\n", ";", "K"),
+        *(added(token, special=False, normalized=True) for token in ("<n>", "   ", "a;b", "K9")),
+        *(added(token, special=False, single_word=True) for token in ("int", "if")),
+        *(added("<x>", lstrip=True, rstrip=True), added("<l>", lstrip=True, normalized=True)),
+    ]
+
+
+TRAPS: dict[str, Callable[[], Json]] = {
+    "merges in no order": lambda: with_vocabulary_changed(TWINS["gpt2"](), _shuffle_merges),
+    "ids in no order": lambda: with_vocabulary_changed(TWINS["o200k"](), _permute_ids),
+    "tokens without merges": lambda: with_vocabulary_changed(TWINS["gpt2"](), _drop_merges),
+    "pieces without merges": lambda: with_vocabulary_changed(TWINS["mistral"](), _drop_merges),
+    "pieces that go on behind a mark": lambda: with_vocabulary_changed(
+        TWINS["llama2"](), _merge_over_marks
+    ),
+    "pieces merged in no order": lambda: with_vocabulary_changed(
+        TWINS["llama2"](), _shuffle_merges
+    ),
+    "no letter a": lambda: with_vocabulary_changed(TWINS["gpt2"](), _without_letter),
+    "a frame that is a letter": lambda: bytes_bpe(AFTER_REGEX, specials("a"), post=framed("a")),
+    "all flags": lambda: bytes_bpe(AFTER_REGEX, _any_flags()),
+    "all flags, NFC": lambda: bytes_bpe(AFTER_REGEX, _any_flags(), normalizer=NFC),
+    "all flags, marks": lambda: sentencepiece_bpe(
+        [*FRAMING, *_any_flags()], normalizer=replaced(" ", "▁")
+    ),
+    "a start behind tokens that are words": lambda: sentencepiece_bpe(
+        [*FRAMING, *specials("int", "Z", "i")], normalizer=SPACES
+    ),
+    "a first space behind tokens that are words": lambda: bytes_bpe(
+        byte_level(prefix=True, regex=True), specials("int", "Z", "i")
+    ),
+    "white space stripped behind tokens that are words": lambda: bytes_bpe(
+        AFTER_REGEX,
+        specials("int", "i"),
+        normalizer={"type": "Strip", "strip_left": True, "strip_right": True},
+    ),
+    "a token whose mark is a space": lambda: sentencepiece_bpe(
+        [*FRAMING, added("int▁i", special=False, normalized=True)], normalizer=SPACES
+    ),
+    "a token whose blank is a space": lambda: bytes_bpe(
+        AFTER_REGEX,
+        [added("int\u00a0i", special=False, normalized=True)],
+        normalizer={"type": "NFKC"},
+    ),
+    "small letters merged with a mark": lambda: with_vocabulary_changed(
+        sentencepiece_bpe([], normalizer=normalizers({"type": "Lowercase"}, replaced(" ", "▁"))),
+        _merge_lowercase,
+    ),
+    "marks removed": lambda: sentencepiece_bpe(
+        FRAMING, normalizer=normalizers(replaced(" ", "▁"), replaced("▁", ""))
+    ),
+}
+"""Structures in which a cut, or what a faster engine takes for granted, would change ids."""

@@ -25,13 +25,13 @@ from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange, Utf8
 from codedata.parallel import available_cores
 from codedata.places import cache_folder
-from codedata.sources.documents import Documents, join
+from codedata.sources.documents import Documents, cut, join
 from codedata.sources.parquet.decode import Batch, count_chars, decode
 from codedata.sources.parquet.footer import COLUMN, FileIdentity, Parquet
 from codedata.sources.parquet.index import count_to, read_sidecar, write_sidecar
 
 _KEPT_CHARS = range(1_000_000, 32_000_000)
-"""Row groups that are kept decoded, one at a time, since neighbouring chunks need the same one:
+"""Row groups whose text is kept, one at a time, since neighbouring chunks need the same one:
 smaller ones are soon decoded again, larger ones fill the memory."""
 
 _DECODING = BoundedSemaphore(max(1, available_cores() // 4))
@@ -55,11 +55,11 @@ class _Contents(NamedTuple):
 
 @dataclass
 class _Kept:
-    """A row group that the first who needs it decodes, while the others wait."""
+    """The text of a row group, which the first who needs it decodes while the others wait."""
 
     group: int
     lock: Lock = field(default_factory=Lock)
-    contents: list[_Contents] | None = None
+    text: Utf8 | None = None
 
 
 class ParquetText:
@@ -131,8 +131,33 @@ class ParquetText:
         Raises:
             CorpusError: the file changed or is damaged, or the index is another file's.
         """
+        parts = [self._part(*part) for part in self._parts(chars)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _parts(self, chars: CharRange) -> Iterator[tuple[int | None, CharRange]]:
+        """A range in parts: of each row group that is kept, with its number, and between them."""
+        starts = self.index.starts()
+        first = bisect_right(starts, chars.start) - 1
+        reached = chars.start
+        for group in range(first, bisect_left(starts, chars.stop, hi=len(self.index.groups))):
+            if self.index.groups[group].num_chars in _KEPT_CHARS:
+                start, stop = max(reached, starts[group]), min(chars.stop, starts[group + 1])
+                if reached < start:
+                    yield None, chars._replace(start=reached, stop=start)
+                yield group, chars._replace(start=start, stop=stop)
+                reached = stop
+        if reached < chars.stop:
+            yield None, chars._replace(start=reached)
+
+    def _part(self, group: int | None, chars: CharRange) -> Utf8:
+        if group is None:
+            return self._joined(chars)
+        start, stop = self.index.starts()[group : group + 2]
+        text = self._kept_text(group, CharRange(start, stop))
+        return cut(text, stop - start, chars.start - start, chars.stop - start)
+
+    def _joined(self, chars: CharRange) -> Utf8:
         utf8 = join(self.documents(chars), chars)
-        pa.default_memory_pool().release_unused()
         if utf8 is None:
             raise CorpusError(
                 f"characters {chars.start} to {chars.stop} of {self.path} are not as many: the "
@@ -148,7 +173,7 @@ class ParquetText:
         group_starts = self.index.starts()
         first = bisect_right(group_starts, chars.start) - 1
         position = group_starts[first]
-        for contents in self._contents_from(first, bisect_left(group_starts, chars.stop)):
+        for contents in self._contents(range(first, len(self.group_rows))):
             if not len(contents.texts):
                 continue
             ends = contents.ends + position
@@ -178,15 +203,6 @@ class ParquetText:
                 break
         return found
 
-    def _contents_from(self, first: int, last: int) -> Iterator[_Contents]:
-        """Row groups `first` and on: those worth keeping one by one, what is between in one go."""
-        for group, counts in enumerate(self.index.groups[:last]):
-            if group >= first and counts.num_chars in _KEPT_CHARS:
-                yield from self._contents(range(first, group))
-                yield from self._kept_contents(group)
-                first = group + 1
-        yield from self._contents(range(first, len(self.group_rows)))
-
     def _contents(self, groups: range) -> Iterator[_Contents]:
         for first_row, contents in self._decode(groups):
             num_chars = count_chars(contents)
@@ -194,18 +210,17 @@ class ParquetText:
             texts = contents.drop_null() if contents.null_count else contents
             yield _Contents(texts, first_row + rows, np.cumsum(num_chars[rows] + 1))
 
-    def _kept_contents(self, group: int) -> list[_Contents]:
-        """The documents of one row group, from memory if it was read just now."""
+    def _kept_text(self, group: int, chars: CharRange) -> Utf8:
+        """The text of one row group, from memory if it was read just now."""
         with self._lock:
             if self._kept.group != group:
                 self._kept = _Kept(group)
             kept = self._kept
         with kept.lock:
-            if kept.contents is None:
+            if kept.text is None:
                 with _DECODING:
-                    kept.contents = list(self._contents(range(group, group + 1)))
-                    pa.default_memory_pool().release_unused()
-            return kept.contents
+                    kept.text = self._joined(chars)
+            return kept.text
 
     def _decode(self, groups: range) -> Iterable[Batch]:
         """The rows of adjoining row groups."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from codedata.format.packing import IdArray, id_dtype
 from codedata.format.ranges import Utf8
+from codedata.tokenize.library import LibraryTokenizer
 from codedata.tokenize.structure import Pretokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer
 
@@ -138,13 +139,19 @@ class PieceEngine(Engine):
     @cached_property
     def _frame(self) -> tuple[IdArray, IdArray]:
         """The ids that the post-processor puts before and after every text."""
-        [bare], [full] = (
-            self._loaded.tokenizer.encode_batch_fast(["a"], add_special_tokens=special)
-            for special in (False, True)
-        )
-        ids, own = np.array(full.ids, self._dtype), bare.ids
-        start = next(n for n in range(len(ids) + 1) if full.ids[n : n + len(own)] == own)
-        return ids[:start], ids[start + len(own) :]
+        tokenizer = self._loaded.tokenizer
+        encodings = map(tokenizer.encode, _texts_with_ids(tokenizer))
+        encoding = next((each for each in encodings if 0 in each.special_tokens_mask), None)
+        encoding = encoding or tokenizer.encode("")  # no text has ids
+        ids, mask = np.array(encoding.ids, self._dtype), encoding.special_tokens_mask
+        start, stop = (mask.index(0), len(mask) - mask[::-1].index(0)) if 0 in mask else (0, 0)
+        return ids[:start], ids[stop:]
+
+
+def _texts_with_ids(tokenizer: LibraryTokenizer) -> Iterator[str]:
+    """Texts some of which have ids: a vocabulary may lack any character."""
+    yield from map(chr, range(128))
+    yield from tokenizer.get_vocab()
 
 
 def cut_text(text: Utf8, cut: re.Pattern[bytes], num_bytes: int) -> Iterator[Span]:

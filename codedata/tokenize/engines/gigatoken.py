@@ -29,6 +29,7 @@ from gigatoken.gigatoken_rs import (
 from numpy.typing import NDArray
 from tokenizers import AddedToken
 
+from codedata.errors import TokenizerError
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.tokenize.cuts import MARK
@@ -36,7 +37,8 @@ from codedata.tokenize.differences import Twin, known_differences, probe_differe
 from codedata.tokenize.engines.base import NotProvenError, PieceEngine, Span, ids_behind
 from codedata.tokenize.engines.scan import NUM_CODE_POINTS, Exceptions, cut_around
 from codedata.tokenize.structure import BYTE_CHARACTERS, Pretokenizer, normalizes_to_nfc_only
-from codedata.tokenize.tokenizer import LoadedTokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer, changed_files
+from codedata.tokenize.tokenizer_files import read_files
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +78,7 @@ class GigatokenEngine(PieceEngine):
 
     def __init__(self, loaded: LoadedTokenizer, pretokenizer: Pretokenizer) -> None:
         super().__init__(loaded, pretokenizer)
-        unused = dict.fromkeys(("truncation", "padding", "post_processor"))
-        self._peer = _Peer(json.dumps(loaded.structure | unused).encode())
+        self._peer = _Peer(_untruncated(loaded))
         if self._peer.vocab_size > loaded.vocab_size:
             raise NotProvenError(
                 f"it has ids up to {self._peer.vocab_size - 1}, the tokenizer up to "
@@ -168,6 +169,17 @@ class GigatokenEngine(PieceEngine):
                 parts.append((start + low, (start + low, start + high)))
             place = high
         return parts
+
+
+def _untruncated(loaded: LoadedTokenizer) -> bytes:
+    """A tokenizer.json without the truncation and padding that gigatoken would honour."""
+    unwanted = [part for part in ("truncation", "padding") if loaded.structure.get(part)]
+    if unwanted:
+        return json.dumps(loaded.structure | dict.fromkeys(unwanted)).encode()
+    data, _, found = read_files(loaded.files.tokenizer_json, loaded.files.tokenizer_config)
+    if found != loaded.files.fingerprint:
+        raise TokenizerError(changed_files(loaded.files))
+    return data
 
 
 def _is_only_itself(content: str) -> bool:

@@ -53,7 +53,9 @@ _KEY_BYTES = 8
 
 _APOSTROPHE = ord("'")
 
-_NO_MERGE = np.int64(2**63 - 1)
+MAX_MERGES = 2**24 - 1
+"""A rank has 24 bits, so that it and a place in a pre-token are one number."""
+_NO_MERGE = np.uint32(2**32 - 1)
 EMPTY = _ONES = np.uint64(2**64 - 1)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """2^64 over the golden ratio: multiplying by it spreads keys over the high bits (Knuth, 6.4)."""
@@ -77,13 +79,15 @@ class Merges(NamedTuple):
     Attributes:
         byte_ids: int32, shape (256,): the id of each byte; -1 where the vocabulary has none.
         pairs: uint64, a power of two of them: left id << 32 | right id, or all ones.
-        results: int64, as many: rank << 32 | id of the merged token.
+        ranks: int32, as many: of the merge of each pair.
+        merged: int32, by rank: the id that a pair becomes.
         words: pre-tokens that are tokens whole, whatever their merges: added tokens.
     """
 
     byte_ids: NDArray[np.int32]
     pairs: NDArray[np.uint64]
-    results: NDArray[np.int64]
+    ranks: NDArray[np.int32]
+    merged: NDArray[np.int32]
     words: "Table"
 
 
@@ -97,14 +101,18 @@ class Table(NamedTuple):
         arena: int32, records: the ids, then the bytes of a long pre-token as pairs of int32.
         used: int64, shape (2,): pre-tokens, and int32s of the arena.
         symbols: int32, the tokens of the pre-token being merged.
-        candidates: int64, the merge of each with its right neighbour.
+        order: uint32, when each is merged with its right neighbour.
+        before: int32, where its left neighbour stands.
+        after: int32, where its right neighbour stands.
     """
 
     slots: NDArray[np.uint64]
     arena: NDArray[np.int32]
     used: NDArray[np.int64]
     symbols: NDArray[np.int32]
-    candidates: NDArray[np.int64]
+    order: NDArray[np.uint32]
+    before: NDArray[np.int32]
+    after: NDArray[np.int32]
 
 
 def compiled(function: F) -> F:
@@ -160,9 +168,9 @@ def word_at(data: NDArray[np.uint8], offset: int, num_bytes: int) -> np.uint64:
 
 @compiled
 def fill_pairs(
-    pairs: NDArray[np.uint64], results: NDArray[np.int64], merges: NDArray[np.int64]
+    pairs: NDArray[np.uint64], ranks: NDArray[np.int32], merges: NDArray[np.int32]
 ) -> None:
-    """Enter merges of shape (num_merges, 3): left, right, merged; of equal pairs the last one."""
+    """Enter merges of shape (num_merges, 2): left, right; of equal pairs the last one."""
     mask = np.uint64(len(pairs) - 1)
     for rank in range(len(merges)):
         pair = (np.uint64(merges[rank, 0]) << np.uint64(32)) | np.uint64(merges[rank, 1])
@@ -170,7 +178,7 @@ def fill_pairs(
         while pairs[slot] != EMPTY and pairs[slot] != pair:
             slot = (slot + np.uint64(1)) & mask
         pairs[slot] = pair
-        results[slot] = (np.int64(rank) << np.int64(32)) | merges[rank, 2]
+        ranks[slot] = rank
 
 
 @compiled
@@ -189,13 +197,14 @@ def fill_words(
 
 
 @compiled
-def _merge_of(merges: Merges, left: int, right: int) -> int:
+def _place_in_order(merges: Merges, left: int, right: int, place: int) -> np.uint32:
+    """Of the pairs of a pre-token the smallest is merged first: rank << 8 | place of the left."""
     mask = np.uint64(len(merges.pairs) - 1)
     pair = (np.uint64(left) << np.uint64(32)) | np.uint64(right)
     slot = ((pair * _SPREAD) >> np.uint64(32)) & mask
     while merges.pairs[slot] != EMPTY:
         if merges.pairs[slot] == pair:
-            return merges.results[slot]
+            return np.uint32((np.int64(merges.ranks[slot]) << np.int64(8)) | np.int64(place))
         slot = (slot + np.uint64(1)) & mask
     return _NO_MERGE
 
@@ -206,33 +215,40 @@ def _merge(
 ) -> int:
     """Merge a pre-token; its ids are the first of `table.symbols`, as many as returned.
 
-    None is where a byte has no token.
+    None is where a byte has no token. A symbol stands where its first byte stood.
     """
-    symbols, candidates = table.symbols, table.candidates
+    symbols, order, before, after = table.symbols, table.order, table.before, table.after
     for place in range(num_bytes):
         symbols[place] = merges.byte_ids[text[start + place]]
         if symbols[place] < 0:
             return 0
+        before[place], after[place] = place - 1, place + 1
+    order[num_bytes - 1] = _NO_MERGE
     for place in range(num_bytes - 1):
-        candidates[place] = _merge_of(merges, symbols[place], symbols[place + 1])
-    count = num_bytes
-    while count > 1:
-        best = 0
-        for place in range(1, count - 1):
-            if candidates[place] < candidates[best]:
-                best = place
-        if candidates[best] == _NO_MERGE:
+        order[place] = _place_in_order(merges, symbols[place], symbols[place + 1], place)
+    while True:
+        best = _NO_MERGE
+        for each in order[:num_bytes]:
+            best = min(best, each)
+        if best == _NO_MERGE:
             break
-        symbols[best] = np.int32(candidates[best] & np.int64(0xFFFFFFFF))
-        count -= 1
-        for place in range(best + 1, count):
-            symbols[place] = symbols[place + 1]
-        for place in range(best + 1, count - 1):
-            candidates[place] = candidates[place + 1]
-        if best > 0:
-            candidates[best - 1] = _merge_of(merges, symbols[best - 1], symbols[best])
-        if best < count - 1:
-            candidates[best] = _merge_of(merges, symbols[best], symbols[best + 1])
+        place = np.int64(best) & np.int64(0xFF)
+        right = after[place]
+        symbols[place] = merges.merged[np.int64(best) >> np.int64(8)]
+        order[right] = _NO_MERGE
+        right = after[place] = after[right]
+        order[place] = _NO_MERGE
+        if right < num_bytes:
+            before[right] = place
+            order[place] = _place_in_order(merges, symbols[place], symbols[right], place)
+        left = before[place]
+        if left >= 0:
+            order[left] = _place_in_order(merges, symbols[left], symbols[place], left)
+    count = place = 0
+    while place < num_bytes:
+        symbols[count] = symbols[place]
+        count += 1
+        place = after[place]
     return count
 
 

@@ -24,6 +24,7 @@ from codedata.tokenize.engines.kernels import (
     EMPTY,
     LETTER,
     LONGEST_RECORD,
+    MAX_MERGES,
     MAX_PRETOKEN_BYTES,
     NOT_ASCII,
     OTHER,
@@ -85,7 +86,9 @@ def new_table(num_slots: int = _TABLE_SLOTS, arena_ids: int = _ARENA_IDS) -> Tab
         arena=np.zeros(max(arena_ids, 2 * LONGEST_RECORD), np.int32),
         used=np.zeros(2, np.int64),
         symbols=np.zeros(MAX_PRETOKEN_BYTES, np.int32),
-        candidates=np.zeros(MAX_PRETOKEN_BYTES, np.int64),
+        order=np.zeros(MAX_PRETOKEN_BYTES, np.uint32),
+        before=np.zeros(MAX_PRETOKEN_BYTES, np.int32),
+        after=np.zeros(MAX_PRETOKEN_BYTES, np.int32),
     )
 
 
@@ -99,21 +102,24 @@ def build_merges(model: dict[str, Any], added: dict[str, int]) -> Merges:
     vocab: dict[str, int] = model["vocab"]
     merges = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
     size = 1 << (2 * len(merges) + 1).bit_length()
-    pairs, results = np.full(size, EMPTY, np.uint64), np.zeros(size, np.int64)
-    ids = [(vocab[left], vocab[right], vocab[left + right]) for left, right in merges]
-    fill_pairs(pairs, results, np.array(ids, np.int64).reshape(-1, 3))
+    pairs, ranks = np.full(size, EMPTY, np.uint64), np.zeros(size, np.int32)
+    ids = [(vocab[left], vocab[right]) for left, right in merges]
+    fill_pairs(pairs, ranks, np.array(ids, np.int32).reshape(-1, 2))
+    merged = np.array([vocab[left + right] for left, right in merges], np.int32)
     text = np.frombuffer(b"".join(word.encode() for word in added), np.uint8)
     ends = np.cumsum([len(word.encode()) for word in added], dtype=np.int64)
     words = new_table(1 << (2 * len(added)).bit_length(), 0)
     fill_words(words, text, ends, np.array([*added.values()], np.int32))
     byte_ids = [vocab.get(BYTE_CHARACTERS[byte], -1) for byte in range(256)]
-    return Merges(np.array(byte_ids, np.int32), pairs, results, words)
+    return Merges(np.array(byte_ids, np.int32), pairs, ranks, merged, words)
 
 
 def _why_not_merged(model: dict[str, Any]) -> str | None:
     """Why a pre-token may be more than plain merges of its bytes; None where it is no more."""
     if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
         return "its model marks where words start or end"
+    if len(model.get("merges") or []) > MAX_MERGES:
+        return f"its model has more than {MAX_MERGES:,} merges"
     if model.get("ignore_merges"):
         return "its model takes whole words, whatever their merges"
     vocab = model.get("vocab") or {}

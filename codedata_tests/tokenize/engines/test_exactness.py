@@ -18,15 +18,14 @@ from codedata.errors import SettingsError
 from codedata.tokenize.engines import pretokens
 from codedata.tokenize.engines.base import Engine, as_utf8, reference_ids
 from codedata.tokenize.engines.blocks import BlocksEngine
-from codedata.tokenize.engines.pretokens import PretokensEngine
 from codedata.tokenize.engines.registry import choose_engine, engine_choices
 from codedata.tokenize.fidelity import tokenize_and_compare
 from codedata.tokenize.structure import AFTER_NEWLINES, Pretokenizer, find_pretokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests import scenario
-from codedata_tests.tokenize.hostile import CODE, PROSE, hostile_text
-from codedata_tests.tokenize.structures import FAST, FORCED, PIECES
-from codedata_tests.tokenize.twins import SAMPLE, TWINS, loaded_from
+from codedata_tests.tokenize.hostile import CODE, PIECES, PROSE, hostile_text
+from codedata_tests.tokenize.structures import FAST, FORCED, SAMPLE, loaded_from
+from codedata_tests.tokenize.twins import TRAPS, TWINS
 
 ENGINES = "codedata.tokenize.engines"
 
@@ -54,10 +53,10 @@ def require_exact(loaded: LoadedTokenizer, engines: Sequence[Engine], text: str)
     for engine in engines:
         if engine.encode(as_utf8(text), threads=2).ids.tolist() != expected:
             least = minimal(loaded, engine, text)
+            found = engine.encode(as_utf8(least)).ids.tolist()
             pytest.fail(
-                f"{engine.name}, pieces of {engine.piece_bytes} bytes: {ascii(least)} gives "
-                f"{engine.encode(as_utf8(least)).ids.tolist()[:20]}, the library "
-                f"{reference_ids(loaded, least)[:20]}; found in {ascii(text[:300])}"
+                f"{engine.name}: {least!a} gives {found[:20]}, the library "
+                f"{reference_ids(loaded, least)[:20]}; found in {text[:300]!a}"
             )
 
 
@@ -76,7 +75,11 @@ def minimal(loaded: LoadedTokenizer, engine: Engine, text: str) -> str:
 
 
 def compare_hostile_texts(
-    loaded: LoadedTokenizer, num_texts: int, seed: int, patch: pytest.MonkeyPatch
+    loaded: LoadedTokenizer,
+    engines: Sequence[Engine],
+    num_texts: int,
+    seed: int,
+    patch: pytest.MonkeyPatch,
 ) -> int:
     """Compare all engines, their pieces and blocks of many small sizes.
 
@@ -84,9 +87,9 @@ def compare_hostile_texts(
         Bytes of text compared.
     """
     random_, num_bytes = random.Random(seed), 0
-    engines = engines_of(loaded)
     added = loaded.tokenizer.get_added_tokens_decoder().values()
     tokens = sorted(token.content for token in added)
+    require_exact(loaded, engines, "")
     for _ in range(num_texts):
         for engine in engines:
             patch.setattr(type(engine), "piece_bytes", random_.choice([1, 3, 16, 100, 8000]))
@@ -105,7 +108,7 @@ def compare_hostile_texts(
     ("num_texts", "seed"),
     [
         (45, 1),
-        pytest.param(300, 2, marks=pytest.mark.campaign),
+        pytest.param(1_000, 2, marks=pytest.mark.campaign),
         pytest.param(100_000, 3, marks=pytest.mark.long),
     ],
 )
@@ -117,10 +120,24 @@ def test_hostile_texts_have_the_ids_of_the_library(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loaded, start = twin(name), time.process_time()
-    num_bytes = compare_hostile_texts(loaded, num_texts, seed, monkeypatch)
-    engines = ", ".join(engine.name for engine in engines_of(loaded)) or "none"
-    seconds = time.process_time() - start
-    print(f"{name}: {num_texts} texts, {num_bytes} bytes, {seconds:.0f} s of CPU; {engines}: exact")
+    engines = engines_of(loaded)
+    num_bytes = compare_hostile_texts(loaded, engines, num_texts, seed, monkeypatch)
+    seconds, names = time.process_time() - start, [engine.name for engine in engines]
+    print(f"{name}: {num_texts} texts, {num_bytes} bytes, {seconds:.0f} s of CPU, exact: {names}")
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_a_structure_that_looks_like_a_familys_has_the_ids_of_the_library(
+    name: str, twin: Callable[[str], LoadedTokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each once gave other ids; its engines cut elsewhere now, or are refused."""
+    loaded = twin(name)
+    engines = engines_of(loaded)
+    compare_hostile_texts(loaded, engines, 30, 4, monkeypatch)
+    for engine in engines:
+        monkeypatch.setattr(type(engine), "piece_bytes", 1)
+        for text in ("x int i y", "T is K9 int\ni  <x> if ab", "Z a\tint  i \n\n\n s t"):
+            require_exact(loaded, [engine], text)
 
 
 @pytest.mark.parametrize("name", MUST_CUT)

@@ -72,8 +72,9 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> type[PieceEngine]:
 def test_a_registered_engine_is_asked_first_and_chosen_where_it_is_exact(
     one_by_one: type[PieceEngine], deepseek_like: LoadedTokenizer, gpt2_like: LoadedTokenizer
 ) -> None:
-    own = ["gigatoken", "pretokens", "words", "blocks"]
-    assert engine_choices() == ["auto", "one_by_one", *own, "whole"]
+    assert engine_choices() == [
+        *("auto", "one_by_one", "gigatoken", "pretokens", "words", "blocks", "whole")
+    ]
     engine = choose_engine(deepseek_like)
     assert isinstance(engine, one_by_one)
     assert engine.encode(as_utf8(SAMPLE)).ids.tolist() == reference_ids(deepseek_like, SAMPLE)
