@@ -43,6 +43,8 @@ from codedata.tokenize.tokenizer_files import read_files
 logger = logging.getLogger(__name__)
 
 _NUM_ASCII = 128
+_UTF8_BYTES = [*range(0xC0), *range(0xC2, 0xF5)]
+"""The bytes that UTF-8 has."""
 _GROWTH_BYTES = 128 << 20
 _MANY_THREADS = 4
 """From so many on, those of its own outdo one call at a time."""
@@ -67,7 +69,7 @@ class GigatokenEngine(PieceEngine):
             return "its model marks where words start or end"
         vocab: dict[str, int] = model.get("vocab") or {}
         if not model.get("byte_fallback"):
-            missing = [byte for byte, each in BYTE_CHARACTERS.items() if each not in vocab]
+            missing = [byte for byte in _UTF8_BYTES if BYTE_CHARACTERS[byte] not in vocab]
             if missing:
                 return f"its vocabulary has no token for {len(missing)} of the bytes"
         if normalizes_to_nfc_only(structure):
