@@ -12,7 +12,8 @@ from codedata.tokenize.engines.base import as_utf8, reference_ids
 from codedata.tokenize.engines.registry import choose_engine
 from codedata.tokenize.engines.words import WordsEngine, build_trie
 from codedata.tokenize.tokenizer import LoadedTokenizer
-from codedata_tests.tokenize.twins import PRECOMPILED, loaded_from, metaspace, replaced, steps
+from codedata_tests.tokenize.structures import loaded_from
+from codedata_tests.tokenize.twins import PRECOMPILED, metaspace, replaced, steps
 
 PRE_TOKENIZERS: dict[str, dict[str, Any]] = {
     "metaspace": metaspace("always"),
