@@ -23,6 +23,7 @@ from codedata.cli import (
     push,
     report,
     show,
+    tokenizer,
     verify,
 )
 from codedata.cli.code_location import add_module_option
@@ -36,7 +37,7 @@ from codedata.store.owners import explained
 
 _GROUPS = {
     "make": [init, materialize],
-    "look": [list_splits, show, report, verify],
+    "look": [list_splits, show, report, verify, tokenizer],
     "share": [export, push, fetch],
     "set up": [clean, completion],
 }
@@ -47,6 +48,7 @@ examples:
   codedata show demo_train                          what is in it, a sample decoded
   codedata report demo_train demo_validation        what they are made of, and compared
   codedata verify demo_train                        recompute every hash
+  codedata tokenizer my_tokenizer                   its engine and why, ids, how fast
   codedata export demo_train --to parquet           for other readers
   codedata push demo_train me/c-train               upload it, privately
   codedata fetch me/c-train c-train                 and have it elsewhere

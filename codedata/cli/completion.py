@@ -50,12 +50,13 @@ def run(options: argparse.Namespace) -> int:
 
     from codedata.cli import build_parser
     from codedata.cli.materialize import SPLIT
+    from codedata.cli.tokenizer import TOKENIZER
 
     datasets = {**shtab.DIRECTORY, "bash": "_codedata_datasets", "preamble": {"bash": _DATASETS}}
     splits = {"bash": "_codedata_splits"}
     parser = build_parser(for_shell=True)
     for action in _actions(parser):
-        if action.type is path:
+        if action.type is path or action.metavar == TOKENIZER:
             action.complete = shtab.FILE  # pyright: ignore[reportAttributeAccessIssue]
         elif action.metavar == DATASET:
             action.complete = datasets  # pyright: ignore[reportAttributeAccessIssue]

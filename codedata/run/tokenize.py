@@ -87,10 +87,14 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
     engine, chars = engine_for(task.tokenizer, task.engine_choice), task.chars
     loaded, started = load_tokenizer(task.tokenizer), time.monotonic()
     where = f"{task.text.path}, characters {chars.start} to {chars.stop}"
-    text = task.text.read_utf8(chars)
     try:
-        ids, record = tokenize_and_compare(
-            loaded, engine, text, threads=task.threads, seed=chars.start, where=where
+        ids, record = tokenize_and_compare(  # the text is let go before the ids are stored
+            loaded,
+            engine,
+            task.text.read_utf8(chars),
+            threads=task.threads,
+            seed=chars.start,
+            where=where,
         )
     except TokenizerError as error:
         raise TokenizerError(f"{error} ({where})") from error

@@ -11,6 +11,7 @@ A text may be cut behind a letter or digit and before white space where
 What is not known to be so counts as not being so.
 """
 
+import json
 import re
 from base64 import b64decode
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from tokenizers.normalizers import Precompiled
 
 from codedata.errors import TokenizerError
 from codedata.tokenize import patterns
-from codedata.tokenize.library import library_call
+from codedata.tokenize.library import LibraryTokenizer, library_call
 
 Step = dict[str, Any]
 
@@ -224,31 +225,43 @@ def letters_before_tokens(letters: str, added: Sequence[dict[str, Any]]) -> str:
 
 
 def why_not_cut(
-    cut: re.Pattern[bytes],
-    normalizer: Sequence[Step],
-    added: Sequence[dict[str, Any]],
-    *,
-    any_place: bool,
+    cut: re.Pattern[bytes], normalizer: Any, added: Sequence[dict[str, Any]], *, any_place: bool
 ) -> str | None:
     """Why a cut may come within an added token, or between it and what it takes in.
 
     Args:
         cut: where texts are to be cut.
-        normalizer: its steps; of what it makes of a token, only what it makes of ASCII is known.
+        normalizer: as declared.
         added: the added tokens, as declared.
         any_place: texts are cut elsewhere, too, than behind a letter or digit and before all of
             the white space there, so that a token which takes in white space may lie across.
     """
-    changes = any(step.get("type") != "NFC" for step in normalizer)
     for token in added:
         content = str(token.get("content", ""))
-        if changes and token.get("normalized"):
-            content = "".join(each if each.isascii() else " " for each in content)
-        framed = f"\n{content}\n".encode()
-        inside = any(1 < found.start() < len(framed) - 1 for found in cut.finditer(framed))
+        looked_for = [content]
+        if normalizer and token.get("normalized"):
+            try:
+                looked_for.append(normalized(content, normalizer).replace(MARK, " "))
+            except TokenizerError:
+                return f"its normalizer fails on its added token {content!r}"
+        framed = [f"\n{each}\n".encode() for each in looked_for]
+        inside = any(
+            1 < found.start() < len(each) - 1 for each in framed for found in cut.finditer(each)
+        )
         strips = token.get("rstrip") and content[-1:].isalnum()
         if any_place:
             strips = any(token.get(flag) for flag in ("lstrip", "rstrip", "single_word"))
         if inside or strips:
-            return f"its added token {token.get('content')!r} may reach across a cut"
+            return f"its added token {content!r} may reach across a cut"
     return None
+
+
+def normalized(text: str, normalizer: Any) -> str:
+    """What a normalizer, as a tokenizer.json declares it, makes of a text.
+
+    Raises:
+        TokenizerError: the library fails at it.
+    """
+    model = {"type": "BPE", "vocab": {}, "merges": []}
+    alone = {"version": "1.0", "added_tokens": [], "normalizer": normalizer, "model": model}
+    return LibraryTokenizer(json.dumps(alone).encode(), "the normalizer").normalize(text)

@@ -205,11 +205,16 @@ def _not_exact(
     )
 
 
-def _check_round_trip(loaded: LoadedTokenizer, text: str, name: str) -> None:
-    """Refuse a tokenizer whose ids do not decode to the text.
+def lost_text(loaded: LoadedTokenizer, text: str, name: str) -> str | None:
+    """What a text's ids do not decode to, the first place of it; None where all comes back.
 
     Added tokens that stand for one visible character are left out of the comparison: byte-level
     decoders cannot give them back (deepseek-coder's 32000 to 32012, such as 'ü', decode to U+FFFD).
+
+    Args:
+        loaded: the tokenizer.
+        text: some text.
+        name: what it is, for the message.
     """
     added = loaded.tokenizer.get_added_tokens_decoder().values()
     single = {ord(t.content) for t in added if len(t.content) == 1 and not t.content.isspace()}
@@ -218,15 +223,22 @@ def _check_round_trip(loaded: LoadedTokenizer, text: str, name: str) -> None:
         text = NFC().normalize_str(text)
     ids = loaded.tokenizer.encode(text, add_special_tokens=False).ids
     decoded = loaded.tokenizer.decode(ids, skip_special_tokens=False)
-    if text != decoded and not _keeps_no_text(loaded):
-        place = first_difference(text, decoded)
-        found, back = (repr(each[max(0, place - 10) : place + 20]) for each in (text, decoded))
-        lost = _without_space(text) == _without_space(decoded)
-        raise TokenizerError(
-            f"the tokenizer {loaded.files.source} loses {'white space' if lost else 'text'}: in "
-            f"{name}, {found} comes back as {back} (character {place}); use the tokenizer.json "
-            "that the model was published with"
-        )
+    if text == decoded:
+        return None
+    place = first_difference(text, decoded)
+    found, back = (repr(each[max(0, place - 10) : place + 20]) for each in (text, decoded))
+    lost = _without_space(text) == _without_space(decoded)
+    return (
+        f"the tokenizer {loaded.files.source} loses {'white space' if lost else 'text'}: in "
+        f"{name}, {found} comes back as {back} (character {place})"
+    )
+
+
+def _check_round_trip(loaded: LoadedTokenizer, text: str, name: str) -> None:
+    """Refuse a tokenizer whose ids do not decode to the text."""
+    lost = lost_text(loaded, text, name)
+    if lost is not None and not _keeps_no_text(loaded):
+        raise TokenizerError(f"{lost}; use the tokenizer.json that the model was published with")
 
 
 def _keeps_no_text(loaded: LoadedTokenizer) -> bool:

@@ -89,9 +89,20 @@ class LibraryTokenizer:
 
     def decode_each(self, ids: Sequence[int]) -> list[str]:
         """The text that each token adds; those that are parts of one character stand together."""
+        return [text for _, text in self.decode_steps(ids) if text]
+
+    def decode_steps(self, ids: Sequence[int]) -> list[tuple[list[int], str]]:
+        """The same with the ids of each text; at the end may be some that make none."""
         stream = DecodeStream(skip_special_tokens=False)
+        steps: list[tuple[list[int], str]] = []
+        waiting: list[int] = []
         with library_call(self._what):
-            return [text for each in ids if (text := stream.step(self._tokenizer, each))]
+            for each in ids:
+                waiting.append(each)
+                if text := stream.step(self._tokenizer, each):
+                    steps.append((waiting, text))
+                    waiting = []
+        return [*steps, (waiting, "")] if waiting else steps
 
     def token_to_id(self, token: str) -> int | None:
         """The id of a token as the vocabulary writes it; None where it has none."""

@@ -139,7 +139,8 @@ def find_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
         if not letters:
             return "its added tokens end in every letter and digit"
     cut = (known and known.cut) or between(letters, spaces)
-    if why := why_not_cut(cut, normalizer, added, any_place=bool(known and known.cut)):
+    declared = structure.get("normalizer")
+    if why := why_not_cut(cut, declared, added, any_place=bool(known and known.cut)):
         return why
     return Pretokenizer(
         what=known.what if known else "a pre-tokenizer whose words end at white space",

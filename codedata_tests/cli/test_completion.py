@@ -21,6 +21,7 @@ complete_last codedata ve
 complete_last codedata verify d
 complete_last codedata export demo --to me
 complete_last codedata show --tok
+complete_last codedata tokenizer d
 complete_last codedata materialize demo_t
 """
 
@@ -50,6 +51,7 @@ def test_bash_completes_commands_splits_folders_switches_and_choices(
         "downloaded demo_train",
         "megatron",
         "--tokenizer",
+        "downloaded",
         "demo_train",
     ]
     assert done.stderr == ""

@@ -220,6 +220,7 @@ class ParquetText:
             if kept.text is None:
                 with _DECODING:
                     kept.text = self._joined(chars)
+                    pa.default_memory_pool().release_unused()
             return kept.text
 
     def _decode(self, groups: range) -> Iterable[Batch]:

@@ -74,6 +74,9 @@ class Engine(ABC):
     def encode(self, text: Utf8, *, threads: int = 1) -> Encoded:
         """Tokenize one chunk, with up to so many threads of the caller's choice."""
 
+    def settle(self) -> None:  # noqa: B027  (most have nothing to wait for)
+        """Wait for what is found out in the background and makes it faster; mostly nothing is."""
+
 
 class PieceEngine(Engine):
     """An engine that gets a text in pieces: what to derive from for a new one.

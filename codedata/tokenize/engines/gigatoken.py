@@ -87,6 +87,7 @@ class GigatokenEngine(PieceEngine):
         [lead] = ids_behind(loaded, [""], [self.lead])
         self._num_lead_ids = len(lead)
         self._words = self._words_left_to_library()
+        self._probing: Thread | None = None
         ranges = known_differences(loaded.structure)
         if ranges is not None and len(ranges) and ranges[0, 0] < _NUM_ASCII:
             raise NotProvenError("it has other ids for ASCII")
@@ -98,8 +99,15 @@ class GigatokenEngine(PieceEngine):
                 "tokenizers library until then"
             )
             ranges = np.array([[_NUM_ASCII, NUM_CODE_POINTS]], np.int32)
-            Thread(target=self._probe, name="compare characters", daemon=True).start()
+            self._probing = Thread(target=self._probe, name="compare characters", daemon=True)
         self._exceptions = Exceptions(self._words, ranges)
+        if self._probing is not None:
+            self._probing.start()
+
+    def settle(self) -> None:
+        """See `Engine.settle`: the comparison of characters, at most 15 seconds."""
+        if self._probing is not None:
+            self._probing.join()
 
     def _probe(self) -> None:
         self._exceptions = Exceptions(self._words, probe_differences(self._loaded.structure))

@@ -68,41 +68,58 @@ def choose_engine(loaded: LoadedTokenizer, choice: str = AUTO) -> Engine:
     Raises:
         SettingsError: the choice is not known, or not proven exact for this tokenizer.
     """
+    engine, _ = explain_choice(loaded, choice)
+    return engine
+
+
+def explain_choice(
+    loaded: LoadedTokenizer, choice: str = AUTO
+) -> tuple[Engine, list[tuple[str, str]]]:
+    """The engine that `choose_engine` gives, and those before it, each with what is against it.
+
+    Where no cut is proven none is asked, and the same is against all.
+    """
     found = find_pretokenizer(loaded.structure)
-    engine = _first_exact(loaded, found, known_choice(choice))
+    engine, against = _first_exact(loaded, found, known_choice(choice))
     if choice not in (AUTO, engine.name):
-        best = _first_exact(loaded, found, AUTO)
+        best, _ = _first_exact(loaded, found, AUTO)
         raise SettingsError(
             f"engine {choice!r} is not proven exact for {loaded.files.tokenizer_json}: "
             f"{engine.reason}; choose {AUTO!r} or {best.name!r}"
         )
     logger.info("engine of %s: %s (%s)", loaded.files.source, engine.name, engine.reason)
-    return engine
+    return engine, against
 
 
-def _first_exact(loaded: LoadedTokenizer, found: Pretokenizer | str, choice: str) -> Engine:
+def _first_exact(
+    loaded: LoadedTokenizer, found: Pretokenizer | str, choice: str
+) -> tuple[Engine, list[tuple[str, str]]]:
     """The first engine of the choice that is exact; its reason says what is against the others."""
-    against: list[str] = []
-    if isinstance(found, str):
-        against.append(found)
-    else:
-        for name, load in _engines().items():
-            if choice not in (AUTO, name):
-                continue
-            try:
-                kind = load()
-                if (why := kind.why_not(loaded.structure, found)) is None:
-                    engine = kind(loaded, found)
-                    engine.reason = "; ".join(against) or found.what
-                    return engine
-            except NotProvenError as error:
-                why = str(error)
-            except ModuleNotFoundError as error:
-                why = f"{error.name} is not installed"
-            against.append(f"{name}: {why}")
+    against: list[tuple[str, str]] = []
+    for name, load in _engines().items():
+        if choice not in (AUTO, name):
+            continue
+        if isinstance(found, str):
+            against.append((name, found))
+            continue
+        try:
+            kind = load()
+            if (why := kind.why_not(loaded.structure, found)) is None:
+                engine = kind(loaded, found)
+                engine.reason = _joined(against) or found.what
+                return engine, against
+        except NotProvenError as error:
+            why = str(error)
+        except ModuleNotFoundError as error:
+            why = f"{error.name} is not installed"
+        against.append((name, why))
     engine = WholeTextEngine(loaded)
-    engine.reason = "; ".join(against) or "it was asked for"
-    return engine
+    engine.reason = found if isinstance(found, str) else _joined(against) or "it was asked for"
+    return engine, against
+
+
+def _joined(against: list[tuple[str, str]]) -> str:
+    return "; ".join(f"{name}: {why}" for name, why in against)
 
 
 def _engines() -> dict[str, Callable[[], type[PieceEngine]]]:

@@ -11,7 +11,12 @@ from codedata.errors import SettingsError
 from codedata.store.dataset_folder import open_dataset
 from codedata.tokenize.engines import registry
 from codedata.tokenize.engines.base import PieceEngine, as_utf8, reference_ids
-from codedata.tokenize.engines.registry import choose_engine, engine_choices, register
+from codedata.tokenize.engines.registry import (
+    choose_engine,
+    engine_choices,
+    explain_choice,
+    register,
+)
 from codedata.tokenize.tokenizer import LoadedTokenizer
 from codedata_tests.script_runs import command, run_here
 from codedata_tests.tokenize.structures import FORCED, SAMPLE, STRUCTURES
@@ -72,9 +77,8 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> type[PieceEngine]:
 def test_a_registered_engine_is_asked_first_and_chosen_where_it_is_exact(
     one_by_one: type[PieceEngine], deepseek_like: LoadedTokenizer, gpt2_like: LoadedTokenizer
 ) -> None:
-    assert engine_choices() == [
-        *("auto", "one_by_one", "gigatoken", "pretokens", "words", "blocks", "whole")
-    ]
+    own = ["gigatoken", "pretokens", "words", "blocks", "whole"]
+    assert engine_choices() == ["auto", "one_by_one", *own]
     engine = choose_engine(deepseek_like)
     assert isinstance(engine, one_by_one)
     assert engine.encode(as_utf8(SAMPLE)).ids.tolist() == reference_ids(deepseek_like, SAMPLE)
@@ -82,6 +86,16 @@ def test_a_registered_engine_is_asked_first_and_chosen_where_it_is_exact(
     assert (other.name, other.reason) == ("gigatoken", "one_by_one: it is of another family")
     with pytest.raises(SettingsError, match=r"one_by_one: it is of.*'auto' or 'gigatoken'"):
         choose_engine(gpt2_like, "one_by_one")
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_a_choice_is_explained_by_what_is_against_the_engines_before_it(
+    name: str, tokenizers_by_name: dict[str, LoadedTokenizer]
+) -> None:
+    engine, against = explain_choice(tokenizers_by_name[name])
+    _, *asked = engine_choices()
+    assert [each for each, _ in against] == asked[: asked.index(engine.name)]
+    assert all(why in engine.reason for _, why in against)
 
 
 def test_an_engine_is_not_asked_where_no_cut_is_proven(
