@@ -509,6 +509,17 @@ TRAPS: dict[str, Callable[[], Json]] = {
         [added("int\u00a0i", special=False, normalized=True)],
         normalizer={"type": "NFKC"},
     ),
+    "a token whose tilde is a space": lambda: bytes_bpe(
+        AFTER_REGEX,
+        [added("int~i", special=False, normalized=True)],
+        normalizer=replaced("~", " "),
+    ),
+    "a token whose tab is a space": lambda: unigram(
+        PRECOMPILED,
+        steps({"type": "WhitespaceSplit"}, metaspace("always")),
+        [*specials("</s>", "<unk>"), added("int\ti", special=False, normalized=True)],
+        framed(None, "</s>"),
+    ),
     "small letters merged with a mark": lambda: with_vocabulary_changed(
         sentencepiece_bpe([], normalizer=normalizers({"type": "Lowercase"}, replaced(" ", "▁"))),
         _merge_lowercase,
