@@ -16,52 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from codedata.tokenize.cuts import MARK
 from codedata.tokenize.differences import (
     TABLE,
     probe_differences,
     steps_of_ranges,
     structure_key,
 )
+from codedata.tokenize.patterns import DEEPSEEK_V3, WORDS
 
-_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_WORDS = (
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
-)
-_BLANKS = r"\s*[\r\n]+|\s+(?!\S)|\s+"
-
-
-def _modern(digits: str, *, letters: str = r"\p{L}", others: str = r"\s\p{L}\p{N}") -> str:
-    return (
-        _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?" + letters + "+|" + digits + "| ?[^" + others + r"]+"
-        r"[\r\n]*|" + _BLANKS
-    )
-
-
-_CL100K = _modern(r"\p{N}{1,3}")
-_CL100K_POSSESSIVE = (
-    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|"
-    r"\s++$|\s*[\r\n]|\s+(?!\S)|\s+"
-)
-_QWEN3_5 = _modern(r"\p{N}", letters=r"[\p{L}\p{M}]", others=r"\s\p{L}\p{M}\p{N}")
-_O200K = (
-    "|".join(f"{words}{_CONTRACTIONS}?" for words in _WORDS)
-    + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|"
-    + _BLANKS
-)
-_NEMOTRON = "|".join(_WORDS) + r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|" + _BLANKS
-_DEEPSEEK_V3 = (
-    r"\p{N}{1,3}",
-    "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
-    (
-        r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|"""
-        "[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|"
-        "\\s*[\r\n]+|\\s+(?!\\S)|\\s+"
-    ),
-)
 _NFC = {"type": "NFC"}
-_MARK = "\u2581"
-_MARKED = {"type": "Replace", "pattern": {"String": " "}, "content": _MARK}
+_MARKED = {"type": "Replace", "pattern": {"String": " "}, "content": MARK}
 
 
 def _splits(*patterns: str, removed: bool = False) -> dict[str, Any]:
@@ -80,19 +45,19 @@ def _byte_level() -> Iterator[tuple[str, Any, Any]]:
     yield "GPT-2", None, _bytes()
     yield "GPT-2 with NFC (NeoX)", _NFC, _bytes()
     yield "GPT-2 with a first space (RoBERTa)", None, _bytes(add_prefix_space=True)
-    yield "Llama 3", None, _splits(_CL100K)
-    yield "cl100k", None, _splits(_CL100K, removed=True)
-    yield "cl100k, possessive", None, _splits(_CL100K_POSSESSIVE)
-    yield "Qwen 2", _NFC, _splits(_modern(r"\p{N}"))
-    yield "Qwen 3.5", _NFC, _splits(_QWEN3_5)
-    yield "o200k", None, _splits(_O200K, removed=True)
-    yield "o200k, isolated", None, _splits(_O200K)
-    yield "DeepSeek V3", None, _splits(*_DEEPSEEK_V3)
-    yield "Nemotron", None, _splits(_NEMOTRON)
+    yield "Llama 3", None, _splits(WORDS["Llama 3"])
+    yield "Llama 3, removed (cl100k)", None, _splits(WORDS["Llama 3"], removed=True)
+    yield "cl100k, older", None, _splits(WORDS["cl100k, older"])
+    yield "Qwen 2", _NFC, _splits(WORDS["Qwen 2"])
+    yield "Qwen 3.5", _NFC, _splits(WORDS["Qwen 3.5"])
+    yield "o200k", None, _splits(WORDS["o200k"])
+    yield "o200k, removed", None, _splits(WORDS["o200k"], removed=True)
+    yield "DeepSeek V3", None, _splits(*DEEPSEEK_V3)
+    yield "Nemotron", None, _splits(WORDS["Nemotron"])
 
 
 def _sentencepiece() -> Iterator[tuple[str, Any, Any]]:
-    prepended = {"type": "Prepend", "prepend": _MARK}
+    prepended = {"type": "Prepend", "prepend": MARK}
     yield "Llama 2", {"type": "Sequence", "normalizers": [prepended, _MARKED]}, None
     for scheme in ("first", "always", "never"):
         for split in (True, False):
@@ -100,7 +65,7 @@ def _sentencepiece() -> Iterator[tuple[str, Any, Any]]:
                 f"Metaspace {scheme}{', split' if split else ''}",
                 None,
                 {
-                    "type": "Metaspace", "replacement": _MARK, "prepend_scheme": scheme,
+                    "type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme,
                     "split": split,
                 },
             )  # fmt: skip
