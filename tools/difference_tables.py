@@ -47,7 +47,6 @@ def _byte_level() -> Iterator[tuple[str, Any, Any]]:
     yield "GPT-2 with a first space (RoBERTa)", None, _bytes(add_prefix_space=True)
     yield "Llama 3", None, _splits(WORDS["Llama 3"])
     yield "Llama 3, removed (cl100k)", None, _splits(WORDS["Llama 3"], removed=True)
-    yield "cl100k, older", None, _splits(WORDS["cl100k, older"])
     yield "Qwen 2", _NFC, _splits(WORDS["Qwen 2"])
     yield "Qwen 3.5", _NFC, _splits(WORDS["Qwen 3.5"])
     yield "o200k", None, _splits(WORDS["o200k"])
