@@ -26,7 +26,6 @@ import hashlib, os
 os.fsync = lambda descriptor: None
 import codedata.store.chunks as chunk_store
 import codedata.run.assemble as assemble
-import codedata.store.publishing as publishing
 from codedata.store.dataset_folder import open_dataset
 from codedata.run.checks import CheckOutcome
 
@@ -37,7 +36,6 @@ class NoHash:  # but of the meta, whose hash the report compares
 passed = CheckOutcome(passed=True, description="not checked", numbers={})
 names = ("integrity", "sample_counts", "sequence_lengths", "token_ids")
 assemble.sha256 = NoHash
-publishing.require_written = lambda *_: None
 chunk_store._sha256 = lambda ids: "0" * 64
 assemble.check_dataset = lambda folder, *_: (open_dataset(folder), dict.fromkeys(names, passed))
 """

@@ -26,8 +26,7 @@ MAX_WORKERS = 1024
 """More threads than this on one machine are a slip of the keyboard."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-_LARGE_BLOCK = 1 << 25
-"""The largest that glibc takes; text, ids and shard of ten million characters have less."""
+_LARGE_BLOCK = 1 << 20
 
 _GRACE_SECONDS = 2.0
 
@@ -62,11 +61,10 @@ def limit_library_threads(num_workers: int) -> None:
     os.environ.setdefault("RAYON_NUM_THREADS", str(num_workers))
 
 
-def keep_freed_memory() -> None:
-    """Have glibc keep large blocks that are freed for the next chunk, and no more than one each.
+def return_freed_memory() -> None:
+    """Have glibc give large blocks back when they are freed, instead of keeping some in each arena.
 
-    A block from the system costs as much as filling it: its pages are zeroed first. What is kept
-    is given back by `return_freed_memory`.
+    By default it adapts to the sizes it sees, here to chunks: tens of megabytes a thread.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
@@ -74,18 +72,11 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK)
 
 
-def return_freed_memory() -> None:
-    """Have glibc give back all memory that is free."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)
-
-
 class ChunkThreads(ThreadPoolExecutor):
     """Threads for chunks: after an error none of them runs; Ctrl-C waits only a moment for them."""
 
     def __init__(self, num_workers: int) -> None:
-        keep_freed_memory()
+        return_freed_memory()
         super().__init__(num_workers, thread_name_prefix="chunk")
         self._submitted: list[Future[Any]] = []
 
@@ -99,7 +90,6 @@ class ChunkThreads(ThreadPoolExecutor):
         interrupted = isinstance(kind, type) and not issubclass(kind, Exception)
         self.shutdown(wait=not interrupted, cancel_futures=kind is not None)
         wait([each for each in self._submitted if each.running()], timeout=_GRACE_SECONDS)
-        return_freed_memory()
 
 
 @contextmanager

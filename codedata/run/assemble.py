@@ -1,7 +1,7 @@
 """Token chunks -> samples, shards, facts and meta of a staged dataset, checked as it lies there.
 
-Everything that was written is read from the disk before it may be published: each file as soon as
-it is staged, compared with the bytes that were hashed for the meta, and the whole by the checks.
+Everything that was written is read once, from the disk, before it may be published; what is
+published is what was checked.
 """
 
 from collections.abc import Mapping, Sequence

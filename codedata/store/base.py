@@ -57,7 +57,7 @@ class Stage(ABC):
     """A dataset that is being written, while its name's lock is held."""
 
     def add_shard(self, index: int, data: Data) -> None:
-        """Write a shard; any order, any thread. See `put`."""
+        """Write a shard; any order, any thread."""
         self.put(shard_name(index), data)
 
     def add_facts(self, facts: Facts) -> None:
@@ -72,11 +72,7 @@ class Stage(ABC):
 
     @abstractmethod
     def put(self, name: str, data: Data) -> None:
-        """Write a file of the stage durably, and see that what lies there is `data`; any thread.
-
-        Raises:
-            OSError: it cannot be written, or other bytes lie there.
-        """
+        """Write a file of the stage durably; any thread."""
 
     @abstractmethod
     def publish(self) -> None:

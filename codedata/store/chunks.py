@@ -99,7 +99,7 @@ def put_chunk(
     column = pa.Array.from_buffers(pa.from_numpy_dtype(ids.dtype), len(ids), [None, buffer])
     field = pa.field(_COLUMN, column.type, nullable=False)
     schema = pa.schema([field], metadata={_METADATA_KEY: json.dumps(stored)})
-    sink = pa.BufferOutputStream(pa.system_memory_pool())  # as arrays are: of freed blocks
+    sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
         writer.write_batch(pa.record_batch([column], schema=schema))
     store.put(_name(fingerprint.chars), memoryview(sink.getvalue()))

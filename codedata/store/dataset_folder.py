@@ -35,7 +35,6 @@ from codedata.format.old_cards import parse_old_card
 from codedata.format.shards import is_fixed_width, view_shard
 from codedata.parallel import available_cores
 from codedata.store.base import Snapshot
-from codedata.store.files import release_pages
 from codedata.store.snapshot import NAME_IT, FolderSnapshot, with_enough_files
 
 _MOST_THREADS = 16
@@ -150,26 +149,20 @@ class Dataset:
         return padded
 
 
-def open_dataset(folder: Path, *, verify: bool = False, compared: bool = False) -> Dataset:
+def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
     """Open a dataset folder; see `open_snapshot`.
 
     Args:
         folder: as `tokenize_data` or the old script wrote it.
         verify: recompute every hash, too.
-        compared: whether the shards were just compared with the bytes that were hashed for the
-            meta (`Stage.put`), so that theirs are not computed again.
     """
     return with_enough_files(
-        folder,
-        lambda: open_snapshot(lambda: FolderSnapshot(folder), verify=verify, compared=compared),
+        folder, lambda: open_snapshot(lambda: FolderSnapshot(folder), verify=verify)
     )
 
 
 def open_snapshot(
-    take: Callable[[], AbstractContextManager[Snapshot]],
-    *,
-    verify: bool = False,
-    compared: bool = False,
+    take: Callable[[], AbstractContextManager[Snapshot]], *, verify: bool = False
 ) -> Dataset:
     """Open what is published under a name, all files of one moment.
 
@@ -178,7 +171,6 @@ def open_snapshot(
         verify: also recompute every hash that the meta states, and refuse meta, facts or a card
             that are not byte for byte as this package wrote them (so a dataset of the old script,
             which states no hashes, does not verify; one without facts and card does).
-        compared: whether the shards' bytes are known to be those that the meta states hashes of.
 
     Raises:
         DatasetError: the dataset, its meta or a shard is missing, damaged or of another shape.
@@ -188,7 +180,7 @@ def open_snapshot(
         with take() as snapshot:
             where = snapshot.where
             try:
-                return read_dataset(snapshot, verify=verify, compared=compared)
+                return read_dataset(snapshot, verify=verify)
             except FileNotFoundError as error:
                 if snapshot.is_current():
                     raise DatasetError(_missing(where, str(error.filename))) from error
@@ -197,7 +189,7 @@ def open_snapshot(
     )
 
 
-def read_dataset(snapshot: Snapshot, *, verify: bool, compared: bool = False) -> Dataset:
+def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
     """The dataset of a snapshot; see `open_snapshot`.
 
     Raises:
@@ -227,7 +219,7 @@ def read_dataset(snapshot: Snapshot, *, verify: bool, compared: bool = False) ->
         folder=Path(snapshot.where),
         digest=digest,
         entries=tuple(entries),
-        shards=_read_shards(snapshot, entries, verify=verify and not compared),
+        shards=_read_shards(snapshot, entries, verify=verify),
         texts=(facts, card),
     )
 
@@ -315,6 +307,4 @@ def _read_shard(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bo
             f"{where} does not have the sha256 that its meta states; make the dataset again"
         )
     read = view_shard if is_fixed_width(data) else decode_foreign_shard
-    ids = read(data, num_samples=entry.num_samples, seq_length=entry.seq_length, name=where)
-    release_pages(data)
-    return ids
+    return read(data, num_samples=entry.num_samples, seq_length=entry.seq_length, name=where)

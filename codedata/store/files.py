@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codedata.format.shards import Bytes
 
@@ -27,11 +26,6 @@ _KEPT_NAME = 50
 _NO_FOLDER_FSYNC = (errno.EINVAL, errno.ENOTSUP)
 """What filesystems say of a folder whose names they force to the disk themselves, or not at all,
 such as CIFS."""
-
-_COMPARED_BYTES = 1 << 18
-"""Compared in one go: what says of each byte whether it is the same stays in the cache."""
-
-_CHANGED = "it does not hold the bytes that were written; check the disk, and run again"
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # linux/fs.h
@@ -68,19 +62,6 @@ def map_file(file: BinaryIO) -> Bytes:
             raise
         return np.frombuffer(read_range(file, 0, None), np.uint8)
     return np.frombuffer(mapped, np.uint8)
-
-
-def release_pages(mapped: NDArray[Any]) -> None:
-    """Have a file's pages no longer count as memory of this process, until they are read again.
-
-    Args:
-        mapped: what `map_file` returned, or a view of it.
-    """
-    owner: Any = mapped
-    while isinstance(owner, np.ndarray | memoryview):
-        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
-    if hasattr(owner, "madvise"):  # it is a mapping, and the system takes advice
-        owner.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager
@@ -124,21 +105,6 @@ def write_durably(path: Path, data: Data) -> None:
     """
     with naming(path), open(path, "wb", opener=open_no_link) as file:
         _fill(file, data)
-
-
-def require_written(path: Path, data: bytes | memoryview) -> None:
-    """Read a file that was just written, and compare it with what it was to hold.
-
-    Raises:
-        OSError: other bytes lie there.
-    """
-    given = np.frombuffer(data, np.uint8)
-    with open(path, "rb") as file:
-        there = map_file(file)
-    places = range(0, len(given), _COMPARED_BYTES)
-    blocks = (slice(place, place + _COMPARED_BYTES) for place in places)
-    if len(there) != len(given) or not all(np.array_equal(there[b], given[b]) for b in blocks):
-        raise OSError(errno.EIO, _CHANGED, str(path))
 
 
 def open_no_link(path: str, flags: int) -> int:

@@ -26,13 +26,7 @@ from codedata.format.meta import META_NAME, shard_index
 from codedata.places import local_path, require_utf8
 from codedata.printable import shortened, why_no_path
 from codedata.store.base import Data, Stage
-from codedata.store.files import (
-    exchange,
-    fsync_folder,
-    remove_leftovers,
-    require_written,
-    write_durably,
-)
+from codedata.store.files import exchange, fsync_folder, remove_leftovers, write_durably
 from codedata.store.locks import exclusive_lock
 from codedata.store.owners import close_to_strangers, explained_at, is_closed
 
@@ -97,7 +91,6 @@ class Staging(Stage):
             if not self.stage.exists():
                 self.stage.mkdir(mode=0o775)
         write_durably(self.stage / name, data)
-        require_written(self.stage / name, data)
 
     def publish(self) -> None:
         """Put the staged dataset in the target's place and remove the old one; see `Stage`."""

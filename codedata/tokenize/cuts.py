@@ -241,7 +241,9 @@ def why_not_cut(
         looked_for = [content]
         if normalizer and token.get("normalized"):
             try:
-                looked_for.append(normalized(content, normalizer).replace(MARK, " "))
+                found = normalized(content, normalizer)
+                is_marked = MARK in normalized("a a", normalizer)
+                looked_for.append(found.replace(MARK, " ") if is_marked else found)
             except TokenizerError:
                 return f"its normalizer fails on its added token {content!r}"
         framed = [f"\n{each}\n".encode() for each in looked_for]

@@ -431,18 +431,3 @@ open_dataset(Path({str(folder)!r}))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     said = done.stderr.splitlines()[-1]
     assert f"{folder} cannot be opened: the process may have 50 files open, and each shard" in said
-
-
-@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="needs /proc")
-def test_an_opened_dataset_takes_no_memory_for_what_was_only_checked(tmp_path: Path) -> None:
-    """Else the memory of a run would grow with its dataset."""
-    folder = scenario.write_dataset(tmp_path / "dataset", [[[*range(4_096)]] * 64])
-    dataset = open_dataset(folder, verify=True)
-
-    def resident_kilobytes() -> int:
-        _, of_shard = Path("/proc/self/smaps").read_text().split(str(folder / "dump-0.pkl"), 1)
-        return int(of_shard.split("Rss:", 1)[1].split()[0])
-
-    assert resident_kilobytes() == 0
-    assert dataset.shards[0].sum() == 64 * sum(range(4_096))
-    assert resident_kilobytes() > 700, "the control: it is mapped, and was read"

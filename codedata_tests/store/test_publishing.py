@@ -515,27 +515,3 @@ def test_a_dataset_that_its_owner_made_read_only_blocks_no_later_run() -> None:
             check=False,
         )
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [lambda fd, size: os.pwrite(fd, b"?", size - 1), lambda fd, size: os.ftruncate(fd, size - 1)],
-    ids=["another last byte", "cut off"],
-)
-def test_what_a_disk_gives_back_changed_is_not_published(
-    damage: Callable[[int, int], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    publish(tmp_path / "dataset", 2)
-    fsync = os.fsync
-
-    def change(descriptor: int) -> None:
-        fsync(descriptor)
-        status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode):
-            damage(descriptor, status.st_size)
-
-    monkeypatch.setattr(os, "fsync", change)
-    with pytest.raises(OSError, match="does not hold the bytes that were written") as error:
-        publish(tmp_path / "dataset", 3)
-    assert Path(error.value.filename).parent.name == "stage"
-    assert num_shards_of(tmp_path / "dataset") == 2

@@ -132,6 +132,7 @@ class ParquetText:
             CorpusError: the file changed or is damaged, or the index is another file's.
         """
         parts = [self._part(*part) for part in self._parts(chars)]
+        pa.default_memory_pool().release_unused()
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _parts(self, chars: CharRange) -> Iterator[tuple[int | None, CharRange]]:

@@ -7,7 +7,8 @@ Which code points differ is known for known structures (`codedata.tokenize.diffe
 others it is found out beside the first chunks, and all characters beyond ASCII count as differing
 meanwhile.
 
-Its memory of words has no bound in 0.10, so it is loaded anew once that has grown.
+Its memory of words has no bound in 0.10 for byte-level tokenizers, so those are loaded anew once
+the process has grown; SentencePiece's way has one a call.
 """
 
 import json
@@ -36,6 +37,7 @@ from codedata.tokenize.cuts import MARK
 from codedata.tokenize.differences import Twin, known_differences, probe_differences
 from codedata.tokenize.engines.base import NotProvenError, PieceEngine, Span, ids_behind
 from codedata.tokenize.engines.scan import NUM_CODE_POINTS, Exceptions, cut_around
+from codedata.tokenize.engines.side_by_side import each_piece
 from codedata.tokenize.structure import BYTE_CHARACTERS, Pretokenizer, normalizes_to_nfc_only
 from codedata.tokenize.tokenizer import LoadedTokenizer, changed_files
 from codedata.tokenize.tokenizer_files import read_files
@@ -45,9 +47,11 @@ logger = logging.getLogger(__name__)
 _NUM_ASCII = 128
 _UTF8_BYTES = [*range(0xC0), *range(0xC2, 0xF5)]
 """The bytes that UTF-8 has."""
-_GROWTH_BYTES = 128 << 20
+_SETTLED_BYTES, _GROWTH_BYTES = 32 << 20, 128 << 20
+"""After so much text chunks and buffers are as large as they get; so much may memory grow then. C
+has it grow by a byte for each byte, text of words that never come twice by five."""
 _MANY_THREADS = 4
-"""From so many on, those of its own outdo one call at a time."""
+"""From so many on, those of its own outdo one call at a time, for half more CPU."""
 _AROUND = ("{0}", "a{0}b", " {0} ", "{0}{0}", "\n{0}\n", "\t{0}  x", "({0})")
 """Where an added token is tried."""
 
@@ -215,19 +219,26 @@ class _Peer:
     def encode(self, texts: Sequence[bytes], *, threads: int) -> list[NDArray[np.uint32]]:
         """The ids of texts, without what frames them."""
         tokenizer = self._current(sum(map(len, texts)))
-        if isinstance(tokenizer, SentencePieceTokenizer) and threads < _MANY_THREADS:
-            with self._lock:  # it remembers words in this call alone
-                return [tokenizer.encode(text) for text in texts]
-        if threads < _MANY_THREADS:
-            return [_encode(tokenizer, [text], parallel=False)[0] for text in texts]
-        return _encode(tokenizer, texts, parallel=True)
+        if isinstance(tokenizer, BPETokenizer) and threads >= _MANY_THREADS:
+            return _encode(tokenizer, texts, parallel=True)
+        if isinstance(tokenizer, BPETokenizer):
+            threads = 1  # it makes one call at a time, and is soon done
+        return [
+            ids
+            for [ids] in each_piece(
+                lambda text: _encode(tokenizer, [text], parallel=False), texts, threads
+            )
+        ]
 
     def _current(self, num_bytes: int) -> BPETokenizer | SentencePieceTokenizer:
+        """The tokenizer to use for so many bytes more."""
         with self._lock:
             self._num_bytes += num_bytes
-            grown = _resident_bytes() - self._resident if self._resident else self._num_bytes
-            if self._num_bytes >= _GROWTH_BYTES // 4 and grown >= _GROWTH_BYTES:
-                self._tokenizer = self._load()
+            if isinstance(self._tokenizer, BPETokenizer) and self._num_bytes > _SETTLED_BYTES:
+                resident = _resident_bytes() or self._num_bytes
+                self._resident = self._resident or resident
+                if resident - self._resident > _GROWTH_BYTES:
+                    self._tokenizer = self._load()
             return self._tokenizer
 
     def _load(self) -> BPETokenizer | SentencePieceTokenizer:
@@ -235,7 +246,7 @@ class _Peer:
             tokenizer = load_hf_json(self._json)
         except (RuntimeError, ValueError) as error:
             raise NotProvenError(f"it says {str(error).splitlines()[0]}") from error
-        self._num_bytes, self._resident = 0, _resident_bytes()
+        self._num_bytes = self._resident = 0
         return tokenizer
 
 
