@@ -120,13 +120,14 @@ class GigatokenEngine(PieceEngine):
 
     def _words_left_to_library(self) -> list[bytes]:
         """What texts hold that hold an added token which gigatoken may treat otherwise."""
-        added = self._loaded.tokenizer.get_added_tokens_decoder().values()
+        added = [*self._loaded.tokenizer.get_added_tokens_decoder().values()]
         is_normalized = bool(self._loaded.structure.get("normalizer"))
         plain = [
             token.content
             for token in added
             if not (token.special or token.lstrip or token.rstrip or token.single_word)
             and (token.content.isspace() or not (token.normalized and is_normalized))
+            and _is_apart(token, added)
         ]
         around = [form.format(word) for word in plain for form in _AROUND]
         expected = ids_behind(self._loaded, [""] * len(around), around)
@@ -185,6 +186,15 @@ class GigatokenEngine(PieceEngine):
         return parts
 
 
+def _is_apart(token: AddedToken, added: Sequence[AddedToken]) -> bool:
+    """Whether no token that is looked for before or after it can overlap with it in a text.
+
+    The library looks for those that are not normalized in all of a text first.
+    """
+    others = (each.content for each in added if each.normalized != token.normalized)
+    return not any({*token.content} & {*content} for content in others)
+
+
 def _untruncated(loaded: LoadedTokenizer) -> bytes:
     """A tokenizer.json without the truncation and padding that gigatoken would honour."""
     unwanted = [part for part in ("truncation", "padding") if loaded.structure.get(part)]
@@ -220,7 +230,11 @@ class _Peer:
         """The ids of texts, without what frames them."""
         tokenizer = self._current(sum(map(len, texts)))
         if isinstance(tokenizer, BPETokenizer) and threads >= _MANY_THREADS:
-            return _encode(tokenizer, texts, parallel=True)
+            found: dict[int, NDArray[np.uint32]] = {}
+            for places in _of_about_one_length(texts):
+                ids = _encode(tokenizer, [texts[place] for place in places], parallel=True)
+                found |= zip(places, ids, strict=True)
+            return [found[place] for place in range(len(texts))]
         if isinstance(tokenizer, BPETokenizer):
             threads = 1  # it makes one call at a time, and is soon done
         return [
@@ -253,10 +267,21 @@ class _Peer:
 def _encode(
     tokenizer: BPETokenizer | SentencePieceTokenizer, texts: Sequence[bytes], *, parallel: bool
 ) -> list[NDArray[np.uint32]]:
-    if not texts:
-        return []
+    """The ids of texts of about one length: they come as the rows of one array."""
     rows, lengths = tokenizer.encode_batch_padded(list(texts), PadTruncate(0), parallel=parallel)
     return [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
+
+
+def _of_about_one_length(texts: Sequence[bytes]) -> Iterator[list[int]]:
+    """The places of texts in groups, of which each is at most twice as long as the shortest."""
+    group: list[int] = []
+    for place in sorted(range(len(texts)), key=lambda place: len(texts[place])):
+        if group and len(texts[place]) > 2 * len(texts[group[0]]):
+            yield group
+            group = []
+        group.append(place)
+    if group:
+        yield group
 
 
 def _resident_bytes() -> int:

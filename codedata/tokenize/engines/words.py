@@ -43,8 +43,8 @@ Step = dict[str, Any]
 _SMALL_PIECE_BYTES = 1 << 9
 """Pieces are cut so small, and those that hold what is not plain ASCII go to the library."""
 
-_MAX_VOCABULARY_CHARACTERS = 1 << 22
-"""A node of the trie and a byte are one key of 32 bits; a character has up to 4 bytes."""
+_MAX_NODES = 1 << 24
+"""A node of the trie and a byte are one key of 32 bits; nodes are numbered behind the ids."""
 
 _UNK_PENALTY = 10.0
 """`K_UNK_PENALTY` of the library's models/unigram/model.rs: below the lowest score of all."""
@@ -117,8 +117,10 @@ def _why_not_vocabulary(model: dict[str, Any]) -> str | None:
         tokens, has_unknown = [token for token, _ in vocab], model.get("unk_id") is not None
     if not has_unknown:
         return "its vocabulary has no token for what is unknown"
-    if not all(tokens) or sum(map(len, tokens)) > _MAX_VOCABULARY_CHARACTERS:
-        return "its vocabulary has a token of no characters, or more than 4 million characters"
+    largest = max(vocab.values()) if isinstance(vocab, dict) else len(vocab)
+    num_nodes = largest + 2 + sum(len(token.encode()) for token in tokens)
+    if not all(tokens) or num_nodes > _MAX_NODES:
+        return "its vocabulary has a token of no characters, or too many of them or too large ids"
     return None
 
 
