@@ -109,7 +109,7 @@ def loading_for_good() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        gc.set_threshold(_OBJECTS_BETWEEN_SEARCHES)
+        gc.set_threshold(max(_OBJECTS_BETWEEN_SEARCHES, gc.get_threshold()[0]))
         atexit.register(gc.freeze)
         if is_enabled:
             gc.enable()

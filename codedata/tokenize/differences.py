@@ -39,10 +39,9 @@ from codedata.tokenize.library import LibraryTokenizer
 from codedata.tokenize.structure import BYTE_CHARACTERS
 
 TABLE = Path(__file__).with_name("differences.json")
-_NOTES = "differences-1"
+_NOTES, _BEGUN = "differences-1", "differences-begun-1"
 
 _CODE_POINTS = 0x110000
-_SURROGATES = slice(0xD800, 0xE000)
 
 # C stands for the code point. Alone, doubled, beside letters of either case, digits, blanks,
 # punctuation, newlines, an ideograph, and where a contraction may end (U+017F is an s to (?i:'s)).
@@ -91,8 +90,8 @@ def probe_differences(structure: Mapping[str, Any], *, seconds: float = 15.0) ->
 
     Args:
         structure: a parsed tokenizer.json that gigatoken can load.
-        seconds: the longest it may take; what it did not come to counts as differing, and then
-            nothing is kept.
+        seconds: the longest it may take; what it did not come to counts as differing. The next
+            probe on this machine goes on from there.
 
     Returns:
         As `known_differences`.
@@ -102,16 +101,24 @@ def probe_differences(structure: Mapping[str, Any], *, seconds: float = 15.0) ->
         ValueError: gigatoken cannot.
     """
     deadline = time.monotonic() + seconds
-    twin = Twin(structure)
-    differing = np.ones(_CODE_POINTS, dtype=bool)
-    differing[_SURROGATES] = False
-    for code_points in _batches():
-        if time.monotonic() > deadline:
-            return ranges_of_flags(differing)
-        differing[code_points] = twin.compare(code_points)
-    ranges = ranges_of_flags(differing)
-    write_note(_NOTES, structure_key(structure), steps_of_ranges(ranges))
-    return ranges
+    key = structure_key(structure)
+    begun = read_note(_BEGUN, key) or {"batches": 0, "steps": []}
+    twin, done = Twin(structure), begun["batches"]
+    differing = np.zeros(_CODE_POINTS, dtype=bool)
+    for start, stop in ranges_of_steps(begun["steps"]).tolist():
+        differing[start:stop] = True
+    batches = [*_batches()]
+    while done < len(batches) and time.monotonic() < deadline:
+        differing[batches[done]] = twin.compare(batches[done])
+        done += 1
+    steps = steps_of_ranges(ranges_of_flags(differing))
+    if done == len(batches):
+        write_note(_NOTES, key, steps)
+    else:
+        write_note(_BEGUN, key, {"batches": done, "steps": steps})
+    for batch in batches[done:]:
+        differing[batch] = True
+    return ranges_of_flags(differing)
 
 
 def structure_key(structure: Mapping[str, Any]) -> str:

@@ -20,7 +20,13 @@ from codedata.printable import printable
 from codedata.sources.folders import header_folders, walk_folders
 from codedata.sources.parquet.text import ParquetText
 from codedata.tokenize.agreement import first_difference
-from codedata.tokenize.engines.base import Engine, as_utf8, missing_frame, reference_ids
+from codedata.tokenize.engines.base import (
+    Engine,
+    as_utf8,
+    constant_frame,
+    missing_frame,
+    reference_ids,
+)
 from codedata.tokenize.fidelity import SAMPLE_CHARS, check_fidelity, lost_text
 from codedata.tokenize.probe import PROBE
 from codedata.tokenize.structure import framing_is_constant
@@ -112,16 +118,13 @@ class Examination:
         """The ids before and after the text of every chunk; None where they are not the same."""
         if not framing_is_constant(self.loaded.structure):
             return None
-        tokenizer = self.loaded.tokenizer
-        own, ids = (
-            tokenizer.encode("a", add_special_tokens=special).ids for special in (False, True)
-        )
-        start = next(n for n in range(len(ids) + 1) if ids[n : n + len(own)] == own)
-        first, last = missing_frame(self.loaded, ids)
-        by_post_processor = [(each, "post_processor") for each in ids]
+        before, after = constant_frame(self.loaded.tokenizer)
+        first, last = missing_frame(self.loaded, [*before, *after])
         return (
-            [(each, "add_bos_token") for each in first] + by_post_processor[:start],
-            by_post_processor[start + len(own) :] + [(each, "add_eos_token") for each in last],
+            [(each, "add_bos_token") for each in first]
+            + [(each, "post_processor") for each in before],
+            [(each, "post_processor") for each in after]
+            + [(each, "add_eos_token") for each in last],
         )
 
     @cached_property

@@ -142,13 +142,18 @@ class PieceEngine(Engine):
     @cached_property
     def _frame(self) -> tuple[IdArray, IdArray]:
         """The ids that the post-processor puts before and after every text."""
-        tokenizer = self._loaded.tokenizer
-        encodings = map(tokenizer.encode, _texts_with_ids(tokenizer))
-        encoding = next((each for each in encodings if 0 in each.special_tokens_mask), None)
-        encoding = encoding or tokenizer.encode("")  # no text has ids
-        ids, mask = np.array(encoding.ids, self._dtype), encoding.special_tokens_mask
-        start, stop = (mask.index(0), len(mask) - mask[::-1].index(0)) if 0 in mask else (0, 0)
-        return ids[:start], ids[stop:]
+        first, last = constant_frame(self._loaded.tokenizer)
+        return np.array(first, self._dtype), np.array(last, self._dtype)
+
+
+def constant_frame(tokenizer: LibraryTokenizer) -> tuple[list[int], list[int]]:
+    """The ids that a post-processor which only frames texts puts before and after each."""
+    encodings = map(tokenizer.encode, _texts_with_ids(tokenizer))
+    encoding = next((each for each in encodings if 0 in each.special_tokens_mask), None)
+    encoding = encoding or tokenizer.encode("")  # no text has ids
+    ids, mask = encoding.ids, encoding.special_tokens_mask
+    start, stop = (mask.index(0), len(mask) - mask[::-1].index(0)) if 0 in mask else (0, 0)
+    return ids[:start], ids[stop:]
 
 
 def _texts_with_ids(tokenizer: LibraryTokenizer) -> Iterator[str]:

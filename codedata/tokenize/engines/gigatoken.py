@@ -16,6 +16,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
@@ -33,6 +34,7 @@ from tokenizers import AddedToken
 from codedata.errors import TokenizerError
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
+from codedata.parallel import available_cores
 from codedata.tokenize.cuts import MARK
 from codedata.tokenize.differences import Twin, known_differences, probe_differences
 from codedata.tokenize.engines.base import NotProvenError, PieceEngine, Span, ids_behind
@@ -50,8 +52,12 @@ _UTF8_BYTES = [*range(0xC0), *range(0xC2, 0xF5)]
 _SETTLED_BYTES, _GROWTH_BYTES = 32 << 20, 128 << 20
 """After so much text chunks and buffers are as large as they get; so much may memory grow then. C
 has it grow by a byte for each byte, text of words that never come twice by five."""
+_MAX_VOCABULARY = 1 << 24
+"""It makes room for all ids up to the largest."""
 _MANY_THREADS = 4
 """From so many on, those of its own outdo one call at a time, for half more CPU."""
+_BATCH = 256
+"""Parts that the library gets at a time, which bounds its `Encoding` objects."""
 _AROUND = ("{0}", "a{0}b", " {0} ", "{0}{0}", "\n{0}\n", "\t{0}  x", "({0})")
 """Where an added token is tried."""
 
@@ -84,6 +90,8 @@ class GigatokenEngine(PieceEngine):
 
     def __init__(self, loaded: LoadedTokenizer, pretokenizer: Pretokenizer) -> None:
         super().__init__(loaded, pretokenizer)
+        if loaded.vocab_size > _MAX_VOCABULARY:
+            raise NotProvenError(f"it has room for each id up to {loaded.vocab_size - 1}")
         self._peer = _Peer(_untruncated(loaded))
         if self._peer.vocab_size > loaded.vocab_size:
             raise NotProvenError(
@@ -94,40 +102,58 @@ class GigatokenEngine(PieceEngine):
         self._num_lead_ids = len(lead)
         self._words = self._words_left_to_library()
         self._probing: Thread | None = None
+        self._lock = Lock()
         ranges = known_differences(loaded.structure)
-        if ranges is not None and len(ranges) and ranges[0, 0] < _NUM_ASCII:
-            raise NotProvenError("it has other ids for ASCII")
         if ranges is None:
-            if Twin(loaded.structure).compare(range(_NUM_ASCII)).any():
-                raise NotProvenError("it has other ids for ASCII")
-            logger.info(
-                "characters beyond ASCII are compared once, in the background, and left to the "
-                "tokenizers library until then"
-            )
+            is_same = not Twin(loaded.structure).compare(range(_NUM_ASCII)).any()
             ranges = np.array([[_NUM_ASCII, NUM_CODE_POINTS]], np.int32)
             self._probing = Thread(target=self._probe, name="compare characters", daemon=True)
+        else:
+            is_same = not len(ranges) or bool(ranges[0, 0] >= _NUM_ASCII)
+        if not is_same:
+            raise NotProvenError("it has other ids for ASCII")
         self._exceptions = Exceptions(self._words, ranges)
-        if self._probing is not None:
-            self._probing.start()
 
     def settle(self) -> None:
         """See `Engine.settle`: the comparison of characters, at most 15 seconds."""
         if self._probing is not None:
+            self._start_probing()
             self._probing.join()
 
+    def _start_probing(self) -> None:
+        """Compare characters beside the chunks, once there are some beyond ASCII."""
+        with self._lock:
+            if self._probing is None or self._probing.ident is not None:
+                return
+            logger.info(
+                "characters beyond ASCII are compared in the background, once for this structure, "
+                "and left to the tokenizers library until then"
+            )
+            self._probing.start()
+
     def _probe(self) -> None:
-        self._exceptions = Exceptions(self._words, probe_differences(self._loaded.structure))
+        try:
+            ranges = probe_differences(self._loaded.structure)
+        except (TokenizerError, RuntimeError, ValueError) as error:
+            logger.warning("characters beyond ASCII stay with the tokenizers library: %s", error)
+        else:
+            self._exceptions = Exceptions(self._words, ranges)
 
     def _words_left_to_library(self) -> list[bytes]:
         """What texts hold that hold an added token which gigatoken may treat otherwise."""
         added = [*self._loaded.tokenizer.get_added_tokens_decoder().values()]
         is_normalized = bool(self._loaded.structure.get("normalizer"))
+        characters = {
+            kind: {*chain.from_iterable(each.content for each in added if each.normalized == kind)}
+            for kind in (False, True)
+        }
         plain = [
             token.content
             for token in added
             if not (token.special or token.lstrip or token.rstrip or token.single_word)
             and (token.content.isspace() or not (token.normalized and is_normalized))
-            and _is_apart(token, added)
+            # The library looks for those that are not normalized in all of a text first.
+            and characters[not token.normalized].isdisjoint(token.content)
         ]
         around = [form.format(word) for word in plain for form in _AROUND]
         expected = ids_behind(self._loaded, [""] * len(around), around)
@@ -154,16 +180,17 @@ class GigatokenEngine(PieceEngine):
     ) -> Iterator[IdArray]:
         """See `PieceEngine.encode_pieces`."""
         divided = [self._divide(text, *piece) for piece in pieces]
-        own = [
-            (start, part) for parts in divided for start, part in parts if isinstance(part, bytes)
-        ]
-        ids = iter(self._peer.encode([part for _, part in own], threads=threads))
-        for parts in divided:
+        parts = [part for each in divided for _, part in each]
+        left = [part for part in parts if not isinstance(part, bytes)]
+        batches = (left[at : at + _BATCH] for at in range(0, len(left), _BATCH))
+        others = chain.from_iterable(self.by_library(text, batch) for batch in batches)
+        ids = iter(self._peer.encode([p for p in parts if isinstance(p, bytes)], threads=threads))
+        for each in divided:
             found = [
                 next(ids)[self._num_lead_ids if start else 0 :]
                 if isinstance(part, bytes)
-                else self.by_library(text, [part])[0]
-                for start, part in parts
+                else next(others)
+                for start, part in each
             ]
             yield found[0] if len(found) == 1 else np.concatenate(found)
 
@@ -171,7 +198,10 @@ class GigatokenEngine(PieceEngine):
         """A piece in parts, by their starts: gigatoken's with the lead, the library's as spans."""
         piece, lead = text[start:stop], self.lead.encode()
         whole = b"".join((lead if start else b"", piece.data))
-        found = self._exceptions.find(piece, is_ascii=whole.isascii())
+        is_ascii = whole.isascii()
+        if self._probing is not None and not is_ascii:
+            self._start_probing()
+        found = self._exceptions.find(piece, is_ascii=is_ascii)
         if not found:
             return [(start, whole)]
         parts: list[tuple[int, bytes | Span]] = []
@@ -184,15 +214,6 @@ class GigatokenEngine(PieceEngine):
                 parts.append((start + low, (start + low, start + high)))
             place = high
         return parts
-
-
-def _is_apart(token: AddedToken, added: Sequence[AddedToken]) -> bool:
-    """Whether no token that is looked for before or after it can overlap with it in a text.
-
-    The library looks for those that are not normalized in all of a text first.
-    """
-    others = (each.content for each in added if each.normalized != token.normalized)
-    return not any({*token.content} & {*content} for content in others)
 
 
 def _untruncated(loaded: LoadedTokenizer) -> bytes:
@@ -229,20 +250,21 @@ class _Peer:
     def encode(self, texts: Sequence[bytes], *, threads: int) -> list[NDArray[np.uint32]]:
         """The ids of texts, without what frames them."""
         tokenizer = self._current(sum(map(len, texts)))
-        if isinstance(tokenizer, BPETokenizer) and threads >= _MANY_THREADS:
-            found: dict[int, NDArray[np.uint32]] = {}
-            for places in _of_about_one_length(texts):
-                ids = _encode(tokenizer, [texts[place] for place in places], parallel=True)
-                found |= zip(places, ids, strict=True)
-            return [found[place] for place in range(len(texts))]
-        if isinstance(tokenizer, BPETokenizer):
+        is_byte_level = isinstance(tokenizer, BPETokenizer)
+        in_its_threads = is_byte_level and min(threads, _library_threads()) >= _MANY_THREADS
+        if is_byte_level:
             threads = 1  # it makes one call at a time, and is soon done
-        return [
-            ids
-            for [ids] in each_piece(
-                lambda text: _encode(tokenizer, [text], parallel=False), texts, threads
+        found: dict[int, NDArray[np.uint32]] = {}
+        for places in _of_about_one_length(texts):
+            size = -(-len(places) // threads)
+            calls = [places[at : at + size] for at in range(0, len(places), size)]
+            ids = each_piece(
+                lambda some: _encode(tokenizer, [texts[p] for p in some], parallel=in_its_threads),
+                calls,
+                threads,
             )
-        ]
+            found |= zip(places, chain.from_iterable(ids), strict=True)
+        return [found[place] for place in range(len(texts))]
 
     def _current(self, num_bytes: int) -> BPETokenizer | SentencePieceTokenizer:
         """The tokenizer to use for so many bytes more."""
@@ -282,6 +304,12 @@ def _of_about_one_length(texts: Sequence[bytes]) -> Iterator[list[int]]:
         group.append(place)
     if group:
         yield group
+
+
+def _library_threads() -> int:
+    """Threads that gigatoken and the tokenizers library start."""
+    declared = os.environ.get("RAYON_NUM_THREADS", "")
+    return int(declared) if declared.isdecimal() else available_cores()
 
 
 def _resident_bytes() -> int:

@@ -112,6 +112,8 @@ def _first_exact(
             why = str(error)
         except ModuleNotFoundError as error:
             why = f"{error.name} is not installed"
+        except ImportError as error:
+            why = f"it cannot be loaded: {error}"
         against.append((name, why))
     engine = WholeTextEngine(loaded)
     engine.reason = found if isinstance(found, str) else _joined(against) or "it was asked for"
