@@ -16,7 +16,12 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 # The filters must stand before anything that uses beta parts of Dagster is imported, and outside of
 # what imports the components: Dagster gives back the filters that it found.
 from codedata.layout import Layout  # noqa: E402
-from codedata.parallel import ChunkThreads, available_cores, check_num_workers  # noqa: E402
+from codedata.parallel import (  # noqa: E402
+    ChunkThreads,
+    available_cores,
+    check_num_workers,
+    limit_library_threads,
+)
 from codedata.tokenize.engines.registry import AUTO, known_choice  # noqa: E402
 
 if TYPE_CHECKING:
@@ -57,6 +62,10 @@ class ChunkExecutor(dg.ConfigurableResource):
     def beside(self) -> dict[str, "TransformersCheck"]:
         """What goes on beside the steps of a run, by split, and ends with it."""
         return self._beside
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
+        """Have libraries that start threads of their own start no more."""
+        limit_library_threads(self.threads)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
         """Stop what no step has waited for."""

@@ -42,6 +42,8 @@ TABLE = Path(__file__).with_name("differences.json")
 _NOTES, _BEGUN = "differences-1", "differences-begun-1"
 
 _CODE_POINTS = 0x110000
+_NOT_COMPARED = np.array([[0, 0xD800], [0xE000, _CODE_POINTS]], np.int32)
+"""All but the surrogates."""
 
 # C stands for the code point. Alone, doubled, beside letters of either case, digits, blanks,
 # punctuation, newlines, an ideograph, and where a contraction may end (U+017F is an s to (?i:'s)).
@@ -102,7 +104,7 @@ def probe_differences(structure: Mapping[str, Any], *, seconds: float = 15.0) ->
     """
     deadline = time.monotonic() + seconds
     key = structure_key(structure)
-    begun = read_note(_BEGUN, key) or {"batches": 0, "steps": []}
+    begun = read_note(_BEGUN, key) or {"batches": 0, "steps": steps_of_ranges(_NOT_COMPARED)}
     twin, done = Twin(structure), begun["batches"]
     differing = np.zeros(_CODE_POINTS, dtype=bool)
     for start, stop in ranges_of_steps(begun["steps"]).tolist():
@@ -111,14 +113,12 @@ def probe_differences(structure: Mapping[str, Any], *, seconds: float = 15.0) ->
     while done < len(batches) and time.monotonic() < deadline:
         differing[batches[done]] = twin.compare(batches[done])
         done += 1
-    steps = steps_of_ranges(ranges_of_flags(differing))
+    ranges = ranges_of_flags(differing)
     if done == len(batches):
-        write_note(_NOTES, key, steps)
+        write_note(_NOTES, key, steps_of_ranges(ranges))
     else:
-        write_note(_BEGUN, key, {"batches": done, "steps": steps})
-    for batch in batches[done:]:
-        differing[batch] = True
-    return ranges_of_flags(differing)
+        write_note(_BEGUN, key, {"batches": done, "steps": steps_of_ranges(ranges)})
+    return ranges
 
 
 def structure_key(structure: Mapping[str, Any]) -> str:

@@ -105,7 +105,7 @@ def test_an_unknown_structure_is_probed_and_kept(
     assert kept.dtype == np.int32
 
 
-def test_what_a_probe_does_not_come_to_counts_as_differing_and_is_not_kept(
+def test_what_a_probe_does_not_come_to_counts_as_differing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -116,6 +116,33 @@ def test_what_a_probe_does_not_come_to_counts_as_differing_and_is_not_kept(
 
     assert probed.tolist() == [[0, 0xD800], [0xE000, 0x110000]]
     assert known_differences(unknown) is None
+
+
+def test_a_probe_that_ran_out_of_time_goes_on_where_it_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    batches = [range(0x400, 0x440), range(0x880, 0x8A0), range(0x4E00, 0x4E20)]
+    monkeypatch.setattr(differences, "_batches", lambda: iter(batches))
+    compared: list[range] = []
+    real = Twin.compare
+
+    def counted(self: Twin, code_points: range) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        compared.append(code_points)
+        return real(self, code_points)
+
+    monkeypatch.setattr(Twin, "compare", counted)
+    clock = iter([0, 1, 2, 60])
+    monkeypatch.setattr(differences.time, "monotonic", lambda: next(clock))
+    structure = _FAMILIES["Llama 3"][0]
+    first = probe_differences(structure)
+    assert compared == batches[:2]
+    clock = iter([0, 1])
+    second = probe_differences(structure)
+    assert compared == batches
+    assert [0x88F, 0x890] in first.tolist()
+    assert 0x4E00 in range(*next(each for each in first.tolist() if each[1] > 0x4E00))
+    assert not any(start <= 0x4E00 < stop for start, stop in second.tolist())
 
 
 @pytest.mark.parametrize("package", ["tokenizers", "gigatoken"])

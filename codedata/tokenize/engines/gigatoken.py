@@ -35,6 +35,7 @@ from codedata.errors import TokenizerError
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.parallel import available_cores
+from codedata.printable import shortened
 from codedata.tokenize.cuts import MARK
 from codedata.tokenize.differences import Twin, known_differences, probe_differences
 from codedata.tokenize.engines.base import NotProvenError, PieceEngine, Span, ids_behind
@@ -281,7 +282,8 @@ class _Peer:
         try:
             tokenizer = load_hf_json(self._json)
         except (RuntimeError, ValueError) as error:
-            raise NotProvenError(f"it says {str(error).splitlines()[0]}") from error
+            why = shortened(" ".join(str(error).split()))
+            raise NotProvenError(f"it says {why}") from error
         self._num_bytes = self._resident = 0
         return tokenizer
 
