@@ -14,7 +14,7 @@ What is not known to be so counts as not being so.
 import json
 import re
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from string import ascii_letters, digits
 from typing import Any, NamedTuple, cast
 
@@ -236,14 +236,18 @@ def why_not_cut(
         any_place: texts are cut elsewhere, too, than behind a letter or digit and before all of
             the white space there, so that a token which takes in white space may lie across.
     """
+    normalize: Callable[[str], str] | None = None
+    if normalizer and any(token.get("normalized") for token in added):
+        try:
+            normalize = _normalize_by(normalizer)
+        except TokenizerError:
+            return "its normalizer fails"
     for token in added:
         content = str(token.get("content", ""))
         looked_for = [content]
-        if normalizer and token.get("normalized"):
+        if normalize and token.get("normalized"):
             try:
-                found = normalized(content, normalizer)
-                is_marked = MARK in normalized("a a", normalizer)
-                looked_for.append(found.replace(MARK, " ") if is_marked else found)
+                looked_for.append(normalize(content))
             except TokenizerError:
                 return f"its normalizer fails on its added token {content!r}"
         framed = [f"\n{each}\n".encode() for each in looked_for]
@@ -258,12 +262,13 @@ def why_not_cut(
     return None
 
 
-def normalized(text: str, normalizer: Any) -> str:
-    """What a normalizer, as a tokenizer.json declares it, makes of a text.
+def _normalize_by(normalizer: Any) -> Callable[[str], str]:
+    """What a normalizer, as declared, makes of a text; where spaces become marks, marks as spaces.
 
-    Raises:
-        TokenizerError: the library fails at it.
+    It raises TokenizerError where the library fails at it.
     """
     model = {"type": "BPE", "vocab": {}, "merges": []}
     alone = {"version": "1.0", "added_tokens": [], "normalizer": normalizer, "model": model}
-    return LibraryTokenizer(json.dumps(alone).encode(), "the normalizer").normalize(text)
+    library = LibraryTokenizer(json.dumps(alone).encode(), "the normalizer")
+    blank = MARK if MARK in library.normalize("a a") else " "
+    return lambda text: library.normalize(text).replace(blank, " ")

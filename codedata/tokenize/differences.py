@@ -36,13 +36,13 @@ from tokenizers.normalizers import NFC
 
 from codedata.store.notes import read_note, write_note
 from codedata.tokenize.library import LibraryTokenizer
-from codedata.tokenize.structure import BYTE_CHARACTERS
+from codedata.tokenize.structure import BYTE_CHARACTERS, steps_of
+from codedata.tokenize.unicode_classes import NUM_CODE_POINTS
 
 TABLE = Path(__file__).with_name("differences.json")
 _NOTES, _BEGUN = "differences-1", "differences-begun-1"
 
-_CODE_POINTS = 0x110000
-_NOT_COMPARED = np.array([[0, 0xD800], [0xE000, _CODE_POINTS]], np.int32)
+_NOT_COMPARED = np.array([[0, 0xD800], [0xE000, NUM_CODE_POINTS]], np.int32)
 """All but the surrogates."""
 
 # C stands for the code point. Alone, doubled, beside letters of either case, digits, blanks,
@@ -59,7 +59,7 @@ _NEIGHBOURS = "aA1 !'\n\r"
 
 _ASCII = range(128)
 _FULL = (range(128, 0xD800), range(0xE000, 0x20000), range(0xE0000, 0xF0000))
-_OTHERS = (range(0x20000, 0xE0000), range(0xF0000, _CODE_POINTS))
+_OTHERS = (range(0x20000, 0xE0000), range(0xF0000, NUM_CODE_POINTS))
 """Planes 2 to 13, 15 and 16."""
 _UNCOMPOSED = (range(0x3400, 0xA000), range(0xAC00, 0xF900), range(0x17000, 0x18E00))
 """Ideographs, private use, and Hangul syllables, which compose by a rule without tables."""
@@ -106,7 +106,7 @@ def probe_differences(structure: Mapping[str, Any], *, seconds: float = 15.0) ->
     key = structure_key(structure)
     begun = read_note(_BEGUN, key) or {"batches": 0, "steps": steps_of_ranges(_NOT_COMPARED)}
     twin, done = Twin(structure), begun["batches"]
-    differing = np.zeros(_CODE_POINTS, dtype=bool)
+    differing = np.zeros(NUM_CODE_POINTS, dtype=bool)
     for start, stop in ranges_of_steps(begun["steps"]).tolist():
         differing[start:stop] = True
     batches = [*_batches()]
@@ -125,8 +125,8 @@ def structure_key(structure: Mapping[str, Any]) -> str:
     """Names all that decides which code points differ."""
     model = structure.get("model") or {}
     decisive = [
-        _steps_of(structure.get("normalizer")),
-        _steps_of(structure.get("pre_tokenizer")),
+        steps_of(structure.get("normalizer"), "normalizers"),
+        [*map(_without_offsets, steps_of(structure.get("pre_tokenizer"), "pretokenizers"))],
         bool(model.get("byte_fallback")),
         bool(model.get("ignore_merges")),
         version("tokenizers"),
@@ -251,15 +251,10 @@ def _table() -> dict[str, list[int]]:
     return {key: family["steps"] for family in families.values() for key in family["keys"]}
 
 
-def _steps_of(part: Any) -> list[Any]:
-    """A declared part as its steps, without what changes no id."""
-    if not isinstance(part, Mapping):
-        return [] if part is None else [part]
-    if part.get("type") == "Sequence":
-        inner = part.get("normalizers") or part.get("pretokenizers") or []
-        return [step for each in inner for step in _steps_of(each)]
-    step = {key: value for key, value in part.items() if key != "trim_offsets"}
-    return [{"use_regex": True, **step} if step.get("type") == "ByteLevel" else step]
+def _without_offsets(step: dict[str, Any]) -> dict[str, Any]:
+    """A step of a pre-tokenizer without what changes no id, its default as declared."""
+    step = {key: value for key, value in step.items() if key != "trim_offsets"}
+    return {"use_regex": True, **step} if step.get("type") == "ByteLevel" else step
 
 
 def _ascii_texts(character: str) -> list[str]:

@@ -122,8 +122,8 @@ def find_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
     """
     if not framing_is_constant(structure):
         return "its post-processor may do more than frame the ids"
-    normalizer = _steps(structure.get("normalizer"), "normalizers")
-    steps = [_canonical(s) for s in _steps(structure.get("pre_tokenizer"), "pretokenizers")]
+    normalizer = steps_of(structure.get("normalizer"), "normalizers")
+    steps = [_canonical(s) for s in steps_of(structure.get("pre_tokenizer"), "pretokenizers")]
     is_plain = not normalizer or normalizes_to_nfc_only(structure)
     added: list[dict[str, Any]] = structure.get("added_tokens") or []
     known = next((each for each in _KNOWN if is_plain and each.steps == steps), None)
@@ -151,7 +151,7 @@ def find_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
     )
 
 
-def _steps(part: Any, inner: str) -> list[dict[str, Any]]:
+def steps_of(part: Any, inner: str) -> list[dict[str, Any]]:
     """A declared part as its list of steps, nested sequences flattened."""
     if part is None:
         return []
@@ -160,7 +160,7 @@ def _steps(part: Any, inner: str) -> list[dict[str, Any]]:
     part = cast("dict[str, Any]", part)
     if part.get("type") != "Sequence":
         return [part]
-    return [step for each in part.get(inner, []) for step in _steps(each, inner)]
+    return [step for each in part.get(inner, []) for step in steps_of(each, inner)]
 
 
 def _canonical(step: dict[str, Any]) -> dict[str, Any]:
@@ -256,11 +256,11 @@ def framing_is_constant(structure: dict[str, Any]) -> bool:
         sum("Sequence" in piece for piece in step.get("single", [])) == 1
         if step.get("type") == "TemplateProcessing"
         else step.get("type") in _FRAMING
-        for step in _steps(structure.get("post_processor"), "processors")
+        for step in steps_of(structure.get("post_processor"), "processors")
     )
 
 
 def normalizes_to_nfc_only(structure: dict[str, Any]) -> bool:
     """Whether all that the normalizer does is Unicode's NFC."""
-    steps = _steps(structure.get("normalizer"), "normalizers")
+    steps = steps_of(structure.get("normalizer"), "normalizers")
     return bool(steps) and all(step.get("type") == "NFC" for step in steps)

@@ -39,11 +39,12 @@ from codedata.printable import shortened
 from codedata.tokenize.cuts import MARK
 from codedata.tokenize.differences import Twin, known_differences, probe_differences
 from codedata.tokenize.engines.base import NotProvenError, PieceEngine, Span, ids_behind
-from codedata.tokenize.engines.scan import NUM_CODE_POINTS, Exceptions, cut_around
+from codedata.tokenize.engines.scan import Exceptions, cut_around
 from codedata.tokenize.engines.side_by_side import each_piece
 from codedata.tokenize.structure import BYTE_CHARACTERS, Pretokenizer, normalizes_to_nfc_only
 from codedata.tokenize.tokenizer import LoadedTokenizer, changed_files
 from codedata.tokenize.tokenizer_files import read_files
+from codedata.tokenize.unicode_classes import NUM_CODE_POINTS
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from codedata.format.ranges import Utf8
 from codedata.tokenize.engines.base import Span
-
-NUM_CODE_POINTS = 0x110000
+from codedata.tokenize.unicode_classes import NUM_CODE_POINTS
 
 _SLICE_BYTES = 1 << 17
 """Looked through at a time: it and what is computed of it stay in the processor's cache."""
@@ -146,7 +145,8 @@ def _last_cut(text: Utf8, place: int, cut: re.Pattern[bytes]) -> int:
     width = _NEAR_BYTES
     while True:
         low = max(0, place - width)
-        cuts = [c.start() for c in cut.finditer(text.data, low, min(place + 1, len(text)))]
+        found = cut.finditer(text.data, low, min(place + 1, len(text)))
+        cuts = [each.start() for each in found if each.start() <= place]
         if cuts:
             return cuts[-1]
         if not low:

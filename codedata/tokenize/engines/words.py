@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
-from codedata.tokenize.engines.base import PieceEngine, Span, cut_text
+from codedata.tokenize.cuts import MARK
+from codedata.tokenize.engines.base import PieceEngine, Span, as_utf8, cut_text
+from codedata.tokenize.engines.compiling import without_extensions
 from codedata.tokenize.engines.kernels import find_any
 from codedata.tokenize.engines.side_by_side import each_piece
 from codedata.tokenize.engines.tries import (
@@ -35,7 +37,7 @@ from codedata.tokenize.engines.tries import (
     renumber,
 )
 from codedata.tokenize.library import LibraryTokenizer
-from codedata.tokenize.structure import Pretokenizer
+from codedata.tokenize.structure import Pretokenizer, steps_of
 from codedata.tokenize.tokenizer import LoadedTokenizer
 
 Step = dict[str, Any]
@@ -49,7 +51,6 @@ _MAX_NODES = 1 << 24
 _UNK_PENALTY = 10.0
 """`K_UNK_PENALTY` of the library's models/unigram/model.rs: below the lowest score of all."""
 
-_MARK = "▁"
 _WHITE_SPACE = " \t\n\v\f\r"
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
@@ -61,31 +62,25 @@ _BYTEWISE = (
 Precompiled, a carriage return and a newline are one."""
 
 
-def _steps(part: Step | None, inner: str) -> list[Step]:
-    if part is None:
-        return []
-    return part.get(inner, []) if part.get("type") == "Sequence" else [part]
-
-
 def _splitting(structure: dict[str, Any]) -> Splitting | str:
     """How text is split into words; or the reason why that is not known."""
-    steps = _steps(structure.get("pre_tokenizer"), "pretokenizers")
+    steps = steps_of(structure.get("pre_tokenizer"), "pretokenizers")
     kinds = [step.get("type") for step in steps]
-    merged = _merged_spaces(_steps(structure.get("normalizer"), "normalizers"))
-    if merged not in (None, " ", _MARK):
+    merged = _merged_spaces(steps_of(structure.get("normalizer"), "normalizers"))
+    if merged not in (None, " ", MARK):
         return merged
-    if kinds == ["BertPreTokenizer"] and merged != _MARK:
+    if kinds == ["BertPreTokenizer"] and merged != MARK:
         return Splitting()
     if kinds in (["Metaspace"], ["WhitespaceSplit", "Metaspace"]):
         prefix = steps[-1].get("prepend_scheme", "always")
-        if steps[-1].get("replacement") == _MARK and steps[-1].get("split") is not False:
+        if steps[-1].get("replacement") == MARK and steps[-1].get("split") is not False:
             if len(kinds) == 1:
                 return Splitting(
                     at_spaces=True,
                     merges_spaces=merged is not None,
                     first_has_mark=prefix != "never",
                 )
-            if prefix != "first" and merged != _MARK:
+            if prefix != "first" and merged != MARK:
                 return Splitting(each_has_mark=prefix == "always")
     return "its pre-tokenizer is not BERT's or Metaspace as T5 has it"
 
@@ -100,7 +95,7 @@ def _merged_spaces(normalizer: Sequence[Step]) -> str | None:
         kind = step.get("type")
         if kind == "Replace" and step.get("pattern") == {"Regex": " {2,}"} and merged is None:
             merged = step.get("content")
-            if merged not in (" ", _MARK):
+            if merged not in (" ", MARK):
                 return f"its normalizer makes {merged!r} of spaces"
         elif kind != "Strip" and (kind not in _BYTEWISE or merged is not None):
             return f"its normalizer {kind} may look at more than one character"
@@ -137,7 +132,7 @@ def build_trie(model: dict[str, Any]) -> Trie:
     tokens = [
         (token.encode(), token_id)
         for (token, _), token_id in zip(scored, ids, strict=True)
-        if token.removeprefix(_MARK).isascii()
+        if token.removeprefix(MARK).isascii()
     ]
     text = b"".join(token for token, _ in tokens)
     slots = np.zeros(_num_slots(len(text)), np.uint64)
@@ -212,6 +207,13 @@ def _new_work() -> Work:
     )
 
 
+def _read_only(text: Utf8) -> Utf8:
+    """The text as one type: for numba what may be written is another, compiled apart."""
+    text = text.view()
+    text.flags.writeable = False
+    return text
+
+
 class WordsEngine(PieceEngine):
     """Cuts each ASCII word into tokens by the model's own rule."""
 
@@ -231,6 +233,7 @@ class WordsEngine(PieceEngine):
                 return f"its added token {token['content']!r} is looked for in normalized text"
         return why
 
+    @without_extensions()
     def __init__(self, loaded: LoadedTokenizer, pretokenizer: Pretokenizer) -> None:
         super().__init__(loaded, pretokenizer)
         splitting = _splitting(loaded.structure)
@@ -241,7 +244,7 @@ class WordsEngine(PieceEngine):
         self._classes, self._normal = byte_tables(
             loaded.tokenizer, splitting, punctuation="" if has_marks else _PUNCTUATION
         )
-        steps = _steps(loaded.structure.get("normalizer"), "normalizers")
+        steps = steps_of(loaded.structure.get("normalizer"), "normalizers")
         self._strips = any(step.get("type") == "Strip" for step in steps)
         added = loaded.tokenizer.get_added_tokens_decoder().values()
         words = [token.content.encode() for token in added if token.content]
@@ -249,11 +252,13 @@ class WordsEngine(PieceEngine):
         self._added_ends = np.cumsum([len(word) for word in words], dtype=np.int64)
         self._firsts = np.isin(np.arange(256), [word[0] for word in words])
         self._work: deque[Work] = deque()
+        self._encode_piece(_read_only(as_utf8("a")), 0, 1)  # loads what is compiled
 
     def encode_pieces(
         self, text: Utf8, pieces: Sequence[Span], *, threads: int
     ) -> Iterable[IdArray]:
         """See `PieceEngine.encode_pieces`."""
+        text = _read_only(text)
         return each_piece(lambda piece: self._encode_piece(text, *piece), pieces, threads)
 
     def _encode_piece(self, text: Utf8, start: int, stop: int) -> IdArray:
