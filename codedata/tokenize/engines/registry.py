@@ -31,6 +31,8 @@ _OWN = (
 )
 """Fastest first; named and not imported, since compiled code is costly where it is not used."""
 
+_LIBRARY_ALONE = ("blocks", WholeTextEngine.name)
+
 _registered: dict[str, type[PieceEngine]] = {}
 
 
@@ -87,7 +89,10 @@ def explain_choice(
             f"engine {choice!r} is not proven exact for {loaded.files.tokenizer_json}: "
             f"{engine.reason}; choose {AUTO!r} or {best.name!r}"
         )
-    logger.info("engine of %s: %s (%s)", loaded.files.source, engine.name, engine.reason)
+    source = loaded.files.source
+    is_slow = choice == AUTO and engine.name in _LIBRARY_ALONE
+    helps = f"; `codedata tokenizer {source}` says what would be faster" if is_slow else ""
+    logger.info("engine of %s: %s (%s)%s", source, engine.name, engine.reason, helps)
     return engine, against
 
 

@@ -41,6 +41,18 @@ def test_structure_decides_the_engine_and_one_that_is_forced_is_proven_or_refuse
             assert engine.encode(as_utf8(SAMPLE)).ids.tolist() == reference_ids(loaded, SAMPLE)
 
 
+def test_the_log_says_which_engine_it_is_and_where_to_look_if_it_is_slow(
+    tokenizers_by_name: dict[str, LoadedTokenizer], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger=registry.__name__):
+        for name in ("gpt2", "metaspace", "unknown"):
+            choose_engine(tokenizers_by_name[name])
+    fast, *slow = caplog.messages
+    assert "gigatoken (GPT-2's pre-tokenizer)" in fast
+    assert "codedata tokenizer" not in fast
+    assert all("` says what would be faster" in each for each in slow)
+
+
 def test_a_name_that_no_engine_has_is_refused_with_those_that_there_are(
     gpt2_like: LoadedTokenizer,
 ) -> None:
