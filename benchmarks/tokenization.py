@@ -84,7 +84,7 @@ def measure_text(
 
     works = {
         WHOLE: lambda: measure(lambda: loaded.tokenizer.encode(text)),
-        "blocks": lambda: measure(lambda: blocks.encode(utf8)),
+        "blocks": lambda: measure(lambda: blocks.encode(utf8, threads=threads)),
         "pretokens, cold": cold,
         "pretokens, warm": lambda: measure(lambda: warm.encode(utf8, threads=threads)),
     }
