@@ -96,6 +96,14 @@ def require_exact(structure: dict[str, Any], text: str, folder: Path) -> LoadedT
     normalizer=[],
     text="a((b (( a",
 )
+@example(
+    tokens=["a", "▁"],
+    scores=[-0.1] * 12,
+    byte_fallback=False,
+    pre_tokenizer="metaspace",
+    normalizer=[PRECOMPILED],
+    text="a a\r\n\r\na b",
+)
 def test_the_best_path_is_the_library_s_with_equal_scores_and_unknown_characters(
     tokens: list[str],
     scores: list[float],
