@@ -142,12 +142,14 @@ def find_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
     declared = structure.get("normalizer")
     if why := why_not_cut(cut, declared, added, any_place=bool(known and known.cut)):
         return why
+    is_sentencepiece = known is None and _is_sentencepiece(structure, normalizer, steps)
+    words_end = "a pre-tokenizer whose words end at white space"
     return Pretokenizer(
-        what=known.what if known else "a pre-tokenizer whose words end at white space",
+        what=known.what if known else "SentencePiece's BPE" if is_sentencepiece else words_end,
         cut=cut,
         lead=letters[-1] if treats_start else "",
         rules=known.rules if known else None,
-        peer=known.peer if known else _is_sentencepiece(structure, normalizer, steps),
+        peer=known.peer if known else is_sentencepiece,
     )
 
 
