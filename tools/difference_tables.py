@@ -23,16 +23,15 @@ from codedata.tokenize.differences import (
     steps_of_ranges,
     structure_key,
 )
-from codedata.tokenize.patterns import DEEPSEEK_V3, WORDS
+from codedata.tokenize.patterns import DEEPSEEK_V3, WORDS, split
 
 _NFC = {"type": "NFC"}
 _MARKED = {"type": "Replace", "pattern": {"String": " "}, "content": MARK}
 
 
-def _splits(*patterns: str, removed: bool = False) -> dict[str, Any]:
-    """Splits by regexes, then bytes; tiktoken's way is to remove what lies between matches."""
-    how = {"behavior": "Removed" if removed else "Isolated", "invert": removed}
-    steps = [{"type": "Split", "pattern": {"Regex": each}, **how} for each in patterns]
+def _splits(*patterns: str) -> dict[str, Any]:
+    """Splits by regexes, then bytes."""
+    steps = [split(each) for each in patterns]
     return {"type": "Sequence", "pretokenizers": [*steps, _bytes(use_regex=False)]}
 
 
@@ -46,11 +45,9 @@ def _byte_level() -> Iterator[tuple[str, Any, Any]]:
     yield "GPT-2 with NFC (NeoX)", _NFC, _bytes()
     yield "GPT-2 with a first space (RoBERTa)", None, _bytes(add_prefix_space=True)
     yield "Llama 3", None, _splits(WORDS["Llama 3"])
-    yield "Llama 3, removed (cl100k)", None, _splits(WORDS["Llama 3"], removed=True)
     yield "Qwen 2", _NFC, _splits(WORDS["Qwen 2"])
     yield "Qwen 3.5", _NFC, _splits(WORDS["Qwen 3.5"])
     yield "o200k", None, _splits(WORDS["o200k"])
-    yield "o200k, removed", None, _splits(WORDS["o200k"], removed=True)
     yield "DeepSeek V3", None, _splits(*DEEPSEEK_V3)
     yield "Nemotron", None, _splits(WORDS["Nemotron"])
 
@@ -59,13 +56,13 @@ def _sentencepiece() -> Iterator[tuple[str, Any, Any]]:
     prepended = {"type": "Prepend", "prepend": MARK}
     yield "Llama 2", {"type": "Sequence", "normalizers": [prepended, _MARKED]}, None
     for scheme in ("first", "always", "never"):
-        for split in (True, False):
+        for splits in (True, False):
             yield (
-                f"Metaspace {scheme}{', split' if split else ''}",
+                f"Metaspace {scheme}{', split' if splits else ''}",
                 None,
                 {
                     "type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme,
-                    "split": split,
+                    "split": splits,
                 },
             )  # fmt: skip
     spaces = {"pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}

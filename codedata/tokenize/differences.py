@@ -36,7 +36,7 @@ from tokenizers.normalizers import NFC
 
 from codedata.store.notes import read_note, write_note
 from codedata.tokenize.library import LibraryTokenizer
-from codedata.tokenize.structure import BYTE_CHARACTERS, steps_of
+from codedata.tokenize.structure import BYTE_CHARACTERS, canonical, steps_of
 from codedata.tokenize.unicode_classes import NUM_CODE_POINTS
 
 TABLE = Path(__file__).with_name("differences.json")
@@ -126,7 +126,7 @@ def structure_key(structure: Mapping[str, Any]) -> str:
     model = structure.get("model") or {}
     decisive = [
         steps_of(structure.get("normalizer"), "normalizers"),
-        [*map(_without_offsets, steps_of(structure.get("pre_tokenizer"), "pretokenizers"))],
+        [*map(canonical, steps_of(structure.get("pre_tokenizer"), "pretokenizers"))],
         bool(model.get("byte_fallback")),
         bool(model.get("ignore_merges")),
         version("tokenizers"),
@@ -249,12 +249,6 @@ def _batches() -> Iterator[range]:
 def _table() -> dict[str, list[int]]:
     families: dict[str, Any] = json.loads(TABLE.read_bytes())
     return {key: family["steps"] for family in families.values() for key in family["keys"]}
-
-
-def _without_offsets(step: dict[str, Any]) -> dict[str, Any]:
-    """A step of a pre-tokenizer without what changes no id, its default as declared."""
-    step = {key: value for key, value in step.items() if key != "trim_offsets"}
-    return {"use_regex": True, **step} if step.get("type") == "ByteLevel" else step
 
 
 def _ascii_texts(character: str) -> list[str]:

@@ -91,10 +91,9 @@ _KNOWN = [
     _Known("GPT-2's pre-tokenizer", [patterns.GPT_2]),
     _Known("RoBERTa's pre-tokenizer", [patterns.GPT_2 | {"add_prefix_space": True}]),
     *(
-        # To the library, `{1,3}+` is no possessive, but three digits or fewer, once or more.
-        _Known(
-            f"{name}'s pre-tokenizer", [split(words), patterns.BYTES], peer="{1,3}+" not in words
-        )
+        # gigatoken takes both of cl100k for tiktoken's. To the library, though, its `{1,3}+` is no
+        # possessive, but three digits or fewer once or more; and the older one lacks `\s++$`.
+        _Known(f"{name}'s pre-tokenizer", [split(words), patterns.BYTES], peer="cl100k" not in name)
         for name, words in patterns.WORDS.items()
     ),
     _Known("DeepSeek V3's pre-tokenizer", [*map(split, patterns.DEEPSEEK_V3), patterns.BYTES]),
@@ -123,7 +122,7 @@ def find_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
     if not framing_is_constant(structure):
         return "its post-processor may do more than frame the ids"
     normalizer = steps_of(structure.get("normalizer"), "normalizers")
-    steps = [_canonical(s) for s in steps_of(structure.get("pre_tokenizer"), "pretokenizers")]
+    steps = [canonical(s) for s in steps_of(structure.get("pre_tokenizer"), "pretokenizers")]
     is_plain = not normalizer or normalizes_to_nfc_only(structure)
     added: list[dict[str, Any]] = structure.get("added_tokens") or []
     known = next((each for each in _KNOWN if is_plain and each.steps == steps), None)
@@ -165,7 +164,7 @@ def steps_of(part: Any, inner: str) -> list[dict[str, Any]]:
     return [step for each in part.get(inner, []) for step in steps_of(each, inner)]
 
 
-def _canonical(step: dict[str, Any]) -> dict[str, Any]:
+def canonical(step: dict[str, Any]) -> dict[str, Any]:
     """A step of a pre-tokenizer, in the one spelling of what it does to ids."""
     step = {key: value for key, value in step.items() if key != "trim_offsets"}
     if step.get("type") == "ByteLevel":

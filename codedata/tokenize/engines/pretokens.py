@@ -38,7 +38,7 @@ from codedata.tokenize.engines.kernels import (
     find_any,
     tokenize,
 )
-from codedata.tokenize.engines.side_by_side import each_piece
+from codedata.tokenize.engines.side_by_side import each_piece, read_only
 from codedata.tokenize.structure import (
     BYTE_CHARACTERS,
     Pretokenizer,
@@ -171,8 +171,7 @@ class PretokensEngine(PieceEngine):
         self, text: Utf8, pieces: Sequence[Span], *, threads: int
     ) -> Iterable[IdArray]:
         """See `PieceEngine.encode_pieces`."""
-        text = text.view()
-        text.flags.writeable = False  # for numba another type, compiled and loaded apart
+        text = read_only(text)
         return each_piece(lambda piece: self._encode_block(text, *piece), pieces, threads)
 
     def _encode_block(self, text: Utf8, start: int, stop: int) -> IdArray:

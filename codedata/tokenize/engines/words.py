@@ -19,7 +19,7 @@ from codedata.tokenize.cuts import MARK
 from codedata.tokenize.engines.base import PieceEngine, Span, as_utf8, cut_text
 from codedata.tokenize.engines.compiling import without_extensions
 from codedata.tokenize.engines.kernels import find_any
-from codedata.tokenize.engines.side_by_side import each_piece
+from codedata.tokenize.engines.side_by_side import each_piece, read_only
 from codedata.tokenize.engines.tries import (
     ALONE,
     INSIDE,
@@ -207,13 +207,6 @@ def _new_work() -> Work:
     )
 
 
-def _read_only(text: Utf8) -> Utf8:
-    """The text as one type: for numba what may be written is another, compiled apart."""
-    text = text.view()
-    text.flags.writeable = False
-    return text
-
-
 class WordsEngine(PieceEngine):
     """Cuts each ASCII word into tokens by the model's own rule."""
 
@@ -252,13 +245,13 @@ class WordsEngine(PieceEngine):
         self._added_ends = np.cumsum([len(word) for word in words], dtype=np.int64)
         self._firsts = np.isin(np.arange(256), [word[0] for word in words])
         self._work: deque[Work] = deque()
-        self._encode_piece(_read_only(as_utf8("a")), 0, 1)  # loads what is compiled
+        self._encode_piece(read_only(as_utf8("a")), 0, 1)  # loads what is compiled
 
     def encode_pieces(
         self, text: Utf8, pieces: Sequence[Span], *, threads: int
     ) -> Iterable[IdArray]:
         """See `PieceEngine.encode_pieces`."""
-        text = _read_only(text)
+        text = read_only(text)
         return each_piece(lambda piece: self._encode_piece(text, *piece), pieces, threads)
 
     def _encode_piece(self, text: Utf8, start: int, stop: int) -> IdArray:
