@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from stat import S_ISDIR, S_ISLNK
 
 from filelock import SoftFileLock, Timeout, lock_descriptor
 
@@ -66,7 +67,7 @@ def exclusive_lock(path: Path, what: str) -> Generator[None]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 return _take(path, blocking=False)
             except (FileNotFoundError, FileExistsError):
-                if os.path.lexists(path.parent) and not path.parent.is_dir():
+                if _is_no_folder(path.parent):
                     raise
                 # a holder that finished just now removed the folder
             except _HeldError as held:
@@ -120,6 +121,15 @@ def _held(path: Path, take: Callable[[], Callable[[], object]]) -> Generator[Non
         with suppress(OSError):  # the next holder replaces it
             _note_of(path).unlink(missing_ok=True)
         release()
+
+
+def _is_no_folder(path: Path) -> bool:
+    """Whether something else stands there; by one look, since a folder may be gone at the next."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    return not (S_ISDIR(mode) or (S_ISLNK(mode) and path.is_dir()))
 
 
 def go_without_locks() -> None:
