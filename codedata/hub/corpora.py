@@ -69,9 +69,9 @@ def fetch_corpus(
         OSError: the disk does not take it.
     """
     limit_client()
-    repo, revision = source.repo, source.revision
+    repo, revision = source.repo, source.listed_revision
     pin = _pin(source, folder)
-    asked = revision if update else read_pin(pin, repo, revision)
+    asked = _asked(source, folder, update=update)
     if source.first_chars is None:
         file = fetch_file(repo, path, kind="dataset", revision=asked, reporter=reporter)
         parquet, part, sha256 = file.path, None, file.sha256
@@ -108,7 +108,7 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
     Nothing depends on it: a hub that is not reached is given up within seconds.
     """
     limit_client()
-    asked = read_pin(_pin(source, folder), source.repo, source.revision)
+    asked = _asked(source, folder)
     known = _recorded(folder, source.repo, path)
     if find_here(source.repo, path, "dataset", asked) is not None:
         return 0
@@ -138,6 +138,14 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
         if length >= source.first_chars:
             break
     return num_bytes
+
+
+def _asked(source: HubSource, folder: Path, *, update: bool = False) -> str:
+    """The commit of the list or the kept one, or the branch or tag that is to be resolved."""
+    if source.listing is not None:
+        return source.listing.commit
+    pinned = read_pin(_pin(source, folder), source.repo, source.revision)
+    return source.revision if update else pinned
 
 
 def _pin(source: HubSource, folder: Path) -> Path:
