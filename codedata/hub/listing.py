@@ -33,7 +33,7 @@ from codedata.hub.source import HubSource
 from codedata.layout import is_commit
 from codedata.progress import Reporter
 from codedata.sources.formats import is_readable
-from codedata.sources.listing import ListedFile, Listing, require_some
+from codedata.sources.listing import ListedFile, Listing, why_not_these
 from codedata.sources.paths import expand_paths, is_pattern
 
 _CARD = "README.md"
@@ -78,7 +78,7 @@ def list_files(source: HubSource, reporter: Reporter) -> Listing:
         if not files and source.revision != _CONVERTED:
             repository = _converted(repository)
             files = _of_split(repository, source)
-    if why := require_some(files, what):
+    if why := why_not_these(files, what):
         raise CorpusError(f"{why}; look at its page, and name files that it has (path)")
     return Listing(
         asked=str(source.asked),

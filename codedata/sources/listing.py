@@ -74,7 +74,7 @@ class Listing:
         return ", ".join(f"{number:,} {what}" for what, number in numbers.items() if number)
 
 
-def require_some(files: Sequence[object], what: str) -> str:
+def why_not_these(files: Sequence[object], what: str) -> str:
     """Why a list of files is none that a corpus may have; nothing where it is one."""
     if not files:
         return f"{what} has no files"
