@@ -11,12 +11,10 @@ commit with the same file.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from io import SEEK_SET, RawIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +22,6 @@ from huggingface_hub import constants, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from codedata.errors import CorpusError
-from codedata.format.ranges import MAX_CHARACTERS
 from codedata.hub.client import ASKING_SECONDS, Call, limit_client
 from codedata.hub.files import RemoteFile, describe, fetch_file, find_here
 from codedata.hub.pins import read_pin, write_pin
@@ -35,14 +32,11 @@ from codedata.sources import record
 from codedata.sources.parquet.footer import (
     COLUMN,
     Footer,
-    Parquet,
     open_parquet,
     refusing,
     text_type,
 )
-from codedata.sources.parquet.index import TextIndex, count_to
-from codedata.sources.parquet.text import sha256_once
-from codedata.store.files import name_atomically
+from codedata.sources.parts import count_part, extent, reaches, write_part
 
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
@@ -115,7 +109,7 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
     if known is not None and known.origin["commit"] == asked and (part := known.part):
         parts = folder / record.PARTS_NAME / part.etag[: record.DIGITS]
         is_enough = source.first_chars is not None and (
-            len(part.parts) == part.num_groups or _reaches(part.parts, source.first_chars)
+            len(part.parts) == part.num_groups or reaches(part.parts, source.first_chars)
         )
         if is_enough and all(record.is_whole(parts / each.name) for each in part.parts):
             return 0
@@ -160,12 +154,6 @@ def _recorded(folder: Path, repo: str, path: str) -> record.Corpus | None:
         if (corpus.origin.get("repo"), corpus.origin.get("path")) == (repo, path):
             return corpus
     return None
-
-
-def _reaches(parts: Sequence[record.Part], num_chars: int) -> bool:
-    """Whether the text of parts goes on beyond so many characters, and is not of spaces alone."""
-    counted = sum(part.num_chars for part in parts)
-    return counted > num_chars and counted > sum(part.num_documents for part in parts)
 
 
 class _RemoteBytes(RawIOBase):
@@ -226,7 +214,7 @@ class _Fetcher:
             num_groups, columns = len(footer.groups), footer.columns
         file, here = self.file, list[record.Part]()
         with self.reporter.transfer(f"{file.name}, its first {num_chars:,} characters") as transfer:
-            while not _reaches(here, num_chars) and len(here) < num_groups:
+            while not reaches(here, num_chars) and len(here) < num_groups:
                 part = self._find(len(here))
                 if part is None:
                     part = self._fetch(len(here))
@@ -235,11 +223,10 @@ class _Fetcher:
                 num_bytes = sum(part.num_bytes for part in here)
                 counted = sum(part.num_chars for part in here)
                 transfer.expect(int(num_bytes * max(1.0, num_chars / max(1, counted))))
-        length = sum(part.num_chars for part in here) - 1
-        ends_here = len(here) == num_groups and length <= num_chars
+        length, ends_here = extent(here, num_chars, all_here=len(here) == num_groups)
         return record.TextPart(
             fingerprint=record.fingerprint_of(file.commit, file.name, str(file.etag), len(here)),
-            num_chars=length if ends_here else num_chars,
+            num_chars=length,
             ends_here=ends_here,
             etag=str(file.etag),
             file_bytes=file.num_bytes,
@@ -253,19 +240,14 @@ class _Fetcher:
         known = {part.name: part for part in self.known.parts} if self.known else {}
         for path in self.folder.glob(f"{group:05d}-*.parquet"):
             if record.is_whole(path):
-                return known.get(path.name) or self._counted(group, path)
+                return known.get(path.name) or count_part(path, group, self.where)
         return None
 
     def _fetch(self, group: int) -> record.Part:
         """A part that is not here."""
-        found: list[record.Part] = []
-
-        def name(arrived: Path) -> str:
-            found.append(self._counted(group, arrived))  # which refuses what is damaged
-            return found[-1].name
-
-        name_atomically(self.folder, partial(self._copy, group), name)
-        return found[-1]
+        parquet, _ = self._open()
+        schema = pa.schema([pa.field(COLUMN, text_type(parquet.schema_arrow))])
+        return write_part(self.folder, group, schema, self._rows(group, schema), where=self.where)
 
     def _open(self) -> tuple[pq.ParquetFile, Footer]:
         """The parquet, read through the network as far as is asked for."""
@@ -274,34 +256,23 @@ class _Fetcher:
             self.parquet = parquet, Footer.of(parquet, self.where)
         return self.parquet
 
-    def _counted(self, group: int, path: Path) -> record.Part:
-        index = TextIndex()
-        try:
-            count_to(Parquet(path), index, MAX_CHARACTERS)
-        except CorpusError as error:
-            raise CorpusError(f"row group {group} of {self.where}: {error}") from error
-        name, num_bytes = record.part_name(group, sha256_once(path)), path.stat().st_size
-        return record.Part(name=name, num_bytes=num_bytes, **index.total()._asdict())
-
-    def _copy(self, group: int, out: BinaryIO) -> None:
+    def _rows(self, group: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         parquet, footer = self._open()
-        schema = pa.schema([pa.field(COLUMN, text_type(parquet.schema_arrow))])
         damaged = f"{self.where} is damaged in row group {group}"
+        batches = parquet.iter_batches(
+            _BATCH_ROWS, row_groups=[group], columns=[COLUMN], use_threads=False
+        )
         num_rows = 0
-        with pq.ParquetWriter(out, schema, compression="zstd", write_statistics=False) as writer:
-            batches = parquet.iter_batches(
-                _BATCH_ROWS, row_groups=[group], columns=[COLUMN], use_threads=False
-            )
-            while True:
-                with refusing(damaged, "run again, or name another"):
-                    batch = next(batches, None)
-                if batch is None:
-                    break
-                column = batch.column(COLUMN)
-                if isinstance(column, pa.DictionaryArray):
-                    column = column.dictionary_decode()
-                writer.write_batch(pa.record_batch([column], schema=schema))
-                num_rows += len(column)
+        while True:
+            with refusing(damaged, "run again, or name another"):
+                batch = next(batches, None)
+            if batch is None:
+                break
+            column = batch.column(COLUMN)
+            if isinstance(column, pa.DictionaryArray):
+                column = column.dictionary_decode()
+            yield pa.record_batch([column], schema=schema)
+            num_rows += len(column)
         if num_rows != footer.group_rows[group]:
             raise CorpusError(
                 f"{damaged}: its footer says {footer.group_rows[group]} rows, and {num_rows} are "
