@@ -66,9 +66,9 @@ def fetch_corpus(
     repo, revision = source.repo, source.listed_revision
     pin = _pin(source, folder)
     asked = _asked(source, folder, update=update)
-    if source.first_chars is None:
+    is_parquet = is_random_access(path)
+    if source.first_chars is None or not is_parquet:
         file = fetch_file(repo, path, kind="dataset", revision=asked, reporter=reporter)
-        parquet, part, sha256 = file.path, None, file.sha256
     else:
         known, whole = _recorded(folder, repo, path), find_here(repo, path, "dataset", asked)
         file = whole if whole is not None and whole.etag is not None else None
@@ -76,23 +76,38 @@ def fetch_corpus(
             file = RemoteFile(name=path, commit=asked, etag=part.etag, num_bytes=part.file_bytes)
         if file is None or not is_commit(asked):
             file = describe(repo, path, revision=asked, reporter=reporter, here=file)
-        parquet, sha256 = folder / record.PARTS_NAME / str(file.etag)[: record.DIGITS], None
-        fetcher = _Fetcher(repo, file, parquet, reporter)
-        if known and known.part and known.part.etag == file.etag:
-            fetcher.known = known.part
-        if whole and (whole.commit, whole.etag) == (file.commit, file.etag):
-            fetcher.source = whole.path
-        with Call(repo, "dataset", file.commit, path, reporter).made():
-            part = fetcher.leading(source.first_chars)
     origin = {
         "kind": "hub", "repo": repo, "path": path, "revision": revision, "commit": file.commit,
     }  # fmt: skip
-    corpus = record.record_corpus(folder, parquet, origin, expected_sha256=sha256, part=part)
+    if isinstance(file, HubFile) and (source.first_chars is None or not is_parquet):
+        corpus = source.record(
+            file.path, folder, origin, reporter,
+            expected_sha256=file.sha256, first_chars=source.first_chars,
+        )  # fmt: skip
+    else:
+        etag = str(file.etag)
+        is_here = whole is not None and (whole.commit, whole.etag) == (file.commit, file.etag)
+        fetcher = LeadingParquet(
+            name=path,
+            where=f"{path} of {repo}",
+            etag=etag,
+            num_bytes=file.num_bytes,
+            source=whole.path if whole is not None and is_here else _RemoteBytes(repo, file),
+            columns=source.columns,
+            folder=folder,
+            reporter=reporter,
+        )
+        fetcher.know(known and known.part)
+        with Call(repo, "dataset", file.commit, path, reporter).made():
+            part = fetcher.leading(
+                source.first_chars,
+                lambda num_groups: record.fingerprint_of(file.commit, path, etag, num_groups),
+            )
+        corpus = record.record_corpus(
+            folder, fetcher.folder, origin, part=part, columns=source.columns
+        )
+        remove_other_parts(folder, fetcher.folder, reporter)
     write_pin(pin, repo, revision, file.commit)
-    if part is not None:
-        for other in {*parquet.parent.iterdir(), *folder.glob("leading.parquet*")} - {parquet}:
-            reporter.say(f"{other} is removed: the text is in {parquet}")
-            shutil.rmtree(other) if other.is_dir() else other.unlink()
     return corpus
 
 
@@ -185,96 +200,3 @@ class _RemoteBytes(RawIOBase):
         hf_raise_for_status(response)
         self._place = stop
         return response.content
-
-
-class _Fetcher:
-    """Finds row groups that are here, and brings those that are not.
-
-    Attributes:
-        known: what is recorded of the same bytes: no footer is needed for what is here of it.
-        source: what is read: the network, or the whole file where that is here.
-    """
-
-    def __init__(self, repo: str, file: RemoteFile, folder: Path, reporter: Reporter) -> None:
-        self.file = file
-        self.folder = folder
-        self.reporter = reporter
-        self.where = f"{file.name} of {repo}"
-        self.known: record.TextPart | None = None
-        self.source: Path | _RemoteBytes = _RemoteBytes(repo, file)
-        self.parquet: tuple[pq.ParquetFile, Footer] | None = None
-
-    def leading(self, num_chars: int) -> record.TextPart:
-        """The first characters."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if self.known:
-            num_groups, columns = self.known.num_groups, self.known.columns
-        else:
-            _, footer = self._open()
-            num_groups, columns = len(footer.groups), footer.columns
-        file, here = self.file, list[record.Part]()
-        with self.reporter.transfer(f"{file.name}, its first {num_chars:,} characters") as transfer:
-            while not reaches(here, num_chars) and len(here) < num_groups:
-                part = self._find(len(here))
-                if part is None:
-                    part = self._fetch(len(here))
-                    transfer.advance(part.num_bytes)
-                here.append(part)
-                num_bytes = sum(part.num_bytes for part in here)
-                counted = sum(part.num_chars for part in here)
-                transfer.expect(int(num_bytes * max(1.0, num_chars / max(1, counted))))
-        length, ends_here = extent(here, num_chars, all_here=len(here) == num_groups)
-        return record.TextPart(
-            fingerprint=record.fingerprint_of(file.commit, file.name, str(file.etag), len(here)),
-            num_chars=length,
-            ends_here=ends_here,
-            etag=str(file.etag),
-            file_bytes=file.num_bytes,
-            num_groups=num_groups,
-            columns=columns,
-            parts=tuple(here),
-        )
-
-    def _find(self, group: int) -> record.Part | None:
-        """A part that is here and whole."""
-        known = {part.name: part for part in self.known.parts} if self.known else {}
-        for path in self.folder.glob(f"{group:05d}-*.parquet"):
-            if record.is_whole(path):
-                return known.get(path.name) or count_part(path, group, self.where)
-        return None
-
-    def _fetch(self, group: int) -> record.Part:
-        """A part that is not here."""
-        parquet, _ = self._open()
-        schema = pa.schema([pa.field(COLUMN, text_type(parquet.schema_arrow))])
-        return write_part(self.folder, group, schema, self._rows(group, schema), where=self.where)
-
-    def _open(self) -> tuple[pq.ParquetFile, Footer]:
-        """The parquet, read through the network as far as is asked for."""
-        if self.parquet is None:
-            parquet = open_parquet(self.source, self.where, buffer_size=_REQUEST_BYTES)
-            self.parquet = parquet, Footer.of(parquet, self.where)
-        return self.parquet
-
-    def _rows(self, group: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        parquet, footer = self._open()
-        damaged = f"{self.where} is damaged in row group {group}"
-        batches = parquet.iter_batches(
-            _BATCH_ROWS, row_groups=[group], columns=[COLUMN], use_threads=False
-        )
-        num_rows = 0
-        while True:
-            with refusing(damaged, "run again, or name another"):
-                batch = next(batches, None)
-            if batch is None:
-                break
-            column = batch.column(COLUMN)
-            if isinstance(column, pa.DictionaryArray):
-                column = column.dictionary_decode()
-            yield pa.record_batch([column], schema=schema)
-            num_rows += len(column)
-        if num_rows != footer.group_rows[group]:
-            raise CorpusError(
-                f"{damaged}: its footer says {footer.group_rows[group]} rows, and {num_rows} are "
-                "there; run again, or name another"
-            )
