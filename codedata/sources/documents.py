@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from codedata.format.ranges import CharRange, Utf8
-from codedata.sources.parquet.decode import offsets
+from codedata.sources.columns import offsets
 
 _SPACE_BYTE = ord(" ")
 

@@ -10,7 +10,7 @@ Downstream goes by the record, and refuses a parquet that no longer has its sha2
 
 Of a parquet of the hub there may be its leading text alone, a small ordinary parquet a row group:
 
-    parts/<etag>/<group>-<sha256>.parquet            the column `content` of a row group
+    parts/<etag>/<group>-<sha256>.parquet            `content` and what is kept, of a row group
 
 A part is known by the hash of the file it is of, whatever the commit, and by that of its own bytes,
 each by its first digits: what lies there whole after a kill is there, and whoever opens it hashes
@@ -21,17 +21,23 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
+from codedata.sources.columns import COLUMN, USUAL, Columns, kept_columns, kept_schema
 from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
 from codedata.sources.parquet.index import Counts, TextIndex
+from codedata.sources.parquet.rows import read_rows
 from codedata.sources.parquet.text import ParquetText, sha256_once
 from codedata.store.files import replace_atomically
 
@@ -140,7 +146,12 @@ class LeadingText(ParquetText):
                     "which fetches that part anew"
                 )
         self._parquets = [Parquet(folder / each.name) for each in part.parts]
-        self.num_bytes, self.columns, self.sha256 = part.file_bytes, part.columns, part.fingerprint
+        self.num_bytes, self.columns = part.file_bytes, part.columns
+        self.sha256 = self.file_sha256 = part.fingerprint
+        self.text_column = COLUMN
+        schema = self._parquets[0].footer.schema
+        others = tuple(name for name in schema.names if name != COLUMN)
+        self.kept_places = kept_columns(schema, Columns(keep=others), str(folder))
         self.group_rows = [each.num_documents + each.num_nulls for each in part.parts]
         self.index = TextIndex(
             groups=[Counts(p.num_chars, p.num_documents, p.num_nulls) for p in part.parts]
@@ -162,6 +173,19 @@ class LeadingText(ParquetText):
             )
         return super().clip(window)
 
+    def kept(self, rows: NDArray[np.int64]) -> pa.Table:
+        """The columns that are kept beside the text, of some rows; see `ParquetText.kept`."""
+        first_rows = np.array([*accumulate(self.group_rows, initial=0)], np.int64)
+        borders = np.searchsorted(rows, first_rows).tolist()
+        tables = [
+            read_rows(parquet, self.kept_places, rows[low:high] - first)
+            for parquet, first, low, high in zip(
+                self._parquets, first_rows, borders, borders[1:], strict=False
+            )
+            if low < high
+        ]
+        return pa.concat_tables([kept_schema(self.kept_places).empty_table(), *tables])
+
     def _decode(self, groups: Sequence[int]) -> Iterator[Batch]:
         first_rows = [*accumulate(self.group_rows, initial=0)]
         for group in groups:
@@ -179,7 +203,8 @@ class Corpus:
 
     Attributes:
         path: absolute path of the parquet, or of the folder of its parts.
-        sha256: of its bytes; of a part, its fingerprint.
+        sha256: what identifies the text: the hash of its bytes, or that and the column where the
+            documents are in another than `content`; of a part, its fingerprint.
         num_bytes: its size; of a part, that of the whole parquet.
         num_rows: rows, null ones included; of a part, those that are here.
         num_null_rows: rows whose content is null.
@@ -188,6 +213,10 @@ class Corpus:
         columns: type by column name.
         origin: where the parquet came from: kind, and what identifies it there.
         part: what of it is here, where that is not all.
+        file_sha256: of its bytes, where `sha256` is not.
+        text_column: that of the documents.
+        id_column: one that identifies each.
+        kept: the columns that travel with the documents, the id's included: type by name.
     """
 
     path: str
@@ -200,12 +229,18 @@ class Corpus:
     columns: dict[str, str]
     origin: dict[str, Any]
     part: TextPart | None = None
+    file_sha256: str | None = None
+    text_column: str = COLUMN
+    id_column: str | None = None
+    kept: dict[str, str] = field(default_factory=dict[str, str])
 
     def open_text(self) -> ParquetText:
         """The text of the parquet, refused if its bytes are others than those recorded."""
         if self.part is not None:
             return LeadingText(Path(self.path), self.part)
-        return ParquetText(Path(self.path), expected_sha256=self.sha256)
+        columns = Columns(text=self.text_column, id=self.id_column, keep=tuple(self.kept))
+        sha256 = self.file_sha256 or self.sha256
+        return ParquetText(Path(self.path), expected_sha256=sha256, columns=columns)
 
 
 @cache
@@ -222,14 +257,27 @@ def record_corpus(
     *,
     expected_sha256: str | None = None,
     part: TextPart | None = None,
+    columns: Columns = USUAL,
 ) -> Corpus:
     """Read a parquet once and record what it is.
+
+    Args:
+        folder: of the record.
+        parquet: the file, or the folder of its parts.
+        origin: where it came from.
+        expected_sha256: of its bytes, where that is known.
+        part: what of it is here, where that is not all.
+        columns: which of it hold the documents and what is kept; of parts, which did where they
+            come from.
 
     Raises:
         CorpusError: the file is no usable corpus, or has another sha256.
     """
     path = parquet.absolute()
-    text = LeadingText(path, part) if part else ParquetText(path, expected_sha256=expected_sha256)
+    if part is not None:
+        text = LeadingText(path, part)
+    else:
+        text = ParquetText(path, expected_sha256=expected_sha256, columns=columns)
     chars = text.clip(CharRange(0, part.num_chars if part else MAX_CHARACTERS))
     corpus = Corpus(
         path=str(text.path),
@@ -242,6 +290,10 @@ def record_corpus(
         columns=text.columns,
         origin=origin,
         part=part,
+        file_sha256=None if text.file_sha256 == text.sha256 else text.file_sha256,
+        text_column=columns.text,
+        id_column=columns.id,
+        kept={name: str(place.type) for name, place in text.kept_places.items()},
     )
     folder.mkdir(parents=True, exist_ok=True)
     replace_atomically(folder / RECORD_NAME, json.dumps(asdict(corpus), indent=2).encode())

@@ -12,7 +12,6 @@ stands before a fault is given before the fault is raised.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,11 +21,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from codedata.errors import CorpusError
-from codedata.sources.parquet.footer import COLUMN, Parquet, refusing
-
-MAX_DOCUMENT_BYTES = 1_000_000_000
-"""A longer text is no source code, and takes several times its size while it is decoded; Arrow
-itself holds no cell of 2 GiB."""
+from codedata.sources.columns import as_text, column_of, faults, offsets
+from codedata.sources.parquet.footer import Parquet, refusing
 
 SLICE_BYTES = 1_000_000
 """Decoded text at a time: it stays in the processor's cache until it is used."""
@@ -95,14 +91,15 @@ def decode(parquet: Parquet, groups: range) -> Iterator[Batch]:
 
 
 def _decode_run(parquet: Parquet, file: pq.ParquetFile, run: range, pace: _Pace) -> Iterator[Batch]:
-    footer, path = parquet.footer, parquet.path
+    footer = parquet.footer
     row = first_row = footer.first_rows[run.start]
-    damaged = f"{path} is damaged in row group {run.start}"
+    damaged = f"{parquet.path} is damaged in row group {run.start}"
     remedy = "fetch it again, or write it anew, with smaller row groups, if it is sound"
     with refusing(damaged, remedy):
-        for column in _columns(parquet, file, run, pace):
-            yield Batch(row, _valid(column, row, path))
-            row += len(column)
+        for texts in _texts(parquet, file, run, pace):
+            _require_valid(parquet, texts, row)
+            yield Batch(row, texts)
+            row += len(texts)
     claimed = [footer.group_rows[group] for group in run]
     num_values = [footer.column_chunk(group).num_values for group in run]
     if row - first_row != sum(claimed) or claimed != num_values:
@@ -112,18 +109,20 @@ def _decode_run(parquet: Parquet, file: pq.ParquetFile, run: range, pace: _Pace)
         )
 
 
-def _columns(parquet: Parquet, file: pq.ParquetFile, run: range, pace: _Pace) -> Iterator[pa.Array]:
+def _texts(
+    parquet: Parquet, file: pq.ParquetFile, run: range, pace: _Pace
+) -> Iterator[pa.LargeStringArray]:
     most = _most_rows(parquet, run)
     for batch in file.iter_batches(
-        min(pace.rows, most), row_groups=[*run], columns=[COLUMN], use_threads=False
+        min(pace.rows, most), row_groups=[*run], columns=[parquet.column], use_threads=False
     ):
-        column, room = batch.column(COLUMN), SLICE_BYTES
-        if pa.types.is_dictionary(column.type):
+        column, room = column_of(batch, parquet.footer.text), SLICE_BYTES
+        if isinstance(column, pa.DictionaryArray):
             # Each batch brings the whole dictionary: then one as large in texts, or time is lost.
             room = max(room, column.dictionary.nbytes)
-            column = column.dictionary.take(column.indices)
-        yield column
-        file.reader.set_batch_size(pace.follow(len(column), column.nbytes, room, most))
+        texts = as_text(column)
+        yield texts
+        file.reader.set_batch_size(pace.follow(len(texts), texts.nbytes, room, most))
 
 
 def _most_rows(parquet: Parquet, run: range) -> int:
@@ -154,49 +153,20 @@ def _longest_text(parquet: Parquet, group: int) -> int:
         return 0
     first = _first_row(parquet, group, read_dictionary=True)
     texts = first.dictionary if isinstance(first, pa.DictionaryArray) else first
-    return int(np.diff(offsets(_as_large(texts))).max(initial=0))
+    return int(np.diff(offsets(as_text(texts))).max(initial=0))
 
 
 def _first_row(parquet: Parquet, group: int, *, read_dictionary: bool = False) -> pa.Array:
     with parquet.open(read_dictionary=read_dictionary) as file:
-        batches = file.iter_batches(1, row_groups=[group], columns=[COLUMN], use_threads=False)
-        return next((batch.column(COLUMN) for batch in batches), None)
+        columns = [parquet.column]
+        batches = file.iter_batches(1, row_groups=[group], columns=columns, use_threads=False)
+        return next((column_of(batch, parquet.footer.text) for batch in batches), None)
 
 
-def _as_large(column: pa.Array) -> pa.LargeStringArray:
-    """A column of text or bytes as text, not validated; its data is not copied if it can be."""
-    if isinstance(column, pa.ExtensionArray):
-        column = column.storage
-    if pa.types.is_large_string(column.type):
-        return column
-    if pa.types.is_string(column.type) or pa.types.is_string_view(column.type):
-        return column.cast(pa.large_string())
-    return column.cast(pa.large_binary()).view(pa.large_string())
-
-
-def _valid(column: pa.Array, first_row: int, path: Path) -> pa.LargeStringArray:
-    """A column's rows as text."""
-    texts = _as_large(column)
-    row_bytes = np.diff(offsets(texts))
-    if row_bytes.max(initial=0) > MAX_DOCUMENT_BYTES:
-        row = int(np.argmax(row_bytes > MAX_DOCUMENT_BYTES))
-        raise CorpusError(
-            f"{COLUMN!r} of row {first_row + row} of {path} has {row_bytes[row]:,} bytes, more "
-            f"than the {MAX_DOCUMENT_BYTES:,} that a document may have; split or remove that row"
-        )
-    try:
-        texts.validate(full=True)
-    except pa.ArrowInvalid as error:
-        for row, value in enumerate(texts.view(pa.large_binary()), first_row):
-            try:
-                _ = value.is_valid and value.as_py().decode("utf-8")
-            except UnicodeDecodeError as invalid:
-                raise CorpusError(
-                    f"{COLUMN!r} of row {row} of {path} is not valid UTF-8 (byte "
-                    f"{invalid.start}: {invalid.reason}); repair or remove that row"
-                ) from error
-        raise
-    return texts
+def _require_valid(parquet: Parquet, texts: pa.LargeStringArray, first_row: int) -> None:
+    for place, fault in faults(texts).items():
+        row = first_row + place
+        raise CorpusError(f"{parquet.column!r} of row {row} of {parquet.path} {fault}")
 
 
 def count_chars(contents: pa.LargeStringArray) -> NDArray[np.int64]:
@@ -205,10 +175,3 @@ def count_chars(contents: pa.LargeStringArray) -> NDArray[np.int64]:
     if num_chars.null_count:
         num_chars = pc.call_function("coalesce", [num_chars, _NONE])
     return np.from_dlpack(num_chars).astype(np.int64, copy=False)
-
-
-def offsets(array: pa.LargeStringArray) -> NDArray[np.int64]:
-    """Where each value begins in the array's data, and last where the last one ends."""
-    if not len(array):
-        return np.zeros(1, np.int64)
-    return np.frombuffer(array.buffers()[1], np.int64)[array.offset :][: len(array) + 1]

@@ -1,4 +1,4 @@
-"""A path -> the parquet that is there: its footer parsed once, its column `content` of a text type.
+"""A path -> the parquet that is there: its footer parsed once, its column of documents a text.
 
 Invariant: a file that is no parquet of documents is refused in one line, by what it is, with what
 to do.
@@ -6,7 +6,7 @@ to do.
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 
 from codedata.errors import CorpusError
 from codedata.printable import shortened, why_no_path
-
-COLUMN = "content"
+from codedata.sources.columns import COLUMN, Place, find_text, listed
 
 _MAGIC = b"PAR1"
 """The first and the last bytes of a parquet."""
@@ -30,21 +29,6 @@ _ARROW_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 
 _READ_BUFFER_BYTES = 1 << 20
 """Compressed pages are read through a buffer of this size, never a whole column chunk."""
-
-_SHOWN = 10
-"""Names that a message lists before it counts."""
-
-_TEXT_TYPES = (
-    pa.types.is_string,
-    pa.types.is_large_string,
-    pa.types.is_string_view,
-    pa.types.is_binary,
-    pa.types.is_large_binary,
-    pa.types.is_binary_view,
-)
-
-_JSON_EXTENSION = "arrow.json"
-"""Parquet's logical type JSON: text whose form is promised. pyarrow before 20 gives the text."""
 
 
 class FileIdentity(NamedTuple):
@@ -67,39 +51,41 @@ class Footer:
 
     Attributes:
         metadata: as Arrow holds it, so that nothing parses it again.
+        schema: Arrow's.
         columns: type by column name.
-        leaf: the place of `content` among the columns of its row groups.
+        text: the column of the documents.
         group_rows: rows of each row group.
         first_rows: the file's row that each begins with, and last the number of rows.
         group_bytes: bytes that all columns of each take, encoded but not compressed.
     """
 
     metadata: pq.FileMetaData
+    schema: pa.Schema
     columns: dict[str, str]
-    leaf: int
+    text: Place
     group_rows: list[int]
     first_rows: list[int]
     group_bytes: list[int]
 
     @classmethod
-    def of(cls, file: pq.ParquetFile, name: str) -> "Footer":
-        """The footer of an opened file.
+    def of(cls, file: pq.ParquetFile, name: str, column: str = COLUMN) -> "Footer":
+        """The footer of an opened file, whose documents are in a column.
 
         Raises:
-            CorpusError: there is no usable column `content`.
+            CorpusError: there is no such column, or it is no text.
         """
         with refusing(_unreadable(name)):
             metadata, schema = file.metadata, file.schema_arrow
-            leaves = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
             groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
             group_rows = [group.num_rows for group in groups]
             group_bytes = [max(0, group.total_byte_size) for group in groups]
             columns = {field.name: str(field.type) for field in schema}
-        _require_text_column(name, schema)
+            text = find_text(schema, column, name)
         return cls(
             metadata=metadata,
+            schema=schema,
             columns=columns,
-            leaf=leaves.index(COLUMN),
+            text=text,
             group_rows=group_rows,
             first_rows=list(accumulate(group_rows, initial=0)),
             group_bytes=group_bytes,
@@ -122,11 +108,11 @@ class Footer:
             yield range(start, groups.stop)
 
     def column_chunk(self, group: int) -> pq.ColumnChunkMetaData:
-        """What the footer says of a row group's `content`, once a reader has found it sound.
+        """What the footer says of a row group's documents, once a reader has found it sound.
 
         To ask for a damaged one ends the process: pyarrow 26 lets Parquet's C++ exception through.
         """
-        return self.metadata.row_group(group).column(self.leaf)
+        return self.metadata.row_group(group).column(self.text.leaves.start)
 
 
 class Parquet:
@@ -136,17 +122,19 @@ class Parquet:
 
     Args:
         path: the file.
+        column: that of the documents.
 
     Attributes:
         longest: bytes of row groups' longest texts, as far as `decode` had to look.
 
     Raises:
-        CorpusError: missing, not a whole parquet, or no usable `content` column.
+        CorpusError: missing, not a whole parquet, or no usable column of documents.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, column: str = COLUMN) -> None:
         _require_parquet(path)
         self.path = path
+        self.column = column
         self.identity = FileIdentity.of(path)
         self.longest: dict[int, int] = {}
         _ = self.footer
@@ -155,16 +143,16 @@ class Parquet:
     def footer(self) -> Footer:
         """The footer, parsed when it is first asked for."""
         with self._opened() as file:
-            return Footer.of(file, str(self.path))
+            return Footer.of(file, str(self.path), self.column)
 
     def open(self, *, read_dictionary: bool = False) -> pq.ParquetFile:
         """The file, opened by the footer that was parsed before.
 
         Args:
-            read_dictionary: whether `content` is given as indices into its dictionary.
+            read_dictionary: whether the documents are given as indices into their dictionary.
         """
-        columns = [COLUMN] if read_dictionary else None
-        return self._opened(metadata=self.footer.metadata, read_dictionary=columns)
+        options = {"read_dictionary": [*self.footer.text.leaves], "arrow_extensions_enabled": False}
+        return self._opened(metadata=self.footer.metadata, **options if read_dictionary else {})
 
     def _opened(self, **options: Any) -> pq.ParquetFile:
         if self.identity != FileIdentity.of(self.path):
@@ -212,14 +200,6 @@ def said(error: BaseException) -> str:
     return shortened(" ".join(str(error).split()))
 
 
-def _listed(names: Iterable[str]) -> str:
-    """Some names for a message, and how many more there are."""
-    every = list(names)
-    shown = ", ".join(shortened(name) for name in every[:_SHOWN])
-    left = len(every) - _SHOWN
-    return f"{shown} and {left:,} more" if left > 0 else shown or "(none)"
-
-
 def _require_parquet(path: Path) -> None:
     """Refuse, by its first and last bytes, what is not a whole parquet file."""
     try:
@@ -227,7 +207,7 @@ def _require_parquet(path: Path) -> None:
         if stat.S_ISDIR(mode):
             names = sorted(each.name for each in path.glob("*.parquet") if each.is_file())
             fault = (
-                f"is a folder; name one parquet file (those in it: {_listed(names)}), or read a "
+                f"is a folder; name one parquet file (those in it: {listed(names)}), or read a "
                 "folder of source code as a corpus of `kind: folders`"
             )
         elif not stat.S_ISREG(mode):
@@ -263,25 +243,6 @@ def _fault_of(path: Path) -> str:
     return ""
 
 
-def _require_text_column(name: str, schema: pa.Schema) -> None:
-    """Refuse a file without one column `content`, or one that is no text."""
-    places = schema.get_all_field_indices(COLUMN)
-    if len(places) != 1:
-        raise CorpusError(
-            f"{name} has {len(places) or 'no'} columns named {COLUMN!r}; its columns are "
-            f"{_listed(schema.names)}; rename the one that holds the documents"
-        )
-    column_type = stored = text_type(schema)
-    if getattr(column_type, "extension_name", None) == _JSON_EXTENSION:
-        stored = column_type.storage_type
-    if not any(is_text(stored) for is_text in _TEXT_TYPES):
-        raise CorpusError(
-            f"column {COLUMN!r} of {name} has type {shortened(str(column_type))}; it must be text"
-        )
-
-
 def text_type(schema: pa.Schema) -> pa.DataType:
     """The type of `content`; of one that is a dictionary, that of its texts."""
-    column_type = schema.field(COLUMN).type
-    is_dictionary = pa.types.is_dictionary(column_type)
-    return column_type.value_type if is_dictionary else column_type
+    return find_text(schema, COLUMN, "").value_type

@@ -1,7 +1,8 @@
 """A parquet's documents as one text, addressed in characters.
 
-The text is the file's non-null contents in file order, joined by one space. Only the column
-`content` is read, and of it only the row groups that hold the characters asked for, batch by batch.
+The text is the file's non-null contents in file order, joined by one space. Only the column that
+holds them is read, and of it only the row groups that hold the characters asked for, batch by
+batch; what else is kept of documents, where it is asked for.
 
 Invariants: documents of adjoining ranges join to the text; a row group before a range is never
 decoded once its count is known, and none behind the range's end.
@@ -25,10 +26,12 @@ from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange, Utf8
 from codedata.parallel import available_cores
 from codedata.places import cache_folder
+from codedata.sources.columns import USUAL, Columns, kept_columns, text_identity
 from codedata.sources.documents import Documents, cut, join
 from codedata.sources.parquet.decode import Batch, count_chars, decode
-from codedata.sources.parquet.footer import COLUMN, FileIdentity, Parquet
+from codedata.sources.parquet.footer import FileIdentity, Parquet
 from codedata.sources.parquet.index import count_to, read_sidecar, write_sidecar
+from codedata.sources.parquet.rows import read_rows
 
 _KEPT_CHARS = range(1_000_000, 32_000_000)
 """Row groups whose text is kept, one at a time, since neighbouring chunks need the same one:
@@ -68,29 +71,40 @@ class ParquetText:
     Args:
         path: the file.
         expected_sha256: refuse the file if its bytes hash to anything else.
+        columns: which hold the documents and what is kept of them.
 
     Attributes:
-        sha256: of the file's bytes.
+        sha256: what identifies the text: the hash of the file's bytes, and its column if that is
+            another than `content`.
+        file_sha256: of the file's bytes.
         num_bytes: of the file.
+        text_column: that of the documents.
         columns: type by column name.
+        kept_places: the columns that are kept beside the text, by name.
         group_rows: rows of each row group.
 
     Raises:
-        CorpusError: missing, not a whole parquet, no usable `content` column, or another sha256.
+        CorpusError: missing, not a whole parquet, a column that is not there or not usable, or
+            another sha256.
     """
 
-    def __init__(self, path: Path, *, expected_sha256: str | None = None) -> None:
+    def __init__(
+        self, path: Path, *, expected_sha256: str | None = None, columns: Columns = USUAL
+    ) -> None:
         self.path = path
-        self._parquet = Parquet(path)
+        self._parquet = Parquet(path, columns.text)
+        footer = self._parquet.footer
         self.num_bytes = self._parquet.identity.num_bytes
-        self.columns = self._parquet.footer.columns
-        self.group_rows = self._parquet.footer.group_rows
-        self.sha256 = sha256_once(path)
-        if expected_sha256 not in (None, self.sha256):
+        self.text_column, self.columns = columns.text, footer.columns
+        self.group_rows = footer.group_rows
+        self.file_sha256 = sha256_once(path)
+        self.sha256 = text_identity(self.file_sha256, columns.text)
+        if expected_sha256 not in (None, self.file_sha256):
             raise CorpusError(
-                f"{path} has sha256 {self.sha256}, but {expected_sha256} was expected: it is "
+                f"{path} has sha256 {self.file_sha256}, but {expected_sha256} was expected: it is "
                 "damaged or another file; remove it and fetch it again"
             )
+        self.kept_places = kept_columns(footer.schema, columns, str(path))
         self.index = read_sidecar(self._sidecar, self.group_rows)
         self._forget()
 
@@ -108,7 +122,8 @@ class ParquetText:
         if counted == num_documents:
             raise CorpusError(
                 f"{self.path} holds no text: {sum(self.group_rows)} rows, of which {num_nulls} "
-                f"have a null and {num_documents} an empty {COLUMN!r}; name a file with documents"
+                f"have a null and {num_documents} an empty {self.text_column!r}; name a file with "
+                "documents"
             )
         length = counted - 1
         if window.start >= length:
@@ -197,12 +212,44 @@ class ParquetText:
 
     def first_documents(self, num_documents: int) -> list[str]:
         """The first documents, for a look at them."""
-        found: list[str] = []
-        for batch in self._decode(range(len(self.group_rows))):
-            found += batch.contents.drop_null()[: num_documents - len(found)].to_pylist()
-            if len(found) == num_documents:
+        return self._first(num_documents)[0]
+
+    def first_with_kept(self, num_documents: int) -> list[tuple[str, dict[str, Any]]]:
+        """The first documents, each with what is kept of it by the columns' names.
+
+        What Python has no value for, such as a text that is no UTF-8, is told as why.
+        """
+        texts, rows = self._first(num_documents)
+        kept = self.kept(rows)
+        return [
+            (text, {name: _value(kept[name][place]) for name in kept.column_names})
+            for place, text in enumerate(texts)
+        ]
+
+    def kept(self, rows: NDArray[np.int64]) -> pa.Table:
+        """The columns that are kept beside the text, of some rows, such as those of `Documents`.
+
+        Args:
+            rows: of the file, ascending, shape (num_rows,).
+
+        Returns:
+            A row for each, in their order, a column for each of `kept_places`.
+
+        Raises:
+            CorpusError: the file changed or is damaged.
+        """
+        return read_rows(self._parquet, self.kept_places, rows)
+
+    def _first(self, num_documents: int) -> tuple[list[str], NDArray[np.int64]]:
+        """The first documents, and their rows."""
+        texts, rows = list[str](), np.empty(0, np.int64)
+        for contents in self._contents(range(len(self.group_rows))):
+            missing = num_documents - len(texts)
+            texts += contents.texts[:missing].to_pylist()
+            rows = np.append(rows, contents.rows[:missing])
+            if len(texts) == num_documents:
                 break
-        return found
+        return texts, rows
 
     def _contents(self, groups: range) -> Iterator[_Contents]:
         for first_row, contents in self._decode(groups):
@@ -248,6 +295,13 @@ class ParquetText:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget()
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError) as error:
+        return f"({error})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange
+from codedata.sources import columns
 from codedata.sources.parquet import decode as module
 from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
@@ -130,7 +131,7 @@ def test_a_document_beyond_the_limit_is_refused_with_row_and_size(
     is_categorical: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rows before it are given."""
-    monkeypatch.setattr(module, "MAX_DOCUMENT_BYTES", 10)
+    monkeypatch.setattr(columns, "MAX_DOCUMENT_BYTES", 10)
     values: list[str | None] = ["ab", None, "x" * 10, "é" * 6, "x" * 99]
     column = categories(values) if is_categorical else pa.array(values)
     parquet = write(tmp_path / "c.parquet", column, row_group_size=3)
