@@ -28,16 +28,26 @@ def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
         **here,
         "row groups": corpus.num_row_groups,
         "seconds": rounded(seconds),
-        "sha256" if corpus.part is None else "fingerprint": corpus.sha256,
+        **_identity(corpus),
         "path": dg.MetadataValue.path(corpus.path),
         "origin": corpus.origin,
+        **({"kept columns": ", ".join(map(printable, corpus.kept))} if corpus.kept else {}),
         "dagster/column_schema": dg.TableSchema(columns=columns),
         "preview": dg.MetadataValue.md("\n\n".join(_preview(corpus))),
     }
     return with_separators(figures)
 
 
+def _identity(corpus: Corpus) -> dict[str, str]:
+    if corpus.file_sha256 is not None:
+        column = {"text column": printable(corpus.text_column)}
+        return {**column, "fingerprint": corpus.sha256, "sha256": corpus.file_sha256}
+    return {"sha256" if corpus.part is None else "fingerprint": corpus.sha256}
+
+
 def _preview(corpus: Corpus) -> Iterator[str]:
-    for document in corpus.open_text().first_documents(_PREVIEW_DOCUMENTS):
-        lines = [line[:120].replace("~~~", "") for line in document.splitlines()[:_PREVIEW_LINES]]
-        yield "\n".join(["~~~c", *map(printable_lines, lines), "~~~"])
+    for document, kept in corpus.open_text().first_with_kept(_PREVIEW_DOCUMENTS):
+        about = [printable(f"// {name}: {value}"[:120]) for name, value in kept.items()]
+        lines = [line[:120] for line in document.splitlines()[:_PREVIEW_LINES]]
+        shown = "\n".join([*about, *map(printable_lines, lines)]).replace("~~~", "")
+        yield f"~~~c\n{shown}\n~~~"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from codedata.components.split_spec import SplitSpec
 from codedata.environment import variables
 from codedata.layout import CORPUS_VARIABLE, TOKENIZER_VARIABLE, switch_variable
+from codedata.sources.columns import COLUMN
 from codedata.sources.record import Corpus
 
 
@@ -50,6 +51,10 @@ def _file_facts(corpus: Corpus) -> dict[str, str]:
     origin = corpus.origin
     known = {name: origin[name] for name in ("repo", "path", "commit") if name in origin}
     known = known or {"path": corpus.path}
+    if corpus.text_column != COLUMN:
+        known["text_column"] = corpus.text_column
+    if corpus.file_sha256 is not None:
+        return {**known, "file_sha256": corpus.file_sha256, "fingerprint": corpus.sha256}
     if corpus.part is None:
         return {**known, "sha256": corpus.sha256}
     first = f"the first {corpus.part.num_chars}"

@@ -176,7 +176,7 @@ def kept_columns(schema: pa.Schema, columns: Columns, name: str) -> dict[str, Pl
             kept[column] = find_column(schema, column, name, setting="keep_columns")
     if columns.keep is None:
         kept.pop(columns.text, None)
-    for column in {columns.text, COLUMN} & {*kept}:
+    for column in sorted({columns.text, COLUMN} & {*kept}):
         raise CorpusError(
             f"column {column!r} of {name} cannot be kept beside the text, which corpora call "
             f"{COLUMN!r} (text_column is {columns.text!r}); leave it out of id_column and "

@@ -22,7 +22,8 @@ from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS
 from codedata.progress import Reporter, megabytes
 from codedata.sources import record
-from codedata.sources.parquet.decode import count_chars, offsets
+from codedata.sources.columns import offsets
+from codedata.sources.parquet.decode import count_chars
 from codedata.sources.parquet.footer import Parquet, refusing
 from codedata.sources.parquet.index import TextIndex, count_to
 from codedata.sources.parquet.text import sha256_once

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from codedata.errors import CorpusError
-from codedata.sources.columns import Columns, find_column, kept_columns
-from codedata.sources.formats.rows import BadRows, Value, batches_of
+from codedata.sources.columns import Columns, find_text, kept_columns
+from codedata.sources.formats.rows import NOT_UTF8, BadRows, Value, batches_of
 
 _MOST_CHARS = 100_000_000
 """Of a field and of a line: csv takes four bytes for a character. By itself it refuses fields of
@@ -36,10 +36,10 @@ def read_csv(
     if header is None:
         return
     schema = pa.schema([pa.field(column, pa.large_string()) for column in header])
-    find_column(schema, columns.text, name)
-    kept = [*kept_columns(schema, columns, name)]
-    places = [header.index(column) for column in (columns.text, *kept)]
-    yield from batches_of(_rows(rows, len(header), places, name, bad), kept)
+    kept = kept_columns(schema, columns, name)
+    wanted = [find_text(schema, columns.text, name), *kept.values()]
+    places = [schema.get_field_index(place.name) for place in wanted]
+    yield from batches_of(_rows(rows, len(header), places, name, bad), [*kept])
 
 
 def _rows(
@@ -60,7 +60,7 @@ def _rows(
         except csv.Error as error:
             reason, detail = "not valid csv", str(error)
         except UnicodeEncodeError:
-            reason = "not valid UTF-8"
+            reason = NOT_UTF8
         if reason:
             bad.refuse_or_count(name, f"line {rows.line_num}", reason, detail)
 

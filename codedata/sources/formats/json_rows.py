@@ -10,16 +10,15 @@ document is a string or null; another type is a bad row.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BufferedReader, TextIOBase, TextIOWrapper
 from typing import Any
 
 import pyarrow as pa
 
 from codedata.errors import CorpusError
-from codedata.sources.columns import Columns, find_column, kept_columns
-from codedata.sources.formats.rows import TOO_LONG, BadRows, Value, batches_of
-from codedata.sources.parquet.decode import MAX_DOCUMENT_BYTES
+from codedata.sources.columns import MAX_DOCUMENT_BYTES, Columns, Place, find_text, kept_columns
+from codedata.sources.formats.rows import NOT_UTF8, TOO_LONG, BadRows, Value, batches_of
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -54,9 +53,9 @@ def read_json(
     if first is None:
         return
     schema = _schema(first[1])
-    find_column(schema, columns.text, name)
-    kept = [*kept_columns(schema, columns, name)]
-    yield from batches_of(_values(first, rows, name, [columns.text, *kept], bad), kept)
+    kept = kept_columns(schema, columns, name)
+    places = [find_text(schema, columns.text, name), *kept.values()]
+    yield from batches_of(_values(first, rows, name, places, bad), [*kept])
 
 
 def _schema(row: dict[str, Any]) -> pa.Schema:
@@ -69,15 +68,15 @@ def _type(value: Any) -> pa.DataType:
 
 
 def _values(
-    first: Row, rows: Iterator[Row], name: str, columns: list[str], bad: BadRows
+    first: Row, rows: Iterator[Row], name: str, places: Sequence[Place], bad: BadRows
 ) -> Iterator[list[Value]]:
     """Of each good row the columns that are asked for."""
     row: Row | None = first
     while row is not None:
         place, found = row
-        values = [_value(found, column) for column in columns]
+        values = [_value(found, each.path) for each in places]
         if values[0] is not None and not isinstance(values[0], str):
-            bad.refuse_or_count(name, place, f"{columns[0]!r} is {_kind(values[0])}, no text")
+            bad.refuse_or_count(name, place, f"{places[0].name!r} is {_kind(values[0])}, no text")
         else:
             try:
                 yield [_encoded(value) for value in values]
@@ -86,14 +85,11 @@ def _values(
         row = next(rows, None)
 
 
-def _value(row: Any, column: str) -> Any:
-    """The value of a column, by its own name or a dotted path; None where there is none."""
-    if not isinstance(row, dict):
-        return None
-    if column in row:
-        return row[column]
-    above, _, below = column.partition(".")
-    return _value(row.get(above), below) if below else None
+def _value(row: Any, path: Sequence[str]) -> Any:
+    """The value of a column; None where there is none."""
+    for name in path:
+        row = row.get(name) if isinstance(row, dict) else None
+    return row
 
 
 def _encoded(value: Any) -> Value:
@@ -136,7 +132,7 @@ def _lines(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[Row]:
         try:
             row = json.loads(line.decode())
         except UnicodeDecodeError as error:
-            bad.refuse_or_count(name, place, "not valid UTF-8", f"byte {error.start}")
+            bad.refuse_or_count(name, place, NOT_UTF8, f"byte {error.start}")
         except _NOT_JSON as error:
             bad.refuse_or_count(name, place, "not valid JSON", _why(error))
         else:

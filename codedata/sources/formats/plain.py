@@ -6,9 +6,8 @@ from io import BufferedReader
 import pyarrow as pa
 
 from codedata.errors import CorpusError
-from codedata.sources.columns import Columns
-from codedata.sources.formats.rows import TOO_LONG, BadRows, batches_of
-from codedata.sources.parquet.decode import MAX_DOCUMENT_BYTES
+from codedata.sources.columns import MAX_DOCUMENT_BYTES, Columns
+from codedata.sources.formats.rows import NOT_UTF8, TOO_LONG, BadRows, batches_of
 
 
 def read_text(
@@ -27,6 +26,6 @@ def read_text(
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        bad.refuse_or_count(name, f"byte {error.start}", "not valid UTF-8")
+        bad.refuse_or_count(name, f"byte {error.start}", NOT_UTF8)
         return
     yield from batches_of([[data]], [])

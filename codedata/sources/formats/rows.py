@@ -16,13 +16,15 @@ import numpy as np
 import pyarrow as pa
 
 from codedata.errors import CorpusError
-from codedata.sources.parquet.decode import MAX_DOCUMENT_BYTES, SLICE_BYTES
-from codedata.sources.parquet.footer import COLUMN
+from codedata.sources.columns import COLUMN, MAX_DOCUMENT_BYTES
+from codedata.sources.parquet.decode import SLICE_BYTES
 
 MAX_BATCH_ROWS = 16_384
 """However short the texts are."""
 
 TOO_LONG = f"has more than {MAX_DOCUMENT_BYTES:,} bytes"
+
+NOT_UTF8 = "not valid UTF-8"
 
 Value = bytes | None
 """Of a row and column: a text as UTF-8."""

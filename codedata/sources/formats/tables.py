@@ -14,10 +14,18 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from codedata.sources.columns import Columns, find_column, kept_columns, text_of, values_of
-from codedata.sources.formats.rows import TOO_LONG, BadRows
-from codedata.sources.parquet.decode import MAX_DOCUMENT_BYTES, offsets
-from codedata.sources.parquet.footer import COLUMN, open_parquet
+from codedata.sources.columns import (
+    COLUMN,
+    MAX_DOCUMENT_BYTES,
+    Columns,
+    column_of,
+    faults,
+    find_text,
+    kept_columns,
+    text_of,
+)
+from codedata.sources.formats.rows import NOT_UTF8, TOO_LONG, BadRows
+from codedata.sources.parquet.footer import open_parquet
 
 _ROWS = 256
 """At once: of a dictionary, each may be as long as the longest."""
@@ -51,7 +59,6 @@ def read_parquet(
     with open_parquet(opened, name, buffer_size=_REQUEST_BYTES) as parquet:
         schema = parquet.schema_arrow
         wanted = [columns.text, *kept_columns(schema, columns, name)]
-        find_column(schema, columns.text, name)
         batches = parquet.iter_batches(_ROWS, columns=wanted, use_threads=False)
         yield from _rows(batches, schema, name, columns, bad)
 
@@ -59,19 +66,21 @@ def read_parquet(
 def _rows(
     batches: Iterable[pa.RecordBatch], schema: pa.Schema, name: str, columns: Columns, bad: BadRows
 ) -> Iterator[pa.RecordBatch]:
-    find_column(schema, columns.text, name)
-    names, first_row = [*kept_columns(schema, columns, name)], 0
+    text, kept = find_text(schema, columns.text, name), kept_columns(schema, columns, name)
+    first_row = 0
     for whole in batches:
         for start in range(0, len(whole), _ROWS):
             batch = whole.slice(start, _ROWS)
-            text = find_column(batch.schema, columns.text, name)
-            _require_sound(values_of(batch, text))
+            _require_sound(column_of(batch, text))
             contents = text_of(batch, text)
-            places = (find_column(batch.schema, each, name) for each in names)
-            kept = [_decoded(values_of(batch, place)) for place in places]
-            rows = pa.RecordBatch.from_arrays([contents, *kept], names=[COLUMN, *names])
-            if (good := _good(contents, first_row, name, bad)) is not None:
-                rows = rows.filter(good)
+            others = [_decoded(column_of(batch, place)) for place in kept.values()]
+            rows = pa.RecordBatch.from_arrays([contents, *others], names=[COLUMN, *kept])
+            if found := faults(contents):
+                for place in found:
+                    is_long = contents[place].as_buffer().size > MAX_DOCUMENT_BYTES
+                    reason = TOO_LONG if is_long else NOT_UTF8
+                    bad.refuse_or_count(name, f"row {first_row + place}", reason)
+                rows = _without(rows, [*found])
             yield rows
             first_row += len(batch)
 
@@ -91,22 +100,8 @@ def _decoded(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
 
 
-def _good(texts: pa.LargeStringArray, first_row: int, name: str, bad: BadRows) -> pa.Array | None:
-    """Which texts may be documents, bad ones dealt with; None where all may."""
-    good = np.diff(offsets(texts)) <= MAX_DOCUMENT_BYTES
-    for row in np.flatnonzero(~good):
-        bad.refuse_or_count(name, f"row {first_row + row}", TOO_LONG)
-    try:
-        texts.validate(full=True)
-    except pa.ArrowInvalid:
-        for row, value in enumerate(texts.view(pa.large_binary())):
-            try:
-                _ = value.is_valid and good[row] and value.as_py().decode()
-            except UnicodeDecodeError as error:
-                good[row] = False
-                place, where = f"row {first_row + row}", f"byte {error.start}"
-                bad.refuse_or_count(name, place, "not valid UTF-8", where)
-    if good.all():
-        return None
+def _without(batch: pa.RecordBatch, places: list[int]) -> pa.RecordBatch:
+    good = np.ones(len(batch), bool)
+    good[places] = False
     bits = pa.py_buffer(np.packbits(good, bitorder="little"))
-    return pa.Array.from_buffers(pa.bool_(), len(good), [None, bits])
+    return batch.filter(pa.Array.from_buffers(pa.bool_(), len(batch), [None, bits]))

@@ -96,9 +96,10 @@ def _decode_run(parquet: Parquet, file: pq.ParquetFile, run: range, pace: _Pace)
     damaged = f"{parquet.path} is damaged in row group {run.start}"
     remedy = "fetch it again, or write it anew, with smaller row groups, if it is sound"
     with refusing(damaged, remedy):
-        for column in _columns(parquet, file, run, pace):
-            yield Batch(row, _valid(parquet, column, row))
-            row += len(column)
+        for texts in _texts(parquet, file, run, pace):
+            _require_valid(parquet, texts, row)
+            yield Batch(row, texts)
+            row += len(texts)
     claimed = [footer.group_rows[group] for group in run]
     num_values = [footer.column_chunk(group).num_values for group in run]
     if row - first_row != sum(claimed) or claimed != num_values:
@@ -108,18 +109,20 @@ def _decode_run(parquet: Parquet, file: pq.ParquetFile, run: range, pace: _Pace)
         )
 
 
-def _columns(parquet: Parquet, file: pq.ParquetFile, run: range, pace: _Pace) -> Iterator[pa.Array]:
+def _texts(
+    parquet: Parquet, file: pq.ParquetFile, run: range, pace: _Pace
+) -> Iterator[pa.LargeStringArray]:
     most = _most_rows(parquet, run)
     for batch in file.iter_batches(
         min(pace.rows, most), row_groups=[*run], columns=[parquet.column], use_threads=False
     ):
         column, room = column_of(batch, parquet.footer.text), SLICE_BYTES
-        if pa.types.is_dictionary(column.type):
+        if isinstance(column, pa.DictionaryArray):
             # Each batch brings the whole dictionary: then one as large in texts, or time is lost.
             room = max(room, column.dictionary.nbytes)
-            column = column.dictionary.take(column.indices)
-        yield column
-        file.reader.set_batch_size(pace.follow(len(column), column.nbytes, room, most))
+        texts = as_text(column)
+        yield texts
+        file.reader.set_batch_size(pace.follow(len(texts), texts.nbytes, room, most))
 
 
 def _most_rows(parquet: Parquet, run: range) -> int:
@@ -160,13 +163,10 @@ def _first_row(parquet: Parquet, group: int, *, read_dictionary: bool = False) -
         return next((column_of(batch, parquet.footer.text) for batch in batches), None)
 
 
-def _valid(parquet: Parquet, column: pa.Array, first_row: int) -> pa.LargeStringArray:
-    """A column's rows as text."""
-    texts = as_text(column)
+def _require_valid(parquet: Parquet, texts: pa.LargeStringArray, first_row: int) -> None:
     for place, fault in faults(texts).items():
         row = first_row + place
         raise CorpusError(f"{parquet.column!r} of row {row} of {parquet.path} {fault}")
-    return texts
 
 
 def count_chars(contents: pa.LargeStringArray) -> NDArray[np.int64]:

@@ -96,7 +96,6 @@ class ParquetText:
         footer = self._parquet.footer
         self.num_bytes = self._parquet.identity.num_bytes
         self.text_column, self.columns = columns.text, footer.columns
-        self.kept_places = kept_columns(footer.schema, columns, str(path))
         self.group_rows = footer.group_rows
         self.file_sha256 = sha256_once(path)
         self.sha256 = text_identity(self.file_sha256, columns.text)
@@ -105,6 +104,7 @@ class ParquetText:
                 f"{path} has sha256 {self.file_sha256}, but {expected_sha256} was expected: it is "
                 "damaged or another file; remove it and fetch it again"
             )
+        self.kept_places = kept_columns(footer.schema, columns, str(path))
         self.index = read_sidecar(self._sidecar, self.group_rows)
         self._forget()
 
@@ -215,10 +215,16 @@ class ParquetText:
         return self._first(num_documents)[0]
 
     def first_with_kept(self, num_documents: int) -> list[tuple[str, dict[str, Any]]]:
-        """The first documents, each with what is kept of it by the columns' names."""
+        """The first documents, each with what is kept of it by the columns' names.
+
+        What Python has no value for, such as a text that is no UTF-8, is told as why.
+        """
         texts, rows = self._first(num_documents)
-        kept = self.kept(rows).to_pylist() if self.kept_places else [{} for _ in texts]
-        return [*zip(texts, kept, strict=True)]
+        kept = self.kept(rows)
+        return [
+            (text, {name: _value(kept[name][place]) for name in kept.column_names})
+            for place, text in enumerate(texts)
+        ]
 
     def kept(self, rows: NDArray[np.int64]) -> pa.Table:
         """The columns that are kept beside the text, of some rows, such as those of `Documents`.
@@ -289,6 +295,13 @@ class ParquetText:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget()
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError) as error:
+        return f"({error})"
 
 
 @dataclass(frozen=True, kw_only=True)
