@@ -10,14 +10,11 @@ before it counts. What is here is not fetched again: after a kill, beside a bad 
 commit with the same file.
 """
 
-import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from io import SEEK_SET, RawIOBase
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from huggingface_hub import constants, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
@@ -29,14 +26,14 @@ from codedata.hub.source import HubSource
 from codedata.layout import is_commit
 from codedata.progress import Reporter
 from codedata.sources import record
+from codedata.sources.formats.registry import is_random_access
+from codedata.sources.leading import LeadingParquet, parts_folder
 from codedata.sources.parquet.footer import (
     COLUMN,
     Footer,
     open_parquet,
-    refusing,
-    text_type,
 )
-from codedata.sources.parts import count_part, extent, reaches, write_part
+from codedata.sources.parts import reaches
 
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
@@ -63,52 +60,68 @@ def fetch_corpus(
         OSError: the disk does not take it.
     """
     limit_client()
-    repo, revision = source.repo, source.listed_revision
-    pin = _pin(source, folder)
     asked = _asked(source, folder, update=update)
-    is_parquet = is_random_access(path)
-    if source.first_chars is None or not is_parquet:
-        file = fetch_file(repo, path, kind="dataset", revision=asked, reporter=reporter)
+    if source.first_chars is None or not is_random_access(path):
+        corpus = _fetch_whole(source, path, asked, folder, reporter)
     else:
-        known, whole = _recorded(folder, repo, path), find_here(repo, path, "dataset", asked)
-        file = whole if whole is not None and whole.etag is not None else None
-        if known is not None and known.origin["commit"] == asked and (part := known.part):
-            file = RemoteFile(name=path, commit=asked, etag=part.etag, num_bytes=part.file_bytes)
-        if file is None or not is_commit(asked):
-            file = describe(repo, path, revision=asked, reporter=reporter, here=file)
-    origin = {
-        "kind": "hub", "repo": repo, "path": path, "revision": revision, "commit": file.commit,
-    }  # fmt: skip
-    if isinstance(file, HubFile) and (source.first_chars is None or not is_parquet):
-        corpus = source.record(
-            file.path, folder, origin, reporter,
-            expected_sha256=file.sha256, first_chars=source.first_chars,
-        )  # fmt: skip
-    else:
-        etag = str(file.etag)
-        is_here = whole is not None and (whole.commit, whole.etag) == (file.commit, file.etag)
-        fetcher = LeadingParquet(
-            name=path,
-            where=f"{path} of {repo}",
-            etag=etag,
-            num_bytes=file.num_bytes,
-            source=whole.path if whole is not None and is_here else _RemoteBytes(repo, file),
-            columns=source.columns,
-            folder=folder,
-            reporter=reporter,
-        )
-        fetcher.know(known and known.part)
-        with Call(repo, "dataset", file.commit, path, reporter).made():
-            part = fetcher.leading(
-                source.first_chars,
-                lambda num_groups: record.fingerprint_of(file.commit, path, etag, num_groups),
-            )
-        corpus = record.record_corpus(
-            folder, fetcher.folder, origin, part=part, columns=source.columns
-        )
-        remove_other_parts(folder, fetcher.folder, reporter)
-    write_pin(pin, repo, revision, file.commit)
+        corpus = _fetch_leading(source, path, asked, folder, reporter)
+    write_pin(_pin(source, folder), source.repo, source.listed_revision, corpus.origin["commit"])
     return corpus
+
+
+def _fetch_whole(
+    source: HubSource, path: str, asked: str, folder: Path, reporter: Reporter
+) -> record.Corpus:
+    file = fetch_file(source.repo, path, kind="dataset", revision=asked, reporter=reporter)
+    return source.record(
+        file.path,
+        folder,
+        _origin(source, path, file.commit),
+        reporter,
+        expected_sha256=file.sha256,
+        first_chars=source.first_chars,
+    )
+
+
+def _fetch_leading(
+    source: HubSource, path: str, asked: str, folder: Path, reporter: Reporter
+) -> record.Corpus:
+    repo, first_chars = source.repo, source.first_chars
+    known, whole = _recorded(folder, repo, path), find_here(repo, path, "dataset", asked)
+    file: RemoteFile | None = whole if whole is not None and whole.etag is not None else None
+    if known is not None and known.origin["commit"] == asked and (part := known.part):
+        file = RemoteFile(name=path, commit=asked, etag=part.etag, num_bytes=part.file_bytes)
+    if file is None or not is_commit(asked):
+        file = describe(repo, path, revision=asked, reporter=reporter, here=file)
+    commit, etag = file.commit, str(file.etag)
+    is_here = whole is not None and (whole.commit, whole.etag) == (commit, file.etag)
+    fetcher = LeadingParquet(
+        name=path,
+        where=f"{path} of {repo}",
+        etag=etag,
+        num_bytes=file.num_bytes,
+        source=whole.path if whole is not None and is_here else _RemoteBytes(repo, file),
+        columns=source.columns,
+        folder=folder,
+        reporter=reporter,
+    )
+    fetcher.know(known and known.part)
+    with Call(repo, "dataset", commit, path, reporter).made():
+        part = fetcher.leading(
+            first_chars, lambda num: record.fingerprint_of(commit, path, etag, num)
+        )
+    return fetcher.recorded(part, _origin(source, path, commit))
+
+
+def _origin(source: HubSource, path: str, commit: str) -> dict[str, Any]:
+    revision = source.listed_revision
+    return {
+        "kind": "hub",
+        "repo": source.repo,
+        "path": path,
+        "revision": revision,
+        "commit": commit,
+    }
 
 
 def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporter) -> int:
@@ -122,7 +135,7 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
     if find_here(source.repo, path, "dataset", asked) is not None:
         return 0
     if known is not None and known.origin["commit"] == asked and (part := known.part):
-        parts = folder / record.PARTS_NAME / part.etag[: record.DIGITS]
+        parts = parts_folder(folder, part.etag, source.columns)
         is_enough = source.first_chars is not None and (
             len(part.parts) == part.num_groups or reaches(part.parts, source.first_chars)
         )
@@ -131,7 +144,7 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
     file = describe(
         source.repo, path, revision=asked, reporter=reporter, here=None, within=ASKING_SECONDS
     )
-    if source.first_chars is None:
+    if source.first_chars is None or not is_random_access(path):
         return file.num_bytes
     num_bytes = length = 0
     where = f"{path} of {source.repo}"

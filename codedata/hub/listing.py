@@ -14,7 +14,6 @@ Nothing is fetched but lists and the card; a list is of one commit.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 import yaml
@@ -32,9 +31,9 @@ from codedata.hub.refusals import HubError, NoSuchFileError
 from codedata.hub.source import HubSource
 from codedata.layout import is_commit
 from codedata.progress import Reporter
-from codedata.sources.formats import is_readable
+from codedata.sources.formats.registry import is_found
 from codedata.sources.listing import ListedFile, Listing, why_not_these
-from codedata.sources.paths import expand_paths, is_pattern
+from codedata.sources.paths import expand_paths, is_pattern, without_pattern
 
 _CARD = "README.md"
 
@@ -42,8 +41,6 @@ _MAX_CARD_BYTES = 10_000_000
 
 _CONVERTED = "refs/convert/parquet"
 """The branch of the hub's conversion."""
-
-_NO_DATA = {"README.md", "config.json", "dataset_info.json", "dataset_infos.json"}
 
 _SPLIT_WORDS = {
     "train": "train|training",
@@ -160,7 +157,7 @@ class _Repository:
         below: dict[str, list[ListedFile]] = {}
         for each in patterns:
             pattern = f"{base}/{each}" if base else each
-            folder = "/".join(takewhile(lambda part: not is_pattern(part), pattern.split("/")[:-1]))
+            folder = without_pattern(pattern) if is_pattern(pattern) else pattern.rpartition("/")[0]
             if folder not in below:
                 below[folder] = self.files_below(folder)
             matches = re.compile(glob_translate(pattern)).fullmatch
@@ -171,7 +168,7 @@ class _Repository:
                     f"{self.repo} at {self.revision!r} has no file {pattern}; "
                     f"{meant or 'look at its page for the names that it has'}"
                 )
-            found |= {file.path: file for file in those if _is_data(file.path, pattern)}
+            found |= {file.path: file for file in those if is_found(file.path, pattern)}
         return list(found.values())
 
     def configs(self) -> dict[str, _Config]:
@@ -248,7 +245,7 @@ def _by_names(repository: _Repository, source: HubSource, folder: str = "") -> l
     files = {
         file.path[start:]: file
         for file in repository.files_below(folder)
-        if _is_data(file.path, folder)
+        if is_found(file.path, folder)
     }
     if files and not folder and source.config not in (None, "default"):
         raise CorpusError(
@@ -325,14 +322,6 @@ def _converted_configs(repository: _Repository) -> dict[str, _Config]:
         if name:
             splits.setdefault(config, {})[split] = [f"{config}/{split}/*"]
     return {config: _Config(patterns=patterns) for config, patterns in splits.items()}
-
-
-def _is_data(path: str, pattern: str) -> bool:
-    """Whether a file holds documents that can be read, and is not hidden where none are named."""
-    *folders, name = path.split("/")
-    asked = pattern.split("/")
-    is_hidden = any(part.startswith((".", "__")) and part not in asked for part in (*folders, name))
-    return name not in _NO_DATA and not is_hidden and is_readable(name)
 
 
 def _listed(file: RepoFile) -> ListedFile:

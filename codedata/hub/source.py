@@ -23,11 +23,12 @@ from codedata.format.ranges import MAX_CHARACTERS
 from codedata.layout import CORPUS_VARIABLE, is_commit, is_repo
 from codedata.places import local_path
 from codedata.progress import Reporter
-from codedata.sources.base import Repository, Source, must
+from codedata.sources.base import Repository, must
 from codedata.sources.kinds.local import stamp_of
 from codedata.sources.listing import Listing
 from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern
-from codedata.sources.record import PIN_NAME, Corpus, record_corpus
+from codedata.sources.record import PIN_NAME, Corpus
+from codedata.sources.tabular import TabularSource
 from codedata.store.owners import explained
 
 
@@ -40,7 +41,7 @@ def _is_word(name: str | None) -> bool:
     return name is None or bool(name.strip())
 
 
-class HubSource(Source):
+class HubSource(TabularSource):
     """Files of a dataset repository on the Hugging Face Hub."""
 
     shown_kinds: ClassVar[frozenset[str]] = frozenset({"huggingface", "parquet"})
@@ -183,7 +184,7 @@ class HubSource(Source):
                     "defs.yaml (kind: local)"
                 )
             reporter.log(f"{CORPUS_VARIABLE} puts {local} in the place of the hub's file")
-            return record_corpus(folder, local, {"kind": "local"})
+            return self.record(local, folder, {"kind": "local"}, reporter)
         from codedata.hub.corpora import fetch_corpus
 
         with self._saying(file, corpus.name):

@@ -7,7 +7,6 @@ version with the same bytes.
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,10 @@ from codedata.sources.columns import (
     corpus_batch,
     corpus_schema,
     kept_columns,
+    text_identity,
 )
 from codedata.sources.parquet.footer import Footer, open_parquet, refusing
-from codedata.sources.parts import count_part, extent, reaches, write_part
+from codedata.sources.parts import count_part, extent, reaches, remove_others, write_part
 
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
@@ -42,13 +42,6 @@ def parts_folder(folder: Path, etag: str, columns: Columns) -> Path:
         asked = [etag, columns.text, columns.id, columns.keep]
         etag = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     return folder / record.PARTS_NAME / etag[: record.DIGITS]
-
-
-def remove_other_parts(folder: Path, parts: Path, reporter: Reporter) -> None:
-    """Remove the parts of other versions of a file, once the record names these."""
-    for other in {*parts.parent.iterdir(), *folder.glob("leading.parquet*")} - {parts}:
-        reporter.say(f"{other} is removed: the text is in {parts}")
-        shutil.rmtree(other) if other.is_dir() else other.unlink()
 
 
 class LeadingParquet:
@@ -80,8 +73,11 @@ class LeadingParquet:
         self.folder = parts_folder(folder, etag, columns)
         self._name, self._where, self._etag, self._num_bytes = name, where, etag, num_bytes
         self._source, self._reporter = source, reporter
-        self._columns = columns if columns.keep is not None else Columns(
-            text=columns.text, id=columns.id, keep=()
+        self._corpus_folder, self._asked = folder, columns
+        self._columns = (
+            columns
+            if columns.keep is not None
+            else Columns(text=columns.text, id=columns.id, keep=())
         )
         self._known: record.TextPart | None = None
         self._opened: tuple[pq.ParquetFile, Footer] | None = None
@@ -91,9 +87,7 @@ class LeadingParquet:
         if part is not None and part.etag == self._etag and self.folder.is_dir():
             self._known = part
 
-    def leading(
-        self, num_chars: int | None, fingerprint: Callable[[int], str]
-    ) -> record.TextPart:
+    def leading(self, num_chars: int | None, fingerprint: Callable[[int], str]) -> record.TextPart:
         """The first characters.
 
         Args:
@@ -125,7 +119,7 @@ class LeadingParquet:
                 transfer.expect(int(num_bytes * max(1.0, share)))
         length, ends_here = extent(here, num_chars, all_here=len(here) == num_groups)
         return record.TextPart(
-            fingerprint=fingerprint(len(here)),
+            fingerprint=text_identity(fingerprint(len(here)), self._columns.text),
             num_chars=length,
             ends_here=ends_here,
             etag=self._etag,
@@ -134,6 +128,13 @@ class LeadingParquet:
             columns=columns,
             parts=tuple(here),
         )
+
+    def recorded(self, part: record.TextPart, origin: dict[str, Any]) -> record.Corpus:
+        """Record what is here, and remove the parts of other versions."""
+        folder, parts = self._corpus_folder, self.folder
+        corpus = record.record_corpus(folder, parts, origin, part=part, columns=self._asked)
+        remove_others(folder, parts, part, self._reporter)
+        return corpus
 
     def _find(self, group: int) -> record.Part | None:
         """A part that is here and whole."""

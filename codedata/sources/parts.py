@@ -171,13 +171,20 @@ def extent(
     return first_chars or length, False
 
 
-def remove_others(folder: Path, part: record.TextPart, reporter: Reporter) -> None:
-    """Remove what an earlier text left among the parts, once the record names the new ones."""
+def remove_others(folder: Path, parts: Path, part: record.TextPart, reporter: Reporter) -> None:
+    """Remove the parts of other texts, once the record names these.
+
+    Args:
+        folder: of the record.
+        parts: the folder of the parts that it names.
+        part: what they are.
+        reporter: told what goes.
+    """
     here = {each.name for each in part.parts}
-    for path in sorted(folder.iterdir()):
-        if path.name not in here:
-            reporter.say(f"{path} is removed: the text is in other parts now")
-            path.unlink()
+    others = {*parts.parent.iterdir(), *folder.glob("leading.parquet*")} - {parts}
+    for other in sorted(others | {path for path in parts.iterdir() if path.name not in here}):
+        reporter.say(f"{other} is removed: the text is in {parts}")
+        shutil.rmtree(other) if other.is_dir() else other.unlink()
 
 
 def _length(parts: Sequence[record.Part]) -> int:

@@ -58,6 +58,11 @@ def is_pattern(path: str) -> bool:
     return "*" in path or "?" in path
 
 
+def without_pattern(path: str) -> str:
+    """The folder below which a pattern looks; "" where it starts with one."""
+    return re.split(r"[*?]", path, maxsplit=1)[0].rpartition("/")[0]
+
+
 def _numbers(found: re.Match[str]) -> tuple[int, int, int]:
     """First and last of a range, and how many digits each number has at least."""
     first, last = found[1], found[2]

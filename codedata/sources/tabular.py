@@ -1,11 +1,30 @@
-"""What sources of files with columns have in common: which column is what, and what bad rows do."""
+"""What sources of files with columns have in common: what is what in a file, and its record.
 
-from typing import Literal
+A parquet is recorded where it is; what has no random access is read once, and written as parts.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
 
 from pydantic import Field
 
+from codedata.errors import CorpusError
+from codedata.progress import Reporter
 from codedata.sources.base import Source
 from codedata.sources.columns import COLUMN, Columns
+from codedata.sources.formats.registry import format_of, is_random_access
+from codedata.sources.formats.rows import BadRows
+from codedata.sources.leading import parts_folder
+from codedata.sources.parquet.text import sha256_once
+from codedata.sources.parts import remove_others, write_parts
+from codedata.sources.record import (
+    Corpus,
+    is_whole,
+    read_corpus,
+    record_corpus,
+)
 
 
 class TabularSource(Source):
@@ -42,3 +61,108 @@ class TabularSource(Source):
         """Which column is what."""
         keep = None if self.keep_columns is None else tuple(self.keep_columns)
         return Columns(text=self.text_column, id=self.id_column, keep=keep)
+
+    def record(
+        self,
+        path: Path,
+        folder: Path,
+        origin: dict[str, Any],
+        reporter: Reporter,
+        *,
+        expected_sha256: str | None = None,
+        first_chars: int | None = None,
+    ) -> Corpus:
+        """Record what a file of this machine is.
+
+        Args:
+            path: the file.
+            folder: of the record, and of parts.
+            origin: where the file came from.
+            reporter: told what is done.
+            expected_sha256: of its bytes, where that is known.
+            first_chars: read no more of it than has so many; of a parquet all is here.
+
+        Raises:
+            CorpusError: it is no usable file of documents.
+        """
+        if is_random_access(path.name):
+            return record_corpus(
+                folder, path, origin, expected_sha256=expected_sha256, columns=self.columns
+            )
+        try:
+            sha256, num_bytes = sha256_once(path), path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise CorpusError(f"{path} does not exist; name a file of documents") from error
+        if expected_sha256 not in (None, sha256):
+            raise CorpusError(
+                f"{path} has sha256 {sha256}, but {expected_sha256} was expected: it is damaged or "
+                "another file; remove it and fetch it again"
+            )
+        return self.record_read(
+            lambda: open(path, "rb"),
+            path.name,
+            folder,
+            {"path": str(path.absolute())} | origin,
+            reporter,
+            etag=sha256,
+            num_bytes=num_bytes,
+            first_chars=first_chars,
+        )
+
+    def record_read(
+        self,
+        opener: Callable[[], BinaryIO],
+        name: str,
+        folder: Path,
+        origin: dict[str, Any],
+        reporter: Reporter,
+        *,
+        etag: str,
+        num_bytes: int,
+        first_chars: int | None = None,
+    ) -> Corpus:
+        """Read a file once, in order, into parts, unless that was done; arguments as of `record`.
+
+        Args:
+            opener: opens the file.
+            name: of the file.
+            folder: of the record, and of parts.
+            origin: where the file came from.
+            reporter: told what is done.
+            etag: what the file is known by.
+            num_bytes: its size.
+            first_chars: read no more of it than has so many.
+
+        Raises:
+            CorpusError: it is no usable file of documents.
+        """
+        origin = origin | {"read": [etag, self.on_error, first_chars]}
+        parts = parts_folder(folder, etag, self.columns)
+        with suppress(CorpusError):  # no record, or a damaged one: read again
+            known = read_corpus(folder)
+            is_same = known.path == str(parts.absolute()) and known.origin.items() >= origin.items()
+            if (
+                is_same
+                and known.part
+                and all(is_whole(parts / each.name) for each in known.part.parts)
+            ):
+                reporter.log(f"{name} is unchanged: its parts in {parts} are kept")
+                return known
+        bad = BadRows(on_error=self.on_error)
+        with opener() as opened:
+            part = write_parts(
+                format_of(name).read(opened, name, self.columns, bad),
+                parts,
+                name=name,
+                identity=lambda: etag,
+                file_bytes=num_bytes,
+                reporter=reporter,
+                first_chars=first_chars,
+            )
+        if bad.counts:
+            origin["skipped"] = dict(bad.counts)
+            why = ", ".join(f"{count:,} {reason}" for reason, count in bad.counts.most_common())
+            reporter.say(f"{name}: rows left out: {why}")
+        corpus = record_corpus(folder, parts, origin, part=part, columns=self.columns)
+        remove_others(folder, parts, part, reporter)
+        return corpus

@@ -1,4 +1,4 @@
-"""A project whose corpus names a dataset of the hub: its files are listed, fetched and tokenized."""
+"""A project whose corpus names a dataset of the hub: its files are listed, then fetched."""
 
 import sys
 from collections.abc import Callable

@@ -9,8 +9,8 @@ import pytest
 from codedata.errors import CorpusError
 from codedata.hub.source import HubSource
 from codedata.progress import SILENT
-from codedata_tests.hub.said import Said
 from codedata_tests.hub.server import Hub
+from codedata_tests.said import Said
 
 REPO = "owner/texts"
 

@@ -58,6 +58,9 @@ _MAGICS = {
 
 _HEAD_BYTES = 64
 
+_NO_DOCUMENTS = {"config.json", "dataset_info.json", "dataset_infos.json"}
+"""Of a repository of data, what is about it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
@@ -141,9 +144,33 @@ def format_of(name: str) -> Format:
     return found
 
 
+def is_random_access(name: str) -> bool:
+    """Whether a file is read in place; one of an unknown ending is taken for a parquet."""
+    found = _format(name)
+    return found is None or found.is_random_access
+
+
 def is_readable(name: str) -> bool:
     """Whether files of this name are read."""
     return _format(name) is not None
+
+
+def is_found(path: str, pattern: str = "") -> bool:
+    """Whether a pattern or a folder stands for a file: one of documents, and not hidden.
+
+    Source code is meant only by a pattern with its ending: a repository of data has scripts too.
+
+    Args:
+        path: below what is looked through.
+        pattern: whose parts may be hidden, and name what is meant; none of a folder.
+    """
+    asked = pattern.split("/")
+    is_hidden = any(part.startswith((".", "__")) for part in path.split("/") if part not in asked)
+    if is_hidden or path.rpartition("/")[2] in _NO_DOCUMENTS:
+        return False
+    found = _format(path)
+    is_code = found is not None and found.name == "text" and not path.endswith(".txt")
+    return found is not None and (not is_code or is_readable(pattern))
 
 
 def _format(name: str) -> Format | None:

@@ -15,11 +15,11 @@ from pydantic import Field, model_validator
 from codedata.errors import CorpusError
 from codedata.places import local_path
 from codedata.progress import Reporter
-from codedata.sources.formats import is_readable
+from codedata.sources.formats.registry import is_found
 from codedata.sources.listing import why_not_these
 from codedata.sources.parquet.footer import FileIdentity
-from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern
-from codedata.sources.record import Corpus, record_corpus
+from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern, without_pattern
+from codedata.sources.record import Corpus
 from codedata.sources.tabular import TabularSource
 
 
@@ -95,26 +95,28 @@ class LocalSource(TabularSource):
         self,
         file: int,
         folder: Path,
-        reporter: Reporter,  # noqa: ARG002  (nothing has to be waited for)
+        reporter: Reporter,
         *,
         update: bool,  # noqa: ARG002
     ) -> Corpus:
-        """Record what a file is."""
-        return record_corpus(folder, self._file(file), {"kind": "local"})
+        """Record what a file is; one without random access is read once."""
+        return self.record(self._file(file), folder, {"kind": "local"}, reporter)
 
 
 def _files_of(place: Path) -> Iterator[Path]:
-    """The files that a path stands for: itself, or what is found."""
+    """The files that a path stands for: itself, or those found that can be read."""
     if is_pattern(str(place)):
-        yield from filter(Path.is_file, map(Path, sorted(glob(str(place), recursive=True))))
+        pattern = str(place)
+        root = without_pattern(pattern)
+        found = glob(str(place), recursive=True)  # noqa: PTH207  (of which `**` is one folder)
     elif place.is_dir():
-        for path in sorted(place.rglob("*")):
-            inside = path.relative_to(place).parts
-            is_hidden = any(part.startswith((".", "_")) for part in inside)
-            if not is_hidden and is_readable(path.name) and path.is_file():
-                yield path
+        found, root, pattern = map(str, place.rglob("*")), str(place), ""
     else:
         yield place
+        return
+    for path in map(Path, sorted(found)):
+        if is_found(str(path)[len(root) :].lstrip("/"), pattern) and path.is_file():
+            yield path
 
 
 def stamp_of(paths: Iterable[Path]) -> str:
