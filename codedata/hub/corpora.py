@@ -36,7 +36,7 @@ from codedata.sources.parquet.footer import (
     refusing,
     text_type,
 )
-from codedata.sources.parts import count_part, extent, reaches, write_part
+from codedata.sources.parts import count_part, extent, reaches, total, write_part
 
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
@@ -109,7 +109,7 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
     if known is not None and known.origin["commit"] == asked and (part := known.part):
         parts = folder / record.PARTS_NAME / part.etag[: record.DIGITS]
         is_enough = source.first_chars is not None and (
-            len(part.parts) == part.num_groups or reaches(part.parts, source.first_chars)
+            len(part.parts) == part.num_groups or reaches(total(part.parts), source.first_chars)
         )
         if is_enough and all(record.is_whole(parts / each.name) for each in part.parts):
             return 0
@@ -206,7 +206,7 @@ class _Fetcher:
             num_groups, columns = len(footer.groups), footer.columns
         file, here = self.file, list[record.Part]()
         with self.reporter.transfer(f"{file.name}, its first {num_chars:,} characters") as transfer:
-            while not reaches(here, num_chars) and len(here) < num_groups:
+            while not reaches(total(here), num_chars) and len(here) < num_groups:
                 part = self._find(len(here))
                 if part is None:
                     part = self._fetch(len(here))
@@ -215,7 +215,7 @@ class _Fetcher:
                 num_bytes = sum(part.num_bytes for part in here)
                 counted = sum(part.num_chars for part in here)
                 transfer.expect(int(num_bytes * max(1.0, num_chars / max(1, counted))))
-        length, ends_here = extent(here, num_chars, all_here=len(here) == num_groups)
+        length, ends_here = extent(total(here), num_chars, all_here=len(here) == num_groups)
         return record.TextPart(
             fingerprint=record.fingerprint_of(file.commit, file.name, str(file.etag), len(here)),
             num_chars=length,
