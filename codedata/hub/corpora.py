@@ -33,7 +33,7 @@ from codedata.sources.parquet.footer import (
     Footer,
     open_parquet,
 )
-from codedata.sources.parts import reaches
+from codedata.sources.parts import reaches, total
 
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
@@ -137,7 +137,7 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
     if known is not None and known.origin["commit"] == asked and (part := known.part):
         parts = parts_folder(folder, part.etag, source.columns)
         is_enough = source.first_chars is not None and (
-            len(part.parts) == part.num_groups or reaches(part.parts, source.first_chars)
+            len(part.parts) == part.num_groups or reaches(total(part.parts), source.first_chars)
         )
         if is_enough and all(record.is_whole(parts / each.name) for each in part.parts):
             return 0

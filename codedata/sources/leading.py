@@ -27,7 +27,7 @@ from codedata.sources.columns import (
     text_identity,
 )
 from codedata.sources.parquet.footer import Footer, open_parquet, refusing
-from codedata.sources.parts import count_part, extent, reaches, remove_others, write_part
+from codedata.sources.parts import count_part, extent, reaches, remove_others, total, write_part
 
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
@@ -106,7 +106,7 @@ class LeadingParquet:
         here = list[record.Part]()
         some = "" if num_chars is None else f", its first {num_chars:,} characters"
         with self._reporter.transfer(f"{self._name}{some}") as transfer:
-            while len(here) < num_groups and not (num_chars and reaches(here, num_chars)):
+            while len(here) < num_groups and not (num_chars and reaches(total(here), num_chars)):
                 part = self._find(len(here))
                 if part is None:
                     part = self._fetch(len(here))
@@ -117,7 +117,7 @@ class LeadingParquet:
                 if num_chars is not None:
                     share = num_chars / max(1, sum(part.num_chars for part in here))
                 transfer.expect(int(num_bytes * max(1.0, share)))
-        length, ends_here = extent(here, num_chars, all_here=len(here) == num_groups)
+        length, ends_here = extent(total(here), num_chars, all_here=len(here) == num_groups)
         return record.TextPart(
             fingerprint=text_identity(fingerprint(len(here)), self._columns.text),
             num_chars=length,

@@ -9,8 +9,11 @@ all, and none counts before the record names it.
 """
 
 import hashlib
+import operator
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,12 +28,15 @@ from codedata.sources import record
 from codedata.sources.columns import offsets
 from codedata.sources.parquet.decode import count_chars
 from codedata.sources.parquet.footer import Parquet, refusing
-from codedata.sources.parquet.index import TextIndex, count_to
+from codedata.sources.parquet.index import NOTHING, Counts, TextIndex, count_to
 from codedata.sources.parquet.text import sha256_once
 from codedata.store.files import name_atomically, remove_leftovers
 
 GROUP_CHARS = 4_000_000
 """Of a part, which is in memory while it is written, and decoded whole later."""
+
+_WRITERS = 4
+"""Parts that are compressed, counted and forced to the disk while the next one is read."""
 
 _LEFT_FREE_BYTES = 1_000_000_000
 """Of a disk, or a twentieth of a small one: other programs, and the rest of the run, write too."""
@@ -70,34 +76,38 @@ def write_parts(
         f"{name} ({megabytes(file_bytes)}) has no random access: it is written to {folder} once, "
         f"compressed; {megabytes(shutil.disk_usage(folder).free)} are free there"
     )
-    parts, digest, all_here = list[record.Part](), _Digest(), True
-    columns: dict[str, str] = {}
-    with reporter.step(f"Reading {name}"):
-        groups = _groups(batches)
-        for group in groups:
-            _require_disk(folder, name, parts)
-            parts.append(write_part(folder, len(parts), group.schema, [group], where=name))
-            digest.update(group.column(0))
+    seen, all_here, columns = _Seen(), True, dict[str, str]()
+    written: list[Future[record.Part]] = []
+    groups = _groups(batches)
+    with reporter.step(f"Reading {name}"), ThreadPoolExecutor(_WRITERS) as threads:
+        for number, group in enumerate(groups):
+            if number >= _WRITERS:
+                written[-_WRITERS].result()
+            _require_disk(folder, name, seen.counts.num_chars)
+            write = partial(write_part, folder, number, group.schema, [group], where=name)
+            written.append(threads.submit(write))
             columns = {field.name: str(field.type) for field in group.schema}
-            if first_chars is not None and reaches(parts, first_chars):
-                all_here = _length(parts) == first_chars and next(groups, None) is None
+            seen.add(group.column(0))
+            if first_chars is not None and reaches(seen.counts, first_chars):
+                all_here = _length(seen.counts) == first_chars and next(groups, None) is None
                 break
-    num_rows = sum(part.num_documents + part.num_nulls for part in parts)
-    if not _length(parts) >= sum(part.num_documents for part in parts) > 0:
+        parts = tuple(each.result() for each in written)
+    if _length(seen.counts) < max(1, num_documents := seen.counts.num_documents):
         raise CorpusError(
-            f"{name} holds no text: {num_rows} rows, of which {sum(p.num_nulls for p in parts)} "
-            "have none, and the others an empty one; name a file with documents"
+            f"{name} holds no text: {num_documents + seen.counts.num_nulls} rows, of which "
+            f"{seen.counts.num_nulls} have none and {num_documents} an empty one; name a file with "
+            "documents"
         )
-    num_chars, ends_here = extent(parts, first_chars, all_here=all_here)
+    num_chars, ends_here = extent(seen.counts, first_chars, all_here=all_here)
     return record.TextPart(
-        fingerprint=digest.hexdigest(),
+        fingerprint=seen.fingerprint(),
         num_chars=num_chars,
         ends_here=ends_here,
         etag=identity(),
         file_bytes=file_bytes,
         num_groups=len(parts) + (not all_here),  # nobody knows how many there would be
         columns=columns,
-        parts=tuple(parts),
+        parts=parts,
     )
 
 
@@ -149,23 +159,28 @@ def count_part(path: Path, group: int, where: str) -> record.Part:
     return record.Part(name=name, num_bytes=num_bytes, **index.total()._asdict())
 
 
-def reaches(parts: Sequence[record.Part], num_chars: int) -> bool:
-    """Whether the text of parts goes on beyond so many characters, and is not of spaces alone."""
-    num_documents = sum(part.num_documents for part in parts)
-    return _length(parts) >= max(num_chars, num_documents)
+def total(parts: Iterable[record.Part]) -> Counts:
+    """What parts hold together."""
+    return Counts(*map(sum, zip(*map(_counts, parts), strict=True)))
 
 
-def extent(
-    parts: Sequence[record.Part], first_chars: int | None, *, all_here: bool
-) -> tuple[int, bool]:
-    """How many characters of parts are used, and whether the text has no more than those.
+def reaches(leading: Counts, num_chars: int) -> bool:
+    """Whether a text whose first documents these are goes on beyond so many characters.
+
+    One that is of spaces alone so far goes nowhere.
+    """
+    return leading.num_chars > max(num_chars, leading.num_documents)
+
+
+def extent(leading: Counts, first_chars: int | None, *, all_here: bool) -> tuple[int, bool]:
+    """How many characters of leading documents are used, and whether the text has no more.
 
     Args:
-        parts: leading ones.
-        first_chars: how many are wanted; None for all.
-        all_here: whether there are no other parts.
+        leading: the documents.
+        first_chars: how many characters are wanted; None for all.
+        all_here: whether there are no other documents.
     """
-    length = _length(parts)
+    length = _length(leading)
     if all_here and (first_chars is None or length <= first_chars):
         return length, True
     return first_chars or length, False
@@ -187,18 +202,22 @@ def remove_others(folder: Path, parts: Path, part: record.TextPart, reporter: Re
         shutil.rmtree(other) if other.is_dir() else other.unlink()
 
 
-def _length(parts: Sequence[record.Part]) -> int:
-    """Characters of the text of parts, without the space after the last document."""
-    return sum(part.num_chars for part in parts) - 1
+def _counts(part: record.Part) -> Counts:
+    return Counts(part.num_chars, part.num_documents, part.num_nulls)
 
 
-def _require_disk(folder: Path, name: str, parts: Sequence[record.Part]) -> None:
+def _length(counts: Counts) -> int:
+    """Characters of the text, which has no space after its last document."""
+    return counts.num_chars - 1
+
+
+def _require_disk(folder: Path, name: str, num_chars: int) -> None:
     disk = shutil.disk_usage(folder)
     if disk.free < min(_LEFT_FREE_BYTES, disk.total // 20):
         raise CorpusError(
-            f"{folder} has only {megabytes(disk.free)} free, and {name} is not read to its end: "
-            f"{_length(parts) + 1:,} characters took {megabytes(sum(p.num_bytes for p in parts))}; "
-            "make room, put CODEDATA_ROOT on another disk, or set first_chars"
+            f"{folder} has only {megabytes(disk.free)} free after {num_chars:,} characters of "
+            f"{name}, and there are more; make room, put CODEDATA_ROOT on another disk, or set "
+            "first_chars"
         )
 
 
@@ -225,19 +244,25 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.concat_batches(held)
 
 
-class _Digest:
-    """A hash over documents, wherever they are cut into batches."""
+class _Seen:
+    """What is known of documents that have passed, however they were cut into batches."""
 
     def __init__(self) -> None:
+        self.counts = NOTHING
         self._lengths, self._texts = hashlib.sha256(), hashlib.sha256()
 
-    def update(self, contents: pa.LargeStringArray) -> None:
-        """Go on with some documents and nulls."""
-        self._lengths.update(count_chars(contents).tobytes())
+    def add(self, contents: pa.LargeStringArray) -> None:
+        """Some more of them."""
+        num_chars, num_nulls = count_chars(contents), contents.null_count
+        chars = int(num_chars.sum()) + len(contents)  # which is -1 for a null
+        here = Counts(chars, len(contents) - num_nulls, num_nulls)
+        self.counts = Counts(*map(operator.add, self.counts, here))
+        self._lengths.update(num_chars.tobytes())
         texts = contents.drop_null()
         places = offsets(texts)
         if data := texts.buffers()[2]:
             self._texts.update(memoryview(data)[places[0] : places[-1]])
 
-    def hexdigest(self) -> str:
+    def fingerprint(self) -> str:
+        """A sha256 over the documents and nulls, and where each ends."""
         return hashlib.sha256(self._lengths.digest() + self._texts.digest()).hexdigest()
