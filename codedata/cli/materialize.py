@@ -50,7 +50,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--update",
         action="store_true",
-        help="take the newest commit of the hub's branches and tags, not the one kept here",
+        help="take the newest commit of branches and tags, not the one kept here",
     )
     parser.add_argument(
         "--dry-run",

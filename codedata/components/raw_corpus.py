@@ -1,4 +1,4 @@
-"""One YAML -> the asset `<corpus>/raw_parquet`: fetched, pointed at, or written from folders.
+"""One YAML -> the asset `<corpus>/raw_parquet`: fetched, pointed at, or written from files.
 
 What can be had from where is a matter of `codedata.sources`; here its parquets become assets. A
 corpus of several files has a partition a file, and a job `<corpus>_files` that fetches them one by
@@ -39,7 +39,7 @@ class FetchConfig(dg.Config):
 
     update: bool = Field(
         default=False,
-        description="Take the newest commit of a hub's branch or tag, not the one kept here.",
+        description="Take the newest commit of a branch or tag, not the one kept here.",
     )
 
 
@@ -147,7 +147,7 @@ class RawCorpus(YamlComponent):
             "description": as_written(self.description or f"Documents of {self.name}, one a row."),
             "backfill_policy": dg.BackfillPolicy.single_run(),
             "code_version": self._code_version,
-            "deps": [] if repository is None else [revision_key(self.name)],
+            "deps": [] if repository is None else [revision_key(self.name, repository)],
         }
         made = self._one_file(options) if self.num_files == 1 else self._several_files(options)
         if repository is None:
@@ -225,7 +225,7 @@ class RawCorpus(YamlComponent):
             layout: the root.
             reporter: told how far it is.
             file: which, where the corpus has several.
-            update: take the newest commit of a hub's branch or tag.
+            update: take the newest commit of a branch or tag.
 
         Raises:
             CorpusError: it cannot be had, or is no usable corpus.

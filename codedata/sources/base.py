@@ -25,10 +25,12 @@ class Repository:
     Attributes:
         branch: the branch or tag whose newest commit is asked for.
         newest_commit: asks for it; raises a CorpusError where it is not told.
+        place: what is asked, in one word.
     """
 
     branch: str
     newest_commit: Callable[[Reporter], str]
+    place: str = "hub"
 
 
 def must(holds: Callable[[Any], object], remedy: str) -> AfterValidator:
