@@ -47,8 +47,7 @@ def read_json(
     reader: BufferedReader, name: str, columns: Columns, bad: BadRows
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a file in batches: see `Format.read`."""
-    is_array = reader.peek(_PIECE_BYTES).removeprefix(_BOM).lstrip(b" \t\r\n")[:1] == b"["
-    rows = (_array if is_array else _lines)(reader, name, bad)
+    rows = _rows(reader, name, bad)
     first = next(rows, None)
     if first is None:
         return
@@ -56,6 +55,17 @@ def read_json(
     kept = kept_columns(schema, columns, name)
     places = [find_text(schema, columns.text, name), *kept.values()]
     yield from batches_of(_values(first, rows, name, places, bad), [*kept])
+
+
+def schema_of_json(reader: BufferedReader, name: str, bad: BadRows) -> pa.Schema | None:
+    """The columns of the first row: see `Format.schema`."""
+    first = next(_rows(reader, name, bad), None)
+    return first and _schema(first[1])
+
+
+def _rows(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[Row]:
+    is_array = reader.peek(_PIECE_BYTES).removeprefix(_BOM).lstrip(b" \t\r\n")[:1] == b"["
+    return (_array if is_array else _lines)(reader, name, bad)
 
 
 def _schema(row: dict[str, Any]) -> pa.Schema:
