@@ -39,9 +39,8 @@ def read_csv(
 def schema_of_csv(
     reader: BufferedReader,
     name: str,
-    bad: BadRows,
     *,
-    delimiter: str = ",",  # noqa: ARG001
+    delimiter: str = ",",
 ) -> pa.Schema | None:
     """The columns of the first line: see `Format.schema`."""
     return _header(_begun(reader, name, delimiter), name)
