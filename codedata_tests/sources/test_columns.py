@@ -330,6 +330,14 @@ def test_the_batches_of_a_corpus_have_content_and_what_is_kept_by_the_same_names
     )
 
 
+def test_what_stands_within_a_struct_that_is_null_is_null_even_where_values_lie_there() -> None:
+    is_null = pa.array([True, False, False])
+    within = pa.StructArray.from_arrays([pa.array(["a", "b", None])], ["t"], mask=is_null)
+    batch = pa.record_batch([within], ["s"])
+    assert within.field("t").to_pylist() == ["a", "b", None]
+    assert text_of(batch, find_text(batch.schema, "s.t", "F")).to_pylist() == [None, "b", None]
+
+
 # Texts
 
 
