@@ -52,19 +52,23 @@ def read_json(
     first = next(rows, None)
     if first is None:
         return
-    schema = _schema(first[1])
+    wanted = (columns.text, columns.id or "", *(columns.keep or ()))
+    schema = _schema(first[1], 1 + max(each.count(".") for each in wanted))
     kept = kept_columns(schema, columns, name)
     places = [find_text(schema, columns.text, name), *kept.values()]
     yield from batches_of(_values(first, rows, name, places, bad), [*kept])
 
 
-def _schema(row: dict[str, Any]) -> pa.Schema:
-    """The columns of a row, objects as structs."""
-    return pa.schema([pa.field(name, _type(value)) for name, value in row.items()])
+def _schema(row: dict[str, Any], depth: int) -> pa.Schema:
+    """The columns of a row, objects as structs as deep as paths lead."""
+    names = (name for name in row if name.encode("utf-8", "ignore").decode() == name)
+    return pa.schema([pa.field(name, _type(row[name], depth)) for name in names])
 
 
-def _type(value: Any) -> pa.DataType:
-    return pa.struct([*_schema(value)]) if isinstance(value, dict) else pa.large_string()
+def _type(value: Any, depth: int) -> pa.DataType:
+    if isinstance(value, dict):
+        return pa.struct([*_schema(value, depth - 1)] if depth else [])
+    return pa.large_string()
 
 
 def _values(
@@ -104,7 +108,9 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def lines(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[tuple[int, bytes]]:
+def _numbered(
+    reader: BufferedReader, name: str, bad: BadRows
+) -> Iterator[tuple[int, bytes | bytearray]]:
     """The lines of a file that are not blank, with their numbers from 1; long ones are bad rows."""
     number = 0
     while piece := reader.readline(_PIECE_BYTES):
@@ -122,12 +128,12 @@ def lines(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[tuple[int
                 continue
         if number == 1 and line.startswith(_BOM):
             line = line[len(_BOM) :]
-        if line.strip():
-            yield number, bytes(line)
+        if line and not line.isspace():
+            yield number, line
 
 
 def _lines(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[Row]:
-    for number, line in lines(reader, name, bad):
+    for number, line in _numbered(reader, name, bad):
         place = f"line {number}"
         try:
             row = json.loads(line.decode())
@@ -144,7 +150,7 @@ def _lines(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[Row]:
 
 def _why(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at character {error.pos}"
+        return f"{error.msg.removesuffix(' at')} at character {error.pos}"
     return str(error).partition(";")[0].partition(" while")[0]
 
 
@@ -227,7 +233,10 @@ def _array(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[Row]:
     except _NOT_JSON as error:
         if isinstance(error, CorpusError):
             raise
+        where = f"row {number}"
+        if isinstance(error, UnicodeDecodeError):
+            where = f"in what follows row {number}"
         raise CorpusError(
-            f"{name}, row {number}: not valid JSON ({_why(error)}); of an array no row can be left "
-            "out for that: mend it, or write an object a line (jsonl)"
+            f"{name}, {where}: not valid JSON ({_why(error)}); of an array no row can be left out "
+            "for that: mend it, or write an object a line (jsonl)"
         ) from error

@@ -7,7 +7,7 @@ A format is known by the ending; one whose first bytes are another's is refused 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import pyarrow as pa
 
@@ -17,7 +17,7 @@ from codedata.sources.columns import Columns
 from codedata.sources.folders import LANGUAGES
 from codedata.sources.formats.delimited import read_csv, read_tsv
 from codedata.sources.formats.json_rows import read_json
-from codedata.sources.formats.openings import COMPRESSIONS, decompressed
+from codedata.sources.formats.openings import COMPRESSIONS, Borrowed, Opened, decompressed
 from codedata.sources.formats.plain import read_text
 from codedata.sources.formats.rows import BadRows
 from codedata.sources.formats.tables import FILE_MAGIC, read_arrow, read_parquet
@@ -58,6 +58,8 @@ _MAGICS = {
 
 _HEAD_BYTES = 64
 
+_REMEDY = "fetch it again, or write it anew (zst without --long)"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
@@ -78,7 +80,7 @@ class Format:
         return self.name == "parquet"
 
     def read(
-        self, opened: BinaryIO, name: str, columns: Columns, bad: BadRows
+        self, opened: Opened, name: str, columns: Columns, bad: BadRows
     ) -> Iterator[pa.RecordBatch]:
         """Read a file once, in order, some megabytes at a time.
 
@@ -96,24 +98,24 @@ class Format:
                 bad row.
             OSError: the system, or the network, does not give its bytes.
         """
-        with refusing(f"{name} is damaged", "fetch or write it again"):
+        with refusing(f"{name} is damaged", _REMEDY):
             if self.is_random_access:
-                head = opened.read(_HEAD_BYTES)
+                head = opened.read(_HEAD_BYTES) or b""
                 opened.seek(0)
                 self._require(head, name, self.name)
                 yield from self._read(opened, name, columns, bad)
                 return
-            reader = decompressed(opened, None)
+            reader = decompressed(Borrowed(opened), None)
             if self.compression:
                 self._require(reader.peek(_HEAD_BYTES), name, self.compression)
-                reader = decompressed(cast("BinaryIO", reader), COMPRESSIONS[self.compression])
+                reader = decompressed(reader, COMPRESSIONS[self.compression])
             self._require(reader.peek(_HEAD_BYTES), name, self.name)
             yield from self._read(reader, name, columns, bad)
 
     def _require(self, head: bytes, name: str, expected: str) -> None:
         """Refuse a file whose first bytes are another format's."""
         if not head:
-            raise CorpusError(f"{name} is empty; fetch or write it again")
+            raise CorpusError(f"{name} is empty; fetch it again, or write it anew")
         for magic, found in _MAGICS.items():
             if not head.startswith(magic) or found == expected:
                 continue
