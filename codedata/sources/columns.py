@@ -201,7 +201,7 @@ def text_of(batch: pa.RecordBatch, place: Place) -> pa.LargeStringArray:
 def as_text(column: pa.Array) -> pa.LargeStringArray:
     """Texts or bytes as text, not validated; their data is not copied if it can be."""
     if isinstance(column, pa.DictionaryArray):
-        column = column.dictionary.take(column.indices)
+        return as_text(column.dictionary).take(column.indices)
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     if pa.types.is_large_string(column.type):
@@ -298,16 +298,20 @@ def _paths_of(parent: pa.Schema | pa.StructType, names: Sequence[str]) -> Iterat
 
 def _missing(schema: pa.Schema, column: str, name: str, setting: str) -> str:
     """A message that there is no such column, as near to it as the path leads."""
-    what, names = f"its columns are {listed(schema.names)}", column.split(".")
+    known, what = (
+        [*islice(_every_path(schema), _COMPARED)],
+        f"its columns are {listed(schema.names)}",
+    )
+    names = column.split(".")
     for stop in range(len(names) - 1, 0, -1):
         if next(_paths_of(schema, names[:stop]), None):
             within = ".".join(names[:stop])
             type_ = find_column(schema, within, name, setting=setting).type
             what = f"{within!r} has type {shortened(str(type_))}"
             if not pa.types.is_struct(type_):
-                what += ", and only structs have columns within"
+                known, what = [], f"{what}, and only structs have columns within"
             break
-    meant = did_you_mean(column, islice(_every_path(schema), _COMPARED))
+    meant = did_you_mean(column, known)
     said = f"{name} has no columns named {column!r}; {what}; {_remedy(column, setting)}"
     return f"{said}; {meant}" if meant else said
 

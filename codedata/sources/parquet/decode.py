@@ -74,9 +74,11 @@ def decode(parquet: Parquet, groups: range) -> Iterator[Batch]:
     Raises:
         CorpusError: the file changed or is damaged, a row is no UTF-8, or too long.
     """
-    pace, row = _Pace(), 0
+    pace, row, text = _Pace(), 0, parquet.footer.text
+    # Arrow puts no structs together whose dictionaries are of several row groups.
+    is_apart = len(text.path) > 1 and pa.types.is_dictionary(text.type)
     with parquet.open() as file:
-        for run in parquet.footer.runs(groups, _RUN_BYTES):
+        for run in parquet.footer.runs(groups, 0 if is_apart else _RUN_BYTES):
             try:
                 for batch in _decode_run(parquet, file, run, pace):
                     yield batch

@@ -115,6 +115,20 @@ def test_long_texts_of_a_dictionary_after_many_short_ones_come_within_the_bound(
     assert max(batch.contents.nbytes for batch in decode(parquet, range(1))) < 3_000_000
 
 
+def test_long_texts_that_parquet_calls_json_come_within_the_bound_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow gives their dictionary only where it does not take them for JSON."""
+    monkeypatch.setattr(module, "_BURST_BYTES", 2_000_000)
+    values = ["1"] * 5_000 + ['"' + "y" * 100_000 + '"'] * 600
+    for store_schema in (True, False):
+        column = pa.array(values).cast(pa.json_(pa.string()))
+        parquet = write(tmp_path / "c.parquet", column, store_schema=store_schema)
+        sizes = [batch.contents.nbytes for batch in decode(parquet, range(1))]
+        assert parquet.longest == {0: 100_002}
+        assert max(sizes) < 3_000_000
+
+
 def test_categories_of_long_texts_are_read_though_together_they_overflow(tmp_path: Path) -> None:
     """500 times 5 MB: offsets of 32 bits do not reach that far."""
     text = ("int x = 1;\n" * 500_000)[:5_000_000]

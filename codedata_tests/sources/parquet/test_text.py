@@ -11,6 +11,7 @@ import pytest
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange
+from codedata.sources.columns import Columns
 from codedata.sources.parquet.text import ParquetText
 from codedata_tests import scenario
 
@@ -39,7 +40,8 @@ def refusal(path: Path, stop: int = WIDE.stop, *, expected_sha256: str | None = 
 def overwrite_pages(path: Path, *, column: str, row_groups: Sequence[int]) -> None:
     """Put garbage in the place of all pages that a column has in some row groups."""
     metadata = pq.read_metadata(path)
-    place = metadata.schema.names.index(column)
+    paths = [metadata.schema.column(place).path for place in range(len(metadata.schema))]
+    place = paths.index(column)
     data = bytearray(path.read_bytes())
     for group in row_groups:
         chunk = metadata.row_group(group).column(place)
@@ -239,6 +241,18 @@ def invalid_text(values: Sequence[bytes | None], type_: pa.DataType) -> pa.Array
     return pa.array(values, pa.binary()).view(type_)
 
 
+def write_within(path: Path, column: pa.Array, row_group_size: int = 7) -> Path:
+    """As `m.in.text`, where the fourth row has no `m`; all pages of other columns are garbage."""
+    rows = range(len(column))
+    is_null = pa.array([row == 3 for row in rows])
+    inner = pa.StructArray.from_arrays([column, pa.array([["x"]] * len(column))], ["text", "tags"])
+    outer = pa.StructArray.from_arrays([pa.array(rows), inner], ["n", "in"], mask=is_null)
+    pq.write_table(pa.table({"id": rows, "m": outer}), path, row_group_size)
+    for garbage in ("id", "m.n", "m.in.tags.list.element"):
+        overwrite_pages(path, column=garbage, row_groups=range(-(-len(column) // row_group_size)))
+    return path
+
+
 def write_column(path: Path, column: pa.Array, row_group_size: int = 7) -> Path:
     pq.write_table(pa.table({"id": range(len(column)), "content": column}), path, row_group_size)
     return path
@@ -270,6 +284,50 @@ def test_a_column_of_any_text_or_bytes_type_is_read(type_: pa.DataType, tmp_path
     path = write_column(tmp_path / "c.parquet", column, row_group_size=2)
     assert whole_text(path) == scenario.plain_text(documents)
     assert ParquetText(path).index.total().num_nulls == 1
+
+
+@pytest.mark.parametrize("type_", [*TEXT_TYPES, pa.json_(pa.string())], ids=str)
+def test_within_structs_only_the_column_itself_is_read_and_a_null_around_it_is_a_null(
+    type_: pa.DataType, tmp_path: Path
+) -> None:
+    documents = ['{"i": 1}', None, '"🙂 a long document beyond twelve bytes"', "1", '{"i": 1}']
+    values = [None if each is None else each.encode() for each in documents]
+    if isinstance(type_, pa.JsonType):
+        column = pa.array(documents, pa.string()).cast(type_)
+    else:
+        column = invalid_text(values, type_)
+    is_view = type_ in (
+        pa.string_view(),
+        pa.binary_view(),
+    )  # which pyarrow writes in one piece only
+    path = write_within(tmp_path / "c.parquet", column, row_group_size=9 if is_view else 2)
+    text = ParquetText(path, columns=Columns(text="m.in.text"))
+    documents[3] = None
+    assert text.read(text.clip(WIDE)) == scenario.plain_text(documents)
+    rows = [row for batch in text.documents(CharRange(0, 12)) for row in batch.rows]
+    assert rows == [0, 2]
+    assert text.index.total().num_nulls == 2
+
+
+def test_bytes_of_a_fixed_size_are_text(tmp_path: Path) -> None:
+    column = pa.array([b"ab", None, "é".encode(), b"ab"], pa.binary(2))
+    for each in (column, column.dictionary_encode()):
+        assert whole_text(write_column(tmp_path / "c.parquet", each, row_group_size=3)) == "ab é ab"
+    refused = refusal(
+        write_column(tmp_path / "c.parquet", pa.array([b"ab", b"a\xff"], pa.binary(2)))
+    )
+    assert "'content' of row 1 of" in refused
+    assert "is not valid UTF-8 (byte 1: invalid start byte)" in refused
+
+
+def test_of_a_column_within_a_struct_the_message_names_the_whole_path_and_the_row(
+    tmp_path: Path,
+) -> None:
+    values = [b"fine", None, b"fine", b"\xff", b"fine", b"\xff"]  # the struct of the fourth is null
+    path = write_within(tmp_path / "c.parquet", invalid_text(values, pa.string()), 3)
+    text = ParquetText(path, columns=Columns(text="m.in.text"))
+    with pytest.raises(CorpusError, match=f"'m.in.text' of row 5 of {path} is not valid UTF-8"):
+        text.clip(WIDE)
 
 
 INVALID = {
@@ -333,7 +391,6 @@ REFUSED: dict[str, tuple[bytes | pa.Table | list[str | None] | None, str]] = {
     "lists": (table(pa.array([["a"], ["b"]])), f"{NO_TEXT}list<"),
     "structs": (table(pa.array([{"a": "b"}])), f"{NO_TEXT}struct<"),
     "no type": (table(pa.nulls(2)), f"{NO_TEXT}null"),
-    "fixed": (table(pa.array([b"abcd"], pa.binary(4))), f"{NO_TEXT}fixed_size_binary[4]"),
     "another name": (
         table(TEXT, TEXT, names=["Content", "text"]),
         f"PATH has no columns named 'content'; its columns are Content, text; {RENAME}",
