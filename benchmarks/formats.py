@@ -31,9 +31,9 @@ from codedata.recipe.settings import Settings
 from codedata.run.build import build_planned
 from codedata.run.plan import open_plan
 from codedata.sources.columns import Columns
-from codedata.sources.formats.openings import Hashed
 from codedata.sources.formats.registry import format_of
 from codedata.sources.formats.rows import BadRows
+from codedata.sources.parquet.text import sha256_once
 from codedata.sources.parts import write_parts
 from codedata.sources.record import record_corpus
 from codedata.store.publishing import check_target
@@ -43,10 +43,10 @@ path, work, tokenizer = map(Path, sys.argv[1:4])
 origin, parts, part = {"kind": "benchmark"}, work / "parts", None
 if not format_of(path.name).is_random_access:
     with path.open("rb") as opened:
-        hashed = Hashed(opened)
         part = write_parts(
-            format_of(path.name).read(hashed, path.name, Columns(), BadRows()), parts,
-            name=path.name, identity=hashed.sha256, file_bytes=path.stat().st_size, reporter=SILENT,
+            format_of(path.name).read(opened, path.name, Columns(), BadRows()), parts,
+            name=path.name, identity=sha256_once(path), file_bytes=path.stat().st_size,
+            reporter=SILENT,
         )
 corpus = record_corpus(work / "corpus", parts if part else path, origin, part=part)
 if sys.argv[4] == "dataset":

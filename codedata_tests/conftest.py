@@ -16,6 +16,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from codedata_tests import scenario
 from codedata_tests.demo import Demo
+from codedata_tests.said import Said
 from codedata_tests.script_runs import OLD, PAD_ID, run_here
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for torch, in whose tiny models threads only wait
@@ -118,6 +119,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     assert done.returncode == 0, done.stderr
     environment["DAGSTER_HOME"] = str(root / ".dagster")
     return Demo(root=root, environment=environment, stdout=done.stdout, stderr=done.stderr)
+
+
+@pytest.fixture
+def said() -> Said:
+    """What the run of this test says."""
+    return Said()
 
 
 @pytest.fixture

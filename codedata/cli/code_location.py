@@ -91,8 +91,12 @@ def find_code_location(module: str | None, folder: Path) -> CodeLocation:
     return CodeLocation(module=OWN_MODULE, named_by="the package", folder=folder)
 
 
-def load_definitions(location: CodeLocation) -> "dg.Definitions":
+def load_definitions(location: CodeLocation, *, again: bool = False) -> "dg.Definitions":
     """The definitions of a code location.
+
+    Args:
+        location: which.
+        again: made anew, by what is kept under the root now.
 
     Raises:
         CodedataError: there are none, or they cannot be made; the message says what to correct.
@@ -101,7 +105,7 @@ def load_definitions(location: CodeLocation) -> "dg.Definitions":
     try:
         # Seconds of imports.
         with TERMINAL.waiting(f"loading {location.module}"), loading_for_good():
-            found = _definitions_of(location)
+            found = _definitions_of(location, again=again)
             require_all_defined(found)
     except CodedataError:
         raise
@@ -122,13 +126,18 @@ def _one_line(message: Warning | str, *_: object) -> str:
     return f"codedata: warning: {message}\n"
 
 
-def _definitions_of(location: CodeLocation) -> "dg.Definitions":
+def _definitions_of(location: CodeLocation, *, again: bool) -> "dg.Definitions":
     import dagster as dg
     from dagster.components.definitions import LazyDefinitions
 
     for known in (dg.BetaWarning, dg.PreviewWarning):  # of the parts that the components use
         warnings.filterwarnings("ignore", category=known)
     module = _import(location)
+    if again:
+        for name, value in [*vars(module).items()]:
+            if isinstance(value, dg.Definitions):
+                delattr(module, name)  # a reload keeps what the module does not set
+        module = importlib.reload(module)
     if location.autoload:
         return dg.load_defs(module)
     names = [location.attribute] if location.attribute else ["defs", *sorted(vars(module))]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from codedata.cli.code_location import add_module_option, find_code_location, load_definitions
 from codedata.cli.commands import Commands
+from codedata.cli.corpus_files import load_with_files
 from codedata.cli.dataset_names import layout_of_root, shown_path
 from codedata.cli.split_states import SplitState, states_of
 from codedata.printable import say
@@ -26,6 +27,12 @@ def add_parser(commands: Commands) -> None:
         "digest; the last four are null where there is no dataset.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument(
+        "--refresh",
+        action="store_true",
+        help="first ask anew for the files of corpora that are named by patterns, or by the "
+        "configuration and split of a dataset, at the newest commit",
+    )
     add_module_option(parser, default=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
@@ -38,7 +45,11 @@ def run(options: argparse.Namespace) -> int:
     """
     layout = layout_of_root()
     location = find_code_location(options.module, Path.cwd())
-    states = states_of(load_definitions(location), layout)
+    if options.refresh:
+        defs = load_with_files(location, layout, None, refresh=True)
+    else:
+        defs = load_definitions(location)
+    states = states_of(defs, layout)
     if options.json:
         found = {
             "module": location.module,

@@ -16,9 +16,9 @@ from codedata.cli.code_location import (
     CodeLocation,
     add_module_option,
     find_code_location,
-    load_definitions,
 )
 from codedata.cli.commands import Commands
+from codedata.cli.corpus_files import load_with_files
 from codedata.cli.dataset_names import spaced, summary
 from codedata.cli.dry_run import DryRun
 from codedata.cli.instance import open_instance, prepare_dagster_home
@@ -50,7 +50,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--update",
         action="store_true",
-        help="take the newest commit of the hub's branches and tags, not the one kept here",
+        help="take the newest commit of branches and tags, not the one kept here",
     )
     parser.add_argument(
         "--dry-run",
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     if location.is_above:
         TERMINAL.say(f"codedata: {location.module} of {location.folder}, below {layout.root}")
     home = None if options.dry_run else prepare_dagster_home(TERMINAL)
-    defs = load_definitions(location)
+    defs = load_with_files(location, layout, options.splits, refresh=options.update)
     jobs = {job.name: job for job in defs.resolve_all_job_defs()}
     _require_splits(jobs, options.splits, location)
     if home is None:

@@ -72,8 +72,9 @@ def find_own_code(code: Path, project: Path, layout: Layout) -> OwnCode:
         CorpusError: there is no such folder, or something in it cannot be listed.
     """
     # Arrow, only where it is used
-    from codedata.sources.folders import CODE_EXTENSIONS, walk_folders
+    from codedata.sources.folders import walk_folders
     from codedata.sources.kinds.folders import FoldersSource
+    from codedata.sources.languages import CODE_EXTENSIONS, with_extensions
 
     if project == code:
         raise SettingsError(
@@ -96,7 +97,8 @@ def find_own_code(code: Path, project: Path, layout: Layout) -> OwnCode:
         found = sorted(_made_by_others(code, name, exclude))
         marked = [inside for inside, is_marked in found if is_marked]
         exclude += _patterns(marked)
-        files = walk_folders({name: code}, CODE_EXTENSIONS, exclude).files
+        taken = with_extensions(CODE_EXTENSIONS)
+        files = walk_folders({name: code}, taken, exclude, gitignore=[name]).files
     if (num_bytes := sum(file.num_bytes for file in files)) < _LEAST_BYTES:
         raise SettingsError(
             f"the code below {code} has {num_bytes:,} bytes; name a folder with at least "
@@ -157,7 +159,10 @@ def said_of(own: OwnCode, corpus: "Corpus") -> str:
 def said_of_left_out(own: OwnCode, corpus: "Corpus", yaml: str) -> str:
     """What of a folder of code is not in its corpus; empty where all is."""
     skipped: Mapping[str, int] = corpus.origin["skipped"]
-    files = {"too_large": "over 1 MB", "not_utf8": "not UTF-8", "empty": "empty"}
+    files = {
+        "ignored": "or folders, by .gitignore", "too_large": "over 1 MB", "binary": "binary",
+        "lfs_pointer": "pointers of Git LFS", "not_utf8": "not UTF-8", "empty": "empty",
+    }  # fmt: skip
     few = own.left_out[:_FEW]
     more = [f"{len(own.left_out) - _FEW} more folders"] if len(own.left_out) > _FEW else []
     counted = [f"files {why}: {skipped[key]:,}" for key, why in files.items() if skipped[key]]

@@ -1,5 +1,7 @@
 """The repository of a corpus -> `<corpus>/hub_revision`: its newest commit, observed, never made.
 
+Of a git repository of this machine it is `<corpus>/repository_revision`.
+
 The job `<corpus>_freshness` observes it and checks whether what is here is of that one.
 """
 
@@ -12,24 +14,24 @@ from codedata.sources.base import Repository
 from codedata.sources.record import RECORD_NAME, read_corpus
 
 
-def revision_key(corpus: str) -> dg.AssetKey:
+def revision_key(corpus: str, repository: Repository) -> dg.AssetKey:
     """The asset that is observed."""
-    return dg.AssetKey([corpus, "hub_revision"])
+    return dg.AssetKey([corpus, f"{repository.place}_revision"])
 
 
 def freshness(
     corpus: str, repository: Repository, *, num_files: int, tags: dict[str, str]
 ) -> dg.Definitions:
     """Asset, check, job and schedule that ask for a corpus's newest commit."""
-    key = revision_key(corpus)
+    key = revision_key(corpus, repository)
 
     @dg.observable_source_asset(
         key=key,
         group_name=corpus,
         tags=tags,
-        description=f"The newest commit of {corpus}'s repository on the hub.",
+        description=f"The newest commit of {corpus}'s repository.",
     )
-    def hub_revision(context: dg.OpExecutionContext, store: DataRoot) -> dg.ObserveResult:
+    def revision(context: dg.OpExecutionContext, store: DataRoot) -> dg.ObserveResult:
         reporter = Reporter(context.log.info, in_terminal=SHOW_BARS.get())
         found = _compare(repository, _commits_here(store.layout, corpus, num_files), reporter)
         return dg.ObserveResult(data_version=dg.DataVersion(found["newest commit"]), metadata=found)
@@ -49,7 +51,7 @@ def freshness(
         return dg.AssetCheckResult(
             passed=passed,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"the hub's newest commit is {newest}, here is {here}"
+            description=f"the {repository.place}'s newest commit is {newest}, here is {here}"
             + ("" if passed else f"; `codedata materialize --update` moves {corpus} on"),
             metadata=found,
         )
@@ -57,7 +59,7 @@ def freshness(
     job = dg.define_asset_job(
         f"{corpus}_freshness",
         selection=dg.AssetSelection.assets(key),
-        description=f"Ask the hub for the newest commit of {corpus} and compare.",
+        description=f"Ask the {repository.place} for the newest commit of {corpus} and compare.",
     )
     weekly = dg.ScheduleDefinition(
         name=f"{corpus}_weekly",
@@ -68,7 +70,7 @@ def freshness(
         description="Monday at six: is there a newer commit?",
     )
     return dg.Definitions(
-        assets=[hub_revision], asset_checks=[newest_commit], jobs=[job], schedules=[weekly]
+        assets=[revision], asset_checks=[newest_commit], jobs=[job], schedules=[weekly]
     )
 
 

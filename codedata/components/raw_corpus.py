@@ -1,4 +1,4 @@
-"""One YAML -> the asset `<corpus>/raw_parquet`: fetched, pointed at, or written from folders.
+"""One YAML -> the asset `<corpus>/raw_parquet`: fetched, pointed at, or written from files.
 
 What can be had from where is a matter of `codedata.sources`; here its parquets become assets. A
 corpus of several files has a partition a file, and a job `<corpus>_files` that fetches them one by
@@ -39,7 +39,7 @@ class FetchConfig(dg.Config):
 
     update: bool = Field(
         default=False,
-        description="Take the newest commit of a hub's branch or tag, not the one kept here.",
+        description="Take the newest commit of a branch or tag, not the one kept here.",
     )
 
 
@@ -87,10 +87,13 @@ class RawCorpus(YamlComponent):
     def typed_source(self) -> Source:
         """The source, of its kind: a union of kinds in the YAML's schema would hide what is wrong.
 
+        Of one whose files are asked for elsewhere, with the list that was made last.
+
         Raises:
             CorpusError: the YAML does not describe one.
         """
-        return read_source(self.source, f"corpus {self.name!r}")
+        source = read_source(self.source, f"corpus {self.name!r}")
+        return source.listed_in(Layout.from_environment().corpus(self.name))
 
     @cached_property
     def num_files(self) -> int:
@@ -103,7 +106,10 @@ class RawCorpus(YamlComponent):
 
         Those are read when the code location loads: the UI shows a replaced file as a change.
         """
-        seen = self.typed_source.model_dump_json() + self.typed_source.stamp()
+        source = self.typed_source
+        seen = source.model_dump_json() + source.stamp()
+        if source.listing is not None:
+            seen += source.listing.fingerprint
         return hashlib.sha256(seen.encode()).hexdigest()[:16]
 
     def look(self, layout: Layout) -> str:
@@ -141,7 +147,7 @@ class RawCorpus(YamlComponent):
             "description": as_written(self.description or f"Documents of {self.name}, one a row."),
             "backfill_policy": dg.BackfillPolicy.single_run(),
             "code_version": self._code_version,
-            "deps": [] if repository is None else [revision_key(self.name)],
+            "deps": [] if repository is None else [revision_key(self.name, repository)],
         }
         made = self._one_file(options) if self.num_files == 1 else self._several_files(options)
         if repository is None:
@@ -219,16 +225,41 @@ class RawCorpus(YamlComponent):
             layout: the root.
             reporter: told how far it is.
             file: which, where the corpus has several.
-            update: take the newest commit of a hub's branch or tag.
+            update: take the newest commit of a branch or tag.
 
         Raises:
             CorpusError: it cannot be had, or is no usable corpus.
         """
+        source = self._with_files(layout, reporter, update=update)
         folder = self._folder(layout, file)
         folder.mkdir(parents=True, exist_ok=True)
         # Two runs at once share the work: one does it, the other waits and finds it done.
         with waiting_lock(folder / ".lock", reporter.say):
-            return self.typed_source.materialize(file, folder, reporter, update=update)
+            return source.materialize(file, folder, reporter, update=update)
+
+    def _with_files(self, layout: Layout, reporter: Reporter, *, update: bool) -> Source:
+        """The source, which knows its files, by the same list as the definitions.
+
+        Raises:
+            CorpusError: the list is another one, or has just been made; it is kept, and the
+                definitions have to be loaded again.
+        """
+        defined, folder = self.typed_source, layout.corpus(self.name)
+        source = defined.listed_in(folder)
+        if source.asked is None:
+            return source
+        if source.listing is None or update:
+            source = source.refreshed(folder, reporter)
+        now, then = source.listing, defined.listing
+        assert now is not None
+        if now != then and (then is not None or len(now.files) > 1):
+            known = f"{len(then.files):,}" if then else "no list of any"
+            raise CorpusError(
+                f"corpus {self.name!r} has {len(now.files):,} files, now listed in {folder}, and "
+                f"the definitions were loaded with {known}; press Reload in the UI (`codedata "
+                "materialize` does it by itself), and launch again"
+            )
+        return source
 
 
 def find_corpus(context: dg.ComponentLoadContext, name: str) -> RawCorpus | None:

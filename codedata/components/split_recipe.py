@@ -9,6 +9,7 @@ import dagster as dg
 
 from codedata.components.raw_corpus import SOURCE
 from codedata.components.split_spec import SPLIT_TAG, SplitSpec
+from codedata.layout import Layout
 from codedata.recipe.settings import Settings
 from codedata.sources.base import Source
 from codedata.sources.registry import read_source
@@ -43,7 +44,10 @@ def source_of(defs: dg.Definitions, corpus: str) -> Source | None:
     key = dg.AssetKey([corpus, "raw_parquet"])
     metadata = defs.resolve_asset_graph().get(key).metadata
     found = metadata.get(SOURCE)
-    return read_source(found.value, f"corpus {corpus!r}") if found is not None else None
+    if found is None:
+        return None
+    source = read_source(found.value, f"corpus {corpus!r}")
+    return source.listed_in(Layout.from_environment().corpus(corpus))
 
 
 def _spec_of(job: dg.JobDefinition) -> SplitSpec:

@@ -10,14 +10,11 @@ before it counts. What is here is not fetched again: after a kill, beside a bad 
 commit with the same file.
 """
 
-import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from io import SEEK_SET, RawIOBase
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from huggingface_hub import constants, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
@@ -29,14 +26,14 @@ from codedata.hub.source import HubSource
 from codedata.layout import is_commit
 from codedata.progress import Reporter
 from codedata.sources import record
+from codedata.sources.formats.registry import is_random_access
+from codedata.sources.leading import LeadingParquet, parts_folder
 from codedata.sources.parquet.footer import (
     COLUMN,
     Footer,
     open_parquet,
-    refusing,
-    text_type,
 )
-from codedata.sources.parts import count_part, extent, reaches, total, write_part
+from codedata.sources.parts import reaches, total
 
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
@@ -63,37 +60,68 @@ def fetch_corpus(
         OSError: the disk does not take it.
     """
     limit_client()
-    repo, revision = source.repo, source.revision
-    pin = _pin(source, folder)
-    asked = revision if update else read_pin(pin, repo, revision)
-    if source.first_chars is None:
-        file = fetch_file(repo, path, kind="dataset", revision=asked, reporter=reporter)
-        parquet, part, sha256 = file.path, None, file.sha256
+    asked = _asked(source, folder, update=update)
+    if source.first_chars is None or not is_random_access(path):
+        corpus = _fetch_whole(source, path, asked, folder, reporter)
     else:
-        known, whole = _recorded(folder, repo, path), find_here(repo, path, "dataset", asked)
-        file = whole if whole is not None and whole.etag is not None else None
-        if known is not None and known.origin["commit"] == asked and (part := known.part):
-            file = RemoteFile(name=path, commit=asked, etag=part.etag, num_bytes=part.file_bytes)
-        if file is None or not is_commit(asked):
-            file = describe(repo, path, revision=asked, reporter=reporter, here=file)
-        parquet, sha256 = folder / record.PARTS_NAME / str(file.etag)[: record.DIGITS], None
-        fetcher = _Fetcher(repo, file, parquet, reporter)
-        if known and known.part and known.part.etag == file.etag:
-            fetcher.known = known.part
-        if whole and (whole.commit, whole.etag) == (file.commit, file.etag):
-            fetcher.source = whole.path
-        with Call(repo, "dataset", file.commit, path, reporter).made():
-            part = fetcher.leading(source.first_chars)
-    origin = {
-        "kind": "hub", "repo": repo, "path": path, "revision": revision, "commit": file.commit,
-    }  # fmt: skip
-    corpus = record.record_corpus(folder, parquet, origin, expected_sha256=sha256, part=part)
-    write_pin(pin, repo, revision, file.commit)
-    if part is not None:
-        for other in {*parquet.parent.iterdir(), *folder.glob("leading.parquet*")} - {parquet}:
-            reporter.say(f"{other} is removed: the text is in {parquet}")
-            shutil.rmtree(other) if other.is_dir() else other.unlink()
+        corpus = _fetch_leading(source, path, asked, folder, reporter)
+    write_pin(_pin(source, folder), source.repo, source.listed_revision, corpus.origin["commit"])
     return corpus
+
+
+def _fetch_whole(
+    source: HubSource, path: str, asked: str, folder: Path, reporter: Reporter
+) -> record.Corpus:
+    file = fetch_file(source.repo, path, kind="dataset", revision=asked, reporter=reporter)
+    return source.record(
+        file.path,
+        folder,
+        _origin(source, path, file.commit),
+        reporter,
+        expected_sha256=file.sha256,
+        first_chars=source.first_chars,
+    )
+
+
+def _fetch_leading(
+    source: HubSource, path: str, asked: str, folder: Path, reporter: Reporter
+) -> record.Corpus:
+    repo, first_chars = source.repo, source.first_chars
+    known, whole = _recorded(folder, repo, path), find_here(repo, path, "dataset", asked)
+    file: RemoteFile | None = whole if whole is not None and whole.etag is not None else None
+    if known is not None and known.origin["commit"] == asked and (part := known.part):
+        file = RemoteFile(name=path, commit=asked, etag=part.etag, num_bytes=part.file_bytes)
+    if file is None or not is_commit(asked):
+        file = describe(repo, path, revision=asked, reporter=reporter, here=file)
+    commit, etag = file.commit, str(file.etag)
+    is_here = whole is not None and (whole.commit, whole.etag) == (commit, file.etag)
+    fetcher = LeadingParquet(
+        name=path,
+        where=f"{path} of {repo}",
+        etag=etag,
+        num_bytes=file.num_bytes,
+        source=whole.path if whole is not None and is_here else _RemoteBytes(repo, file),
+        columns=source.columns,
+        folder=folder,
+        reporter=reporter,
+    )
+    fetcher.know(known and known.part)
+    with Call(repo, "dataset", commit, path, reporter).made():
+        part = fetcher.leading(
+            first_chars, lambda num: record.fingerprint_of(commit, path, etag, num)
+        )
+    return fetcher.recorded(part, _origin(source, path, commit))
+
+
+def _origin(source: HubSource, path: str, commit: str) -> dict[str, Any]:
+    revision = source.listed_revision
+    return {
+        "kind": "hub",
+        "repo": source.repo,
+        "path": path,
+        "revision": revision,
+        "commit": commit,
+    }
 
 
 def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporter) -> int:
@@ -102,12 +130,12 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
     Nothing depends on it: a hub that is not reached is given up within seconds.
     """
     limit_client()
-    asked = read_pin(_pin(source, folder), source.repo, source.revision)
+    asked = _asked(source, folder)
     known = _recorded(folder, source.repo, path)
     if find_here(source.repo, path, "dataset", asked) is not None:
         return 0
     if known is not None and known.origin["commit"] == asked and (part := known.part):
-        parts = folder / record.PARTS_NAME / part.etag[: record.DIGITS]
+        parts = parts_folder(folder, part.etag, source.columns)
         is_enough = source.first_chars is not None and (
             len(part.parts) == part.num_groups or reaches(total(part.parts), source.first_chars)
         )
@@ -116,7 +144,7 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
     file = describe(
         source.repo, path, revision=asked, reporter=reporter, here=None, within=ASKING_SECONDS
     )
-    if source.first_chars is None:
+    if source.first_chars is None or not is_random_access(path):
         return file.num_bytes
     num_bytes = length = 0
     where = f"{path} of {source.repo}"
@@ -132,6 +160,14 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
         if length >= source.first_chars:
             break
     return num_bytes
+
+
+def _asked(source: HubSource, folder: Path, *, update: bool = False) -> str:
+    """The commit of the list or the kept one, or the branch or tag that is to be resolved."""
+    if source.listing is not None:
+        return source.listing.commit
+    pinned = read_pin(_pin(source, folder), source.repo, source.revision)
+    return source.revision if update else pinned
 
 
 def _pin(source: HubSource, folder: Path) -> Path:
@@ -177,96 +213,3 @@ class _RemoteBytes(RawIOBase):
         hf_raise_for_status(response)
         self._place = stop
         return response.content
-
-
-class _Fetcher:
-    """Finds row groups that are here, and brings those that are not.
-
-    Attributes:
-        known: what is recorded of the same bytes: no footer is needed for what is here of it.
-        source: what is read: the network, or the whole file where that is here.
-    """
-
-    def __init__(self, repo: str, file: RemoteFile, folder: Path, reporter: Reporter) -> None:
-        self.file = file
-        self.folder = folder
-        self.reporter = reporter
-        self.where = f"{file.name} of {repo}"
-        self.known: record.TextPart | None = None
-        self.source: Path | _RemoteBytes = _RemoteBytes(repo, file)
-        self.parquet: tuple[pq.ParquetFile, Footer] | None = None
-
-    def leading(self, num_chars: int) -> record.TextPart:
-        """The first characters."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if self.known:
-            num_groups, columns = self.known.num_groups, self.known.columns
-        else:
-            _, footer = self._open()
-            num_groups, columns = len(footer.groups), footer.columns
-        file, here = self.file, list[record.Part]()
-        with self.reporter.transfer(f"{file.name}, its first {num_chars:,} characters") as transfer:
-            while not reaches(total(here), num_chars) and len(here) < num_groups:
-                part = self._find(len(here))
-                if part is None:
-                    part = self._fetch(len(here))
-                    transfer.advance(part.num_bytes)
-                here.append(part)
-                num_bytes = sum(part.num_bytes for part in here)
-                counted = sum(part.num_chars for part in here)
-                transfer.expect(int(num_bytes * max(1.0, num_chars / max(1, counted))))
-        length, ends_here = extent(total(here), num_chars, all_here=len(here) == num_groups)
-        return record.TextPart(
-            fingerprint=record.fingerprint_of(file.commit, file.name, str(file.etag), len(here)),
-            num_chars=length,
-            ends_here=ends_here,
-            etag=str(file.etag),
-            file_bytes=file.num_bytes,
-            num_groups=num_groups,
-            columns=columns,
-            parts=tuple(here),
-        )
-
-    def _find(self, group: int) -> record.Part | None:
-        """A part that is here and whole."""
-        known = {part.name: part for part in self.known.parts} if self.known else {}
-        for path in self.folder.glob(f"{group:05d}-*.parquet"):
-            if record.is_whole(path):
-                return known.get(path.name) or count_part(path, group, self.where)
-        return None
-
-    def _fetch(self, group: int) -> record.Part:
-        """A part that is not here."""
-        parquet, _ = self._open()
-        schema = pa.schema([pa.field(COLUMN, text_type(parquet.schema_arrow))])
-        return write_part(self.folder, group, schema, self._rows(group, schema), where=self.where)
-
-    def _open(self) -> tuple[pq.ParquetFile, Footer]:
-        """The parquet, read through the network as far as is asked for."""
-        if self.parquet is None:
-            parquet = open_parquet(self.source, self.where, buffer_size=_REQUEST_BYTES)
-            self.parquet = parquet, Footer.of(parquet, self.where)
-        return self.parquet
-
-    def _rows(self, group: int, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        parquet, footer = self._open()
-        damaged = f"{self.where} is damaged in row group {group}"
-        batches = parquet.iter_batches(
-            _BATCH_ROWS, row_groups=[group], columns=[COLUMN], use_threads=False
-        )
-        num_rows = 0
-        while True:
-            with refusing(damaged, "run again, or name another"):
-                batch = next(batches, None)
-            if batch is None:
-                break
-            column = batch.column(COLUMN)
-            if isinstance(column, pa.DictionaryArray):
-                column = column.dictionary_decode()
-            yield pa.record_batch([column], schema=schema)
-            num_rows += len(column)
-        if num_rows != footer.group_rows[group]:
-            raise CorpusError(
-                f"{damaged}: its footer says {footer.group_rows[group]} rows, and {num_rows} are "
-                "there; run again, or name another"
-            )

@@ -27,7 +27,7 @@ from codedata.hub.client import Call, is_etag
 from codedata.hub.refusals import HubError, Kind, NoSuchFileError, UnreachableError, no_hub
 from codedata.layout import is_commit
 from codedata.progress import Reporter, Transfer
-from codedata.sources.folders import git_hash
+from codedata.sources.source_files import git_hash
 from codedata.store.files import replace_atomically
 
 _SHA256_DIGITS = 64

@@ -1,17 +1,21 @@
-"""Parquets of a dataset repository on the Hugging Face Hub: fetched, whole or their leading text.
+"""Files of a dataset repository on the Hugging Face Hub: fetched, whole or their leading text.
+
+They are named by path, or by a configuration and a split of the dataset; the list of those that are
+not named one by one is asked for (`codedata.hub.listing`), of one commit, and kept.
 
 `CODEDATA_CORPUS` puts a file of this machine in the place of a corpus of one file. What speaks with
 the hub is imported when something is fetched: a second that starting the code location need not
 wait for.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from codedata.environment import variables
 from codedata.errors import CorpusError
@@ -19,15 +23,26 @@ from codedata.format.ranges import MAX_CHARACTERS
 from codedata.layout import CORPUS_VARIABLE, is_commit, is_repo
 from codedata.places import local_path
 from codedata.progress import Reporter
-from codedata.sources.base import Repository, Source, must
+from codedata.sources.base import Repository, must
 from codedata.sources.kinds.local import stamp_of
-from codedata.sources.paths import MANY, Paths, expand_paths
-from codedata.sources.record import PIN_NAME, Corpus, record_corpus
+from codedata.sources.listing import Listing
+from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern
+from codedata.sources.record import PIN_NAME, Corpus
+from codedata.sources.tabular import TabularSource
 from codedata.store.owners import explained
 
 
-class HubSource(Source):
-    """Parquet files of a dataset repository on the Hugging Face Hub."""
+def _is_none(value: object) -> bool:
+    """Fields without which a corpus keeps its code version."""
+    return value is None
+
+
+def _is_word(name: str | None) -> bool:
+    return name is None or bool(name.strip())
+
+
+class HubSource(TabularSource):
+    """Files of a dataset repository on the Hugging Face Hub."""
 
     shown_kinds: ClassVar[frozenset[str]] = frozenset({"huggingface", "parquet"})
 
@@ -36,17 +51,30 @@ class HubSource(Source):
         Field(description="Dataset repository: owner/name.")
     )
     path: Annotated[
-        Paths,
+        Paths | None,
         must(
             lambda path: (
-                not any(
-                    "://" in each or each.startswith("/") or ".." in each.split("/")
-                    for each in expand_paths(path)
+                path is None
+                or (
+                    not any(
+                        "://" in each or each.startswith("/") or ".." in each.split("/")
+                        for each in expand_paths(path)
+                    )
                 )
             ),
             "write it as the repository's page shows it, without a leading slash or an address",
         ),
-    ] = Field(description=MANY)
+    ] = Field(default=None, description=f"{MANY} Left out, config and split say which files.")
+    config: Annotated[str | None, must(_is_word, "name one of the dataset's")] = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="Configuration of the dataset; left out, the only or the default one.",
+    )
+    split: Annotated[str | None, must(_is_word, "name one of the dataset's")] = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="Split of the dataset, such as train; left out, the only one.",
+    )
     revision: Annotated[
         str,
         must(
@@ -69,15 +97,50 @@ class HubSource(Source):
         "column content.",
     )
 
+    @model_validator(mode="after")
+    def _names_files_once(self) -> "HubSource":
+        if self.path is not None and (self.config or self.split):
+            raise ValueError(
+                "it has a path, and config or split too; the path says which files: leave one out"
+            )
+        return self
+
     @cached_property
     def paths(self) -> tuple[str, ...]:
-        """The files, in their order."""
-        return expand_paths(self.path)
+        """The files, in their order; none where there is no list of them yet."""
+        if self.asked is not None:
+            return self.listing.paths if self.listing else ()
+        return expand_paths(self.path) if self.path is not None else ()
 
     @property
     def num_files(self) -> int:
-        """Parquets, each a text of its own."""
-        return len(self.paths)
+        """Its files, each a text of its own; 1 where there is no list of them yet."""
+        return max(1, len(self.paths))
+
+    @property
+    def asked(self) -> str | None:
+        """Repository and revision, and what of them."""
+        is_named = self.path is not None and not any(map(is_pattern, expand_paths(self.path)))
+        if is_named or self._in_its_place:
+            return None
+        return json.dumps([self.repo, self.revision, self.path, self.config, self.split])
+
+    def ask(self, reporter: Reporter) -> Listing:
+        """Ask for the files, at the newest commit of the revision."""
+        from codedata.hub.listing import list_files
+        from codedata.hub.refusals import HubError
+
+        try:
+            return list_files(self, reporter)
+        except HubError as error:
+            raise CorpusError(
+                f"the hub does not list the files of {self.repo} at {self.revision!r}: {error}"
+            ) from error
+
+    @property
+    def listed_revision(self) -> str:
+        """The branch, tag or commit that the files are of."""
+        return self.listing.revision if self.listing else self.revision
 
     @property
     def num_chars(self) -> int | None:
@@ -87,7 +150,7 @@ class HubSource(Source):
     @property
     def repository(self) -> Repository:
         """What is asked for a newer commit: of a source that names a commit, the main branch."""
-        branch = "main" if is_commit(self.revision) else self.revision
+        branch = "main" if is_commit(self.revision) else self.listed_revision
         return Repository(branch=branch, newest_commit=self._newest_commit)
 
     @property
@@ -121,11 +184,17 @@ class HubSource(Source):
                     "defs.yaml (kind: local)"
                 )
             reporter.log(f"{CORPUS_VARIABLE} puts {local} in the place of the hub's file")
-            return record_corpus(folder, local, {"kind": "local"})
+            return self.record(local, folder, {"kind": "local"}, reporter)
         from codedata.hub.corpora import fetch_corpus
 
         with self._saying(file, corpus.name):
             return fetch_corpus(self, self.paths[file], folder, reporter, update=update)
+
+    def num_bytes(self, file: int, folder: Path) -> int | None:
+        """The size of a file, where it is listed or here."""
+        if self.listing is not None:
+            return self.listing.files[file].num_bytes
+        return super().num_bytes(file, folder)
 
     def bytes_to_fetch(self, file: int, folder: Path, reporter: Reporter) -> int:
         """What the hub says; of leading characters, what the parquet's footer does."""

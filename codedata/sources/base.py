@@ -9,11 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, PrivateAttr, ValidationInfo
 
 from codedata.progress import Reporter
+from codedata.sources.listing import Listing, read_listing, write_listing
 from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
 
 
@@ -24,10 +25,12 @@ class Repository:
     Attributes:
         branch: the branch or tag whose newest commit is asked for.
         newest_commit: asks for it; raises a CorpusError where it is not told.
+        place: what is asked, in one word.
     """
 
     branch: str
     newest_commit: Callable[[Reporter], str]
+    place: str = "hub"
 
 
 def must(holds: Callable[[Any], object], remedy: str) -> AfterValidator:
@@ -42,7 +45,7 @@ def must(holds: Callable[[Any], object], remedy: str) -> AfterValidator:
 
 
 class Source(BaseModel, ABC):
-    """Where the documents of a corpus come from: one parquet, or several.
+    """Where the documents of a corpus come from: one file, or several.
 
     A subclass has `kind: Literal["its name"] = "its name"`, then fields with a description each,
     and `materialize`; the first line of its docstring is what the reference says of it.
@@ -53,10 +56,67 @@ class Source(BaseModel, ABC):
     shown_kinds: ClassVar[frozenset[str]] = frozenset({"parquet"})
     """What the UI shows the asset as: https://docs.dagster.io/api/dagster/assets#kinds"""
 
+    _listing: Listing | None = PrivateAttr(default=None)
+
     @property
     def num_files(self) -> int:
-        """Parquets, each a text of its own."""
+        """Its files, each a text of its own; 1 where there is no list of them yet."""
         return 1
+
+    @property
+    def asked(self) -> str | None:
+        """What its files are asked for by; None where they are known without asking."""
+        return None
+
+    @property
+    def listing(self) -> Listing | None:
+        """The list of its files, where one was made."""
+        return self._listing
+
+    def ask(self, reporter: Reporter) -> Listing:
+        """Ask for the list of its files as it is now; of a branch or tag, at its newest commit.
+
+        Args:
+            reporter: told what is waited for.
+
+        Raises:
+            CorpusError: it cannot be had, or there are no files.
+        """
+        raise NotImplementedError(f"a source of kind {self.__class__.__name__} asks for no files")
+
+    def listed_in(self, folder: Path) -> Self:
+        """The same source, which knows its files if there is a list of them.
+
+        Args:
+            folder: the corpus's.
+        """
+        if self.asked is None:
+            return self
+        known = type(self).model_validate(self.model_dump())
+        known._listing = read_listing(folder, self.asked)  # noqa: SLF001  (of its own class)
+        return known
+
+    def refreshed(self, folder: Path, reporter: Reporter) -> Self:
+        """The same source, which knows its files as they are now; the list is kept.
+
+        Args:
+            folder: the corpus's.
+            reporter: told what is waited for, and what is another than before.
+
+        Raises:
+            CorpusError: see `ask`.
+        """
+        if self.asked is None:
+            return self
+        listing, old = self.ask(reporter), read_listing(folder, self.asked)
+        changes = listing.changes_since(old) if old is not None else ""
+        of_commit = f" of commit {listing.commit}" if listing.commit else ""
+        reporter.say(
+            f"corpus {folder.name}: {len(listing.files):,} files{of_commit}"
+            + (f"; {changes} since it was listed before" if changes else "")
+        )
+        write_listing(folder, listing)
+        return self.listed_in(folder)
 
     @property
     def num_chars(self) -> int | None:

@@ -11,7 +11,7 @@ all, and none counts before the record names it.
 import hashlib
 import operator
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,7 @@ def write_parts(
     folder: Path,
     *,
     name: str,
-    identity: Callable[[], str],
+    identity: str,
     file_bytes: int,
     reporter: Reporter,
     first_chars: int | None = None,
@@ -60,8 +60,7 @@ def write_parts(
         batches: of the same schema; the first column is `content`, large_string, valid UTF-8.
         folder: where the parts go; it need not exist.
         name: of the file that they are of, for messages.
-        identity: tells what that file is known by, such as its hash, once it was read as far as is
-            needed.
+        identity: what that file is known by, such as its hash.
         file_bytes: its size.
         reporter: told what is done, and how much disk there is for it.
         first_chars: stop behind the part that has so many characters.
@@ -103,7 +102,7 @@ def write_parts(
         fingerprint=seen.fingerprint(),
         num_chars=num_chars,
         ends_here=ends_here,
-        etag=identity(),
+        etag=identity,
         file_bytes=file_bytes,
         num_groups=len(parts) + (not all_here),  # nobody knows how many there would be
         columns=columns,
@@ -186,13 +185,20 @@ def extent(leading: Counts, first_chars: int | None, *, all_here: bool) -> tuple
     return first_chars or length, False
 
 
-def remove_others(folder: Path, part: record.TextPart, reporter: Reporter) -> None:
-    """Remove what an earlier text left among the parts, once the record names the new ones."""
+def remove_others(folder: Path, parts: Path, part: record.TextPart, reporter: Reporter) -> None:
+    """Remove the parts of other texts, once the record names these.
+
+    Args:
+        folder: of the record.
+        parts: the folder of the parts that it names.
+        part: what they are.
+        reporter: told what goes.
+    """
     here = {each.name for each in part.parts}
-    for path in sorted(folder.iterdir()):
-        if path.name not in here:
-            reporter.say(f"{path} is removed: the text is in other parts now")
-            path.unlink()
+    others = {*parts.parent.iterdir(), *folder.glob("leading.parquet*")} - {parts}
+    for other in sorted(others | {path for path in parts.iterdir() if path.name not in here}):
+        reporter.say(f"{other} is removed: the text is in {parts}")
+        shutil.rmtree(other) if other.is_dir() else other.unlink()
 
 
 def _counts(part: record.Part) -> Counts:

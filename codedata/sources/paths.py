@@ -1,7 +1,7 @@
-"""The paths that a YAML names -> the parquets they stand for, without asking for them.
+"""The paths that a YAML names -> those of files, and patterns that somebody has to look for.
 
-`train-{00000..00256}-of-00257.parquet` stands for those numbers, as in a shell; other patterns are
-refused, since a corpus has as many partitions as files before any of them is here.
+`train-{00000..00256}-of-00257.parquet` stands for those numbers, as in a shell, whether or not such
+files are there; `*`, `?` and `**` stand for what is found.
 """
 
 import math
@@ -16,27 +16,25 @@ MAX_FILES = 10_000
 
 _NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
-MANY = "Path of the parquet, or a list of paths; {00000..00256} in one stands for those numbers."
+MANY = (
+    "A path, or a list; {00000..00256} in one stands for those numbers, * and ** for what is found."
+)
 
 
 def expand_paths(paths: str | list[str]) -> tuple[str, ...]:
     """The paths that a YAML names, in its order.
 
     Args:
-        paths: one or several; `{000..256}` stands for each number, as in a shell.
+        paths: one or several; `{000..256}` stands for each number, as in a shell. Other patterns
+            are left as they are.
 
     Raises:
-        ValueError: a path is empty, a pattern of another kind, or named twice.
+        ValueError: a path is empty, a range none, or something named twice.
     """
     expanded: list[str] = []
     for path in [paths] if isinstance(paths, str) else paths:
         if not path.strip() or "\0" in path:
-            raise ValueError(f"path is {path!r}; name a parquet file")
-        if re.search(r"[*?]", path):
-            raise ValueError(
-                f"path is {path!r}, but its files must be known without asking for them: write a "
-                "range, such as train-{00000..00256}-of-00257.parquet, or a list"
-            )
+            raise ValueError(f"path is {path!r}; name a file")
         ranges = [_numbers(found) for found in _NUMBERS.finditer(path)]
         if len(expanded) + math.prod(1 + last - first for first, last, _ in ranges) > MAX_FILES:
             raise ValueError(
@@ -48,11 +46,21 @@ def expand_paths(paths: str | list[str]) -> tuple[str, ...]:
             shown = (f"{n:0{width}d}" for n, (*_, width) in zip(numbers, ranges, strict=True))
             expanded.append("".join(chain.from_iterable(zip_longest(fixed, shown, fillvalue=""))))
     if not expanded:
-        raise ValueError("path is []; name at least one parquet file")
+        raise ValueError("path is []; name at least one file")
     if len({*expanded}) < len(expanded):
         twice = next(path for path in expanded if expanded.count(path) > 1)
         raise ValueError(f"path names {twice} twice; name each file once")
     return tuple(expanded)
+
+
+def is_pattern(path: str) -> bool:
+    """Whether it stands for the files that are found."""
+    return "*" in path or "?" in path
+
+
+def without_pattern(path: str) -> str:
+    """The folder below which a pattern looks; "" where it starts with one."""
+    return re.split(r"[*?]", path, maxsplit=1)[0].rpartition("/")[0]
 
 
 def _numbers(found: re.Match[str]) -> tuple[int, int, int]:

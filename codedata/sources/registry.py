@@ -24,6 +24,8 @@ KINDS = {
         "hub": "codedata.hub.source:HubSource",
         "local": "codedata.sources.kinds.local:LocalSource",
         "folders": "codedata.sources.kinds.folders:FoldersSource",
+        "git": "codedata.sources.kinds.git:GitSource",
+        "url": "codedata.sources.kinds.url:UrlSource",
     }.items()
 }
 """The package's own, in the order in which messages and pages name the kinds."""

@@ -18,6 +18,7 @@ from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.printable import printable
 from codedata.sources.folders import header_folders, walk_folders
+from codedata.sources.languages import with_extensions
 from codedata.sources.parquet.text import ParquetText
 from codedata.tokenize.agreement import first_difference
 from codedata.tokenize.engines.base import (
@@ -32,7 +33,7 @@ from codedata.tokenize.probe import PROBE
 from codedata.tokenize.structure import framing_is_constant
 from codedata.tokenize.tokenizer import LoadedTokenizer
 
-_HEADERS_OF, _ENDINGS = ("numpy", "pyarrow"), ("h", "hpp")
+_HEADERS_OF, _HEADERS = ("numpy", "pyarrow"), with_extensions(["h", "hpp"])
 """5 MB of C and C++ that codedata's own dependencies bring along."""
 
 _CHARS_BEFORE, _TIMED_CHARS = 1_000_000, 2_000_000
@@ -217,7 +218,7 @@ def speed_text(corpus: Path | None) -> SpeedText:
         parquet = ParquetText(corpus)
         return SpeedText(what=str(corpus), text=parquet.read(parquet.clip(CharRange(0, num_chars))))
     text = ""
-    for file in walk_folders(header_folders(_HEADERS_OF), _ENDINGS).files:
+    for file in walk_folders(header_folders(_HEADERS_OF), _HEADERS).files:
         text += file.path.read_text(encoding="utf-8", errors="replace")
         if len(text) >= num_chars:
             break

@@ -9,14 +9,7 @@ import pytest
 from huggingface_hub import constants
 
 from codedata.hub import client
-from codedata_tests.hub.said import Said
 from codedata_tests.hub.server import Hub, serve
-
-
-@pytest.fixture
-def said() -> Said:
-    """What the run of this test says."""
-    return Said()
 
 
 @pytest.fixture

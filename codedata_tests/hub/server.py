@@ -316,16 +316,37 @@ class _Handler(BaseHTTPRequestHandler):
         commit = self._commit(found, revision)
         self._json({"id": repo, "sha": commit, "private": found.private})
 
-    def tree(self, _: dict[str, str], kind: str, repo: str, revision: str) -> None:
+    def tree(
+        self, _: dict[str, str], kind: str, repo: str, revision: str, folder: str | None = None
+    ) -> None:
         found = self._repo(kind, repo)
         files = found.commits[self._commit(found, revision)]
         entries: list[dict[str, Any]] = []
-        for name, data in sorted(files.items()):
+        below = f"{folder}/" if folder else ""
+        inside = {name: data for name, data in files.items() if name.startswith(below)}
+        if below and not inside:
+            raise _RefusalError(404, "EntryNotFound", "Entry not found")
+        for name, data in sorted(inside.items()):
             entry = {"type": "file", "path": name, "size": len(data), "oid": git_hash(data)}
             if _is_large(name, data):
                 entry["lfs"] = {"oid": oid_of(name, data), "size": len(data), "pointerSize": 130}
             entries.append(entry)
         self._json(entries)
+
+    def refs(self, _: dict[str, str], kind: str, repo: str) -> None:
+        found = self._repo(kind, repo)
+        named = {"branches": "", "converts": "refs/convert/"}
+        self._json(
+            {
+                what: [
+                    {"name": ref.removeprefix(prefix), "ref": ref, "targetCommit": commit}
+                    for ref, commit in found.refs.items()
+                    if ref.startswith("refs/convert/") == bool(prefix)
+                ]
+                for what, prefix in named.items()
+            }
+            | {"tags": []}
+        )
 
     def create_repo(self, _: dict[str, str]) -> None:
         self._require_token()
@@ -414,7 +435,8 @@ _HUB_ROUTES: list[_Route] = [
     ("GET HEAD", rf"/{_REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _Handler.resolve_file),
     ("GET", rf"/api/{_REPO}", _Handler.info),
     ("GET", rf"/api/{_REPO}/revision/(?P<revision>.+)", _Handler.info),
-    ("GET", rf"/api/{_REPO}/tree/(?P<revision>[^/]+)", _Handler.tree),
+    ("GET", rf"/api/{_REPO}/refs", _Handler.refs),
+    ("GET", rf"/api/{_REPO}/tree/(?P<revision>[^/]+)(/(?P<folder>.+))?", _Handler.tree),
     ("POST", r"/api/repos/create", _Handler.create_repo),
     ("POST", rf"/api/{_REPO}/branch/(?P<branch>.+)", _Handler.create_branch),
     ("POST", rf"/api/{_REPO}/preupload/(?P<revision>.+)", _Handler.preupload),

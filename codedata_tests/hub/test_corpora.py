@@ -32,8 +32,8 @@ from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import SWITCHES, failure
-from codedata_tests.hub.said import Said
 from codedata_tests.hub.server import Hub, Repo
+from codedata_tests.said import Said
 
 FILES = {
     f"data/c/train-{number:05d}-of-00003.parquet": documents

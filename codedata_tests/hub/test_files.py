@@ -13,8 +13,8 @@ from huggingface_hub import constants
 from codedata.hub import client, files
 from codedata.hub.files import HubFile, fetch_file
 from codedata.hub.refusals import HubError, NoSuchFileError, UnreachableError
-from codedata_tests.hub.said import Said
 from codedata_tests.hub.server import Hub, Repo, git_hash
+from codedata_tests.said import Said
 
 DATA = bytes(range(256)) * 4000
 """A large file of 1 MB: 63 blocks of the server."""

@@ -13,8 +13,8 @@ from codedata.hub import client
 from codedata.hub.client import newest_commit
 from codedata.hub.files import fetch_file
 from codedata.hub.refusals import HubError, ServerError, UnreachableError
-from codedata_tests.hub.said import Said
 from codedata_tests.hub.server import Hub
+from codedata_tests.said import Said
 
 NAME = "a.parquet"
 DATA = b"PAR1" * 1000

@@ -23,8 +23,8 @@ from codedata.hub.refusals import HubError
 from codedata.hub.source import HubSource
 from codedata.sources.record import Corpus, TextPart, fingerprint_of
 from codedata_tests import scenario
-from codedata_tests.hub.said import Said
 from codedata_tests.hub.server import Hub, Repo
+from codedata_tests.said import Said
 
 NAME = "data/c/a.parquet"
 DOCUMENTS = scenario.c_documents(120)

@@ -35,7 +35,7 @@ def write(folder: Path, given: Iterable[pa.RecordBatch] | None = None, **options
         batches() if given is None else given,
         folder,
         name="c.jsonl",
-        identity=lambda: "known by this",
+        identity="known by this",
         file_bytes=7,
         reporter=reporter,
         **options,
@@ -169,25 +169,26 @@ def test_one_character_is_a_text(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small_groups")
 def test_what_was_broken_off_does_not_count_and_is_gone_after_the_next_time(tmp_path: Path) -> None:
-    old = write(tmp_path, batches(["an old text"]))
+    folder = tmp_path / "parts" / "etag"
+    old = write(folder, batches(["an old text"]))
 
     def broken() -> Iterator[pa.RecordBatch]:
         yield from batches([*DOCUMENTS[:20]])
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path, broken())
-    (tmp_path / ".unnamed.0123456789abcdef.tmp").write_bytes(b"PAR1 half of")
-    assert len([*tmp_path.iterdir()]) > 4
-    assert LeadingText(tmp_path, old).first_documents(9) == ["an old text"]
+        write(folder, broken())
+    (folder / ".unnamed.0123456789abcdef.tmp").write_bytes(b"PAR1 half of")
+    assert len([*folder.iterdir()]) > 4
+    assert LeadingText(folder, old).first_documents(9) == ["an old text"]
     said: list[str] = []
     reporter = Reporter(said.append, in_terminal=False)
-    part = write(tmp_path, reporter=reporter)
-    assert LeadingText(tmp_path, old).first_documents(9) == ["an old text"], "until the record is"
-    parts.remove_others(tmp_path, part, reporter)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [each.name for each in part.parts]
+    part = write(folder, reporter=reporter)
+    assert LeadingText(folder, old).first_documents(9) == ["an old text"], "until the record is"
+    parts.remove_others(tmp_path, folder, part, reporter)
+    assert sorted(path.name for path in folder.iterdir()) == [each.name for each in part.parts]
     assert said[0].startswith("c.jsonl (0.0 MB) has no random access: it is written to ")
-    assert said[-1] == f"{tmp_path / old.parts[0].name} is removed: the text is in other parts now"
+    assert said[-1] == f"{folder / old.parts[0].name} is removed: the text is in {folder}"
 
 
 def test_a_disk_that_is_nearly_full_ends_it_before_it_is_full(

@@ -26,20 +26,39 @@ def read_csv(
     reader: BufferedReader, name: str, columns: Columns, bad: BadRows, *, delimiter: str = ","
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a file in batches: see `Format.read`."""
+    rows = _begun(reader, name, delimiter)
+    schema = _header(rows, name)
+    if schema is None:
+        return
+    kept = kept_columns(schema, columns, name)
+    wanted = [find_text(schema, columns.text, name), *kept.values()]
+    places = [schema.get_field_index(place.name) for place in wanted]
+    yield from batches_of(_rows(rows, len(schema), places, name, bad), [*kept])
+
+
+def schema_of_csv(
+    reader: BufferedReader,
+    name: str,
+    bad: BadRows,  # noqa: ARG001
+    *,
+    delimiter: str = ",",
+) -> pa.Schema | None:
+    """The columns of the first line: see `Format.schema`."""
+    return _header(_begun(reader, name, delimiter), name)
+
+
+def _begun(reader: BufferedReader, name: str, delimiter: str) -> Any:
     csv.field_size_limit(_MOST_CHARS)  # of the process
     text = TextIOWrapper(reader, "utf-8-sig", "surrogateescape", newline="")
-    rows = csv.reader(_lines(text, name), delimiter=delimiter, strict=True)
+    return csv.reader(_lines(text, name), delimiter=delimiter, strict=True)
+
+
+def _header(rows: Any, name: str) -> pa.Schema | None:
     try:
         header = next(rows, None)
     except csv.Error as error:
         raise CorpusError(f"{name}, line 1: no names of columns ({error}); write them") from error
-    if header is None:
-        return
-    schema = pa.schema([pa.field(column, pa.large_string()) for column in header])
-    kept = kept_columns(schema, columns, name)
-    wanted = [find_text(schema, columns.text, name), *kept.values()]
-    places = [schema.get_field_index(place.name) for place in wanted]
-    yield from batches_of(_rows(rows, len(header), places, name, bad), [*kept])
+    return header and pa.schema([pa.field(column, pa.large_string()) for column in header])
 
 
 def _rows(
@@ -78,3 +97,4 @@ def _lines(text: TextIOWrapper, name: str) -> Iterator[str]:
 
 
 read_tsv = partial(read_csv, delimiter="\t")
+schema_of_tsv = partial(schema_of_csv, delimiter="\t")

@@ -31,6 +31,9 @@ _BLOCK_CHARS = 1 << 20
 _NEAR_CHARS = 32
 """An error this near to the end of what was read may be there because a value was cut."""
 
+_DEPTH = 32
+"""Of objects within objects: deeper ones are no columns."""
+
 _BLANKS = (*" \t\r\n", "")
 """Between values; and what is read at the end of what is held."""
 
@@ -47,20 +50,29 @@ def read_json(
     reader: BufferedReader, name: str, columns: Columns, bad: BadRows
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a file in batches: see `Format.read`."""
-    is_array = reader.peek(_PIECE_BYTES).removeprefix(_BOM).lstrip(b" \t\r\n")[:1] == b"["
-    rows = (_array if is_array else _lines)(reader, name, bad)
+    rows = _rows(reader, name, bad)
     first = next(rows, None)
     if first is None:
         return
-    wanted = (columns.text, columns.id or "", *(columns.keep or ()))
-    schema = _schema(first[1], 1 + max(each.count(".") for each in wanted))
+    schema = _schema(first[1])
     kept = kept_columns(schema, columns, name)
     places = [find_text(schema, columns.text, name), *kept.values()]
     yield from batches_of(_values(first, rows, name, places, bad), [*kept])
 
 
-def _schema(row: dict[str, Any], depth: int) -> pa.Schema:
-    """The columns of a row, objects as structs as deep as paths lead."""
+def schema_of_json(reader: BufferedReader, name: str, bad: BadRows) -> pa.Schema | None:
+    """The columns of the first row: see `Format.schema`."""
+    first = next(_rows(reader, name, bad), None)
+    return first and _schema(first[1])
+
+
+def _rows(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[Row]:
+    is_array = reader.peek(_PIECE_BYTES).removeprefix(_BOM).lstrip(b" \t\r\n")[:1] == b"["
+    return (_array if is_array else _lines)(reader, name, bad)
+
+
+def _schema(row: dict[str, Any], depth: int = _DEPTH) -> pa.Schema:
+    """The columns of a row, objects as structs."""
     names = (name for name in row if name.encode("utf-8", "ignore").decode() == name)
     return pa.schema([pa.field(name, _type(row[name], depth)) for name in names])
 

@@ -5,7 +5,6 @@ cut off, or has something else behind it, is refused; what compressed bytes expa
 """
 
 import bz2
-import hashlib
 import lzma
 from collections.abc import Callable
 from functools import partial
@@ -29,11 +28,7 @@ Opened = BinaryIO | RawIOBase
 
 
 class Borrowed(RawIOBase):
-    """A file that is read on, and not closed with what reads it.
-
-    Args:
-        opened: at its start.
-    """
+    """A file that is read on, and not closed with what reads it."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -44,36 +39,9 @@ class Borrowed(RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read on."""
-        piece = self._next(len(buffer))
+        piece = self._opened.read(len(buffer)) or b""
         buffer[: len(piece)] = piece
         return len(piece)
-
-    def _next(self, num_bytes: int) -> bytes:
-        return self._opened.read(num_bytes) or b""
-
-
-class Hashed(Borrowed):
-    """A file whose bytes are hashed and counted while they are read.
-
-    Attributes:
-        num_bytes: read so far.
-    """
-
-    def __init__(self, opened: Opened) -> None:
-        super().__init__(opened)
-        self._digest, self.num_bytes = hashlib.sha256(), 0
-
-    def sha256(self) -> str:
-        """Of all its bytes; those that were not asked for are read now."""
-        while self._next(_BLOCK_BYTES):
-            pass
-        return self._digest.hexdigest()
-
-    def _next(self, num_bytes: int) -> bytes:
-        piece = super()._next(num_bytes)
-        self._digest.update(piece)
-        self.num_bytes += len(piece)
-        return piece
 
 
 class _Streams(RawIOBase):

@@ -6,7 +6,7 @@ from io import BufferedReader
 import pyarrow as pa
 
 from codedata.errors import CorpusError
-from codedata.sources.columns import MAX_DOCUMENT_BYTES, Columns
+from codedata.sources.columns import COLUMN, MAX_DOCUMENT_BYTES, Columns
 from codedata.sources.formats.rows import NOT_UTF8, TOO_LONG, BadRows, batches_of
 
 
@@ -29,3 +29,8 @@ def read_text(
         bad.refuse_or_count(name, f"byte {error.start}", NOT_UTF8)
         return
     yield from batches_of([[data]], [])
+
+
+def schema_of_text(reader: BufferedReader, name: str, bad: BadRows) -> pa.Schema:  # noqa: ARG001
+    """The one column that a text is read as."""
+    return pa.schema([pa.field(COLUMN, pa.large_string())])

@@ -22,7 +22,7 @@ try:
     with path.open("rb") as opened:
         batches = format_of(path.name).read(opened, path.name, Columns(), BadRows())
         part = write_parts(
-            batches, path.parent / "parts", name=path.name, identity=str, file_bytes=0,
+            batches, path.parent / "parts", name=path.name, identity='', file_bytes=0,
             reporter=SILENT,
         )
     print(part.num_chars)

@@ -3,8 +3,6 @@
 import bz2
 import csv
 import gzip
-import hashlib
-import io
 import json
 import lzma
 import shutil
@@ -21,10 +19,7 @@ import pytest
 from pyarrow import feather
 
 from codedata.errors import CorpusError
-from codedata.sources.columns import Columns
-from codedata.sources.formats.openings import Hashed
 from codedata.sources.formats.registry import format_of, is_readable
-from codedata.sources.formats.rows import BadRows
 from codedata_tests.sources.formats.reading import contents, read
 
 DOCUMENTS = ["int x;\n", None, "ü\u2028🙂", 'say "hi",\r\n\tnow\\n', "\0\x7f", "z" * 200_000]
@@ -149,17 +144,6 @@ def test_padding_between_xz_streams_is_no_damage(tmp_path: Path) -> None:
     path, rows = tmp_path / "c.jsonl.xz", lines(*ROWS)
     path.write_bytes(b"\0\0\0\0".join([lzma.compress(rows[:99]), lzma.compress(rows[99:]), b""]))
     assert contents(path) == DOCUMENTS
-
-
-def test_what_is_hashed_is_the_file_however_far_it_was_read(tmp_path: Path) -> None:
-    data = compressed(lines(*ROWS), "gz")
-    for until in (1, 99):
-        opened = Hashed(io.BytesIO(data))
-        batches = format_of("c.jsonl.gz").read(opened, "c.jsonl.gz", Columns(), BadRows())
-        for _ in zip(range(until), batches, strict=False):
-            pass
-        assert opened.sha256() == hashlib.sha256(data).hexdigest()
-        assert opened.num_bytes == len(data)
 
 
 def test_a_name_tells_whether_a_file_is_read() -> None:

@@ -1,0 +1,215 @@
+"""Files behind URLs of any filesystem that fsspec knows: s3, gs, az, https, sftp, and others.
+
+Of a parquet come the columns and row groups that are needed, as parts; what has no random access is
+read once. Files that a pattern stands for are listed when somebody asks, and the list is kept.
+Credentials are the filesystem's own matter: its variables and files, never a YAML
+(https://filesystem-spec.readthedocs.io/en/latest/features.html#configuration).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from codedata.errors import CorpusError
+from codedata.format.ranges import MAX_CHARACTERS
+from codedata.printable import shortened
+from codedata.progress import Reporter
+from codedata.sources.base import must
+from codedata.sources.formats.registry import is_found, is_random_access
+from codedata.sources.leading import LeadingParquet
+from codedata.sources.listing import ListedFile, Listing, why_not_these
+from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern, without_pattern
+from codedata.sources.record import Corpus, read_corpus
+from codedata.sources.tabular import TabularSource
+
+_SECRETS = re.compile(r"key|secret|token|password|sas|credential|connection_string", re.IGNORECASE)
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def _are_urls(paths: str | list[str]) -> bool:
+    return all(map(_SCHEME.match, expand_paths(paths)))
+
+
+class UrlSource(TabularSource):
+    """Files behind URLs, of any filesystem that fsspec knows."""
+
+    kind: Literal["url"] = "url"
+    path: Annotated[
+        Paths, must(_are_urls, "write URLs, such as s3://bucket/c-*.parquet; kind local has paths")
+    ] = Field(description=MANY)
+    storage_options: Annotated[
+        dict[str, Any],
+        must(
+            lambda options: not any(map(_SECRETS.search, map(str, options))),
+            "the UI shows what a YAML says: leave secrets to the filesystem's own variables and "
+            "files, such as AWS_SECRET_ACCESS_KEY",
+        ),
+    ] = Field(
+        default_factory=dict,
+        description="What the filesystem is made with, such as anon: true; no secrets.",
+    )
+    first_chars: Annotated[
+        int | None,
+        must(
+            lambda chars: chars is None or 1 <= chars <= MAX_CHARACTERS,
+            f"it must be 1 to {MAX_CHARACTERS}, or left out for whole files",
+        ),
+    ] = Field(default=None, description="Read no more of each file than its first characters take.")
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        """The URLs, in their order; none where there is no list of them yet."""
+        if self.asked is not None:
+            return self.listing.paths if self.listing else ()
+        return expand_paths(self.path)
+
+    @property
+    def num_files(self) -> int:
+        """Its files, each a text of its own; 1 where there is no list of them yet."""
+        return max(1, len(self.paths))
+
+    @property
+    def num_chars(self) -> int | None:
+        """Characters that are read of each file; None where all are."""
+        return self.first_chars
+
+    @property
+    def asked(self) -> str | None:
+        """The patterns."""
+        if not any(map(is_pattern, expand_paths(self.path))):
+            return None
+        return json.dumps([self.path, self.storage_options])
+
+    def ask(self, reporter: Reporter) -> Listing:  # noqa: ARG002  (filesystems wait in silence)
+        """Ask for the files that the patterns stand for."""
+        files: dict[str, ListedFile] = {}
+        for pattern in expand_paths(self.path):
+            with _saying(pattern):
+                system, inside = self._system(pattern)
+                is_named = not is_pattern(pattern)
+                found = (
+                    {inside: system.info(inside)} if is_named else system.glob(inside, detail=True)
+                )
+                root = without_pattern(inside)
+                for name, about in sorted(found.items()):
+                    is_file = about.get("type") == "file"
+                    if is_file and (is_named or is_found(name[len(root) :].lstrip("/"), inside)):
+                        url = system.unstrip_protocol(name)
+                        files[url] = _listed(url, about)
+        if why := why_not_these([*files], f"path {self.path}"):
+            raise CorpusError(f"{why}; name files that are there")
+        return Listing(asked=str(self.asked), files=tuple(files.values()))
+
+    def num_bytes(self, file: int, folder: Path) -> int | None:
+        """The size of a file, where it is listed or here."""
+        if self.listing is not None:
+            return self.listing.files[file].num_bytes
+        return super().num_bytes(file, folder)
+
+    def materialize(
+        self,
+        file: int,
+        folder: Path,
+        reporter: Reporter,
+        *,
+        update: bool,  # noqa: ARG002  (there are no commits)
+    ) -> Corpus:
+        """Bring what is needed of a file."""
+        url = self.paths[file]
+        origin = {"kind": "url", "path": url}
+        with _saying(url):
+            system, inside = self._system(url)
+            found = _listed(url, system.info(inside))
+            if not is_random_access(url):
+                return self.record_read(
+                    lambda: system.open(inside, "rb"),
+                    url,
+                    folder,
+                    origin,
+                    reporter,
+                    etag=found.etag,
+                    num_bytes=found.num_bytes,
+                    first_chars=self.first_chars,
+                )
+            with system.open(inside, "rb", cache_type="none") as opened:
+                fetcher = LeadingParquet(
+                    name=url,
+                    where=url,
+                    etag=found.etag,
+                    num_bytes=found.num_bytes,
+                    source=opened,
+                    columns=self.columns,
+                    folder=folder,
+                    reporter=reporter,
+                )
+                fetcher.know(_known(folder, origin))
+                part = fetcher.leading(
+                    self.first_chars, lambda num: _hash(["parquet", url, found.etag, num])
+                )
+                return fetcher.recorded(part, origin)
+
+    def _system(self, url: str) -> tuple[Any, str]:
+        """The filesystem of a URL, and the path in it."""
+        import fsspec  # with the filesystem's own client, which only who fetches needs
+
+        return fsspec.url_to_fs(url, **self.storage_options)
+
+
+def _known(folder: Path, origin: dict[str, Any]) -> Any:
+    try:
+        corpus = read_corpus(folder)
+    except CorpusError:  # none, or a damaged one
+        return None
+    return corpus.part if corpus.origin == origin else None
+
+
+def _listed(url: str, about: dict[str, Any]) -> ListedFile:
+    """A file, and what tells another version of it: what its filesystem states, in any spelling."""
+    states = ("ETag", "etag", "md5Hash", "content_md5", "version_id", "LastModified", "mtime",
+              "last_modified", "created", "url", "size")  # fmt: skip
+    stated = {name: str(about[name]) for name in states if about.get(name) is not None}
+    return ListedFile(path=url, num_bytes=int(about.get("size") or 0), etag=_hash(stated))
+
+
+def _hash(what: Any) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def _saying(url: str) -> Iterator[None]:
+    """Name the URL in what its filesystem does not give.
+
+    Raises:
+        CorpusError: saying why, in one line.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise CorpusError(f"{url} does not exist, or not for you; correct its path") from error
+    except PermissionError as error:
+        raise CorpusError(
+            f"{url} is not given to you: {_said(error)}; set the filesystem's own variables, such "
+            "as AWS_ACCESS_KEY_ID, or storage_options: {anon: true} for what is public"
+        ) from error
+    except ImportError as error:
+        raise CorpusError(
+            f"{url} needs a package: {_said(error)} (of s3: pip install 'codedata[s3]')"
+        ) from error
+    except CorpusError:
+        raise
+    except ValueError as error:
+        raise CorpusError(f"{url} cannot be read: {_said(error)}; correct it") from error
+    except (OSError, RuntimeError) as error:
+        raise CorpusError(f"{url} cannot be read: {_said(error)}; run again later") from error
+
+
+def _said(error: BaseException) -> str:
+    return shortened(" ".join(str(error).split()) or type(error).__name__)

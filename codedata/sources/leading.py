@@ -1,0 +1,182 @@
+"""A parquet that lies elsewhere -> its leading row groups here, as parts.
+
+Of the parquet come its footer and, of the row groups that hold the wanted characters, the columns
+that are asked for. What is here is not fetched again: after a kill, beside a bad row, or in another
+version with the same bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codedata.errors import CorpusError
+from codedata.progress import Reporter
+from codedata.sources import record
+from codedata.sources.columns import (
+    USUAL,
+    Columns,
+    Place,
+    corpus_batch,
+    corpus_schema,
+    kept_columns,
+    text_identity,
+)
+from codedata.sources.parquet.footer import Footer, open_parquet, refusing
+from codedata.sources.parts import count_part, extent, reaches, remove_others, total, write_part
+
+_REQUEST_BYTES = 8 << 20
+"""Of a column at once: what a broken connection loses."""
+
+_BATCH_ROWS = 256
+"""Decoded at once, a row group of a part: of a dictionary, all may be as long as the longest."""
+
+
+def parts_folder(folder: Path, etag: str, columns: Columns) -> Path:
+    """Where the parts of a file are, of a corpus's file in a folder."""
+    if columns != USUAL:
+        asked = [etag, columns.text, columns.id, columns.keep]
+        etag = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    return folder / record.PARTS_NAME / etag[: record.DIGITS]
+
+
+class LeadingParquet:
+    """Finds row groups that are here, and brings those that are not.
+
+    Args:
+        name: of the parquet, for progress.
+        where: what it is called in messages.
+        etag: what it is known by.
+        num_bytes: its size.
+        source: what is read: a path of this machine, or an opened file.
+        columns: which are fetched; of those to be kept, only what is named.
+        folder: of the file's record.
+        reporter: told how far it is.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        where: str,
+        etag: str,
+        num_bytes: int,
+        source: Any,
+        columns: Columns,
+        folder: Path,
+        reporter: Reporter,
+    ) -> None:
+        self.folder = parts_folder(folder, etag, columns)
+        self._name, self._where, self._etag, self._num_bytes = name, where, etag, num_bytes
+        self._source, self._reporter = source, reporter
+        self._corpus_folder, self._asked = folder, columns
+        self._columns = (
+            columns
+            if columns.keep is not None
+            else Columns(text=columns.text, id=columns.id, keep=())
+        )
+        self._known: record.TextPart | None = None
+        self._opened: tuple[pq.ParquetFile, Footer] | None = None
+
+    def know(self, part: record.TextPart | None) -> None:
+        """Take what is recorded, if it is of the same bytes: no footer is needed for its parts."""
+        if part is not None and part.etag == self._etag and self.folder.is_dir():
+            self._known = part
+
+    def leading(self, num_chars: int | None, fingerprint: Callable[[int], str]) -> record.TextPart:
+        """The first characters.
+
+        Args:
+            num_chars: how many; None for all.
+            fingerprint: of the text, by the number of its row groups.
+
+        Raises:
+            CorpusError: it is no usable parquet.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._known:
+            num_groups, columns = self._known.num_groups, self._known.columns
+        else:
+            _, footer = self._open()
+            num_groups, columns = len(footer.groups), footer.columns
+        here = list[record.Part]()
+        some = "" if num_chars is None else f", its first {num_chars:,} characters"
+        with self._reporter.transfer(f"{self._name}{some}") as transfer:
+            while len(here) < num_groups and not (num_chars and reaches(total(here), num_chars)):
+                part = self._find(len(here))
+                if part is None:
+                    part = self._fetch(len(here))
+                    transfer.advance(part.num_bytes)
+                here.append(part)
+                num_bytes = sum(part.num_bytes for part in here)
+                share = num_groups / len(here)
+                if num_chars is not None:
+                    share = num_chars / max(1, sum(part.num_chars for part in here))
+                transfer.expect(int(num_bytes * max(1.0, share)))
+        length, ends_here = extent(total(here), num_chars, all_here=len(here) == num_groups)
+        return record.TextPart(
+            fingerprint=text_identity(fingerprint(len(here)), self._columns.text),
+            num_chars=length,
+            ends_here=ends_here,
+            etag=self._etag,
+            file_bytes=self._num_bytes,
+            num_groups=num_groups,
+            columns=columns,
+            parts=tuple(here),
+        )
+
+    def recorded(self, part: record.TextPart, origin: dict[str, Any]) -> record.Corpus:
+        """Record what is here, and remove the parts of other versions."""
+        folder, parts = self._corpus_folder, self.folder
+        corpus = record.record_corpus(folder, parts, origin, part=part, columns=self._asked)
+        remove_others(folder, parts, part, self._reporter)
+        return corpus
+
+    def _find(self, group: int) -> record.Part | None:
+        """A part that is here and whole."""
+        known = {part.name: part for part in self._known.parts} if self._known else {}
+        for path in self.folder.glob(f"{group:05d}-*.parquet"):
+            if record.is_whole(path):
+                return known.get(path.name) or count_part(path, group, self._where)
+        return None
+
+    def _fetch(self, group: int) -> record.Part:
+        """A part that is not here."""
+        parquet, footer = self._open()
+        kept = kept_columns(footer.schema, self._columns, self._where)
+        schema = corpus_schema(footer.text, kept)
+        rows = self._rows(parquet, group, footer, kept)
+        return write_part(self.folder, group, schema, rows, where=self._where)
+
+    def _rows(
+        self, parquet: pq.ParquetFile, group: int, footer: Footer, kept: Mapping[str, Place]
+    ) -> Iterator[pa.RecordBatch]:
+        damaged = f"{self._where} is damaged in row group {group}"
+        columns = [footer.text.name, *(place.name for place in kept.values())]
+        batches = parquet.iter_batches(
+            _BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False
+        )
+        num_rows = 0
+        while True:
+            with refusing(damaged, "run again, or name another"):
+                batch = next(batches, None)
+            if batch is None:
+                break
+            yield corpus_batch(batch, footer.text, kept)
+            num_rows += len(batch)
+        if num_rows != footer.group_rows[group]:
+            raise CorpusError(
+                f"{damaged}: its footer says {footer.group_rows[group]} rows, and {num_rows} are "
+                "there; run again, or name another"
+            )
+
+    def _open(self) -> tuple[pq.ParquetFile, Footer]:
+        """The parquet, read as far as is asked for."""
+        if self._opened is None:
+            parquet = open_parquet(self._source, self._where, buffer_size=_REQUEST_BYTES)
+            self._opened = parquet, Footer.of(parquet, self._where, self._columns.text)
+        return self._opened

@@ -1,0 +1,88 @@
+"""A project whose corpus names a dataset of the hub: its files are listed, then fetched."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from codedata.cli import main
+from codedata.store.dataset_folder import open_dataset
+from codedata_tests import scenario
+from codedata_tests.cli.test_project import DEFINITIONS, PYPROJECT, forget_modules
+from codedata_tests.hub.server import Hub
+
+REPO = "owner/texts"
+NAMES = [f"data/train-{n:05d}-of-00003.parquet" for n in range(3)]
+
+
+@pytest.fixture
+def project(tmp_path: Path, tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: a project with a corpus of the hub by split, and one split over it."""
+    folder = tmp_path / "project"
+    components = {
+        "c": ("RawCorpus", {"source": {"kind": "hub", "repo": REPO, "split": "train"}}),
+        "small": (
+            "DatasetSplit",
+            {
+                "corpus": "c", "files": "all", "tokenizer_base": str(tokenizer_folder),
+                "matches_transformers": False, "seq_length": 64, "min_sample_length": 10,
+                "pad_token": 534, "chars_to_tokenize": 20_000, "chunk_size": 20_000,
+            },
+        ),
+    }  # fmt: skip
+    for name, (kind, attributes) in components.items():
+        (place := folder / "mine" / "defs" / name).mkdir(parents=True)
+        component = {
+            "type": f"codedata.components.{kind}",
+            "attributes": {"name": name, **attributes},
+        }
+        (place / "defs.yaml").write_text(yaml.dump(component), encoding="utf-8")
+    (folder / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
+    for init in (folder / "mine", folder / "mine" / "defs"):
+        (init / "__init__.py").touch()
+    (folder / "mine" / "definitions.py").write_text(DEFINITIONS, encoding="utf-8")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return folder
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a command says, as a process of its own would."""
+
+    def run(*arguments: str) -> str:
+        forget_modules()
+        code = main(arguments)
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return out + err
+
+    return run
+
+
+def test_the_files_of_a_dataset_of_the_hub_are_listed_before_a_run_and_when_one_asks(
+    hub: Hub, project: Path, said: Callable[..., str], tmp_path: Path
+) -> None:
+    files = {
+        name: scenario.write_parquet(tmp_path / "f", scenario.c_documents(9, seed)).read_bytes()
+        for seed, name in enumerate(NAMES)
+    }
+    repo = hub.add_repo(REPO, dict([*files.items()][:2]))
+    assert "missing" in said("list")
+    assert not hub.requests
+    assert "corpus c: 2 files of commit" in said("materialize", "small")
+    dataset = open_dataset(project / "data" / "datasets" / "small")
+    assert [entry.chars.file for entry in dataset.entries if entry.chars] == [0, 1]
+
+    repo.commit(files)
+    assert "small  made" in said("list")
+    shown = said("list", "--refresh")
+    assert "corpus c: 3 files of commit" in shown
+    assert "; 1 new since it was listed before" in shown
+    assert "files were 2, are now 3" in shown
+    hub.clear()
+    said("materialize", "small")
+    assert not [path for path in hub.asked() if "/tree/" in path]
+    assert len(open_dataset(project / "data" / "datasets" / "small").entries) == 3

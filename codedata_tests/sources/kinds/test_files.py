@@ -1,0 +1,137 @@
+"""Files on this machine and behind URLs, named, by pattern or by folder -> texts."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from codedata.errors import CorpusError
+from codedata.format.ranges import CharRange
+from codedata.progress import SILENT
+from codedata.sources.kinds.local import LocalSource
+from codedata.sources.kinds.url import UrlSource
+from codedata.sources.record import Corpus
+from codedata.sources.registry import read_source
+from codedata_tests import scenario
+from codedata_tests.said import Said
+
+TEXTS = scenario.c_documents(12)
+ROWS = [{"text": text, "path": f"{place}.c"} for place, text in enumerate(TEXTS)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The same documents as parquet and as jsonl.gz, and what is no such file."""
+    folder = tmp_path / "files"
+    (folder / "b").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(ROWS), folder / "b" / "0.parquet", row_group_size=5)
+    lines = "\n".join(map(json.dumps, ROWS))
+    (folder / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    for name in ("_SUCCESS", ".hidden.parquet", "notes.docx"):
+        (folder / name).touch()
+    return folder
+
+
+@pytest.fixture
+def bucket(folder: Path) -> Iterator[str]:
+    """The URL of the same files in a filesystem of fsspec."""
+    memory = fsspec.filesystem("memory")
+    for path in folder.rglob("*.*"):
+        memory.pipe(f"/bucket/{path.relative_to(folder)}", path.read_bytes())
+    yield "memory://bucket"
+    memory.rm("/bucket", recursive=True)
+
+
+def text_of(corpus: Corpus) -> str:
+    text = corpus.open_text()
+    return text.read(text.clip(CharRange(0, 10**9)))
+
+
+def local(path: Path | str, **fields: object) -> LocalSource:
+    return LocalSource.model_validate({"path": str(path), "text_column": "text"} | fields)
+
+
+def test_a_pattern_or_a_folder_stands_for_the_files_that_are_there(folder: Path) -> None:
+    both = (folder / "a.jsonl.gz", folder / "b" / "0.parquet")
+    assert local(folder).paths == both
+    assert local(folder / "**").paths == both
+    assert local(folder / "?.jsonl*").paths == both[:1]
+    source = local(folder / "*.jsonl.gz")
+    before = source.stamp()
+    (folder / "c.jsonl.gz").write_bytes(both[0].read_bytes())
+    again = local(folder / "*.jsonl.gz")
+    assert again.num_files == 2
+    assert before != again.stamp()
+
+
+def test_the_same_documents_are_the_same_text_wherever_they_lie(
+    folder: Path, bucket: str, tmp_path: Path
+) -> None:
+    url = UrlSource.model_validate({"path": f"{bucket}/**", "text_column": "text"})
+    url = url.refreshed(tmp_path, SILENT)
+    expected = scenario.plain_text(TEXTS)
+    for source in (local(folder), url):
+        assert source.num_files == 2
+        for file in range(2):
+            corpus = source.materialize(file, tmp_path / str(file), SILENT, update=False)
+            assert text_of(corpus) == expected
+            kept = corpus.open_text().first_with_kept(2)
+            if source is not url or file == 0:
+                assert [found["path"] for _, found in kept] == ["0.c", "1.c"]
+
+
+def test_a_file_that_was_read_once_is_read_again_only_when_it_is_another(
+    folder: Path, tmp_path: Path, said: Said
+) -> None:
+    source = local(folder / "a.jsonl.gz")
+    first = source.materialize(0, tmp_path / "c", said.reporter, update=False)
+    said.clear()
+    assert source.materialize(0, tmp_path / "c", said.reporter, update=False) == first
+    assert said == [f"a.jsonl.gz is unchanged: its parts in {first.path} are kept"]
+    (folder / "a.jsonl.gz").write_bytes(gzip.compress(json.dumps(ROWS[0]).encode()))
+    second = source.materialize(0, tmp_path / "c", said.reporter, update=False)
+    assert text_of(second) == TEXTS[0]
+    assert [path.name for path in (tmp_path / "c" / "parts").iterdir()] == [Path(second.path).name]
+
+
+def test_of_a_parquet_behind_a_url_come_the_row_groups_that_are_needed(
+    bucket: str, tmp_path: Path
+) -> None:
+    fields = {"path": f"{bucket}/b/0.parquet", "text_column": "text", "first_chars": 100}
+    corpus = UrlSource.model_validate(fields).materialize(0, tmp_path, SILENT, update=False)
+    assert corpus.part is not None
+    assert len(corpus.part.parts) == 1
+    assert corpus.num_chars == 100
+    other = UrlSource.model_validate(fields | {"text_column": "path", "first_chars": 10})
+    assert other.materialize(0, tmp_path, SILENT, update=False).sha256 != corpus.sha256
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("{folder}/*.nothing", "stands for no file of"),
+        ("{folder}/none.jsonl", "none.jsonl does not exist; name a file"),
+        ("{bucket}/none.parquet", "none.parquet does not exist, or not for you"),
+        ("{bucket}/*.nothing", "has no files; name files that are there"),
+        ("nothing://a/b.jsonl", "Protocol not known: nothing; correct it"),
+    ],
+)
+def test_what_is_not_there_is_refused_in_one_line(
+    path: str, said: str, folder: Path, bucket: str, tmp_path: Path
+) -> None:
+    path = path.format(folder=folder, bucket=bucket)
+    source = read_source({"kind": "url" if "://" in path else "local", "path": path}, "c")
+    with pytest.raises(CorpusError) as refused:
+        source.refreshed(tmp_path, SILENT).materialize(0, tmp_path, SILENT, update=False)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_yaml_with_a_secret_is_refused() -> None:
+    with pytest.raises(ValueError, match="leave secrets to the filesystem's own variables"):
+        UrlSource(path="s3://b/c.parquet", storage_options={"secret": "x"})
