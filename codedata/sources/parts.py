@@ -11,7 +11,7 @@ all, and none counts before the record names it.
 import hashlib
 import operator
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,7 @@ def write_parts(
     folder: Path,
     *,
     name: str,
-    identity: Callable[[], str],
+    identity: str,
     file_bytes: int,
     reporter: Reporter,
     first_chars: int | None = None,
@@ -60,8 +60,7 @@ def write_parts(
         batches: of the same schema; the first column is `content`, large_string, valid UTF-8.
         folder: where the parts go; it need not exist.
         name: of the file that they are of, for messages.
-        identity: tells what that file is known by, such as its hash, once it was read as far as is
-            needed.
+        identity: what that file is known by, such as its hash.
         file_bytes: its size.
         reporter: told what is done, and how much disk there is for it.
         first_chars: stop behind the part that has so many characters.
@@ -103,7 +102,7 @@ def write_parts(
         fingerprint=seen.fingerprint(),
         num_chars=num_chars,
         ends_here=ends_here,
-        etag=identity(),
+        etag=identity,
         file_bytes=file_bytes,
         num_groups=len(parts) + (not all_here),  # nobody knows how many there would be
         columns=columns,

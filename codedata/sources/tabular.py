@@ -163,7 +163,7 @@ class TabularSource(Source):
                 format_of(name).read(opened, name, self.columns, bad),
                 parts,
                 name=name,
-                identity=lambda: etag,
+                identity=etag,
                 file_bytes=num_bytes,
                 reporter=reporter,
                 first_chars=first_chars,

@@ -31,6 +31,9 @@ _BLOCK_CHARS = 1 << 20
 _NEAR_CHARS = 32
 """An error this near to the end of what was read may be there because a value was cut."""
 
+_DEPTH = 32
+"""Of objects within objects: deeper ones are no columns."""
+
 _BLANKS = (*" \t\r\n", "")
 """Between values; and what is read at the end of what is held."""
 
@@ -68,13 +71,16 @@ def _rows(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[Row]:
     return (_array if is_array else _lines)(reader, name, bad)
 
 
-def _schema(row: dict[str, Any]) -> pa.Schema:
+def _schema(row: dict[str, Any], depth: int = _DEPTH) -> pa.Schema:
     """The columns of a row, objects as structs."""
-    return pa.schema([pa.field(name, _type(value)) for name, value in row.items()])
+    names = (name for name in row if name.encode("utf-8", "ignore").decode() == name)
+    return pa.schema([pa.field(name, _type(row[name], depth)) for name in names])
 
 
-def _type(value: Any) -> pa.DataType:
-    return pa.struct([*_schema(value)]) if isinstance(value, dict) else pa.large_string()
+def _type(value: Any, depth: int) -> pa.DataType:
+    if isinstance(value, dict):
+        return pa.struct([*_schema(value, depth - 1)] if depth else [])
+    return pa.large_string()
 
 
 def _values(
@@ -114,7 +120,9 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def lines(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[tuple[int, bytes]]:
+def _numbered(
+    reader: BufferedReader, name: str, bad: BadRows
+) -> Iterator[tuple[int, bytes | bytearray]]:
     """The lines of a file that are not blank, with their numbers from 1; long ones are bad rows."""
     number = 0
     while piece := reader.readline(_PIECE_BYTES):
@@ -132,12 +140,12 @@ def lines(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[tuple[int
                 continue
         if number == 1 and line.startswith(_BOM):
             line = line[len(_BOM) :]
-        if line.strip():
-            yield number, bytes(line)
+        if line and not line.isspace():
+            yield number, line
 
 
 def _lines(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[Row]:
-    for number, line in lines(reader, name, bad):
+    for number, line in _numbered(reader, name, bad):
         place = f"line {number}"
         try:
             row = json.loads(line.decode())
@@ -154,7 +162,7 @@ def _lines(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[Row]:
 
 def _why(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at character {error.pos}"
+        return f"{error.msg.removesuffix(' at')} at character {error.pos}"
     return str(error).partition(";")[0].partition(" while")[0]
 
 
@@ -237,7 +245,10 @@ def _array(reader: BufferedReader, name: str, bad: BadRows) -> Iterator[Row]:
     except _NOT_JSON as error:
         if isinstance(error, CorpusError):
             raise
+        where = f"row {number}"
+        if isinstance(error, UnicodeDecodeError):
+            where = f"in what follows row {number}"
         raise CorpusError(
-            f"{name}, row {number}: not valid JSON ({_why(error)}); of an array no row can be left "
-            "out for that: mend it, or write an object a line (jsonl)"
+            f"{name}, {where}: not valid JSON ({_why(error)}); of an array no row can be left out "
+            "for that: mend it, or write an object a line (jsonl)"
         ) from error

@@ -5,11 +5,11 @@ cut off, or has something else behind it, is refused; what compressed bytes expa
 """
 
 import bz2
-import hashlib
 import lzma
 from collections.abc import Callable
+from functools import partial
 from io import BufferedReader, RawIOBase
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -23,18 +23,15 @@ COMPRESSIONS = {"gz": "gzip", "zst": "zstd", "bz2": "bz2", "xz": "xz"}
 """What a last ending stands for."""
 
 
-class Hashed(RawIOBase):
-    """A file whose bytes are hashed and counted while they are read.
+Opened = BinaryIO | RawIOBase
+"""A file, at its start."""
 
-    Args:
-        opened: at its start.
 
-    Attributes:
-        num_bytes: read so far.
-    """
+class Borrowed(RawIOBase):
+    """A file that is read on, and not closed with what reads it."""
 
-    def __init__(self, opened: BinaryIO) -> None:
-        self._opened, self._digest, self.num_bytes = opened, hashlib.sha256(), 0
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
     def readable(self) -> bool:
         """It is."""
@@ -42,21 +39,9 @@ class Hashed(RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read on."""
-        piece = self._next(len(buffer))
+        piece = self._opened.read(len(buffer)) or b""
         buffer[: len(piece)] = piece
         return len(piece)
-
-    def sha256(self) -> str:
-        """Of all its bytes; those that were not asked for are read, though the rest be closed."""
-        while self._next(_BLOCK_BYTES):
-            pass
-        return self._digest.hexdigest()
-
-    def _next(self, num_bytes: int) -> bytes:
-        piece = self._opened.read(num_bytes)
-        self._digest.update(piece)
-        self.num_bytes += len(piece)
-        return piece
 
 
 class _Streams(RawIOBase):
@@ -66,7 +51,7 @@ class _Streams(RawIOBase):
     stream, and so lose what a damaged one holds.
     """
 
-    def __init__(self, opened: BinaryIO, new: Callable[[], Any], padding: bytes) -> None:
+    def __init__(self, opened: Any, new: Callable[[], Any], padding: bytes) -> None:
         self._opened, self._new, self._padding = opened, new, padding
         self._stream = new()
 
@@ -100,7 +85,7 @@ class _Streams(RawIOBase):
                 return len(piece)
 
 
-def decompressed(opened: BinaryIO, compression: str | None) -> BufferedReader:
+def decompressed(opened: RawIOBase | BufferedReader, compression: str | None) -> BufferedReader:
     """What a file holds, to be read in order.
 
     Args:
@@ -111,9 +96,8 @@ def decompressed(opened: BinaryIO, compression: str | None) -> BufferedReader:
     if compression == "bz2":
         stream = _Streams(opened, bz2.BZ2Decompressor, b"")
     elif compression == "xz":
-        stream = _Streams(
-            opened, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_XZ_BYTES), b"\0"
-        )
+        new = partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, memlimit=_MOST_XZ_BYTES)
+        stream = _Streams(opened, new, b"\0")
     elif compression:
         stream = pa.CompressedInputStream(pa.PythonFile(opened, "r"), compression)
-    return BufferedReader(cast("RawIOBase", stream), _BLOCK_BYTES)
+    return BufferedReader(stream, _BLOCK_BYTES)

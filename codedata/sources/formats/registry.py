@@ -7,7 +7,7 @@ A format is known by the ending; one whose first bytes are another's is refused 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,7 +16,7 @@ from codedata.printable import shortened
 from codedata.sources.columns import Columns
 from codedata.sources.formats.delimited import read_csv, read_tsv, schema_of_csv, schema_of_tsv
 from codedata.sources.formats.json_rows import read_json, schema_of_json
-from codedata.sources.formats.openings import COMPRESSIONS, decompressed
+from codedata.sources.formats.openings import COMPRESSIONS, Borrowed, Opened, decompressed
 from codedata.sources.formats.plain import read_text, schema_of_text
 from codedata.sources.formats.rows import BadRows
 from codedata.sources.formats.tables import (
@@ -71,6 +71,8 @@ _MAGICS = {
 
 _HEAD_BYTES = 64
 
+_REMEDY = "fetch it again, or write it anew (zst without --long)"
+
 _NO_DOCUMENTS = {"config.json", "dataset_info.json", "dataset_infos.json"}
 """Of a repository of data, what is about it."""
 
@@ -95,7 +97,7 @@ class Format:
         return self.name == "parquet"
 
     def read(
-        self, opened: BinaryIO, name: str, columns: Columns, bad: BadRows
+        self, opened: Opened, name: str, columns: Columns, bad: BadRows
     ) -> Iterator[pa.RecordBatch]:
         """Read a file once, in order, some megabytes at a time.
 
@@ -113,10 +115,10 @@ class Format:
                 bad row.
             OSError: the system, or the network, does not give its bytes.
         """
-        with refusing(f"{name} is damaged", "fetch or write it again"):
+        with refusing(f"{name} is damaged", _REMEDY):
             yield from self._read(self._begun(opened, name), name, columns, bad)
 
-    def schema(self, opened: BinaryIO, name: str) -> pa.Schema:
+    def schema(self, opened: Opened, name: str) -> pa.Schema:
         """The columns of a file and their types, going by its beginning.
 
         Args:
@@ -127,30 +129,30 @@ class Format:
             CorpusError: it is no such file, damaged, or has no rows.
             OSError: the system, or the network, does not give its bytes.
         """
-        with refusing(f"{name} is damaged", "fetch or write it again"):
+        with refusing(f"{name} is damaged", _REMEDY):
             found = self._schema(self._begun(opened, name), name)
         if found is None:
             raise CorpusError(f"{name} has no rows; name a file with documents")
         return found
 
-    def _begun(self, opened: BinaryIO, name: str) -> Any:
+    def _begun(self, opened: Opened, name: str) -> Any:
         """A file at its start, as it is read, its first bytes looked at."""
         if self.is_random_access:
-            head = opened.read(_HEAD_BYTES)
+            head = opened.read(_HEAD_BYTES) or b""
             opened.seek(0)
             self._require(head, name, self.name)
             return opened
-        reader = decompressed(opened, None)
+        reader = decompressed(Borrowed(opened), None)
         if self.compression:
             self._require(reader.peek(_HEAD_BYTES), name, self.compression)
-            reader = decompressed(cast("BinaryIO", reader), COMPRESSIONS[self.compression])
+            reader = decompressed(reader, COMPRESSIONS[self.compression])
         self._require(reader.peek(_HEAD_BYTES), name, self.name)
         return reader
 
     def _require(self, head: bytes, name: str, expected: str) -> None:
         """Refuse a file whose first bytes are another format's."""
         if not head:
-            raise CorpusError(f"{name} is empty; fetch or write it again")
+            raise CorpusError(f"{name} is empty; fetch it again, or write it anew")
         for magic, found in _MAGICS.items():
             if not head.startswith(magic) or found == expected:
                 continue
