@@ -110,3 +110,17 @@ def test_a_terminal_s_line_is_a_part_of_the_work_then_the_whole_again_and_a_pipe
     with telling(Verbosity.QUIET):
         assert shown() == ""
     assert logged.count("making train") == 3
+
+
+def test_bytes_of_which_nobody_knows_how_many_come_are_said_without_an_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("codedata.progress._LINE_SECONDS", 0)
+    lines: list[str] = []
+    with Reporter(lines.append, in_terminal=False).transfer("texts") as transfer:
+        transfer.advance(3_000_000)
+        transfer.expect(4_000_000)
+        transfer.advance(1_000_000)
+    assert lines[0].startswith("texts: 3.0 MB, ")
+    assert lines[1].startswith("texts: 4.0 MB of 4.0 MB, ")
+    assert lines[1].endswith(" 0 s left")

@@ -64,8 +64,9 @@ def test_every_direct_dependency_has_a_lowest_version_and_a_pin() -> None:
     pins = re.findall(
         r"^([\w-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE
     )
-    for requirement in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]:
-        [name] = re.findall(r"^([\w-]+)(?:>=|==)\d", requirement)
+    extras = PROJECT["optional-dependencies"].values()
+    for requirement in [*PROJECT["dependencies"], *(each for extra in extras for each in extra)]:
+        [name] = re.findall(r"^([\w-]+)(?:\[\w+\])?(?:>=|==)\d", requirement)
         assert name in pins, "python tools/constraints.py adds it"
 
 

@@ -15,9 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import s3fs
 import yaml
-from moto.server import ThreadedMotoServer
 
 from codedata.errors import CorpusError
 from codedata.progress import SILENT, Reporter
@@ -40,12 +38,14 @@ ENCODINGS = ["utf-8", "iso-8859-1"]
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """A server with public texts, in two encodings, and one that is not public."""
+    import s3fs  # a second that runs without these tests need not wait for
+    from moto.server import ThreadedMotoServer
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "mine")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         patch.setenv("AWS_CONFIG_FILE", os.devnull)
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        patch.setattr("moto.server.MotoRequestHandler.log", lambda *_: None, raising=False)
         server.start()
         port = server.get_host_and_port()[1]
         system = s3fs.S3FileSystem(endpoint_url=f"http://127.0.0.1:{port}")
