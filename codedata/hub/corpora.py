@@ -61,12 +61,18 @@ def fetch_corpus(
     """
     limit_client()
     asked = _asked(source, folder, update=update)
-    if source.first_chars is None or not is_random_access(path):
+    if _is_fetched_whole(source, path):
         corpus = _fetch_whole(source, path, asked, folder, reporter)
     else:
         corpus = _fetch_leading(source, path, asked, folder, reporter)
     write_pin(_pin(source, folder), source.repo, source.listed_revision, corpus.origin["commit"])
     return corpus
+
+
+def _is_fetched_whole(source: HubSource, path: str) -> bool:
+    """Whether a file comes as it is, not the row groups of its first characters alone."""
+    has_texts = source.content is None
+    return source.first_chars is None or not (has_texts and is_random_access(path))
 
 
 def _fetch_whole(
@@ -159,7 +165,7 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
     file = describe(
         source.repo, path, revision=asked, reporter=reporter, here=None, within=ASKING_SECONDS
     )
-    if source.first_chars is None or not is_random_access(path):
+    if source.first_chars is None or _is_fetched_whole(source, path):
         return file.num_bytes
     num_bytes = length = 0
     where = f"{path} of {source.repo}"

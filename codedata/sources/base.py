@@ -5,11 +5,12 @@ new one is one module with a subclass, which a package names as an entry point o
 `codedata.sources`.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PrivateAttr, ValidationInfo
 
@@ -42,6 +43,19 @@ def must(holds: Callable[[Any], object], remedy: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+_SECRET = re.compile(r"key|secret|token|password|credential|sas|connection_string", re.IGNORECASE)
+
+StorageOptions = Annotated[
+    dict[str, Any],
+    must(
+        lambda options: not any(map(_SECRET.search, map(str, options))),
+        "the UI shows what a YAML says: leave secrets to the file system's own variables and files, "
+        "such as AWS_SECRET_ACCESS_KEY",
+    ),
+]
+"""What a file system of fsspec is made with; no secrets."""
 
 
 class Source(BaseModel, ABC):

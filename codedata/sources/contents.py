@@ -15,7 +15,7 @@ is damaged, too long or not of its encoding is a bad row: refused, or null and c
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from io import BytesIO, RawIOBase
 from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, cast
@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from codedata.errors import CorpusError
 from codedata.printable import shortened
 from codedata.progress import Reporter
-from codedata.sources.base import must
+from codedata.sources.base import StorageOptions, must
 from codedata.sources.columns import COLUMN, MAX_DOCUMENT_BYTES, Place, column_of, find_column
 from codedata.sources.formats.openings import decompressed
 from codedata.sources.formats.rows import TOO_LONG, BadRows, texts_of
@@ -70,7 +70,7 @@ class Content(BaseModel):
     encoding: str = Field(
         default="utf-8", description="Encoding of the texts, or the column that has each one's."
     )
-    storage_options: Mapping[str, Any] = Field(
+    storage_options: StorageOptions = Field(
         default_factory=dict,
         description="Of the file system, such as `anon: true`. Keys belong in the environment.",
     )

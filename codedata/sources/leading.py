@@ -5,8 +5,6 @@ that are asked for. What is here is not fetched again: after a kill, beside a ba
 version with the same bytes.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from codedata.errors import CorpusError
 from codedata.progress import Reporter
 from codedata.sources import record
 from codedata.sources.columns import (
-    USUAL,
     Columns,
     Place,
     corpus_batch,
@@ -27,21 +24,21 @@ from codedata.sources.columns import (
     text_identity,
 )
 from codedata.sources.parquet.footer import Footer, open_parquet, refusing
-from codedata.sources.parts import count_part, extent, reaches, remove_others, total, write_part
+from codedata.sources.parts import (
+    count_part,
+    extent,
+    parts_folder,
+    reaches,
+    remove_others,
+    total,
+    write_part,
+)
 
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
 
 _BATCH_ROWS = 256
 """Decoded at once, a row group of a part: of a dictionary, all may be as long as the longest."""
-
-
-def parts_folder(folder: Path, etag: str, columns: Columns) -> Path:
-    """Where the parts of a file are, of a corpus's file in a folder."""
-    if columns != USUAL:
-        asked = [etag, columns.text, columns.id, columns.keep]
-        etag = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-    return folder / record.PARTS_NAME / etag[: record.DIGITS]
 
 
 class LeadingParquet:

@@ -9,10 +9,11 @@ all, and none counts before the record names it.
 """
 
 import hashlib
+import json
 import operator
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS
 from codedata.progress import Reporter, megabytes
 from codedata.sources import record
-from codedata.sources.columns import offsets
+from codedata.sources.columns import USUAL, Columns, offsets
 from codedata.sources.parquet.decode import count_chars, decode
 from codedata.sources.parquet.footer import Parquet, refusing
 from codedata.sources.parquet.index import NOTHING, Counts, TextIndex, count_to
@@ -41,6 +42,23 @@ _WRITERS = 4
 
 _LEFT_FREE_BYTES = 1_000_000_000
 """Of a disk, or a twentieth of a small one: other programs, and the rest of the run, write too."""
+
+
+def parts_folder(
+    folder: Path, etag: str, columns: Columns, contents: Sequence[str] | None = None
+) -> Path:
+    """Where the parts of a file are: those of other columns, or of other texts, are elsewhere.
+
+    Args:
+        folder: of the file's record.
+        etag: what the file is known by.
+        columns: which are asked for.
+        contents: what decides the texts, where the file has none.
+    """
+    if columns != USUAL or contents is not None:
+        asked = [etag, columns.text, columns.id, columns.keep, contents]
+        etag = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    return folder / record.PARTS_NAME / etag[: record.DIGITS]
 
 
 def write_parts(
@@ -73,7 +91,7 @@ def write_parts(
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     reporter.say(
-        f"{name} ({megabytes(file_bytes)}) has no random access: it is written to {folder} once, "
+        f"{name} ({megabytes(file_bytes)}) is read once, and its documents are written to {folder}, "
         f"compressed; {megabytes(shutil.disk_usage(folder).free)} are free there"
     )
     seen, all_here, columns = _Seen(), True, dict[str, str]()

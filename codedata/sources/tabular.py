@@ -4,8 +4,7 @@ A parquet is recorded where it is; what has no random access is read once, and w
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -15,17 +14,11 @@ from codedata.errors import CorpusError
 from codedata.progress import Reporter
 from codedata.sources.base import Source
 from codedata.sources.columns import COLUMN, Columns
-from codedata.sources.formats.registry import format_of, is_random_access
-from codedata.sources.formats.rows import BadRows
-from codedata.sources.leading import parts_folder
+from codedata.sources.contents import Content
+from codedata.sources.formats.registry import is_random_access
 from codedata.sources.parquet.text import sha256_once
-from codedata.sources.parts import remove_others, write_parts
-from codedata.sources.record import (
-    Corpus,
-    is_whole,
-    read_corpus,
-    record_corpus,
-)
+from codedata.sources.read_once import FileToRead, HowToRead, read_once
+from codedata.sources.record import Corpus, record_corpus
 
 
 class TabularSource(Source):
@@ -55,6 +48,13 @@ class TabularSource(Source):
         exclude_if=lambda on_error: on_error == "refuse",
         description="What a line or row that cannot be read does: refuse the file, or be left out "
         "and counted. Of parquets, every row must be sound.",
+    )
+
+    content: Content | None = Field(
+        default=None,
+        exclude_if=lambda content: content is None,
+        description="Where the documents are, if the rows only name them: url, with columns in "
+        "braces, compression, encoding, storage_options, concurrency and retries.",
     )
 
     @property
@@ -94,7 +94,7 @@ class TabularSource(Source):
         Raises:
             CorpusError: it is no usable file of documents.
         """
-        if is_random_access(path.name):
+        if is_random_access(path.name) and self.content is None:
             return record_corpus(
                 folder, path, origin, expected_sha256=expected_sha256, columns=self.columns
             )
@@ -107,71 +107,18 @@ class TabularSource(Source):
                 f"{path} has sha256 {sha256}, but {expected_sha256} was expected: it is damaged or "
                 "another file; remove it and fetch it again"
             )
-        return self.record_read(
-            lambda: open(path, "rb"),
-            path.name,
-            folder,
-            {"path": str(path.absolute())} | origin,
-            reporter,
+        file = FileToRead(
+            opener=lambda: open(path, "rb"),
+            name=path.name,
             etag=sha256,
             num_bytes=num_bytes,
             first_chars=first_chars,
         )
+        return self.read_once(file, folder, {"path": str(path.absolute())} | origin, reporter)
 
-    def record_read(
-        self,
-        opener: Callable[[], BinaryIO],
-        name: str,
-        folder: Path,
-        origin: dict[str, Any],
-        reporter: Reporter,
-        *,
-        etag: str,
-        num_bytes: int,
-        first_chars: int | None = None,
+    def read_once(
+        self, file: FileToRead, folder: Path, origin: dict[str, Any], reporter: Reporter
     ) -> Corpus:
-        """Read a file once, in order, into parts, unless that was done; arguments as of `record`.
-
-        Args:
-            opener: opens the file.
-            name: of the file.
-            folder: of the record, and of parts.
-            origin: where the file came from.
-            reporter: told what is done.
-            etag: what the file is known by.
-            num_bytes: its size.
-            first_chars: read no more of it than has so many.
-
-        Raises:
-            CorpusError: it is no usable file of documents.
-        """
-        origin = origin | {"read": [etag, self.on_error, first_chars]}
-        parts = parts_folder(folder, etag, self.columns)
-        with suppress(CorpusError):  # no record, or a damaged one: read again
-            known = read_corpus(folder)
-            is_same = known.path == str(parts.absolute()) and known.origin.items() >= origin.items()
-            if (
-                is_same
-                and known.part
-                and all(is_whole(parts / each.name) for each in known.part.parts)
-            ):
-                reporter.log(f"{name} is unchanged: its parts in {parts} are kept")
-                return known
-        bad = BadRows(on_error=self.on_error)
-        with opener() as opened:
-            part = write_parts(
-                format_of(name).read(opened, name, self.columns, bad),
-                parts,
-                name=name,
-                identity=etag,
-                file_bytes=num_bytes,
-                reporter=reporter,
-                first_chars=first_chars,
-            )
-        if bad.counts:
-            origin["skipped"] = dict(bad.counts)
-            why = ", ".join(f"{count:,} {reason}" for reason, count in bad.counts.most_common())
-            reporter.say(f"{name}: rows left out: {why}")
-        corpus = record_corpus(folder, parts, origin, part=part, columns=self.columns)
-        remove_others(folder, parts, part, reporter)
-        return corpus
+        """Read a file into parts: see `codedata.sources.read_once`."""
+        how = HowToRead(columns=self.columns, content=self.content, on_error=self.on_error)
+        return read_once(file, how, folder, origin, reporter)

@@ -21,15 +21,14 @@ from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS
 from codedata.printable import shortened
 from codedata.progress import Reporter
-from codedata.sources.base import must
+from codedata.sources.base import StorageOptions, must
 from codedata.sources.formats.registry import is_found, is_random_access
 from codedata.sources.leading import LeadingParquet
 from codedata.sources.listing import ListedFile, Listing, why_not_these
 from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern, without_pattern
+from codedata.sources.read_once import FileToRead
 from codedata.sources.record import Corpus, read_corpus
 from codedata.sources.tabular import TabularSource
-
-_SECRETS = re.compile(r"key|secret|token|password|sas|credential|connection_string", re.IGNORECASE)
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -45,14 +44,7 @@ class UrlSource(TabularSource):
     path: Annotated[
         Paths, must(_are_urls, "write URLs, such as s3://bucket/c-*.parquet; kind local has paths")
     ] = Field(description=MANY)
-    storage_options: Annotated[
-        dict[str, Any],
-        must(
-            lambda options: not any(map(_SECRETS.search, map(str, options))),
-            "the UI shows what a YAML says: leave secrets to the filesystem's own variables and "
-            "files, such as AWS_SECRET_ACCESS_KEY",
-        ),
-    ] = Field(
+    storage_options: StorageOptions = Field(
         default_factory=dict,
         description="What the filesystem is made with, such as anon: true; no secrets.",
     )
@@ -137,17 +129,15 @@ class UrlSource(TabularSource):
         with _saying(url):
             system, inside = self._system(url)
             found = _listed(url, system.info(inside))
-            if not is_random_access(url):
-                return self.record_read(
-                    lambda: system.open(inside, "rb"),
-                    url,
-                    folder,
-                    origin,
-                    reporter,
+            if not is_random_access(url) or self.content is not None:
+                file = FileToRead(
+                    opener=lambda: system.open(inside, "rb"),
+                    name=url,
                     etag=found.etag,
                     num_bytes=found.num_bytes,
                     first_chars=self.first_chars,
                 )
+                return self.read_once(file, folder, origin, reporter)
             with system.open(inside, "rb", cache_type="none") as opened:
                 fetcher = LeadingParquet(
                     name=url,
