@@ -15,6 +15,7 @@ from codedata.arguments import Parser, add_verbosity, add_version, hinted
 from codedata.cli import (
     clean,
     completion,
+    corpus,
     export,
     fetch,
     init,
@@ -37,7 +38,7 @@ from codedata.store.owners import explained
 
 _GROUPS = {
     "make": [init, materialize],
-    "look": [list_splits, show, report, verify, tokenizer],
+    "look": [list_splits, show, report, verify, tokenizer, corpus],
     "share": [export, push, fetch],
     "set up": [clean, completion],
 }
@@ -49,6 +50,7 @@ examples:
   codedata report demo_train demo_validation        what they are made of, and compared
   codedata verify demo_train                        recompute every hash
   codedata tokenizer my_tokenizer                   its engine and why, ids, how fast
+  codedata corpus 'data/*.jsonl.zst'                its columns and documents, the YAML that fits
   codedata export demo_train --to parquet           for other readers
   codedata push demo_train me/c-train               upload it, privately
   codedata fetch me/c-train c-train                 and have it elsewhere

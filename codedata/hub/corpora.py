@@ -10,10 +10,11 @@ before it counts. What is here is not fetched again: after a kill, beside a bad 
 commit with the same file.
 """
 
-from contextlib import suppress
-from io import SEEK_SET, RawIOBase
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import SEEK_SET, BufferedReader, RawIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from huggingface_hub import constants, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
@@ -24,12 +25,11 @@ from codedata.hub.files import RemoteFile, describe, fetch_file, find_here
 from codedata.hub.pins import read_pin, write_pin
 from codedata.hub.source import HubSource
 from codedata.layout import is_commit
-from codedata.progress import Reporter
+from codedata.progress import SILENT, Reporter
 from codedata.sources import record
 from codedata.sources.formats.registry import is_random_access
 from codedata.sources.leading import LeadingParquet, parts_folder
 from codedata.sources.parquet.footer import (
-    COLUMN,
     Footer,
     open_parquet,
 )
@@ -124,6 +124,21 @@ def _origin(source: HubSource, path: str, commit: str) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def open_remote(source: HubSource, path: str) -> Iterator[BinaryIO]:
+    """A file of a repository, of which comes what is read.
+
+    Raises:
+        HubError: the hub does not give it.
+    """
+    limit_client()
+    listing = source.listing
+    revision = listing.commit if listing else source.revision
+    file = describe(source.repo, path, revision=revision, reporter=SILENT, here=None)
+    with Call(source.repo, "dataset", file.commit, path, SILENT).made():
+        yield cast("BinaryIO", BufferedReader(_RemoteBytes(source.repo, file), _REQUEST_BYTES))
+
+
 def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporter) -> int:
     """About how much `fetch_corpus` would have to fetch; arguments and errors are the same.
 
@@ -150,11 +165,9 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
     where = f"{path} of {source.repo}"
     with Call(source.repo, "dataset", file.commit, path, reporter).made():
         parquet = open_parquet(_RemoteBytes(source.repo, file), where)
-    Footer.of(parquet, where)  # which refuses what has no text
-    metadata = parquet.metadata
-    for group in range(metadata.num_row_groups):
-        columns = [metadata.row_group(group).column(n) for n in range(metadata.num_columns)]
-        text = next(column for column in columns if column.path_in_schema == COLUMN)
+    footer = Footer.of(parquet, where, source.text_column)  # which refuses what has no text
+    for group in footer.groups:
+        text = footer.column_chunk(group)
         num_bytes += text.total_compressed_size
         length += text.total_uncompressed_size
         if length >= source.first_chars:
@@ -195,6 +208,16 @@ class _RemoteBytes(RawIOBase):
     def readable(self) -> bool:
         """It is."""
         return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fetch the next bytes."""
+        found = self.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
 
     def seek(self, offset: int, whence: int = SEEK_SET) -> int:
         """Go to a place from the start, the present one or the end."""

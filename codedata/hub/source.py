@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, BinaryIO, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -195,6 +195,15 @@ class HubSource(TabularSource):
         if self.listing is not None:
             return self.listing.files[file].num_bytes
         return super().num_bytes(file, folder)
+
+    @contextmanager
+    def opened(self, file: int) -> Iterator[tuple[str, BinaryIO]]:
+        """A file of the hub, of which comes what is read, and its path there."""
+        from codedata.hub.corpora import open_remote
+
+        path = self.paths[file]
+        with self._saying(file, self.repo), open_remote(self, path) as opened:
+            yield path, opened
 
     def bytes_to_fetch(self, file: int, folder: Path, reporter: Reporter) -> int:
         """What the hub says; of leading characters, what the parquet's footer does."""

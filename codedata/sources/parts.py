@@ -11,7 +11,7 @@ all, and none counts before the record names it.
 import hashlib
 import operator
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,7 @@ def write_parts(
     file_bytes: int,
     reporter: Reporter,
     first_chars: int | None = None,
+    tell: Callable[[], int] = int,
 ) -> record.TextPart:
     """Write documents as parts; one process at a time for each folder.
 
@@ -64,6 +65,7 @@ def write_parts(
         file_bytes: its size.
         reporter: told what is done, and how much disk there is for it.
         first_chars: stop behind the part that has so many characters.
+        tell: how much of the file was read so far, for the progress; by default nothing.
 
     Raises:
         CorpusError: there is no text, or the disk is nearly full.
@@ -78,8 +80,12 @@ def write_parts(
     seen, all_here, columns = _Seen(), True, dict[str, str]()
     written: list[Future[record.Part]] = []
     groups = _groups(batches)
-    with reporter.step(f"Reading {name}"), ThreadPoolExecutor(_WRITERS) as threads:
+    transfer, was_at = reporter.transfer(name, "Reading", "read"), 0
+    with transfer, ThreadPoolExecutor(_WRITERS) as threads:
+        transfer.expect(file_bytes)
         for number, group in enumerate(groups):
+            transfer.advance((is_at := tell()) - was_at)
+            was_at = is_at
             if number >= _WRITERS:
                 written[-_WRITERS].result()
             _require_disk(folder, name, seen.counts.num_chars)

@@ -3,8 +3,9 @@
 A parquet is recorded where it is; what has no random access is read once, and written as parts.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -61,6 +62,14 @@ class TabularSource(Source):
         """Which column is what."""
         keep = None if self.keep_columns is None else tuple(self.keep_columns)
         return Columns(text=self.text_column, id=self.id_column, keep=keep)
+
+    @abstractmethod
+    def opened(self, file: int) -> AbstractContextManager[tuple[str, BinaryIO]]:
+        """A file where it is, at its start, and its name; no more of it comes than is read.
+
+        Raises:
+            CorpusError: it cannot be had.
+        """
 
     def record(
         self,
@@ -158,6 +167,7 @@ class TabularSource(Source):
                 file_bytes=num_bytes,
                 reporter=reporter,
                 first_chars=first_chars,
+                tell=opened.tell,
             )
         if bad.counts:
             origin["skipped"] = dict(bad.counts)

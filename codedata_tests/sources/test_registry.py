@@ -51,7 +51,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_source_of_another_package_is_one_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(CorpusError, match="there are hub, local, folders, jsonl"):
+    with pytest.raises(CorpusError, match="there are hub, local, folders, git, url, jsonl"):
         registry.read_source({"kind": "web"}, "it")
     assert "my_sources" not in sys.modules, "imported where it is named"
     texts = tmp_path / "texts.jsonl"

@@ -39,7 +39,6 @@ def read_csv(
 def schema_of_csv(
     reader: BufferedReader,
     name: str,
-    bad: BadRows,  # noqa: ARG001
     *,
     delimiter: str = ",",
 ) -> pa.Schema | None:

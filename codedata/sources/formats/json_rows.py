@@ -60,9 +60,9 @@ def read_json(
     yield from batches_of(_values(first, rows, name, places, bad), [*kept])
 
 
-def schema_of_json(reader: BufferedReader, name: str, bad: BadRows) -> pa.Schema | None:
+def schema_of_json(reader: BufferedReader, name: str) -> pa.Schema | None:
     """The columns of the first row: see `Format.schema`."""
-    first = next(_rows(reader, name, bad), None)
+    first = next(_rows(reader, name, BadRows(on_error="skip")), None)
     return first and _schema(first[1])
 
 

@@ -31,6 +31,6 @@ def read_text(
     yield from batches_of([[data]], [])
 
 
-def schema_of_text(reader: BufferedReader, name: str, bad: BadRows) -> pa.Schema:  # noqa: ARG001
+def schema_of_text(reader: BufferedReader, name: str) -> pa.Schema:  # noqa: ARG001
     """The one column that a text is read as."""
     return pa.schema([pa.field(COLUMN, pa.large_string())])

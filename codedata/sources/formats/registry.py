@@ -31,7 +31,7 @@ from codedata.sources.parquet.footer import refusing
 
 _Read = Callable[[Any, str, Columns, BadRows], Iterator[pa.RecordBatch]]
 
-_Schema = Callable[[Any, str, BadRows], pa.Schema | None]
+_Schema = Callable[[Any, str], pa.Schema | None]
 
 _PARQUET = ("parquet", read_parquet, schema_of_parquet)
 _JSON = ("json", read_json, schema_of_json)
@@ -130,7 +130,7 @@ class Format:
             OSError: the system, or the network, does not give its bytes.
         """
         with refusing(f"{name} is damaged", _REMEDY):
-            found = self._schema(self._begun(opened, name), name, BadRows(on_error="skip"))
+            found = self._schema(self._begun(opened, name), name)
         if found is None:
             raise CorpusError(f"{name} has no rows; name a file with documents")
         return found

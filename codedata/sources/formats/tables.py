@@ -52,7 +52,7 @@ def read_arrow(
             raise pa.ArrowInvalid("it is cut off before its footer ends")
 
 
-def schema_of_arrow(reader: BufferedReader, name: str, bad: BadRows) -> pa.Schema:  # noqa: ARG001
+def schema_of_arrow(reader: BufferedReader, name: str) -> pa.Schema:  # noqa: ARG001
     """The columns of a file: see `Format.schema`."""
     if reader.peek(len(FILE_MAGIC)).startswith(FILE_MAGIC):
         reader.read(len(FILE_MAGIC))
@@ -60,7 +60,7 @@ def schema_of_arrow(reader: BufferedReader, name: str, bad: BadRows) -> pa.Schem
         return stream.schema
 
 
-def schema_of_parquet(opened: BinaryIO, name: str, bad: BadRows) -> pa.Schema:  # noqa: ARG001
+def schema_of_parquet(opened: BinaryIO, name: str) -> pa.Schema:
     """The columns of a file: see `Format.schema`."""
     with open_parquet(opened, name) as parquet:
         return parquet.schema_arrow

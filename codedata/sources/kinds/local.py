@@ -5,10 +5,11 @@ change; files that are named may come later.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from glob import glob
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from pydantic import Field, model_validator
 
@@ -90,6 +91,17 @@ class LocalSource(TabularSource):
         """The size of a file, where it is there."""
         path = next(iter(self.paths[file:]), None)
         return path.stat().st_size if path is not None and path.is_file() else None
+
+    @contextmanager
+    def opened(self, file: int) -> Iterator[tuple[str, BinaryIO]]:
+        """A file, and its path."""
+        path = self._file(file)
+        try:
+            opened = open(path, "rb")  # noqa: SIM115  (closed below)
+        except OSError as error:
+            raise CorpusError(f"{path} cannot be read: {error.strerror}; name another") from error
+        with opened:
+            yield str(path), opened
 
     def materialize(
         self,

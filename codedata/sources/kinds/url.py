@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import Field
 
@@ -113,6 +113,15 @@ class UrlSource(TabularSource):
         if self.listing is not None:
             return self.listing.files[file].num_bytes
         return super().num_bytes(file, folder)
+
+    @contextmanager
+    def opened(self, file: int) -> Iterator[tuple[str, BinaryIO]]:
+        """A file, and its URL."""
+        url = self.paths[file]
+        with _saying(url):
+            system, inside = self._system(url)
+            with system.open(inside, "rb") as opened:
+                yield url, opened
 
     def materialize(
         self,
