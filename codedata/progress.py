@@ -193,12 +193,16 @@ SILENT = Reporter(lambda _: None, in_terminal=False)
 
 
 class Transfer:
-    """Counts arriving bytes, from any thread."""
+    """Counts arriving bytes, from any thread.
+
+    Attributes:
+        arrived: how many did.
+    """
 
     def __init__(self, reporter: Reporter, name: str, doing: str, done: str) -> None:
         self._reporter = reporter
         self._name, self._doing, self._done = printable(name), doing, done
-        self._arrived = self._expected = 0
+        self.arrived = self._expected = 0
         self._started = self._said = time.monotonic()
         self._lock = Lock()
         self._bar: tqdm[Any] | None = None
@@ -218,28 +222,32 @@ class Transfer:
     def advance(self, num_bytes: int) -> None:
         """Count bytes that arrived."""
         with self._lock:
-            self._arrived += num_bytes
+            self.arrived += num_bytes
             if self._bar is not None:
                 self._bar.update(num_bytes)
             if (now := time.monotonic()) - self._said < _LINE_SECONDS:
                 return
             self._said = now
-            rate = self._arrived / (now - self._started)
-            left = max(0, self._expected - self._arrived) / rate
-            self._tell(
-                f"{megabytes(self._arrived)} of {megabytes(max(self._arrived, self._expected))}, "
-                f"{megabytes(rate)}/s, {left:.0f} s left"
-            )
+            rate = self.arrived / (now - self._started)
+            far = f"{megabytes(self.arrived)}, {megabytes(rate)}/s"
+            if self._expected:
+                left = max(0, self._expected - self.arrived) / rate
+                expected = megabytes(max(self.arrived, self._expected))
+                far = (
+                    f"{megabytes(self.arrived)} of {expected}, {megabytes(rate)}/s, "
+                    f"{left:.0f} s left"
+                )
+            self._tell(far)
 
     def __exit__(self, kind: object, *error: object) -> None:
         if self._bar is not None:
-            self._bar.leave = bool(self._arrived)
+            self._bar.leave = bool(self.arrived)
             self._bar.close()
-        if kind is None and self._arrived:
+        if kind is None and self.arrived:
             seconds = max(time.monotonic() - self._started, 1e-9)
             self._tell(
-                f"{megabytes(self._arrived)} {self._done} in {seconds:.1f} s, "
-                f"{megabytes(self._arrived / seconds)}/s"
+                f"{megabytes(self.arrived)} {self._done} in {seconds:.1f} s, "
+                f"{megabytes(self.arrived / seconds)}/s"
             )
 
     def _tell(self, far: str) -> None:

@@ -23,6 +23,9 @@ from codedata.sources.source_files import git_hash
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 
+_NO_SIZE = -1
+"""Of a file that is not here, of which git says BAD."""
+
 _MODE_OF_LINK, _KIND_OF_SUBMODULE = b"120000", b"commit"
 
 _NO_CONFIGURATION = {
@@ -43,7 +46,7 @@ class Entry(NamedTuple):
     Attributes:
         path: within the commit; bytes that are not UTF-8 as lone surrogates.
         blob: the hash by which git has it.
-        num_bytes: its size.
+        num_bytes: its size; below zero where it is not here.
     """
 
     path: str
@@ -108,7 +111,8 @@ class Commits:
             elif mode == _MODE_OF_LINK:
                 tree.links.append(path)
             else:
-                tree.files.append(Entry(path, blob.decode(), int(num_bytes)))
+                size = int(num_bytes) if num_bytes.isdigit() else _NO_SIZE
+                tree.files.append(Entry(path, blob.decode(), size))
         return tree
 
     @contextmanager

@@ -25,9 +25,6 @@ from codedata.store.files import open_no_link
 _NAME = ".gitignore"
 _BOM = b"\xef\xbb\xbf"
 
-_WITHOUT_SPACES = re.compile(rb"(?:\\.|[^\\]|\\\Z)*?(?= *\Z)", re.DOTALL)
-"""A line up to the spaces at its end; one after a backslash is none of them."""
-
 _TOKEN = re.compile(rb"(?P<stars>\*+)|(?P<any>\?)|(?P<set>\[[!^]?)|\\?+(?P<char>.)", re.DOTALL)
 _SPECIAL = re.compile(rb"[*?\[\\]")
 _MEMBER = re.compile(
@@ -83,11 +80,11 @@ def read_rules(data: bytes) -> Rules:
     """The patterns of a file's bytes."""
     of_files, of_folders, kept = list[bytes](), list[bytes](), list[bool]()
     for line in reversed(data.removeprefix(_BOM).split(b"\n")):
-        found = _WITHOUT_SPACES.match(line.removesuffix(b"\r"))
-        if line.startswith(b"#") or found is None:
+        if line.startswith(b"#"):
             continue
-        is_kept = found[0].startswith(b"!")
-        pattern = found[0][is_kept:]
+        pattern = _without_spaces(line.removesuffix(b"\r"))
+        is_kept = pattern.startswith(b"!")
+        pattern = pattern[is_kept:]
         try:
             expression = b"(%s)" % _expression(pattern.removesuffix(b"/"))
         except _MatchesNothingError:
@@ -97,6 +94,13 @@ def read_rules(data: bytes) -> Rules:
         kept.append(is_kept)
     files, folders = (re.compile(b"|".join(each), re.DOTALL) for each in (of_files, of_folders))
     return Rules(of_files=files, of_folders=folders, kept=kept)
+
+
+def _without_spaces(line: bytes) -> bytes:
+    """A line up to the spaces at its end, but for one after a backslash."""
+    bare = line.rstrip(b" ")
+    num_backslashes = len(bare) - len(bare.rstrip(b"\\"))
+    return line[: len(bare) + num_backslashes % 2]
 
 
 def _expression(pattern: bytes) -> bytes:

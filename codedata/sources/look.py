@@ -4,6 +4,8 @@ Nothing is kept, and of each file no more is read than shows what it is: one is 
 others are counted.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path

@@ -11,6 +11,7 @@ all, and none counts before the record names it.
 import hashlib
 import operator
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -26,7 +27,7 @@ from codedata.format.ranges import MAX_CHARACTERS
 from codedata.progress import Reporter, megabytes
 from codedata.sources import record
 from codedata.sources.columns import offsets
-from codedata.sources.parquet.decode import count_chars
+from codedata.sources.parquet.decode import count_chars, decode
 from codedata.sources.parquet.footer import Parquet, refusing
 from codedata.sources.parquet.index import NOTHING, Counts, TextIndex, count_to
 from codedata.sources.parquet.text import sha256_once
@@ -74,7 +75,7 @@ def write_parts(
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     reporter.say(
-        f"{name} ({megabytes(file_bytes)}) has no random access: it is written to {folder} once, "
+        f"{name} ({megabytes(file_bytes)}) is read once, and its documents are written to {folder}, "
         f"compressed; {megabytes(shutil.disk_usage(folder).free)} are free there"
     )
     seen, all_here, columns = _Seen(), True, dict[str, str]()
@@ -271,3 +272,26 @@ class _Seen:
     def fingerprint(self) -> str:
         """A sha256 over the documents and nulls, and where each ends."""
         return hashlib.sha256(self._lengths.digest() + self._texts.digest()).hexdigest()
+
+
+def stored_texts(folder: Path) -> Iterator[pa.LargeStringArray]:
+    """The documents and nulls that an interrupted run has written, to go on behind them.
+
+    They are those of its leading parts. What else lies in the folder is removed: parts follow each
+    other only as one run wrote them.
+
+    Args:
+        folder: of parts of the same text; it need not exist.
+    """
+    found = sorted(folder.iterdir()) if folder.exists() else []
+    numbers, leading = Counter(path.name[:5] for path in found), list[Path]()
+    for path in found:
+        number = f"{len(leading):05d}"
+        if path.name[:5] == number and numbers[number] == 1 and record.is_whole(path):
+            leading.append(path)
+    for path in {*found} - {*leading}:
+        path.unlink()
+    parquets = [Parquet(path) for path in leading]
+    return (
+        batch.contents for parquet in parquets for batch in decode(parquet, parquet.footer.groups)
+    )

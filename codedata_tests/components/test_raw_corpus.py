@@ -1,4 +1,4 @@
-"""Corpora of local files and of folders."""
+"""Corpora of local files, of folders and of commits."""
 
 import os
 from collections.abc import Callable
@@ -6,14 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
+import dagster as dg
 import pytest
 
 from codedata.components.raw_corpus import RawCorpus
 from codedata.layout import CORPUS_VARIABLE, Layout
 from codedata.progress import Reporter
+from codedata.resources import DataRoot
 from codedata.sources.record import Corpus, read_corpus
 from codedata.store.locks import waiting_lock
 from codedata_tests import scenario
+from codedata_tests.sources.git_repositories import commit
 
 
 def materialize(corpus: RawCorpus, root: Path, log: Callable[[str], None] = print) -> Corpus:
@@ -93,3 +96,31 @@ def test_several_local_files_are_pointed_at_by_their_partitions(
     record = component.materialize(layout, Reporter(print, in_terminal=False), file=2)
     assert record.path == str(tmp_path / "2.parquet")
     assert read_corpus(layout.corpus("c", 2)) == record
+
+
+def test_a_branch_of_a_repository_that_moved_on_is_observed_and_warned_of(tmp_path: Path) -> None:
+    copy, layout = tmp_path / "code", Layout(tmp_path / "root")
+    first = commit(copy, {"a.c": "int a;\n"})
+    source = {"kind": "git", "path": str(copy), "revision": "main"}
+    component = RawCorpus(name="c", source=source)
+    materialize(component, layout.root)
+    definitions = dg.Definitions.merge(
+        component.build_defs(dg.ComponentTree.for_test().load_context),
+        dg.Definitions(
+            executor=dg.in_process_executor, resources={"store": DataRoot(root=str(layout.root))}
+        ),
+    )
+    looks = component.look(layout)
+    for has_moved in (False, True):
+        newest = commit(copy, {"b.c": "int b;\n"}) if has_moved else first
+        run = definitions.resolve_job_def("c_freshness").execute_in_process()
+        [observed] = run.asset_observations_for_node("c__repository_revision")
+        [check] = run.get_asset_check_evaluations()
+        assert observed.metadata["newest commit"].value == newest
+        assert observed.metadata["commit here"].value == first
+        assert check.passed is not has_moved
+    assert "codedata materialize --update" in (check.description or "")
+    assert component.look(layout) == looks, "nothing changes by itself"
+    record = component.materialize(layout, Reporter(print, in_terminal=False), update=True)
+    assert record.origin["commit"] == newest != first
+    assert component.look(layout) != looks

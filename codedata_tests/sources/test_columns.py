@@ -18,6 +18,7 @@ from codedata.sources.columns import (
     as_text,
     column_of,
     corpus_batch,
+    corpus_schema,
     faults,
     find_column,
     find_text,
@@ -328,6 +329,35 @@ def test_the_batches_of_a_corpus_have_content_and_what_is_kept_by_the_same_names
     assert corpus_batch(batch, find_text(batch.schema, "t", "F"), {}).schema == pa.schema(
         [("content", pa.string())]
     )
+
+
+@pytest.mark.parametrize("name", ["polars", "duckdb"])
+def test_what_others_write_is_the_same_once_it_is_written_as_a_corpus(
+    name: str, tmp_path: Path
+) -> None:
+    columns = Columns(text="meta.deep.text", id="id", keep=("licences", "enum", "meta"))
+    file = pq.ParquetFile(FILES / f"{name}.parquet")
+    text = find_text(file.schema_arrow, columns.text, name)
+    kept = kept_columns(file.schema_arrow, columns, name)
+    path = tmp_path / "c.parquet"
+    with pq.ParquetWriter(path, corpus_schema(text, kept)) as writer:
+        names = [text.name, *(place.name for place in kept.values())]
+        for batch in file.iter_batches(2, columns=names):
+            writer.write_batch(corpus_batch(batch, text, kept))
+    assert pq.read_schema(path).names == ["content", "id", "licences", "enum", "meta"]
+    made = ParquetText(path, columns=Columns(id=columns.id, keep=columns.keep))
+    source = ParquetText(FILES / f"{name}.parquet", columns=columns)
+    assert whole(made) == whole(source) == scenario.plain_text(DOCUMENTS)
+    rows = np.arange(len(DOCUMENTS))
+    assert made.kept(rows).to_pylist() == source.kept(rows).to_pylist()
+
+
+def test_what_stands_within_a_struct_that_is_null_is_null_even_where_values_lie_there() -> None:
+    is_null = pa.array([True, False, False])
+    within = pa.StructArray.from_arrays([pa.array(["a", "b", None])], ["t"], mask=is_null)
+    batch = pa.record_batch([within], ["s"])
+    assert within.field("t").to_pylist() == ["a", "b", None]
+    assert text_of(batch, find_text(batch.schema, "s.t", "F")).to_pylist() == [None, "b", None]
 
 
 # Texts

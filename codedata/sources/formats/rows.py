@@ -82,11 +82,11 @@ def batches_of(rows: Iterable[Sequence[Value]], names: Sequence[str]) -> Iterato
 
 
 def _batch(rows: Sequence[Sequence[Value]], names: Sequence[str]) -> pa.RecordBatch:
-    columns = [_texts(column) for column in zip(*rows, strict=True)]
+    columns = [texts_of(column) for column in zip(*rows, strict=True)]
     return pa.RecordBatch.from_arrays(columns, names=[COLUMN, *names])
 
 
-def _texts(values: Sequence[Value]) -> pa.LargeStringArray:
+def texts_of(values: Sequence[Value]) -> pa.LargeStringArray:
     """Texts as Arrow has them, from buffers: `pa.array` imports pandas where there is one."""
     lengths = (len(value or b"") for value in values)
     offsets = np.fromiter(accumulate(lengths, initial=0), np.int64, len(values) + 1)

@@ -216,4 +216,5 @@ def _fingerprint(files: list[_Chosen]) -> str:
 def _name_of(path: Path) -> str:
     """What a repository is called, by its folder."""
     folder = Path(os.path.abspath(path))  # noqa: PTH100  (a link keeps its name)
-    return folder.name.removesuffix(".git") or folder.parent.name or "root"
+    named = folder.parent if folder.name == ".git" else folder
+    return named.name.removesuffix(".git") or "root"

@@ -38,6 +38,15 @@ def write(path: Path, column: pa.Array, **options: Any) -> Parquet:
     return Parquet(path)
 
 
+def write_within(path: Path, column: pa.Array, **options: Any) -> Parquet:
+    """In a struct, which is null where the text is."""
+    if encoding := options.pop("column_encoding", None):
+        options["column_encoding"] = {"s.content": encoding["content"]}
+    struct = pa.StructArray.from_arrays([column], ["content"], mask=column.is_null())
+    pq.write_table(pa.table({"s": struct}), path, **options)
+    return Parquet(path, "s.content")
+
+
 def categories(values: list[str | None]) -> pa.DictionaryArray:
     return pa.array(values, pa.string()).dictionary_encode()
 
@@ -57,6 +66,7 @@ def rows(batches: Iterator[Batch]) -> list[str | None]:
     contents=CONTENTS,
     encoding=st.sampled_from(sorted(ENCODINGS)),
     is_categorical=st.booleans(),
+    is_within=st.booleans(),
     row_group_size=st.integers(1, 30),
     batch_bytes=st.sampled_from([1, 10, 100, 10**6]),
     bounds=st.fixed_dictionaries(
@@ -71,6 +81,7 @@ def test_the_rows_are_the_file_s_whatever_the_encoding_the_row_groups_and_the_bo
     contents: list[str | None],
     encoding: str,
     is_categorical: bool,
+    is_within: bool,
     row_group_size: int,
     batch_bytes: int,
     bounds: dict[str, int],
@@ -83,7 +94,9 @@ def test_the_rows_are_the_file_s_whatever_the_encoding_the_row_groups_and_the_bo
         for name, value in bounds.items():
             patch.setattr(module, name, value)
         path = Path(folder) / "c.parquet"
-        parquet = write(path, column, row_group_size=row_group_size, **ENCODINGS[encoding])
+        parquet = (write_within if is_within else write)(
+            path, column, row_group_size=row_group_size, **ENCODINGS[encoding]
+        )
         num_groups = len(parquet.footer.group_rows)
         assert rows(decode(parquet, range(num_groups))) == contents
         first = num_groups // 2

@@ -1,0 +1,204 @@
+"""URLs of one file system -> the bytes that lie there: asked for side by side, in pieces.
+
+Any file system of fsspec: those with an interface for asyncio are asked through it, on fsspec's own
+thread, the others by threads.
+
+Invariants: a request that may succeed later (a timeout, a lost connection, a server that is busy or
+at fault) is made again, each time after a longer wait; what is not there is None at the first
+answer; what is not given to whoever asks ends it all at the first; nothing is asked for once the
+block is left, whatever for.
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from codedata.errors import CorpusError
+from codedata.printable import shortened
+
+if TYPE_CHECKING:
+    from fsspec.asyn import AsyncFileSystem
+
+PIECE_BYTES = 1 << 20
+"""Of an object at once: nearly all source files are smaller, and what is held is bounded by it."""
+
+MAX_CONCURRENCY = 100
+"""What aiohttp lets a session have: https://docs.aiohttp.org/en/stable/client_advanced.html"""
+
+_TRY_SECONDS = 60.0
+"""For a piece: 17 kB a second at the least."""
+
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 20.0
+"""Doubled with each try, and never less than half of it: Amazon's "equal jitter", so that those who
+were turned away together do not come back together."""
+
+_TRY_AGAIN = {408, 425, 429}
+"""Beside 5xx: https://developer.mozilla.org/docs/Web/HTTP/Reference/Status"""
+
+_S3 = {"s3", "s3a"}
+_HTTP = {"http", "https"}
+
+
+class Objects:
+    """Objects of a file system, as long as a `with` block lasts.
+
+    Args:
+        url: a URL of any, by whose beginning the file system is known.
+        storage_options: its own: https://filesystem-spec.readthedocs.io
+        concurrency: requests at a time.
+        retries: of a request, after the first try.
+
+    Attributes:
+        path: of the URL, as the file system writes it.
+        num_bytes: that arrived.
+        num_retries: requests that were made again.
+
+    Raises:
+        CorpusError: there is no such file system here, or it has no such options.
+    """
+
+    def __init__(
+        self, url: str, storage_options: Mapping[str, Any], *, concurrency: int, retries: int
+    ) -> None:
+        from fsspec.asyn import get_loop  # fsspec is loaded where something is fetched
+        from fsspec.core import url_to_fs
+        from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+
+        scheme = url.partition("://")[0]
+        options = _with_ours(scheme, storage_options, concurrency)
+        try:
+            system, self.path = url_to_fs(url, skip_instance_cache=True, **options)
+        except ImportError as error:
+            extra = "pip install 'codedata[s3]'" if scheme in _S3 else "install what it names"
+            raise CorpusError(f"{scheme}:// cannot be read here: {error}; {extra}") from error
+        except (OSError, TypeError, ValueError) as error:
+            raise CorpusError(
+                f"{shortened(url)} cannot be opened: {error}; correct the url, or storage_options "
+                f"({', '.join(storage_options) or 'none'})"
+            ) from error
+        if scheme in _S3:
+            system.retries = 1  # as those of botocore: they would multiply ours
+        self._plain = system
+        self._system: AsyncFileSystem = (
+            system if system.async_impl else AsyncFileSystemWrapper(system, asynchronous=False)
+        )
+        self._loop, self._slots = get_loop(), asyncio.Semaphore(concurrency)
+        self._retries, self.num_retries, self.num_bytes = retries, 0, 0
+        self._asked: set[Future[bytes | None]] = set()
+
+    def __enter__(self) -> "Objects":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for future in [*self._asked]:
+            future.cancel()
+
+    def ask(self, path: str, start: int = 0) -> Future[bytes | None]:
+        """Ask for a piece of an object: `PIECE_BYTES`, or less where it ends.
+
+        Args:
+            path: as the file system writes it.
+            start: bytes before the piece.
+
+        Returns:
+            The bytes, none behind the end; None where there is no such object. Or a CorpusError.
+        """
+        future = asyncio.run_coroutine_threadsafe(self._piece(path, start), self._loop)
+        self._asked.add(future)
+        future.add_done_callback(self._asked.discard)
+        return future
+
+    def url_of(self, path: str) -> str:
+        """An object's URL, for messages."""
+        return shortened(self._plain.unstrip_protocol(path))
+
+    async def _piece(self, path: str, start: int) -> bytes | None:
+        read = self._system._cat_file  # noqa: SLF001  (fsspec's interface for asyncio)
+        async with self._slots:
+            for num_tries in range(1, self._retries + 2):
+                try:
+                    async with asyncio.timeout(_TRY_SECONDS):
+                        piece = await read(path, start=start, end=start + PIECE_BYTES)
+                except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                    return None
+                except Exception as error:
+                    status = _status_of(error)
+                    if status == 416:  # no bytes from there on
+                        return b""
+                    if status in {404, 410}:
+                        return None
+                    if not _may_pass(error, status) or num_tries > self._retries:
+                        raise self._explained(path, error, status, num_tries) from error
+                else:
+                    self.num_bytes += len(piece)
+                    return piece
+                self.num_retries += 1
+                wait = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (num_tries - 1))
+                await asyncio.sleep(random.uniform(wait / 2, wait))  # noqa: S311  (no secret)
+        raise AssertionError("the last try returns or raises")
+
+    def _explained(
+        self, path: str, error: Exception, status: int | None, num_tries: int
+    ) -> CorpusError:
+        url, why = self.url_of(path), f"{type(error).__name__}: {error}"
+        if _is_denied(error, status):
+            remedy = "say in storage_options who asks"
+            if self._plain.protocol and "s3" in self._plain.protocol:
+                remedy = (
+                    "write `anon: true` in storage_options if it is public, or sign in as for "
+                    "every AWS tool (AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+                )
+            return CorpusError(f"{url} is not given to whoever asks here ({why}); {remedy}")
+        if _may_pass(error, status):
+            return CorpusError(
+                f"{url}: {why}; given up after {num_tries} tries in a row; run again later, which "
+                "goes on with what is here"
+            )
+        return CorpusError(f"{url} cannot be read ({why}); correct the url, or storage_options")
+
+
+def _with_ours(
+    scheme: str, storage_options: Mapping[str, Any], concurrency: int
+) -> Mapping[str, Any]:
+    """Options of a file system, with those by which requests are ours alone to repeat."""
+    if scheme in _S3:
+        config = {"max_pool_connections": concurrency, "retries": {"total_max_attempts": 1}}
+        config |= storage_options.get("config_kwargs") or {}
+        return {**storage_options, "config_kwargs": config}
+    if scheme in _HTTP:  # bytes as they lie there, not as a server may pack them for the way
+        client = dict(storage_options.get("client_kwargs") or {})
+        client["headers"] = {"Accept-Encoding": "identity", **client.get("headers", {})}
+        return {**storage_options, "client_kwargs": {"auto_decompress": False, **client}}
+    return storage_options
+
+
+def _status_of(error: BaseException) -> int | None:
+    """The status of the answer behind an error: each library has its own place for it."""
+    for each in (error, error.__cause__):
+        response = getattr(each, "response", None)
+        if isinstance(response, dict):  # botocore's
+            return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        for holder in (each, response):
+            for name in ("status", "status_code"):
+                if isinstance(status := getattr(holder, name, None), int):
+                    return status
+    return None
+
+
+def _is_denied(error: Exception, status: int | None) -> bool:
+    return (
+        isinstance(error, PermissionError)
+        or status in {401, 403}
+        or "Credential" in type(error).__name__  # botocore has a dozen
+    )
+
+
+def _may_pass(error: Exception, status: int | None) -> bool:
+    """Whether the same request may succeed later."""
+    if isinstance(error, TimeoutError | ConnectionError):
+        return True
+    if _is_denied(error, status) or isinstance(error, LookupError | TypeError | ValueError):
+        return False
+    return status is None or status >= 500 or status in _TRY_AGAIN
