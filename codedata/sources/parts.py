@@ -75,8 +75,8 @@ def write_parts(
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     reporter.say(
-        f"{name} ({megabytes(file_bytes)}) is read once, and its documents are written to {folder}, "
-        f"compressed; {megabytes(shutil.disk_usage(folder).free)} are free there"
+        f"{name} ({megabytes(file_bytes)}) is read once, and its documents are written to "
+        f"{folder}, compressed; {megabytes(shutil.disk_usage(folder).free)} are free there"
     )
     seen, all_here, columns = _Seen(), True, dict[str, str]()
     written: list[Future[record.Part]] = []
