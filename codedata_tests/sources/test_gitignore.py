@@ -1,6 +1,8 @@
 """What git leaves out: in every case as git itself says."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -161,15 +163,17 @@ def test_a_git_folder_is_never_walked_and_rules_that_are_a_link_or_a_folder_are_
         assert names_in(walk_folders({"p": tmp_path}, EVERYTHING, gitignore=gitignore)) == expected
 
 
-def test_rules_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "p"
-    folder.mkdir()
-    (folder / "a.c").touch()
-    (folder / ".gitignore").touch(mode=0)
-    for place in (tmp_path, *tmp_path.parents[:3]):
-        place.chmod(place.stat().st_mode | 0o055)
-    with as_nobody(), pytest.raises(CorpusError, match="of the corpus cannot be read: Permission"):
-        walk_folders({"p": folder}, EVERYTHING, gitignore=["p"])
+def test_rules_that_cannot_be_read_are_refused() -> None:
+    folder = Path(tempfile.mkdtemp())  # the folders above tmp_path are root's alone
+    folder.chmod(0o777)
+    try:
+        (folder / "a.c").touch()
+        (folder / ".gitignore").touch(mode=0)
+        denied = f"{folder} of the corpus cannot be read: Permission denied"
+        with as_nobody(), pytest.raises(CorpusError, match=denied):
+            walk_folders({"p": folder}, EVERYTHING, gitignore=["p"])
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.timeout(20)
