@@ -192,18 +192,22 @@ def extent(leading: Counts, first_chars: int | None, *, all_here: bool) -> tuple
     return first_chars or length, False
 
 
-def remove_others(folder: Path, parts: Path, part: record.TextPart, reporter: Reporter) -> None:
+def remove_others(
+    folder: Path, parts: Path, part: record.TextPart | None, reporter: Reporter
+) -> None:
     """Remove the parts of other texts, once the record names these.
 
     Args:
         folder: of the record.
         parts: the folder of the parts that it names.
-        part: what they are.
+        part: what they are; None where others that lie with them save fetching them again.
         reporter: told what goes.
     """
-    here = {each.name for each in part.parts}
     others = {*parts.parent.iterdir(), *folder.glob("leading.parquet*")} - {parts}
-    for other in sorted(others | {path for path in parts.iterdir() if path.name not in here}):
+    if part is not None:
+        here = {each.name for each in part.parts}
+        others |= {path for path in parts.iterdir() if path.name not in here}
+    for other in sorted(others):
         reporter.say(f"{other} is removed: the text is in {parts}")
         shutil.rmtree(other) if other.is_dir() else other.unlink()
 
