@@ -127,9 +127,9 @@ class Reporter:
         with self.waiting(what):
             yield
 
-    def transfer(self, name: str) -> "Transfer":
+    def transfer(self, name: str, doing: str = "Fetching", done: str = "fetched") -> "Transfer":
         """Bytes that are about to arrive; to be used in a `with` block."""
-        return Transfer(self, name)
+        return Transfer(self, name, doing, done)
 
     @contextmanager
     def tokenizing(
@@ -199,9 +199,9 @@ class Transfer:
         arrived: how many did.
     """
 
-    def __init__(self, reporter: Reporter, name: str) -> None:
+    def __init__(self, reporter: Reporter, name: str, doing: str, done: str) -> None:
         self._reporter = reporter
-        self._name = printable(name)
+        self._name, self._doing, self._done = printable(name), doing, done
         self.arrived = self._expected = 0
         self._started = self._said = time.monotonic()
         self._lock = Lock()
@@ -209,7 +209,7 @@ class Transfer:
 
     def __enter__(self) -> "Transfer":
         if self._reporter.shows_bars:
-            name = f"Fetching {self._name.rsplit('/', 1)[-1]}"
+            name = f"{self._doing} {self._name.rsplit('/', 1)[-1]}"
             self._bar = tqdm(desc=name, unit="B", unit_scale=True, delay=_BAR_DELAY_SECONDS)
         return self
 
@@ -246,13 +246,13 @@ class Transfer:
         if kind is None and self.arrived:
             seconds = max(time.monotonic() - self._started, 1e-9)
             self._tell(
-                f"{megabytes(self.arrived)} fetched in {seconds:.1f} s, "
+                f"{megabytes(self.arrived)} {self._done} in {seconds:.1f} s, "
                 f"{megabytes(self.arrived / seconds)}/s"
             )
 
     def _tell(self, far: str) -> None:
         self._reporter.log(f"{self._name}: {far}")
-        self._reporter.say_in_place_of_bar(f"Fetching {self._name}: {far}")
+        self._reporter.say_in_place_of_bar(f"{self._doing} {self._name}: {far}")
 
 
 def rounded(value: float) -> float:

@@ -51,8 +51,8 @@ StorageOptions = Annotated[
     dict[str, Any],
     must(
         lambda options: not any(map(_SECRET.search, map(str, options))),
-        "the UI shows what a YAML says: leave secrets to the file system's own variables and files, "
-        "such as AWS_SECRET_ACCESS_KEY",
+        "the UI shows what a YAML says: leave secrets to the file system's own variables and "
+        "files, such as AWS_SECRET_ACCESS_KEY",
     ),
 ]
 """What a file system of fsspec is made with; no secrets."""

@@ -130,7 +130,7 @@ class LeadingParquet:
         """Record what is here, and remove the parts of other versions."""
         folder, parts = self._corpus_folder, self.folder
         corpus = record.record_corpus(folder, parts, origin, part=part, columns=self._asked)
-        remove_others(folder, parts, part, self._reporter)
+        remove_others(folder, parts, None, self._reporter)
         return corpus
 
     def _find(self, group: int) -> record.Part | None:

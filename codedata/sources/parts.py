@@ -13,7 +13,7 @@ import json
 import operator
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -70,6 +70,7 @@ def write_parts(
     file_bytes: int,
     reporter: Reporter,
     first_chars: int | None = None,
+    tell: Callable[[], int] = int,
 ) -> record.TextPart:
     """Write documents as parts; one process at a time for each folder.
 
@@ -83,6 +84,7 @@ def write_parts(
         file_bytes: its size.
         reporter: told what is done, and how much disk there is for it.
         first_chars: stop behind the part that has so many characters.
+        tell: how much of the file was read so far, for the progress; by default nothing.
 
     Raises:
         CorpusError: there is no text, or the disk is nearly full.
@@ -91,14 +93,18 @@ def write_parts(
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     reporter.say(
-        f"{name} ({megabytes(file_bytes)}) is read once, and its documents are written to {folder}, "
-        f"compressed; {megabytes(shutil.disk_usage(folder).free)} are free there"
+        f"{name} ({megabytes(file_bytes)}) is read once, and its documents are written to "
+        f"{folder}, compressed; {megabytes(shutil.disk_usage(folder).free)} are free there"
     )
     seen, all_here, columns = _Seen(), True, dict[str, str]()
     written: list[Future[record.Part]] = []
     groups = _groups(batches)
-    with reporter.step(f"Reading {name}"), ThreadPoolExecutor(_WRITERS) as threads:
+    transfer, was_at = reporter.transfer(name, "Reading", "read"), 0
+    with transfer, ThreadPoolExecutor(_WRITERS) as threads:
+        transfer.expect(file_bytes)
         for number, group in enumerate(groups):
+            transfer.advance((is_at := tell()) - was_at)
+            was_at = is_at
             if number >= _WRITERS:
                 written[-_WRITERS].result()
             _require_disk(folder, name, seen.counts.num_chars)
@@ -204,18 +210,22 @@ def extent(leading: Counts, first_chars: int | None, *, all_here: bool) -> tuple
     return first_chars or length, False
 
 
-def remove_others(folder: Path, parts: Path, part: record.TextPart, reporter: Reporter) -> None:
+def remove_others(
+    folder: Path, parts: Path, part: record.TextPart | None, reporter: Reporter
+) -> None:
     """Remove the parts of other texts, once the record names these.
 
     Args:
         folder: of the record.
         parts: the folder of the parts that it names.
-        part: what they are.
+        part: what they are; None where others that lie with them save fetching them again.
         reporter: told what goes.
     """
-    here = {each.name for each in part.parts}
     others = {*parts.parent.iterdir(), *folder.glob("leading.parquet*")} - {parts}
-    for other in sorted(others | {path for path in parts.iterdir() if path.name not in here}):
+    if part is not None:
+        here = {each.name for each in part.parts}
+        others |= {path for path in parts.iterdir() if path.name not in here}
+    for other in sorted(others):
         reporter.say(f"{other} is removed: the text is in {parts}")
         shutil.rmtree(other) if other.is_dir() else other.unlink()
 

@@ -84,14 +84,16 @@ def read_once(
             return known
     bad = BadRows(on_error=how.on_error)
     with ExitStack() as opened:
+        source, documents = _documents(file, how, bad, parts, reporter, opened)
         part = write_parts(
-            _documents(file, how, bad, parts, reporter, opened),
+            documents,
             parts,
             name=file.name,
             identity=file.etag,
             file_bytes=file.num_bytes,
             reporter=reporter,
             first_chars=file.first_chars,
+            tell=None if how.content is not None else source.tell,
         )
     if bad.counts:
         origin["skipped"] = dict(bad.counts)
@@ -109,18 +111,20 @@ def _documents(
     parts: Path,
     reporter: Reporter,
     opened: ExitStack,
-) -> Iterator[pa.RecordBatch]:
-    """The documents of a file, and what is kept of each; it stays open as long as `opened`."""
+) -> tuple[BinaryIO, Iterator[pa.RecordBatch]]:
+    """A file, and its documents with what is kept of each; it is open as long as `opened`."""
     name, columns = file.name, how.columns
     form = format_of(PARQUET_NAME if is_random_access(name) else name)
     if how.content is None:
-        return form.read(opened.enter_context(file.opener()), name, columns, bad)
+        source = opened.enter_context(file.opener())
+        return source, form.read(source, name, columns, bad)
     with file.opener() as beginning:
         schema = form.schema(beginning, name)
     kept = [*kept_columns(schema, columns, name)]
     first, *others = dict.fromkeys([*how.content.places(schema, name), *kept])
     named = Columns(text=first, keep=tuple(others))
-    batches = form.read(opened.enter_context(file.opener()), name, named, bad)
+    source = opened.enter_context(file.opener())
+    batches = form.read(source, name, named, bad)
     rows = (batch.rename_columns([first, *others]) for batch in batches)
     texts = with_contents(rows, how.content, bad, reporter, name=name, stored=stored_texts(parts))
-    return (batch.select([COLUMN, *kept]) for batch in texts)
+    return source, (batch.select([COLUMN, *kept]) for batch in texts)

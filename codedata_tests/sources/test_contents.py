@@ -253,7 +253,7 @@ def test_an_interrupted_run_goes_on_behind_the_parts_that_it_stored(
             batches, content, bad, SILENT, name="rows", stored=stored_texts(folder)
         )
         return write_parts(
-            found, folder, name="rows", identity=lambda: "0" * 64, file_bytes=0, reporter=SILENT
+            found, folder, name="rows", identity="0" * 64, file_bytes=0, reporter=SILENT
         )
 
     whole = write(tmp_path / "whole", Content(url=URL), BadRows())

@@ -187,7 +187,7 @@ def test_what_was_broken_off_does_not_count_and_is_gone_after_the_next_time(tmp_
     assert LeadingText(folder, old).first_documents(9) == ["an old text"], "until the record is"
     parts.remove_others(tmp_path, folder, part, reporter)
     assert sorted(path.name for path in folder.iterdir()) == [each.name for each in part.parts]
-    assert said[0].startswith("c.jsonl (0.0 MB) has no random access: it is written to ")
+    assert said[0].startswith("c.jsonl (0.0 MB) is read once, and its documents are written to ")
     assert said[-1] == f"{folder / old.parts[0].name} is removed: the text is in {folder}"
 
 

@@ -85,7 +85,7 @@ class _Streams(RawIOBase):
                 return len(piece)
 
 
-def decompressed(opened: RawIOBase | BufferedReader, compression: str | None) -> BufferedReader:
+def decompressed(opened: Opened | BufferedReader, compression: str | None) -> BufferedReader:
     """What a file holds, to be read in order.
 
     Args:

@@ -130,14 +130,14 @@ class UrlSource(TabularSource):
             system, inside = self._system(url)
             found = _listed(url, system.info(inside))
             if not is_random_access(url) or self.content is not None:
-                file = FileToRead(
+                whole = FileToRead(
                     opener=lambda: system.open(inside, "rb"),
                     name=url,
                     etag=found.etag,
                     num_bytes=found.num_bytes,
                     first_chars=self.first_chars,
                 )
-                return self.read_once(file, folder, origin, reporter)
+                return self.read_once(whole, folder, origin, reporter)
             with system.open(inside, "rb", cache_type="none") as opened:
                 fetcher = LeadingParquet(
                     name=url,

@@ -88,7 +88,7 @@ BAD_LINES: dict[str, tuple[str | bytes, str]] = {
         '{"n": %s}' % ("1" * 5_000),
         r"not valid JSON \(Exceeds the limit",
     ),
-    "brackets": ("[" * 200_000, r"not valid JSON \(maximum recursion depth"),
+    "brackets": ("[" * 200_000, r"not valid JSON \("),
     "latin-1": (b'{"content": "\xe4"}', r"not valid UTF-8 \(byte 13\)"),
     "surrogate as UTF-8": (b'{"content": "\xed\xa0\x80"}', r"not valid UTF-8 \(byte 13\)"),
     "lone surrogate": (r'{"content": "a\ud800b"}', r"a lone surrogate, which no UTF-8 has"),
