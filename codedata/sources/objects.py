@@ -130,7 +130,7 @@ class Objects:
                     if status in {404, 410}:
                         return None
                     if not _may_pass(error, status) or num_tries > self._retries:
-                        raise self._explained(path, error, status, num_tries) from error
+                        raise explained(self.url_of(path), error, num_tries=num_tries) from error
                 else:
                     self.num_bytes += len(piece)
                     return piece
@@ -139,24 +139,32 @@ class Objects:
                 await asyncio.sleep(random.uniform(wait / 2, wait))  # noqa: S311  (no secret)
         raise AssertionError("the last try returns or raises")
 
-    def _explained(
-        self, path: str, error: Exception, status: int | None, num_tries: int
-    ) -> CorpusError:
-        url, why = self.url_of(path), f"{type(error).__name__}: {error}"
-        if _is_denied(error, status):
-            remedy = "say in storage_options who asks"
-            if self._plain.protocol and "s3" in self._plain.protocol:
-                remedy = (
-                    "write `anon: true` in storage_options if it is public, or sign in as for "
-                    "every AWS tool (AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
-                )
-            return CorpusError(f"{url} is not given to whoever asks here ({why}); {remedy}")
-        if _may_pass(error, status):
-            return CorpusError(
-                f"{url}: {why}; given up after {num_tries} tries in a row; run again later, which "
-                "goes on with what is here"
+
+def explained(url: str, error: Exception, *, num_tries: int = 1) -> CorpusError:
+    """What a file system does not give, why, and what to do.
+
+    Args:
+        url: that was asked for.
+        error: that the file system, or the client that it has, raised.
+        num_tries: after which.
+    """
+    status, why = _status_of(error), f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if isinstance(error, FileNotFoundError) or status in {404, 410}:
+        return CorpusError(f"{url} does not exist; correct its path")
+    if isinstance(error, ImportError):
+        return CorpusError(f"{url} needs a package ({why}); of s3: pip install 'codedata[s3]'")
+    if _is_denied(error, status):
+        remedy = "say in storage_options who asks"
+        if url.partition(":")[0] in _S3:
+            remedy = (
+                "write `anon: true` in storage_options if it is public, or sign in as for every "
+                "AWS tool (AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
             )
-        return CorpusError(f"{url} cannot be read ({why}); correct the url, or storage_options")
+        return CorpusError(f"{url} is not given to whoever asks here ({why}); {remedy}")
+    if _may_pass(error, status):
+        tries = f"given up after {num_tries} tries in a row; " if num_tries > 1 else ""
+        return CorpusError(f"{url}: {why}; {tries}run again later, which goes on with what is here")
+    return CorpusError(f"{url} cannot be read ({why}); correct the url, or storage_options")
 
 
 def _with_ours(

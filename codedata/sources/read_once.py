@@ -93,7 +93,7 @@ def read_once(
             file_bytes=file.num_bytes,
             reporter=reporter,
             first_chars=file.first_chars,
-            tell=None if how.content is not None else source.tell,
+            tell=int if how.content is not None else source.tell,
         )
     if bad.counts:
         origin["skipped"] = dict(bad.counts)

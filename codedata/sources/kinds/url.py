@@ -19,12 +19,12 @@ from pydantic import Field
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS
-from codedata.printable import shortened
 from codedata.progress import Reporter
 from codedata.sources.base import StorageOptions, must
 from codedata.sources.formats.registry import is_found, is_random_access
 from codedata.sources.leading import LeadingParquet
 from codedata.sources.listing import ListedFile, Listing, why_not_these
+from codedata.sources.objects import explained
 from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern, without_pattern
 from codedata.sources.read_once import FileToRead
 from codedata.sources.record import Corpus, read_corpus
@@ -191,24 +191,7 @@ def _saying(url: str) -> Iterator[None]:
     """
     try:
         yield
-    except FileNotFoundError as error:
-        raise CorpusError(f"{url} does not exist, or not for you; correct its path") from error
-    except PermissionError as error:
-        raise CorpusError(
-            f"{url} is not given to you: {_said(error)}; set the filesystem's own variables, such "
-            "as AWS_ACCESS_KEY_ID, or storage_options: {anon: true} for what is public"
-        ) from error
-    except ImportError as error:
-        raise CorpusError(
-            f"{url} needs a package: {_said(error)} (of s3: pip install 'codedata[s3]')"
-        ) from error
     except CorpusError:
         raise
-    except ValueError as error:
-        raise CorpusError(f"{url} cannot be read: {_said(error)}; correct it") from error
-    except (OSError, RuntimeError) as error:
-        raise CorpusError(f"{url} cannot be read: {_said(error)}; run again later") from error
-
-
-def _said(error: BaseException) -> str:
-    return shortened(" ".join(str(error).split()) or type(error).__name__)
+    except Exception as error:
+        raise explained(url, error) from error

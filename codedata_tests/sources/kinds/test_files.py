@@ -116,9 +116,9 @@ def test_of_a_parquet_behind_a_url_come_the_row_groups_that_are_needed(
     [
         ("{folder}/*.nothing", "stands for no file of"),
         ("{folder}/none.jsonl", "none.jsonl does not exist; name a file"),
-        ("{bucket}/none.parquet", "none.parquet does not exist, or not for you"),
+        ("{bucket}/none.parquet", "none.parquet does not exist; correct its path"),
         ("{bucket}/*.nothing", "has no files; name files that are there"),
-        ("nothing://a/b.jsonl", "Protocol not known: nothing; correct it"),
+        ("nothing://a/b.jsonl", "Protocol not known: nothing); correct the url"),
     ],
 )
 def test_what_is_not_there_is_refused_in_one_line(
@@ -133,5 +133,5 @@ def test_what_is_not_there_is_refused_in_one_line(
 
 
 def test_a_yaml_with_a_secret_is_refused() -> None:
-    with pytest.raises(ValueError, match="leave secrets to the filesystem's own variables"):
+    with pytest.raises(ValueError, match="leave secrets to the file system's own"):
         UrlSource(path="s3://b/c.parquet", storage_options={"secret": "x"})
