@@ -19,7 +19,7 @@ from pydantic_core import PydanticUndefined
 
 from codedata.errors import CodedataError, SettingsError
 from codedata.layout import NAME_REMEDY, Layout, is_name
-from codedata.recipe.settings import SWITCHES
+from codedata.recipe.settings import ALL, SWITCHES
 from codedata.sources.record import RECORD_NAME, read_corpus
 from codedata.sources.registry import KINDS, read_source
 
@@ -186,13 +186,10 @@ def _window_after(
 
 
 def _takes_first_file(split: Mapping[str, Any]) -> bool:
-    from codedata.components.split_files import (
-        ALL_FILES,  # which has the corpus
-        file_numbers,
-    )
+    from codedata.components.split_files import file_numbers  # which has the corpus
 
-    files = split.get("files", ALL_FILES)
-    return files == ALL_FILES or 0 in file_numbers(split["name"], files)
+    files = split.get("files", ALL)
+    return files == ALL or 0 in file_numbers(split["name"], files)
 
 
 def _end_of(split: Mapping[str, Any]) -> int | None:

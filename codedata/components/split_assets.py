@@ -19,7 +19,7 @@ from codedata.components.transformers_check import transformers_check
 
 def build_split(spec: SplitSpec) -> dg.Definitions:
     """All definitions of a split."""
-    keys = list(spec.chunk_ranges)
+    keys = spec.partition_keys
     upstream = [_corpus_dep(spec)]
     if spec.tokenizer_asset is not None:
         upstream.append(dg.AssetDep([spec.tokenizer_asset]))
@@ -78,7 +78,7 @@ def _corpus_dep(spec: SplitSpec) -> dg.AssetDep:
     key = dg.AssetKey([spec.corpus, "raw_parquet"])
     if spec.corpus_files == 1:
         return dg.AssetDep(key)
-    chunks: dict[str, list[str]] = {}
-    for chunk, chars in spec.chunk_ranges.items():
-        chunks.setdefault(file_key(chars.file), []).append(chunk)
-    return dg.AssetDep(key, partition_mapping=dg.StaticPartitionMapping(chunks))
+    partitions: dict[str, list[str]] = {}
+    for partition in spec.partition_keys:
+        partitions.setdefault(file_key(spec.file_of(partition)), []).append(partition)
+    return dg.AssetDep(key, partition_mapping=dg.StaticPartitionMapping(partitions))
