@@ -18,11 +18,11 @@ from codedata.components import split_assets
 from codedata.components.automation import change_sensor
 from codedata.components.from_yaml import YamlComponent
 from codedata.components.overrides import unread_variables
-from codedata.components.raw_corpus import RawCorpus, find_corpus
+from codedata.components.raw_corpus import MANY_FILES, RawCorpus, find_corpus
 from codedata.components.scaffolding import SplitScaffolder
 from codedata.components.shown import as_written
 from codedata.components.split_files import file_numbers, is_reference, must_say_which
-from codedata.components.split_partitions import MANY_FILES, Partitions, recorded_partitions
+from codedata.components.split_partitions import Partitions, recorded_partitions
 from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
 from codedata.environment import variables
 from codedata.errors import SettingsError

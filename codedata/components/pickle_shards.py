@@ -52,6 +52,10 @@ _ENTRY = [
 ]
 
 
+_SHOWN_SHARDS = 200
+"""Rows of the table of shards in the UI, which is stored four times; the meta has them all."""
+
+
 def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
     """Both assets of a split, downstream of its chunks."""
     shards_key = dg.AssetKey([spec.name, "pickle_shards"])
@@ -208,6 +212,6 @@ def _shard_table(dataset: Dataset) -> dg.TableMetadataValue:
                     "sha256": entry.sha256 or "",
                 }
             )
-            for index, entry in enumerate(dataset.entries)
+            for index, entry in enumerate(dataset.entries[:_SHOWN_SHARDS])
         ]
     )

@@ -15,6 +15,7 @@ from codedata.components.split_spec import (
 )
 from codedata.components.token_chunks import token_chunks_asset
 from codedata.components.transformers_check import transformers_check
+from codedata.recipe.settings import ALL
 
 
 def build_split(spec: SplitSpec) -> dg.Definitions:
@@ -63,7 +64,9 @@ def _judged_first(spec: SplitSpec) -> bool:
 
 
 def _file_runs(spec: SplitSpec) -> str:
-    """What has to be fetched before: the job, and ranges of its partitions."""
+    """What has to be fetched before: the job, and ranges of its partitions, or all."""
+    if len(spec.files) == spec.corpus_files:
+        return f"{files_job(spec.corpus)} {ALL}"
     runs: list[list[int]] = []
     for file in spec.files:
         if runs and file == runs[-1][1] + 1:

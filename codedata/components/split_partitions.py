@@ -16,10 +16,6 @@ from codedata.store.files import replace_atomically
 
 Partitions = Literal["file", "chunk"]
 
-MANY_FILES = 100
-"""From so many on, a partition is a file: an event of a partition takes Dagster 10 ms and some
-kilobytes, several times a run, which is more than tokenizing 100,000 characters takes."""
-
 RECORD_NAME = "partitions.json"
 
 

@@ -33,7 +33,8 @@ SPLIT_TAG = "codedata/split"
 """Tells the jobs of splits, and their runs, from others."""
 
 FILES_TAG = "codedata/files"
-"""On a split over a corpus of several files: the job that fetches them and which: `c_files 0-9`."""
+"""On a split over a corpus of several files: the job that fetches them and which: `c_files 0-9`, or
+`c_files all`."""
 
 
 class Shown(TypedDict):
