@@ -17,11 +17,9 @@ _PREVIEW_LINES = 12
 def file_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
     """The same of a file of very many: what tells it from the others."""
     return {
-        "dagster/row_count": corpus.num_rows,
         "characters": corpus.num_chars,
-        "bytes": corpus.num_bytes,
-        "seconds": rounded(seconds),
-        "path": dg.MetadataValue.path(corpus.path),
+        "in short": f"{corpus.num_rows:,} rows, {corpus.num_bytes:,} bytes of "
+        f"{printable(corpus.path)}, in {rounded(seconds)} s",
     }
 
 

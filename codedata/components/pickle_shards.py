@@ -52,7 +52,7 @@ _ENTRY = [
 ]
 
 
-_SHOWN_SHARDS = 200
+_SHOWN_SHARDS = 100
 """Rows of the table of shards in the UI, which is stored four times; the meta has them all."""
 
 

@@ -121,9 +121,10 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
         yield _fidelity(context, plan)
         with reporter.step(f"checking the ids of {spec.name}"):
             yield from made.events(plan.engine.vocab_size, chunk_executor.threads)
-        yield dg.MaterializeResult(
-            asset_key=key, metadata={"peak memory (MB)": rounded(peak_memory_bytes() / 1e6)}
-        )
+        # Dagster stores it with each partition.
+        peak = {"peak memory (MB)": rounded(peak_memory_bytes() / 1e6)}
+        metadata = peak if spec.partitions == "chunk" else {}
+        yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
     return token_chunks
 
@@ -205,11 +206,13 @@ class _MadeChunks:
         num_chars = sum(chunk.chars.num_chars for chunk in chunks)
         seconds = sum(chunk.seconds for chunk in chunks)
         num_reused = sum(chunk.chars in self._reused for chunk in chunks)
-        figures = {"tokens": num_tokens, "characters": num_chars, "seconds": rounded(seconds)}
         engine = ", ".join(sorted({chunk.engine for chunk in chunks}))
+        figures = {"tokens": num_tokens, "characters": num_chars}
         if self._spec.partitions == "file":  # of which there may be thousands
-            return {**figures, "chunks": len(chunks), "reused": num_reused, "engine": engine}
+            said = f"{len(chunks)} chunks, {num_reused} of them reused; {engine}"
+            return {**figures, "in short": f"{said}, {rounded(seconds)} s"}
         figures |= {
+            "seconds": rounded(seconds),
             "tokens per character": rounded(num_tokens / num_chars),
             "M characters/s": rounded(num_chars / max(seconds, 1e-9) / 1e6),
             "reused": num_reused == len(chunks),

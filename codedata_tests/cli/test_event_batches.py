@@ -1,4 +1,4 @@
-"""Batches of events in Dagster's SQLite history: whole or not at all, and read by Dagster itself."""
+"""Batches of events in Dagster's SQLite history: whole or not at all, and read by Dagster."""
 
 import sqlite3
 import time
@@ -70,7 +70,7 @@ def test_a_batch_that_fails_stores_nothing(home: Path) -> None:
         log = BatchedEventLog(str(home / "history" / "runs"))
         log.store_event(materialized(0))
         with pytest.raises(Exception, match="is not a EventLogEntry"):
-            log.store_event_batch([materialized(1), None])  # type: ignore[list-item]  # pyright: ignore
+            log.store_event_batch([materialized(1), None])  # pyright: ignore[reportArgumentType]
         log.store_event(materialized(2))
         log.dispose()
         assert instance.get_materialized_partitions(KEY) == {"00000", "00002"}
