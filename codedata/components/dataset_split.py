@@ -334,8 +334,9 @@ class DatasetSplit(YamlComponent):
             )
 
     def _require_in_corpus(self, corpus: RawCorpus, settings: Settings) -> None:
-        most, stop = corpus.typed_source.num_chars, settings.window.stop
-        if most is not None and stop > most and not settings.window.is_open:
+        most, window = corpus.typed_source.num_chars, settings.window
+        stop = window.start + 1 if window.is_open else window.stop
+        if most is not None and stop > most:
             raise SettingsError(
                 f"split {self.name!r} takes characters up to {stop}, but of corpus "
                 f"{corpus.name!r} only the first {most} are fetched; raise first_chars "

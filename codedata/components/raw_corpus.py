@@ -186,10 +186,14 @@ class RawCorpus(YamlComponent):
             # A run that names no partitions is for all: `dagster job execute` can name none.
             named = context.has_partition_key or context.has_partition_key_range
             asked = context.partition_keys if named else keys
+            of_each = reporter
+            if len(asked) >= MANY_FILES:
+                reporter.say(f"collecting {self.name}, {len(asked):,} files")
+                of_each = Reporter(lambda _: None, in_terminal=reporter.shows_bars)
             for key in asked:
                 started = time.monotonic()
                 try:
-                    with reporter.step(f"collecting {self.name}, file {key}"):
+                    with of_each.step(f"collecting {self.name}, file {key}"):
                         file = int(key)
                         corpus = self.materialize(store.layout, reporter, file=file, update=update)
                 except CorpusError as error:

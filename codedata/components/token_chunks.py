@@ -1,6 +1,7 @@
 """The asset `<split>/token_chunks`: a partition a chunk or a file, tokenized or reused, checked."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -96,7 +97,6 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
             partitions = chunk_tasks(spec, plan, layout, keys, threads=chunk_executor.threads)
             tasks = [task for each in partitions.values() for task in each]
             recall(tasks)
-        record_partitions(layout, spec.name, spec.partitions)
         made = _MadeChunks(context, key, spec)
         begin_imports(spec, context)
         try:
@@ -109,6 +109,7 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
                     root=layout.root,
                     name=spec.name,
                     force=config.force,
+                    begin=partial(record_partitions, layout, spec.name, spec.partitions),
                 ):
                     made.add(chunk, is_reused=is_reused)
         except BaseException as error:
@@ -207,11 +208,12 @@ class _MadeChunks:
         seconds = sum(chunk.seconds for chunk in chunks)
         num_reused = sum(chunk.chars in self._reused for chunk in chunks)
         engine = ", ".join(sorted({chunk.engine for chunk in chunks}))
-        figures = {"tokens": num_tokens, "characters": num_chars}
         if self._spec.partitions == "file":  # of which there may be thousands
-            said = f"{len(chunks)} chunks, {num_reused} of them reused; {engine}"
-            return {**figures, "in short": f"{said}, {rounded(seconds)} s"}
-        figures |= {
+            said = f"{num_chars:,} characters, {len(chunks)} chunks, {num_reused} of them reused"
+            return {"tokens": num_tokens, "in short": f"{said}; {engine}, {rounded(seconds)} s"}
+        figures = {
+            "tokens": num_tokens,
+            "characters": num_chars,
             "seconds": rounded(seconds),
             "tokens per character": rounded(num_tokens / num_chars),
             "M characters/s": rounded(num_chars / max(seconds, 1e-9) / 1e6),

@@ -23,7 +23,6 @@ from codedata.tokenize.padding import why_not_default, with_pad_id
 from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
 from codedata.tokenize.tokenizer_files import TokenizerFiles
 
-
 _MANY_WINDOWS = 16
 """Of more, an eighth of the characters of each is tried: 20 ms of a core for each otherwise."""
 

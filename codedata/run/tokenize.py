@@ -5,7 +5,7 @@ tokenizers library; so a run that ends in the middle loses none, and the next on
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from pathlib import Path
 
@@ -34,6 +34,7 @@ def tokenize(
     root: Path,
     name: str,
     force: bool = False,
+    begin: Callable[[], object] = lambda: None,
 ) -> Iterator[tuple[TokenChunk, bool]]:
     """The chunks of some tasks: first those that are stored, then each as soon as it is made.
 
@@ -45,6 +46,7 @@ def tokenize(
         root: under which the chunks lie.
         name: of what is made, for people.
         force: tokenize again what is stored and right.
+        begin: called once nothing is refused any more, before a chunk is stored.
 
     Yields:
         A chunk, and whether it is an earlier run's; in any order.
@@ -63,8 +65,9 @@ def tokenize(
     found = {chunk.chars for chunk in reused}
     missing = {task.chars: task for task in tasks if task.chars not in found}
     plan.require_fidelity({chars.file for chars in missing})
-    yield from ((chunk, True) for chunk in reused)
     require_disk_space(plan, [*missing], root)
+    begin()
+    yield from ((chunk, True) for chunk in reused)
     with reporter.tokenizing(name, reused=[*found], missing=[*missing]) as count:
         made = [executor.submit(tokenize_chunk, task) for task in missing.values()]
         try:

@@ -89,7 +89,7 @@ def test_one_run_without_arguments_makes_checks_and_publishes_everything(
 
 
 def test_all_characters_are_one_partition_of_the_file_and_make_what_the_script_makes(
-    platform: SmallPlatform, tmp_path: Path
+    platform: SmallPlatform, documents: list[str], tmp_path: Path
 ) -> None:
     platform.switches["chars_to_tokenize"] = "all"
     spec = platform.spec
@@ -101,10 +101,11 @@ def test_all_characters_are_one_partition_of_the_file_and_make_what_the_script_m
     checked = [e for e in result.get_asset_check_evaluations() if e.asset_key == chunks_key]
     assert [each.check_name for each in checked].count("token_ids") == 1
     metadata = platform.chunk_metadata("00000")
-    num_chars = metadata["characters"].value
+    num_chars = len(scenario.plain_text(documents)) - SWITCHES["starting_character"]
     num_chunks = -(-num_chars // SWITCHES["chunk_size"])
     assert num_chunks > 4
-    assert str(metadata["in short"].value).startswith(f"{num_chunks} chunks, 0 of them reused; ")
+    said = f"{num_chars:,} characters, {num_chunks} chunks, 0 of them reused; "
+    assert str(metadata["in short"].value).startswith(said)
     script = tmp_path / "script"
     tokenize_data(platform.corpus, script, spec.settings, num_workers=1)
     assert scenario.dataset_bytes(platform.dataset_folder) == scenario.dataset_bytes(script)
