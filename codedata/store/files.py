@@ -57,7 +57,7 @@ def forget_pages(mapped: Any) -> None:
         mapped = mapped.base
     if isinstance(mapped, memoryview):
         mapped = mapped.obj
-    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+    if hasattr(mapped, "madvise"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 

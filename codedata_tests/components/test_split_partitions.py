@@ -1,13 +1,18 @@
 """What a split takes and what its partitions are where its YAML does not say: chosen once, kept."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from codedata.components import DatasetSplit, RawCorpus
 from codedata.components.split_partitions import record_partitions, recorded_partitions
+from codedata.components.split_spec import SplitSpec
 from codedata.errors import SettingsError
+from codedata.format.ranges import CharRange
 from codedata.layout import Layout
+from codedata.recipe.settings import Settings
 from codedata.run.checks import KNOWN_REPO
 
 
@@ -77,6 +82,35 @@ def test_chunks_of_all_characters_are_no_partitions() -> None:
     assert str(refused.value) == (
         "split 's' has partitions: chunk, but takes all characters of texts that may not be here "
         "yet; write partitions: file, or chars_to_tokenize as a number"
+    )
+
+
+@pytest.mark.parametrize("takes", [100, "all"])
+def test_the_chunks_of_a_split_are_those_of_its_windows_and_the_last_one_of_a_text(
+    takes: int | str,
+) -> None:
+    switches: dict[str, Any] = {"chars_to_tokenize": takes, "chunk_size": 40}
+    spec = SplitSpec(
+        name="s",
+        corpus="c",
+        tokenizer_asset=None,
+        settings=Settings(starting_character=5, chars_to_tokenize=takes, chunk_size=40),
+        held_out_from={},
+        description="",
+        files=(0, 2),
+        partitions="file",
+    )
+    assert spec.has_chunk(CharRange(45, 85), num_chars=1000)
+    assert spec.has_chunk(CharRange(85, 90), num_chars=90)
+    assert spec.has_chunk(CharRange(85, 90), num_chars=None), "its text may end there"
+    assert not spec.has_chunk(CharRange(85, 90), num_chars=1000)
+    assert not spec.has_chunk(CharRange(44, 84), num_chars=1000)
+    assert not spec.has_chunk(CharRange(45, 85, file=1), num_chars=1000)
+    assert spec.has_chunk(CharRange(125, 165), num_chars=1000) is (takes == "all")
+    assert spec.partition_of(CharRange(85, 90, file=2)) == "00002"
+    chunked = replace(spec, partitions="chunk")
+    assert chunked.partition_of(CharRange(85, 90, file=2)) == (
+        "00002/0000000085-0000000105" if takes == 100 else "00002/0000000085-0000000125"
     )
 
 
