@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from codedata.components.raw_corpus import MANY_FILES
 from codedata.components.report_assets import begin_imports
 from codedata.components.shown import with_separators
 from codedata.components.split_partitions import record_partitions
@@ -124,7 +125,7 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
             yield from made.events(plan.engine.vocab_size, chunk_executor.threads)
         # Dagster stores it with each partition.
         peak = {"peak memory (MB)": rounded(peak_memory_bytes() / 1e6)}
-        metadata = peak if spec.partitions == "chunk" else {}
+        metadata = {} if spec.partitions == "file" and len(spec.files) >= MANY_FILES else peak
         yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
     return token_chunks
@@ -208,9 +209,10 @@ class _MadeChunks:
         seconds = sum(chunk.seconds for chunk in chunks)
         num_reused = sum(chunk.chars in self._reused for chunk in chunks)
         engine = ", ".join(sorted({chunk.engine for chunk in chunks}))
-        if self._spec.partitions == "file":  # of which there may be thousands
-            said = f"{num_chars:,} characters, {len(chunks)} chunks, {num_reused} of them reused"
-            return {"tokens": num_tokens, "in short": f"{said}; {engine}, {rounded(seconds)} s"}
+        is_file = self._spec.partitions == "file"
+        if is_file and len(self._spec.files) >= MANY_FILES:  # two of them fit into a page of SQLite
+            said = f"{num_tokens:,} tokens, {num_chars:,} characters, {len(chunks)} chunks"
+            return {"in short": f"{said} ({num_reused} reused), {engine}, {rounded(seconds)} s"}
         figures = {
             "tokens": num_tokens,
             "characters": num_chars,
@@ -219,9 +221,12 @@ class _MadeChunks:
             "M characters/s": rounded(num_chars / max(seconds, 1e-9) / 1e6),
             "reused": num_reused == len(chunks),
             "engine": engine,
-            "sha256": chunks[0].ids_sha256,
-            "path": dg.MetadataValue.path(str(chunks[0].path)),
         }
+        if is_file:
+            figures |= {"chunks": len(chunks), "chunks reused": num_reused}
+        else:
+            path = dg.MetadataValue.path(str(chunks[0].path))
+            figures |= {"sha256": chunks[0].ids_sha256, "path": path}
         return with_separators(figures)
 
     def events(self, vocab_size: int, num_workers: int) -> Iterator[Any]:

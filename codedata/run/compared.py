@@ -6,6 +6,7 @@ everything done reads no text. What others stored under the same root is compare
 """
 
 from collections.abc import Iterable
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import groupby
@@ -69,6 +70,10 @@ def _folder_of(chunk: tuple[Path, ChunkFingerprint]) -> Path:
 
 def _name(folder: Path, some: ChunkFingerprint) -> str:
     """Of the note on a folder; other releases compare anew."""
-    versions = [version(package) for package in ("codedata", "tokenizers")]
-    known_by = [some.corpus_sha256, some.tokenizer_sha256, some.code_version]
-    return sha256(dumps([str(folder), *known_by, *versions]).encode()).hexdigest()
+    known_by = [some.corpus_sha256, some.tokenizer_sha256, some.code_version, *_versions()]
+    return sha256(dumps([str(folder), *known_by]).encode()).hexdigest()
+
+
+@cache
+def _versions() -> list[str]:
+    return [version(package) for package in ("codedata", "tokenizers")]

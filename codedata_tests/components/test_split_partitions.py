@@ -94,7 +94,7 @@ def test_the_chunks_of_a_split_are_those_of_its_windows_and_the_last_one_of_a_te
         name="s",
         corpus="c",
         tokenizer_asset=None,
-        settings=Settings(starting_character=5, chars_to_tokenize=takes, chunk_size=40),
+        settings=Settings(starting_character=5, **switches),
         held_out_from={},
         description="",
         files=(0, 2),
