@@ -15,6 +15,7 @@ from codedata.errors import SettingsError
 from codedata.places import local_path
 from codedata.printable import shortened
 from codedata.progress import Verbosity
+from codedata.recipe.settings import ALL
 
 _NO_CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
 
@@ -91,6 +92,20 @@ def whole_number(text: str) -> int:
         raise argparse.ArgumentTypeError(
             f"{shortened(text)!r} is not a whole number; write its digits alone, as in 1536"
         ) from error
+
+
+def number_or_all(text: str) -> int | str:
+    """The type of a switch that takes a whole number, or all.
+
+    Raises:
+        ArgumentTypeError: it is neither.
+    """
+    if text == ALL:
+        return text
+    try:
+        return whole_number(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or {ALL}") from error
 
 
 def path(text: str) -> Path:

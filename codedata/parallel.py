@@ -12,7 +12,7 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -20,6 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 from codedata.errors import SettingsError
 
 P = ParamSpec("P")
+P1 = TypeVar("P1")
 T = TypeVar("T")
 
 MAX_WORKERS = 1024
@@ -90,6 +91,15 @@ class ChunkThreads(ThreadPoolExecutor):
         interrupted = isinstance(kind, type) and not issubclass(kind, Exception)
         self.shutdown(wait=not interrupted, cancel_futures=kind is not None)
         wait([each for each in self._submitted if each.running()], timeout=_GRACE_SECONDS)
+
+
+def side_by_side(fn: Callable[[P1], T], items: Iterable[P1]) -> list[T]:
+    """What a function makes of some things, in their order; a thread a core, and none for one."""
+    things = list(items)
+    if len(things) <= 1:
+        return [fn(thing) for thing in things]
+    with ThreadPoolExecutor(available_cores()) as threads:
+        return list(threads.map(fn, things))
 
 
 @contextmanager

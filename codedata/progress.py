@@ -49,6 +49,9 @@ def telling(verbosity: Verbosity) -> Iterator[None]:
 SHOW_BARS = ContextVar("SHOW_BARS", default=False)
 """Whether runs in this context belong to a command, whose user is shown how far they are."""
 
+_FEW_CHUNKS = 100
+"""Up to so many have a line each in a run's log; of more, lines that come one after the other."""
+
 _LINE_SECONDS = 5.0
 """Between two lines about one transfer."""
 
@@ -172,8 +175,10 @@ class Reporter:
                     f"{done} of {num_chunks} chunks, {rate / 1e6:.1f} M characters/s, "
                     f"{(num_chars - chars_done) / rate:.0f} s left"
                 )
-                self.log(f"chunk {chars.key}: {num_tokens:,} tokens; {far}")
-                if done == num_chunks or now - said >= _LINE_SECONDS:
+                is_due = done == num_chunks or now - said >= _LINE_SECONDS
+                if is_due or num_chunks <= _FEW_CHUNKS:
+                    self.log(f"chunk {chars.key}: {num_tokens:,} tokens; {far}")
+                if is_due:
                     said = now
                     self.say_in_place_of_bar(f"{title}: {far}")
 

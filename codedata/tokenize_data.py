@@ -10,11 +10,18 @@ an interruption. Exit status: 0 done, 1 refused or failed, 2 unknown switch, 130
 import argparse
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from codedata.arguments import Parser, add_verbosity, add_version, path, whole_number
+from codedata.arguments import (
+    Parser,
+    add_verbosity,
+    add_version,
+    number_or_all,
+    path,
+    whole_number,
+)
 from codedata.errors import CodedataError, CorpusError
 from codedata.parallel import (
     available_cores,
@@ -25,7 +32,7 @@ from codedata.parallel import (
 from codedata.places import local_path
 from codedata.printable import fail, print_anything, say
 from codedata.progress import TERMINAL, Verbosity, telling
-from codedata.recipe.settings import SWITCHES, Settings
+from codedata.recipe.settings import SWITCHES, Settings, Switch
 from codedata.run.build import build_planned
 from codedata.run.plan import open_plan
 from codedata.sources.parquet.footer import Parquet
@@ -56,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         is_pad = name == "pad_token"  # absent where it is not named, which is told apart
         parser.add_argument(
             f"--{name}",
-            type=whole_number if switch.type is int else switch.parse,
+            type=_type_of(switch),
             default=argparse.SUPPRESS if is_pad else switch.default,
             help=f"{switch.help} (default: {switch.default})" if is_pad else switch.help,
         )
@@ -76,6 +83,12 @@ def build_parser() -> argparse.ArgumentParser:
     add_verbosity(parser)
     add_version(parser)
     return parser
+
+
+def _type_of(switch: Switch) -> Callable[[str], int | str]:
+    if switch.takes_all:
+        return number_or_all
+    return whole_number if switch.type is int else switch.parse
 
 
 def tokenize_data(

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from codedata.errors import ChunkMismatchError, SettingsError, TargetError, Untr
 from codedata.format.ranges import CharRange
 from codedata.progress import SILENT
 from codedata.recipe.settings import Settings
-from codedata.run import tokenize
+from codedata.run import compared
 from codedata.run.plan import ChunkTask, open_plan
 from codedata.run.tokenize import stored_chunks, tokenize_chunk
 from codedata.sources.parquet.text import ParquetText
@@ -55,7 +56,7 @@ def chunks(tasks: list[ChunkTask]) -> list[TokenChunk]:
 
 def stored_earlier(tasks: list[ChunkTask], root: Path) -> list[TokenChunk]:
     """The stored chunks as a process finds them that did not make them."""
-    tokenize._KNOWN.clear()  # pyright: ignore[reportPrivateUsage]
+    compared._known.clear()  # pyright: ignore[reportPrivateUsage]
     return stored_chunks(tasks, root=root)
 
 
@@ -66,6 +67,21 @@ def rewrite(chunk: TokenChunk, ids: np.ndarray) -> None:
 
 
 # What stands in a stored chunk
+
+
+def test_chunks_that_this_user_compared_are_taken_without_their_text(
+    tasks: list[ChunkTask], chunks: list[TokenChunk], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared.note(chunks)
+    monkeypatch.setattr(ParquetText, "read_utf8", None)
+    with pytest.raises(TypeError):
+        stored_earlier(tasks, root)
+    compared.recall(tasks)
+    assert stored_chunks(tasks, root=root) == chunks
+    elsewhere = [replace(task, folder=root / "copied") for task in tasks]
+    compared._known.clear()  # pyright: ignore[reportPrivateUsage]
+    compared.recall(elsewhere)
+    assert not any(map(compared.is_compared, chunks)), "others may have put them there"
 
 
 @with_any_engine

@@ -213,3 +213,15 @@ def test_the_same_inputs_in_other_folders_give_the_same_facts_and_card_which_nam
     assert str(tmp_path).encode() not in texts[0]
     command = b"--data_file c.parquet --tokenization_folder set --tokenizer_base tok"
     assert texts[0].count(command) == 2
+
+
+def test_all_characters_may_be_asked_for_and_other_words_may_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    named = ["--data_file", "a.parquet", "--tokenization_folder", "set", "--chars_to_tokenize"]
+    assert build_parser().parse_args([*named, "all"]).chars_to_tokenize == "all"
+    with pytest.raises(SystemExit):
+        build_parser().parse_args([*named, "every"])
+    assert "'every' is not a whole number; write its digits alone, as in 1536, or all" in (
+        capsys.readouterr().err
+    )

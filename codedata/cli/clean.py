@@ -8,6 +8,7 @@ only where the user says so.
 """
 
 import argparse
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +22,7 @@ from codedata.cli.code_location import add_module_option, find_code_location, lo
 from codedata.cli.commands import Commands
 from codedata.cli.dataset_names import layout_of_root, shown_path
 from codedata.errors import CorpusError, TargetError
+from codedata.format.ranges import CharRange
 from codedata.layout import Layout
 from codedata.printable import say
 from codedata.progress import megabytes
@@ -30,6 +32,8 @@ from codedata.store.publishing import Staging, open_staging, unfinished
 
 if TYPE_CHECKING:
     from codedata.components.split_spec import SplitSpec
+
+_CHUNK = re.compile(r"(\d{5})/(\d{10,19})-(\d{10,19})\.arrow", re.ASCII)
 
 _DAYS = 7
 _DAY_SECONDS = 86_400.0
@@ -144,20 +148,42 @@ def run(options: argparse.Namespace) -> int:
 
 def _chunks(layout: Layout, specs: Mapping[str, "SplitSpec"]) -> Iterator[_Unused]:
     """Chunks of ranges that a split no longer has, and of splits that there are no longer."""
-    used = {
-        layout.chunks(spec.name) / f"{key}.arrow"
-        for spec in specs.values()
-        for key in spec.chunk_ranges
-    }
     for folder in _folders(layout.root / "chunks", "*/*"):
         split = folder.parent.name
-        if files := [path for path in _files(folder, ".arrow") if path not in used]:
+        files = _files(folder, ".arrow")
+        if (spec := specs.get(split)) is not None:
+            files = [path for path in files if not _is_used(spec, layout, path)]
+        if files:
             if split in specs:
                 yield _of_files(folder, files, f"{len(files)} files are no chunks of its windows")
             else:
+                gone = _of_files(folder, files, f"there is no split {split}")
                 yield replace(
-                    _of_files(folder, files, f"there is no split {split}"), of_unknown_split=True
+                    gone, of_unknown_split=True, remove=partial(_remove_of_split, gone, folder)
                 )
+
+
+def _remove_of_split(chunks: _Unused, folder: Path) -> None:
+    """Remove chunks, and with the last of a split what it kept beside them."""
+    from codedata.components.split_partitions import RECORD_NAME
+
+    chunks.remove()
+    record = folder.parent / RECORD_NAME
+    if record.exists() and [*folder.parent.iterdir()] == [record]:
+        record.unlink()
+        folder.parent.rmdir()
+
+
+def _is_used(spec: "SplitSpec", layout: Layout, path: Path) -> bool:
+    """Whether a file is a chunk of a split."""
+    found = _CHUNK.fullmatch(f"{path.parent.name}/{path.name}")
+    if found is None:
+        return False
+    file, start, stop = map(int, found.groups())
+    num_chars = None
+    with suppress(CorpusError):
+        num_chars = read_corpus(spec.corpus_folder(layout, file)).num_chars
+    return spec.has_chunk(CharRange(start, stop, file), num_chars)
 
 
 def _work_folders(layout: Layout) -> Iterator[_Unused]:

@@ -57,8 +57,10 @@ class DryRun:
             CodedataError: it would refuse its corpus, tokenizer or switches.
         """
         spec = self._specs[split]
-        num_chars = spec.settings.chars_to_tokenize * len(spec.files)
-        say(f"{split}: up to {num_chars:,} characters of {spec.corpus}")
+        num_files, window = len(spec.files), spec.settings.window
+        of_files = f"{num_files:,} files of " if num_files > 1 else ""
+        how_many = "all" if window.is_open else f"up to {window.num_chars * num_files:,}"
+        say(f"{split}: {how_many} characters of {of_files}{spec.corpus}")
         num_bytes = self._say_fetch(spec)
         changed = self._changed[split]
         for why in changed.values():
@@ -125,7 +127,8 @@ class DryRun:
 
         layout, executor = self._layout, self._executor
         plan = open_split(spec, layout, tokenizer, engine=executor.engine)
-        tasks = list(chunk_tasks(spec, plan, layout, list(spec.chunk_ranges)).values())
+        partitions = chunk_tasks(spec, plan, layout, spec.partition_keys).values()
+        tasks = [task for each in partitions for task in each]
         is_again = self._force or self._changed[spec.name]
         stored = [] if is_again else finished(tasks, root=layout.root)
         found = estimate(plan, stored, threads=executor.threads)
@@ -138,12 +141,15 @@ class DryRun:
     ) -> None:
         from codedata.run.estimate import guess
 
-        found = guess(spec.settings, list(spec.chunk_ranges.values()), tokenizer)
-        ratio = f", at {found.chars_per_token:.2g} characters a token"
-        self._say_size(spec, found.num_tokens, ratio, found.num_samples, found.num_bytes + fetched)
         what = spec.settings.tokenizer_base if is_here else f"{spec.corpus}/raw_parquet"
         if is_here and spec.tokenizer_asset is not None:
             what = spec.tokenizer_asset
+        if spec.settings.window.is_open:
+            say(f"  tokens    how many, and how long they take, is known when {what} is here")
+            return
+        found = guess(spec.settings, list(spec.chunk_ranges.values()), tokenizer)
+        ratio = f", at {found.chars_per_token:.2g} characters a token"
+        self._say_size(spec, found.num_tokens, ratio, found.num_samples, found.num_bytes + fetched)
         say(f"  tokenize  how long is known when {what} is here")
 
     def _say_size(

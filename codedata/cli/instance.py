@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codedata.errors import SettingsError
 from codedata.layout import ROOT_VARIABLE, Layout
@@ -41,6 +41,9 @@ telemetry:
 nux:
   enabled: false
 """
+
+_BATCH_EVENTS = 1_000
+"""Some megabytes."""
 
 _SHARED = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 """What every run writes, as Dagster names it; a run's own events lie beside the second."""
@@ -131,7 +134,8 @@ def open_instance(home: Path) -> Iterator["dg.DagsterInstance"]:
         "class": "NoOpComputeLogManager",
     }
     try:
-        opened = dg.DagsterInstance.local_temp(str(home), overrides={"compute_logs": no_copies})
+        overrides = {"compute_logs": no_copies, **_batches(home)}
+        opened = dg.DagsterInstance.local_temp(str(home), overrides=overrides)
     except Exception as error:
         raise SettingsError(
             f"the Dagster instance of {home} cannot be opened: {type(error).__name__}: "
@@ -143,6 +147,22 @@ def open_instance(home: Path) -> Iterator["dg.DagsterInstance"]:
             yield instance
         finally:
             _share(home)
+
+
+def _batches(home: Path) -> dict[str, Any]:
+    """What has Dagster store events in batches, where it keeps them in its SQLite files."""
+    import yaml  # loaded by Dagster
+
+    config: Any = yaml.safe_load((home / "dagster.yaml").read_bytes())
+    if isinstance(config, dict) and any("storage" in str(key) for key in config):
+        return {}  # of the user's own
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(_BATCH_EVENTS))
+    log = {
+        "module": "codedata.cli.event_batches",
+        "class": "BatchedEventLog",
+        "config": {"base_dir": str(home / "history" / "runs")},
+    }
+    return {"event_log_storage": log}
 
 
 def materialized_versions(keys: Sequence["dg.AssetKey"]) -> Mapping["dg.AssetKey", str | None]:

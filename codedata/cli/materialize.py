@@ -27,6 +27,7 @@ from codedata.layout import Layout
 from codedata.parallel import available_cores
 from codedata.printable import say
 from codedata.progress import SHOW_BARS, TERMINAL, Verbosity
+from codedata.recipe.settings import ALL
 from codedata.store.locks import NO_LOCK_HELP
 from codedata.store.owners import explained_at
 from codedata.store.verified import open_once
@@ -153,6 +154,9 @@ def runs_of(jobs: dict[str, Any], split: str) -> Iterator[tuple[Any, dict[str, s
     from codedata.components.split_spec import FILES_TAG
 
     files_job, *ranges = jobs[split].tags.get(FILES_TAG, "-").split()
+    if ranges == [ALL]:  # Dagster stores an event for each partition that a run names
+        yield jobs[files_job], {}
+        ranges = []
     for each in ranges:
         first, last = map(int, each.split("-"))
         yield (

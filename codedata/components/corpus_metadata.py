@@ -14,6 +14,15 @@ _PREVIEW_DOCUMENTS = 3
 _PREVIEW_LINES = 12
 
 
+def file_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
+    """The same of a file of very many: what tells it from the others."""
+    return {
+        "characters": corpus.num_chars,
+        "in short": f"{corpus.num_rows:,} rows, {corpus.num_bytes:,} bytes of "
+        f"{printable(corpus.path)}, in {rounded(seconds)} s",
+    }
+
+
 def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
     """A corpus's record as the UI shows it, and how long it took to have it here."""
     columns = [

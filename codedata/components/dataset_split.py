@@ -18,17 +18,25 @@ from codedata.components import split_assets
 from codedata.components.automation import change_sensor
 from codedata.components.from_yaml import YamlComponent
 from codedata.components.overrides import unread_variables
-from codedata.components.raw_corpus import RawCorpus, find_corpus
+from codedata.components.raw_corpus import MANY_FILES, RawCorpus, find_corpus
 from codedata.components.scaffolding import SplitScaffolder
 from codedata.components.shown import as_written
-from codedata.components.split_files import ALL_FILES, file_numbers, must_say_which
+from codedata.components.split_files import file_numbers, is_reference, must_say_which
+from codedata.components.split_partitions import Partitions, recorded_partitions
 from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
 from codedata.environment import variables
 from codedata.errors import SettingsError
 from codedata.layout import NAME_REMEDY, TOKENIZER_VARIABLE, Layout, is_name, switch_variable
 from codedata.places import local_path
 from codedata.printable import shortened
-from codedata.recipe.settings import SWITCHES, Settings, Switch, pad_token_of, require_held_out
+from codedata.recipe.settings import (
+    ALL,
+    SWITCHES,
+    Settings,
+    Switch,
+    pad_token_of,
+    require_held_out,
+)
 
 MAX_CHUNKS = 10_000
 """Partitions of an asset: the UI stays quick, and a chunk_size of 1 is found out at once."""
@@ -68,8 +76,14 @@ class DatasetSplit(YamlComponent):
     )
     files: str | int | None = Field(
         default=None,
-        description="Which files of the corpus; it must be said where it has several: all, or 3, "
-        "or 0-255, or 0-9,12. The switches say which characters of each.",
+        description="Which files of the corpus: all, or 3, or 0-255, or 0-9,12. The switches say "
+        "which characters of each. By default all; of several files of The Stack it must be said.",
+    )
+    partitions: Partitions | None = Field(
+        default=None,
+        description="What a partition of the chunks is: file, all chunks of a file of the corpus, "
+        "or chunk, each of its own. By default file where chars_to_tokenize is all, or for "
+        f"{MANY_FILES} files and more; once made, it stays as it was.",
     )
     held_out_from: list[str] = Field(
         default_factory=list,
@@ -87,7 +101,12 @@ class DatasetSplit(YamlComponent):
     max_dump_size: int = _field("max_dump_size")
     pad_token: int | str = _field("pad_token")
     starting_character: int = _field("starting_character")
-    chars_to_tokenize: int = _field("chars_to_tokenize")
+    chars_to_tokenize: int | str | None = Field(
+        default=None,
+        description=f"{_sentence(SWITCHES['chars_to_tokenize'].help)} By default all; of The "
+        "Stack, and where partitions are chunks, "
+        f"{SWITCHES['chars_to_tokenize'].default:,}.",
+    )
     chunk_size: int = _field("chunk_size")
 
     @field_validator("name", "corpus", "tokenizer_asset")
@@ -115,14 +134,16 @@ class DatasetSplit(YamlComponent):
     @field_validator("files")
     @classmethod
     def _are_files(cls, files: str | int | None, info: ValidationInfo) -> str | int | None:
-        if files not in (None, ALL_FILES) and (name := info.data.get("name")):
+        if files not in (None, ALL) and (name := info.data.get("name")):
             file_numbers(name, files)
         return files
 
     @field_validator(*SWITCHES)
     @classmethod
-    def _fits(cls, value: int | str, info: ValidationInfo) -> int | str:
+    def _fits(cls, value: int | str | None, info: ValidationInfo) -> int | str | None:
         assert info.field_name is not None
+        if value is None:
+            return value
         if info.field_name == "pad_token":
             value = pad_token_of(str(value))
         if why := SWITCHES[info.field_name].why_not(value):
@@ -131,15 +152,50 @@ class DatasetSplit(YamlComponent):
             local_path(str(value), _of_split(info))
         return value
 
-    def _require_few_chunks(self, num_files: int) -> None:
-        most = MAX_CHUNKS // num_files
-        if self.settings.window.num_chars > most * self.settings.chunk_size:
-            of_files = f" of {num_files} files" if num_files > 1 else ""
+    def _require_few_chunks(
+        self, settings: Settings, partitions: Partitions, num_files: int
+    ) -> None:
+        if settings.window.is_open:
+            return
+        at_once = num_files if partitions == "chunk" else 1
+        if settings.window.num_chars > MAX_CHUNKS // at_once * settings.chunk_size:
+            of_files = f" of {at_once} files" if at_once > 1 else ""
+            what = "partitions" if partitions == "chunk" else "chunks of a file"
             raise SettingsError(
-                f"split {self.name!r}: chars_to_tokenize {self.settings.chars_to_tokenize}"
-                f"{of_files} in chunks of {self.settings.chunk_size} are more than {MAX_CHUNKS} "
-                "partitions; choose a larger chunk_size"
+                f"split {self.name!r}: chars_to_tokenize {settings.chars_to_tokenize}"
+                f"{of_files} in chunks of {settings.chunk_size} are more than {MAX_CHUNKS} "
+                f"{what}; choose a larger chunk_size"
             )
+
+    def partitions_of(self, corpus: RawCorpus | None) -> Partitions:
+        """What a partition of the chunks is: as the YAML says, as it was, or as fits the files.
+
+        Args:
+            corpus: its component; None where another code location has it.
+
+        Raises:
+            SettingsError: chunks are to be partitions of a text whose length is not known.
+        """
+        takes_all = self.settings_of(corpus).window.is_open
+        if takes_all and self.partitions == "chunk":
+            raise SettingsError(
+                f"split {self.name!r} has partitions: chunk, but takes all characters of texts "
+                "that may not be here yet; write partitions: file, or chars_to_tokenize as a number"
+            )
+        if takes_all:
+            return "file"
+        is_many = self._takes_all_of(corpus) or len(self.files_of(corpus)) >= MANY_FILES
+        return self.partitions or self._recorded or ("file" if is_many else "chunk")
+
+    @cached_property
+    def _recorded(self) -> Partitions | None:
+        return recorded_partitions(Layout.from_environment(), self.name)
+
+    def _takes_all_of(self, corpus: RawCorpus | None) -> bool:
+        """Whether the YAML, whatever the environment sets, takes all characters of files."""
+        if self.chars_to_tokenize is not None:
+            return self.chars_to_tokenize == ALL
+        return not is_reference(corpus) and (self.partitions or self._recorded) != "chunk"
 
     def files_of(self, corpus: RawCorpus | None) -> tuple[int, ...]:
         """The files of the corpus that the split takes, in order.
@@ -152,10 +208,12 @@ class DatasetSplit(YamlComponent):
                 the corpus has no such files.
         """
         if self.files is None:
-            if corpus is not None and corpus.num_files > 1:
-                raise must_say_which(self.name, corpus, self.settings.window.num_chars)
-            return (0,)
-        if self.files == ALL_FILES:
+            if corpus is None or corpus.num_files == 1:
+                return (0,)
+            if is_reference(corpus):
+                num_chars = self.settings_of(corpus).window.num_chars
+                raise must_say_which(self.name, corpus, num_chars)
+        if self.files in (None, ALL):
             if corpus is None:
                 raise SettingsError(
                     f"files of split {self.name!r} is 'all', but no corpus {self.corpus!r} is "
@@ -171,15 +229,25 @@ class DatasetSplit(YamlComponent):
             )
         return numbers
 
-    @cached_property
+    @property
     def settings(self) -> Settings:
+        """The switches of a split over The Stack, or a corpus that is defined elsewhere."""
+        return self.settings_of(None)
+
+    def settings_of(self, corpus: RawCorpus | None) -> Settings:
         """The switches: the YAML's, or the environment's where it overrides them.
+
+        Args:
+            corpus: its component; None where another code location has it.
 
         Raises:
             SettingsError: a variable sets one to what it cannot be.
         """
         given = variables()
         switches = {name: getattr(self, name) for name in SWITCHES}
+        if self.chars_to_tokenize is None:
+            chars = ALL if self._takes_all_of(corpus) else SWITCHES["chars_to_tokenize"].default
+            switches["chars_to_tokenize"] = chars
         names = {name: switch_variable(self.name, name) for name in SWITCHES}
         if self.tokenizer_asset is not None:
             layout = Layout.from_environment()
@@ -210,28 +278,31 @@ class DatasetSplit(YamlComponent):
         corpus = find_corpus(context, self.corpus)
         with self.about("files"):
             files = self.files_of(corpus)
+        settings = self.settings_of(corpus)
+        with self.about("partitions"):
+            partitions = self.partitions_of(corpus)
         with self.about("chunk_size"):
-            self._require_few_chunks(len(files))
+            self._require_few_chunks(settings, partitions, len(files))
         others: dict[str, OtherSplit] = {}
         for index, name in enumerate(self.held_out_from):
             with self.about("held_out_from", index):
                 other = self._other_split(context, name)
             theirs = find_corpus(context, other.corpus)
-            windows = windows_of(other.settings, other.files_of(theirs))
+            windows = windows_of(other.settings_of(theirs), other.files_of(theirs))
             others[name] = OtherSplit(other.corpus, theirs.num_files if theirs else 1, windows)
         same_text = {
             name: other.windows for name, other in others.items() if other.corpus == self.corpus
         }
         with self.about("held_out_from"):
-            require_held_out(self.name, windows_of(self.settings, files), same_text)
+            require_held_out(self.name, windows_of(settings, files), same_text)
         if corpus is not None:
             with corpus.about("source", "first_chars"):
-                self._require_in_corpus(corpus)
+                self._require_in_corpus(corpus, settings)
         spec = SplitSpec(
             name=self.name,
             corpus=self.corpus,
             tokenizer_asset=self.tokenizer_asset,
-            settings=self.settings,
+            settings=settings,
             held_out_from=others,
             description=as_written(self.description or f"Dataset {self.name} over {self.corpus}."),
             files=files,
@@ -240,6 +311,7 @@ class DatasetSplit(YamlComponent):
             pad_is_named=self.pad_is_named,
             matches_transformers=self.matches_transformers,
             corpus_files=corpus.num_files if corpus else 1,
+            partitions=partitions,
         )
         made = split_assets.build_split(spec)
         if corpus is None or corpus.num_files > 1:  # whose files are fetched by a run of their own
@@ -261,9 +333,10 @@ class DatasetSplit(YamlComponent):
                 stacklevel=2,
             )
 
-    def _require_in_corpus(self, corpus: RawCorpus) -> None:
-        stop = self.settings.window.stop
-        if (most := corpus.typed_source.num_chars) is not None and stop > most:
+    def _require_in_corpus(self, corpus: RawCorpus, settings: Settings) -> None:
+        most, window = corpus.typed_source.num_chars, settings.window
+        stop = window.start + 1 if window.is_open else window.stop
+        if most is not None and stop > most:
             raise SettingsError(
                 f"split {self.name!r} takes characters up to {stop}, but of corpus "
                 f"{corpus.name!r} only the first {most} are fetched; raise first_chars "

@@ -20,7 +20,7 @@ from codedata.components.split_spec import (
 from codedata.errors import CheckFailedError
 from codedata.format.meta import shard_name
 from codedata.layout import Layout
-from codedata.parallel import peak_memory_bytes
+from codedata.parallel import peak_memory_bytes, side_by_side
 from codedata.progress import Reporter, reporter_of_run, rounded
 from codedata.recipe.settings import Settings
 from codedata.resources import ChunkExecutor, DataRoot
@@ -50,6 +50,10 @@ _ENTRY = [
     dg.TableColumn("stop_character", "int", "Where it ends."),
     dg.TableColumn("entry_sha256", "string", "Of the entry's other fields."),
 ]
+
+
+_SHOWN_SHARDS = 100
+"""Rows of the table of shards in the UI, which is stored four times; the meta has them all."""
 
 
 def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
@@ -110,7 +114,10 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
         ):
             plan = open_split(spec, layout, split_tokenizer(spec, layout, quiet))
             chunks = _all_chunks(spec, plan, layout)
-            corpora = {file: read_corpus(spec.corpus_folder(layout, file)) for file in spec.files}
+            records = side_by_side(
+                lambda file: read_corpus(spec.corpus_folder(layout, file)), spec.files
+            )
+            corpora = dict(zip(spec.files, records, strict=True))
             corpus, files = corpus_facts(corpora, is_one=spec.corpus_files == 1)
             origin = origin_of(plan.tokenizer, chunks, command_of(spec), corpus, files)
             started = time.monotonic()
@@ -171,15 +178,16 @@ def _all_chunks(spec: SplitSpec, plan: Plan, layout: Layout) -> list[TokenChunk]
         Failure: some are missing or stale; the message lists their keys and the command that makes
             them.
     """
-    tasks = chunk_tasks(spec, plan, layout, list(spec.chunk_ranges))
-    chunks = stored_chunks(list(tasks.values()), root=layout.root)
+    tasks = chunk_tasks(spec, plan, layout, spec.partition_keys)
+    chunks = stored_chunks([task for each in tasks.values() for task in each], root=layout.root)
     found = {chunk.chars for chunk in chunks}
-    missing = [key for key, task in tasks.items() if task.chars not in found]
+    with_text = [key for key, each in tasks.items() if each]
+    missing = [key for key in with_text if any(task.chars not in found for task in tasks[key])]
     if missing:
         raise dg.Failure(
-            f"{len(missing)} of {len(tasks)} chunks of {spec.name} are missing or stale "
-            f"({', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}), so nothing was "
-            f"published; `codedata materialize {spec.name}` makes them all and publishes",
+            f"{len(missing)} of {len(with_text)} {spec.partitions}s of {spec.name} are missing or "
+            f"stale ({', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}), so nothing "
+            f"was published; `codedata materialize {spec.name}` makes them all and publishes",
             metadata={"missing or stale": "\n".join(missing)},
             allow_retries=False,
         )
@@ -204,6 +212,6 @@ def _shard_table(dataset: Dataset) -> dg.TableMetadataValue:
                     "sha256": entry.sha256 or "",
                 }
             )
-            for index, entry in enumerate(dataset.entries)
+            for index, entry in enumerate(dataset.entries[:_SHOWN_SHARDS])
         ]
     )

@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, ValidationInfo, field_validator
 
-from codedata.components.corpus_metadata import corpus_metadata
+from codedata.components.corpus_metadata import corpus_metadata, file_metadata
 from codedata.components.default_pad import require_fitting_default
 from codedata.components.freshness import freshness, revision_key
 from codedata.components.from_yaml import YamlComponent
@@ -41,6 +41,12 @@ class FetchConfig(dg.Config):
         default=False,
         description="Take the newest commit of a branch or tag, not the one kept here.",
     )
+
+
+MANY_FILES = 100
+"""From so many on, a partition of a split is a file, and less is shown of each file: an event of a
+partition takes Dagster 10 ms and some kilobytes, several times a run, which is more than tokenizing
+100,000 characters takes."""
 
 
 def files_job(corpus: str) -> str:
@@ -175,6 +181,7 @@ class RawCorpus(YamlComponent):
 
     def _several_files(self, options: dict[str, Any]) -> dg.Definitions:
         keys = [file_key(file) for file in range(self.num_files)]
+        shown = file_metadata if len(keys) >= MANY_FILES else corpus_metadata
 
         def raw_parquet(
             context: dg.AssetExecutionContext, store: DataRoot, config: FetchConfig
@@ -185,10 +192,14 @@ class RawCorpus(YamlComponent):
             # A run that names no partitions is for all: `dagster job execute` can name none.
             named = context.has_partition_key or context.has_partition_key_range
             asked = context.partition_keys if named else keys
+            of_each = reporter
+            if len(asked) >= MANY_FILES:
+                reporter.say(f"collecting {self.name}, {len(asked):,} files")
+                of_each = Reporter(lambda _: None, in_terminal=reporter.shows_bars)
             for key in asked:
                 started = time.monotonic()
                 try:
-                    with reporter.step(f"collecting {self.name}, file {key}"):
+                    with of_each.step(f"collecting {self.name}, file {key}"):
                         file = int(key)
                         corpus = self.materialize(store.layout, reporter, file=file, update=update)
                 except CorpusError as error:
@@ -199,7 +210,7 @@ class RawCorpus(YamlComponent):
                 yield dg.AssetMaterialization(
                     context.asset_key,
                     partition=key,
-                    metadata=corpus_metadata(corpus, time.monotonic() - started),
+                    metadata=shown(corpus, time.monotonic() - started),
                     tags={"dagster/data_version": corpus.sha256},
                 )
             if failed:

@@ -19,7 +19,8 @@ from pydantic_core import PydanticUndefined
 
 from codedata.errors import CodedataError, SettingsError
 from codedata.layout import NAME_REMEDY, Layout, is_name
-from codedata.recipe.settings import SWITCHES
+from codedata.recipe.settings import ALL, SWITCHES
+from codedata.run.checks import KNOWN_REPO
 from codedata.sources.record import RECORD_NAME, read_corpus
 from codedata.sources.registry import KINDS, read_source
 
@@ -166,7 +167,9 @@ def _window_after(
         num_chars = read_corpus(folder).num_chars
     before = [split for split in others if not has_files or _takes_first_file(split)]
     names = [split["name"] for split in before]
-    ends = [_end_of(split) for split in before]
+    # The kind of the hub has a repository; what a split leaves out is all of any but The Stack.
+    is_reference = getattr(source, "repo", None) == KNOWN_REPO
+    ends = [_end_of(split if is_reference else {_WINDOW[1]: ALL, **split}) for split in before]
     start = max((end for end in ends if end is not None), default=0)
     left = None if num_chars is None else num_chars - start
     window: dict[str, Any] = {"files": 0} if has_files else {}
@@ -186,17 +189,14 @@ def _window_after(
 
 
 def _takes_first_file(split: Mapping[str, Any]) -> bool:
-    from codedata.components.split_files import (
-        ALL_FILES,  # which has the corpus
-        file_numbers,
-    )
+    from codedata.components.split_files import file_numbers  # which has the corpus
 
-    files = split.get("files", ALL_FILES)
-    return files == ALL_FILES or 0 in file_numbers(split["name"], files)
+    files = split.get("files", ALL)
+    return files == ALL or 0 in file_numbers(split["name"], files)
 
 
 def _end_of(split: Mapping[str, Any]) -> int | None:
-    """Where a split's window ends; None where its YAML has a template in place of a number."""
+    """Where a split's window ends; None where its YAML has a template or all, and no number."""
     fields = [split.get(name, SWITCHES[name].default) for name in _WINDOW]
     numbers = [field for field in fields if isinstance(field, int)]
     return sum(numbers) if len(numbers) == len(fields) else None

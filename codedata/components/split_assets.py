@@ -15,11 +15,12 @@ from codedata.components.split_spec import (
 )
 from codedata.components.token_chunks import token_chunks_asset
 from codedata.components.transformers_check import transformers_check
+from codedata.recipe.settings import ALL
 
 
 def build_split(spec: SplitSpec) -> dg.Definitions:
     """All definitions of a split."""
-    keys = list(spec.chunk_ranges)
+    keys = spec.partition_keys
     upstream = [_corpus_dep(spec)]
     if spec.tokenizer_asset is not None:
         upstream.append(dg.AssetDep([spec.tokenizer_asset]))
@@ -63,7 +64,9 @@ def _judged_first(spec: SplitSpec) -> bool:
 
 
 def _file_runs(spec: SplitSpec) -> str:
-    """What has to be fetched before: the job, and ranges of its partitions."""
+    """What has to be fetched before: the job, and ranges of its partitions, or all."""
+    if len(spec.files) == spec.corpus_files:
+        return f"{files_job(spec.corpus)} {ALL}"
     runs: list[list[int]] = []
     for file in spec.files:
         if runs and file == runs[-1][1] + 1:
@@ -78,7 +81,7 @@ def _corpus_dep(spec: SplitSpec) -> dg.AssetDep:
     key = dg.AssetKey([spec.corpus, "raw_parquet"])
     if spec.corpus_files == 1:
         return dg.AssetDep(key)
-    chunks: dict[str, list[str]] = {}
-    for chunk, chars in spec.chunk_ranges.items():
-        chunks.setdefault(file_key(chars.file), []).append(chunk)
-    return dg.AssetDep(key, partition_mapping=dg.StaticPartitionMapping(chunks))
+    partitions: dict[str, list[str]] = {}
+    for partition in spec.partition_keys:
+        partitions.setdefault(file_key(spec.file_of(partition)), []).append(partition)
+    return dg.AssetDep(key, partition_mapping=dg.StaticPartitionMapping(partitions))

@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from codedata.components.raw_corpus import RawCorpus
 from codedata.errors import SettingsError
 from codedata.layout import Layout
+from codedata.recipe.settings import ALL
+from codedata.run.checks import KNOWN_REPO
 from codedata.sources.paths import MAX_FILES
 
-ALL_FILES = "all"
-"""What `files` says for every file of the corpus, whatever their number."""
-
 _FILES = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
+
+
+def is_reference(corpus: RawCorpus | None) -> bool:
+    """Whether a corpus is the reference's, The Stack, or defined elsewhere and may be.
+
+    Of it, what a YAML leaves out is what the reference script takes; of others it is all.
+    """
+    return corpus is None or getattr(corpus.typed_source, "repo", None) == KNOWN_REPO
 
 
 def file_numbers(split: str, files: str | int) -> tuple[int, ...]:
@@ -31,7 +38,7 @@ def file_numbers(split: str, files: str | int) -> tuple[int, ...]:
         if not first <= last < MAX_FILES:
             raise SettingsError(
                 f"files of split {split!r} is {files!r}; write numbers and ranges of 0 to "
-                f"{MAX_FILES - 1}, the smaller first, such as 0-255 or 0-9,12, or {ALL_FILES}"
+                f"{MAX_FILES - 1}, the smaller first, such as 0-255 or 0-9,12, or {ALL}"
             )
         numbers |= set(range(first, last + 1))
     return tuple(sorted(numbers))
@@ -48,7 +55,7 @@ def must_say_which(split: str, corpus: RawCorpus, num_chars: int) -> SettingsErr
     num_bytes = corpus.bytes_known(Layout.from_environment())
     return SettingsError(
         f"split {split!r} does not say which files it takes of corpus {corpus.name!r}, which has "
-        f"{corpus.num_files}; write files: {ALL_FILES} for up to {num_chars * corpus.num_files:,} "
+        f"{corpus.num_files}; write files: {ALL} for up to {num_chars * corpus.num_files:,} "
         f"characters of {_bytes_of(num_bytes)}, or files: 0 for up to {num_chars:,} characters of "
         f"{_bytes_of(num_bytes[:1])}"
     )

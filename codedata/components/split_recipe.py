@@ -25,6 +25,7 @@ def recipe_metadata(spec: SplitSpec) -> dict[str, Any]:
         "files": list(spec.files),
         "tokenizer_asset": spec.tokenizer_asset,
         "pad_is_named": spec.pad_is_named,
+        "partitions": spec.partitions,
         "switches": spec.settings.as_dict(),
     }
     return {_RECIPE: dg.MetadataValue.json(fields)}
@@ -59,6 +60,7 @@ def _spec_of(job: dg.JobDefinition) -> SplitSpec:
         files=tuple(fields["files"]),
         tokenizer_asset=fields["tokenizer_asset"],
         pad_is_named=fields["pad_is_named"],
+        partitions=fields["partitions"],
         settings=Settings(**fields["switches"]),
         held_out_from={},
         description="",

@@ -11,9 +11,11 @@ from typing import NamedTuple, TypedDict
 import dagster as dg
 
 from codedata.components.raw_corpus import file_key
+from codedata.components.split_partitions import Partitions
 from codedata.format.fingerprint import CODE_VERSION
 from codedata.format.ranges import CharRange
 from codedata.layout import Layout
+from codedata.parallel import side_by_side
 from codedata.printable import printable
 from codedata.progress import Reporter
 from codedata.recipe.settings import Settings
@@ -31,7 +33,8 @@ SPLIT_TAG = "codedata/split"
 """Tells the jobs of splits, and their runs, from others."""
 
 FILES_TAG = "codedata/files"
-"""On a split over a corpus of several files: the job that fetches them and which: `c_files 0-9`."""
+"""On a split over a corpus of several files: the job that fetches them and which: `c_files 0-9`, or
+`c_files all`."""
 
 
 class Shown(TypedDict):
@@ -66,6 +69,7 @@ class SplitSpec:
     tags: Mapping[str, str] = field(default_factory=dict)
     pad_is_named: bool = True
     matches_transformers: bool = True
+    partitions: Partitions = "chunk"
 
     @property
     def shown(self) -> Shown:
@@ -85,12 +89,49 @@ class SplitSpec:
 
     @cached_property
     def chunk_ranges(self) -> dict[str, CharRange]:
-        """The characters of each partition, by its key: `<file>/<start>-<stop>`."""
+        """The characters of each chunk, by its key: `<file>/<start>-<stop>`.
+
+        They are not known of a split that takes all characters of texts that may not be here yet.
+        """
+        assert not self.settings.window.is_open, "such a split has files as partitions"
         return {
             f"{file_key(chars.file)}/{chars.key}": chars
             for window in self.windows
             for chars in window.cut(self.settings.chunk_size)
         }
+
+    @cached_property
+    def partition_keys(self) -> list[str]:
+        """The partitions of the chunks: `<file>/<start>-<stop>`, or `<file>`."""
+        if self.partitions == "chunk":
+            return list(self.chunk_ranges)
+        return [file_key(file) for file in self.files]
+
+    def partition_of(self, chars: CharRange) -> str:
+        """The partition of a chunk, which may be shorter than its key says."""
+        file = file_key(chars.file)
+        if self.partitions == "file":
+            return file
+        window, stop = self.settings.window, chars.start + self.settings.chunk_size
+        return f"{file}/{chars._replace(stop=min(stop, window.stop)).key}"
+
+    @staticmethod
+    def file_of(partition: str) -> int:
+        """The file of the corpus that a partition is of."""
+        return int(partition.partition("/")[0])
+
+    def has_chunk(self, chars: CharRange, num_chars: int | None) -> bool:
+        """Whether a chunk is one that the windows are cut into.
+
+        Args:
+            chars: of the chunk.
+            num_chars: of its file's text; None where it is not here, and may end with the chunk.
+        """
+        window, size = self.settings.window, self.settings.chunk_size
+        is_cut = window.start <= chars.start and (chars.start - window.start) % size == 0
+        stop = min(chars.start + size, window.stop)
+        ends_there = chars.stop < stop if num_chars is None else chars.stop == min(stop, num_chars)
+        return chars.file in self.files and is_cut and (chars.stop == stop or ends_there)
 
     def corpus_folder(self, layout: Layout, file: int) -> Path:
         """Where the record of a file of the corpus lies."""
@@ -121,11 +162,12 @@ def open_windows(
     Raises:
         CorpusError: a file is not materialized, or its text ends before the window.
     """
-    opened: list[Window] = []
-    for chars in windows:
+
+    def open_window(chars: CharRange) -> Window:
         text = read_corpus(corpus_folder(layout, corpus, corpus_files, chars.file)).open_text()
-        opened.append(Window.of(text, chars))
-    return opened
+        return Window.of(text, chars)
+
+    return side_by_side(open_window, windows)
 
 
 def windows_of(settings: Settings, files: Sequence[int]) -> list[CharRange]:
@@ -166,12 +208,12 @@ def open_split(
         files: those that are needed; None is all.
         engine: `auto`, or the one to take.
     """
+    needed = [file for file in spec.files if files is None or file in files]
+    texts = side_by_side(
+        lambda file: read_corpus(spec.corpus_folder(layout, file)).open_text(), needed
+    )
     return open_plan(
-        {
-            file: read_corpus(spec.corpus_folder(layout, file)).open_text()
-            for file in spec.files
-            if files is None or file in files
-        },
+        dict(zip(needed, texts, strict=True)),
         spec.settings,
         tokenizer,
         engine=engine,
@@ -181,15 +223,13 @@ def open_split(
 
 def chunk_tasks(
     spec: SplitSpec, plan: Plan, layout: Layout, keys: Sequence[str], *, threads: int = 1
-) -> dict[str, ChunkTask]:
-    """The tasks of partitions, by key; those beyond their text's end have none."""
+) -> dict[str, list[ChunkTask]]:
+    """The tasks of partitions, by key, in order; those beyond their text's end have none."""
     folder = layout.chunks(spec.name)
-    tasks = {
-        (task.chars.file, task.chars.start): task
-        for task in plan.tasks(lambda file: folder / file_key(file), threads=threads)
-    }
-    places = {key: (spec.chunk_ranges[key].file, spec.chunk_ranges[key].start) for key in keys}
-    return {key: tasks[place] for key, place in places.items() if place in tasks}
+    tasks: dict[str, list[ChunkTask]] = {key: [] for key in keys}
+    for task in plan.tasks(lambda file: folder / file_key(file), threads=threads):
+        tasks.get(spec.partition_of(task.chars), []).append(task)
+    return tasks
 
 
 def check_result(

@@ -1,13 +1,16 @@
-"""The asset `<split>/token_chunks`: a partition a chunk, tokenized or reused, logged, checked."""
+"""The asset `<split>/token_chunks`: a partition a chunk or a file, tokenized or reused, checked."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from codedata.components.raw_corpus import MANY_FILES
 from codedata.components.report_assets import begin_imports
 from codedata.components.shown import with_separators
+from codedata.components.split_partitions import record_partitions
 from codedata.components.split_spec import (
     SINGLE_RUN,
     SplitSpec,
@@ -18,11 +21,13 @@ from codedata.components.split_spec import (
 )
 from codedata.components.transformers_check import begin_comparison, makes_whole_split
 from codedata.errors import ExactnessError
+from codedata.format.ranges import CharRange
 from codedata.parallel import ChunkThreads, peak_memory_bytes
 from codedata.progress import reporter_of_run, rounded
 from codedata.resources import ChunkExecutor, DataRoot
-from codedata.run.checks import CheckOutcome, bounds_of, check_compared, check_ids
-from codedata.run.plan import ChunkTask, Plan
+from codedata.run.checks import CheckOutcome, bounds_of, check_all_ids, check_compared
+from codedata.run.compared import note, recall
+from codedata.run.plan import Plan
 from codedata.run.tokenize import tokenize
 from codedata.store.chunks import TokenChunk
 
@@ -54,9 +59,9 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
         **spec.shown,
         kinds={"arrow", "huggingface"},
         metadata={"dagster/column_schema": _SCHEMA},
-        description=f"The ids of each chunk of {spec.name}'s window, one partition a chunk. "
-        "Unchanged chunks are reused.",
-        partitions_def=dg.StaticPartitionsDefinition(list(spec.chunk_ranges)),
+        description=f"The ids of each chunk of {spec.name}'s window, one partition a "
+        f"{spec.partitions}. Unchanged chunks are reused.",
+        partitions_def=dg.StaticPartitionsDefinition(spec.partition_keys),
         backfill_policy=SINGLE_RUN,
         code_version=spec.code_version(
             "tokenizer_base", "starting_character", "chars_to_tokenize", "chunk_size"
@@ -84,27 +89,28 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
         yield _passed("held_out", *_held_out_report(spec))
         layout, reporter = store.layout, reporter_of_run(context.log.info)
         keys = context.partition_keys
-        files = {spec.chunk_ranges[key].file for key in keys}
+        files = {spec.file_of(key) for key in keys}
         with reporter.step(f"preparing {spec.name}"):
             tokenizer = split_tokenizer(spec, layout, reporter, update=config.update)
             if makes_whole_split(spec, context):
                 begin_comparison(spec, layout, tokenizer, chunk_executor)
             plan = open_split(spec, layout, tokenizer, files=files, engine=chunk_executor.engine)
-            plan.require_fidelity()
-        yield _fidelity(context, plan)
-        tasks = chunk_tasks(spec, plan, layout, keys, threads=chunk_executor.threads)
-        made = _MadeChunks(context, key, tasks)
+            partitions = chunk_tasks(spec, plan, layout, keys, threads=chunk_executor.threads)
+            tasks = [task for each in partitions.values() for task in each]
+            recall(tasks)
+        made = _MadeChunks(context, key, spec)
         begin_imports(spec, context)
         try:
             with chunk_executor.executor() as executor:
                 for chunk, is_reused in tokenize(
                     plan,
-                    list(tasks.values()),
+                    tasks,
                     executor,
                     reporter,
                     root=layout.root,
                     name=spec.name,
                     force=config.force,
+                    begin=partial(record_partitions, layout, spec.name, spec.partitions),
                 ):
                     made.add(chunk, is_reused=is_reused)
         except BaseException as error:
@@ -113,11 +119,14 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
                 outcome = CheckOutcome(passed=False, description=str(error), numbers={})
                 yield check_result("matches_library", outcome)
             raise
+        note(made.chunks)
+        yield _fidelity(context, plan)
         with reporter.step(f"checking the ids of {spec.name}"):
             yield from made.events(plan.engine.vocab_size, chunk_executor.threads)
-        yield dg.MaterializeResult(
-            asset_key=key, metadata={"peak memory (MB)": rounded(peak_memory_bytes() / 1e6)}
-        )
+        # Dagster stores it with each partition.
+        peak = {"peak memory (MB)": rounded(peak_memory_bytes() / 1e6)}
+        metadata = {} if spec.partitions == "file" and len(spec.files) >= MANY_FILES else peak
+        yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
     return token_chunks
 
@@ -138,14 +147,14 @@ def _passed(name: str, description: str, numbers: dict[str, Any]) -> dg.AssetChe
 def _held_out_report(spec: SplitSpec) -> tuple[str, dict[str, Any]]:
     """What the configuration, validated when the code location loaded, says of shared windows."""
     window = spec.settings.window
-    numbers: dict[str, Any] = {"start": window.start, "stop": window.stop}
+    numbers: dict[str, Any] = {"start": window.start, "stop": _stop_of(window)}
     if len(spec.files) > 1:
         numbers["files"] = len(spec.files)
     for name, other in spec.held_out_from.items():
         if other.corpus != spec.corpus:
             continue
         others = other.windows
-        numbers |= {f"{name} start": others[0].start, f"{name} stop": others[0].stop}
+        numbers |= {f"{name} start": others[0].start, f"{name} stop": _stop_of(others[0])}
         if len(others) > 1:
             numbers[f"{name} files"] = len(others)
     if not spec.held_out_from:
@@ -153,24 +162,33 @@ def _held_out_report(spec: SplitSpec) -> tuple[str, dict[str, Any]]:
     return f"shares no characters with {', '.join(spec.held_out_from)}", numbers
 
 
+def _stop_of(window: CharRange) -> int | str:
+    return "end of the text" if window.is_open else window.stop
+
+
 class _MadeChunks:
     """The chunks of one run, made or reused, as they are reported per partition."""
 
     def __init__(
-        self, context: dg.AssetExecutionContext, key: dg.AssetKey, tasks: Mapping[str, ChunkTask]
+        self, context: dg.AssetExecutionContext, key: dg.AssetKey, spec: SplitSpec
     ) -> None:
         self._context = context
         self._key = key
-        self._partitions = {task.chars: partition for partition, task in tasks.items()}
-        self._chunks: dict[str, TokenChunk] = {}
-        self._reused: set[str] = set()
+        self._spec = spec
+        self._chunks: dict[str, list[TokenChunk]] = {}
+        self._reused: set[CharRange] = set()
+
+    @property
+    def chunks(self) -> list[TokenChunk]:
+        """Those that are finished, in order."""
+        chunks = (chunk for each in self._chunks.values() for chunk in each)
+        return sorted(chunks, key=lambda chunk: (chunk.chars.file, chunk.chars.start))
 
     def add(self, chunk: TokenChunk, *, is_reused: bool) -> None:
         """Take a finished chunk."""
-        partition = self._partitions[chunk.chars]
-        self._chunks[partition] = chunk
+        self._chunks.setdefault(self._spec.partition_of(chunk.chars), []).append(chunk)
         if is_reused:
-            self._reused.add(partition)
+            self._reused.add(chunk.chars)
 
     def log_finished(self) -> None:
         """Record the finished chunks of a run that fails."""
@@ -183,46 +201,62 @@ class _MadeChunks:
                 )
 
     def _metadata(self, partition: str) -> dict[str, Any]:
-        chunk = self._chunks.get(partition)
-        if chunk is None:
+        chunks = self._chunks.get(partition)
+        if not chunks:
             return {"tokens": 0, "characters": 0, "reused": False}
+        num_tokens = sum(chunk.num_tokens for chunk in chunks)
+        num_chars = sum(chunk.chars.num_chars for chunk in chunks)
+        seconds = sum(chunk.seconds for chunk in chunks)
+        num_reused = sum(chunk.chars in self._reused for chunk in chunks)
+        engine = ", ".join(sorted({chunk.engine for chunk in chunks}))
+        is_file = self._spec.partitions == "file"
+        if is_file and len(self._spec.files) >= MANY_FILES:  # two of them fit into a page of SQLite
+            said = f"{num_tokens:,} tokens, {num_chars:,} characters, {len(chunks)} chunks"
+            return {"in short": f"{said} ({num_reused} reused), {engine}, {rounded(seconds)} s"}
         figures = {
-            "tokens": chunk.num_tokens,
-            "characters": chunk.chars.num_chars,
-            "tokens per character": rounded(chunk.num_tokens / chunk.chars.num_chars),
-            "seconds": rounded(chunk.seconds),
-            "M characters/s": rounded(chunk.chars.num_chars / max(chunk.seconds, 1e-9) / 1e6),
-            "reused": partition in self._reused,
-            "engine": chunk.engine,
-            "sha256": chunk.ids_sha256,
-            "path": dg.MetadataValue.path(str(chunk.path)),
+            "tokens": num_tokens,
+            "characters": num_chars,
+            "seconds": rounded(seconds),
+            "tokens per character": rounded(num_tokens / num_chars),
+            "M characters/s": rounded(num_chars / max(seconds, 1e-9) / 1e6),
+            "reused": num_reused == len(chunks),
+            "engine": engine,
         }
+        if is_file:
+            figures |= {"chunks": len(chunks), "chunks reused": num_reused}
+        else:
+            path = dg.MetadataValue.path(str(chunks[0].path))
+            figures |= {"sha256": chunks[0].ids_sha256, "path": path}
         return with_separators(figures)
 
     def events(self, vocab_size: int, num_workers: int) -> Iterator[Any]:
-        """Metadata and the id check of each partition, and the closing check over all."""
-        yield check_result("matches_library", check_compared(list(self._chunks.values())))
-        bounds: list[tuple[int, int]] = []
-        here = [key for key in self._context.partition_keys if key in self._chunks]
-        with ChunkThreads(num_workers) as threads:  # that read while others are recorded
-            found = threads.map(_bounds, [self._chunks[key] for key in here])
+        """Metadata of each partition, and the id check of all; where it fails, of each that does.
+
+        An evaluation of each partition that passes would take Dagster longer than the check.
+        """
+        chunks = self.chunks
+        yield check_result("matches_library", check_compared(chunks))
+        with ChunkThreads(num_workers) as threads:  # that read while partitions are recorded
+            found = threads.map(_bounds, chunks)
             for partition in self._context.partition_keys:
                 self._context.add_asset_metadata(self._metadata(partition), partition_key=partition)
-                if partition not in self._chunks:
-                    continue
-                bounds.append(next(found))
-                outcome = check_ids(*bounds[-1], vocab_size)
-                yield dg.AssetCheckEvaluation(
-                    asset_key=self._key,
-                    check_name="token_ids",
-                    passed=outcome.passed,
-                    description=outcome.description,
-                    metadata=outcome.numbers,
-                    blocking=True,
-                    partition=partition,
-                )
-        lows, highs = zip(*(bounds or [(0, 0)]), strict=True)
-        yield check_result("token_ids", check_ids(min(lows), max(highs), vocab_size))
+            bounds: dict[str, tuple[int, int]] = {}
+            for chunk, (low, high) in zip(chunks, found, strict=True):
+                partition = self._spec.partition_of(chunk.chars)
+                least, most = bounds.get(partition, (low, high))
+                bounds[partition] = min(low, least), max(high, most)
+        outcome, failed = check_all_ids(bounds, vocab_size)
+        for partition, each in failed.items():
+            yield dg.AssetCheckEvaluation(
+                asset_key=self._key,
+                check_name="token_ids",
+                passed=False,
+                description=each.description,
+                metadata=each.numbers,
+                blocking=True,
+                partition=partition,
+            )
+        yield check_result("token_ids", outcome)
 
 
 def _bounds(chunk: TokenChunk) -> tuple[int, int]:

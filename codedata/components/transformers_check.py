@@ -16,6 +16,7 @@ from codedata.components.split_spec import (
 )
 from codedata.errors import CorpusError, TokenizerError
 from codedata.layout import Layout
+from codedata.parallel import side_by_side
 from codedata.progress import Reporter, reporter_of_run
 from codedata.resources import ChunkExecutor, DataRoot
 from codedata.run.checks import CheckOutcome
@@ -53,7 +54,7 @@ def transformers_check(spec: SplitSpec) -> dg.AssetChecksDefinition:
 
 def makes_whole_split(spec: SplitSpec, context: dg.AssetExecutionContext) -> bool:
     """Whether a run makes all chunks and goes on to the dataset, so that its check comes last."""
-    is_whole = len(context.partition_keys) == len(spec.chunk_ranges)
+    is_whole = len(context.partition_keys) == len(spec.partition_keys)
     selected = context.job_def.asset_layer.selected_asset_keys
     return spec.matches_transformers and is_whole and dataset_key(spec) in selected
 
@@ -85,14 +86,17 @@ def _compare(
             )
         if check.known is not None:
             return check.known
-        keys = list(dict.fromkeys(spread(list(spec.chunk_ranges))))
-        files = {spec.chunk_ranges[key].file for key in keys}  # the others need not be opened
+        keys = list(dict.fromkeys(spread(spec.partition_keys)))
+        files = {spec.file_of(key) for key in keys}  # the others need not be opened
         plan = open_split(spec, layout, check.files, files=files)
         tasks = chunk_tasks(spec, plan, layout, keys)
-        return check.compare(sample_of(list(tasks.values())))
+        return check.compare(sample_of([task for each in tasks.values() for task in each]))
 
 
 def _about(spec: SplitSpec, layout: Layout) -> list[str]:
     """What decides the text of a split's chunks."""
-    corpora = {file: read_corpus(spec.corpus_folder(layout, file)) for file in spec.files}
-    return [f"{corpora[chars.file].sha256} {key}" for key, chars in spec.chunk_ranges.items()]
+    records = side_by_side(lambda file: read_corpus(spec.corpus_folder(layout, file)), spec.files)
+    corpora = dict(zip(spec.files, records, strict=True))
+    return [f"{corpora[spec.file_of(key)].sha256} {key}" for key in spec.partition_keys] + (
+        [f"{spec.settings.window.key} {spec.settings.chunk_size}"] * (spec.partitions == "file")
+    )

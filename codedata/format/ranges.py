@@ -25,6 +25,11 @@ class CharRange(NamedTuple):
         return f"{self.start:010d}-{self.stop:010d}"
 
     @property
+    def is_open(self) -> bool:
+        """Whether it goes to the end of a text, wherever that is."""
+        return self.stop >= MAX_CHARACTERS
+
+    @property
     def num_chars(self) -> int:
         """Number of characters in the range."""
         return self.stop - self.start

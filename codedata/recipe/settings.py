@@ -18,6 +18,9 @@ DEFAULT_PAD_TOKEN = 32014
 """deepseek-coder's own; of another tokenizer it may well be a token of text."""
 
 
+ALL = "all"
+"""In place of a number: every character of a text, or every file of a corpus."""
+
 MAX_SEQ_LENGTH = 2**24
 """A sample is padded to seq_length: 16.8 million ids are 80 MB, beyond any context window."""
 
@@ -45,6 +48,7 @@ class Switch:
         help: what it does, in a line.
         least: the smallest whole number that it takes.
         most: the largest one.
+        takes_all: whether it may be `all`, which stands for the largest one.
     """
 
     name: str
@@ -53,10 +57,13 @@ class Switch:
     help: str
     least: int
     most: int
+    takes_all: bool = False
 
     @property
     def parse(self) -> Callable[[str], int | str]:
         """What makes a value of a text; a ValueError says that it is no whole number."""
+        if self.takes_all:
+            return _number_or_all
         return self.type if self.type in (int, str) else pad_token_of
 
     def why_not(self, value: object) -> str | None:
@@ -66,26 +73,41 @@ class Switch:
             return f"{self.name} must {_NAMED[self.name]}, and is empty" if empty else None
         if self.type is str:
             return f"{self.name} must be text, not {value!r}"
+        if self.takes_all and value == ALL:
+            return None
+        or_all = f", or {ALL}" if self.takes_all else ""
         if isinstance(value, bool) or not isinstance(value, int):
-            return f"{self.name} must be a whole number, not {value!r}"
+            return f"{self.name} must be a whole number{or_all}, not {value!r}"
         if not self.least <= value <= self.most:
             shown = value if value.bit_length() <= _SHOWN_BITS else "a far larger number"
-            return f"{self.name} must be {self.least} to {self.most}, not {shown}"
+            return f"{self.name} must be {self.least} to {self.most}{or_all}, not {shown}"
         return None
+
+    def shown(self, value: int | str) -> int | str:
+        """A value as people write it."""
+        return ALL if self.takes_all and value == self.most else value
 
 
 _NAMED = {"tokenizer_base": "name a tokenizer", "pad_token": "be an id or name a token"}
 
 
-def _switch(default: Any, what: str, *, least: int = 0, most: int = MAX_CHARACTERS) -> Any:
-    return field(default=default, metadata={"help": what, "least": least, "most": most})
+def _number_or_all(text: str) -> int | str:
+    return text if text == ALL else int(text)
+
+
+def _switch(
+    default: Any, what: str, *, least: int = 0, most: int = MAX_CHARACTERS, takes_all: bool = False
+) -> Any:
+    metadata = {"help": what, "least": least, "most": most, "takes_all": takes_all}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The switches of the reference script, with its names and defaults.
 
-    `pad_token` is an id, or until a tokenizer was loaded the name of one of its tokens.
+    `pad_token` is an id, or until a tokenizer was loaded the name of one of its tokens. Of
+    `chars_to_tokenize`, `all` is taken for the largest number.
 
     Raises:
         SettingsError: a value is outside its range; the message names every such switch.
@@ -106,7 +128,9 @@ class Settings:
         most=MAX_TOKEN_ID,
     )
     starting_character: int = _switch(0, "where in the text to start")
-    chars_to_tokenize: int = _switch(100_000_000, "how many characters to take from there", least=1)
+    chars_to_tokenize: int = _switch(
+        100_000_000, "how many characters to take from there, or all", least=1, takes_all=True
+    )
     chunk_size: int = _switch(
         10_000_000, "characters tokenized at once, each chunk packed for itself", least=1
     )
@@ -115,6 +139,8 @@ class Settings:
         found = [switch.why_not(getattr(self, name)) for name, switch in SWITCHES.items()]
         if wrong := [why for why in found if why is not None]:
             raise SettingsError("; ".join(wrong))
+        if cast("int | str", self.chars_to_tokenize) == ALL:
+            object.__setattr__(self, "chars_to_tokenize", MAX_CHARACTERS)  # as dataclasses do
 
     @property
     def window(self) -> CharRange:
@@ -142,8 +168,8 @@ class Settings:
         )
 
     def as_dict(self) -> dict[str, int | str]:
-        """The switches by name, in declaration order."""
-        return {name: getattr(self, name) for name in SWITCHES}
+        """The switches by name, in declaration order, as people write them."""
+        return {name: switch.shown(getattr(self, name)) for name, switch in SWITCHES.items()}
 
 
 SWITCHES = {
@@ -177,9 +203,19 @@ def require_held_out(
             start, stop = max(window.start, other.start), min(window.stop, other.stop)
             if start < stop:
                 where = f" of file {window.file}" if window.file else ""
+                remedy = (
+                    f"end {other_name!r} earlier by a number as its chars_to_tokenize, or give the "
+                    "two different files"
+                    if other.is_open
+                    else f"move starting_character of {name!r} to {other.stop} or later"
+                )
                 raise SettingsError(
                     f"split {name!r} is held out from {other_name!r}, but characters {start} to "
-                    f"{stop}{where} are in both: {name!r} takes {window.start} to {window.stop}, "
-                    f"{other_name!r} {other.start} to {other.stop}; move starting_character of "
-                    f"{name!r} to {other.stop} or later"
+                    f"{_end(stop)}{where} are in both: {name!r} takes {window.start} to "
+                    f"{_end(window.stop)}, {other_name!r} {other.start} to {_end(other.stop)}; "
+                    f"{remedy}"
                 )
+
+
+def _end(stop: int) -> int | str:
+    return "the end" if stop >= MAX_CHARACTERS else stop

@@ -103,7 +103,6 @@ def build_planned(plan: Plan, target: Path, *, num_workers: int, reporter: Repor
 
 
 def _build(plan: Plan, staging: Staging, *, num_workers: int, reporter: Reporter) -> Dataset:
-    plan.require_fidelity()
     target, text = staging.target, plan.windows[0].text
     tasks = plan.tasks(lambda _: staging.chunks, threads=num_workers)
     with ChunkThreads(num_workers) as executor:

@@ -5,9 +5,9 @@ chunks they were packed from, the switches, the vocabulary, the published counts
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codedata.errors import DatasetError
@@ -18,6 +18,7 @@ from codedata.recipe.settings import Settings
 from codedata.sources.record import Corpus
 from codedata.store.chunks import TokenChunk
 from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.store.files import forget_pages
 
 KNOWN_REPO = "bigcode/the-stack"
 KNOWN_PATH = "data/c/train-00000-of-00257.parquet"
@@ -106,8 +107,13 @@ def _sequence_lengths(dataset: Dataset, settings: Settings) -> CheckOutcome:
 
 
 def _token_ids(dataset: Dataset, vocab_size: int) -> CheckOutcome:
+    def bounds(ids: IdArray) -> tuple[int, int]:
+        found = bounds_of(ids)
+        forget_pages(ids)
+        return found
+
     with ThreadPoolExecutor(available_cores()) as threads:
-        lows, highs = zip(*threads.map(bounds_of, dataset.shards), strict=True)
+        lows, highs = zip(*threads.map(bounds, dataset.shards), strict=True)
     return check_ids(min(lows), max(highs), vocab_size)
 
 
@@ -128,6 +134,31 @@ def check_compared(chunks: Sequence[TokenChunk]) -> CheckOutcome:
 def bounds_of(ids: IdArray) -> tuple[int, int]:
     """The smallest and the largest of some ids; 0 and 0 of none."""
     return (int(ids.min()), int(ids.max())) if ids.size else (0, 0)
+
+
+def check_all_ids(
+    bounds: Mapping[str, tuple[int, int]], vocab_size: int
+) -> tuple[CheckOutcome, dict[str, CheckOutcome]]:
+    """Check that the ids of chunks are within a vocabulary.
+
+    Args:
+        bounds: the smallest and the largest id, by what they are of.
+        vocab_size: of the tokenizer.
+
+    Returns:
+        The outcome of all, which names the first that fail, and the outcomes of those.
+    """
+    failed = {
+        name: outcome
+        for name, each in bounds.items()
+        if not (outcome := check_ids(*each, vocab_size)).passed
+    }
+    lows, highs = zip(*(bounds.values() or [(0, 0)]), strict=True)
+    found = check_ids(min(lows), max(highs), vocab_size)
+    if failed:
+        some = ", ".join([*list(failed)[:10], *(["..."] if len(failed) > 10 else [])])
+        found = replace(found, description=f"{found.description}; of {some} they are not in it")
+    return found, failed
 
 
 def check_ids(smallest: int, largest: int, vocab_size: int) -> CheckOutcome:

@@ -5,14 +5,14 @@ tokenizers library; so a run that ends in the middle loses none, and the next on
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from pathlib import Path
 
 from codedata.errors import ChunkMismatchError, TokenizerError, WorkerError
-from codedata.format.fingerprint import ChunkFingerprint
 from codedata.parallel import ChunkThreads, available_cores
 from codedata.progress import Reporter
+from codedata.run.compared import add_compared, is_compared
 from codedata.run.estimate import require_disk_space
 from codedata.run.plan import ChunkTask, Plan, engine_for
 from codedata.store.chunks import TokenChunk, get_chunk, put_chunk
@@ -34,6 +34,7 @@ def tokenize(
     root: Path,
     name: str,
     force: bool = False,
+    begin: Callable[[], object] = lambda: None,
 ) -> Iterator[tuple[TokenChunk, bool]]:
     """The chunks of some tasks: first those that are stored, then each as soon as it is made.
 
@@ -45,6 +46,7 @@ def tokenize(
         root: under which the chunks lie.
         name: of what is made, for people.
         force: tokenize again what is stored and right.
+        begin: called once nothing is refused any more, before a chunk is stored.
 
     Yields:
         A chunk, and whether it is an earlier run's; in any order.
@@ -52,6 +54,7 @@ def tokenize(
     Raises:
         TargetError: the disk has no room.
         ChunkMismatchError, UntrustedError: see `stored_chunks`.
+        TokenizerError: tokenizer or engine fail their trial: see `Plan.require_fidelity`.
         WorkerError: memory ran out; finished chunks stay.
         ExactnessError: see `tokenize_chunk`.
     """
@@ -59,11 +62,13 @@ def tokenize(
         remove_leftovers(folder, older_than=_ABANDONED_SECONDS)
     with reporter.waiting(f"looking for chunks of {name}"):
         reused = [] if force else stored_chunks(tasks, root=root)
-    yield from ((chunk, True) for chunk in reused)
-    found = [chunk.chars for chunk in reused]
-    missing = {task.chars: task for task in tasks if task.chars not in {*found}}
+    found = {chunk.chars for chunk in reused}
+    missing = {task.chars: task for task in tasks if task.chars not in found}
+    plan.require_fidelity({chars.file for chars in missing})
     require_disk_space(plan, [*missing], root)
-    with reporter.tokenizing(name, reused=found, missing=[*missing]) as count:
+    begin()
+    yield from ((chunk, True) for chunk in reused)
+    with reporter.tokenizing(name, reused=[*found], missing=[*missing]) as count:
         made = [executor.submit(tokenize_chunk, task) for task in missing.values()]
         try:
             for future in as_completed(made):
@@ -100,7 +105,7 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
         raise TokenizerError(f"{error} ({where})") from error
     record["seconds"] = time.monotonic() - started
     chunk = put_chunk(LocalStore(task.folder), task.fingerprint, ids, **record)
-    _KNOWN.add((chunk.fingerprint, chunk.ids_sha256))
+    add_compared(chunk)
     return chunk
 
 
@@ -121,13 +126,9 @@ def stored_chunks(tasks: Sequence[ChunkTask], *, root: Path) -> list[TokenChunk]
         return [chunk for future in found if (chunk := future.result()) is not None]
 
 
-_KNOWN: set[tuple[ChunkFingerprint, str]] = set()
-"""Chunks whose ids this process made or compared, by the sha256 of their ids."""
-
-
 def _stored_chunk(task: ChunkTask, root: Path) -> TokenChunk | None:
     chunk = get_chunk(LocalStore(task.folder, shared=root), task.fingerprint)
-    if chunk is None or (chunk.fingerprint, chunk.ids_sha256) in _KNOWN:
+    if chunk is None or is_compared(chunk):
         return chunk
     if not holds_ids_of(
         load_tokenizer(task.tokenizer),
@@ -141,5 +142,5 @@ def _stored_chunk(task: ChunkTask, root: Path) -> TokenChunk | None:
             f"text (characters {chunk.chars.start} to {chunk.chars.stop} of {task.text.path}); "
             f"remove it, or the whole folder {chunk.path.parent}, and run again"
         )
-    _KNOWN.add((chunk.fingerprint, chunk.ids_sha256))
+    add_compared(chunk)
     return chunk

@@ -165,6 +165,8 @@ class LeadingText(ParquetText):
             CorpusError: the text is empty, or ends before the window starts, or not as much of it
                 was fetched.
         """
+        if window.is_open:  # whatever was fetched
+            window = window.until(self.part.num_chars)
         if not self.part.ends_here and window.stop > self.part.num_chars:
             raise CorpusError(
                 f"characters {window.start} to {window.stop} are asked for, but of the text of "

@@ -47,6 +47,20 @@ def read_range(file: BinaryIO, start: int, stop: int | None) -> bytes:
     return file.read(most if stop is None else min(most, stop - start))
 
 
+def forget_pages(mapped: Any) -> None:
+    """Give the memory of a mapped file that was read back; whoever reads it again has it anew.
+
+    Args:
+        mapped: an array over the whole of `map_file`'s, or a part; of another one nothing is done.
+    """
+    while isinstance(mapped, np.ndarray):
+        mapped = mapped.base
+    if isinstance(mapped, memoryview):
+        mapped = mapped.obj
+    if hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
 def map_file(file: BinaryIO) -> Bytes:
     """The bytes of a file, uint8, shape (num_bytes,), read-only: mapped, or read where none can be.
 

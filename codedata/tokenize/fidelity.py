@@ -51,23 +51,33 @@ def check_fidelity(
     Raises:
         TokenizerError: naming the first difference.
     """
+    check_built_in(loaded, engine)
+    check_sample(loaded, engine, sample, where)
+
+
+def check_built_in(loaded: LoadedTokenizer, engine: Engine) -> None:
+    """The part of `check_fidelity` that is about no text of the user's."""
     added = loaded.tokenizer.get_added_tokens_decoder().values()
     tokens = " ".join(token.content for token in [*added][:_ADDED_TOKENS])
     hostile = f"{HOSTILE}\n{tokens}{tokens} a{tokens}"
-    for text, name in (
-        (PROBE, "the built-in sample of C"),
-        (hostile, "the built-in text of oddities"),
-        (sample, where),
-    ):
-        expected, found = reference_ids(loaded, text), engine.encode(as_utf8(text)).ids.tolist()
-        if expected != found:
-            raise TokenizerError(
-                f"the engine '{engine.name}' and {loaded.files.tokenizer_json} give different ids "
-                f"for {name}, from token {first_difference(expected, found)} on; please report "
-                "this with the tokenizer's name"
-            )
-        if text is not hostile:
-            _check_round_trip(loaded, text, name)
+    check_sample(loaded, engine, PROBE, "the built-in sample of C")
+    _check_ids(loaded, engine, hostile, "the built-in text of oddities")
+
+
+def check_sample(loaded: LoadedTokenizer, engine: Engine, text: str, name: str) -> None:
+    """The part of `check_fidelity` that is about one text."""
+    _check_ids(loaded, engine, text, name)
+    _check_round_trip(loaded, text, name)
+
+
+def _check_ids(loaded: LoadedTokenizer, engine: Engine, text: str, name: str) -> None:
+    expected, found = reference_ids(loaded, text), engine.encode(as_utf8(text)).ids.tolist()
+    if expected != found:
+        raise TokenizerError(
+            f"the engine '{engine.name}' and {loaded.files.tokenizer_json} give different ids "
+            f"for {name}, from token {first_difference(expected, found)} on; please report "
+            "this with the tokenizer's name"
+        )
 
 
 def tokenize_and_compare(

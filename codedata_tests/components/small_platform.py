@@ -54,6 +54,7 @@ class SmallPlatform:
             held_out_from={},
             description="A split of the tests.",
             matches_transformers=self.matches_transformers,
+            partitions="file" if self.switches["chars_to_tokenize"] == "all" else "chunk",
         )
 
     def definitions(self, *more: dg.AssetsDefinition) -> dg.Definitions:

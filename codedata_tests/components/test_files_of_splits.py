@@ -1,4 +1,4 @@
-"""Which files of a corpus of several a split takes: it has to say so."""
+"""Which files of a corpus of several a split takes: all, or of the reference's what it says."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from codedata.components import DatasetSplit, RawCorpus
 from codedata.definitions import resources
 from codedata.errors import SettingsError
 from codedata.layout import Layout
+from codedata.run.checks import KNOWN_REPO
 from codedata.sources.record import record_corpus
 from codedata_tests import scenario
 from codedata_tests.components.yamls import tree_of
@@ -26,6 +27,7 @@ attributes:
   {{name: {name}, corpus: c, chars_to_tokenize: 1000, chunk_size: 1000, pad_token: 1{more}}}
 """
 HUB = "{kind: hub, repo: a/b, path: 'c-{0..2}.parquet'}"
+STACK = HUB.replace("a/b", KNOWN_REPO)
 
 
 @pytest.fixture
@@ -59,11 +61,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dagster
 
 
 def test_a_split_that_does_not_say_which_files_is_refused_with_what_the_answers_mean(
-    parquets: list[Path], tmp_path: Path
+    parquets: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = f"{{kind: local, path: '{tmp_path}/{{0..2}}.parquet'}}"
+    monkeypatch.setenv("CODEDATA_ROOT", str(tmp_path / "root"))
     sizes = [path.stat().st_size for path in parquets]
-    assert refusal(tmp_path, source, {"s": ""}) == (
+    for file, parquet in enumerate(parquets):
+        record_corpus(Layout.from_environment().corpus("c", file), parquet, {"kind": "hub"})
+    assert refusal(tmp_path, STACK, {"s": ""}) == (
         f"{tmp_path}/own_{tmp_path.name}/s/defs.yaml:2: split 's' does not say which files it "
         "takes of corpus 'c', which has 3; write files: all "
         f"for up to 3,000 characters of {sum(sizes):,} bytes, or files: 0 for up to 1,000 "
@@ -78,19 +82,19 @@ def test_of_the_hub_s_files_only_the_bytes_of_those_that_are_here_are_known(
     assert (
         "files: all for up to 3,000 characters of a number of bytes that is not known before they "
         "are here, or files: 0 for up to 1,000 characters of a number of bytes that is not known"
-    ) in refusal(tmp_path / "first", HUB, {"s": ""})
+    ) in refusal(tmp_path / "first", STACK, {"s": ""})
     folder = Layout.from_environment().corpus("c", 1)
     folder.mkdir(parents=True)
     record_corpus(folder, parquets[1], {"kind": "hub"})
     size = parquets[1].stat().st_size
     assert f"of at least {size:,} bytes (1 of 3 files are here), or files: 0" in refusal(
-        tmp_path / "second", HUB, {"s": ""}
+        tmp_path / "second", STACK, {"s": ""}
     )
 
 
 def test_all_is_every_file_and_a_number_one(tmp_path: Path) -> None:
     splits = {
-        "every": ", files: all",
+        "every": "",
         "one": ", files: 0",
         "late": ", files: all, starting_character: 1000, held_out_from: [every]",
     }
@@ -110,7 +114,8 @@ def test_all_files_in_too_many_chunks_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CODEDATA_S_CHUNK_SIZE", "500")
-    said = refusal(tmp_path, HUB.replace("0..2", "0..9999"), {"s": ", files: all"})
+    more = ", files: all, partitions: chunk"
+    said = refusal(tmp_path, HUB.replace("0..2", "0..9999"), {"s": more})
     assert "1000 of 10000 files in chunks of 500 are more than 10000 partitions" in said
 
 

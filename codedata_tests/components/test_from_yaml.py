@@ -203,7 +203,8 @@ def test_a_corpus_that_does_not_fit_is_refused_by_the_nested_field(
 
 def test_too_little_of_a_corpus_is_told_where_the_corpus_says_so(tmp_path: Path) -> None:
     corpus = f"{CORPUS}    path: c.parquet\n    first_chars: 1000\n"
-    assert refusal(tmp_path, {"s": SPLIT, "c": corpus}).startswith(
+    split = f"{SPLIT}  chars_to_tokenize: 100000000\n"
+    assert refusal(tmp_path, {"s": split, "c": corpus}).startswith(
         "c/defs.yaml:8: split 's' takes characters up to 100000000, but of corpus 'c' only the "
         "first 1000 are fetched; raise first_chars"
     )

@@ -15,7 +15,8 @@ import pytest
 from dagster import AssetCheckEvaluation
 
 from codedata.components.split_assets import build_split
-from codedata.components.split_spec import OtherSplit, SplitSpec
+from codedata.components.split_partitions import recorded_partitions
+from codedata.components.split_spec import OtherSplit, SplitSpec, chunk_tasks, open_split
 from codedata.definitions import defs
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME
@@ -26,8 +27,11 @@ from codedata.resources import DatasetIOManager, Datasets
 from codedata.run import assemble, tokenize
 from codedata.run.matches_transformers import TransformersCheck
 from codedata.sources.record import record_corpus
+from codedata.store.chunks import get_chunk
+from codedata.store.local import LocalStore
 from codedata.tokenize.engines.base import Encoded
 from codedata.tokenize.engines.pretokens import PretokensEngine
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import SWITCHES, MadePlatform, SmallPlatform, failure
@@ -82,6 +86,37 @@ def test_one_run_without_arguments_makes_checks_and_publishes_everything(
         "c/raw_parquet", "small/token_chunks", "small/pickle_shards", "small/meta_json",
         "small/dataset", "small/token_figures", "small/report",
     }  # fmt: skip
+
+
+def test_all_characters_are_one_partition_of_the_file_and_make_what_the_script_makes(
+    platform: SmallPlatform, documents: list[str], tmp_path: Path
+) -> None:
+    platform.switches["chars_to_tokenize"] = "all"
+    spec = platform.spec
+    assert spec.partition_keys == ["00000"]
+    result = platform.run()
+    assert result.success
+    assert passed_checks(result) | {"matches_transformers"} == CHECKS
+    chunks_key = dg.AssetKey(["small", "token_chunks"])
+    checked = [e for e in result.get_asset_check_evaluations() if e.asset_key == chunks_key]
+    assert [each.check_name for each in checked].count("token_ids") == 1
+    metadata = platform.chunk_metadata("00000")
+    num_chars = len(scenario.plain_text(documents)) - SWITCHES["starting_character"]
+    num_chunks = -(-num_chars // SWITCHES["chunk_size"])
+    figures = [metadata[name].value for name in ("characters", "chunks", "chunks reused")]
+    assert figures == [num_chars, num_chunks, 0]
+    script = tmp_path / "script"
+    tokenize_data(platform.corpus, script, spec.settings, num_workers=1)
+    assert scenario.dataset_bytes(platform.dataset_folder) == scenario.dataset_bytes(script)
+    assert b'chars_to_tokenize: "all"' in (script / "codedata.yaml").read_bytes()
+    layout = platform.store.layout
+    assert recorded_partitions(layout, "small") == "file"
+    chunks = replace(spec, partitions="chunk", settings=replace(spec.settings, **SWITCHES))
+    plan = open_split(chunks, layout, find_tokenizer(str(platform.tokenizer)))
+    tasks = chunk_tasks(chunks, plan, layout, chunks.partition_keys)
+    first, *_, last = (task for each in tasks.values() for task in each)
+    assert get_chunk(LocalStore(first.folder), first.fingerprint), "the same file either way"
+    assert get_chunk(LocalStore(last.folder), last.fingerprint) is None, "shorter than that of all"
 
 
 def test_each_partition_reports_its_own_chunk(made: MadePlatform) -> None:

@@ -23,6 +23,8 @@ LIMITS = {  # default, smallest, largest
 }
 """As the reference script has them, and what makes sense of them."""
 
+OR_ALL = {"chars_to_tokenize": ", or all"}
+
 TOKENIZER = "deepseek-ai/deepseek-coder-33b-base"
 
 
@@ -60,10 +62,11 @@ def test_settings_cannot_be_changed() -> None:
 def test_a_switch_takes_what_lies_within_its_limits_and_names_what_does_not(name: str) -> None:
     _, least, most = LIMITS[name]
     for value in (least, most):
-        assert made(**{name: value}).as_dict()[name] == value
+        assert getattr(made(**{name: value}), name) == value
     for value in (least - 1, -1, -(2**63), most + 1, 2**63, 10**30):
         if value != 0 or least:
-            assert refusal(**{name: value}) == f"{name} must be {least} to {most}, not {value}"
+            said = f"{name} must be {least} to {most}{OR_ALL.get(name, '')}, not {value}"
+            assert refusal(**{name: value}) == said
     assert refusal(**{name: 10**5000}).endswith("not a far larger number")
 
 
@@ -75,7 +78,8 @@ def test_what_is_no_whole_number_is_refused_with_its_name_and_value(name: str, v
     if name == "pad_token" and isinstance(value, str):
         assert Settings(pad_token=value).pad_token == value, "it names a token"
     else:
-        assert refusal(**{name: value}) == f"{name} must be a whole number, not {value!r}"
+        said = f"{name} must be a whole number{OR_ALL.get(name, '')}, not {value!r}"
+        assert refusal(**{name: value}) == said
 
 
 @pytest.mark.parametrize(
@@ -115,6 +119,16 @@ def test_a_switch_makes_its_value_of_a_text() -> None:
         SWITCHES["seq_length"].parse("many")
 
 
+def test_all_characters_are_the_largest_number_and_are_shown_as_all() -> None:
+    settings = made(chars_to_tokenize="all", starting_character=5)
+    assert settings.window.is_open
+    assert settings.window.start == 5
+    assert settings.as_dict()["chars_to_tokenize"] == "all"
+    assert made(**settings.as_dict()) == settings
+    assert [SWITCHES["chars_to_tokenize"].parse(text) for text in ("all", "7")] == ["all", 7]
+    assert refusal(chunk_size="all") == "chunk_size must be a whole number, not 'all'"
+
+
 def test_a_pad_token_by_name_has_no_id_yet() -> None:
     with pytest.raises(SettingsError, match="the name '<pad>', of which no tokenizer has said"):
         _ = Settings(pad_token="<pad>").pad_id
@@ -123,6 +137,18 @@ def test_a_pad_token_by_name_has_no_id_yet() -> None:
 # Splits held out from others
 
 TRAIN = CharRange(100, 200)
+
+
+def test_a_split_held_out_from_all_characters_of_the_same_file_is_refused_in_one_line() -> None:
+    every = made(chars_to_tokenize="all").window
+    require_held_out("validation", [every._replace(file=1)], {"train": [every]})
+    with pytest.raises(SettingsError) as refused:
+        require_held_out("validation", [CharRange(7, 9)], {"train": [every]})
+    assert str(refused.value) == (
+        "split 'validation' is held out from 'train', but characters 7 to 9 are in both: "
+        "'validation' takes 7 to 9, 'train' 0 to the end; end 'train' earlier by a number as its "
+        "chars_to_tokenize, or give the two different files"
+    )
 
 
 @pytest.mark.parametrize("window", [(0, 100), (200, 300), (0, 1), (500, 501), (150, 150)], ids=str)

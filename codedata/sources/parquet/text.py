@@ -11,6 +11,7 @@ decoded once its count is known, and none behind the range's end.
 import hashlib
 import time
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -36,6 +37,9 @@ from codedata.sources.parquet.rows import read_rows
 _KEPT_CHARS = range(1_000_000, 32_000_000)
 """Row groups whose text is kept, one at a time, since neighbouring chunks need the same one:
 smaller ones are soon decoded again, larger ones fill the memory."""
+
+_MOST_KEPT = available_cores() + 1
+"""Texts of row groups that a process keeps, of all its parquets together."""
 
 _DECODING = BoundedSemaphore(max(1, available_cores() // 4))
 """Decoding a whole row group takes a tenth of the time that tokenizing it takes."""
@@ -63,6 +67,16 @@ class _Kept:
     group: int
     lock: Lock = field(default_factory=Lock)
     text: Utf8 | None = None
+
+
+_kept: deque[_Kept] = deque()
+
+
+def _keep(kept: _Kept) -> None:
+    """Let go of what was kept first, where a corpus of many files would fill the memory."""
+    _kept.append(kept)
+    while len(_kept) > _MOST_KEPT:
+        _kept.popleft().text = None
 
 
 class ParquetText:
@@ -265,11 +279,13 @@ class ParquetText:
                 self._kept = _Kept(group)
             kept = self._kept
         with kept.lock:
-            if kept.text is None:
+            text = kept.text
+            if text is None:
                 with _DECODING:
-                    kept.text = self._joined(chars)
+                    kept.text = text = self._joined(chars)
                     pa.default_memory_pool().release_unused()
-            return kept.text
+                _keep(kept)
+            return text
 
     def _decode(self, groups: range) -> Iterable[Batch]:
         """The rows of adjoining row groups."""

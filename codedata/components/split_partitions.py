@@ -1,0 +1,52 @@
+"""Whether a partition of a split's chunks is a chunk or a file of its corpus, and what it was.
+
+    <root>/chunks/<split>/partitions.json      {"partitions": "file"}
+
+Chosen when definitions load: as the YAML says; else as at the last run, which records it; else by
+the number of files. So more files never change the partitions of a split that was made once. The
+chunks that are stored are the same ones either way.
+"""
+
+import json
+from typing import Literal, cast
+
+from codedata.errors import SettingsError
+from codedata.layout import Layout
+from codedata.store.files import replace_atomically
+
+Partitions = Literal["file", "chunk"]
+
+RECORD_NAME = "partitions.json"
+
+
+def recorded_partitions(layout: Layout, split: str) -> Partitions | None:
+    """What the partitions of a split were at its last run; None where it has no chunks.
+
+    Raises:
+        SettingsError: the record says neither.
+    """
+    folder = layout.chunks(split)
+    record = folder / RECORD_NAME
+    try:
+        found = json.loads(record.read_bytes())["partitions"]
+    except FileNotFoundError:
+        # Before there were records, each chunk was a partition.
+        return "chunk" if any(folder.glob("*/*.arrow")) else None
+    except (ValueError, LookupError, TypeError):
+        found = None
+    if found not in ("file", "chunk"):
+        raise SettingsError(
+            f"{record} does not say whether partitions are files or chunks; remove it, and write "
+            f"partitions: file or partitions: chunk into the YAML of split {split!r}"
+        )
+    return cast("Partitions", found)
+
+
+def record_partitions(layout: Layout, split: str, partitions: Partitions) -> None:
+    """Keep what the partitions of a split are, for when its corpus has more files."""
+    folder = layout.chunks(split)
+    data = json.dumps({"partitions": partitions}).encode()
+    record = folder / RECORD_NAME
+    if not record.exists() or record.read_bytes() != data:
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_atomically(record, data)

@@ -1,0 +1,79 @@
+"""Chunks whose ids were made or compared: by this process, and by this user's earlier ones.
+
+A chunk is known by its fingerprint and the sha256 of its ids; whoever reads the ids hashes them. A
+note in this user's cache folder holds those of a folder of chunks, so that a run which finds
+everything done reads no text. What others stored under the same root is compared once.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from itertools import groupby
+from json import dumps
+from pathlib import Path
+from typing import cast
+
+from codedata.format.fingerprint import ChunkFingerprint
+from codedata.run.plan import ChunkTask
+from codedata.store.chunks import TokenChunk
+from codedata.store.notes import read_note, write_note
+
+_NOTES = "compared-1"
+
+_known: set[tuple[ChunkFingerprint, str]] = set()
+
+
+def is_compared(chunk: TokenChunk) -> bool:
+    """Whether a chunk's ids were made or compared."""
+    return (chunk.fingerprint, chunk.ids_sha256) in _known
+
+
+def add_compared(chunk: TokenChunk) -> None:
+    """Take a chunk for one whose ids were made or compared by this process."""
+    _known.add((chunk.fingerprint, chunk.ids_sha256))
+
+
+def recall(tasks: Iterable[ChunkTask]) -> None:
+    """Know what this user's earlier processes made or compared of some chunks."""
+    for folder, some in _by_folder((task.folder, task.fingerprint) for task in tasks):
+        noted = _noted(_name(folder, some[0]))
+        _known.update((each, noted[each.chars.key]) for each in some if each.chars.key in noted)
+
+
+def note(chunks: Iterable[TokenChunk]) -> None:
+    """Leave a note of chunks, all of the folders that they lie in, for later processes."""
+    shas = {chunk.fingerprint: chunk.ids_sha256 for chunk in chunks if is_compared(chunk)}
+    for folder, some in _by_folder((chunk.path.parent, chunk.fingerprint) for chunk in chunks):
+        found = {each.chars.key: shas[each] for each in some if each in shas}
+        name = _name(folder, some[0])
+        noted = _noted(name)
+        if not found.items() <= noted.items():
+            write_note(_NOTES, name, {**noted, **found})
+
+
+def _noted(name: str) -> dict[str, str]:
+    found = read_note(_NOTES, name)
+    return cast("dict[str, str]", found) if isinstance(found, dict) else {}
+
+
+def _by_folder(
+    chunks: Iterable[tuple[Path, ChunkFingerprint]],
+) -> Iterable[tuple[Path, list[ChunkFingerprint]]]:
+    for folder, some in groupby(sorted(chunks, key=_folder_of), key=_folder_of):
+        yield folder, [fingerprint for _, fingerprint in some]
+
+
+def _folder_of(chunk: tuple[Path, ChunkFingerprint]) -> Path:
+    return chunk[0]
+
+
+def _name(folder: Path, some: ChunkFingerprint) -> str:
+    """Of the note on a folder; other releases compare anew."""
+    known_by = [some.corpus_sha256, some.tokenizer_sha256, some.code_version, *_versions()]
+    return sha256(dumps([str(folder), *known_by]).encode()).hexdigest()
+
+
+@cache
+def _versions() -> list[str]:
+    return [version(package) for package in ("codedata", "tokenizers")]
