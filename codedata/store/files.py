@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codedata.format.shards import Bytes
 
@@ -62,6 +63,19 @@ def map_file(file: BinaryIO) -> Bytes:
             raise
         return np.frombuffer(read_range(file, 0, None), np.uint8)
     return np.frombuffer(mapped, np.uint8)
+
+
+def release_pages(data: NDArray[Any]) -> None:
+    """Take what was read of a mapped file out of this process's memory; it stays in the file.
+
+    Args:
+        data: of `map_file`, or a view of it; what is no mapped file stays as it is.
+    """
+    mapped: Any = data
+    while mapped is not None and not isinstance(mapped, mmap.mmap):
+        mapped = mapped.obj if isinstance(mapped, memoryview) else getattr(mapped, "base", None)
+    if mapped is not None:
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager
