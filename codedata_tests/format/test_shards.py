@@ -93,6 +93,7 @@ SAMPLES = arrays(
 @given(samples=SAMPLES, pad_token=st.sampled_from(EDGES))
 @example(samples=[EDGES], pad_token=0)
 @example(samples=[[77, 101, 46]] * 600, pad_token=65_536)
+@example(samples=[[row, 46] for row in range(25_000)], pad_token=65_536)  # in two pieces
 def test_plain_pickle_and_the_view_give_the_samples(
     samples: list[list[int]], pad_token: int
 ) -> None:
