@@ -17,9 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codedata.format.shards import Bytes
-
-Data = bytes | memoryview | Callable[[BinaryIO], object]
-"""What a file is to hold, or a function that writes it into the opened file."""
+from codedata.store.base import Data
 
 _KEPT_NAME = 50
 """Characters of a name that its temporary one keeps: together they fit what a name may have."""
