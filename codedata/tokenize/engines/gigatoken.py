@@ -11,7 +11,6 @@ Its memory of words has no bound in 0.10 for byte-level tokenizers, so those are
 the process has grown; SentencePiece's way has one a call.
 """
 
-import json
 import logging
 import os
 import re
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 from gigatoken.gigatoken_rs import (
     BPETokenizer,
+    BytesSource,
     PadTruncate,
     SentencePieceTokenizer,
     load_hf_json,
@@ -42,8 +42,8 @@ from codedata.tokenize.engines.base import NotProvenError, PieceEngine, Span, id
 from codedata.tokenize.engines.scan import Exceptions, cut_around
 from codedata.tokenize.engines.side_by_side import each_piece
 from codedata.tokenize.structure import BYTE_CHARACTERS, Pretokenizer, normalizes_to_nfc_only
-from codedata.tokenize.tokenizer import LoadedTokenizer, changed_files
-from codedata.tokenize.tokenizer_files import read_files
+from codedata.tokenize.tokenizer import LoadedTokenizer
+from codedata.tokenize.tokenizer_json import without_parts
 from codedata.tokenize.unicode_classes import NUM_CODE_POINTS
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ has it grow by a byte for each byte, text of words that never come twice by five
 _MAX_VOCABULARY = 1 << 24
 """It makes room for all ids up to the largest."""
 _MANY_THREADS = 4
-"""From so many on, those of its own outdo one call at a time, for half more CPU."""
+"""From so many on, those of its own outdo one call at a time, for half more CPU. With fewer, calls for
+one text are cheaper than those for many, which copy the tokenizer first (0.1 s)."""
 _BATCH = 256
 """Parts that the library gets at a time, which bounds its `Encoding` objects."""
 _AROUND = ("{0}", "a{0}b", " {0} ", "{0}{0}", "\n{0}\n", "\t{0}  x", "({0})")
@@ -68,8 +69,8 @@ class GigatokenEngine(PieceEngine):
     """gigatoken, and the tokenizers library where the two differ."""
 
     name = "gigatoken"
-    piece_bytes = 1 << 20
-    """Long beside what a call costs; the ids of several are in the processor's cache."""
+    piece_bytes = 1 << 18
+    """Long beside what a call costs, short beside 5 ms, after which others want Python's lock."""
 
     @classmethod
     def why_not(cls, structure: dict[str, Any], pretokenizer: Pretokenizer) -> str | None:
@@ -221,12 +222,7 @@ class GigatokenEngine(PieceEngine):
 def _untruncated(loaded: LoadedTokenizer) -> bytes:
     """A tokenizer.json without the truncation and padding that gigatoken would honour."""
     unwanted = [part for part in ("truncation", "padding") if loaded.structure.get(part)]
-    if unwanted:
-        return json.dumps(loaded.structure | dict.fromkeys(unwanted)).encode()
-    data, _, found = read_files(loaded.files.tokenizer_json, loaded.files.tokenizer_config)
-    if found != loaded.files.fingerprint:
-        raise TokenizerError(changed_files(loaded.files))
-    return data
+    return without_parts(loaded.json_bytes, unwanted) if unwanted else loaded.json_bytes
 
 
 def _is_only_itself(content: str) -> bool:
@@ -246,15 +242,18 @@ class _Peer:
 
     def __init__(self, tokenizer_json: bytes) -> None:
         self._json, self._lock = tokenizer_json, Lock()
+        self._has_many_threads = _library_threads() >= _MANY_THREADS
         self._tokenizer = self._load()
         self.vocab_size: int = self._tokenizer.vocab_size
 
     def encode(self, texts: Sequence[bytes], *, threads: int) -> list[NDArray[np.uint32]]:
         """The ids of texts, without what frames them."""
         tokenizer = self._current(sum(map(len, texts)))
-        is_byte_level = isinstance(tokenizer, BPETokenizer)
-        in_its_threads = is_byte_level and min(threads, _library_threads()) >= _MANY_THREADS
-        if is_byte_level:
+        in_its_threads = False
+        if isinstance(tokenizer, BPETokenizer):
+            if not self._has_many_threads:
+                return [tokenizer.encode(text) for text in texts]
+            in_its_threads = threads >= _MANY_THREADS
             threads = 1  # it makes one call at a time, and is soon done
         found: dict[int, NDArray[np.uint32]] = {}
         for places in _of_about_one_length(texts):
@@ -292,8 +291,12 @@ class _Peer:
 def _encode(
     tokenizer: BPETokenizer | SentencePieceTokenizer, texts: Sequence[bytes], *, parallel: bool
 ) -> list[NDArray[np.uint32]]:
-    """The ids of texts of about one length: they come as the rows of one array."""
-    rows, lengths = tokenizer.encode_batch_padded(list(texts), PadTruncate(0), parallel=parallel)
+    """The ids of texts of about one length: they come as the rows of one array.
+
+    A list of texts instead of a source would have it import awkward: 0.15 s.
+    """
+    source = BytesSource(list(texts))
+    rows, lengths = tokenizer.encode_batch_padded(source, PadTruncate(0), parallel=parallel)
     return [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
 
 
