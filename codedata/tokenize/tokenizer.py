@@ -32,7 +32,7 @@ class LoadedTokenizer:
         files: where it came from.
         tokenizer: without truncation and padding, whatever its file declares.
         json_bytes: of tokenizer.json.
-        structure: the parsed tokenizer.json.
+        structure: the parsed tokenizer.json, its model's merges a sequence that is no list.
         config: the parsed tokenizer_config.json; empty where there is none.
         vocab_size: one more than the largest id that it can give.
         bos_id: goes first where the first id is another; None where the config does not ask.

@@ -16,7 +16,7 @@ _Parts = dict[str, Raw]
 
 
 class Merges(Sequence[Any]):
-    """The merges of a model, as declared; a list once one is asked for.
+    """The merges of a model, as declared, parsed once one is asked for; `list` makes a list.
 
     Args:
         raw: a JSON array.
