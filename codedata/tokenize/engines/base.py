@@ -105,7 +105,8 @@ class PieceEngine(Engine):
         """Why it is not proven exact for a tokenizer whose texts may be cut; None where it is.
 
         Args:
-            structure: the parsed tokenizer.json.
+            structure: the parsed tokenizer.json; its model's merges are a sequence that is parsed
+                once it is looked at.
             pretokenizer: what that proves.
         """
 
