@@ -70,7 +70,7 @@ def release_pages(data: NDArray[Any]) -> None:
         data: of `map_file`, or a view of it; what is no mapped file stays as it is.
     """
     mapped: Any = data
-    while mapped is not None and not isinstance(mapped, mmap.mmap):
+    while mapped is not None and not hasattr(mapped, "madvise"):
         mapped = mapped.obj if isinstance(mapped, memoryview) else getattr(mapped, "base", None)
     if mapped is not None:
         mapped.madvise(mmap.MADV_DONTNEED)
