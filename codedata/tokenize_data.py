@@ -28,6 +28,7 @@ from codedata.parallel import (
     check_num_workers,
     exit_process,
     limit_library_threads,
+    loading_for_good,
 )
 from codedata.places import local_path
 from codedata.printable import fail, print_anything, say
@@ -123,8 +124,9 @@ def tokenize_data(
     target = check_target(tokenization_folder, inputs=[data_file])
     limit_library_threads(num_workers)
     Parquet(data_file)  # refused before the hub is asked, and long before its bytes are hashed
-    tokenizer = find_tokenizer(settings.tokenizer_base)
-    plan = open_plan({0: ParquetText(data_file)}, settings, tokenizer, engine=engine)
+    with loading_for_good():
+        tokenizer = find_tokenizer(settings.tokenizer_base)
+        plan = open_plan({0: ParquetText(data_file)}, settings, tokenizer, engine=engine)
     why = None if pad_is_named else why_not_default(settings.tokenizer_base, plan.loaded)
     if why is not None:
         say(f"tokenize_data: warning: {why}", error=True)

@@ -190,7 +190,7 @@ def write_dataset(
     entries: list[ShardEntry] = []
     for index, samples in enumerate(shards):
         ids = np.array(samples, np.int32)
-        data = encode_shard(ids, pad_token=0).tobytes()
+        data = b"".join(map(bytes, encode_shard(ids, pad_token=0)))
         (folder / shard_name(index)).write_bytes(data)
         entries.append(
             ShardEntry(

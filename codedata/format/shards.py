@@ -11,6 +11,7 @@ place: that is the validation and the security control in one, and no unpickler 
 Opcodes: https://github.com/python/cpython/blob/3.11/Lib/pickletools.py
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ BININT2, BININT = ord("M"), ord("J")
 
 _ROWS_AT_ONCE = 128
 """Rows checked in one go: they stay in the processor's cache for the second pass."""
+
+_ENCODED_BYTES = 1 << 18
+"""Encoded in one go: it stays in the processor's cache until it is hashed and written."""
 
 _ID_DTYPES = {BININT2: np.dtype("<u2"), BININT: np.dtype("<i4")}
 
@@ -53,31 +57,30 @@ def _empty_row(seq_length: int, opcode: int) -> Bytes:
     return np.frombuffer(ROW_HEADER + cell * seq_length + ROW_TRAILER, np.uint8)
 
 
-def encode_shard(samples: IdArray, *, pad_token: int) -> Bytes:
-    """The bytes of a shard.
+def encode_shard(samples: IdArray, *, pad_token: int) -> Iterator[Bytes]:
+    """The bytes of a shard, piece by piece, in memory that is used again for the piece after.
 
     Args:
         samples: shape (num_samples, seq_length), at least one of each, ids 0 to 2^31 - 1.
         pad_token: widens the opcode if it is the largest id, so that every shard of a dataset
             whose vocabulary is small has the same width whether it is padded or not.
 
-    Returns:
-        uint8, shape (num_bytes,).
+    Yields:
+        uint8, shape (num_bytes,): it holds until the next one is asked for.
     """
-    num_samples, seq_length = samples.shape
     largest = max(int(samples.max()), pad_token)
     assert min(int(samples.min()), pad_token) >= 0, "ids are not negative"
     assert largest <= MAX_TOKEN_ID, "ids fit BININT"
     opcode = BININT2 if largest <= np.iinfo(np.uint16).max else BININT
-    row = _empty_row(seq_length, opcode)
-    stride = len(row)
-    shard = np.empty(len(HEADER) + num_samples * stride + len(TRAILER), np.uint8)
-    shard[: len(HEADER)] = np.frombuffer(HEADER, np.uint8)
-    shard[-len(TRAILER) :] = np.frombuffer(TRAILER, np.uint8)
-    rows = shard[len(HEADER) : -len(TRAILER)].reshape(num_samples, stride)
-    rows[...] = row
-    _view_ids(rows, opcode)[...] = samples
-    return shard
+    row = _empty_row(samples.shape[1], opcode)
+    rows = np.tile(row, (min(len(samples), max(1, _ENCODED_BYTES // len(row))), 1))
+    ids = _view_ids(rows, opcode)
+    yield np.frombuffer(HEADER, np.uint8)
+    for start in range(0, len(samples), len(rows)):
+        some = samples[start : start + len(rows)]
+        ids[: len(some)] = some
+        yield rows[: len(some)].reshape(-1)
+    yield np.frombuffer(TRAILER, np.uint8)
 
 
 def is_fixed_width(data: Bytes) -> bool:

@@ -19,7 +19,7 @@ from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.store.dataset_folder import Dataset
-from codedata.store.files import forget_pages
+from codedata.store.files import release_pages
 
 Counts = NDArray[np.int64]
 """How often each id occurs, shape (num_ids,)."""
@@ -88,7 +88,7 @@ def count_tokens(dataset: Dataset, num_ids: int, pad_token: int) -> TokenCounts:
                 f"below {num_ids}; make the dataset again"
             )
         counts[pad_token] -= num_padding
-        forget_pages(ids)
+        release_pages(ids)
         return counts, num_padding
 
     counts = np.zeros(num_ids, np.int64)

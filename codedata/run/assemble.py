@@ -4,19 +4,20 @@ Everything that was written is read once, from the disk, before it may be publis
 published is what was checked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import accumulate, chain, zip_longest
+from typing import BinaryIO
 
 from codedata.errors import CheckFailedError, ChunkMismatchError, CorpusError, SettingsError
 from codedata.format.facts import Origin, Probe, TokenizerFacts, facts_of
 from codedata.format.fingerprint import CODE_VERSION
 from codedata.format.meta import MAX_SHARDS, ShardEntry
 from codedata.format.packing import pack_samples, split_shards
-from codedata.format.shards import encode_shard
+from codedata.format.shards import Bytes, encode_shard
 from codedata.format.without_paths import without_paths
 from codedata.parallel import ChunkThreads
 from codedata.recipe.settings import Settings
@@ -179,14 +180,23 @@ def _stage_chunk(
     num_packed = 0
     for index, some in enumerate(split_shards(samples, settings.max_dump_size), first_shard):
         num_packed += some.size
-        data = encode_shard(some, pad_token=pad_token).data
-        staging.add_shard(index, data)
+        hashed = sha256()
+        pieces = encode_shard(some, pad_token=pad_token)
+        staging.add_shard(index, partial(_write_hashed, pieces, hashed.update))
         entry = ShardEntry(
             num_samples=len(some),
             num_tokens=some.size,
-            sha256=sha256(data).hexdigest(),
+            sha256=hashed.hexdigest(),
             chars=chunk.chars,
             last_sample_tokens=seq_length - max(0, num_packed - len(ids)),
         )
         entries.append(entry)
     return entries
+
+
+def _write_hashed(
+    pieces: Iterable[Bytes], hash_: Callable[[memoryview], None], file: BinaryIO
+) -> None:
+    for piece in pieces:
+        hash_(piece.data)
+        file.write(piece.data)

@@ -18,7 +18,7 @@ from codedata.recipe.settings import Settings
 from codedata.sources.record import Corpus
 from codedata.store.chunks import TokenChunk
 from codedata.store.dataset_folder import Dataset, open_dataset
-from codedata.store.files import forget_pages
+from codedata.store.files import release_pages
 
 KNOWN_REPO = "bigcode/the-stack"
 KNOWN_PATH = "data/c/train-00000-of-00257.parquet"
@@ -107,14 +107,15 @@ def _sequence_lengths(dataset: Dataset, settings: Settings) -> CheckOutcome:
 
 
 def _token_ids(dataset: Dataset, vocab_size: int) -> CheckOutcome:
-    def bounds(ids: IdArray) -> tuple[int, int]:
-        found = bounds_of(ids)
-        forget_pages(ids)
-        return found
-
     with ThreadPoolExecutor(available_cores()) as threads:
-        lows, highs = zip(*threads.map(bounds, dataset.shards), strict=True)
+        lows, highs = zip(*threads.map(_bounds_of_mapped, dataset.shards), strict=True)
     return check_ids(min(lows), max(highs), vocab_size)
+
+
+def _bounds_of_mapped(ids: IdArray) -> tuple[int, int]:
+    bounds = bounds_of(ids)
+    release_pages(ids)
+    return bounds
 
 
 def check_compared(chunks: Sequence[TokenChunk]) -> CheckOutcome:

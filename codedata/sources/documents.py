@@ -111,7 +111,7 @@ def cut(utf8: Utf8, num_chars: int, start: int, stop: int) -> Utf8:
     if len(utf8) == num_chars:  # ASCII
         return utf8[start:stop]
     utf8 = utf8[_byte_of(utf8, start) :]
-    return utf8[: _byte_of(utf8, stop - start)]
+    return utf8 if stop == num_chars else utf8[: _byte_of(utf8, stop - start)]
 
 
 def _joined(texts: pa.LargeStringArray) -> Utf8:

@@ -7,15 +7,16 @@ store writes a version and then its number.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import BinaryIO, Protocol
 
 from codedata.format.card import CARD_NAME, render_card
 from codedata.format.facts import FACTS_NAME, Facts, dump_facts
 from codedata.format.meta import META_NAME, ShardEntry, dump_meta, shard_name
 from codedata.format.shards import Bytes
 
-Data = bytes | memoryview
+Data = bytes | memoryview | Callable[[BinaryIO], object]
+"""What a file is to hold, or a function that writes it into the opened file."""
 
 
 class Snapshot(Protocol):

@@ -11,7 +11,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -99,10 +99,12 @@ def put_chunk(
     column = pa.Array.from_buffers(pa.from_numpy_dtype(ids.dtype), len(ids), [None, buffer])
     field = pa.field(_COLUMN, column.type, nullable=False)
     schema = pa.schema([field], metadata={_METADATA_KEY: json.dumps(stored)})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, schema) as writer:
-        writer.write_batch(pa.record_batch([column], schema=schema))
-    store.put(_name(fingerprint.chars), memoryview(sink.getvalue()))
+
+    def write(file: BinaryIO) -> None:
+        with pa.ipc.new_file(file, schema) as writer:
+            writer.write_batch(pa.record_batch([column], schema=schema))
+
+    store.put(_name(fingerprint.chars), write)
     return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=store, **record)
 
 

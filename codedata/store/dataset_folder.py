@@ -35,7 +35,7 @@ from codedata.format.old_cards import parse_old_card
 from codedata.format.shards import is_fixed_width, view_shard
 from codedata.parallel import available_cores
 from codedata.store.base import Snapshot
-from codedata.store.files import forget_pages
+from codedata.store.files import release_pages
 from codedata.store.snapshot import NAME_IT, FolderSnapshot, with_enough_files
 
 _MOST_THREADS = 16
@@ -308,7 +308,7 @@ def _read_shard(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bo
             f"{where} does not have the sha256 that its meta states; make the dataset again"
         )
     read = view_shard if is_fixed_width(data) else decode_foreign_shard
-    shard = read(data, num_samples=entry.num_samples, seq_length=entry.seq_length, name=where)
+    ids = read(data, num_samples=entry.num_samples, seq_length=entry.seq_length, name=where)
     if verify:
-        forget_pages(data)
-    return shard
+        release_pages(data)
+    return ids

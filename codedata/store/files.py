@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codedata.format.shards import Bytes
-
-Data = bytes | memoryview | Callable[[BinaryIO], object]
-"""What a file is to hold, or a function that writes it into the opened file."""
+from codedata.store.base import Data
 
 _KEPT_NAME = 50
 """Characters of a name that its temporary one keeps: together they fit what a name may have."""
@@ -47,20 +46,6 @@ def read_range(file: BinaryIO, start: int, stop: int | None) -> bytes:
     return file.read(most if stop is None else min(most, stop - start))
 
 
-def forget_pages(mapped: Any) -> None:
-    """Give the memory of a mapped file that was read back; whoever reads it again has it anew.
-
-    Args:
-        mapped: an array over the whole of `map_file`'s, or a part; of another one nothing is done.
-    """
-    while isinstance(mapped, np.ndarray):
-        mapped = mapped.base
-    if isinstance(mapped, memoryview):
-        mapped = mapped.obj
-    if hasattr(mapped, "madvise"):
-        mapped.madvise(mmap.MADV_DONTNEED)
-
-
 def map_file(file: BinaryIO) -> Bytes:
     """The bytes of a file, uint8, shape (num_bytes,), read-only: mapped, or read where none can be.
 
@@ -76,6 +61,19 @@ def map_file(file: BinaryIO) -> Bytes:
             raise
         return np.frombuffer(read_range(file, 0, None), np.uint8)
     return np.frombuffer(mapped, np.uint8)
+
+
+def release_pages(data: NDArray[Any]) -> None:
+    """Take what was read of a mapped file out of this process's memory; it stays in the file.
+
+    Args:
+        data: of `map_file`, or a view of it; what is no mapped file stays as it is.
+    """
+    mapped: Any = data
+    while mapped is not None and not hasattr(mapped, "madvise"):
+        mapped = mapped.obj if isinstance(mapped, memoryview) else getattr(mapped, "base", None)
+    if mapped is not None:
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager

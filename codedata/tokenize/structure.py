@@ -10,6 +10,7 @@ letter or digit, whose own ids are dropped.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -25,6 +26,7 @@ from codedata.tokenize.cuts import (
     word_cuts,
 )
 from codedata.tokenize.patterns import split
+from codedata.tokenize.tokenizer_json import Merges
 
 _PIECEWISE = ("Split", "Digits", "Punctuation", "ByteLevel")
 _FRAMING = ("ByteLevel", "BertProcessing", "RobertaProcessing")
@@ -238,10 +240,10 @@ def merge_that_aborts(structure: dict[str, Any]) -> str | None:
         return None
     model = cast("dict[str, Any]", model)
     prefix, merges = model.get("continuing_subword_prefix"), model.get("merges")
-    if not prefix or not isinstance(prefix, str) or not isinstance(merges, list):
+    if not prefix or not isinstance(prefix, str) or not isinstance(merges, list | Merges):
         return None
     num_bytes = len(prefix.encode())
-    for merge in cast("list[Any]", merges):
+    for merge in cast("Sequence[Any]", merges):
         parts = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(parts, list) or not parts or not isinstance(parts[-1], str):
             return None  # which the library refuses

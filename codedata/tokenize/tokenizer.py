@@ -7,7 +7,8 @@ are taken (docs/format.md, "Ids").
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,7 @@ from codedata.printable import shortened
 from codedata.tokenize.library import LibraryTokenizer
 from codedata.tokenize.structure import merge_that_aborts
 from codedata.tokenize.tokenizer_files import TOKENIZER_JSON, TokenizerFiles, read_files
+from codedata.tokenize.tokenizer_json import parse_structure
 
 _SAVE_AGAIN = "save the tokenizer again (save_pretrained), or download its files again"
 
@@ -29,7 +31,8 @@ class LoadedTokenizer:
     Attributes:
         files: where it came from.
         tokenizer: without truncation and padding, whatever its file declares.
-        structure: the parsed tokenizer.json.
+        json_bytes: of tokenizer.json.
+        structure: the parsed tokenizer.json, its model's merges a sequence that is no list.
         config: the parsed tokenizer_config.json; empty where there is none.
         vocab_size: one more than the largest id that it can give.
         bos_id: goes first where the first id is another; None where the config does not ask.
@@ -38,6 +41,7 @@ class LoadedTokenizer:
 
     files: TokenizerFiles
     tokenizer: LibraryTokenizer
+    json_bytes: bytes = field(repr=False)
     structure: dict[str, Any]
     config: dict[str, Any]
     vocab_size: int
@@ -54,8 +58,11 @@ def load_tokenizer(files: TokenizerFiles) -> LoadedTokenizer:
     """
     json_bytes, config_bytes, found = read_files(files.tokenizer_json, files.tokenizer_config)
     if found != files.fingerprint:
-        raise TokenizerError(changed_files(files))
-    structure = _parse(json_bytes, files.tokenizer_json)
+        raise TokenizerError(
+            f"the files of tokenizer {files.source} changed during the run; run again once they "
+            "are complete"
+        )
+    structure = _parsed(parse_structure, json_bytes, files.tokenizer_json)
     if (merge := merge_that_aborts(structure)) is not None:
         raise TokenizerError(
             f"{files.tokenizer_json} is no tokenizer: its merge {merge!r} does not continue with "
@@ -71,23 +78,18 @@ def load_tokenizer(files: TokenizerFiles) -> LoadedTokenizer:
             f"{files.tokenizer_json} declares a BPE dropout, so the same text gives other ids each "
             "time; set its model's dropout to null"
         )
-    config = _parse(config_bytes, files.tokenizer_config) if config_bytes else {}
+    config: dict[str, Any] = {}
+    if config_bytes:
+        config = _parsed(json.loads, config_bytes, files.tokenizer_config)
     return LoadedTokenizer(
         files=files,
         tokenizer=tokenizer,
+        json_bytes=json_bytes,
         structure=structure,
         config=config,
         vocab_size=vocab_size,
         bos_id=_framing_id(tokenizer, config, "bos", files),
         eos_id=_framing_id(tokenizer, config, "eos", files),
-    )
-
-
-def changed_files(files: TokenizerFiles) -> str:
-    """What is wrong with files that are not what was found."""
-    return (
-        f"the files of tokenizer {files.source} changed during the run; run again once they are "
-        "complete"
     )
 
 
@@ -120,9 +122,9 @@ def _require_ids(tokenizer: LibraryTokenizer, structure: dict[str, Any], path: P
     return largest + 1
 
 
-def _parse(data: bytes, path: Path | None) -> dict[str, Any]:
+def _parsed(parse: Callable[[bytes], Any], data: bytes, path: Path | None) -> dict[str, Any]:
     try:
-        parsed = json.loads(data)
+        parsed = parse(data)
     except (ValueError, RecursionError) as error:
         raise TokenizerError(f"{path} is not JSON: {error}; {_SAVE_AGAIN}") from error
     if not isinstance(parsed, dict):

@@ -23,8 +23,11 @@ from codedata.run.checks import (
 )
 from codedata.sources.record import Corpus
 from codedata.store.chunks import TokenChunk, put_chunk
+from codedata.store.dataset_folder import open_dataset
 from codedata.store.local import LocalStore
 from codedata_tests import scenario
+
+SMAPS = Path("/proc/self/smaps")
 
 PAD = 9
 SETTINGS = Settings(seq_length=4, min_sample_length=2, max_dump_size=2, pad_token=PAD)
@@ -51,6 +54,16 @@ def stored(folder: Path, chars: CharRange, ids: list[int]) -> TokenChunk:
     return put_chunk(
         LocalStore(folder), fingerprint, np.array(ids, np.uint16), engine="whole", compared_bytes=0
     )
+
+
+def mapped_kib(folder: Path) -> int:
+    """What of a folder's files is in this process's memory."""
+    found, is_inside = 0, False
+    for line in SMAPS.read_text().splitlines():
+        if "-" in line.split()[0]:
+            is_inside = f"{folder}/" in line
+        found += int(line.split()[1]) if is_inside and line.startswith("Rss:") else 0
+    return found
 
 
 def outcomes(
@@ -96,6 +109,26 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a lost shard": (lambda folder: (folder / "dump-2.pkl").unlink(), "lacks dump-2.pkl"),
 }
+
+
+@pytest.mark.skipif(not SMAPS.exists(), reason="only Linux tells what of a file is in memory")
+def test_a_dataset_that_was_verified_or_checked_takes_no_memory_until_it_is_read(
+    tmp_path: Path,
+) -> None:
+    ids = np.random.default_rng(0).integers(0, 60_000, (400, 1_024))
+    chars = CHARS[:2]
+    chunks = [stored(tmp_path / "chunks", each, ids.ravel().tolist()) for each in chars]
+    settings = Settings(seq_length=1_024, min_sample_length=2, pad_token=PAD)
+    folder = scenario.write_dataset(tmp_path / "d", [ids, ids], chars=chars)
+    num_kib = sum(path.stat().st_size for path in folder.glob("*.pkl")) // 1024
+    verified = open_dataset(folder, verify=True)
+    assert mapped_kib(folder) < num_kib // 8
+    checked, found = check_dataset(folder, chunks, settings, 60_000)
+    assert all(outcome.passed for outcome in found.values())
+    assert mapped_kib(folder) < num_kib // 8
+    assert checked is not None
+    assert all((shard == ids).all() for shard in (*verified.shards, *checked.shards))
+    assert mapped_kib(folder) > num_kib
 
 
 @pytest.mark.parametrize(("damage", "said"), DAMAGE.values(), ids=DAMAGE)

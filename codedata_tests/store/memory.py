@@ -5,6 +5,7 @@ and says which version that is. The highest number is the dataset.
 """
 
 import errno
+import io
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,14 @@ def missing(name: str) -> FileNotFoundError:
     return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
+def whole(data: Data) -> bytes:
+    if not callable(data):
+        return bytes(data)
+    file = io.BytesIO()
+    data(file)
+    return file.getvalue()
+
+
 @dataclass
 class MemoryStore:
     """Objects by name."""
@@ -34,13 +43,13 @@ class MemoryStore:
         return f"memory:{name}"
 
     def put(self, name: str, data: Data) -> None:
-        self.objects[name] = bytes(data)
+        self.objects[name] = whole(data)
 
     def put_if_absent(self, name: str, data: Data) -> bool:
         with self.mutex:
             if name in self.objects:
                 return False
-            self.objects[name] = bytes(data)
+            self.objects[name] = whole(data)
             return True
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:

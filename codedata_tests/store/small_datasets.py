@@ -1,5 +1,6 @@
 """Datasets that name themselves: every id is the number of the dataset's shards."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +18,7 @@ from codedata_tests.format.test_facts import ORIGIN
 SEQ_LENGTH = 3
 
 
-def entries_of(shards: list[bytes | memoryview]) -> list[ShardEntry]:
+def entries_of(shards: Sequence[bytes | memoryview]) -> list[ShardEntry]:
     """What the meta says of these shards."""
     return [
         ShardEntry(
@@ -29,12 +30,12 @@ def entries_of(shards: list[bytes | memoryview]) -> list[ShardEntry]:
     ]
 
 
-def shards_of(num_shards: int) -> list[bytes | memoryview]:
+def shards_of(num_shards: int) -> list[bytes]:
     """The bytes of its shards."""
     samples = [
         np.full((rows, SEQ_LENGTH), num_shards, np.uint16) for rows in range(1, num_shards + 1)
     ]
-    return [encode_shard(each, pad_token=0).data for each in samples]
+    return [b"".join(map(bytes, encode_shard(each, pad_token=0))) for each in samples]
 
 
 def facts(num_shards: int, command: str = "make it") -> Facts:

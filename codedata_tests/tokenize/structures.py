@@ -16,7 +16,10 @@ UNMERGED = ("Ġ0x", "zqzq", "Ġaverylongidentifier")
 
 
 def loaded_from(tokenizer: Tokenizer | dict[str, Any], folder: Path) -> LoadedTokenizer:
-    text = tokenizer.to_str() if isinstance(tokenizer, Tokenizer) else json.dumps(tokenizer)
+    if isinstance(tokenizer, Tokenizer):
+        text = tokenizer.to_str()
+    else:
+        text = json.dumps(tokenizer, default=list)  # merges that were not parsed
     (folder / "tokenizer.json").write_text(text, encoding="utf-8")
     return load_tokenizer(find_tokenizer(str(folder)))
 

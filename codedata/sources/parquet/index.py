@@ -28,7 +28,8 @@ from codedata.store.files import replace_atomically
 logger = logging.getLogger(__name__)
 
 _MOST_DECODERS = 8
-"""Runs of row groups counted at once."""
+"""Runs of row groups counted at once. One core is left to the tokenizer, loaded meanwhile: each run
+takes four times its text."""
 
 _RUN_BYTES = 8_000_000
 """Encoded bytes of the row groups that are counted in one piece of work: a tenth of a second."""
@@ -85,7 +86,7 @@ def count_to(parquet: Parquet, index: TextIndex, stop: int) -> None:
     """
     footer = parquet.footer
     total = index.total()
-    with ThreadPoolExecutor(min(available_cores(), _MOST_DECODERS)) as threads:
+    with ThreadPoolExecutor(max(1, min(available_cores() - 1, _MOST_DECODERS))) as threads:
         try:
             while (done := len(index.groups)) < len(footer.groups) and total.num_chars <= stop:
                 whole = index.starts()[-1]

@@ -105,7 +105,8 @@ class PieceEngine(Engine):
         """Why it is not proven exact for a tokenizer whose texts may be cut; None where it is.
 
         Args:
-            structure: the parsed tokenizer.json.
+            structure: the parsed tokenizer.json; its model's merges are a sequence that is parsed
+                once it is looked at.
             pretokenizer: what that proves.
         """
 
@@ -134,6 +135,8 @@ class PieceEngine(Engine):
 
     def by_library(self, text: Utf8, spans: Sequence[Span]) -> list[IdArray]:
         """The tokenizers library's ids of some spans of a text, without special tokens."""
+        if not spans:  # a call of the library takes longer than a glance
+            return []
         texts = [str(text[start:stop].data, "utf-8") for start, stop in spans]
         leads = [self.lead if start else "" for start, _ in spans]
         found = ids_behind(self._loaded, leads, texts)

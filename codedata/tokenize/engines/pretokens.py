@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.tokenize.engines.base import PieceEngine, Span, cut_text
-from codedata.tokenize.engines.compiling import without_extensions
+from codedata.tokenize.engines.compiling import loading_compiled
 from codedata.tokenize.engines.kernels import (
     ALONE,
     BLANK,
@@ -146,7 +146,7 @@ class PretokensEngine(PieceEngine):
             return f"this tokenizers library takes U+{found[0]:04X} for two things at once"
         return _why_not_merged(structure.get("model") or {})
 
-    @without_extensions()
+    @loading_compiled()
     def __init__(self, loaded: LoadedTokenizer, pretokenizer: Pretokenizer) -> None:
         super().__init__(loaded, pretokenizer)
         assert pretokenizer.rules is not None, "see why_not"

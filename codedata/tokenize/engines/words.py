@@ -17,7 +17,7 @@ from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.tokenize.cuts import MARK
 from codedata.tokenize.engines.base import PieceEngine, Span, as_utf8, cut_text
-from codedata.tokenize.engines.compiling import without_extensions
+from codedata.tokenize.engines.compiling import loading_compiled
 from codedata.tokenize.engines.kernels import find_any
 from codedata.tokenize.engines.side_by_side import each_piece, read_only
 from codedata.tokenize.engines.tries import (
@@ -226,7 +226,7 @@ class WordsEngine(PieceEngine):
                 return f"its added token {token['content']!r} is looked for in normalized text"
         return why
 
-    @without_extensions()
+    @loading_compiled()
     def __init__(self, loaded: LoadedTokenizer, pretokenizer: Pretokenizer) -> None:
         super().__init__(loaded, pretokenizer)
         splitting = _splitting(loaded.structure)

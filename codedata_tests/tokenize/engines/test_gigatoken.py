@@ -3,6 +3,7 @@
 import sys
 import threading
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,16 @@ def test_many_threads_give_the_same_ids_in_bounded_memory(
     assert len(sizes) > 1
     assert sum(sizes) <= 2 * len(text)
     assert expected[:200].tolist() == reference_ids(gpt2_like, short[:2_000])[:200]
+
+
+def test_awkward_is_not_imported(
+    gpt2_like: LoadedTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gigatoken looks for its class where it is given a list; here it would find none."""
+    monkeypatch.setitem(sys.modules, "awkward", ModuleType("awkward"))
+    assert engine_of(gpt2_like).encode(as_utf8("int x;")).ids.tolist() == reference_ids(
+        gpt2_like, "int x;"
+    )
 
 
 def test_it_is_loaded_anew_once_memory_has_grown(
