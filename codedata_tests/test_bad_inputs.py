@@ -525,8 +525,8 @@ CORPORA_YAML: list[Yaml] = [
           revision=value) for value in ("", "a\0b")),
     *(hub("path", repr(path), remedy, path=path)
       for path, remedy in [
-          ("  ", "name a parquet file"),
-          ("a\0b", "name a parquet file"),
+          ("  ", "name a file"),
+          ("a\0b", "name a file"),
           ("c/*.parquet", "write a range"),
           ([], "name at least one parquet file"),
           ("/c.parquet", "without a leading slash"),
@@ -542,7 +542,7 @@ CORPORA_YAML: list[Yaml] = [
       ]),
     *(hub("first_chars", str(value), "left out", first_chars=value)
       for value in (0, 2**63)),
-    source("path", "''", "name a parquet file", kind="local", path=""),
+    source("path", "''", "name a file", kind="local", path=""),
     *(folders("extensions", repr(value), "without the dot", extensions=[value])
       for value in (".c", "", "c/h")),
     folders("extensions", "[]", "at least one", extensions=[]),

@@ -6,14 +6,17 @@ Credentials are the filesystem's own matter: its variables and files, never a YA
 (https://filesystem-spec.readthedocs.io/en/latest/features.html#configuration).
 """
 
+import errno
 import hashlib
 import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
+from uuid import uuid4
 
 from pydantic import AfterValidator, Field
 
@@ -25,12 +28,22 @@ from codedata.sources.formats.registry import is_found, is_random_access
 from codedata.sources.leading import LeadingParquet
 from codedata.sources.listing import ListedFile, Listing, why_not_these
 from codedata.sources.objects import explained
-from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern, without_pattern
+from codedata.sources.paths import MANY, Paths, expand_paths, is_of_web, is_pattern, without_pattern
 from codedata.sources.read_once import FileToRead
 from codedata.sources.record import Corpus, read_corpus
 from codedata.sources.tabular import TabularSource
+from codedata.store import owners
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+_STATES = (
+    *("ETag", "etag", "md5Hash", "content_md5", "sha", "blob_id", "version_id", "generation"),
+    *("LastModified", "Last-Modified", "last_modified", "mtime", "updated", "modify", "created"),
+)
+"""What filesystems of fsspec tell of a file's version."""
+
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 def _are_urls(paths: str | list[str]) -> bool:
@@ -127,14 +140,18 @@ class UrlSource(TabularSource):
     ) -> Corpus:
         """Bring what is needed of a file."""
         url = self.paths[file]
+        name = url.partition("?")[0] if is_of_web(url) else url
         origin = {"kind": "url", "path": url}
-        with _saying(url):
+        with _saying(url, folder):
             system, inside = self._system(url)
-            found = _listed(url, system.info(inside))
-            if not is_random_access(url) or self.content is not None:
+            found = _listed(url, about := system.info(inside))
+            if not _stated(about):
+                reporter.say(f"nothing tells whether {url} is another than before: it is read anew")
+                found = replace(found, etag=_hash([url, uuid4().hex]))
+            if not is_random_access(name) or self.content is not None:
                 whole = FileToRead(
                     opener=lambda: system.open(inside, "rb"),
-                    name=url,
+                    name=name,
                     etag=found.etag,
                     num_bytes=found.num_bytes,
                     first_chars=self.first_chars,
@@ -173,11 +190,14 @@ def _known(folder: Path, origin: dict[str, Any]) -> Any:
 
 
 def _listed(url: str, about: dict[str, Any]) -> ListedFile:
-    """A file, and what tells another version of it: what its filesystem states, in any spelling."""
-    states = ("ETag", "etag", "md5Hash", "content_md5", "version_id", "LastModified", "mtime",
-              "last_modified", "created", "url", "size")  # fmt: skip
-    stated = {name: str(about[name]) for name in states if about.get(name) is not None}
-    return ListedFile(path=url, num_bytes=int(about.get("size") or 0), etag=_hash(stated))
+    """A file, and what tells another version of it."""
+    num_bytes = int(about.get("size") or 0)
+    return ListedFile(path=url, num_bytes=num_bytes, etag=_hash([url, num_bytes, _stated(about)]))
+
+
+def _stated(about: dict[str, Any]) -> dict[str, str]:
+    """What a filesystem states that is another for another version: each has its own spelling."""
+    return {name: str(about[name]) for name in _STATES if about.get(name) is not None}
 
 
 def _hash(what: Any) -> str:
@@ -185,15 +205,21 @@ def _hash(what: Any) -> str:
 
 
 @contextmanager
-def _saying(url: str) -> Iterator[None]:
-    """Name the URL in what its filesystem does not give.
+def _saying(url: str, folder: Path | None = None) -> Iterator[None]:
+    """Name the URL in what its filesystem does not give, or this machine's disk does not take.
 
     Raises:
         CorpusError: saying why, in one line.
     """
     try:
         yield
-    except CorpusError:
+    except (CorpusError, AssertionError, MemoryError):
         raise
     except Exception as error:
+        own = folder is not None and str(folder.absolute()) in str(getattr(error, "filename", ""))
+        if isinstance(error, OSError) and (own or error.errno in _OF_THE_DISK):
+            raise CorpusError(
+                f"{url} cannot be stored: {owners.explained(error)}; make room, or set "
+                "CODEDATA_ROOT to a folder that can be written"
+            ) from error
         raise explained(url, error) from error
