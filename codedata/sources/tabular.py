@@ -16,6 +16,7 @@ from codedata.sources.base import Source
 from codedata.sources.columns import COLUMN, Columns
 from codedata.sources.contents import Content
 from codedata.sources.formats.registry import is_random_access
+from codedata.sources.parquet.footer import FileIdentity
 from codedata.sources.parquet.text import sha256_once
 from codedata.sources.read_once import FileToRead, HowToRead, read_once
 from codedata.sources.record import Corpus, record_corpus
@@ -99,7 +100,7 @@ class TabularSource(Source):
                 folder, path, origin, expected_sha256=expected_sha256, columns=self.columns
             )
         try:
-            sha256, num_bytes = sha256_once(path), path.stat().st_size
+            identity, sha256 = FileIdentity.of(path), sha256_once(path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise CorpusError(f"{path} does not exist; name a file of documents") from error
         if expected_sha256 not in (None, sha256):
@@ -111,8 +112,9 @@ class TabularSource(Source):
             opener=lambda: open(path, "rb"),  # noqa: SIM115  (who reads it closes it)
             name=path.name,
             etag=sha256,
-            num_bytes=num_bytes,
+            num_bytes=identity.num_bytes,
             first_chars=first_chars,
+            is_still=lambda: path.exists() and FileIdentity.of(path) == identity,
         )
         return self.read_once(file, folder, {"path": str(path.absolute())} | origin, reporter)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from threading import Event
 
 import dagster as dg
+import fsspec
 import pytest
 
 from codedata.components.raw_corpus import RawCorpus
 from codedata.layout import CORPUS_VARIABLE, Layout
-from codedata.progress import Reporter
+from codedata.progress import SILENT, Reporter
 from codedata.resources import DataRoot
 from codedata.sources.record import Corpus, read_corpus
 from codedata.store.locks import waiting_lock
@@ -124,3 +125,33 @@ def test_a_branch_of_a_repository_that_moved_on_is_observed_and_warned_of(tmp_pa
     record = component.materialize(layout, Reporter(print, in_terminal=False), update=True)
     assert record.origin["commit"] == newest != first
     assert component.look(layout) != looks
+
+
+def test_of_a_list_that_changed_all_files_say_so_once(tmp_path: Path) -> None:
+    """It is asked for once, not again for each of the files."""
+    memory = fsspec.filesystem("memory")
+    data = b'{"content": "int a;"}\n'
+    memory.pipe({f"/listed/{n}.jsonl": data for n in range(3)})
+    layout = Layout(tmp_path)
+    component = RawCorpus(name="c", source={"kind": "url", "path": "memory://listed/*"})
+    listed = component.typed_source.refreshed(layout.corpus("c"), SILENT)
+    component.__dict__["typed_source"] = listed
+    resources = {"store": DataRoot(root=str(tmp_path))}
+    definitions = dg.Definitions.merge(
+        component.build_defs(dg.ComponentTree.for_test().load_context),
+        dg.Definitions(executor=dg.in_process_executor, resources=resources),
+    )
+    job = definitions.resolve_job_def("c_files")
+    config = {"ops": {"c__raw_parquet": {"config": {"update": True}}}}
+    tags = {
+        "dagster/asset_partition_range_start": "00000",
+        "dagster/asset_partition_range_end": "00002",
+    }
+    assert job.execute_in_process(tags=tags, run_config=config).success
+    assert [read_corpus(layout.corpus("c", file)).num_rows for file in range(3)] == [1] * 3
+    memory.pipe("/listed/3.jsonl", data)
+    run = job.execute_in_process(tags=tags, run_config=config, raise_on_error=False)
+    [failed] = run.get_step_failure_events()
+    assert "has 4 files, now listed in" in str(failed.step_failure_data.error)
+    assert "could not be had" not in str(failed.step_failure_data.error)
+    memory.rm("/listed", recursive=True)

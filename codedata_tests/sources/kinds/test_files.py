@@ -12,7 +12,7 @@ import pytest
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange
-from codedata.progress import SILENT
+from codedata.progress import SILENT, Reporter
 from codedata.sources.kinds.local import LocalSource
 from codedata.sources.kinds.url import UrlSource
 from codedata.sources.record import Corpus
@@ -156,3 +156,17 @@ def test_what_only_looks_like_a_secret_is_taken() -> None:
     options = {"token": "anon", "config_kwargs": {"signature_version": "s3v4"}}
     url = "https://b/c.parquet?download=true&at=a:b@c"
     assert UrlSource(path=url, storage_options=options).path == url
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_recorded(folder: Path, tmp_path: Path) -> None:
+    path, record = folder / "a.jsonl.gz", tmp_path / "record"
+    record.mkdir()
+
+    def append(line: str) -> None:
+        if "is read once" in line:
+            path.write_bytes(gzip.compress(b"\n").join([path.read_bytes()] * 2))
+
+    with pytest.raises(CorpusError, match="changed while it was being read; run again"):
+        local(path).materialize(0, record, Reporter(append, in_terminal=False), update=False)
+    assert not (record / "corpus.json").exists()
+    assert local(path).materialize(0, record, SILENT, update=False).num_rows == 2 * len(ROWS)
