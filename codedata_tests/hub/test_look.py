@@ -48,7 +48,7 @@ def test_a_dataset_is_looked_at_and_of_its_files_no_more_than_the_first_is_read(
         (["owner/none"], "does not list the files of owner/none at 'main'"),
         (["owner/web", "--config", "sample"], "did you mean sample-10BT? there are default, "),
         (["owner/web", "--split", "dev"], "split is 'dev', which owner/web does not have; there"),
-        (["owner/splits"], "owner/splits has several of split: train, test; say which: "),
+        (["owner/splits"], "owner/splits has 2 splits: test, train; say which (split)"),
         (["owner/names"], "of its columns these are text: blob_id, src_encoding; say which"),
         (["owner/gated"], "its terms must be accepted first: log in and accept them on "),
     ],
