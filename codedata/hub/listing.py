@@ -105,18 +105,31 @@ class _Config:
 
         def listed(paths: Any) -> list[str]:
             several = [paths] if isinstance(paths, str) else paths
-            return [str(path).removeprefix("./") for path in several]
+            return [_text(path).removeprefix("./") for path in several]
 
         files = said.get("data_files")
-        if isinstance(files, str) or (isinstance(files, list) and isinstance(files[0], str)):
+        if isinstance(files, str) or (
+            files and isinstance(files, list) and isinstance(files[0], str)
+        ):
             files = {"train": files}
         elif isinstance(files, list):
-            files = {str(each.get("split", "train")): each["path"] for each in files}
+            files = {_text(each.get("split", "train")): each["path"] for each in files}
         return cls(
-            patterns={str(split): listed(paths) for split, paths in (files or {}).items()},
-            folder=str(said.get("data_dir") or "").strip("/"),
+            patterns={_text(split): listed(paths) for split, paths in (files or {}).items()},
+            folder=_text(said.get("data_dir") or "").strip("/"),
             is_default=bool(said.get("default")),
         )
+
+
+def _text(said: Any) -> str:
+    """A name or path of a card; a structure is none, and may be endless once written out.
+
+    Raises:
+        TypeError: it is neither text nor a number.
+    """
+    if not isinstance(said, str | int | float):
+        raise TypeError(f"a {type(said).__name__} where a name is expected")
+    return str(said)
 
 
 class _Repository:
@@ -186,8 +199,11 @@ class _Repository:
             return {}
         try:
             said: Any = (metadata_load(card.path) or {}).get("configs") or []
-            return {str(each["config_name"]): _Config.of(each) for each in said}
-        except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
+            return {_text(each["config_name"]): _Config.of(each) for each in said}
+        except (
+            *(yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError),
+            RecursionError,
+        ) as error:
             why = " ".join(str(error).split())
             raise CorpusError(
                 f"the card of {self.repo} at {self.revision!r} has no readable configs ({why}); "

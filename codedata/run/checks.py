@@ -112,9 +112,9 @@ def _token_ids(dataset: Dataset, vocab_size: int) -> CheckOutcome:
     return check_ids(min(lows), max(highs), vocab_size)
 
 
-def _bounds_of_mapped(ids: IdArray) -> tuple[int, int]:
-    bounds = bounds_of(ids)
-    release_pages(ids)
+def _bounds_of_mapped(shard: IdArray) -> tuple[int, int]:
+    bounds = bounds_of(shard)
+    release_pages(shard)
     return bounds
 
 

@@ -45,16 +45,53 @@ def must(holds: Callable[[Any], object], remedy: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-_SECRET = re.compile(r"key|secret|token|password|credential|sas|connection_string", re.IGNORECASE)
+_SECRET = re.compile(
+    r"key|secret|token|passw|credential|sas|connection_string|\bauth|signature$|^sig$",
+    re.IGNORECASE,
+)
 
-StorageOptions = Annotated[
-    dict[str, Any],
-    must(
-        lambda options: not any(map(_SECRET.search, map(str, options))),
-        "the UI shows what a YAML says: leave secrets to the file system's own variables and "
-        "files, such as AWS_SECRET_ACCESS_KEY",
-    ),
-]
+_IN_URL = re.compile(r"^[^:/]+://[^/?#]*(:)[^/?#]*@|[?&]([^=&]+)=")
+"""The colon before a password, or the name of what stands behind a question mark."""
+
+
+def _secret_in(options: Any) -> str:
+    """The first option that is called like a secret, at any depth; nothing where there is none."""
+    if isinstance(options, dict):
+        for name, value in options.items():
+            is_none = name == "token" and value == "anon"  # gcsfs's word for no credentials
+            if found := (_SECRET.search(str(name)) and not is_none and str(name)) or _secret_in(
+                value
+            ):
+                return found
+    elif isinstance(options, list | tuple):
+        return next(filter(None, map(_secret_in, options)), "")
+    return ""
+
+
+def _require_no_secret(found: str, info: ValidationInfo) -> None:
+    if found:  # whose value no message has
+        raise ValueError(
+            f"{info.field_name} has {found}; the UI shows what a YAML says: leave secrets to the "
+            "file system's own variables and files, such as AWS_SECRET_ACCESS_KEY"
+        )
+
+
+def _no_secret_options(options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    """Refuse options that are secrets."""
+    _require_no_secret(_secret_in(options), info)
+    return options
+
+
+def no_secret_urls(paths: str | list[str], info: ValidationInfo) -> str | list[str]:
+    """Refuse URLs with a password or a signature."""
+    for url in [paths] if isinstance(paths, str) else paths:
+        for found in _IN_URL.finditer(url):
+            name = "a password" if found[1] else found[2]
+            _require_no_secret(name if found[1] or _SECRET.search(name) else "", info)
+    return paths
+
+
+StorageOptions = Annotated[dict[str, Any], AfterValidator(_no_secret_options)]
 """What a file system of fsspec is made with; no secrets."""
 
 

@@ -21,12 +21,12 @@ from io import BytesIO, RawIOBase
 from typing import Annotated, Any, BinaryIO, Literal, NamedTuple, cast
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from codedata.errors import CorpusError
 from codedata.printable import shortened
 from codedata.progress import Reporter
-from codedata.sources.base import StorageOptions, must
+from codedata.sources.base import StorageOptions, must, no_secret_urls
 from codedata.sources.columns import COLUMN, MAX_DOCUMENT_BYTES, Place, column_of, find_column
 from codedata.sources.formats.openings import decompressed
 from codedata.sources.formats.rows import TOO_LONG, BadRows, texts_of
@@ -61,6 +61,7 @@ class Content(BaseModel):
             "write what is the same for all, up to a slash, then columns in braces, such as "
             "s3://bucket/content/{blob_id}",
         ),
+        AfterValidator(no_secret_urls),
     ] = Field(
         description="URL of each row's text, columns in braces: of any file system of fsspec."
     )

@@ -9,14 +9,17 @@ takes its place when somebody asks anew, never by itself.
 import hashlib
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from codedata.errors import CorpusError
 from codedata.sources.paths import MAX_FILES
 from codedata.store.files import replace_atomically
+from codedata.store.owners import explained
 
 LISTING_NAME = "listing.json"
 
@@ -87,13 +90,27 @@ def why_not_these(files: Sequence[object], what: str) -> str:
 
 
 def read_listing(folder: Path, asked: str) -> Listing | None:
-    """The list of a corpus, if one was made by asking for the same."""
-    with suppress(FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
-        kept: dict[str, Any] = json.loads((folder / LISTING_NAME).read_bytes())
-        if kept["asked"] == asked:
-            files = tuple(ListedFile(**file) for file in kept.pop("files"))
-            return Listing(files=files, **kept)
-    return None
+    """The list of a corpus, if one was made by asking for the same; one that is damaged is none.
+
+    Raises:
+        CorpusError: what lies there cannot be read.
+    """
+    path = folder / LISTING_NAME
+    try:
+        kept = _listing().validate_json(path.read_bytes(), strict=True)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        raise CorpusError(
+            f"the list of a corpus's files cannot be read: {explained(error)}; remove {path}, and "
+            "`codedata list --refresh` makes it anew"
+        ) from error
+    return kept if kept.asked == asked and not why_not_these(kept.files, str(path)) else None
+
+
+@cache
+def _listing() -> TypeAdapter[Listing]:
+    return TypeAdapter(Listing)
 
 
 def write_listing(folder: Path, listing: Listing) -> None:

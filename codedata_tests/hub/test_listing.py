@@ -9,6 +9,13 @@ import pytest
 from codedata.errors import CorpusError
 from codedata.hub.source import HubSource
 from codedata.progress import SILENT
+from codedata.sources.listing import (
+    LISTING_NAME,
+    ListedFile,
+    Listing,
+    read_listing,
+    write_listing,
+)
 from codedata_tests.hub.server import Hub
 from codedata_tests.said import Said
 
@@ -30,6 +37,13 @@ def paths_of(hub: Hub, files: dict[str, bytes], **source: Any) -> list[str]:
 
 
 SHARDED = empty(*(f"data/{split}-{n:05d}-of-00002.parquet" for split in ("a", "b") for n in (0, 1)))
+
+BILLION_LAUGHS = "\n".join(
+    ["---", f"a0: &a0 [{'ha,' * 9}]"]
+    + [f"a{n}: &a{n} [{f'*a{n - 1},' * 9}]" for n in range(1, 10)]
+    + ["configs: [{config_name: *a9, data_files: x}]", "---"]
+)
+"""A list of lists of lists, a few hundred bytes, that would take gigabytes once written out."""
 
 BY_CARD = card(
     {"config_name": "small", "data_files": "small/*.parquet"},
@@ -106,6 +120,12 @@ def test_the_files_are_those_that_the_hub_shows_for_it(
         (empty("a.py"), {}, "has no files that can be read, and the hub has no conversion of it"),
         (card({"config_name": ["x"], "data_files": 3}), {}, "has no readable configs"),
         ({"README.md": b"---\n{x\n---\n"}, {}, "has no readable configs"),
+        (
+            {"README.md": b"---\nconfigs: " + b"[" * 2_000 + b"\n---\n"},
+            {},
+            "has no readable configs",
+        ),
+        ({"README.md": BILLION_LAUGHS.encode()}, {}, "has no readable configs (a list where a"),
     ],
 )
 def test_what_does_not_say_which_files_is_refused_in_one_line(
@@ -160,3 +180,29 @@ def test_a_list_is_of_one_commit_and_kept_until_it_is_asked_for_anew(
     assert now.num_files == 3
     assert said[1].endswith("; 1 new, 1 changed since it was listed before")
     assert HubSource(repo=REPO, split="b").listed_in(tmp_path).listing is None
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"[]",
+        b"[" * 99_999,
+        b'{"asked": "x", "files": []}',
+        b'{"asked": "x", "files": [{"path": 1, "num_bytes": "a", "etag": null}]}',
+    ],
+)
+def test_a_damaged_list_is_none(damaged: bytes, tmp_path: Path) -> None:
+    file = ListedFile(path="a", num_bytes=1, etag="b")
+    write_listing(tmp_path, Listing(asked="x", files=(file,)))
+    found = read_listing(tmp_path, "x")
+    assert found is not None
+    assert found.files == (file,)
+    (tmp_path / LISTING_NAME).write_bytes(damaged)
+    assert read_listing(tmp_path, "x") is None
+
+
+def test_a_list_that_cannot_be_read_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / LISTING_NAME).mkdir()
+    with pytest.raises(CorpusError, match=r"Is a directory.*remove .*listing\.json"):
+        read_listing(tmp_path, "x")

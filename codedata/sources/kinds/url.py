@@ -15,12 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS
 from codedata.progress import Reporter
-from codedata.sources.base import StorageOptions, must
+from codedata.sources.base import StorageOptions, must, no_secret_urls
 from codedata.sources.formats.registry import is_found, is_random_access
 from codedata.sources.leading import LeadingParquet
 from codedata.sources.listing import ListedFile, Listing, why_not_these
@@ -42,7 +42,9 @@ class UrlSource(TabularSource):
 
     kind: Literal["url"] = "url"
     path: Annotated[
-        Paths, must(_are_urls, "write URLs, such as s3://bucket/c-*.parquet; kind local has paths")
+        Paths,
+        must(_are_urls, "write URLs, such as s3://bucket/c-*.parquet; kind local has paths"),
+        AfterValidator(no_secret_urls),
     ] = Field(description=MANY)
     storage_options: StorageOptions = Field(
         default_factory=dict,

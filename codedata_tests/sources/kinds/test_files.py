@@ -132,6 +132,27 @@ def test_what_is_not_there_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
-def test_a_yaml_with_a_secret_is_refused() -> None:
-    with pytest.raises(ValueError, match="leave secrets to the file system's own"):
-        UrlSource(path="s3://b/c.parquet", storage_options={"secret": "x"})
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("s3://b/c.parquet", {"secret": "hidden"}),
+        ("s3://b/c.parquet", {"client_kwargs": {"aws_secret_access_key": "hidden"}}),
+        ("https://b/c.parquet", {"client_kwargs": {"headers": {"Authorization": "hidden"}}}),
+        ("https://user:hidden@b/c.parquet", {}),
+        (["https://b/c.parquet?v=1&sig=hidden"], {}),
+        ("s3://b/c.parquet?X-Amz-Signature=hidden", {}),
+    ],
+)
+def test_a_yaml_with_a_secret_is_refused_without_it(
+    path: str | list[str], options: dict[str, object]
+) -> None:
+    source = {"kind": "url", "path": path, "storage_options": options}
+    with pytest.raises(CorpusError, match="leave secrets to the file system's own") as refused:
+        read_source(source, "corpus 'c'")
+    assert "hidden" not in str(refused.value)
+
+
+def test_what_only_looks_like_a_secret_is_taken() -> None:
+    options = {"token": "anon", "config_kwargs": {"signature_version": "s3v4"}}
+    url = "https://b/c.parquet?download=true&at=a:b@c"
+    assert UrlSource(path=url, storage_options=options).path == url
