@@ -80,7 +80,8 @@ class Switch:
             return f"{self.name} must be a whole number{or_all}, not {value!r}"
         if not self.least <= value <= self.most:
             shown = value if value.bit_length() <= _SHOWN_BITS else "a far larger number"
-            return f"{self.name} must be {self.least} to {self.most}{or_all}, not {shown}"
+            most = f"{self.most}{or_all}"
+            return f"{self.name} must be {self.least} to {most}, not {shown}"
         return None
 
     def shown(self, value: int | str) -> int | str:
