@@ -47,7 +47,7 @@ class Command:
 def commands() -> Iterator[Command]:
     """Every command of every page, but of the how-to pages, which have splits of their own."""
     for page in PAGES:
-        if page.parent.name == "howto":
+        if page.parent == ROOT / "docs" / "howto":
             continue
         for block in blocks(page, "bash"):
             for line in block.replace("\\\n", " ").splitlines():

@@ -46,6 +46,14 @@ def test_a_corpus_of_one_s_own_is_made_as_its_page_says(
     assert open_dataset(clone / "mine/data/datasets/my_second", verify=True).num_samples > 10
 
 
+def test_corpora_as_people_have_them_are_looked_at_and_loaded_as_their_page_says(
+    clone: Path, environment: dict[str, str]
+) -> None:
+    make_project(clone, environment)
+    *_, checked = do_page("corpora.md", clone, environment)
+    assert "All definitions loaded successfully." in checked
+
+
 @pytest.mark.timeout(300)  # a dozen commands, each of which imports Dagster
 def test_a_project_of_one_s_own_is_made_as_its_page_says(
     clone: Path, environment: dict[str, str]

@@ -10,7 +10,8 @@ are committed, for those who read them on GitHub; the tests say when they are to
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -126,9 +127,25 @@ def _table(model: type[BaseModel]) -> str:
 def _type(field: FieldInfo) -> str:
     if field.annotation is Any:  # the source
         return "see below"
-    annotation: Any = field.annotation
-    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return " or ".join(f"`{each}`" for each in text.replace("collections.abc.", "").split(" | "))
+    return " or ".join(f"`{each}`" for each in _types(field.annotation))
+
+
+def _types(annotation: Any) -> Iterator[str]:
+    """What a field may be, one after another; of those with a check, what is checked."""
+    of, within = get_origin(annotation), get_args(annotation)
+    if of is Annotated:
+        yield from _types(within[0])
+    elif of in (Union, UnionType):
+        for each in within:
+            yield from _types(each)
+    elif of is Literal:
+        yield from map(str, within)
+    elif annotation is NoneType:
+        yield "None"
+    elif isinstance(annotation, type) and of is None:
+        yield annotation.__name__
+    else:
+        yield str(annotation).replace("collections.abc.", "")
 
 
 def _default(field: FieldInfo) -> str:

@@ -21,6 +21,9 @@ _SHOWN_LINES = 8
 _SHOWN_CHARS = 100
 """Of a line."""
 
+_SMALL_BYTES = 1_000_000
+"""Fewer are said to the byte."""
+
 _FIELDS = ("text_column", "id_column", "config", "split", "path", "revision")
 """Switches that are fields of a source."""
 
@@ -73,23 +76,27 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(asdict(found), indent=2, default=str))
         return 0
-    _say(found)
+    _say(options.source, found)
     return 0
 
 
-def _say(found: "Look") -> None:
-    size = "" if found.num_bytes is None else f", {megabytes(found.num_bytes)}"
+def _say(named: str, found: "Look") -> None:
+    size = "" if found.num_bytes is None else f", {_size(found.num_bytes)}"
     files = "1 file" if found.num_files == 1 else f"{found.num_files:,} files"
-    _row("kind", f"{found.attributes['kind']}, {files}{size}")
-    _row("first file", found.first_file)
+    _row("looked at", f"{named}: kind {found.attributes['kind']}, {files}{size}")
+    if found.first_file != named:
+        _row("first file", found.first_file)
     kept = {name for _, known in found.documents for name in known}
     for number, (name, type_) in enumerate(found.columns.items()):
         role = "the documents" if name == found.text_column else "kept" if name in kept else ""
         _row("" if number else "columns", f"{name}: {type_}{role and f'  ({role})'}")
     some = "" if found.is_whole else ", in the part that was read"
     _row("documents", f"{found.num_documents:,}{some}, {found.num_chars:,} characters")
+    remedy = "" if found.attributes["kind"] in ("folders", "git") else "; a run refuses it"
+    if remedy and not found.first_file.endswith(".parquet"):
+        remedy += ", unless the YAML has on_error: skip"
     for why, count in found.skipped.items():
-        _row("left out", f"{count:,}: {why}")
+        _row("left out", f"{count:,}: {why}{remedy}")
     for text, known in found.documents:
         about = ", ".join(f"{name}: {value}" for name, value in known.items())
         say(f"\n--- {printable(about[:_SHOWN_CHARS])}".rstrip())
@@ -97,8 +104,16 @@ def _say(found: "Look") -> None:
         for line in lines[:_SHOWN_LINES]:
             say(f"    {printable_lines(line[:_SHOWN_CHARS])}")
         if len(lines) > _SHOWN_LINES:
-            say(f"    ... {len(lines) - _SHOWN_LINES:,} lines more")
+            say(f"    ... {_lines(len(lines) - _SHOWN_LINES)} more")
     say(f"\n{_yaml(found.attributes)}")
+
+
+def _lines(number: int) -> str:
+    return "1 line" if number == 1 else f"{number:,} lines"
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes:,} bytes" if num_bytes < _SMALL_BYTES else megabytes(num_bytes)
 
 
 def _row(label: str, text: str) -> None:

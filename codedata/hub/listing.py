@@ -248,11 +248,9 @@ def _chosen(
         return named
     shown = ", ".join(there[:10]) + (f" and {len(there) - 10:,} more" if len(there) > 10 else "")
     if named is None:
-        raise CorpusError(f"{of.repo} has several of {what}: {shown}; say which: {what}: NAME")
-    meant = did_you_mean(named, there)
-    raise CorpusError(
-        f"{what} is {named!r}, which {of.repo} does not have; {meant} there are {shown or 'none'}"
-    )
+        raise CorpusError(f"{of.repo} has {len(there):,} {what}s: {shown}; say which ({what})")
+    known = f"{did_you_mean(named, there)} there are {shown or 'none'}".lstrip()
+    raise CorpusError(f"{what} is {named!r}, which {of.repo} does not have; {known}")
 
 
 def _by_names(repository: _Repository, source: HubSource, folder: str = "") -> list[ListedFile]:

@@ -93,8 +93,8 @@ class HubSource(TabularSource):
         ),
     ] = Field(
         default=None,
-        description="Fetch no more of each file than its first characters take, and only the "
-        "column content.",
+        description="Fetch no more of each file than its first characters take; of a parquet only "
+        "the column of the documents and those that are named.",
     )
 
     @model_validator(mode="after")

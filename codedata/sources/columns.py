@@ -284,6 +284,14 @@ def listed(names: Iterable[str]) -> str:
     return f"{shown} and {left:,} more" if left > 0 else shown or "(none)"
 
 
+def every_column(parent: pa.Schema | pa.StructType) -> Iterator[str]:
+    """The names of all columns, those within structs by their paths."""
+    for place, name in enumerate(parent.names):
+        yield name
+        if pa.types.is_struct(type_ := parent.field(place).type):
+            yield from (f"{name}.{path}" for path in every_column(type_))
+
+
 def _paths_of(parent: pa.Schema | pa.StructType, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The paths that dotted names may stand for, those of few steps first."""
     for stop in range(len(names), 0, -1):
@@ -299,7 +307,7 @@ def _paths_of(parent: pa.Schema | pa.StructType, names: Sequence[str]) -> Iterat
 def _missing(schema: pa.Schema, column: str, name: str, setting: str) -> str:
     """A message that there is no such column, as near to it as the path leads."""
     known, what = (
-        [*islice(_every_path(schema), _COMPARED)],
+        [*islice(every_column(schema), _COMPARED)],
         f"its columns are {listed(schema.names)}",
     )
     names = column.split(".")
@@ -322,13 +330,6 @@ def _remedy(column: str, setting: str) -> str:
     if column == COLUMN:
         return "rename the one that holds the documents, or name it as text_column of the corpus"
     return "name the one that holds the documents as text_column"
-
-
-def _every_path(parent: pa.Schema | pa.StructType) -> Iterator[str]:
-    for place, name in enumerate(parent.names):
-        yield name
-        if pa.types.is_struct(type_ := parent.field(place).type):
-            yield from (f"{name}.{path}" for path in _every_path(type_))
 
 
 def _num_leaves(type_: pa.DataType) -> int:

@@ -12,16 +12,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
+
 from codedata.errors import CorpusError
 from codedata.layout import is_repo
 from codedata.places import local_path
 from codedata.progress import SILENT, Reporter
 from codedata.sources.base import Source
-from codedata.sources.columns import COLUMN, find_text
+from codedata.sources.columns import COLUMN, every_column, find_text, kept_columns, listed
 from codedata.sources.commits import Commits
-from codedata.sources.formats.registry import format_of, is_random_access
+from codedata.sources.formats.registry import format_of, is_random_access, is_readable
 from codedata.sources.formats.rows import BadRows
 from codedata.sources.kinds.local import LocalSource
+from codedata.sources.kinds.url import UrlSource
 from codedata.sources.languages import CODE_EXTENSIONS, LANGUAGES, ending_of
 from codedata.sources.parquet.decode import count_chars
 from codedata.sources.paths import is_pattern
@@ -37,6 +40,9 @@ _SHARE = 10
 _READ_CHARS = 4_000_000
 """Of a file, to count its documents by."""
 
+_PARQUET_MAGIC = b"PAR1"
+"""By which a parquet of any other ending is known."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
@@ -44,7 +50,7 @@ class Look:
 
     Attributes:
         attributes: of the source, as a YAML has them.
-        num_files: its files.
+        num_files: its files; of source code, a document each.
         num_bytes: of all of them; None where their sizes are not known.
         first_file: the name of the one that the rest is about.
         columns: its columns, type by name.
@@ -82,6 +88,10 @@ def source_of(word: str, fields: dict[str, Any]) -> dict[str, Any]:
     if "://" in word:
         return {"kind": "url", "path": word, **fields}
     place = local_path(word, "the corpus", error=CorpusError)
+    if place.is_file() and not is_readable(place.name):
+        with open(place, "rb") as opened:
+            if opened.read(len(_PARQUET_MAGIC)) != _PARQUET_MAGIC:
+                format_of(place.name)  # which refuses it
     if is_pattern(word) or place.is_file():
         return {"kind": "local", "path": word, **fields}
     if place.is_dir():
@@ -92,10 +102,14 @@ def source_of(word: str, fields: dict[str, Any]) -> dict[str, Any]:
             names = [entry.path for entry in tree.files]
             return {"kind": "git", "path": word, **_languages(names), **fields}
         names = [str(path) for path in place.rglob("*")]
-        if (data := LocalSource(path=word).paths) and len(data) >= sum(
-            1 for name in names if _language(name)
-        ):
+        data, num_code = LocalSource(path=word).paths, len([*filter(_language, names)])
+        if data and len(data) >= num_code:
             return {"kind": "local", "path": word, **fields}
+        if not num_code:
+            raise CorpusError(
+                f"{word} holds neither files of documents, such as .parquet and .jsonl.gz, nor "
+                "source code; name another folder"
+            )
         folders = {place.resolve().name: word}
         return {"kind": "folders", "folders": folders, **_languages(names), **fields}
     if is_repo(word):
@@ -147,12 +161,16 @@ def _look_at_files(
         form = format_of("it.parquet" if is_random_access(name) else name)
         schema = form.schema(opened, name)
     text_column = source.text_column
-    if text_column not in schema.names and "text_column" not in attributes:
-        text_column = next((each for each in USUAL_NAMES if each in schema.names), text_column)
+    if "text_column" not in attributes:
+        text_column = _usual_text(schema, name)
     if text_column != COLUMN:
         attributes = {**attributes, "text_column": text_column}
         source = source.model_copy(update={"text_column": text_column})
     find_text(schema, text_column, name)
+    kept = [each for each in kept_columns(schema, source.columns, name) if each != source.id_column]
+    if isinstance(source, UrlSource) and is_random_access(name) and kept:
+        # Of what is fetched by row groups, nothing is kept but what is named.
+        attributes = {**attributes, "keep_columns": kept}
     bad = BadRows(on_error="skip")
     counts, documents, is_whole = [0, 0], list[tuple[str, dict[str, Any]]](), True
     with source.opened(0) as (name, opened):
@@ -181,6 +199,33 @@ def _look_at_files(
     )
 
 
+def _usual_text(schema: pa.Schema, name: str) -> str:
+    """The column of the documents, by its name.
+
+    Raises:
+        CorpusError: none has a usual one.
+    """
+    texts = [each for each in every_column(schema) if _is_text(schema, each, name)]
+    usual = next((each for each in USUAL_NAMES if each in texts), None)
+    if usual is not None:
+        return usual
+    which = f"of its columns these are text: {listed(texts)}; say which (text_column)"
+    if not texts:
+        types = listed(f"{field.name} ({field.type})" for field in schema)
+        which = f"none of its columns is text: {types}; name other files"
+    raise CorpusError(
+        f"{name} has no text in a column of a usual name ({', '.join(USUAL_NAMES)}); {which}"
+    )
+
+
+def _is_text(schema: pa.Schema, column: str, name: str) -> bool:
+    try:
+        find_text(schema, column, name)
+    except CorpusError:
+        return False
+    return True
+
+
 def _look_at_written(
     source: Source,
     attributes: dict[str, Any],
@@ -191,16 +236,17 @@ def _look_at_written(
     """Of what has to be written first: it is, for a moment."""
     corpus = source.materialize(0, folder, reporter, update=False)
     skipped = corpus.origin.get("skipped", {})
+    documents = corpus.open_text().first_with_kept(max(1, num_documents))
     return Look(
         attributes=attributes,
-        num_files=source.num_files,
+        num_files=corpus.num_rows,
         num_bytes=None,
-        first_file=str(attributes.get("path") or ", ".join(attributes.get("folders", ()))),
+        first_file=next((row["max_stars_repo_path"] for _, row in documents), ""),
         columns=corpus.columns,
         text_column=corpus.text_column,
         num_documents=corpus.num_rows - corpus.num_null_rows,
         num_chars=corpus.num_chars,
         is_whole=True,
         skipped={why: number for why, number in skipped.items() if number},
-        documents=corpus.open_text().first_with_kept(num_documents),
+        documents=documents[:num_documents],
     )

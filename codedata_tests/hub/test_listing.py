@@ -111,7 +111,7 @@ def test_the_files_are_those_that_the_hub_shows_for_it(
 @pytest.mark.parametrize(
     ("files", "asked", "said"),
     [
-        (SHARDED, {}, "owner/texts has several of split: a, b; say which: split: NAME"),
+        (SHARDED, {}, "owner/texts has 2 splits: a, b; say which (split)"),
         (SHARDED, {"split": "c"}, "split is 'c', which owner/texts does not have;"),
         (SHARDED, {"config": "c"}, "config is 'c', but the card of owner/texts names none"),
         (BY_CARD, {"config": "hole"}, "did you mean whole? there are small, whole"),
