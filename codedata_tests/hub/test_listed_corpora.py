@@ -8,6 +8,10 @@ import pytest
 import yaml
 
 from codedata.cli import main
+from codedata.components.raw_corpus import RawCorpus
+from codedata.errors import CorpusError
+from codedata.layout import Layout
+from codedata.progress import SILENT
 from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
 from codedata_tests.cli.test_project import DEFINITIONS, PYPROJECT, forget_modules
@@ -62,13 +66,44 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return run
 
 
+@pytest.fixture
+def corpus(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], RawCorpus]:
+    """Loads the component of a corpus of two files, as definitions do."""
+    files = {name: _parquet(tmp_path, seed) for seed, name in enumerate(NAMES)}
+    hub.add_repo(REPO, dict([*files.items()][1:]))
+    monkeypatch.setenv("CODEDATA_ROOT", str(tmp_path / "root"))
+    return lambda: RawCorpus(name="c", source={"kind": "hub", "repo": REPO, "split": "train"})
+
+
+def _parquet(folder: Path, seed: int) -> bytes:
+    return scenario.write_parquet(folder / "f", scenario.c_documents(9, seed)).read_bytes()
+
+
+def test_a_run_whose_definitions_knew_no_list_makes_one_and_says_to_load_them_again(
+    corpus: Callable[[], RawCorpus], hub: Hub, tmp_path: Path
+) -> None:
+    layout, loaded = Layout(tmp_path / "root"), corpus()
+    assert loaded.num_files == 1
+    with pytest.raises(CorpusError, match=r"has 2 files, now listed in .*press Reload in the UI"):
+        loaded.materialize(layout, SILENT)
+    loaded = corpus()
+    assert loaded.num_files == 2
+    paths = [loaded.materialize(layout, SILENT, file=file).origin["path"] for file in range(2)]
+    assert paths == NAMES[1:]
+
+    hub.repos["dataset", REPO].commit({name: _parquet(tmp_path, 3) for name in NAMES})
+    assert corpus()._code_version == loaded._code_version
+    with pytest.raises(CorpusError, match=r"has 3 files, now listed in .* were loaded with 2"):
+        loaded.materialize(layout, SILENT, update=True)
+    assert corpus().num_files == 3
+    assert corpus()._code_version != loaded._code_version
+
+
+@pytest.mark.campaign
 def test_the_files_of_a_dataset_of_the_hub_are_listed_before_a_run_and_when_one_asks(
     hub: Hub, project: Path, said: Callable[..., str], tmp_path: Path
 ) -> None:
-    files = {
-        name: scenario.write_parquet(tmp_path / "f", scenario.c_documents(9, seed)).read_bytes()
-        for seed, name in enumerate(NAMES)
-    }
+    files = {name: _parquet(tmp_path, seed) for seed, name in enumerate(NAMES)}
     repo = hub.add_repo(REPO, dict([*files.items()][:2]))
     assert "missing" in said("list")
     assert not hub.requests
