@@ -28,7 +28,7 @@ from codedata.sources.objects import explained
 from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern, without_pattern
 from codedata.sources.read_once import FileToRead
 from codedata.sources.record import Corpus, read_corpus
-from codedata.sources.tabular import TabularSource
+from codedata.sources.tabular import TabularSource, stored_in
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -140,7 +140,7 @@ class UrlSource(TabularSource):
                     first_chars=self.first_chars,
                 )
                 return self.read_once(whole, folder, origin, reporter)
-            with system.open(inside, "rb", cache_type="none") as opened:
+            with stored_in(folder, url), system.open(inside, "rb", cache_type="none") as opened:
                 fetcher = LeadingParquet(
                     name=url,
                     where=url,
@@ -193,7 +193,7 @@ def _saying(url: str) -> Iterator[None]:
     """
     try:
         yield
-    except CorpusError:
+    except (CorpusError, AssertionError, MemoryError):  # what the filesystem is not to blame for
         raise
     except Exception as error:
         raise explained(url, error) from error
