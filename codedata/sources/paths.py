@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 MAX_FILES = 10_000
 """Partitions of an asset: the UI stays quick, and a slip in a pattern is found out at once."""
 
-_NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_NUMBERS = re.compile(r"\{(\d{1,100})\.\.(\d{1,100})\}")
 
 MANY = (
     "A path, or a list; {00000..00256} in one stands for those numbers, * and ** for what is found."

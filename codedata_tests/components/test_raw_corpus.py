@@ -11,6 +11,7 @@ import fsspec
 import pytest
 
 from codedata.components.raw_corpus import RawCorpus
+from codedata.hub.source import HubSource
 from codedata.layout import CORPUS_VARIABLE, Layout
 from codedata.progress import SILENT, Reporter
 from codedata.resources import DataRoot
@@ -33,6 +34,8 @@ def test_a_local_file_in_the_environment_takes_the_place_of_the_hub_s(
     record = materialize(RawCorpus(name="c", source=source), tmp_path, said.append)
     assert record.path == str(corpus)
     assert record.origin == {"kind": "local"}
+    with HubSource.model_validate(source).opened(0) as (name, opened):
+        assert (name, opened.read(4)) == (str(corpus), b"PAR1")
     assert any(str(corpus) in line for line in said)
 
 
@@ -135,7 +138,7 @@ def test_of_a_list_that_changed_all_files_say_so_once(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     component = RawCorpus(name="c", source={"kind": "url", "path": "memory://listed/*"})
     listed = component.typed_source.refreshed(layout.corpus("c"), SILENT)
-    component.__dict__["typed_source"] = listed
+    object.__setattr__(component, "typed_source", listed)  # as if it was loaded by now
     resources = {"store": DataRoot(root=str(tmp_path))}
     definitions = dg.Definitions.merge(
         component.build_defs(dg.ComponentTree.for_test().load_context),

@@ -6,7 +6,6 @@ Credentials are the filesystem's own matter: its variables and files, never a YA
 (https://filesystem-spec.readthedocs.io/en/latest/features.html#configuration).
 """
 
-import errno
 import hashlib
 import json
 import re
@@ -31,8 +30,7 @@ from codedata.sources.objects import explained
 from codedata.sources.paths import MANY, Paths, expand_paths, is_of_web, is_pattern, without_pattern
 from codedata.sources.read_once import FileToRead
 from codedata.sources.record import Corpus, read_corpus
-from codedata.sources.tabular import TabularSource
-from codedata.store import owners
+from codedata.sources.tabular import TabularSource, stored_in
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -42,8 +40,6 @@ _STATES = (
     *("LastModified", "Last-Modified", "last_modified", "mtime", "updated", "modify", "created"),
 )
 """What filesystems of fsspec tell of a file's version."""
-
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 def _are_urls(paths: str | list[str]) -> bool:
@@ -142,9 +138,14 @@ class UrlSource(TabularSource):
         url = self.paths[file]
         name = url.partition("?")[0] if is_of_web(url) else url
         origin = {"kind": "url", "path": url}
-        with _saying(url, folder):
+        with _saying(url):
             system, inside = self._system(url)
-            found = _listed(url, about := system.info(inside))
+            found = as_told = _listed(url, about := system.info(inside))
+
+            def is_still() -> bool:
+                system.invalidate_cache()
+                return _listed(url, system.info(inside)) == as_told
+
             if not _stated(about):
                 reporter.say(f"nothing tells whether {url} is another than before: it is read anew")
                 found = replace(found, etag=_hash([url, uuid4().hex]))
@@ -155,9 +156,10 @@ class UrlSource(TabularSource):
                     etag=found.etag,
                     num_bytes=found.num_bytes,
                     first_chars=self.first_chars,
+                    is_still=is_still,
                 )
                 return self.read_once(whole, folder, origin, reporter)
-            with system.open(inside, "rb", cache_type="none") as opened:
+            with stored_in(folder, url), system.open(inside, "rb", cache_type="none") as opened:
                 fetcher = LeadingParquet(
                     name=url,
                     where=url,
@@ -172,6 +174,8 @@ class UrlSource(TabularSource):
                 part = fetcher.leading(
                     self.first_chars, lambda num: _hash(["parquet", url, found.etag, num])
                 )
+                if not is_still():
+                    raise CorpusError(f"{url} changed while it was being read; run again")
                 return fetcher.recorded(part, origin)
 
     def _system(self, url: str) -> tuple[Any, str]:
@@ -205,21 +209,15 @@ def _hash(what: Any) -> str:
 
 
 @contextmanager
-def _saying(url: str, folder: Path | None = None) -> Iterator[None]:
-    """Name the URL in what its filesystem does not give, or this machine's disk does not take.
+def _saying(url: str) -> Iterator[None]:
+    """Name the URL in what its filesystem does not give.
 
     Raises:
         CorpusError: saying why, in one line.
     """
     try:
         yield
-    except (CorpusError, AssertionError, MemoryError):
+    except (CorpusError, AssertionError, MemoryError):  # what the filesystem is not to blame for
         raise
     except Exception as error:
-        own = folder is not None and str(folder.absolute()) in str(getattr(error, "filename", ""))
-        if isinstance(error, OSError) and (own or error.errno in _OF_THE_DISK):
-            raise CorpusError(
-                f"{url} cannot be stored: {owners.explained(error)}; make room, or set "
-                "CODEDATA_ROOT to a folder that can be written"
-            ) from error
         raise explained(url, error) from error
