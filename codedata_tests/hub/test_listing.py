@@ -125,6 +125,7 @@ def test_the_files_are_those_that_the_hub_shows_for_it(
             {},
             "has no readable configs",
         ),
+        (card({"config_name": "x", "data_files": "a*" * 20}), {}, "has more than 4 of *"),
         ({"README.md": BILLION_LAUGHS.encode()}, {}, "has no readable configs (a list where a"),
     ],
 )

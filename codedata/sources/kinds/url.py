@@ -33,6 +33,11 @@ from codedata.sources.tabular import TabularSource, stored_in
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
+def _without_query(url: str) -> str:
+    """A URL as far as it names a file: on the web a question mark is no pattern."""
+    return url.partition("?")[0] if url.startswith(("http://", "https://")) else url
+
+
 def _are_urls(paths: str | list[str]) -> bool:
     return all(map(_SCHEME.match, expand_paths(paths)))
 
@@ -78,7 +83,7 @@ class UrlSource(TabularSource):
     @property
     def asked(self) -> str | None:
         """The patterns."""
-        if not any(map(is_pattern, expand_paths(self.path))):
+        if not any(is_pattern(_without_query(url)) for url in expand_paths(self.path)):
             return None
         return json.dumps([self.path, self.storage_options])
 
@@ -88,7 +93,7 @@ class UrlSource(TabularSource):
         for pattern in expand_paths(self.path):
             with _saying(pattern):
                 system, inside = self._system(pattern)
-                is_named = not is_pattern(pattern)
+                is_named = not is_pattern(_without_query(pattern))
                 found = (
                     {inside: system.info(inside)} if is_named else system.glob(inside, detail=True)
                 )
@@ -115,7 +120,7 @@ class UrlSource(TabularSource):
         with _saying(url):
             system, inside = self._system(url)
             with system.open(inside, "rb") as opened:
-                yield url, opened
+                yield _without_query(url), opened
 
     def materialize(
         self,
@@ -131,10 +136,10 @@ class UrlSource(TabularSource):
         with _saying(url):
             system, inside = self._system(url)
             found = _listed(url, system.info(inside))
-            if not is_random_access(url) or self.content is not None:
+            if not is_random_access(name := _without_query(url)) or self.content is not None:
                 whole = FileToRead(
                     opener=lambda: system.open(inside, "rb"),
-                    name=url,
+                    name=name,
                     etag=found.etag,
                     num_bytes=found.num_bytes,
                     first_chars=self.first_chars,
