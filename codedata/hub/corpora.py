@@ -29,17 +29,11 @@ from codedata.progress import SILENT, Reporter
 from codedata.sources import record
 from codedata.sources.formats.registry import is_random_access
 from codedata.sources.leading import LeadingParquet, parts_folder
-from codedata.sources.parquet.footer import (
-    Footer,
-    open_parquet,
-)
+from codedata.sources.parquet.footer import Footer, open_parquet
 from codedata.sources.parts import reaches, total
 
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
-
-_BATCH_ROWS = 256
-"""Decoded at once, a row group of a part: of a dictionary, all may be as long as the longest."""
 
 
 def fetch_corpus(

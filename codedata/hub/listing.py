@@ -31,6 +31,7 @@ from codedata.hub.files import fetch_file
 from codedata.hub.refusals import HubError, NoSuchFileError
 from codedata.hub.source import HubSource
 from codedata.layout import is_commit
+from codedata.printable import shortened
 from codedata.progress import Reporter
 from codedata.sources.formats.registry import is_found
 from codedata.sources.listing import ListedFile, Listing, why_not_these
@@ -42,6 +43,9 @@ _MAX_CARD_BYTES = 10_000_000
 
 _MAX_FOUND = 1_000_000
 """Files that are looked through: a gigabyte, and some minutes of the hub's answers."""
+
+_MAX_STARS = 4
+"""Of a pattern between two slashes: with each, a name is tried as often as it has characters."""
 
 _CONVERTED = "refs/convert/parquet"
 """The branch of the hub's conversion."""
@@ -109,7 +113,7 @@ class _Config:
 
         def listed(paths: Any) -> list[str]:
             several = [paths] if isinstance(paths, str) else paths
-            return [_text(path).removeprefix("./") for path in several]
+            return [_pattern(path) for path in several]
 
         files = said.get("data_files")
         if isinstance(files, str) or (
@@ -123,6 +127,18 @@ class _Config:
             folder=_text(said.get("data_dir") or "").strip("/"),
             is_default=bool(said.get("default")),
         )
+
+
+def _pattern(said: Any) -> str:
+    """A path or pattern of a card.
+
+    Raises:
+        ValueError: it has so many `*` that to look for it would take for ever.
+    """
+    path = _text(said).removeprefix("./")
+    if max(len(re.findall(r"\*+", part)) for part in path.split("/")) > _MAX_STARS:
+        raise ValueError(f"{shortened(path)} has more than {_MAX_STARS} of * in a name")
+    return path
 
 
 def _text(said: Any) -> str:

@@ -54,13 +54,8 @@ def expand_paths(paths: str | list[str]) -> tuple[str, ...]:
 
 
 def is_pattern(path: str) -> bool:
-    """Whether it stands for the files that are found; of the web, `?` begins a query."""
-    return "*" in path or ("?" in path and not is_of_web(path))
-
-
-def is_of_web(url: str) -> bool:
-    """Whether it is an address of the web."""
-    return url.startswith(("http://", "https://"))
+    """Whether it stands for the files that are found."""
+    return "*" in path or "?" in path
 
 
 def without_pattern(path: str) -> str:

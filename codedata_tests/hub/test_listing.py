@@ -121,10 +121,11 @@ def test_the_files_are_those_that_the_hub_shows_for_it(
         (card({"config_name": ["x"], "data_files": 3}), {}, "has no readable configs"),
         ({"README.md": b"---\n{x\n---\n"}, {}, "has no readable configs"),
         (
-            {"README.md": b"---\nconfigs: " + b"[" * 2_000 + b"\n---\n"},
+            {"README.md": b"---\nconfigs: " + b"[" * 1_000 + b"\n---\n"},
             {},
             "has no readable configs",
         ),
+        (card({"config_name": "x", "data_files": "a*" * 20}), {}, "has more than 4 of *"),
         ({"README.md": BILLION_LAUGHS.encode()}, {}, "has no readable configs (a list where a"),
     ],
 )

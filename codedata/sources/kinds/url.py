@@ -27,7 +27,7 @@ from codedata.sources.formats.registry import is_found, is_random_access
 from codedata.sources.leading import LeadingParquet
 from codedata.sources.listing import ListedFile, Listing, why_not_these
 from codedata.sources.objects import explained
-from codedata.sources.paths import MANY, Paths, expand_paths, is_of_web, is_pattern, without_pattern
+from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern, without_pattern
 from codedata.sources.read_once import FileToRead
 from codedata.sources.record import Corpus, read_corpus
 from codedata.sources.tabular import TabularSource, stored_in
@@ -40,6 +40,11 @@ _STATES = (
     *("LastModified", "Last-Modified", "last_modified", "mtime", "updated", "modify", "created"),
 )
 """What filesystems of fsspec tell of a file's version."""
+
+
+def _without_query(url: str) -> str:
+    """A URL as far as it names a file: on the web a question mark is no pattern."""
+    return url.partition("?")[0] if url.startswith(("http://", "https://")) else url
 
 
 def _are_urls(paths: str | list[str]) -> bool:
@@ -69,10 +74,22 @@ class UrlSource(TabularSource):
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
-        """The URLs, in their order; none where there is no list of them yet."""
-        if self.asked is not None:
-            return self.listing.paths if self.listing else ()
-        return expand_paths(self.path)
+        """The URLs, in their order; none where there is no list of them yet.
+
+        Raises:
+            CorpusError: the list names what its patterns cannot stand for.
+        """
+        named = expand_paths(self.path)
+        if self.asked is None:
+            return named
+        listed = self.listing.paths if self.listing else ()
+        schemes = {url.partition("://")[0] for url in named}
+        if strange := next((url for url in listed if url.partition("://")[0] not in schemes), None):
+            raise CorpusError(
+                f"the list of the files of {self.path} names {strange}, of another file system; "
+                "`codedata list --refresh` makes it anew"
+            )
+        return listed
 
     @property
     def num_files(self) -> int:
@@ -87,7 +104,7 @@ class UrlSource(TabularSource):
     @property
     def asked(self) -> str | None:
         """The patterns."""
-        if not any(map(is_pattern, expand_paths(self.path))):
+        if not any(is_pattern(_without_query(url)) for url in expand_paths(self.path)):
             return None
         return json.dumps([self.path, self.storage_options])
 
@@ -97,7 +114,7 @@ class UrlSource(TabularSource):
         for pattern in expand_paths(self.path):
             with _saying(pattern):
                 system, inside = self._system(pattern)
-                is_named = not is_pattern(pattern)
+                is_named = not is_pattern(_without_query(pattern))
                 found = (
                     {inside: system.info(inside)} if is_named else system.glob(inside, detail=True)
                 )
@@ -124,7 +141,7 @@ class UrlSource(TabularSource):
         with _saying(url):
             system, inside = self._system(url)
             with system.open(inside, "rb") as opened:
-                yield url, opened
+                yield _without_query(url), opened
 
     def materialize(
         self,
@@ -136,7 +153,7 @@ class UrlSource(TabularSource):
     ) -> Corpus:
         """Bring what is needed of a file."""
         url = self.paths[file]
-        name = url.partition("?")[0] if is_of_web(url) else url
+        name = _without_query(url)
         origin = {"kind": "url", "path": url}
         with _saying(url):
             system, inside = self._system(url)
