@@ -8,6 +8,10 @@ import pytest
 import yaml
 
 from codedata.cli import main
+from codedata.components.raw_corpus import RawCorpus
+from codedata.errors import CorpusError
+from codedata.layout import ROOT_VARIABLE, Layout
+from codedata.progress import SILENT
 from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
 from codedata_tests.cli.test_project import DEFINITIONS, PYPROJECT, forget_modules
@@ -86,3 +90,30 @@ def test_the_files_of_a_dataset_of_the_hub_are_listed_before_a_run_and_when_one_
     said("materialize", "small")
     assert not [path for path in hub.asked() if "/tree/" in path]
     assert len(open_dataset(project / "data" / "datasets" / "small").entries) == 3
+
+
+def test_a_run_whose_definitions_know_other_files_ends_saying_so(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    layout, source = Layout(tmp_path), {"kind": "hub", "repo": REPO, "split": "train"}
+    file = scenario.write_parquet(tmp_path / "f", scenario.c_documents(3)).read_bytes()
+    repo = hub.add_repo(REPO, dict.fromkeys(NAMES[:2], file))
+    unlisted = RawCorpus(name="c", source=source)
+    assert unlisted.num_files == 1
+    said = r"'c' has 2 files, now listed in .*, and .* with no list of any; press Reload"
+    with pytest.raises(CorpusError, match=said):
+        unlisted.materialize(layout, SILENT)
+    listed = RawCorpus(name="c", source=source)
+    assert listed.materialize(layout, SILENT, file=1).num_rows == 3
+
+    repo.commit(dict.fromkeys(NAMES, file))
+    assert listed.materialize(layout, SILENT, file=1).origin["commit"] != repo.refs["main"]
+    version = listed.look(layout)
+    said = r"'c' has 3 files, now listed in .*, and .* with 2; press Reload"
+    with pytest.raises(CorpusError, match=said) as refused:
+        listed.materialize(layout, SILENT, update=True)
+    assert "\n" not in str(refused.value)
+    again = RawCorpus(name="c", source=source)
+    assert again.look(layout) != version, "which shows the corpus as out of date"
+    assert again.materialize(layout, SILENT, file=2).origin["commit"] == repo.refs["main"]
