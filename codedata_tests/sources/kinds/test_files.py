@@ -142,6 +142,7 @@ def test_a_file_that_is_gone_since_the_definitions_were_loaded_is_said_to_be(fol
         ("{folder}/none.jsonl", "none.jsonl does not exist; name a file"),
         ("{bucket}/none.parquet", "none.parquet does not exist; correct its path"),
         ("{bucket}/*.nothing", "has no files; name files that are there"),
+        ("http://127.0.0.1:1/c.parquet", "c.parquet: ClientConnectorError: Cannot connect to host"),
         ("nothing://a/b.jsonl", "Protocol not known: nothing); correct the url"),
     ],
 )
