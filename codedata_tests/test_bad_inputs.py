@@ -525,16 +525,14 @@ CORPORA_YAML: list[Yaml] = [
           revision=value) for value in ("", "a\0b")),
     *(hub("path", repr(path), remedy, path=path)
       for path, remedy in [
-          ("  ", "name a parquet file"),
-          ("a\0b", "name a parquet file"),
-          ("c/*.parquet", "write a range"),
-          ([], "name at least one parquet file"),
+          ("  ", "name a file"),
+          ("a\0b", "name a file"),
+          ([], "name at least one file"),
           ("/c.parquet", "without a leading slash"),
           ("a/../../c.parquet", "as the repository's page shows it"),
       ]),
     *(hub("path", found, remedy, path=path)
       for path, found, remedy in [
-          (["a.parquet", "b?.parquet"], "'b?.parquet'", "write a range"),
           ("c-{3..1}.parquet", "{3..1}", "write the smaller number first"),
           ("c-{08..009}.parquet", "{08..009}", "with as many digits"),
           ("{0..9999}/{0..9999}/{0..9999}", "10,000 files", "make several corpora"),
@@ -542,7 +540,7 @@ CORPORA_YAML: list[Yaml] = [
       ]),
     *(hub("first_chars", str(value), "left out", first_chars=value)
       for value in (0, 2**63)),
-    source("path", "''", "name a parquet file", kind="local", path=""),
+    source("path", "''", "name a file", kind="local", path=""),
     *(folders("extensions", repr(value), "without the dot", extensions=[value])
       for value in (".c", "", "c/h")),
     folders("extensions", "[]", "at least one", extensions=[]),
@@ -556,10 +554,13 @@ CORPORA_YAML: list[Yaml] = [
     hub(SOURCE, "of kind 'web'", "there are hub, local, folders", kind="web"),
     hub(SOURCE, "of kind 'hubb'", "did you mean hub?", kind="hubb"),
     source(SOURCE, "has no kind", "there are hub", repo="a/b"),
-    hub("(kind: hub)", "no field 'url'", "there are repo, path, revision, first_chars", url="x"),
+    hub("(kind: hub)", "no field 'url'", "there are repo, path, config, split, revision", url="x"),
     hub("(kind: hub)", "no field 'ptah'", "did you mean path?", ptah="x"),
     hub("(kind: hub)", "first_chars is 'many'", INTEGER, first_chars="many"),
-    source("(kind: hub)", "path is missing", "add it", kind="hub", repo="a/b"),
+    source("(kind: hub)", "repo is missing", "add it", kind="hub", path="a.parquet"),
+    hub("(kind: hub)", "the path says which files", "leave one out", split="train"),
+    hub("(kind: hub)", "on_error is 'ignore'", "'refuse' or 'skip'", on_error="ignore"),
+    source("url is 's3://{id}'", "up to a slash", kind="local", path="a", content={"url": "s3://{id}"}),
     source("(kind: local)", "path is 5", "should be a valid string", kind="local", path=5),
     *(({"source": value}, SOURCE, f"is {value!r}", "write a kind") for value in (None, "c.p")),
     ({"colour": "red"}, "defs.yaml:1: ", "no field 'colour'", "there are name, source"),

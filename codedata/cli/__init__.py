@@ -134,4 +134,4 @@ def _overview(parser: argparse.ArgumentParser, options: argparse.Namespace) -> i
     commands, _, _ = (parser.epilog or "").partition("examples:")
     say(f"{parser.description}\n\n{commands}codedata COMMAND --help says more.\n")
     sys.stdout.flush()  # before seconds of imports
-    return list_splits.run(argparse.Namespace(**vars(options), json=False))
+    return list_splits.run(argparse.Namespace(**vars(options), json=False, refresh=False))

@@ -196,12 +196,13 @@ class RawCorpus(YamlComponent):
             if len(asked) >= MANY_FILES:
                 reporter.say(f"collecting {self.name}, {len(asked):,} files")
                 of_each = Reporter(lambda _: None, in_terminal=reporter.shows_bars)
+            source = self._with_files(store.layout, reporter, update=update)
             for key in asked:
                 started = time.monotonic()
                 try:
                     with of_each.step(f"collecting {self.name}, file {key}"):
-                        file = int(key)
-                        corpus = self.materialize(store.layout, reporter, file=file, update=update)
+                        folder = self._folder(store.layout, int(key))
+                        corpus = _materialize(source, int(key), folder, reporter, update=update)
                 except CorpusError as error:
                     context.log.error(str(error))  # noqa: TRY400  (the trace says nothing more)
                     failed[key] = error
@@ -242,11 +243,7 @@ class RawCorpus(YamlComponent):
             CorpusError: it cannot be had, or is no usable corpus.
         """
         source = self._with_files(layout, reporter, update=update)
-        folder = self._folder(layout, file)
-        folder.mkdir(parents=True, exist_ok=True)
-        # Two runs at once share the work: one does it, the other waits and finds it done.
-        with waiting_lock(folder / ".lock", reporter.say):
-            return source.materialize(file, folder, reporter, update=update)
+        return _materialize(source, file, self._folder(layout, file), reporter, update=update)
 
     def _with_files(self, layout: Layout, reporter: Reporter, *, update: bool) -> Source:
         """The source, which knows its files, by the same list as the definitions.
@@ -271,6 +268,15 @@ class RawCorpus(YamlComponent):
                 "materialize` does it by itself), and launch again"
             )
         return source
+
+
+def _materialize(
+    source: Source, file: int, folder: Path, reporter: Reporter, *, update: bool
+) -> Corpus:
+    folder.mkdir(parents=True, exist_ok=True)
+    # Two runs at once share the work: one does it, the other waits and finds it done.
+    with waiting_lock(folder / ".lock", reporter.say):
+        return source.materialize(file, folder, reporter, update=update)
 
 
 def find_corpus(context: dg.ComponentLoadContext, name: str) -> RawCorpus | None:

@@ -14,6 +14,7 @@ Nothing is fetched but lists and the card; a list is of one commit.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -38,6 +39,9 @@ from codedata.sources.paths import expand_paths, is_pattern, without_pattern
 _CARD = "README.md"
 
 _MAX_CARD_BYTES = 10_000_000
+
+_MAX_FOUND = 1_000_000
+"""Files that are looked through: a gigabyte, and some minutes of the hub's answers."""
 
 _CONVERTED = "refs/convert/parquet"
 """The branch of the hub's conversion."""
@@ -141,7 +145,11 @@ class _Repository:
             self.commit = newest_commit(repo, kind="dataset", revision=revision, reporter=reporter)
 
     def files_below(self, folder: str) -> list[ListedFile]:
-        """All files below a folder, sorted by path."""
+        """All files below a folder, sorted by path.
+
+        Raises:
+            CorpusError: they are too many to look through.
+        """
         call = Call(self.repo, "dataset", self.commit, reporter=self.reporter)
         try:
             with call.made():
@@ -149,11 +157,17 @@ class _Repository:
                     self.repo, folder or None,
                     recursive=True, revision=self.commit, repo_type="dataset",
                 )  # fmt: skip
-                found = [_listed(each) for each in tree if isinstance(each, RepoFile)]
+                files = (_listed(each) for each in tree if isinstance(each, RepoFile))
+                found = [*islice(files, _MAX_FOUND + 1)]
         except HubError as error:
             if isinstance(error.__cause__, EntryNotFoundError):
                 return []
             raise
+        if len(found) > _MAX_FOUND:
+            raise CorpusError(
+                f"{folder or 'all'} of {self.repo} at {self.revision!r} has more than "
+                f"{_MAX_FOUND:,} files; name a folder of fewer in path, such as data/en/*.parquet"
+            )
         return sorted(found, key=lambda file: file.path)
 
     def matching(self, patterns: Iterable[str], base: str = "") -> list[ListedFile]:

@@ -24,7 +24,7 @@ from codedata.layout import CORPUS_VARIABLE, is_commit, is_repo
 from codedata.places import local_path
 from codedata.progress import Reporter
 from codedata.sources.base import Repository, must
-from codedata.sources.kinds.local import stamp_of
+from codedata.sources.kinds.local import LocalSource, stamp_of
 from codedata.sources.listing import Listing
 from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern
 from codedata.sources.record import PIN_NAME, Corpus
@@ -199,6 +199,10 @@ class HubSource(TabularSource):
     @contextmanager
     def opened(self, file: int) -> Iterator[tuple[str, BinaryIO]]:
         """A file of the hub, of which comes what is read, and its path there."""
+        if (local := self._in_its_place) is not None:
+            with LocalSource(path=str(local)).opened(file) as found:
+                yield found
+            return
         from codedata.hub.corpora import open_remote
 
         path = self.paths[file]

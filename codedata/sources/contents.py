@@ -268,6 +268,8 @@ class _Texts:
                 path = filled(self._objects.path, values, quoted=self._is_quoted)
                 encoding = (encodings[place] if encodings else self._content.encoding) or "utf-8"
                 text = next(known, None)
+                if text is not None and not text.is_valid and self._bad.on_error == "refuse":
+                    text = None  # it may be a bad row that was left out
                 if text is None and path is not None:
                     text = self._objects.ask(path)
                 yield _Row(batch, place, number, path, encoding, text)

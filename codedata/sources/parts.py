@@ -227,7 +227,11 @@ def remove_others(
         others |= {path for path in parts.iterdir() if path.name not in here}
     for other in sorted(others):
         reporter.say(f"{other} is removed: the text is in {parts}")
-        shutil.rmtree(other) if other.is_dir() else other.unlink()
+        _remove(other)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _counts(part: record.Part) -> Counts:
@@ -312,7 +316,7 @@ def stored_texts(folder: Path) -> Iterator[pa.LargeStringArray]:
         if path.name[:5] == number and numbers[number] == 1 and record.is_whole(path):
             leading.append(path)
     for path in {*found} - {*leading}:
-        path.unlink()
+        _remove(path)
     parquets = [Parquet(path) for path in leading]
     return (
         batch.contents for parquet in parquets for batch in decode(parquet, parquet.footer.groups)

@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 MAX_FILES = 10_000
 """Partitions of an asset: the UI stays quick, and a slip in a pattern is found out at once."""
 
-_NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_NUMBERS = re.compile(r"\{(\d{1,100})\.\.(\d{1,100})\}")
 
 MANY = (
     "A path, or a list; {00000..00256} in one stands for those numbers, * and ** for what is found."
@@ -54,8 +54,13 @@ def expand_paths(paths: str | list[str]) -> tuple[str, ...]:
 
 
 def is_pattern(path: str) -> bool:
-    """Whether it stands for the files that are found."""
-    return "*" in path or "?" in path
+    """Whether it stands for the files that are found; of the web, `?` begins a query."""
+    return "*" in path or ("?" in path and not is_of_web(path))
+
+
+def is_of_web(url: str) -> bool:
+    """Whether it is an address of the web."""
+    return url.startswith(("http://", "https://"))
 
 
 def without_pattern(path: str) -> str:

@@ -32,6 +32,7 @@ class FileToRead:
         etag: what it is known by: a hash, where there is one.
         num_bytes: its size.
         first_chars: read no more than has so many characters; None is all.
+        is_still: whether it is the one that `etag` is of, asked once it was read.
     """
 
     opener: Callable[[], BinaryIO]
@@ -39,6 +40,7 @@ class FileToRead:
     etag: str
     num_bytes: int
     first_chars: int | None = None
+    is_still: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,10 @@ def read_once(
             reporter=reporter,
             first_chars=file.first_chars,
             tell=int if how.content is not None else source.tell,
+        )
+    if not file.is_still():
+        raise CorpusError(
+            f"{file.name} changed while it was being read; run again once it is complete"
         )
     if bad.counts:
         origin["skipped"] = dict(bad.counts)

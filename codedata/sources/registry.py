@@ -52,7 +52,8 @@ def read_source(attributes: object, of: str) -> Source:
     try:
         return model.model_validate(dict(attributes))
     except ValidationError as error:
-        fields = [name for name in model.model_fields if name != "kind"]
+        own = [name for name in model.__annotations__ if name in model.model_fields]
+        fields = [name for name in dict.fromkeys([*own, *model.model_fields]) if name != "kind"]
         wrong = dict.fromkeys(
             what_is_wrong(detail, str(detail["loc"][0]) if detail["loc"] else "it", fields)
             for detail in error.errors()

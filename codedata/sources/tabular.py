@@ -4,21 +4,25 @@ A parquet is recorded where it is; what has no random access is read once, and w
 """
 
 from abc import abstractmethod
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from pydantic import Field
 
 from codedata.errors import CorpusError
+from codedata.printable import shortened
 from codedata.progress import Reporter
 from codedata.sources.base import Source
 from codedata.sources.columns import COLUMN, Columns
 from codedata.sources.contents import Content
 from codedata.sources.formats.registry import is_random_access
+from codedata.sources.parquet.footer import FileIdentity
 from codedata.sources.parquet.text import sha256_once
 from codedata.sources.read_once import FileToRead, HowToRead, read_once
 from codedata.sources.record import Corpus, record_corpus
+from codedata.store.owners import explained
 
 
 class TabularSource(Source):
@@ -99,9 +103,13 @@ class TabularSource(Source):
                 folder, path, origin, expected_sha256=expected_sha256, columns=self.columns
             )
         try:
-            sha256, num_bytes = sha256_once(path), path.stat().st_size
+            identity, sha256 = FileIdentity.of(path), sha256_once(path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise CorpusError(f"{path} does not exist; name a file of documents") from error
+        except OSError as error:
+            raise CorpusError(
+                f"{shortened(str(path))} cannot be read: {error.strerror}; name another"
+            ) from error
         if expected_sha256 not in (None, sha256):
             raise CorpusError(
                 f"{path} has sha256 {sha256}, but {expected_sha256} was expected: it is damaged or "
@@ -111,8 +119,9 @@ class TabularSource(Source):
             opener=lambda: open(path, "rb"),  # noqa: SIM115  (who reads it closes it)
             name=path.name,
             etag=sha256,
-            num_bytes=num_bytes,
+            num_bytes=identity.num_bytes,
             first_chars=first_chars,
+            is_still=lambda: path.exists() and FileIdentity.of(path) == identity,
         )
         return self.read_once(file, folder, {"path": str(path.absolute())} | origin, reporter)
 
@@ -121,4 +130,27 @@ class TabularSource(Source):
     ) -> Corpus:
         """Read a file into parts: see `codedata.sources.read_once`."""
         how = HowToRead(columns=self.columns, content=self.content, on_error=self.on_error)
-        return read_once(file, how, folder, origin, reporter)
+        with stored_in(folder, file.name):
+            return read_once(file, how, folder, origin, reporter)
+
+
+@contextmanager
+def stored_in(folder: Path, name: str) -> Iterator[None]:
+    """Tell what the disk does not take from what is not given to be read.
+
+    Args:
+        folder: of a record and its parts.
+        name: what is stored there, for messages.
+
+    Raises:
+        CorpusError: a file below the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not Path(str(error.filename)).is_relative_to(folder):
+            raise
+        raise CorpusError(
+            f"{name} cannot be stored: {explained(error)}; make room, or set CODEDATA_ROOT to a "
+            "folder that can be written"
+        ) from error

@@ -191,7 +191,7 @@ def test_a_field_that_is_missing_is_told_where_it_would_be(tmp_path: Path) -> No
             "  path: c.parquet\n    first_chars: many",
             f"8: source of corpus 'c' (kind: hub): first_chars is 'many': {INT}",
         ),
-        ("", "4: source of corpus 'c' (kind: hub): path is missing; add it"),
+        ("  split: 3", f"7: source of corpus 'c' (kind: hub): split is 3: {TEXT}"),
         ("  path: c.parquet\n  owners: [1]", f"8: owners.0 is 1: {TEXT}"),
     ],
 )

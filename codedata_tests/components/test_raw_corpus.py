@@ -7,11 +7,13 @@ from pathlib import Path
 from threading import Event
 
 import dagster as dg
+import fsspec
 import pytest
 
 from codedata.components.raw_corpus import RawCorpus
+from codedata.hub.source import HubSource
 from codedata.layout import CORPUS_VARIABLE, Layout
-from codedata.progress import Reporter
+from codedata.progress import SILENT, Reporter
 from codedata.resources import DataRoot
 from codedata.sources.record import Corpus, read_corpus
 from codedata.store.locks import waiting_lock
@@ -32,6 +34,8 @@ def test_a_local_file_in_the_environment_takes_the_place_of_the_hub_s(
     record = materialize(RawCorpus(name="c", source=source), tmp_path, said.append)
     assert record.path == str(corpus)
     assert record.origin == {"kind": "local"}
+    with HubSource.model_validate(source).opened(0) as (name, opened):
+        assert (name, opened.read(4)) == (str(corpus), b"PAR1")
     assert any(str(corpus) in line for line in said)
 
 
@@ -124,3 +128,33 @@ def test_a_branch_of_a_repository_that_moved_on_is_observed_and_warned_of(tmp_pa
     record = component.materialize(layout, Reporter(print, in_terminal=False), update=True)
     assert record.origin["commit"] == newest != first
     assert component.look(layout) != looks
+
+
+def test_of_a_list_that_changed_all_files_say_so_once(tmp_path: Path) -> None:
+    """It is asked for once, not again for each of the files."""
+    memory = fsspec.filesystem("memory")
+    data = b'{"content": "int a;"}\n'
+    memory.pipe({f"/listed/{n}.jsonl": data for n in range(3)})
+    layout = Layout(tmp_path)
+    component = RawCorpus(name="c", source={"kind": "url", "path": "memory://listed/*"})
+    listed = component.typed_source.refreshed(layout.corpus("c"), SILENT)
+    object.__setattr__(component, "typed_source", listed)  # as if it was loaded by now
+    resources = {"store": DataRoot(root=str(tmp_path))}
+    definitions = dg.Definitions.merge(
+        component.build_defs(dg.ComponentTree.for_test().load_context),
+        dg.Definitions(executor=dg.in_process_executor, resources=resources),
+    )
+    job = definitions.resolve_job_def("c_files")
+    config = {"ops": {"c__raw_parquet": {"config": {"update": True}}}}
+    tags = {
+        "dagster/asset_partition_range_start": "00000",
+        "dagster/asset_partition_range_end": "00002",
+    }
+    assert job.execute_in_process(tags=tags, run_config=config).success
+    assert [read_corpus(layout.corpus("c", file)).num_rows for file in range(3)] == [1] * 3
+    memory.pipe("/listed/3.jsonl", data)
+    run = job.execute_in_process(tags=tags, run_config=config, raise_on_error=False)
+    [failed] = run.get_step_failure_events()
+    assert "has 4 files, now listed in" in str(failed.step_failure_data.error)
+    assert "could not be had" not in str(failed.step_failure_data.error)
+    memory.rm("/listed", recursive=True)

@@ -10,7 +10,7 @@ import yaml
 from codedata.cli import main
 from codedata.components.raw_corpus import RawCorpus
 from codedata.errors import CorpusError
-from codedata.layout import ROOT_VARIABLE, Layout
+from codedata.layout import Layout
 from codedata.progress import SILENT
 from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
@@ -66,13 +66,44 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return run
 
 
+@pytest.fixture
+def corpus(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], RawCorpus]:
+    """Loads the component of a corpus of two files, as definitions do."""
+    files = {name: _parquet(tmp_path, seed) for seed, name in enumerate(NAMES)}
+    hub.add_repo(REPO, dict([*files.items()][1:]))
+    monkeypatch.setenv("CODEDATA_ROOT", str(tmp_path / "root"))
+    return lambda: RawCorpus(name="c", source={"kind": "hub", "repo": REPO, "split": "train"})
+
+
+def _parquet(folder: Path, seed: int) -> bytes:
+    return scenario.write_parquet(folder / "f", scenario.c_documents(9, seed)).read_bytes()
+
+
+def test_a_run_whose_definitions_knew_no_list_makes_one_and_says_to_load_them_again(
+    corpus: Callable[[], RawCorpus], hub: Hub, tmp_path: Path
+) -> None:
+    layout, loaded = Layout(tmp_path / "root"), corpus()
+    assert loaded.num_files == 1
+    with pytest.raises(CorpusError, match=r"has 2 files, now listed in .*press Reload in the UI"):
+        loaded.materialize(layout, SILENT)
+    loaded = corpus()
+    assert loaded.num_files == 2
+    paths = [loaded.materialize(layout, SILENT, file=file).origin["path"] for file in range(2)]
+    assert paths == NAMES[1:]
+
+    hub.repos["dataset", REPO].commit({name: _parquet(tmp_path, 3) for name in NAMES})
+    assert corpus()._code_version == loaded._code_version
+    with pytest.raises(CorpusError, match=r"has 3 files, now listed in .* were loaded with 2"):
+        loaded.materialize(layout, SILENT, update=True)
+    assert corpus().num_files == 3
+    assert corpus()._code_version != loaded._code_version
+
+
+@pytest.mark.campaign
 def test_the_files_of_a_dataset_of_the_hub_are_listed_before_a_run_and_when_one_asks(
     hub: Hub, project: Path, said: Callable[..., str], tmp_path: Path
 ) -> None:
-    files = {
-        name: scenario.write_parquet(tmp_path / "f", scenario.c_documents(9, seed)).read_bytes()
-        for seed, name in enumerate(NAMES)
-    }
+    files = {name: _parquet(tmp_path, seed) for seed, name in enumerate(NAMES)}
     repo = hub.add_repo(REPO, dict([*files.items()][:2]))
     assert "missing" in said("list")
     assert not hub.requests
@@ -90,30 +121,3 @@ def test_the_files_of_a_dataset_of_the_hub_are_listed_before_a_run_and_when_one_
     said("materialize", "small")
     assert not [path for path in hub.asked() if "/tree/" in path]
     assert len(open_dataset(project / "data" / "datasets" / "small").entries) == 3
-
-
-def test_a_run_whose_definitions_know_other_files_ends_saying_so(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
-    layout, source = Layout(tmp_path), {"kind": "hub", "repo": REPO, "split": "train"}
-    file = scenario.write_parquet(tmp_path / "f", scenario.c_documents(3)).read_bytes()
-    repo = hub.add_repo(REPO, dict.fromkeys(NAMES[:2], file))
-    unlisted = RawCorpus(name="c", source=source)
-    assert unlisted.num_files == 1
-    said = r"'c' has 2 files, now listed in .*, and .* with no list of any; press Reload"
-    with pytest.raises(CorpusError, match=said):
-        unlisted.materialize(layout, SILENT)
-    listed = RawCorpus(name="c", source=source)
-    assert listed.materialize(layout, SILENT, file=1).num_rows == 3
-
-    repo.commit(dict.fromkeys(NAMES, file))
-    assert listed.materialize(layout, SILENT, file=1).origin["commit"] != repo.refs["main"]
-    version = listed.look(layout)
-    said = r"'c' has 3 files, now listed in .*, and .* with 2; press Reload"
-    with pytest.raises(CorpusError, match=said) as refused:
-        listed.materialize(layout, SILENT, update=True)
-    assert "\n" not in str(refused.value)
-    again = RawCorpus(name="c", source=source)
-    assert again.look(layout) != version, "which shows the corpus as out of date"
-    assert again.materialize(layout, SILENT, file=2).origin["commit"] == repo.refs["main"]

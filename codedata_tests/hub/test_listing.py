@@ -143,6 +143,15 @@ def test_a_gated_repository_is_refused_in_one_line(hub: Hub) -> None:
         HubSource(repo=REPO, path="data/*").ask(SILENT)
 
 
+def test_a_folder_of_too_many_files_is_not_looked_through(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codedata.hub.listing._MAX_FOUND", 3)
+    with pytest.raises(CorpusError, match="data of owner/texts at 'main' has more than 3 files"):
+        paths_of(hub, SHARDED, path="data/*")
+    assert len(paths_of(hub, SHARDED | empty("x/a.parquet"), path="x/*")) == 1
+
+
 def test_of_a_repository_with_a_script_the_hubs_conversion_is_taken(hub: Hub, said: Said) -> None:
     repo = hub.add_repo(REPO, empty("texts.py", "texts.zip"))
     converted = empty(

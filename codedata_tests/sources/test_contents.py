@@ -266,11 +266,30 @@ def test_an_interrupted_run_goes_on_behind_the_parts_that_it_stored(
     assert here <= {part.name for part in whole.parts}
 
     blobs({"200": texts["200"]} | {f"{n}": b"another text" for n in range(100)})  # not asked again
-    bad = BadRows()
+    bad = BadRows(on_error="skip")
     assert write(again, Content(url=URL), bad) == whole
     assert {path.name for path in again.iterdir()} == {part.name for part in whole.parts}
     assert bad.counts == {NOT_BEFORE: 2, NOT_THERE: 1}
     assert LeadingText(again, whole).part == whole
+
+
+def test_a_text_that_was_left_out_is_refused_once_bad_rows_are(blobs: Any, tmp_path: Path) -> None:
+    blobs({"0": b"a", "1": b"\xff", "2": b"c"})
+
+    def write(bad: BadRows) -> None:
+        stored = stored_texts(tmp_path)
+        found = with_contents(
+            [rows(*range(3))], Content(url=URL), bad, SILENT, name="rows", stored=stored
+        )
+        options: Any = {"identity": "0" * 64, "file_bytes": 0, "reporter": SILENT}
+        write_parts(found, tmp_path, name="rows", **options)
+
+    bad = BadRows(on_error="skip")
+    write(bad)
+    assert bad.counts == {OTHER_ENCODING: 1}
+    blobs({"0": b"not asked for again"})
+    with pytest.raises(CorpusError, match="row 1: text is not of the encoding"):
+        write(BadRows())
 
 
 def test_parts_go_on_only_where_one_run_wrote_them(tmp_path: Path) -> None:
@@ -281,6 +300,7 @@ def test_parts_go_on_only_where_one_run_wrote_them(tmp_path: Path) -> None:
     first, second, twice, other, last = (
         part(*each) for each in [(0, "a"), (1, "b"), (2, "c"), (2, "d"), (3, "e")]
     )
+    (tmp_path / "folder").mkdir()
     assert [t.as_py() for texts in stored_texts(tmp_path) for t in texts] == ["a", "b"]
     assert not any(path.exists() for path in (twice, other, last))
     first.write_bytes(second.read_bytes())

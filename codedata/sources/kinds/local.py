@@ -4,6 +4,7 @@ A pattern or a folder stands for what is found when definitions load, so that a 
 change; files that are named may come later.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -90,7 +91,7 @@ class LocalSource(TabularSource):
     def num_bytes(self, file: int, folder: Path) -> int | None:  # noqa: ARG002
         """The size of a file, where it is there."""
         path = next(iter(self.paths[file:]), None)
-        return path.stat().st_size if path is not None and path.is_file() else None
+        return path.stat().st_size if path is not None and os.path.isfile(path) else None  # noqa: PTH113
 
     @contextmanager
     def opened(self, file: int) -> Iterator[tuple[str, BinaryIO]]:
@@ -121,7 +122,7 @@ def _files_of(place: Path) -> Iterator[Path]:
         pattern = str(place)
         root = without_pattern(pattern)
         found = glob(str(place), recursive=True)  # noqa: PTH207  (of which `**` is one folder)
-    elif place.is_dir():
+    elif os.path.isdir(place):  # noqa: PTH112  (a name that no file can have is none)
         found, root, pattern = map(str, place.rglob("*")), str(place), ""
     else:
         yield place

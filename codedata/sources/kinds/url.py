@@ -11,9 +11,11 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
+from uuid import uuid4
 
 from pydantic import AfterValidator, Field
 
@@ -25,12 +27,19 @@ from codedata.sources.formats.registry import is_found, is_random_access
 from codedata.sources.leading import LeadingParquet
 from codedata.sources.listing import ListedFile, Listing, why_not_these
 from codedata.sources.objects import explained
-from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern, without_pattern
+from codedata.sources.paths import MANY, Paths, expand_paths, is_of_web, is_pattern, without_pattern
 from codedata.sources.read_once import FileToRead
 from codedata.sources.record import Corpus, read_corpus
-from codedata.sources.tabular import TabularSource
+from codedata.sources.tabular import TabularSource, stored_in
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+_STATES = (
+    *("ETag", "etag", "md5Hash", "content_md5", "sha", "blob_id", "version_id", "generation"),
+    *("LastModified", "Last-Modified", "last_modified", "mtime", "updated", "modify", "created"),
+)
+"""What filesystems of fsspec tell of a file's version."""
 
 
 def _are_urls(paths: str | list[str]) -> bool:
@@ -127,20 +136,30 @@ class UrlSource(TabularSource):
     ) -> Corpus:
         """Bring what is needed of a file."""
         url = self.paths[file]
+        name = url.partition("?")[0] if is_of_web(url) else url
         origin = {"kind": "url", "path": url}
         with _saying(url):
             system, inside = self._system(url)
-            found = _listed(url, system.info(inside))
-            if not is_random_access(url) or self.content is not None:
+            found = as_told = _listed(url, about := system.info(inside))
+
+            def is_still() -> bool:
+                system.invalidate_cache()
+                return _listed(url, system.info(inside)) == as_told
+
+            if not _stated(about):
+                reporter.say(f"nothing tells whether {url} is another than before: it is read anew")
+                found = replace(found, etag=_hash([url, uuid4().hex]))
+            if not is_random_access(name) or self.content is not None:
                 whole = FileToRead(
                     opener=lambda: system.open(inside, "rb"),
-                    name=url,
+                    name=name,
                     etag=found.etag,
                     num_bytes=found.num_bytes,
                     first_chars=self.first_chars,
+                    is_still=is_still,
                 )
                 return self.read_once(whole, folder, origin, reporter)
-            with system.open(inside, "rb", cache_type="none") as opened:
+            with stored_in(folder, url), system.open(inside, "rb", cache_type="none") as opened:
                 fetcher = LeadingParquet(
                     name=url,
                     where=url,
@@ -155,6 +174,8 @@ class UrlSource(TabularSource):
                 part = fetcher.leading(
                     self.first_chars, lambda num: _hash(["parquet", url, found.etag, num])
                 )
+                if not is_still():
+                    raise CorpusError(f"{url} changed while it was being read; run again")
                 return fetcher.recorded(part, origin)
 
     def _system(self, url: str) -> tuple[Any, str]:
@@ -173,11 +194,14 @@ def _known(folder: Path, origin: dict[str, Any]) -> Any:
 
 
 def _listed(url: str, about: dict[str, Any]) -> ListedFile:
-    """A file, and what tells another version of it: what its filesystem states, in any spelling."""
-    states = ("ETag", "etag", "md5Hash", "content_md5", "version_id", "LastModified", "mtime",
-              "last_modified", "created", "url", "size")  # fmt: skip
-    stated = {name: str(about[name]) for name in states if about.get(name) is not None}
-    return ListedFile(path=url, num_bytes=int(about.get("size") or 0), etag=_hash(stated))
+    """A file, and what tells another version of it."""
+    num_bytes = int(about.get("size") or 0)
+    return ListedFile(path=url, num_bytes=num_bytes, etag=_hash([url, num_bytes, _stated(about)]))
+
+
+def _stated(about: dict[str, Any]) -> dict[str, str]:
+    """What a filesystem states that is another for another version: each has its own spelling."""
+    return {name: str(about[name]) for name in _STATES if about.get(name) is not None}
 
 
 def _hash(what: Any) -> str:
@@ -193,7 +217,7 @@ def _saying(url: str) -> Iterator[None]:
     """
     try:
         yield
-    except CorpusError:
+    except (CorpusError, AssertionError, MemoryError):  # what the filesystem is not to blame for
         raise
     except Exception as error:
         raise explained(url, error) from error

@@ -12,7 +12,7 @@ import pytest
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange
-from codedata.progress import SILENT
+from codedata.progress import SILENT, Reporter
 from codedata.sources.kinds.local import LocalSource
 from codedata.sources.kinds.url import UrlSource
 from codedata.sources.record import Corpus
@@ -141,6 +141,8 @@ def test_a_file_that_is_gone_since_the_definitions_were_loaded_is_said_to_be(fol
         ("{folder}/*.nothing", "stands for no file of"),
         ("{folder}/none.jsonl", "none.jsonl does not exist; name a file"),
         ("{bucket}/none.parquet", "none.parquet does not exist; correct its path"),
+        ("x" * 10_000, "File name too long"),
+        ("x" * 10_000 + ".jsonl", "File name too long"),
         ("{bucket}/*.nothing", "has no files; name files that are there"),
         ("http://127.0.0.1:1/c.parquet", "c.parquet: ClientConnectorError: Cannot connect to host"),
         ("nothing://a/b.jsonl", "Protocol not known: nothing); correct the url"),
@@ -155,6 +157,25 @@ def test_what_is_not_there_is_refused_in_one_line(
         source.refreshed(tmp_path, SILENT).materialize(0, tmp_path, SILENT, update=False)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_file_behind_a_url_that_changes_while_it_is_read_is_refused(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = fsspec.filesystem("memory")
+    monkeypatch.setattr(memory, "invalidate_cache", lambda: memory.pipe(inside, b"other"))
+    for name in ("b/0.parquet", "a.jsonl.gz"):
+        inside = f"/bucket/{name}"
+        source = UrlSource(path=f"{bucket}/{name}", text_column="text")
+        with pytest.raises(CorpusError, match="changed while it was being read; run again"):
+            source.materialize(0, tmp_path / name, SILENT, update=False)
+        assert not (tmp_path / name / "corpus.json").exists()
+
+
+def test_of_an_address_of_the_web_what_follows_a_question_mark_is_no_pattern() -> None:
+    source = UrlSource(path="https://example.org/a.jsonl?download=1")
+    assert (source.num_files, source.asked) == (1, None)
+    assert UrlSource(path="s3://b/?.jsonl").asked is not None
 
 
 @pytest.mark.parametrize(
@@ -181,3 +202,27 @@ def test_what_only_looks_like_a_secret_is_taken() -> None:
     options = {"token": "anon", "config_kwargs": {"signature_version": "s3v4"}}
     url = "https://b/c.parquet?download=true&at=a:b@c"
     assert UrlSource(path=url, storage_options=options).path == url
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_recorded(folder: Path, tmp_path: Path) -> None:
+    path, record = folder / "a.jsonl.gz", tmp_path / "record"
+    record.mkdir()
+
+    def append(line: str) -> None:
+        if "is read once" in line:
+            path.write_bytes(gzip.compress(b"\n").join([path.read_bytes()] * 2))
+
+    with pytest.raises(CorpusError, match="changed while it was being read; run again"):
+        local(path).materialize(0, record, Reporter(append, in_terminal=False), update=False)
+    assert not (record / "corpus.json").exists()
+    assert local(path).materialize(0, record, SILENT, update=False).num_rows == 2 * len(ROWS)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "b/0.parquet"])
+def test_a_disk_that_takes_nothing_is_told_from_a_url_that_gives_nothing(
+    name: str, bucket: str, tmp_path: Path
+) -> None:
+    url = UrlSource.model_validate({"path": f"{bucket}/{name}", "text_column": "text"})
+    (tmp_path / "parts").touch()
+    with pytest.raises(CorpusError, match=r"cannot be stored: .*parts.*CODEDATA_ROOT"):
+        url.materialize(0, tmp_path, SILENT, update=False)
