@@ -52,6 +52,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--config", metavar="NAME", help="configuration of a dataset of the hub")
     parser.add_argument("--split", metavar="NAME", help="its split")
     parser.add_argument("--path", metavar="PATTERN", help="its files, in place of both")
+    parser.add_argument(
+        "--anon", action="store_true", help="read a public bucket without signing in"
+    )
     parser.add_argument("--revision", metavar="NAME", help="branch, tag or commit")
     parser.add_argument(
         "--documents", type=int, default=3, metavar="N", help="how many to show (default: 3)"
@@ -69,7 +72,9 @@ def run(options: argparse.Namespace) -> int:
     from codedata.sources.look import look_at, source_of  # with Arrow
 
     given = {name: getattr(options, name) for name in _FIELDS}
-    fields = {name: value for name, value in given.items() if value is not None}
+    fields: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if options.anon:
+        fields["storage_options"] = {"anon": True}
     attributes = source_of(options.source, fields)
     with TERMINAL.waiting(f"looking at {options.source}"):
         found = look_at(attributes, max(0, options.documents), TERMINAL)
@@ -125,7 +130,7 @@ def _yaml(source: dict[str, Any]) -> str:
     import yaml
 
     named = str(source.get("repo") or source.get("path") or next(iter(source.get("folders", "c"))))
-    words = re.findall(r"[A-Za-z0-9]+", named.rpartition("://")[2].partition(".")[0])
+    words = re.findall(r"[A-Za-z0-9]+", named.rpartition("://")[2].lstrip("./").partition(".")[0])
     attributes = {"name": "_".join(words[-2:]).lower() or "corpus", "source": source}
     component = {"type": "codedata.components.RawCorpus", "attributes": attributes}
     return yaml.safe_dump(component, sort_keys=False, allow_unicode=True).rstrip()

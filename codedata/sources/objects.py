@@ -148,7 +148,11 @@ def explained(url: str, error: Exception, *, num_tries: int = 1) -> CorpusError:
         error: that the file system, or the client that it has, raised.
         num_tries: after which.
     """
-    status, why = _status_of(error), f"{type(error).__name__}: {' '.join(str(error).split())}"
+    status = _status_of(error)
+    cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
+    if isinstance(cause, Exception) and (_is_denied(cause, status) or _may_pass(cause, status)):
+        error = cause  # fsspec's http calls whatever fails a file that is not there
+    why = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if isinstance(error, FileNotFoundError) or status in {404, 410}:
         return CorpusError(f"{url} does not exist; correct its path")
     if isinstance(error, ImportError):

@@ -123,7 +123,7 @@ def test_it_says_what_it_looked_at_what_is_there_and_the_yaml(folder: Path, look
         (("c.*l",), "local"),
         (("code",), "folders"),
         (("repository",), "git"),
-        (("{bucket}",), "url"),
+        (("{bucket}", "--anon"), "url"),
     ],
 )
 def test_the_yaml_that_it_ends_with_makes_the_corpus(
@@ -133,6 +133,7 @@ def test_the_yaml_that_it_ends_with_makes_the_corpus(
         commit(folder / "repository", {f"{n}.rs": text for n, text in enumerate(TEXTS)})
     attributes = yaml_of(look(*(each.format(bucket=bucket) for each in arguments)))
     assert attributes["source"]["kind"] == kind
+    assert ("--anon" in arguments) == ("storage_options" in attributes["source"])
     assert made_by(attributes, tmp_path / "root") == scenario.plain_text(TEXTS)
 
 
@@ -195,6 +196,7 @@ def test_what_cannot_be_looked_at_is_refused_in_one_line(folder: Path, refused: 
         ("c.parquet", "--text-column", "txt"): "c.parquet has no columns named 'txt'; its columns",
         ("c.parquet", "--text-column", "stars"): "column 'stars' of c.parquet has type int64",
         ("c.parquet", "--split", "train"): "there is no field 'split'",
+        ("c.parquet", "--anon"): "there is no field 'storage_options'",
         ("memory://none/c.parquet",): "none/c.parquet does not exist",
     }
     for arguments, said in expected.items():

@@ -79,7 +79,7 @@ class LocalSource(TabularSource):
             )
         if file >= len(self.paths):
             raise CorpusError(
-                f"path {self.path} stands for {len(self.paths)} files, and for more when the "
+                f"path {self.path} stands for fewer files ({len(self.paths)}) than when the "
                 "definitions were loaded; press Reload in the UI, and launch again"
             )
         return self.paths[file]

@@ -111,6 +111,30 @@ def test_of_a_parquet_behind_a_url_come_the_row_groups_that_are_needed(
     assert other.materialize(0, tmp_path, SILENT, update=False).sha256 != corpus.sha256
 
 
+def test_of_files_with_other_columns_each_keeps_its_own_and_lacks_none_that_is_named(
+    tmp_path: Path,
+) -> None:
+    pq.write_table(pa.table({"text": ["a"], "lang": ["C"], "n": [1]}), tmp_path / "0.parquet")
+    pq.write_table(pa.table({"text": ["b"], "n": ["x"]}), tmp_path / "1.parquet")
+    files = [
+        local(tmp_path / "*.parquet", id_column="n").materialize(n, tmp_path, SILENT, update=False)
+        for n in range(2)
+    ]
+    assert [file.kept for file in files] == [{"n": "int64", "lang": "string"}, {"n": "string"}]
+    named = local(tmp_path / "*.parquet", keep_columns=["lang"])
+    assert named.materialize(0, tmp_path, SILENT, update=False).kept == {"lang": "string"}
+    said = r"1\.parquet has no columns named 'lang'; its columns are text, n; .*keep_columns"
+    with pytest.raises(CorpusError, match=said):
+        named.materialize(1, tmp_path, SILENT, update=False)
+
+
+def test_a_file_that_is_gone_since_the_definitions_were_loaded_is_said_to_be(folder: Path) -> None:
+    assert local(folder).num_files == 2
+    (folder / "a.jsonl.gz").unlink()
+    with pytest.raises(CorpusError, match=r"for fewer files \(1\) than when .*; press Reload"):
+        local(folder).materialize(1, folder, SILENT, update=False)
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [
@@ -120,6 +144,7 @@ def test_of_a_parquet_behind_a_url_come_the_row_groups_that_are_needed(
         ("x" * 10_000, "File name too long"),
         ("x" * 10_000 + ".jsonl", "File name too long"),
         ("{bucket}/*.nothing", "has no files; name files that are there"),
+        ("http://127.0.0.1:1/c.parquet", "c.parquet: ClientConnectorError: Cannot connect to host"),
         ("nothing://a/b.jsonl", "Protocol not known: nothing); correct the url"),
     ],
 )
