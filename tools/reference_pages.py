@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from codedata import cli, tokenize_data
 from codedata.components import DatasetSplit, RawCorpus, TrainedTokenizer
+from codedata.components.split_files import CorpusOfSplit
 from codedata.sources.registry import KINDS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
@@ -107,6 +108,9 @@ def components_page() -> str:
             for kind, point in KINDS.items():
                 source = point.load()
                 parts += [f"### source, `kind: {kind}`\n", f"{_summary(source)}\n", _table(source)]
+        if component is DatasetSplit:
+            of_one = f"{_summary(CorpusOfSplit)}\n"
+            parts += ["### corpora, each of the list\n", of_one, _table(CorpusOfSplit)]
     return "\n".join(parts)
 
 
@@ -144,6 +148,8 @@ def _types(annotation: Any) -> Iterator[str]:
         yield "None"
     elif isinstance(annotation, type) and of is None:
         yield annotation.__name__
+    elif of is list and isinstance(within[0], type) and issubclass(within[0], BaseModel):
+        yield f"list[{within[0].__name__}]"
     else:
         yield str(annotation).replace("collections.abc.", "")
 

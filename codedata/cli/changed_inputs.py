@@ -56,23 +56,23 @@ def corpus_key(corpus: str) -> "dg.AssetKey":
 
 
 def _inputs(graph: "dg.BaseAssetGraph", spec: "SplitSpec") -> list["dg.AssetKey"]:
-    """The corpus of a split, its trained tokenizer, and what that is trained on."""
+    """The corpora of a split, its trained tokenizer, and what that is trained on."""
     import dagster as dg
 
-    found = [corpus_key(spec.corpus)]
+    found = [corpus_key(corpus) for corpus in spec.corpora]
     if spec.tokenizer_asset is not None:
         tokenizer = dg.AssetKey([spec.tokenizer_asset])
         corpora = {
             key for key in graph.get(tokenizer).parent_keys if key == corpus_key(key.path[0])
         }
-        found += [tokenizer, *sorted(corpora - {found[0]})]
+        found += [tokenizer, *sorted(corpora - {*found})]
     return [key for key in found if graph.has(key)]
 
 
 def _is_current(defs: "dg.Definitions", key: "dg.AssetKey", layout: Layout) -> bool:
     """Whether a corpus is of the files that are there now; one that is gone changes nothing."""
+    from codedata.components.split_parts import corpus_folder
     from codedata.components.split_recipe import source_of
-    from codedata.components.split_spec import corpus_folder
 
     name, *asset = key.path
     source = source_of(defs, name) if asset else None

@@ -33,7 +33,7 @@ from codedata.store.publishing import Staging, open_staging, unfinished
 if TYPE_CHECKING:
     from codedata.components.split_spec import SplitSpec
 
-_CHUNK = re.compile(r"(\d{5})/(\d{10,19})-(\d{10,19})\.arrow", re.ASCII)
+_CHUNK = re.compile(r"(\d{5,7})/(\d{10,19})-(\d{10,19})\.arrow", re.ASCII)
 
 _DAYS = 7
 _DAY_SECONDS = 86_400.0

@@ -35,7 +35,7 @@ def load_with_files(
     is_other = False
     specs = specs_of(defs)
     names = specs.keys() if splits is None else [name for name in splits if name in specs]
-    for corpus in sorted({specs[name].corpus for name in names}):
+    for corpus in sorted({corpus for name in names for corpus in specs[name].corpora}):
         source = source_of(defs, corpus)
         if source is None or source.asked is None or not (refresh or source.listing is None):
             continue

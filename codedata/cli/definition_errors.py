@@ -38,13 +38,15 @@ def require_all_defined(defs: "dg.Definitions") -> None:
             owner = _component_of(graph.get(child).metadata)
             if isinstance(owner, DatasetSplit | TrainedTokenizer):
                 what = "split" if isinstance(owner, DatasetSplit) else "tokenizer"
-                needs = {
-                    "corpus": [owner.corpus, "raw_parquet"],
-                    "tokenizer_asset": [getattr(owner, "tokenizer_asset", None)],
+                needs: dict[tuple[str | int, ...], list[str | None]] = {
+                    ("corpus",): [owner.corpus, "raw_parquet"],
+                    ("tokenizer_asset",): [getattr(owner, "tokenizer_asset", None)],
                 }
+                for place, each in enumerate(getattr(owner, "corpora", None) or ()):
+                    needs["corpora", place, "name"] = [each.name, "raw_parquet"]
                 for field, path in needs.items():
                     if [*key.path] == path:
-                        with owner.about(field):
+                        with owner.about(*field):
                             raise _undefined(f"{what} {owner.name!r}", key, made)
             elif child.path[1:] == ["token_chunks"]:
                 raise _undefined(f"split {child.path[0]!r}", key, made)

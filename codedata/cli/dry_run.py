@@ -20,6 +20,7 @@ from codedata.tokenize.tokenizer_files import TokenizerFiles
 if TYPE_CHECKING:
     import dagster as dg
 
+    from codedata.components.split_parts import SplitPart
     from codedata.components.split_spec import SplitSpec
 
 
@@ -57,50 +58,53 @@ class DryRun:
             CodedataError: it would refuse its corpus, tokenizer or switches.
         """
         spec = self._specs[split]
-        num_files, window = len(spec.files), spec.settings.window
-        of_files = f"{num_files:,} files of " if num_files > 1 else ""
-        how_many = "all" if window.is_open else f"up to {window.num_chars * num_files:,}"
-        say(f"{split}: {how_many} characters of {of_files}{spec.corpus}")
-        num_bytes = self._say_fetch(spec)
+        say(f"{split}: {', then '.join(map(_taken, spec.parts))}")
+        num_bytes = sum(self._say_fetch(spec, part) for part in spec.parts)
         changed = self._changed[split]
         for why in changed.values():
             say(f"  again     all chunks: {why}")
-        is_here = corpus_key(spec.corpus) not in changed and self._has_corpus(spec)
-        tokenizer = self._tokenizer(spec, may_ask=is_here or not self._unknown)
-        if is_here and tokenizer is not None:
+        missing = [
+            part.corpus
+            for part in spec.parts
+            if corpus_key(part.corpus) in changed or not self._has_corpus(part)
+        ]
+        tokenizer = self._tokenizer(spec, may_ask=not missing or not self._unknown)
+        if not missing and tokenizer is not None:
             self._say_estimate(spec, tokenizer)
         else:
-            self._say_guess(spec, tokenizer, num_bytes, is_here=is_here)
+            self._say_guess(spec, tokenizer, num_bytes, missing)
 
-    def _say_fetch(self, spec: "SplitSpec") -> int:
+    def _say_fetch(self, spec: "SplitSpec", part: "SplitPart") -> int:
         """Say how much comes over the network, of each file once; how many bytes."""
         from codedata.components.split_recipe import source_of
 
-        source = source_of(self._defs, spec.corpus)
+        corpus = part.corpus
+        source = source_of(self._defs, corpus)
         if source is None:
             return 0
-        new = [file for file in spec.files if (spec.corpus, file) not in self._told]
-        self._told |= {(spec.corpus, file) for file in new}
+        new = [file for file in part.files if (corpus, file) not in self._told]
+        self._told |= {(corpus, file) for file in new}
         num_bytes = 0
         try:
-            if spec.corpus not in self._unknown:
+            if corpus not in self._unknown:
                 for file in new:
-                    folder = spec.corpus_folder(self._layout, file)
+                    folder = part.alone.folder(self._layout, file)
                     num_bytes += source.bytes_to_fetch(file, folder, TERMINAL)
         except CorpusError as error:
             _require_unreached(error)
-            self._unknown.add(spec.corpus)
-        if spec.corpus in self._unknown:
-            say("  fetch     not known: the hub is not reached")
+            self._unknown.add(corpus)
+        of_corpus = f" of {corpus}" if len(spec.parts) > 1 else ""
+        if corpus in self._unknown:
+            say(f"  fetch     not known{of_corpus}: the hub is not reached")
             return 0
         nothing = "nothing" if new else "nothing more"
-        say(f"  fetch     {f'about {megabytes(num_bytes)}' if num_bytes else nothing}")
+        say(f"  fetch     {f'about {megabytes(num_bytes)}' if num_bytes else nothing}{of_corpus}")
         return num_bytes
 
-    def _has_corpus(self, spec: "SplitSpec") -> bool:
+    def _has_corpus(self, part: "SplitPart") -> bool:
         try:
-            for file in spec.files:
-                read_corpus(spec.corpus_folder(self._layout, file))
+            for number in part.numbers:
+                read_corpus(part.folder(self._layout, number))
         except CorpusError:
             return False
         return True
@@ -137,20 +141,24 @@ class DryRun:
         say(f"  tokenize  about {_duration(found.seconds)}, {executor.threads} threads; {kept}")
 
     def _say_guess(
-        self, spec: "SplitSpec", tokenizer: TokenizerFiles | None, fetched: int, *, is_here: bool
+        self,
+        spec: "SplitSpec",
+        tokenizer: TokenizerFiles | None,
+        fetched: int,
+        missing: Sequence[str],
     ) -> None:
         from codedata.run.estimate import guess
 
-        what = spec.settings.tokenizer_base if is_here else f"{spec.corpus}/raw_parquet"
-        if is_here and spec.tokenizer_asset is not None:
-            what = spec.tokenizer_asset
-        if spec.settings.window.is_open:
-            say(f"  tokens    how many, and how long they take, is known when {what} is here")
+        is_here = "are here" if len(missing) > 1 else "is here"
+        what = " and ".join(f"{corpus}/raw_parquet" for corpus in missing)
+        what = what or spec.tokenizer_asset or spec.settings.tokenizer_base
+        if spec.takes_all:
+            say(f"  tokens    how many, and how long they take, is known when {what} {is_here}")
             return
         found = guess(spec.settings, list(spec.chunk_ranges.values()), tokenizer)
         ratio = f", at {found.chars_per_token:.2g} characters a token"
         self._say_size(spec, found.num_tokens, ratio, found.num_samples, found.num_bytes + fetched)
-        say(f"  tokenize  how long is known when {what} is here")
+        say(f"  tokenize  how long is known when {what} {is_here}")
 
     def _say_size(
         self, spec: "SplitSpec", num_tokens: int, ratio: str, num_samples: int, num_bytes: int
@@ -161,6 +169,14 @@ class DryRun:
         say(f"  tokens    about {num_tokens:,}{ratio}; {samples}")
         free = megabytes(free_bytes(self._layout.root))
         say(f"  disk      about {megabytes(num_bytes)}; {free} free")
+
+
+def _taken(part: "SplitPart") -> str:
+    """How much is taken of a corpus."""
+    num_files, window = len(part.files), part.window
+    of_files = f"{num_files:,} files of " if num_files > 1 else ""
+    how_many = "all" if window.is_open else f"up to {window.num_chars * num_files:,}"
+    return f"{how_many} characters of {of_files}{part.corpus}"
 
 
 def _require_unreached(error: CodedataError) -> None:

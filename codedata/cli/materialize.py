@@ -149,23 +149,24 @@ def _require_splits(jobs: dict[str, Any], names: Sequence[str], location: CodeLo
 
 
 def runs_of(jobs: dict[str, Any], split: str) -> Iterator[tuple[Any, dict[str, str]]]:
-    """The jobs to run for a split, each with its tags: the files of its corpus, then its own."""
+    """The jobs to run for a split, each with its tags: the files of its corpora, then its own."""
     from codedata.components.raw_corpus import file_key
     from codedata.components.split_spec import FILES_TAG
 
-    files_job, *ranges = jobs[split].tags.get(FILES_TAG, "-").split()
-    if ranges == [ALL]:  # Dagster stores an event for each partition that a run names
-        yield jobs[files_job], {}
-        ranges = []
-    for each in ranges:
-        first, last = map(int, each.split("-"))
-        yield (
-            jobs[files_job],
-            {
-                "dagster/asset_partition_range_start": file_key(first),
-                "dagster/asset_partition_range_end": file_key(last),
-            },
-        )
+    for of_corpus in filter(None, jobs[split].tags.get(FILES_TAG, "").split(";")):
+        files_job, *ranges = of_corpus.split()
+        if ranges == [ALL]:  # Dagster stores an event for each partition that a run names
+            yield jobs[files_job], {}
+            continue
+        for each in ranges:
+            first, last = map(int, each.split("-"))
+            yield (
+                jobs[files_job],
+                {
+                    "dagster/asset_partition_range_start": file_key(first),
+                    "dagster/asset_partition_range_end": file_key(last),
+                },
+            )
     yield jobs[split], {}
 
 

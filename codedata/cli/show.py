@@ -10,6 +10,7 @@ from codedata.arguments import whole_number
 from codedata.cli.commands import Commands
 from codedata.cli.dataset_names import add_dataset, dataset_folder
 from codedata.errors import DatasetError
+from codedata.format.facts import samples_by_corpus
 from codedata.layout import Layout
 from codedata.printable import say
 from codedata.store.dataset_folder import Dataset, open_dataset
@@ -24,9 +25,9 @@ def add_parser(commands: Commands) -> None:
         help="what is in a dataset, one sample decoded",
         description="Say what is in a dataset, and decode one of its samples.",
         epilog="--json: an object with folder, files, samples, seq_length, tokens, padding, "
-        "digest, tokenizer, tokenizer_sha256, command, switches, and sample: index, input_ids "
-        "(all of them), text; null is what the dataset does not say, and a text that nothing here "
-        "decodes.",
+        "samples_by_corpus, digest, tokenizer, tokenizer_sha256, command, switches, and sample: "
+        "index, input_ids (all of them), text; null is what the dataset does not say, and a text "
+        "that nothing here decodes.",
     )
     add_dataset(parser)
     parser.add_argument(
@@ -69,6 +70,8 @@ def _say_counts(dataset: Dataset) -> None:
     say(f"Samples: {dataset.num_samples} of {dataset.seq_length} tokens")
     padding = "" if dataset.num_padding is None else f", of them {dataset.num_padding} padding"
     say(f"Tokens: {dataset.num_tokens}{padding}")
+    for corpus, count in (_by_corpus(dataset) or {}).items():
+        say(f"  of {corpus}: {count} samples, {count * dataset.seq_length} tokens")
     say(f"Digest: {dataset.digest}")
     for index, (entry, ids) in enumerate(zip(dataset.entries, dataset.shards, strict=True)):
         chars = f", characters {entry.chars.start} to {entry.chars.stop}" if entry.chars else ""
@@ -86,6 +89,7 @@ def _as_json(dataset: Dataset, index: int, ids: list[int], text: str | None) -> 
         "seq_length": dataset.seq_length,
         "tokens": dataset.num_tokens,
         "padding": dataset.num_padding,
+        "samples_by_corpus": _by_corpus(dataset),
         "digest": dataset.digest,
         "tokenizer": facts and facts.tokenizer.source,
         "tokenizer_sha256": facts and facts.tokenizer.sha256,
@@ -93,6 +97,12 @@ def _as_json(dataset: Dataset, index: int, ids: list[int], text: str | None) -> 
         "switches": facts and dict(facts.switches),
         "sample": {"index": index, "input_ids": ids, "text": text},
     }
+
+
+def _by_corpus(dataset: Dataset) -> dict[str, int] | None:
+    """How many samples are of each of several corpora; None where it is one."""
+    facts = dataset.facts
+    return (samples_by_corpus(facts, dataset.entries) or None) if facts else None
 
 
 def _sample(dataset: Dataset, index: int) -> list[int]:

@@ -18,6 +18,7 @@ from codedata.format.fingerprint import CODE_VERSION
 from codedata.format.without_paths import name_of
 from codedata.layout import Layout
 from codedata.places import local_path
+from codedata.sources.paths import MAX_FILES
 from codedata.sources.record import read_corpus
 from codedata.store.dataset_folder import Dataset, open_dataset
 from codedata.tokenize.tokenizer_files import local_fingerprint
@@ -25,6 +26,7 @@ from codedata.tokenize.tokenizer_files import local_fingerprint
 if TYPE_CHECKING:
     import dagster as dg
 
+    from codedata.components.split_parts import SplitPart
     from codedata.components.split_spec import SplitSpec
 
 MADE, STALE, MISSING, DAMAGED = "made", "stale", "missing", "damaged"
@@ -175,15 +177,38 @@ def _why_other_corpus(spec: "SplitSpec", facts: Facts, layout: Layout) -> Iterat
     A corpus that is gone makes no dataset stale.
     """
     then: Mapping[int, Mapping[str, str]] = facts.files or {spec.files[0]: facts.corpus}
-    if sorted(then) != list(spec.files):
-        yield f"files were {len(then)}, are now {len(spec.files)}"
+    are = spec.corpora if len(spec.parts) > 1 else ()  # of one alone, its file says which it is
+    if facts.corpora != are:
+        was = ", ".join(facts.corpora) or "one"
+        yield f"corpora were {was}, are now {', '.join(spec.corpora)}"
         return
+    for part in spec.parts:
+        theirs = {n: known for n, known in then.items() if n // MAX_FILES == part.place}
+        yield from _why_other_files(spec, part, theirs, facts, layout)
+
+
+def _why_other_files(
+    spec: "SplitSpec",
+    part: "SplitPart",
+    then: Mapping[int, Mapping[str, str]],
+    facts: Facts,
+    layout: Layout,
+) -> Iterator[str]:
+    """What a dataset was made of one corpus that is another now."""
+    of_corpus = f" of corpus {part.corpus}" if len(spec.parts) > 1 else ""
+    if sorted(then) != list(part.numbers):
+        yield f"files{of_corpus} were {len(then)}, are now {len(part.files)}"
+        return
+    switch = "chars_to_tokenize"
+    was = next(iter(then.values())).get(switch, str(facts.switches.get(switch)))
+    if part.place and was != part.chars:  # of the first, it is the split's switch
+        yield f"{switch}{of_corpus} was {was}, is now {part.chars}"
     for file, known in then.items():
         try:
             corpus = read_corpus(spec.corpus_folder(layout, file))
         except CorpusError:
             continue
         if corpus.sha256 not in (known.get("sha256"), known.get("fingerprint")):
-            of_file = f", file {file}," if spec.corpus_files > 1 else ""
-            yield f"corpus {spec.corpus}{of_file} is another than it was made of"
+            of_file = f", file {file % MAX_FILES}," if part.corpus_files > 1 else ""
+            yield f"corpus {part.corpus}{of_file} is another than it was made of"
             return

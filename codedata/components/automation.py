@@ -11,8 +11,8 @@ from codedata.resources import DataRoot
 _LOOK_EVERY_SECONDS = 300
 
 
-def change_sensor(spec: SplitSpec, corpus: RawCorpus) -> dg.SensorDefinition:
-    """A sensor that materializes a split when its corpus or configuration changed.
+def change_sensor(spec: SplitSpec, *corpora: RawCorpus) -> dg.SensorDefinition:
+    """A sensor that materializes a split when its corpora or configuration changed.
 
     The first look, after it is switched on, starts a run too: chunks that are right are reused.
     """
@@ -26,7 +26,8 @@ def change_sensor(spec: SplitSpec, corpus: RawCorpus) -> dg.SensorDefinition:
         "tokenizer's files or its corpus's files changed.",
     )
     def on_change(context: dg.SensorEvaluationContext, store: DataRoot) -> dg.SensorResult:
-        seen = [spec.code_version(*spec.settings.as_dict()), corpus.look(store.layout)]
+        looks = [corpus.look(store.layout) for corpus in corpora]
+        seen = [spec.code_version(*spec.settings.as_dict()), *looks]
         found = hashlib.sha256(" ".join(seen).encode()).hexdigest()
         if context.cursor == found:
             return dg.SensorResult(

@@ -3,7 +3,8 @@
 import dagster as dg
 
 from codedata.components.shown import with_separators
-from codedata.components.split_spec import SINGLE_RUN, SplitSpec, check_result, open_windows
+from codedata.components.split_parts import open_windows
+from codedata.components.split_spec import SINGLE_RUN, SplitSpec, check_result
 from codedata.errors import CorpusError
 from codedata.layout import Layout
 from codedata.progress import reporter_of_run
@@ -79,11 +80,11 @@ def _shared_documents(spec: SplitSpec, layout: Layout) -> CheckOutcome:
     not_here: dict[str, str] = {}
     for name, other in spec.held_out_from.items():
         try:
-            others[name] = open_windows(layout, *other)
+            others[name] = open_windows(layout, other)
         except CorpusError as error:
             not_here[name] = str(error)
     try:
-        own = open_windows(layout, spec.corpus, spec.corpus_files, spec.windows)
+        own = open_windows(layout, spec.parts)
     except CorpusError as error:  # the dataset is whole without its corpus
         return CheckOutcome(passed=False, description=f"not compared: {error}", numbers={})
     return judge_shared(spec.name, find_shared(own, others), not_here)

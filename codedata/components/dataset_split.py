@@ -1,6 +1,6 @@
 """One YAML -> the assets of a split: token chunks, shards and meta, dataset, reports, a job.
 
-    <corpus>/raw_parquet -> <split>/token_chunks -> <split>/pickle_shards + <split>/meta_json
+    <corpus>/raw_parquet, ... -> <split>/token_chunks -> <split>/pickle_shards + <split>/meta_json
         -> <split>/dataset -> <split>/token_figures + <split>/report
 
 Switches are validated when the code location loads, before any work. Each has an environment
@@ -8,38 +8,42 @@ variable that overrides the YAML: CODEDATA_<SPLIT>_<SWITCH>.
 """
 
 import warnings
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from codedata.components import split_assets
 from codedata.components.automation import change_sensor
 from codedata.components.from_yaml import YamlComponent
-from codedata.components.overrides import unread_variables
+from codedata.components.overrides import override, unread_variables
 from codedata.components.raw_corpus import MANY_FILES, RawCorpus, find_corpus
 from codedata.components.scaffolding import SplitScaffolder
 from codedata.components.shown import as_written
-from codedata.components.split_files import file_numbers, is_reference, must_say_which
+from codedata.components.split_files import (
+    CorpusOfSplit,
+    file_numbers,
+    files_among,
+    is_reference,
+    must_say_which,
+    require_fetched,
+)
 from codedata.components.split_partitions import Partitions, recorded_partitions
-from codedata.components.split_spec import OtherSplit, SplitSpec, windows_of
+from codedata.components.split_parts import SplitPart, require_few_chunks, windows_by_corpus
+from codedata.components.split_spec import SplitSpec
 from codedata.environment import variables
 from codedata.errors import SettingsError
 from codedata.layout import NAME_REMEDY, TOKENIZER_VARIABLE, Layout, is_name, switch_variable
 from codedata.places import local_path
-from codedata.printable import shortened
 from codedata.recipe.settings import (
     ALL,
     SWITCHES,
     Settings,
-    Switch,
     pad_token_of,
     require_held_out,
 )
-
-MAX_CHUNKS = 10_000
-"""Partitions of an asset: the UI stays quick, and a chunk_size of 1 is found out at once."""
 
 
 def _split(info: ValidationInfo) -> str:
@@ -61,10 +65,17 @@ def _field(switch: str) -> Any:
 
 @dg.scaffold_with(SplitScaffolder)
 class DatasetSplit(YamlComponent):
-    """A tokenized and packed dataset over a part of a corpus."""
+    """A tokenized and packed dataset over a part of a corpus, or of several."""
 
     name: str = Field(description="Name of the split, its assets' group and its job.")
-    corpus: str = Field(description="Name of the corpus.")
+    corpus: str | None = Field(
+        default=None, description="Name of the corpus; in its place corpora, of several."
+    )
+    corpora: list[CorpusOfSplit] | None = Field(
+        default=None,
+        description="Several corpora, in the order of the dataset: of each its name, and files and "
+        "chars where they are others than the split's files and chars_to_tokenize.",
+    )
     description: str | None = Field(default=None, description="What the UI shows.")
     owners: list[str] = Field(
         default=["team:data"], description="Who answers for it: team:NAME or a mail address."
@@ -135,7 +146,7 @@ class DatasetSplit(YamlComponent):
     @classmethod
     def _are_files(cls, files: str | int | None, info: ValidationInfo) -> str | int | None:
         if files not in (None, ALL) and (name := info.data.get("name")):
-            file_numbers(name, files)
+            file_numbers(f"split {name!r}", files)
         return files
 
     @field_validator(*SWITCHES)
@@ -152,31 +163,66 @@ class DatasetSplit(YamlComponent):
             local_path(str(value), _of_split(info))
         return value
 
-    def _require_few_chunks(
-        self, settings: Settings, partitions: Partitions, num_files: int
-    ) -> None:
-        if settings.window.is_open:
-            return
-        at_once = num_files if partitions == "chunk" else 1
-        if settings.window.num_chars > MAX_CHUNKS // at_once * settings.chunk_size:
-            of_files = f" of {at_once} files" if at_once > 1 else ""
-            what = "partitions" if partitions == "chunk" else "chunks of a file"
+    @model_validator(mode="after")
+    def _names_corpora_once(self) -> Self:
+        if self.corpus is None and self.corpora is None:
+            raise SettingsError("corpus is missing; add it, or corpora, of several")
+        if self.corpus is not None and self.corpora is not None:
             raise SettingsError(
-                f"split {self.name!r}: chars_to_tokenize {settings.chars_to_tokenize}"
-                f"{of_files} in chunks of {settings.chunk_size} are more than {MAX_CHUNKS} "
-                f"{what}; choose a larger chunk_size"
+                f"split {self.name!r} has both corpus and corpora; take one out: corpora names all"
             )
+        names = [each.name for each in self.asked]
+        if not names:
+            raise SettingsError(f"corpora of split {self.name!r} is []; name at least one")
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise SettingsError(
+                f"corpora of split {self.name!r} names {twice!r} twice; name each once, with all "
+                "its files"
+            )
+        return self
 
-    def partitions_of(self, corpus: RawCorpus | None) -> Partitions:
+    @property
+    def asked(self) -> tuple[CorpusOfSplit, ...]:
+        """Its corpora, with what the YAML says of each alone."""
+        if self.corpora is not None:
+            return tuple(self.corpora)
+        assert self.corpus is not None
+        return (CorpusOfSplit(name=self.corpus),)
+
+    def parts_of(self, corpora: Sequence[RawCorpus | None]) -> tuple[SplitPart, ...]:
+        """What it takes of each of its corpora.
+
+        Args:
+            corpora: their components; None where another code location has one.
+
+        Raises:
+            SettingsError: see `files_of` and `settings_of`.
+        """
+        parts: list[SplitPart] = []
+        for place, (asked, corpus) in enumerate(zip(self.asked, corpora, strict=True)):
+            with self.about(*(("corpora", place) if self.corpora else ()), "files"):
+                files = self.files_of(corpus, asked)
+            part = SplitPart(
+                corpus=asked.name,
+                window=self.settings_of(corpus, asked).window,
+                files=files,
+                corpus_files=corpus.num_files if corpus else 1,
+                place=place,
+            )
+            parts.append(part)
+        return tuple(parts)
+
+    def partitions_of(self, *corpora: RawCorpus | None) -> Partitions:
         """What a partition of the chunks is: as the YAML says, as it was, or as fits the files.
 
         Args:
-            corpus: its component; None where another code location has it.
+            corpora: their components, one each; None where another code location has it.
 
         Raises:
             SettingsError: chunks are to be partitions of a text whose length is not known.
         """
-        takes_all = self.settings_of(corpus).window.is_open
+        of_each = [*zip(corpora, self.asked, strict=True)]
+        takes_all = any(self.settings_of(*each).window.is_open for each in of_each)
         if takes_all and self.partitions == "chunk":
             raise SettingsError(
                 f"split {self.name!r} has partitions: chunk, but takes all characters of texts "
@@ -184,70 +230,71 @@ class DatasetSplit(YamlComponent):
             )
         if takes_all:
             return "file"
-        is_many = self._takes_all_of(corpus) or len(self.files_of(corpus)) >= MANY_FILES
+        is_many = (
+            any(self._takes_all_of(*each) for each in of_each)
+            or sum(len(self.files_of(*each)) for each in of_each) >= MANY_FILES
+        )
         return self.partitions or self._recorded or ("file" if is_many else "chunk")
 
     @cached_property
     def _recorded(self) -> Partitions | None:
         return recorded_partitions(Layout.from_environment(), self.name)
 
-    def _takes_all_of(self, corpus: RawCorpus | None) -> bool:
+    def _takes_all_of(self, corpus: RawCorpus | None, asked: CorpusOfSplit | None = None) -> bool:
         """Whether the YAML, whatever the environment sets, takes all characters of files."""
-        if self.chars_to_tokenize is not None:
-            return self.chars_to_tokenize == ALL
+        if (chars := self._chars_of(asked)) is not None:
+            return chars == ALL
         return not is_reference(corpus) and (self.partitions or self._recorded) != "chunk"
 
-    def files_of(self, corpus: RawCorpus | None) -> tuple[int, ...]:
-        """The files of the corpus that the split takes, in order.
+    def _chars_of(self, asked: CorpusOfSplit | None) -> int | str | None:
+        """The characters of each file that the YAML says, of a corpus alone or of all."""
+        of_corpus = asked.chars if asked else None
+        return self.chars_to_tokenize if of_corpus is None else of_corpus
+
+    def files_of(
+        self, corpus: RawCorpus | None, asked: CorpusOfSplit | None = None
+    ) -> tuple[int, ...]:
+        """The files of a corpus that the split takes, in order.
 
         Args:
             corpus: its component; None where another code location has it.
+            asked: what the YAML says of it alone; None is of the first.
 
         Raises:
             SettingsError: they are not written as numbers and ranges, or have to be and are not, or
                 the corpus has no such files.
         """
-        if self.files is None:
+        asked = asked or self.asked[0]
+        files = self.files if asked.files is None else asked.files
+        if files is None:
             if corpus is None or corpus.num_files == 1:
                 return (0,)
             if is_reference(corpus):
-                num_chars = self.settings_of(corpus).window.num_chars
+                num_chars = self.settings_of(corpus, asked).window.num_chars
                 raise must_say_which(self.name, corpus, num_chars)
-        if self.files in (None, ALL):
-            if corpus is None:
-                raise SettingsError(
-                    f"files of split {self.name!r} is 'all', but no corpus {self.corpus!r} is "
-                    "defined here that would say how many it has; write them as numbers, such as "
-                    "0-255"
-                )
-            return tuple(range(corpus.num_files))
-        numbers = file_numbers(self.name, self.files)
-        if corpus is not None and numbers[-1] >= corpus.num_files:
-            raise SettingsError(
-                f"files of split {self.name!r} is {self.files!r}, but corpus {corpus.name!r} has "
-                f"{corpus.num_files}: name 0 to {corpus.num_files - 1}"
-            )
-        return numbers
+        return files_among(self.name, asked.name, corpus, ALL if files is None else files)
 
     @property
     def settings(self) -> Settings:
         """The switches of a split over The Stack, or a corpus that is defined elsewhere."""
         return self.settings_of(None)
 
-    def settings_of(self, corpus: RawCorpus | None) -> Settings:
+    def settings_of(self, corpus: RawCorpus | None, asked: CorpusOfSplit | None = None) -> Settings:
         """The switches: the YAML's, or the environment's where it overrides them.
 
         Args:
             corpus: its component; None where another code location has it.
+            asked: what the YAML says of it alone.
 
         Raises:
             SettingsError: a variable sets one to what it cannot be.
         """
         given = variables()
         switches = {name: getattr(self, name) for name in SWITCHES}
-        if self.chars_to_tokenize is None:
-            chars = ALL if self._takes_all_of(corpus) else SWITCHES["chars_to_tokenize"].default
-            switches["chars_to_tokenize"] = chars
+        if (chars := self._chars_of(asked)) is None:
+            takes_all = self._takes_all_of(corpus, asked)
+            chars = ALL if takes_all else SWITCHES["chars_to_tokenize"].default
+        switches["chars_to_tokenize"] = chars
         names = {name: switch_variable(self.name, name) for name in SWITCHES}
         if self.tokenizer_asset is not None:
             layout = Layout.from_environment()
@@ -256,7 +303,7 @@ class DatasetSplit(YamlComponent):
             names["tokenizer_base"] = TOKENIZER_VARIABLE
         for name, variable in names.items():
             if value := given.get(variable):
-                switches[name] = _override(variable, value, SWITCHES[name])
+                switches[name] = override(variable, value, SWITCHES[name])
         return Settings(**switches)
 
     @property
@@ -275,48 +322,47 @@ class DatasetSplit(YamlComponent):
         """
         self.require_own_name(context, "splits named")
         self._judge_environment(context)
-        corpus = find_corpus(context, self.corpus)
-        with self.about("files"):
-            files = self.files_of(corpus)
-        settings = self.settings_of(corpus)
+        corpora = self._find_corpora(context)
+        parts = self.parts_of(corpora)
+        settings = self.settings_of(corpora[0], self.asked[0])
         with self.about("partitions"):
-            partitions = self.partitions_of(corpus)
+            partitions = self.partitions_of(*corpora)
         with self.about("chunk_size"):
-            self._require_few_chunks(settings, partitions, len(files))
-        others: dict[str, OtherSplit] = {}
+            require_few_chunks(self.name, parts, settings.chunk_size, partitions)
+        others: dict[str, tuple[SplitPart, ...]] = {}
         for index, name in enumerate(self.held_out_from):
             with self.about("held_out_from", index):
                 other = self._other_split(context, name)
-            theirs = find_corpus(context, other.corpus)
-            windows = windows_of(other.settings_of(theirs), other.files_of(theirs))
-            others[name] = OtherSplit(other.corpus, theirs.num_files if theirs else 1, windows)
-        same_text = {
-            name: other.windows for name, other in others.items() if other.corpus == self.corpus
-        }
-        with self.about("held_out_from"):
-            require_held_out(self.name, windows_of(settings, files), same_text)
-        if corpus is not None:
-            with corpus.about("source", "first_chars"):
-                self._require_in_corpus(corpus, settings)
+            others[name] = other.parts_of(other._find_corpora(context))  # noqa: SLF001  (its own class)
+        for part, corpus in zip(parts, corpora, strict=True):
+            with self.about("held_out_from"):
+                theirs = windows_by_corpus(part, others)
+                require_held_out(self.name, part.alone.windows, theirs)
+            if corpus is not None:
+                with corpus.about("source", "first_chars"):
+                    require_fetched(self.name, corpus, part.window)
+        names = ", ".join(part.corpus for part in parts)
         spec = SplitSpec(
             name=self.name,
-            corpus=self.corpus,
+            parts=parts,
             tokenizer_asset=self.tokenizer_asset,
             settings=settings,
             held_out_from=others,
-            description=as_written(self.description or f"Dataset {self.name} over {self.corpus}."),
-            files=files,
+            description=as_written(self.description or f"Dataset {self.name} over {names}."),
             owners=tuple(self.owners),
             tags=self.tags,
             pad_is_named=self.pad_is_named,
             matches_transformers=self.matches_transformers,
-            corpus_files=corpus.num_files if corpus else 1,
             partitions=partitions,
         )
         made = split_assets.build_split(spec)
-        if corpus is None or corpus.num_files > 1:  # whose files are fetched by a run of their own
+        known = [corpus for corpus in corpora if corpus is not None and corpus.num_files == 1]
+        if len(known) < len(corpora):  # the files of others are fetched by a run of their own
             return made
-        return dg.Definitions.merge(made, dg.Definitions(sensors=[change_sensor(spec, corpus)]))
+        return dg.Definitions.merge(made, dg.Definitions(sensors=[change_sensor(spec, *known)]))
+
+    def _find_corpora(self, context: dg.ComponentLoadContext) -> list[RawCorpus | None]:
+        return [find_corpus(context, asked.name) for asked in self.asked]
 
     def _judge_environment(self, context: dg.ComponentLoadContext) -> None:
         """Refuse a wrong root and misspelt overrides, and warn of variables that nothing reads.
@@ -333,16 +379,6 @@ class DatasetSplit(YamlComponent):
                 stacklevel=2,
             )
 
-    def _require_in_corpus(self, corpus: RawCorpus, settings: Settings) -> None:
-        most, window = corpus.typed_source.num_chars, settings.window
-        stop = window.start + 1 if window.is_open else window.stop
-        if most is not None and stop > most:
-            raise SettingsError(
-                f"split {self.name!r} takes characters up to {stop}, but of corpus "
-                f"{corpus.name!r} only the first {most} are fetched; raise first_chars "
-                f"in its defs.yaml to {stop}, or take it out to have whole files"
-            )
-
     def _other_split(self, context: dg.ComponentLoadContext, name: str) -> "DatasetSplit":
         folder = context.defs_module_path / name
         found = context.load_component(name) if is_name(name) and folder.is_dir() else None
@@ -353,19 +389,3 @@ class DatasetSplit(YamlComponent):
                 "folder of another split's defs.yaml"
             )
         return found
-
-
-def _override(variable: str, text: str, switch: Switch) -> int | str:
-    """What a variable sets a switch to."""
-    try:
-        value = switch.parse(text)
-    except ValueError as error:
-        raise SettingsError(
-            f"{variable} is {shortened(text)!r}, which is not a whole number; write its digits "
-            "alone, or unset it"
-        ) from error
-    if why := switch.why_not(value):
-        raise SettingsError(f"{why}; {variable} sets {switch.name}: correct it, or unset it")
-    if switch.type is str:
-        local_path(text, variable)
-    return value

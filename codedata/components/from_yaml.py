@@ -26,6 +26,20 @@ from codedata.errors import CodedataError, SettingsError
 from codedata.sources.registry import what_is_wrong
 
 
+def no_truth(name: str, value: object) -> object:
+    """The value of a field, refused where it is one of the words that YAML takes for true or false.
+
+    Raises:
+        SettingsError: it is.
+    """
+    if not isinstance(value, bool):
+        return value
+    raise SettingsError(
+        f"{name} is {str(value).lower()}, as YAML also reads yes, no, on and off; write a "
+        "number, or a word in quotes"
+    )
+
+
 class YamlComponent(dg.Component, dg.Resolvable, dg.Model):
     """A component whose YAML is refused by the field, with its line."""
 
@@ -66,12 +80,7 @@ class YamlComponent(dg.Component, dg.Resolvable, dg.Model):
     def _is_no_truth(cls, value: object, info: ValidationInfo) -> object:
         """Refuse `yes` where a number or a name belongs: pydantic would take it for 1."""
         name = info.field_name or ""
-        if not isinstance(value, bool) or cls.model_fields[name].annotation is bool:
-            return value
-        raise SettingsError(
-            f"{name} is {str(value).lower()}, as YAML also reads yes, no, on and off; write a "
-            "number, or a word in quotes"
-        )
+        return value if cls.model_fields[name].annotation is bool else no_truth(name, value)
 
     def require_own_name(self, context: dg.ComponentLoadContext, what: str) -> None:
         """Refuse a name that another component of the tree has.

@@ -1,4 +1,4 @@
-"""Variables of the environment -> whether each is one that somebody reads.
+"""Variables of the environment -> what each sets a switch to, or that nobody reads it.
 
 A misspelt override would leave the YAML's value in force without a word.
 """
@@ -9,7 +9,9 @@ from collections.abc import Collection, Iterable, Mapping
 from codedata.environment import PREFIX
 from codedata.errors import SettingsError
 from codedata.layout import CORPUS_VARIABLE, ROOT_VARIABLE, TOKENIZER_VARIABLE, switch_variable
-from codedata.recipe.settings import SWITCHES
+from codedata.places import local_path
+from codedata.printable import shortened
+from codedata.recipe.settings import SWITCHES, Switch
 from codedata.store.locks import NO_LOCK_VARIABLE
 
 _SLIP = 2
@@ -65,3 +67,23 @@ def _distance(one: str, other: str) -> int:
         for at, wanted in enumerate(other):
             row.append(min(above[at] + (letter != wanted), above[at + 1] + 1, row[at] + 1))
     return row[-1]
+
+
+def override(variable: str, text: str, switch: Switch) -> int | str:
+    """What a variable sets a switch to.
+
+    Raises:
+        SettingsError: the switch cannot be that.
+    """
+    try:
+        value = switch.parse(text)
+    except ValueError as error:
+        raise SettingsError(
+            f"{variable} is {shortened(text)!r}, which is not a whole number; write its digits "
+            "alone, or unset it"
+        ) from error
+    if why := switch.why_not(value):
+        raise SettingsError(f"{why}; {variable} sets {switch.name}: correct it, or unset it")
+    if switch.type is str:
+        local_path(text, variable)
+    return value

@@ -8,19 +8,20 @@ import dagster as dg
 
 from codedata.components.dataset_asset import SAMPLE_COLUMNS
 from codedata.components.shown import with_separators
-from codedata.components.split_origin import command_of, corpus_facts
+from codedata.components.split_origin import command_of, split_facts
 from codedata.components.split_spec import (
     SINGLE_RUN,
     SplitSpec,
     check_result,
     chunk_tasks,
     open_split,
+    records_of,
     split_tokenizer,
 )
 from codedata.errors import CheckFailedError
 from codedata.format.meta import shard_name
 from codedata.layout import Layout
-from codedata.parallel import peak_memory_bytes, side_by_side
+from codedata.parallel import peak_memory_bytes
 from codedata.progress import Reporter, reporter_of_run, rounded
 from codedata.recipe.settings import Settings
 from codedata.resources import ChunkExecutor, DataRoot
@@ -28,7 +29,6 @@ from codedata.run.assemble import assemble, count_padding, origin_of
 from codedata.run.checks import check_known_counts
 from codedata.run.plan import Plan
 from codedata.run.tokenize import stored_chunks
-from codedata.sources.record import read_corpus
 from codedata.store.chunks import TokenChunk
 from codedata.store.dataset_folder import Dataset
 from codedata.store.publishing import check_target, open_staging
@@ -114,11 +114,8 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
         ):
             plan = open_split(spec, layout, split_tokenizer(spec, layout, quiet))
             chunks = _all_chunks(spec, plan, layout)
-            records = side_by_side(
-                lambda file: read_corpus(spec.corpus_folder(layout, file)), spec.files
-            )
-            corpora = dict(zip(spec.files, records, strict=True))
-            corpus, files = corpus_facts(corpora, is_one=spec.corpus_files == 1)
+            records = records_of(spec, layout)
+            corpus, files = split_facts(spec, records)
             origin = origin_of(plan.tokenizer, chunks, command_of(spec), corpus, files)
             started = time.monotonic()
             with open_staging(target) as staging:
@@ -127,7 +124,7 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
                     yield check_result(name, outcome, check_keys[name])
                 if staged.dataset is not None:
                     counts = [entry.num_samples for entry in staged.dataset.entries]
-                    known = check_known_counts(list(corpora.values()), plan.settings, counts)
+                    known = check_known_counts(list(records.values()), plan.settings, counts)
                     warn = dg.AssetCheckSeverity.WARN
                     yield check_result("known_counts", known, meta_key, severity=warn)
                 try:

@@ -148,8 +148,19 @@ def _corpus_and_splits(defs: Path) -> tuple[dict[str, Any], list[dict[str, Any]]
             "`dg scaffold defs codedata.components.RawCorpus NAME`"
         )
     corpus = found["RawCorpus"][0]
-    over_it = [split for split in found["DatasetSplit"] if split.get("corpus") == corpus["name"]]
-    return corpus, [split for split in over_it if "name" in split]
+    over_it = [_over(corpus["name"], split) for split in found["DatasetSplit"] if "name" in split]
+    return corpus, [split for split in over_it if split is not None]
+
+
+def _over(corpus: str, split: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The fields of a split as if it were over one of its corpora alone; None over others."""
+    if split.get("corpus") == corpus:
+        return {**split}
+    for each in split.get("corpora") or ():
+        if each.get("name") == corpus:
+            said = {"files": each.get("files"), "chars_to_tokenize": each.get("chars")}
+            return {**split, **{name: value for name, value in said.items() if value is not None}}
+    return None
 
 
 def _window_after(
@@ -192,7 +203,7 @@ def _takes_first_file(split: Mapping[str, Any]) -> bool:
     from codedata.components.split_files import file_numbers  # which has the corpus
 
     files = split.get("files", ALL)
-    return files == ALL or 0 in file_numbers(split["name"], files)
+    return files == ALL or 0 in file_numbers(f"split {split['name']!r}", files)
 
 
 def _end_of(split: Mapping[str, Any]) -> int | None:

@@ -7,6 +7,7 @@ from codedata.components.default_pad import DEFAULT_PAD_TAG
 from codedata.components.pickle_shards import pickle_shards_asset
 from codedata.components.raw_corpus import file_key, files_job
 from codedata.components.report_assets import report_assets
+from codedata.components.split_parts import SplitPart
 from codedata.components.split_recipe import recipe_metadata
 from codedata.components.split_spec import (
     FILES_TAG,
@@ -21,7 +22,7 @@ from codedata.recipe.settings import ALL
 def build_split(spec: SplitSpec) -> dg.Definitions:
     """All definitions of a split."""
     keys = spec.partition_keys
-    upstream = [_corpus_dep(spec)]
+    upstream = [_corpus_dep(spec, part) for part in spec.parts]
     if spec.tokenizer_asset is not None:
         upstream.append(dg.AssetDep([spec.tokenizer_asset]))
     # A corpus of several files has partitions of its own, and so a run of its own before this one.
@@ -29,12 +30,14 @@ def build_split(spec: SplitSpec) -> dg.Definitions:
     selection = dg.AssetSelection.groups(spec.name) | dg.AssetSelection.assets(*same_run)
     if spec.tokenizer_asset is not None:  # with what it is trained on
         selection |= dg.AssetSelection.assets(spec.tokenizer_asset).upstream()
+    corpora = "corpora" if len(spec.parts) > 1 else "corpus"
+    fetched = [_file_runs(part) for part in spec.parts if part.corpus_files > 1]
     job = dg.define_asset_job(
         spec.name,
         selection=selection,
         tags={
             SPLIT_TAG: spec.name,
-            **({} if spec.corpus_files == 1 else {FILES_TAG: _file_runs(spec)}),
+            **({FILES_TAG: "; ".join(fetched)} if fetched else {}),
             **({DEFAULT_PAD_TAG: spec.settings.tokenizer_base} if _judged_first(spec) else {}),
             **(
                 {
@@ -46,7 +49,7 @@ def build_split(spec: SplitSpec) -> dg.Definitions:
             ),
         },
         metadata=recipe_metadata(spec),
-        description=f"Everything from the corpus to {spec.name}/dataset, in one run.",
+        description=f"Everything from the {corpora} to {spec.name}/dataset, in one run.",
     )
     assets = [
         token_chunks_asset(spec, upstream),
@@ -63,25 +66,27 @@ def _judged_first(spec: SplitSpec) -> bool:
     return not spec.pad_is_named and spec.tokenizer_asset is None  # which the same run may train
 
 
-def _file_runs(spec: SplitSpec) -> str:
+def _file_runs(part: SplitPart) -> str:
     """What has to be fetched before: the job, and ranges of its partitions, or all."""
-    if len(spec.files) == spec.corpus_files:
-        return f"{files_job(spec.corpus)} {ALL}"
+    if len(part.files) == part.corpus_files:
+        return f"{files_job(part.corpus)} {ALL}"
     runs: list[list[int]] = []
-    for file in spec.files:
+    for file in part.files:
         if runs and file == runs[-1][1] + 1:
             runs[-1][1] = file
         else:
             runs.append([file, file])
-    return " ".join([files_job(spec.corpus), *(f"{first}-{last}" for first, last in runs)])
+    return " ".join([files_job(part.corpus), *(f"{first}-{last}" for first, last in runs)])
 
 
-def _corpus_dep(spec: SplitSpec) -> dg.AssetDep:
-    """The chunks' dependency on the corpus, which has a partition a file if it has several."""
-    key = dg.AssetKey([spec.corpus, "raw_parquet"])
-    if spec.corpus_files == 1:
+def _corpus_dep(spec: SplitSpec, part: SplitPart) -> dg.AssetDep:
+    """The chunks' dependency on a corpus, which has a partition a file if it has several."""
+    key = dg.AssetKey([part.corpus, "raw_parquet"])
+    if part.corpus_files == 1:
         return dg.AssetDep(key)
+    keys = dict(zip(part.numbers, map(file_key, part.files), strict=True))
     partitions: dict[str, list[str]] = {}
     for partition in spec.partition_keys:
-        partitions.setdefault(file_key(spec.file_of(partition)), []).append(partition)
+        if (of_corpus := keys.get(spec.file_of(partition))) is not None:
+            partitions.setdefault(of_corpus, []).append(partition)
     return dg.AssetDep(key, partition_mapping=dg.StaticPartitionMapping(partitions))

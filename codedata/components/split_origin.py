@@ -22,6 +22,29 @@ def command_of(spec: SplitSpec) -> str:
     return " ".join([*set_here, "codedata", "materialize", spec.name])
 
 
+def split_facts(
+    spec: SplitSpec, records: Mapping[int, Corpus]
+) -> tuple[dict[str, str], dict[int, dict[str, str]]]:
+    """What identifies the corpus of a split, or each of several by its files.
+
+    Of a file of several corpora it is said which one's it is, and how many characters were taken
+    where they are others than the switch says.
+
+    Args:
+        spec: the split.
+        records: of its files, by number.
+    """
+    if len(spec.parts) == 1:
+        return corpus_facts(records, is_one=spec.parts[0].corpus_files == 1)
+    shared, files = corpus_facts(records, is_one=False)
+    chars = str(spec.settings.as_dict()["chars_to_tokenize"])
+    for number, known in files.items():
+        part = spec.part_of(number)
+        other = {} if part.chars == chars else {"chars_to_tokenize": part.chars}
+        files[number] = {"corpus": part.corpus, **known, **other}
+    return {"corpora": ", ".join(spec.corpora), **shared}, files
+
+
 def corpus_facts(
     corpora: Mapping[int, Corpus], *, is_one: bool
 ) -> tuple[dict[str, str], dict[int, dict[str, str]]]:

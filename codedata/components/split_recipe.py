@@ -3,12 +3,15 @@
 The UI shows it on the job's page; the command line compares it with what a dataset was made of.
 """
 
+from dataclasses import asdict
 from typing import Any, cast
 
 import dagster as dg
 
 from codedata.components.raw_corpus import SOURCE
+from codedata.components.split_parts import SplitPart
 from codedata.components.split_spec import SPLIT_TAG, SplitSpec
+from codedata.format.ranges import CharRange
 from codedata.layout import Layout
 from codedata.recipe.settings import Settings
 from codedata.sources.base import Source
@@ -20,9 +23,7 @@ _RECIPE = "codedata/recipe"
 def recipe_metadata(spec: SplitSpec) -> dict[str, Any]:
     """The metadata of the job of a split."""
     fields = {
-        "corpus": spec.corpus,
-        "corpus_files": spec.corpus_files,
-        "files": list(spec.files),
+        "corpora": [asdict(part) for part in spec.parts],
         "tokenizer_asset": spec.tokenizer_asset,
         "pad_is_named": spec.pad_is_named,
         "partitions": spec.partitions,
@@ -55,9 +56,7 @@ def _spec_of(job: dg.JobDefinition) -> SplitSpec:
     fields = cast("dict[str, Any]", job.metadata[_RECIPE].value)
     return SplitSpec(
         name=job.name,
-        corpus=fields["corpus"],
-        corpus_files=fields["corpus_files"],
-        files=tuple(fields["files"]),
+        parts=tuple(_part_of(part) for part in fields["corpora"]),
         tokenizer_asset=fields["tokenizer_asset"],
         pad_is_named=fields["pad_is_named"],
         partitions=fields["partitions"],
@@ -65,3 +64,8 @@ def _spec_of(job: dg.JobDefinition) -> SplitSpec:
         held_out_from={},
         description="",
     )
+
+
+def _part_of(fields: dict[str, Any]) -> SplitPart:
+    taken = {"window": CharRange(*fields["window"]), "files": tuple(fields["files"])}
+    return SplitPart(**fields | taken)

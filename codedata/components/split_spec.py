@@ -5,13 +5,15 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import TypedDict
 
 import dagster as dg
 
 from codedata.components.raw_corpus import file_key
 from codedata.components.split_partitions import Partitions
+from codedata.components.split_parts import SplitPart, require_distinct
 from codedata.format.fingerprint import CODE_VERSION
 from codedata.format.ranges import CharRange
 from codedata.layout import Layout
@@ -21,8 +23,8 @@ from codedata.progress import Reporter
 from codedata.recipe.settings import Settings
 from codedata.run.checks import CheckOutcome
 from codedata.run.plan import ChunkTask, Plan, open_plan
-from codedata.sources.parquet.text import Window
-from codedata.sources.record import read_corpus
+from codedata.sources.paths import MAX_FILES
+from codedata.sources.record import Corpus, read_corpus
 from codedata.tokenize.engines.registry import AUTO
 from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer, local_fingerprint
 
@@ -34,7 +36,7 @@ SPLIT_TAG = "codedata/split"
 
 FILES_TAG = "codedata/files"
 """On a split over a corpus of several files: the job that fetches them and which: `c_files 0-9`, or
-`c_files all`."""
+`c_files all`; over several such corpora, with semicolons between."""
 
 
 class Shown(TypedDict):
@@ -45,26 +47,30 @@ class Shown(TypedDict):
     tags: dict[str, str]
 
 
-class OtherSplit(NamedTuple):
-    """A split that another is held out from: its corpus, the files of that, its characters."""
-
-    corpus: str
-    corpus_files: int
-    windows: Sequence[CharRange]
-
-
 @dataclass(frozen=True, kw_only=True)
 class SplitSpec:
-    """A split after all overrides, as its assets see it."""
+    """A split after all overrides, as its assets see it.
+
+    Attributes:
+        name: of the split.
+        parts: what it takes of each of its corpora, in the order of the dataset.
+        tokenizer_asset: what trains its tokenizer, if anything does.
+        settings: the switches; characters are those of the first part, and each has its own.
+        held_out_from: what other splits take, by their names.
+        description: for people.
+        owners: who answers for it.
+        tags: of its assets.
+        pad_is_named: whether somebody wrote the pad token.
+        matches_transformers: whether it is compared with transformers.
+        partitions: what a partition of its chunks is.
+    """
 
     name: str
-    corpus: str
+    parts: tuple[SplitPart, ...]
     tokenizer_asset: str | None
     settings: Settings
-    held_out_from: Mapping[str, OtherSplit]
+    held_out_from: Mapping[str, Sequence[SplitPart]]
     description: str
-    files: tuple[int, ...] = (0,)
-    corpus_files: int = 1
     owners: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     pad_is_named: bool = True
@@ -74,8 +80,9 @@ class SplitSpec:
     @property
     def shown(self) -> Shown:
         """What all assets of the split have in common in the UI."""
-        seq_length = str(self.settings.seq_length)
-        tags = {"codedata/corpus": self.corpus, "codedata/seq_length": seq_length}
+        ends = ("", *(f"_{place}" for place in range(2, len(self.parts) + 1)))
+        tags = {f"codedata/corpus{end}": n for end, n in zip(ends, self.corpora, strict=True)}
+        tags["codedata/seq_length"] = str(self.settings.seq_length)
         return {
             "group_name": self.name,
             "owners": list(self.owners),
@@ -83,9 +90,28 @@ class SplitSpec:
         }
 
     @property
+    def corpora(self) -> tuple[str, ...]:
+        """The names of its corpora."""
+        return tuple(part.corpus for part in self.parts)
+
+    @cached_property
+    def files(self) -> tuple[int, ...]:
+        """The files, by their numbers in the split."""
+        return tuple(chain.from_iterable(part.numbers for part in self.parts))
+
+    @property
     def windows(self) -> list[CharRange]:
         """The characters of each file."""
-        return windows_of(self.settings, self.files)
+        return [window for part in self.parts for window in part.windows]
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether it takes all characters of texts that may not be here yet."""
+        return any(part.window.is_open for part in self.parts)
+
+    def part_of(self, file: int) -> SplitPart:
+        """What is taken of the corpus of a file."""
+        return self.parts[file // MAX_FILES]
 
     @cached_property
     def chunk_ranges(self) -> dict[str, CharRange]:
@@ -93,7 +119,7 @@ class SplitSpec:
 
         They are not known of a split that takes all characters of texts that may not be here yet.
         """
-        assert not self.settings.window.is_open, "such a split has files as partitions"
+        assert not self.takes_all, "such a split has files as partitions"
         return {
             f"{file_key(chars.file)}/{chars.key}": chars
             for window in self.windows
@@ -112,12 +138,12 @@ class SplitSpec:
         file = file_key(chars.file)
         if self.partitions == "file":
             return file
-        window, stop = self.settings.window, chars.start + self.settings.chunk_size
+        window, stop = self.part_of(chars.file).window, chars.start + self.settings.chunk_size
         return f"{file}/{chars._replace(stop=min(stop, window.stop)).key}"
 
     @staticmethod
     def file_of(partition: str) -> int:
-        """The file of the corpus that a partition is of."""
+        """The file that a partition is of."""
         return int(partition.partition("/")[0])
 
     def has_chunk(self, chars: CharRange, num_chars: int | None) -> bool:
@@ -127,15 +153,17 @@ class SplitSpec:
             chars: of the chunk.
             num_chars: of its file's text; None where it is not here, and may end with the chunk.
         """
-        window, size = self.settings.window, self.settings.chunk_size
+        if chars.file not in self.files:
+            return False
+        window, size = self.part_of(chars.file).window, self.settings.chunk_size
         is_cut = window.start <= chars.start and (chars.start - window.start) % size == 0
         stop = min(chars.start + size, window.stop)
         ends_there = chars.stop < stop if num_chars is None else chars.stop == min(stop, num_chars)
-        return chars.file in self.files and is_cut and (chars.stop == stop or ends_there)
+        return is_cut and (chars.stop == stop or ends_there)
 
     def corpus_folder(self, layout: Layout, file: int) -> Path:
-        """Where the record of a file of the corpus lies."""
-        return corpus_folder(layout, self.corpus, self.corpus_files, file)
+        """Where the record of a file lies."""
+        return self.part_of(file).folder(layout, file)
 
     def code_version(self, *switches: str) -> str:
         """What the assets' content depends on besides their inputs, as a short hash."""
@@ -144,35 +172,32 @@ class SplitSpec:
             values.pop("tokenizer_base", None)  # a path below the root; the asset is upstream
         elif "tokenizer_base" in values and (files := local_fingerprint(values["tokenizer_base"])):
             values["tokenizer_base"] = files  # so that files that were replaced are a change
-        what = [CODE_VERSION, self.corpus, values, *([self.files] if self.files != (0,) else [])]
+        part, *others = self.parts
+        what = [CODE_VERSION, part.corpus, values, *([part.files] if part.files != (0,) else [])]
+        if others:
+            what = [CODE_VERSION, [(p.corpus, p.files, p.chars) for p in self.parts], values]
         text = json.dumps(what, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def corpus_folder(layout: Layout, corpus: str, corpus_files: int, file: int) -> Path:
-    """Where the record of a file of a corpus lies."""
-    return layout.corpus(corpus, file if corpus_files > 1 else None)
+def records_of(
+    spec: SplitSpec, layout: Layout, files: Collection[int] | None = None
+) -> dict[int, Corpus]:
+    """What files of a split are, by their numbers.
 
-
-def open_windows(
-    layout: Layout, corpus: str, corpus_files: int, windows: Sequence[CharRange]
-) -> list[Window]:
-    """What a split takes of the texts of its corpus.
+    Args:
+        spec: the split.
+        layout: the root.
+        files: those that are needed; None is all.
 
     Raises:
-        CorpusError: a file is not materialized, or its text ends before the window.
+        CorpusError: one is not materialized, or two are one text.
     """
-
-    def open_window(chars: CharRange) -> Window:
-        text = read_corpus(corpus_folder(layout, corpus, corpus_files, chars.file)).open_text()
-        return Window.of(text, chars)
-
-    return side_by_side(open_window, windows)
-
-
-def windows_of(settings: Settings, files: Sequence[int]) -> list[CharRange]:
-    """The window of the switches in each of some files."""
-    return [settings.window._replace(file=file) for file in files]
+    needed = [file for file in spec.files if files is None or file in files]
+    found = side_by_side(lambda file: read_corpus(spec.corpus_folder(layout, file)), needed)
+    records = dict(zip(needed, found, strict=True))
+    require_distinct(spec.parts, records)
+    return records
 
 
 def split_tokenizer(
@@ -208,14 +233,13 @@ def open_split(
         files: those that are needed; None is all.
         engine: `auto`, or the one to take.
     """
-    needed = [file for file in spec.files if files is None or file in files]
-    texts = side_by_side(
-        lambda file: read_corpus(spec.corpus_folder(layout, file)).open_text(), needed
-    )
+    records = records_of(spec, layout, files)
+    texts = side_by_side(lambda record: record.open_text(), [*records.values()])
     return open_plan(
-        dict(zip(needed, texts, strict=True)),
+        dict(zip(records, texts, strict=True)),
         spec.settings,
         tokenizer,
+        windows=spec.windows,
         engine=engine,
         pad_is_named=spec.pad_is_named,
     )

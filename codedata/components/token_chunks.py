@@ -11,6 +11,7 @@ from codedata.components.raw_corpus import MANY_FILES
 from codedata.components.report_assets import begin_imports
 from codedata.components.shown import with_separators
 from codedata.components.split_partitions import record_partitions
+from codedata.components.split_parts import windows_by_corpus
 from codedata.components.split_spec import (
     SINGLE_RUN,
     SplitSpec,
@@ -146,17 +147,15 @@ def _passed(name: str, description: str, numbers: dict[str, Any]) -> dg.AssetChe
 
 def _held_out_report(spec: SplitSpec) -> tuple[str, dict[str, Any]]:
     """What the configuration, validated when the code location loaded, says of shared windows."""
-    window = spec.settings.window
-    numbers: dict[str, Any] = {"start": window.start, "stop": _stop_of(window)}
-    if len(spec.files) > 1:
-        numbers["files"] = len(spec.files)
-    for name, other in spec.held_out_from.items():
-        if other.corpus != spec.corpus:
-            continue
-        others = other.windows
-        numbers |= {f"{name} start": others[0].start, f"{name} stop": _stop_of(others[0])}
-        if len(others) > 1:
-            numbers[f"{name} files"] = len(others)
+    numbers: dict[str, Any] = {}
+    for part in spec.parts:
+        of_corpus = f"{part.corpus}: " if len(spec.parts) > 1 else ""
+        taken = {"": part.windows, **windows_by_corpus(part, spec.held_out_from)}
+        for name, windows in taken.items():
+            who = of_corpus + (f"{name} " if name else "")
+            numbers |= {f"{who}start": windows[0].start, f"{who}stop": _stop_of(windows[0])}
+            if len(windows) > 1:
+                numbers[f"{who}files"] = len(windows)
     if not spec.held_out_from:
         return "the split is held out from no other", numbers
     return f"shares no characters with {', '.join(spec.held_out_from)}", numbers

@@ -12,16 +12,15 @@ from codedata.components.split_spec import (
     check_result,
     chunk_tasks,
     open_split,
+    records_of,
     split_tokenizer,
 )
 from codedata.errors import CorpusError, TokenizerError
 from codedata.layout import Layout
-from codedata.parallel import side_by_side
 from codedata.progress import Reporter, reporter_of_run
 from codedata.resources import ChunkExecutor, DataRoot
 from codedata.run.checks import CheckOutcome
 from codedata.run.matches_transformers import TransformersCheck, not_compared, sample_of, spread
-from codedata.sources.record import read_corpus
 from codedata.store.dataset_folder import read_facts
 from codedata.tokenize.tokenizer_files import TokenizerFiles
 
@@ -95,8 +94,8 @@ def _compare(
 
 def _about(spec: SplitSpec, layout: Layout) -> list[str]:
     """What decides the text of a split's chunks."""
-    records = side_by_side(lambda file: read_corpus(spec.corpus_folder(layout, file)), spec.files)
-    corpora = dict(zip(spec.files, records, strict=True))
-    return [f"{corpora[spec.file_of(key)].sha256} {key}" for key in spec.partition_keys] + (
-        [f"{spec.settings.window.key} {spec.settings.chunk_size}"] * (spec.partitions == "file")
+    records = records_of(spec, layout)
+    windows = " ".join(part.window.key for part in spec.parts)
+    return [f"{records[spec.file_of(key)].sha256} {key}" for key in spec.partition_keys] + (
+        [f"{windows} {spec.settings.chunk_size}"] * (spec.partitions == "file")
     )

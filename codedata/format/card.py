@@ -16,12 +16,12 @@ CARD_NAME = "README.md"
 
 def render_card(facts: Facts) -> bytes:
     """The bytes of a card."""
-    name, counts, repo = printable(facts.name), facts.counts, facts.corpus.get("repo")
+    name, counts, repos = printable(facts.name), facts.counts, facts.repos
     quoted = json.dumps(name, ensure_ascii=False)  # JSON's texts are YAML's and Python's too
     terms = (
-        f"\nThe corpus is of [{repo}](https://huggingface.co/datasets/{repo}), whose terms hold "
-        "for what is made of it too.\n"
-        if repo
+        f"\nThe corpus is of {' and '.join(map(_link, repos))}, whose terms hold for what is made "
+        "of it too.\n"
+        if repos
         else ""
     )
     return f"""---
@@ -65,6 +65,10 @@ The command that makes it again, and the same to the last byte:
 The samples hold the text of the corpus's documents. Each document keeps its own licence and its
 authors' rights; nothing here grants more.
 {terms}""".encode()
+
+
+def _link(repo: str) -> str:
+    return f"[{repo}](https://huggingface.co/datasets/{repo})"
 
 
 def own_digest(facts: bytes | None, card: bytes | None) -> tuple[str, str | None]:

@@ -10,6 +10,7 @@ machine: the same inputs, wherever they lie, and the same command give the same 
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
@@ -98,8 +99,9 @@ class Origin:
 
     Attributes:
         corpus: what identifies the parquet: sha256, and the file's name or repository, path and
-            commit; of several, what they share.
-        files: of a corpus of several files, what identifies each, by number.
+            commit; of several, what they share; of several corpora, their names too.
+        files: of a corpus of several files, what identifies each, by number; of several corpora,
+            also whose it is.
         tokenizer: what identifies the tokenizer.
         engine: what tokenized.
         versions: of codedata and what decides its ids.
@@ -133,16 +135,41 @@ class Facts(Origin):
     __pydantic_config__ = {"strict": True}  # noqa: RUF012  (pydantic's name; nobody changes it)
 
     @property
+    def corpora(self) -> tuple[str, ...]:
+        """The names of several corpora; empty where there is one."""
+        return tuple(self.corpus["corpora"].split(", ")) if "corpora" in self.corpus else ()
+
+    @property
+    def repos(self) -> list[str]:
+        """The repositories that the text is of, each once."""
+        known = [self.corpus, *(self.files.values() if self.corpora else ())]
+        return list(dict.fromkeys(each["repo"] for each in known if "repo" in each))
+
+    @property
     def shown_corpus(self) -> str:
         """The corpus, for people."""
         names = ("repo", "path", "file", "commit", "characters")
         known = [self.corpus[name] for name in names if name in self.corpus]
-        if self.files:
+        if self.corpora:
+            count = Counter(each.get("corpus") for each in self.files.values())
+            of_each = (f"{count[name]} of {name}" for name in self.corpora)
+            known.append(f"{len(self.files)} files ({', '.join(of_each)})")
+        elif self.files:
             numbers = [str(file) for file in self.files]
             more = ["..."] if numbers[_SHOWN_FILES:] else []
             some = ", ".join([*numbers[:_SHOWN_FILES], *more])
             known.append(f"file {some}" if len(numbers) == 1 else f"{len(numbers)} files ({some})")
         return ", ".join(known)
+
+
+def samples_by_corpus(facts: Facts, entries: Sequence[ShardEntry]) -> dict[str, int]:
+    """How many samples of a dataset are of each of its corpora; empty where it has one."""
+    counts = dict.fromkeys(facts.corpora, 0)
+    for entry in entries if counts else ():
+        known = facts.files.get(entry.chars.file) if entry.chars else None
+        if known is not None and (corpus := known.get("corpus")) in counts:
+            counts[corpus] += entry.num_samples
+    return counts
 
 
 def facts_of(

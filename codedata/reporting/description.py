@@ -77,6 +77,10 @@ class SplitDescription(Published):
             ("of them padding", f"{padding:,} ({padding / self.dataset.num_tokens:.2%})"),
             ("vocabulary used", f"{self.vocab_used:,} of {self.tokenizer.vocab_size:,}"),
         ]
+        rows += [
+            (f"tokens of {corpus}", f"{count * self.dataset.seq_length:,} in {count:,} samples")
+            for corpus, count in self.samples_by_corpus.items()
+        ]
         if self.document_lengths is not None:
             rows.append(("documents, whole or in part", f"{len(self.document_lengths):,}"))
         return "\n\n".join(

@@ -4,18 +4,18 @@ Everything is found under one root, without dagster. The text may be gone: then 
 left out of a report, and the report says why.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from codedata.errors import CorpusError, DatasetError, SettingsError
-from codedata.format.facts import FACTS_NAME
+from codedata.format.facts import FACTS_NAME, samples_by_corpus
 from codedata.format.ranges import CharRange
 from codedata.format.without_paths import without_paths
 from codedata.layout import ROOT_VARIABLE, Layout, is_name
-from codedata.recipe.settings import Settings
+from codedata.recipe.settings import SWITCHES, Settings
 from codedata.sources.parquet.text import Window
 from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
 from codedata.store.dataset_folder import Dataset
@@ -35,6 +35,7 @@ class Published:
         tokenizer: loaded, the very one that made it.
         tokenizer_name: as others may know it.
         corpus: where the text came from, for people.
+        samples_by_corpus: of several corpora, how many samples are of each.
         command: repeats the dataset.
         windows: what it took of the text of each file; empty where one of the texts is gone.
         no_windows: why; empty where they are there.
@@ -46,6 +47,7 @@ class Published:
     tokenizer: LoadedTokenizer
     tokenizer_name: str
     corpus: str
+    samples_by_corpus: Mapping[str, int]
     command: str
     windows: Sequence[Window]
     no_windows: str
@@ -80,14 +82,16 @@ def open_published(
         files = facts.files or {0: facts.corpus}
         # Whole files, and those of which no more than the leading text was fetched.
         identities = {n: known.get("sha256") or known["fingerprint"] for n, known in files.items()}
-    except (KeyError, TypeError, SettingsError) as error:
+        nominal = [_window_of(settings, number, known) for number, known in files.items()]
+        counts = samples_by_corpus(facts, dataset.entries)
+    except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(
             f"{folder / FACTS_NAME} lacks or misstates {error}: it is of codedata "
             f"{facts.versions.get('codedata')}; take that one for a report"
         ) from error
     shown = without_paths(facts)
     tokenizer = tokenizer_of(facts, layout, tokenizers)
-    windows, no_windows = _find_windows(layout, identities, settings.window)
+    windows, no_windows = _find_windows(layout, [*identities.values()], nominal)
     return Published(
         name=name,
         dataset=dataset,
@@ -95,6 +99,7 @@ def open_published(
         tokenizer=load_tokenizer(tokenizer),
         tokenizer_name=shown.tokenizer.source,
         corpus=shown.shown_corpus,
+        samples_by_corpus=counts,
         command=shown.command,
         windows=windows,
         no_windows=no_windows,
@@ -113,8 +118,16 @@ def _folder_of(layout: Layout, name: str) -> Path:
     return folder
 
 
+def _window_of(settings: Settings, number: int, known: Mapping[str, str]) -> CharRange:
+    """What was asked for of a file; one of several corpora may have a length of its own."""
+    if (chars := known.get("chars_to_tokenize")) is not None:
+        parsed = SWITCHES["chars_to_tokenize"].parse(chars)
+        settings = replace(settings, chars_to_tokenize=cast("int", parsed))
+    return settings.window._replace(file=number)
+
+
 def _find_windows(
-    layout: Layout, identities: dict[int, str], nominal: CharRange
+    layout: Layout, identities: Sequence[str], nominal: Sequence[CharRange]
 ) -> tuple[list[Window], str]:
     """The window of a dataset in the text of each file of its corpus, or why there is none."""
     records: dict[str, Corpus] = {}
@@ -124,7 +137,7 @@ def _find_windows(
                 corpus = read_corpus(record.parent)
                 records.setdefault(corpus.sha256, corpus)
     windows: list[Window] = []
-    for file, identity in identities.items():
+    for identity, chars in zip(identities, nominal, strict=True):
         if identity not in records:
             return [], (
                 f"no corpus under ${ROOT_VARIABLE}/corpora is the one that it was made of (sha256 "
@@ -132,7 +145,7 @@ def _find_windows(
             )
         try:
             text = records[identity].open_text()
-            windows.append(Window.of(text, nominal._replace(file=file)))
+            windows.append(Window.of(text, chars))
         except CorpusError as error:
             # The folder is this machine's, and a report is for others too.
             return [], str(error).replace(f"{Path(records[identity].path).parent}/", "")

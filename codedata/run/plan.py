@@ -4,7 +4,7 @@ Texts and switches -> `Plan` -> `ChunkTask`s, one for each chunk its windows are
 tasks are small and picklable; the text and the ids never travel between processes.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -138,6 +138,7 @@ def open_plan(
     settings: Settings,
     tokenizer: TokenizerFiles,
     *,
+    windows: Sequence[CharRange] = (),
     engine: str = AUTO,
     pad_is_named: bool = True,
 ) -> Plan:
@@ -147,6 +148,7 @@ def open_plan(
         texts: of the files of a corpus, by their numbers.
         settings: the switches.
         tokenizer: the tokenizer's files.
+        windows: of files of which others are taken than the switches say.
         engine: `auto`, or the one to take.
         pad_is_named: whether the user chose the pad token; a default must be a token of no text.
 
@@ -155,9 +157,10 @@ def open_plan(
         SettingsError: the pad token does not fit it, or the engine is not proven exact for it.
         CorpusError: a text ends before the window.
     """
+    own = {window.file: window for window in windows}
     with ThreadPoolExecutor(available_cores()) as threads:  # count while this one makes the engine
-        windows = [
-            threads.submit(Window.of, text, settings.window._replace(file=file))
+        opened = [
+            threads.submit(Window.of, text, own.get(file) or settings.window._replace(file=file))
             for file, text in texts.items()
         ]
         loaded = load_tokenizer(tokenizer)
@@ -169,7 +172,7 @@ def open_plan(
             settings=resolved,
             tokenizer=tokenizer,
             engine_choice=engine,
-            windows=tuple(window.result() for window in windows),
+            windows=tuple(window.result() for window in opened),
         )
 
 

@@ -126,6 +126,7 @@ def test_json_has_all_ids_and_what_the_dataset_was_made_of(
         "seq_length": 4,
         "tokens": 12,
         "padding": None,
+        "samples_by_corpus": None,
         "digest": open_dataset(folder).digest,
         "tokenizer": "mine",
         "tokenizer_sha256": files.fingerprint,

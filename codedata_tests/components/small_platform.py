@@ -9,6 +9,7 @@ import dagster as dg
 
 from codedata.components.raw_corpus import RawCorpus
 from codedata.components.split_assets import build_split
+from codedata.components.split_parts import SplitPart
 from codedata.components.split_spec import SplitSpec
 from codedata.recipe.settings import Settings
 from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets
@@ -46,11 +47,12 @@ class SmallPlatform:
 
     @property
     def spec(self) -> SplitSpec:
+        settings = Settings(tokenizer_base=str(self.tokenizer), **self.switches)
         return SplitSpec(
             name="small",
-            corpus="c",
+            parts=(SplitPart(corpus="c", window=settings.window),),
             tokenizer_asset=None,
-            settings=Settings(tokenizer_base=str(self.tokenizer), **self.switches),
+            settings=settings,
             held_out_from={},
             description="A split of the tests.",
             matches_transformers=self.matches_transformers,

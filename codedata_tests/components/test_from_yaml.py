@@ -177,11 +177,11 @@ def test_what_nothing_defines_is_told_where_it_is_named(
 
 def test_a_field_that_is_missing_is_told_where_it_would_be(tmp_path: Path) -> None:
     without = SPLIT.replace("  corpus: c\n", "")
-    assert refusal(tmp_path / "one", {"s": without}) == "s/defs.yaml:3: corpus is missing; add it"
-    none = SPLIT.partition("  name")[0]
-    assert refusal(tmp_path / "all", {"s": none}) == (
-        "s/defs.yaml:3: name is missing; add it; s/defs.yaml:3: corpus is missing; add it"
+    assert refusal(tmp_path / "one", {"s": without}) == (
+        "s/defs.yaml:3: corpus is missing; add it, or corpora, of several"
     )
+    none = SPLIT.partition("  name")[0]
+    assert refusal(tmp_path / "all", {"s": none}) == "s/defs.yaml:3: name is missing; add it"
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from typing import Any
 import dagster as dg
 
 from codedata.components.report_assets import report_assets
-from codedata.components.split_spec import OtherSplit
+from codedata.components.split_parts import SplitPart
 from codedata.format.ranges import CharRange
 from codedata_tests.components.small_platform import MadePlatform, SmallPlatform
 
-OTHER = {"other": OtherSplit("c", 1, [CharRange(101_000, 121_000)])}
+OTHER = {"other": [SplitPart(corpus="c", window=CharRange(101_000, 121_000))]}
 
 
 def metadata_of(result: dg.ExecuteInProcessResult, name: str) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from dagster import AssetCheckEvaluation
 
 from codedata.components.split_assets import build_split
 from codedata.components.split_partitions import recorded_partitions
-from codedata.components.split_spec import OtherSplit, SplitSpec, chunk_tasks, open_split
+from codedata.components.split_parts import SplitPart
+from codedata.components.split_spec import SplitSpec, chunk_tasks, open_split
 from codedata.definitions import defs
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME
@@ -52,7 +53,7 @@ def passed_checks(result: dg.ExecuteInProcessResult) -> set[str]:
 def test_the_job_makes_what_its_tokenizer_is_trained_on_too() -> None:
     spec = SplitSpec(
         name="other",
-        corpus="the_stack_c",
+        parts=(SplitPart(corpus="the_stack_c", window=Settings().window),),
         tokenizer_asset="demo_tokenizer",
         settings=Settings(),
         held_out_from={},
@@ -111,7 +112,9 @@ def test_all_characters_are_one_partition_of_the_file_and_make_what_the_script_m
     assert b'chars_to_tokenize: "all"' in (script / "codedata.yaml").read_bytes()
     layout = platform.store.layout
     assert recorded_partitions(layout, "small") == "file"
-    chunks = replace(spec, partitions="chunk", settings=replace(spec.settings, **SWITCHES))
+    settings = replace(spec.settings, **SWITCHES)
+    parts = (replace(spec.parts[0], window=settings.window),)
+    chunks = replace(spec, partitions="chunk", settings=settings, parts=parts)
     plan = open_split(chunks, layout, find_tokenizer(str(platform.tokenizer)))
     tasks = chunk_tasks(chunks, plan, layout, chunks.partition_keys)
     first, *_, last = (task for each in tasks.values() for task in each)
@@ -368,9 +371,9 @@ def test_documents_that_a_held_out_split_shares_are_counted_and_stop_nothing(
 ) -> None:
     twice = scenario.write_parquet(tmp_path / "d.parquet", ["new", documents[20], documents[20]])
     record_corpus(made.root / "corpora" / "d", twice, {"kind": "local"})
-    adjoining = OtherSplit("c", 1, [CharRange(101_000, 121_000)])
-    copied = OtherSplit("d", 1, [CharRange(0, 10**9)])
-    missing = OtherSplit("none", 1, [CharRange(0, 10)])
+    adjoining = [SplitPart(corpus="c", window=CharRange(101_000, 121_000))]
+    copied = [SplitPart(corpus="d", window=CharRange(0, 10**9))]
+    missing = [SplitPart(corpus="none", window=CharRange(0, 10))]
     spec = made.spec
     both = shared_documents(
         made, replace(spec, held_out_from={"beside": adjoining, "copied": copied})

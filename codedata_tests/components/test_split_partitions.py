@@ -8,6 +8,7 @@ import pytest
 
 from codedata.components import DatasetSplit, RawCorpus
 from codedata.components.split_partitions import record_partitions, recorded_partitions
+from codedata.components.split_parts import SplitPart
 from codedata.components.split_spec import SplitSpec
 from codedata.errors import SettingsError
 from codedata.format.ranges import CharRange
@@ -90,14 +91,14 @@ def test_the_chunks_of_a_split_are_those_of_its_windows_and_the_last_one_of_a_te
     takes: int | str,
 ) -> None:
     switches: dict[str, Any] = {"chars_to_tokenize": takes, "chunk_size": 40}
+    settings = Settings(starting_character=5, **switches)
     spec = SplitSpec(
         name="s",
-        corpus="c",
+        parts=(SplitPart(corpus="c", window=settings.window, files=(0, 2), corpus_files=3),),
         tokenizer_asset=None,
-        settings=Settings(starting_character=5, **switches),
+        settings=settings,
         held_out_from={},
         description="",
-        files=(0, 2),
         partitions="file",
     )
     assert spec.has_chunk(CharRange(45, 85), num_chars=1000)

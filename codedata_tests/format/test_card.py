@@ -38,6 +38,10 @@ def test_the_head_is_what_the_hub_shows_and_the_body_what_people_ask() -> None:
         "https://huggingface.co/datasets/bigcode/the-stack",
     ]:
         assert said in body
+    known = {1: {"corpus": "b", "repo": "me/b"}, 10_000: {"corpus": "a", "repo": "me/a"}}
+    both = render_card(replace(FACTS, corpus={"corpora": "b, a"}, files=known)).decode()
+    assert "\ncorpus     2 files (1 of b, 1 of a)\n" in both
+    assert "[me/b](https://huggingface.co/datasets/me/b) and [me/a](" in both
     here = render_card(replace(FACTS, corpus={"file": "a.parquet", "sha256": "e"}))
     assert b"huggingface" not in here
 

@@ -17,6 +17,7 @@ from huggingface_hub import constants, file_download
 from codedata.cli.materialize import runs_of
 from codedata.components.raw_corpus import RawCorpus, files_job
 from codedata.components.split_assets import build_split
+from codedata.components.split_parts import SplitPart
 from codedata.components.split_spec import SplitSpec
 from codedata.errors import CorpusError, TokenizerError
 from codedata.hub import client
@@ -193,10 +194,10 @@ class Platform:
 
     def spec(self, name: str, files: tuple[int, ...], **switches: int) -> SplitSpec:
         settings = Settings(tokenizer_base=str(self.tokenizer), **{**SWITCHES, **switches})
+        part = SplitPart(corpus="c", window=settings.window, files=files, corpus_files=3)
         return SplitSpec(
-            name=name, corpus="c", tokenizer_asset=None, settings=settings,
+            name=name, parts=(part,), tokenizer_asset=None, settings=settings,
             matches_transformers=False, held_out_from={}, description="A split of the tests.",
-            files=files, corpus_files=3,
         )  # fmt: skip
 
     def definitions(self, *specs: SplitSpec) -> dg.Definitions:
