@@ -38,6 +38,7 @@ def described(
         corpus="c",
         command="",
         windows=[],
+        samples_by_corpus={},
         no_windows="gone",
         tokens=count_tokens(dataset, tokenizer.vocab_size, PAD),
         document_lengths=None,
