@@ -19,7 +19,8 @@ from pydantic.fields import FieldInfo
 from codedata import cli, tokenize_data
 from codedata.components import DatasetSplit, RawCorpus, TrainedTokenizer
 from codedata.components.split_files import CorpusOfSplit
-from codedata.sources.registry import KINDS
+from codedata.sources.contents import Content
+from codedata.sources.registry import KINDS, fields_of
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -108,6 +109,7 @@ def components_page() -> str:
             for kind, point in KINDS.items():
                 source = point.load()
                 parts += [f"### source, `kind: {kind}`\n", f"{_summary(source)}\n", _table(source)]
+            parts += ["### content, of a source\n", f"{_summary(Content)}\n", _table(Content)]
         if component is DatasetSplit:
             of_one = f"{_summary(CorpusOfSplit)}\n"
             parts += ["### corpora, each of the list\n", of_one, _table(CorpusOfSplit)]
@@ -120,9 +122,8 @@ def _summary(model: type[BaseModel]) -> str:
 
 def _table(model: type[BaseModel]) -> str:
     rows = ["| attribute | type | default | meaning |", "|---|---|---|---|"]
-    for name, field in model.model_fields.items():
-        if name == "kind":  # the heading has it
-            continue
+    for name in fields_of(model):
+        field = model.model_fields[name]
         cells = (f"`{name}`", _type(field), _default(field), field.description or "")
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
@@ -151,7 +152,7 @@ def _types(annotation: Any) -> Iterator[str]:
     elif of is list and isinstance(within[0], type) and issubclass(within[0], BaseModel):
         yield f"list[{within[0].__name__}]"
     else:
-        yield str(annotation).replace("collections.abc.", "")
+        yield str(annotation).replace("typing.", "").replace("collections.abc.", "")
 
 
 def _default(field: FieldInfo) -> str:

@@ -8,7 +8,7 @@ What does not fit is refused in one line that has what would.
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from codedata.arguments import did_you_mean
@@ -52,13 +52,18 @@ def read_source(attributes: object, of: str) -> Source:
     try:
         return model.model_validate(dict(attributes))
     except ValidationError as error:
-        own = [name for name in model.__annotations__ if name in model.model_fields]
-        fields = [name for name in dict.fromkeys([*own, *model.model_fields]) if name != "kind"]
+        fields = fields_of(model)
         wrong = dict.fromkeys(
             what_is_wrong(detail, str(detail["loc"][0]) if detail["loc"] else "it", fields)
             for detail in error.errors()
         )
         raise CorpusError(f"source of {of} (kind: {kind}): {'; '.join(wrong)}") from error
+
+
+def fields_of(model: type[BaseModel]) -> list[str]:
+    """The fields of a model, its own before those that it has in common with others; no kind."""
+    own = [name for name in model.__annotations__ if name in model.model_fields]
+    return [name for name in dict.fromkeys([*own, *model.model_fields]) if name != "kind"]
 
 
 def _entry_point(kind: str, of: str) -> EntryPoint:
