@@ -299,7 +299,7 @@ def _by_names(repository: _Repository, source: HubSource, folder: str = "") -> l
     for told_by in (_by_shard, _by_folder, _by_word):
         splits: dict[str, list[ListedFile]] = {}
         for name, file in files.items():
-            for split in told_by(name):
+            for split in dict.fromkeys(told_by(name)):
                 splits.setdefault(split, []).append(file)
         if splits:
             return splits[_chosen("split", source.split, [*splits], None, repository)]
@@ -326,7 +326,7 @@ def _splits_in(name: str) -> list[str]:
     return [
         split
         for split, words in _SPLIT_WORDS.items()
-        if re.search(rf"(?<![a-z])({words})(?![a-z])", name)
+        if re.search(rf"(?:^|[-._ 0-9])(?:{words})(?:[-._ 0-9]|$)", name)
     ]
 
 

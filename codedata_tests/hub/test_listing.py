@@ -89,6 +89,12 @@ BY_CARD = card(
             id="folders",
         ),
         pytest.param(
+            empty("train/dev/train_1/a.jsonl", "b.jsonl"),
+            {"split": "train"},
+            ["train/dev/train_1/a.jsonl"],
+            id="a file once, whatever its folders",
+        ),
+        pytest.param(
             empty("c_valid.csv", "c_train.csv", "x.py", "trains.csv"),
             {"split": "validation"},
             ["c_valid.csv"],
