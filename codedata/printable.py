@@ -7,6 +7,7 @@ that is printed and is not codedata's own goes through `printable`.
 
 import io
 import sys
+from collections.abc import Iterable
 
 _SHOWN_CHARS = 200
 
@@ -34,6 +35,12 @@ def printable_lines(text: str) -> str:
 def shortened(name: str) -> str:
     """A name for a message: as it is, or its start where it is too long for a path."""
     return name if len(name) <= _SHOWN_CHARS else f"{name[:_SHOWN_CHARS]}..."
+
+
+def first_ten(names: Iterable[str]) -> str:
+    """Names for a message: the first ten, and whether there are more."""
+    every = list(names)
+    return ", ".join([*every[:10], *(["..."] if len(every) > 10 else [])])
 
 
 def why_no_path(error: Exception) -> str:

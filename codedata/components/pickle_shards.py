@@ -22,6 +22,7 @@ from codedata.errors import CheckFailedError
 from codedata.format.meta import shard_name
 from codedata.layout import Layout
 from codedata.parallel import peak_memory_bytes
+from codedata.printable import first_ten
 from codedata.progress import Reporter, reporter_of_run, rounded
 from codedata.recipe.settings import Settings
 from codedata.resources import ChunkExecutor, DataRoot
@@ -183,7 +184,7 @@ def _all_chunks(spec: SplitSpec, plan: Plan, layout: Layout) -> list[TokenChunk]
     if missing:
         raise dg.Failure(
             f"{len(missing)} of {len(with_text)} {spec.partitions}s of {spec.name} are missing or "
-            f"stale ({', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}), so nothing "
+            f"stale ({first_ten(missing)}), so nothing "
             f"was published; `codedata materialize {spec.name}` makes them all and publishes",
             metadata={"missing or stale": "\n".join(missing)},
             allow_retries=False,

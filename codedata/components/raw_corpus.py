@@ -23,6 +23,7 @@ from codedata.components.scaffolding import CorpusScaffolder
 from codedata.components.shown import as_written
 from codedata.errors import CorpusError
 from codedata.layout import NAME_REMEDY, Layout, is_name
+from codedata.printable import first_ten
 from codedata.progress import Reporter, reporter_of_run
 from codedata.resources import DataRoot
 from codedata.sources.base import Source
@@ -286,8 +287,7 @@ def find_corpus(context: dg.ComponentLoadContext, name: str) -> RawCorpus | None
 
 
 def _not_all(corpus: str, failed: dict[str, CorpusError], num_asked: int) -> CorpusError:
-    some = ", ".join([*list(failed)[:10], *(["..."] if len(failed) > 10 else [])])
     return CorpusError(
-        f"{len(failed)} of {num_asked} files of {corpus} could not be had ({some}); run again: the "
-        f"others are kept. The first: {next(iter(failed.values()))}"
+        f"{len(failed)} of {num_asked} files of {corpus} could not be had ({first_ten(failed)}); "
+        f"run again: the others are kept. The first: {next(iter(failed.values()))}"
     )

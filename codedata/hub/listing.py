@@ -33,6 +33,7 @@ from codedata.hub.source import HubSource
 from codedata.layout import is_commit
 from codedata.printable import shortened
 from codedata.progress import Reporter
+from codedata.sources.columns import listed
 from codedata.sources.formats.registry import is_found
 from codedata.sources.listing import ListedFile, Listing, why_not_these
 from codedata.sources.paths import expand_paths, is_pattern, without_pattern
@@ -276,10 +277,10 @@ def _chosen(
             return str(default)
     elif named in there:
         return named
-    shown = ", ".join(there[:10]) + (f" and {len(there) - 10:,} more" if len(there) > 10 else "")
+    shown = listed(there) if there else "none"
     if named is None:
         raise CorpusError(f"{of.repo} has {len(there):,} {what}s: {shown}; say which ({what})")
-    known = f"{did_you_mean(named, there)} there are {shown or 'none'}".lstrip()
+    known = f"{did_you_mean(named, there)} there are {shown}".lstrip()
     raise CorpusError(f"{what} is {named!r}, which {of.repo} does not have; {known}")
 
 

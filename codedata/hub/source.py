@@ -19,7 +19,6 @@ from pydantic import Field, model_validator
 
 from codedata.environment import variables
 from codedata.errors import CorpusError
-from codedata.format.ranges import MAX_CHARACTERS
 from codedata.layout import CORPUS_VARIABLE, is_commit, is_repo
 from codedata.places import local_path
 from codedata.progress import Reporter
@@ -28,7 +27,7 @@ from codedata.sources.kinds.local import LocalSource, stamp_of
 from codedata.sources.listing import Listing
 from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern
 from codedata.sources.record import PIN_NAME, Corpus
-from codedata.sources.tabular import TabularSource
+from codedata.sources.tabular import FirstChars, TabularSource
 from codedata.store.owners import explained
 
 
@@ -85,13 +84,7 @@ class HubSource(TabularSource):
         default="main",
         description="Branch, tag or commit; a branch or tag is resolved once, and then kept.",
     )
-    first_chars: Annotated[
-        int | None,
-        must(
-            lambda chars: chars is None or 1 <= chars <= MAX_CHARACTERS,
-            f"it must be 1 to {MAX_CHARACTERS}, or left out for whole files",
-        ),
-    ] = Field(
+    first_chars: FirstChars = Field(
         default=None,
         description="Fetch no more of each file than its first characters take; of a parquet only "
         "the column of the documents and those that are named.",
@@ -189,12 +182,6 @@ class HubSource(TabularSource):
 
         with self._saying(file, corpus.name):
             return fetch_corpus(self, self.paths[file], folder, reporter, update=update)
-
-    def num_bytes(self, file: int, folder: Path) -> int | None:
-        """The size of a file, where it is listed or here."""
-        if self.listing is not None:
-            return self.listing.files[file].num_bytes
-        return super().num_bytes(file, folder)
 
     @contextmanager
     def opened(self, file: int) -> Iterator[tuple[str, BinaryIO]]:

@@ -14,6 +14,7 @@ from codedata.errors import DatasetError
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
+from codedata.printable import first_ten
 from codedata.recipe.settings import Settings
 from codedata.sources.record import Corpus
 from codedata.store.chunks import TokenChunk
@@ -157,8 +158,9 @@ def check_all_ids(
     lows, highs = zip(*(bounds.values() or [(0, 0)]), strict=True)
     found = check_ids(min(lows), max(highs), vocab_size)
     if failed:
-        some = ", ".join([*list(failed)[:10], *(["..."] if len(failed) > 10 else [])])
-        found = replace(found, description=f"{found.description}; of {some} they are not in it")
+        found = replace(
+            found, description=f"{found.description}; of {first_ten(failed)} they are not in it"
+        )
     return found, failed
 
 

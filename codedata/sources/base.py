@@ -207,13 +207,15 @@ class Source(BaseModel, ABC):
         """
         return True
 
-    def num_bytes(self, file: int, folder: Path) -> int | None:  # noqa: ARG002
-        """The size of a file; None where it is not known before it is here.
+    def num_bytes(self, file: int, folder: Path) -> int | None:
+        """The size of a file, where it is listed or here; None where that is not known yet.
 
         Args:
             file: which.
             folder: the file's.
         """
+        if self.listing is not None:
+            return self.listing.files[file].num_bytes
         return read_corpus(folder).num_bytes if (folder / RECORD_NAME).exists() else None
 
     def bytes_to_fetch(self, file: int, folder: Path, reporter: Reporter) -> int:  # noqa: ARG002

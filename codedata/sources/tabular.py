@@ -7,14 +7,15 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import Field
 
 from codedata.errors import CorpusError
+from codedata.format.ranges import MAX_CHARACTERS
 from codedata.printable import shortened
 from codedata.progress import Reporter
-from codedata.sources.base import Source
+from codedata.sources.base import Source, must
 from codedata.sources.columns import COLUMN, Columns
 from codedata.sources.contents import Content
 from codedata.sources.formats.registry import is_random_access
@@ -23,6 +24,15 @@ from codedata.sources.parquet.text import sha256_once
 from codedata.sources.read_once import FileToRead, HowToRead, read_once
 from codedata.sources.record import Corpus, record_corpus
 from codedata.store.owners import explained
+
+FirstChars = Annotated[
+    int | None,
+    must(
+        lambda chars: chars is None or 1 <= chars <= MAX_CHARACTERS,
+        f"it must be 1 to {MAX_CHARACTERS}, or left out for whole files",
+    ),
+]
+"""A field `first_chars`: no more of each file than so many characters take; None is all."""
 
 
 class TabularSource(Source):

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from codedata.cli import main
 from codedata.layout import ROOT_VARIABLE
 from codedata_tests import scenario
 from codedata_tests.cli.test_project import (
-    DEFINITIONS,
-    PYPROJECT,
     edit,
     forget_modules,
     own_environment,
+    write_project,
 )
 
 SPLIT = {
@@ -46,20 +44,10 @@ COMPONENTS: dict[str, tuple[str, dict[str, Any]]] = {
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder: a project whose corpus and tokenizer are made of a folder of files."""
     folder = tmp_path / "project"
-    for name, (kind, attributes) in COMPONENTS.items():
-        (place := folder / "mine" / "defs" / name).mkdir(parents=True)
-        component = {
-            "type": f"codedata.components.{kind}",
-            "attributes": {"name": name, **attributes},
-        }
-        (place / "defs.yaml").write_text(yaml.dump(component), encoding="utf-8")
+    write_project(folder, COMPONENTS)
     (folder / "src").mkdir()
     for number, text in enumerate(scenario.c_documents(40)):
         (folder / "src" / f"{number}.c").write_text(text, encoding="utf-8")
-    (folder / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
-    for init in (folder / "mine", folder / "mine" / "defs"):
-        (init / "__init__.py").touch()
-    (folder / "mine" / "definitions.py").write_text(DEFINITIONS, encoding="utf-8")
     monkeypatch.chdir(folder)
     for variable in [name for name in os.environ if name.startswith(("CODEDATA_", "DAGSTER_"))]:
         monkeypatch.delenv(variable)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,26 +55,22 @@ def once(
     folder = tmp_path_factory.mktemp("project")
     shutil.copy(corpus, folder / "c.parquet")
     shutil.copytree(tokenizer_folder, folder / "tok")
-    (folder / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
-    package = folder / "mine"
-    for name, attributes in {
-        "c": {"name": "c", "source": {"kind": "local", "path": "c.parquet"}},
-        "small": {
-            "name": "small",
-            "corpus": "c",
-            "tokenizer_base": "tok",
-            "chars_to_tokenize": 100_000,
-            "matches_transformers": False,
-            **SWITCHES,
+    write_project(
+        folder,
+        {
+            "c": ("RawCorpus", {"source": {"kind": "local", "path": "c.parquet"}}),
+            "small": (
+                "DatasetSplit",
+                {
+                    "corpus": "c",
+                    "tokenizer_base": "tok",
+                    "chars_to_tokenize": 100_000,
+                    "matches_transformers": False,
+                    **SWITCHES,
+                },
+            ),
         },
-    }.items():
-        kind = "RawCorpus" if name == "c" else "DatasetSplit"
-        (package / "defs" / name).mkdir(parents=True)
-        component = {"type": f"codedata.components.{kind}", "attributes": attributes}
-        (package / "defs" / name / "defs.yaml").write_text(yaml.dump(component), encoding="utf-8")
-    for init in (package, package / "defs"):
-        (init / "__init__.py").touch()
-    (package / "definitions.py").write_text(DEFINITIONS, encoding="utf-8")
+    )
     done = subprocess.run(
         [sys.executable, "-m", "codedata", "materialize", "small"],
         cwd=folder,
@@ -85,6 +81,21 @@ def once(
     )
     assert done.returncode == 0, done.stderr
     return folder, done.stdout.splitlines(), done.stderr
+
+
+def write_project(folder: Path, components: Mapping[str, tuple[str, dict[str, Any]]]) -> None:
+    """Write a project whose package is `mine`, with a YAML for each component, by its name."""
+    for name, (kind, attributes) in components.items():
+        (place := folder / "mine" / "defs" / name).mkdir(parents=True)
+        component = {
+            "type": f"codedata.components.{kind}",
+            "attributes": {"name": name, **attributes},
+        }
+        (place / "defs.yaml").write_text(yaml.dump(component), encoding="utf-8")
+    (folder / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
+    for init in (folder / "mine", folder / "mine" / "defs"):
+        (init / "__init__.py").touch()
+    (folder / "mine" / "definitions.py").write_text(DEFINITIONS, encoding="utf-8")
 
 
 def own_environment() -> dict[str, str]:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from codedata.cli import main
 from codedata.components.raw_corpus import RawCorpus
@@ -14,7 +13,7 @@ from codedata.layout import Layout
 from codedata.progress import SILENT
 from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
-from codedata_tests.cli.test_project import DEFINITIONS, PYPROJECT, forget_modules
+from codedata_tests.cli.test_project import forget_modules, write_project
 from codedata_tests.hub.server import Hub
 
 REPO = "owner/texts"
@@ -36,17 +35,7 @@ def project(tmp_path: Path, tokenizer_folder: Path, monkeypatch: pytest.MonkeyPa
             },
         ),
     }  # fmt: skip
-    for name, (kind, attributes) in components.items():
-        (place := folder / "mine" / "defs" / name).mkdir(parents=True)
-        component = {
-            "type": f"codedata.components.{kind}",
-            "attributes": {"name": name, **attributes},
-        }
-        (place / "defs.yaml").write_text(yaml.dump(component), encoding="utf-8")
-    (folder / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
-    for init in (folder / "mine", folder / "mine" / "defs"):
-        (init / "__init__.py").touch()
-    (folder / "mine" / "definitions.py").write_text(DEFINITIONS, encoding="utf-8")
+    write_project(folder, components)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [*sys.path])
     return folder

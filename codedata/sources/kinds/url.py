@@ -20,7 +20,6 @@ from uuid import uuid4
 from pydantic import AfterValidator, Field
 
 from codedata.errors import CorpusError
-from codedata.format.ranges import MAX_CHARACTERS
 from codedata.progress import Reporter
 from codedata.sources.base import StorageOptions, must, no_secret_urls
 from codedata.sources.formats.registry import is_found, is_random_access
@@ -30,7 +29,7 @@ from codedata.sources.objects import explained
 from codedata.sources.paths import MANY, Paths, expand_paths, is_pattern, without_pattern
 from codedata.sources.read_once import FileToRead
 from codedata.sources.record import Corpus, read_corpus
-from codedata.sources.tabular import TabularSource, stored_in
+from codedata.sources.tabular import FirstChars, TabularSource, stored_in
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -64,13 +63,9 @@ class UrlSource(TabularSource):
         default_factory=dict,
         description="What the filesystem is made with, such as anon: true; no secrets.",
     )
-    first_chars: Annotated[
-        int | None,
-        must(
-            lambda chars: chars is None or 1 <= chars <= MAX_CHARACTERS,
-            f"it must be 1 to {MAX_CHARACTERS}, or left out for whole files",
-        ),
-    ] = Field(default=None, description="Read no more of each file than its first characters take.")
+    first_chars: FirstChars = Field(
+        default=None, description="Read no more of each file than its first characters take."
+    )
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
@@ -127,12 +122,6 @@ class UrlSource(TabularSource):
         if why := why_not_these([*files], f"path {self.path}"):
             raise CorpusError(f"{why}; name files that are there")
         return Listing(asked=str(self.asked), files=tuple(files.values()))
-
-    def num_bytes(self, file: int, folder: Path) -> int | None:
-        """The size of a file, where it is listed or here."""
-        if self.listing is not None:
-            return self.listing.files[file].num_bytes
-        return super().num_bytes(file, folder)
 
     @contextmanager
     def opened(self, file: int) -> Iterator[tuple[str, BinaryIO]]:
