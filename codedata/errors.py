@@ -51,5 +51,9 @@ class ChunkMismatchError(CodedataError):
     """A token chunk is damaged, or not the one that was to be packed."""
 
 
+class StoreError(CodedataError):
+    """An object store does not take or give what it is asked for."""
+
+
 class WorkerError(CodedataError):
     """A chunk could not be finished where it was tokenized: memory ran out."""

@@ -13,10 +13,12 @@ No dagster, no torch.
 
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from codedata.environment import PREFIX, variables
-from codedata.places import local_path, require_utf8
+from codedata.errors import SettingsError
+from codedata.places import cache_folder, is_object_url, local_path, require_utf8
 
 ROOT_VARIABLE = "CODEDATA_ROOT"
 CORPUS_VARIABLE = "CODEDATA_CORPUS"
@@ -53,16 +55,23 @@ def is_commit(revision: str) -> bool:
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders under a root."""
+    """The folders under a root.
+
+    Attributes:
+        root: the root; of one in an object store, the folder of this machine where its small files
+            are kept (records, lists, pins), and all that is no part of it.
+        url: of a root in an object store: `s3://bucket/prefix`, without a slash at its end.
+    """
 
     root: Path
+    url: str | None = None
 
     @classmethod
     def from_environment(cls) -> "Layout":
         """The layout under `$CODEDATA_ROOT`, by default `./data`.
 
         Raises:
-            SettingsError: the variable names no folder of this machine.
+            SettingsError: the variable names no folder of this machine, and no object store.
         """
         return cls.at(variables().get(ROOT_VARIABLE) or "data", ROOT_VARIABLE)
 
@@ -71,11 +80,20 @@ class Layout:
         """The layout under a place as a user wrote it; `what` names it in messages.
 
         Raises:
-            SettingsError: it is no folder of this machine.
+            SettingsError: it is no folder of this machine, and no object store.
         """
+        if is_object_url(place):
+            require_utf8(place, what)
+            url = place.rstrip("/")
+            return cls(_folder_beside(url, what), url)
         root = local_path(place, what).absolute()
         require_utf8(str(root), what)
         return cls(root)
+
+    @property
+    def shown(self) -> str:
+        """The root, for messages."""
+        return self.url or str(self.root)
 
     def corpus(self, name: str, file: int | None = None) -> Path:
         """The folder of a corpus, or of one of its files where it has several."""
@@ -116,3 +134,15 @@ class Layout:
 def switch_variable(split: str, switch: str) -> str:
     """The environment variable that overrides a switch: `CODEDATA_TRAIN_CHUNK_SIZE`."""
     return f"{PREFIX}{split}_{switch}".upper()
+
+
+def _folder_beside(url: str, what: str) -> Path:
+    """The folder of this user where the small files of an object store are kept."""
+    folder = cache_folder()
+    if folder is None:
+        raise SettingsError(
+            f"{what} is {url}, of which small files are kept in a cache folder, and this user has "
+            "no home; set XDG_CACHE_HOME to a folder that can be written"
+        )
+    name = re.sub(r"[^A-Za-z0-9]+", "-", url)[:60].strip("-")
+    return folder / "roots" / f"{name}-{sha256(url.encode()).hexdigest()[:12]}"

@@ -15,8 +15,15 @@ from codedata.printable import shortened
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/", re.ASCII)
 """A scheme of two letters or more; `Path` has already made one slash of the two."""
 
+_NOT_OBJECTS = re.compile(r"(hf|file|local|https?)://", re.IGNORECASE)
+
 _HUB = re.compile(r"hf:/", re.IGNORECASE)
 _FILE = re.compile(r"file:/", re.IGNORECASE)
+
+
+def is_object_url(place: str) -> bool:
+    """Whether a place is a URL of an object store: `s3://bucket/prefix`, gs, az, memory, others."""
+    return bool(_URL.match(place)) and "://" in place and not _NOT_OBJECTS.match(place)
 
 
 def local_path(

@@ -1,0 +1,14 @@
+"""A root -> where each of its things lies: in folders of this machine, or in an object store.
+
+Of a root in an object store there are: `chunks/`, `datasets/`, `parts/` and `tokenizers/<sha256>/`,
+which are immutable and named by what they are made of; and `state/`, small files that are replaced
+(records, lists, pins): those of `Layout.root`, path by path.
+"""
+
+from codedata.layout import Layout
+from codedata.store.object_store import ObjectStore
+
+
+def objects_of(layout: Layout) -> ObjectStore | None:
+    """The object store that a root is in; None where it is a folder."""
+    return None if layout.url is None else ObjectStore(layout.url)
