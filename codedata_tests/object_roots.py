@@ -12,6 +12,8 @@ from itertools import count
 
 import pytest
 
+from codedata.store import clients
+
 _NUMBERS = count()
 
 SECRET = "secret-of-the-bucket"
@@ -44,6 +46,7 @@ def fresh_bucket(address: str) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         for variable in [each for each in os.environ if each.startswith(("AWS_", "FSSPEC_"))]:
             patch.delenv(variable)
+        patch.setattr(clients, "_CLIENTS", {})  # else one may ask where another test's server was
         patch.setenv("AWS_ENDPOINT_URL", address)
         patch.setenv("AWS_ACCESS_KEY_ID", "key-of-the-bucket")
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
