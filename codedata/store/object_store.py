@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -44,13 +45,13 @@ class ObjectStore:
     def put(self, name: str, data: Data) -> None:
         """See `Store.put`; one request."""
         system, path = self._system()
-        system.pipe_file(f"{path}/{name}", _whole(data))
+        system.pipe_file(f"{path}/{name}", whole(data))
 
     def put_if_absent(self, name: str, data: Data) -> bool:
         """See `Store.put_if_absent`; a conditional write."""
         system, path = self._system()
         try:
-            system.pipe_file(f"{path}/{name}", _whole(data), mode="create")
+            system.pipe_file(f"{path}/{name}", whole(data), mode="create")
         except FileExistsError:
             return False
         return True
@@ -95,7 +96,8 @@ class ObjectStore:
             name = key.removeprefix(f"{path}/")
             if name.startswith(prefix):
                 when = each.get("LastModified") or each.get("created") or each.get("mtime")
-                found[name] = Found(int(each["size"]), when.timestamp() if when else 0.0)
+                seconds = when.timestamp() if isinstance(when, datetime) else float(when or 0)
+                found[name] = Found(int(each["size"]), seconds)
         return found
 
     def remove(self, names: Iterable[str]) -> None:
@@ -116,7 +118,8 @@ def _system_of(url: str) -> tuple[Any, str]:
     return system, path.rstrip("/")
 
 
-def _whole(data: Data) -> bytes:
+def whole(data: Data) -> bytes:
+    """The bytes that a file is to hold."""
     if not callable(data):
         return bytes(data)
     file = io.BytesIO()
