@@ -114,7 +114,7 @@ def make_room(num_bytes: int) -> None:
             with suppress(FileNotFoundError):  # another process made room
                 if not entry.name.startswith("."):
                     status = entry.stat()
-                    found.append((status.st_mtime, status.st_size, Path(entry.path)))
+                    found.append((status.st_atime, status.st_size, Path(entry.path)))
     surplus = sum(size for _, size, _ in found) + num_bytes - max_cache_bytes(folder)
     latest = time.time() - KEPT_SECONDS
     for used, size, path in sorted(found):
@@ -125,9 +125,12 @@ def make_room(num_bytes: int) -> None:
 
 
 def _touch(path: Path) -> bool:
-    """Note that a file is asked for; False where it is not here."""
+    """Note that a file is asked for; False where it is not here.
+
+    Its time of access tells, so that who reads it does not take it for another file.
+    """
     try:
-        os.utime(path)
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
     except FileNotFoundError:
         return False
     return True
