@@ -63,6 +63,7 @@ class Dataset:
             views of the mapped files, or decoded arrays where `pickle.dump` wrote them; in memory
             where the filesystem maps no files.
         texts: the bytes of codedata.yaml and of README.md; None for one that cannot be read.
+        url: of the version that the folder is a copy of; None of any other folder.
     """
 
     folder: Path
@@ -70,6 +71,12 @@ class Dataset:
     entries: tuple[ShardEntry, ...]
     shards: tuple[NDArray[Any], ...]
     texts: tuple[bytes | None, bytes | None] = field(default=(None, None), repr=False)
+    url: str | None = None
+
+    @property
+    def where(self) -> str:
+        """Where it was read from, for people."""
+        return self.url or str(self.folder)
 
     @property
     def seq_length(self) -> int:

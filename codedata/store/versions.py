@@ -183,7 +183,7 @@ class DatasetLog:
             return None
         plain = _version_of(meta, "", found, self.store.where(META_NAME))
         about = self.store.found("dump-")
-        return replace(plain, num_bytes=sum(each.num_bytes for each in about.values()))
+        return replace(plain, made="", num_bytes=sum(each.num_bytes for each in about.values()))
 
 
 class ObjectStage(Stage):
