@@ -134,7 +134,9 @@ def _entries(folder: Path) -> Iterator[tuple[float, bool, Path]]:
             with suppress(FileNotFoundError):  # another process made room
                 is_hidden = entry.name.startswith(".")
                 if not is_hidden or entry.is_dir():
-                    yield entry.stat().st_mtime, is_hidden, Path(entry.path)
+                    status = entry.stat()
+                    used = max(status.st_atime, status.st_mtime)
+                    yield used, is_hidden, Path(entry.path)
 
 
 def _num_bytes(path: Path) -> int:
@@ -158,9 +160,12 @@ def _remove(path: Path) -> None:
 
 
 def touch(path: Path) -> bool:
-    """Note that a file or folder is asked for; False where it is not here."""
+    """Note that a file or folder is asked for; False where it is not here.
+
+    Its time of access tells, so that who reads it does not take it for another file.
+    """
     try:
-        os.utime(path)
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
     except FileNotFoundError:
         return False
     return True

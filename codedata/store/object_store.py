@@ -22,10 +22,17 @@ from codedata.store.base import Data
 
 
 class Found(NamedTuple):
-    """What a listing says of an object: its bytes, and when it was written (seconds of the epoch)."""
+    """What a listing says of an object.
+
+    Attributes:
+        num_bytes: its size.
+        modified: when it was written, in seconds of the epoch.
+        etag: what tells another version of it, where the store says so.
+    """
 
     num_bytes: int
     modified: float
+    etag: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class ObjectStore:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
 
     def read_many(self, names: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of several names, asked for side by side; those that hold nothing are left out."""
+        """The bytes of several names, side by side; those that hold nothing are left out."""
         found: dict[str, bytes] = {}
         for name in names:
             try:
@@ -97,7 +104,8 @@ class ObjectStore:
             if name.startswith(prefix):
                 when = each.get("LastModified") or each.get("created") or each.get("mtime")
                 seconds = when.timestamp() if isinstance(when, datetime) else float(when or 0)
-                found[name] = Found(int(each["size"]), seconds)
+                etag = str(each.get("ETag") or each.get("etag") or "").strip('"')
+                found[name] = Found(int(each["size"]), seconds, etag)
         return found
 
     def remove(self, names: Iterable[str]) -> None:

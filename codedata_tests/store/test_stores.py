@@ -12,20 +12,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count, islice
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codedata.errors import ChunkMismatchError, DatasetError, TargetError, UntrustedError
+from codedata.errors import DatasetError, TargetError, UntrustedError
 from codedata.format.card import CARD_NAME, render_card
 from codedata.format.facts import FACTS_NAME
-from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.meta import META_NAME
-from codedata.format.ranges import CharRange
 from codedata.store import dataset_folder
 from codedata.store.base import Snapshot, Stage, Store
-from codedata.store.chunks import get_chunk, put_chunk
 from codedata.store.dataset_folder import Dataset, open_snapshot
 from codedata.store.local import LocalStore
 from codedata.store.object_store import ObjectStore
@@ -172,31 +168,6 @@ def test_what_others_may_write_is_not_read_and_nothing_is_put_so(tmp_path: Path)
             with pytest.raises(UntrustedError, match="is not taken: everybody may write it"):
                 read(name)
     assert sorted(os.listdir(tmp_path)) == ["name", "other"]
-
-
-# Chunks
-
-
-def fingerprint(corpus: str = "c") -> ChunkFingerprint:
-    return ChunkFingerprint(
-        corpus_sha256=corpus * 64, tokenizer_sha256="d" * 64, chars=CharRange(100, 200)
-    )
-
-
-def test_a_chunk_is_found_by_its_fingerprint_and_refused_once_it_is_another(store: Store) -> None:
-    ids = np.array([5, 0, 65535, 7], np.uint16)
-    assert get_chunk(store, fingerprint()) is None
-    written = put_chunk(store, fingerprint(), ids, engine="whole", compared_bytes=7)
-    found = get_chunk(store, fingerprint())
-    assert found == written
-    assert found is not None
-    assert found.read_ids().tolist() == ids.tolist()
-    assert get_chunk(store, fingerprint("e")) is None
-    put_chunk(store, fingerprint("e"), ids, engine="whole", compared_bytes=7)
-    assert get_chunk(store, fingerprint()) is None
-    with pytest.raises(ChunkMismatchError, match="is damaged or was replaced"):
-        found.read_ids()
-    assert store.list() == ["0000000100-0000000200.arrow"]
 
 
 # Datasets
