@@ -15,16 +15,16 @@ import os
 import re
 from collections.abc import Callable, Container
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from codedata.errors import DatasetError
-from codedata.format.meta import META_NAME, parse_meta
+from codedata.format.meta import META_NAME, parse_meta, shard_name
 from codedata.layout import Layout
 from codedata.places import is_object_url
 from codedata.progress import SILENT, Reporter, Transfer, megabytes
-from codedata.store.base import Data, Snapshot
+from codedata.store.base import Data
 from codedata.store.cache import CACHE_VARIABLE, cache_place, make_room, max_cache_bytes, touch
 from codedata.store.dataset_folder import Dataset, open_dataset
 from codedata.store.files import fsync_folder, replace_atomically
@@ -40,6 +40,11 @@ _AT_ONCE = 8
 
 _ATTEMPTS = 10
 """What is asked for so often was pruned each time while it was brought."""
+
+
+class _PrunedError(DatasetError):
+    """Objects of a version are gone."""
+
 
 _NUMBERED = re.compile(r"(?P<url>.+)@(?P<number>[0-9]{1,10})", re.ASCII)
 
@@ -64,6 +69,11 @@ def find_version(url: str) -> tuple[DatasetLog, Version]:
         known = f"its versions are 1 to {head.number}" if head else "it has no versions"
         raise DatasetError(f"{log.store.url} has no version {numbered['number']}: {known}")
     return log, version
+
+
+def url_of(log: DatasetLog, version: Version) -> str:
+    """The URL of exactly this version."""
+    return f"{log.store.url}@{version.number}" if version.number else log.store.url
 
 
 def open_at(place: Path | str, reporter: Reporter, *, verify: bool = False) -> Dataset:
@@ -108,15 +118,11 @@ def _copied(url: str, reporter: Reporter) -> tuple[Path, str]:
     """A copy, and the URL of exactly what it is of."""
     for _ in range(_ATTEMPTS):
         log, version = find_version(url)
-        exact = f"{log.store.url}@{version.number}" if version.number else log.store.url
         try:
-            return _copy(log, version, reporter), exact
-        except FileNotFoundError as error:
+            return _copy(log, version, reporter), url_of(log, version)
+        except _PrunedError:
             if find_version(url)[1] == version:
-                raise DatasetError(
-                    f"{exact} lacks {error.filename}, which its meta names: it was pruned, or "
-                    "something removed it; name another version, or make the dataset again"
-                ) from error
+                raise
     raise DatasetError(f"{url} was replaced and pruned {_ATTEMPTS} times while it was brought here")
 
 
@@ -172,55 +178,69 @@ def bring(
         here: names of shards that are here already.
 
     Raises:
-        FileNotFoundError: one is gone, with its name as `filename`.
-        DatasetError: one is not what the meta says, or the meta what the version says.
+        DatasetError: one is gone, or is not what the meta says, or the meta what the version says.
     """
-    with log.snapshot(version) as snapshot:
-        meta = snapshot.read(META_NAME)
-        where = log.store.where(version.name_of(META_NAME))
-        if hashlib.sha256(meta).hexdigest() != version.digest:
-            raise DatasetError(f"{where} is not what was published; make the dataset again")
-        entries = parse_meta(meta, where)
-        listed = log.store.found(version.name_of("dump-"))
-        with (
-            reporter.transfer(log.store.url) as transfer,
-            ThreadPoolExecutor(min(_AT_ONCE, len(entries))) as threads,
-        ):
-            transfer.expect(version.num_bytes)
-            futures: list[Future[object]] = []
-            for name, entry in zip(version.names, entries, strict=False):
-                if name not in here:
-                    found = listed.get(version.name_of(name))
-                    num_bytes = found and found.num_bytes
-                    pieces = _pieces(snapshot, name, num_bytes, entry.sha256, transfer)
-                    futures.append(threads.submit(put, name, pieces))
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                threads.shutdown(cancel_futures=True)
-                raise
+    source, where = _Source(log, version), log.store.where(version.name_of(META_NAME))
+    meta = source.read(META_NAME)
+    if hashlib.sha256(meta).hexdigest() != version.digest:
+        raise DatasetError(f"{where} is not what was published; make the dataset again")
+    entries = parse_meta(meta, where)
+    listed = log.store.found(version.name_of("dump-"))
+    with (
+        reporter.transfer(log.store.url) as transfer,
+        ThreadPoolExecutor(min(_AT_ONCE, len(entries))) as threads,
+    ):
+        transfer.expect(version.num_bytes)
+        futures: list[Future[object]] = []
+        for index, entry in enumerate(entries):
+            if (name := shard_name(index)) not in here:
+                found = listed.get(version.name_of(name))
+                num_bytes = found and found.num_bytes
+                write = source.writer(name, num_bytes, entry.sha256, transfer)
+                futures.append(threads.submit(put, name, write))
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
     for name, data in {**version.texts, META_NAME: meta}.items():
         put(name, data)
 
 
-def _pieces(
-    snapshot: Snapshot, name: str, num_bytes: int | None, sha256: str | None, transfer: Transfer
-) -> Callable[[BinaryIO], None]:
-    """What writes a shard into an opened file, in bounded memory where its size is known."""
+@dataclass(frozen=True)
+class _Source:
+    """A version that is brought here."""
 
-    def write(file: BinaryIO) -> None:
-        hashed = hashlib.sha256()
-        for start in range(0, 1 if num_bytes is None else num_bytes, _PIECE_BYTES):
-            stop = None if num_bytes is None else min(num_bytes, start + _PIECE_BYTES)
-            piece = snapshot.read(name, start, stop)
-            hashed.update(piece)
-            file.write(piece)
-            transfer.advance(len(piece))
-        if sha256 not in (None, hashed.hexdigest()):
-            raise DatasetError(
-                f"{name} of {snapshot.where} does not have the sha256 that its meta states; make "
-                "the dataset again"
-            )
+    log: DatasetLog
+    version: Version
 
-    return write
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        try:
+            return self.log.store.read(self.version.name_of(name), start, stop)
+        except FileNotFoundError as error:
+            raise _PrunedError(
+                f"{url_of(self.log, self.version)} lacks {name}, which its meta names: it was "
+                "pruned, or something removed it; name another version, or make the dataset again"
+            ) from error
+
+    def writer(
+        self, name: str, num_bytes: int | None, sha256: str | None, transfer: Transfer
+    ) -> Callable[[BinaryIO], None]:
+        """What writes a shard into an opened file, in pieces where its size is known."""
+
+        def write(file: BinaryIO) -> None:
+            hashed = hashlib.sha256()
+            for start in range(0, 1 if num_bytes is None else num_bytes, _PIECE_BYTES):
+                stop = None if num_bytes is None else min(num_bytes, start + _PIECE_BYTES)
+                piece = self.read(name, start, stop)
+                hashed.update(piece)
+                file.write(piece)
+                transfer.advance(len(piece))
+            if sha256 not in (None, hashed.hexdigest()):
+                where = self.log.store.where(self.version.name_of(name))
+                raise DatasetError(
+                    f"{where} does not have the sha256 that its meta states; make the dataset again"
+                )
+
+        return write

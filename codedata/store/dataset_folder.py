@@ -126,7 +126,7 @@ class Dataset:
         Raises:
             DatasetError: what stands there is not as it was written, or is another dataset's.
         """
-        return _parse_facts(str(self.folder), *self.texts, self.digest)
+        return parse_texts(str(self.folder), *self.texts, self.digest)
 
     @property
     def num_padding(self) -> int | None:
@@ -255,11 +255,21 @@ def read_facts(folder: Path) -> Facts | None:
             raise DatasetError(_missing(snapshot.where, META_NAME)) from error
         facts = _read_text(snapshot, FACTS_NAME, verify=True)
         card = _read_text(snapshot, CARD_NAME, verify=True) if facts is None else None
-    return _parse_facts(snapshot.where, facts, card, digest)
+    return parse_texts(snapshot.where, facts, card, digest)
 
 
-def _parse_facts(where: str, facts: bytes | None, card: bytes | None, digest: str) -> Facts | None:
-    """What facts say, with or without their card, or what a card of before the facts does."""
+def parse_texts(where: str, facts: bytes | None, card: bytes | None, digest: str) -> Facts | None:
+    """What facts say, with or without their card, or what a card of before the facts does.
+
+    Args:
+        where: of the dataset, for messages.
+        facts: the bytes of codedata.yaml; None where there is none.
+        card: the bytes of README.md, likewise.
+        digest: of the dataset.
+
+    Raises:
+        DatasetError: they are not as they were written, or are another dataset's.
+    """
     if facts is None and card is None:
         return None
     name = _require_own(where, facts, card if facts is None else None, digest)
