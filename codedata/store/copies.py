@@ -103,6 +103,22 @@ def reopen(folder: Path, url: str | None) -> Dataset:
     return open_at(url, SILENT)
 
 
+def require_in_store(url: str) -> None:
+    """See to it that all objects of a version are where its copies come from, by their sizes.
+
+    Raises:
+        StoreError: one is gone.
+        DatasetError: they have other sizes than what was published.
+    """
+    log, version = find_version(url)
+    num_bytes = log.require_whole(version, "make the dataset again")
+    if num_bytes != version.num_bytes:
+        raise DatasetError(
+            f"{url} has {num_bytes} bytes in all, and was published with {version.num_bytes}: "
+            "something wrote over its objects; make the dataset again"
+        )
+
+
 def dataset_copy(url: str, reporter: Reporter) -> Path:
     """The folder of a copy of the dataset at a URL, brought here where it is not.
 
