@@ -183,8 +183,8 @@ class Lagging(ObjectStore):
 
     shown: Sequence[str] = field(default=())
 
-    def found(self, prefix: str = "") -> dict[str, Found]:
-        return {name: Found(1, 0.0) for name in self.shown if name.startswith(prefix)}
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Found]]:
+        return ((name, Found(1, 0.0)) for name in self.shown if name.startswith(prefix))
 
 
 @pytest.mark.parametrize("num_listed", [0, 1, 2])
