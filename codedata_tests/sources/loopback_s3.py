@@ -1,6 +1,7 @@
 """moto's server as Amazon's S3, and a gate before it that answers otherwise where it is told to."""
 
 import http.client
+import re
 import threading
 import time
 from collections import defaultdict
@@ -31,6 +32,7 @@ class Gate:
             both, such as `PUT /bucket/key`.
         asked: requests by path.
         requests: each, its method and its path with its query, in order.
+        signed_by: the key of each, as far as they are signed.
         most_at_once: requests that were under way at the same time.
         delay_seconds: before each answer.
         removed: headers that do not get through, in lower case.
@@ -40,12 +42,19 @@ class Gate:
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     asked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     requests: list[tuple[str, str]] = field(default_factory=list)
+    signed_by: list[str] = field(default_factory=list)
     most_at_once: int = 0
     delay_seconds: float = 0.0
     removed: set[str] = field(default_factory=set)
     under_way: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     closing: threading.Event = field(default_factory=threading.Event)
+
+    def forget(self) -> None:
+        """Be as at the start."""
+        for each in (self.answers, self.asked, self.requests, self.signed_by, self.removed):
+            each.clear()
+        self.most_at_once, self.delay_seconds = 0, 0.0
 
     def answer_to(self, method: str, path: str) -> Answer:
         """The next that is to be given; 0 for what the server says."""
@@ -69,6 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         with gate.lock:
             gate.asked[path] += 1
             gate.requests.append((self.command, self.path))
+            gate.signed_by += re.findall("Credential=([^/]+)", self.headers["Authorization"] or "")
             gate.under_way += 1
             gate.most_at_once = max(gate.most_at_once, gate.under_way)
             answer = gate.answer_to(self.command, path)
