@@ -23,8 +23,10 @@ from codedata.progress import Reporter
 from codedata.recipe.settings import Settings
 from codedata.run.checks import CheckOutcome
 from codedata.run.plan import ChunkTask, Plan, open_plan
+from codedata.sources.parquet.text import Text
 from codedata.sources.paths import MAX_FILES
 from codedata.sources.record import Corpus, read_corpus
+from codedata.sources.recorded_text import RecordedText
 from codedata.tokenize.engines.registry import AUTO
 from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer, local_fingerprint
 
@@ -234,7 +236,11 @@ def open_split(
         engine: `auto`, or the one to take.
     """
     records = records_of(spec, layout, files)
-    texts = side_by_side(lambda record: record.open_text(), [*records.values()])
+
+    def open_file(file: int) -> Text:
+        return RecordedText.of(spec.corpus_folder(layout, file), records[file])
+
+    texts = side_by_side(open_file, records)
     return open_plan(
         dict(zip(records, texts, strict=True)),
         spec.settings,
