@@ -23,8 +23,8 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from itertools import accumulate
+from functools import cache, cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,8 @@ from numpy.typing import NDArray
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
-from codedata.sources.columns import COLUMN, USUAL, Columns, kept_columns, kept_schema
+from codedata.places import is_object_url
+from codedata.sources.columns import COLUMN, USUAL, Columns, Place, kept_columns, kept_schema
 from codedata.sources.hashed import sha256_noted, sha256_once
 from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
@@ -42,6 +43,7 @@ from codedata.sources.parquet.index import Counts, TextIndex
 from codedata.sources.parquet.rows import read_rows
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.files import replace_atomically
+from codedata.store.object_store import ObjectStore
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -125,7 +127,7 @@ def fingerprint_of(commit: str, path: str, etag: str, num_groups: int) -> str:
 
 
 class LeadingText(ParquetText):
-    """The text of parts: see `ParquetText`.
+    """The text of parts: see `ParquetText`. Each is hashed, and its footer parsed, by who reads it.
 
     Args:
         folder: with the parts.
@@ -136,26 +138,41 @@ class LeadingText(ParquetText):
         num_bytes: of the whole parquet.
 
     Raises:
-        CorpusError: a part is missing, or not as it was fetched.
+        CorpusError: a part is missing; when it is read, that it is not as it was fetched.
     """
 
     def __init__(self, folder: Path, part: TextPart) -> None:
-        self.path, self.part = folder, part
-        for each in part.parts:
-            if not is_whole(folder / each.name):
-                raise _not_as_fetched(folder / each.name)
-        self._parquets = [Parquet(folder / each.name) for each in part.parts]
+        require_parts(folder, part)
+        self._parquets: dict[int, Parquet] = {}
+        self._be(folder, part)
+
+    def _be(self, path: Path, part: TextPart) -> None:
+        """Take what is known without reading any part."""
+        self.path, self.part = path, part
         self.num_bytes, self.columns = part.file_bytes, part.columns
         self.sha256 = self.file_sha256 = part.fingerprint
         self.text_column = COLUMN
-        schema = self._parquets[0].footer.schema
-        others = tuple(name for name in schema.names if name != COLUMN)
-        self.kept_places = kept_columns(schema, Columns(keep=others), str(folder))
         self.group_rows = [each.num_documents + each.num_nulls for each in part.parts]
         self.index = TextIndex(
             groups=[Counts(p.num_chars, p.num_documents, p.num_nulls) for p in part.parts]
         )
         self._forget()
+
+    def _parquet_of(self, group: int) -> Parquet:
+        """A part, to be read at once."""
+        if group not in self._parquets:
+            path = self.path / self.part.parts[group].name
+            if not is_whole(path):
+                raise _not_as_fetched(path)
+            self._parquets[group] = Parquet(path)
+        return self._parquets[group]
+
+    @cached_property
+    def kept_places(self) -> dict[str, Place]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The columns that are kept beside the text, by name."""
+        schema = self._parquet_of(0).footer.schema
+        others = tuple(name for name in schema.names if name != COLUMN)
+        return kept_columns(schema, Columns(keep=others), str(self.path))
 
     def clip(self, window: CharRange) -> CharRange:
         """The part of a window that the text has.
@@ -173,10 +190,8 @@ class LeadingText(ParquetText):
         first_rows = np.array([*accumulate(self.group_rows, initial=0)], np.int64)
         borders = np.searchsorted(rows, first_rows).tolist()
         tables = [
-            read_rows(parquet, self.kept_places, rows[low:high] - first)
-            for parquet, first, low, high in zip(
-                self._parquets, first_rows, borders, borders[1:], strict=False
-            )
+            read_rows(self._parquet_of(group), self.kept_places, rows[low:high] - first_rows[group])
+            for group, (low, high) in enumerate(pairwise(borders))
             if low < high
         ]
         return pa.concat_tables([kept_schema(self.kept_places).empty_table(), *tables])
@@ -184,7 +199,7 @@ class LeadingText(ParquetText):
     def _decode(self, groups: Sequence[int]) -> Iterator[Batch]:
         first_rows = [*accumulate(self.group_rows, initial=0)]
         for group in groups:
-            parquet = self._parquets[group]
+            parquet = self._parquet_of(group)
             for batch in decode(parquet, parquet.footer.groups):
                 yield batch._replace(first_row=first_rows[group] + batch.first_row)
 
@@ -193,7 +208,7 @@ class LeadingText(ParquetText):
 
 
 def require_parts(folder: Path, part: TextPart) -> None:
-    """Refuse a folder that lacks parts of a text; they are not read.
+    """Refuse a folder that lacks parts of a text.
 
     Raises:
         CorpusError: naming the first.
@@ -241,7 +256,8 @@ class Corpus:
     """The record of a corpus.
 
     Attributes:
-        path: absolute path of the parquet, or of the folder of its parts.
+        path: absolute path of the parquet, or of the folder of its parts; or that folder's URL,
+            under a root in an object store.
         sha256: what identifies the text: the hash of its bytes, or that and the column where the
             documents are in another than `content`; of a part, its fingerprint.
         num_bytes: its size; of a part, that of the whole parquet.
@@ -275,6 +291,10 @@ class Corpus:
 
     def open_text(self) -> ParquetText:
         """The text of the parquet, refused if its bytes are others than those recorded."""
+        if self.part is not None and is_object_url(self.path):
+            from codedata.sources.stored_text import StoredText  # which is one of these texts
+
+            return StoredText(ObjectStore(self.path), self.part)
         if self.part is not None:
             return LeadingText(Path(self.path), self.part)
         columns = Columns(text=self.text_column, id=self.id_column, keep=tuple(self.kept))
@@ -339,8 +359,32 @@ def record_corpus(
         kept={name: str(place.type) for name, place in text.kept_places.items()},
     )
     folder.mkdir(parents=True, exist_ok=True)
-    replace_atomically(folder / RECORD_NAME, json.dumps(asdict(corpus), indent=2).encode())
+    replace_atomically(folder / RECORD_NAME, dump_corpus(corpus))
     return corpus
+
+
+def dump_corpus(corpus: Corpus) -> bytes:
+    """A record as its file has it."""
+    return json.dumps(asdict(corpus), indent=2).encode()
+
+
+def parse_corpus(data: bytes) -> Corpus:
+    """The inverse of `dump_corpus`.
+
+    Raises:
+        ValueError: it is no such record.
+    """
+    return _record().validate_json(data)
+
+
+def is_here(corpus: Corpus) -> bool:
+    """Whether what a record names is there: each part, or a parquet of the recorded size."""
+    if corpus.part is not None and is_object_url(corpus.path):
+        return {each.name for each in corpus.part.parts} <= {*ObjectStore(corpus.path).list()}
+    path = Path(corpus.path)
+    if corpus.part is not None:
+        return all(is_whole(path / each.name) for each in corpus.part.parts)
+    return path.exists() and path.stat().st_size == corpus.num_bytes
 
 
 def read_corpus(folder: Path) -> Corpus:
@@ -353,7 +397,7 @@ def read_corpus(folder: Path) -> Corpus:
     name = folder.parent.name if is_file else folder.name
     of_file = f", partition {folder.name}" if is_file else ""
     try:
-        return _record().validate_json((folder / RECORD_NAME).read_bytes())
+        return parse_corpus((folder / RECORD_NAME).read_bytes())
     except FileNotFoundError as error:
         raise CorpusError(
             f"corpus {name!r} is not materialized: {folder / RECORD_NAME} does not exist; "

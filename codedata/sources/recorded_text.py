@@ -7,14 +7,17 @@ else of a file is read, and no footer parsed, before some of its characters are 
 process holds no more than `_MOST_OPEN` files opened, so that a plan of ten thousand is small.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import Any, SupportsIndex
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange, Utf8
+from codedata.places import is_object_url
 from codedata.sources.documents import Documents
 from codedata.sources.hashed import seems_same
 from codedata.sources.parquet.text import ParquetText, clipped
@@ -34,13 +37,15 @@ class RecordedText:
         sha256: what identifies the text.
         num_chars: characters that may be used.
         ends_here: whether the text has no more than those.
+        in_store: whether its parts are in an object store.
     """
 
     record: Path
     path: Path
     sha256: str
     num_chars: int
-    ends_here: bool = True
+    ends_here: bool
+    in_store: bool
 
     @classmethod
     def of(cls, record: Path, corpus: Corpus) -> "RecordedText":
@@ -50,9 +55,12 @@ class RecordedText:
             CorpusError: it is gone, or is another than the one that was recorded.
         """
         path, part = Path(corpus.path), corpus.part
-        if part is not None:
+        in_store = is_object_url(corpus.path)
+        if part is not None and not in_store:
             require_parts(path, part)
-        elif not seems_same(path, corpus.file_sha256 or corpus.sha256, corpus.num_bytes):
+        elif part is None and not seems_same(
+            path, corpus.file_sha256 or corpus.sha256, corpus.num_bytes
+        ):
             corpus.open_text()
         return cls(
             record=record,
@@ -60,6 +68,7 @@ class RecordedText:
             sha256=corpus.sha256,
             num_chars=corpus.num_chars,
             ends_here=part is None or part.ends_here,
+            in_store=in_store,
         )
 
     def clip(self, window: CharRange) -> CharRange:
@@ -86,26 +95,36 @@ class RecordedText:
 
     def _reaching(self, chars: CharRange) -> ParquetText:
         """The opened text, its row groups counted as far as some characters reach."""
-        with _LOCK:  # or two that come at once would both open it
-            opening = _opening(self)
-        with opening.lock:
-            text = opening.text or self._open()
-            opening.text = text
+        with self._opened() as text:
             if text.clip(chars) != chars:
                 raise CorpusError(
                     f"{self.record} says that {self.path} has {self.num_chars} characters, but it "
                     "has fewer; materialize its corpus again"
                 )
-        return text
+            return text
 
-    def _open(self) -> ParquetText:
-        corpus = read_corpus(self.record)
-        if corpus.sha256 != self.sha256:
-            raise CorpusError(
-                f"{self.record} was recorded anew while it was being read, and is another text; "
-                "run again"
-            )
-        return corpus.open_text()
+    @contextmanager
+    def _opened(self) -> Generator[ParquetText]:
+        """The opened text, which nobody else opens or counts meanwhile."""
+        with _LOCK:  # or two that come at once would both open it
+            opening = _opening(self)
+        with opening.lock:
+            if opening.text is None:
+                corpus = read_corpus(self.record)
+                if corpus.sha256 != self.sha256:
+                    raise CorpusError(
+                        f"{self.record} was made again while it was being read, and is of another "
+                        "text; run again"
+                    )
+                opening.text = corpus.open_text()
+            yield opening.text
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """Of what is in a store, its address there: a worker has no record."""
+        if not self.in_store:
+            return object.__reduce_ex__(self, protocol)
+        with self._opened() as text:
+            return text.__reduce_ex__(protocol)
 
 
 class _Opening:

@@ -76,7 +76,7 @@ class Stage(ABC):
         """Write a file of the stage durably; any thread."""
 
     @abstractmethod
-    def publish(self) -> None:
+    def publish(self) -> object:
         """Let readers see what is staged in place of what they saw until now.
 
         Raises:

@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,10 +22,17 @@ from codedata.store.base import Data
 
 
 class Found(NamedTuple):
-    """What a listing says of an object: its bytes, and when it was written (seconds of the epoch)."""
+    """What a listing says of an object.
+
+    Attributes:
+        num_bytes: its size.
+        modified: when it was written, in seconds of the epoch.
+        etag: what tells another version of it, where the store says so.
+    """
 
     num_bytes: int
     modified: float
+    etag: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,13 +52,13 @@ class ObjectStore:
     def put(self, name: str, data: Data) -> None:
         """See `Store.put`; one request."""
         system, path = self._system()
-        system.pipe_file(f"{path}/{name}", _whole(data))
+        system.pipe_file(f"{path}/{name}", whole(data))
 
     def put_if_absent(self, name: str, data: Data) -> bool:
         """See `Store.put_if_absent`; a conditional write."""
         system, path = self._system()
         try:
-            system.pipe_file(f"{path}/{name}", _whole(data), mode="create")
+            system.pipe_file(f"{path}/{name}", whole(data), mode="create")
         except FileExistsError:
             return False
         return True
@@ -67,7 +75,7 @@ class ObjectStore:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
 
     def read_many(self, names: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of several names, asked for side by side; those that hold nothing are left out."""
+        """The bytes of several names, side by side; those that hold nothing are left out."""
         found: dict[str, bytes] = {}
         for name in names:
             try:
@@ -95,7 +103,9 @@ class ObjectStore:
             name = key.removeprefix(f"{path}/")
             if name.startswith(prefix):
                 when = each.get("LastModified") or each.get("created") or each.get("mtime")
-                found[name] = Found(int(each["size"]), when.timestamp() if when else 0.0)
+                seconds = when.timestamp() if isinstance(when, datetime) else float(when or 0)
+                etag = str(each.get("ETag") or each.get("etag") or "").strip('"')
+                found[name] = Found(int(each["size"]), seconds, etag)
         return found
 
     def remove(self, names: Iterable[str]) -> None:
@@ -116,7 +126,8 @@ def _system_of(url: str) -> tuple[Any, str]:
     return system, path.rstrip("/")
 
 
-def _whole(data: Data) -> bytes:
+def whole(data: Data) -> bytes:
+    """The bytes that a file is to hold."""
     if not callable(data):
         return bytes(data)
     file = io.BytesIO()

@@ -1,0 +1,229 @@
+"""A corpus under a root in an object store: its text as parts there, read wherever there is work.
+
+    <root>/parts/<etag>/<group>-<sha256>.parquet      a part, as `codedata.sources.record` has it
+    <root>/parts/<etag>/text-<sha256>.json            which parts a text has: a `TextPart`
+    <root>/state/corpora/<name>/corpus.json           the record
+
+Corpus -> the same, as parts in the store (`store_corpus`); a text is then its address
+(`StoredText`).
+
+Invariants: parts and texts are named by what they hold and never replaced, so a run reads on in
+those that it began with; the record, which names them, comes last; whatever has a text's identity
+under a folder has it here.
+"""
+
+import json
+import shutil
+from bisect import bisect_left, bisect_right
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, replace
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from codedata.errors import CorpusError
+from codedata.format.ranges import CharRange, Utf8
+from codedata.layout import Layout
+from codedata.places import is_object_url
+from codedata.progress import SILENT, Reporter
+from codedata.sources import record
+from codedata.sources.columns import Columns
+from codedata.sources.formats.registry import format_of
+from codedata.sources.formats.rows import BadRows
+from codedata.sources.hashed import sha256_once
+from codedata.sources.parquet.footer import Parquet
+from codedata.sources.parts import parts_folder, write_parts
+from codedata.store.cache import cached
+from codedata.store.object_store import ObjectStore
+from codedata.store.roots import objects_of
+from codedata.store.state import put_state, state_name
+
+_AT_ONCE = 8
+"""Parts that are brought or put side by side: some megabytes each."""
+
+_MOST_OPENED = 4096
+"""Texts that a worker keeps opened: some kilobytes each."""
+
+
+class StoredText(record.LeadingText):
+    """The text of parts in a store: see `LeadingText`.
+
+    Nothing is read before characters are asked for. It pickles to its address, and a process opens
+    what an address names once.
+
+    Args:
+        store: with the parts.
+        part: what they are.
+    """
+
+    def __init__(self, store: ObjectStore, part: record.TextPart) -> None:
+        self.store = store
+        self._be(Path(store.url), part)
+
+    @cached_property
+    def name(self) -> str:
+        """The name of what says which parts it has."""
+        return _name_of(_dumped(self.part))
+
+    def read_utf8(self, chars: CharRange) -> Utf8:
+        """See `ParquetText.read_utf8`; the parts come side by side."""
+        starts = self.index.starts()
+        first, stop = bisect_right(starts, chars.start) - 1, bisect_left(starts, chars.stop)
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            for _ in threads.map(self._file_of, range(first, min(stop, len(self.part.parts)))):
+                pass
+        return super().read_utf8(chars)
+
+    def _parquet_of(self, group: int) -> Parquet:
+        return Parquet(self._file_of(group))
+
+    def _file_of(self, group: int) -> Path:
+        name = self.part.parts[group].name
+        try:
+            return cached(self.store, name, name[6:].removesuffix(".parquet"))
+        except FileNotFoundError as error:
+            raise CorpusError(
+                f"{self.store.where(name)} is gone; materialize its corpus again, which puts that "
+                "part there anew"
+            ) from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened, (self.store.url, self.name)
+
+
+@lru_cache(_MOST_OPENED)
+def _opened(url: str, name: str) -> StoredText:
+    store = ObjectStore(url)
+    try:
+        path = cached(store, name, name.removeprefix("text-").removesuffix(".json"))
+    except FileNotFoundError as error:
+        raise CorpusError(f"{store.where(name)} is gone; materialize its corpus again") from error
+    return StoredText(store, TypeAdapter(record.TextPart).validate_json(path.read_bytes()))
+
+
+def store_corpus(
+    layout: Layout, folder: Path, corpus: record.Corpus, reporter: Reporter = SILENT
+) -> record.Corpus:
+    """Have a corpus in the store of its root; nothing where that is a folder.
+
+    What lay here for that is removed: parts, and a parquet that codedata wrote.
+
+    Args:
+        layout: the root.
+        folder: of the record.
+        corpus: as its source recorded it.
+        reporter: told what is done.
+
+    Returns:
+        The same text, as parts in the store.
+
+    Raises:
+        CorpusError: the parquet cannot be read.
+        StoreError: the store does not take it.
+    """
+    if (store := objects_of(layout)) is None:
+        return corpus
+    if not is_object_url(corpus.path):
+        known = _recorded(store, layout, folder)
+        corpus = _as_known(corpus, known) or _put(store, folder, corpus, reporter)
+    put_state(layout, folder / record.RECORD_NAME, record.dump_corpus(corpus))
+    for path in (folder / record.PARTS_NAME, folder / record.PARQUET_NAME):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return corpus
+
+
+def _recorded(store: ObjectStore, layout: Layout, folder: Path) -> record.Corpus | None:
+    """What the store has recorded of a corpus, or of one of its files."""
+    with suppress(FileNotFoundError, ValueError):  # none, or a damaged one
+        return record.parse_corpus(store.read(state_name(layout, folder / record.RECORD_NAME)))
+    return None
+
+
+def _as_known(corpus: record.Corpus, known: record.Corpus | None) -> record.Corpus | None:
+    """A corpus as the store has it already; None where it does not."""
+    if known is None or known.part is None or not is_object_url(known.path):
+        return None
+    part, folder = known.part, known.path.rpartition("/")[2]
+    is_same = part == corpus.part and folder == Path(corpus.path).name
+    if corpus.part is None:
+        is_same = folder == _cut_into(Path(), corpus).name and part.fingerprint == corpus.sha256
+    if not is_same or not record.is_here(known):
+        return None
+    return replace(_with_its_path(corpus), path=known.path, part=part)
+
+
+def _put(
+    store: ObjectStore, folder: Path, corpus: record.Corpus, reporter: Reporter
+) -> record.Corpus:
+    part, here = corpus.part, Path(corpus.path)
+    if part is None:
+        here = _cut_into(folder, corpus)
+        part = _cut(corpus, here, reporter)
+    there = store.below(f"{record.PARTS_NAME}/{here.name}")
+    missing = {each.name for each in part.parts} - {*there.list()}
+    with (
+        reporter.transfer(there.url, "Storing", "stored") as transfer,
+        ThreadPoolExecutor(_AT_ONCE) as threads,
+    ):
+        transfer.expect(sum(each.num_bytes for each in part.parts if each.name in missing))
+
+        def put(name: str) -> int:
+            data = (here / name).read_bytes()
+            there.put(name, data)
+            return len(data)
+
+        for num_bytes in threads.map(put, sorted(missing)):
+            transfer.advance(num_bytes)
+    text = _dumped(part)
+    there.put(_name_of(text), text)
+    return replace(_with_its_path(corpus), path=there.url, part=part)
+
+
+def _cut_into(folder: Path, corpus: record.Corpus) -> Path:
+    """Where the parts of a whole parquet are written: never beside those of its row groups."""
+    return parts_folder(folder, corpus.file_sha256 or corpus.sha256, _columns_of(corpus), ["cut"])
+
+
+def _cut(corpus: record.Corpus, parts: Path, reporter: Reporter) -> record.TextPart:
+    """Write a whole parquet as parts; its text keeps its identity."""
+    path, file_sha256 = Path(corpus.path), corpus.file_sha256 or corpus.sha256
+    with open(path, "rb") as opened:
+        batches = format_of(record.PARQUET_NAME).read(
+            opened, str(path), _columns_of(corpus), BadRows(on_error="refuse")
+        )
+        part = write_parts(
+            batches,
+            parts,
+            name=path.name,
+            identity=file_sha256,
+            file_bytes=corpus.num_bytes,
+            reporter=reporter,
+        )
+    if sha256_once(path) != file_sha256:
+        raise CorpusError(f"{path} changed while it was being read; run again once it is complete")
+    assert part.num_chars == corpus.num_chars, "the same rows, counted twice"
+    return replace(part, fingerprint=corpus.sha256, columns=corpus.columns)
+
+
+def _columns_of(corpus: record.Corpus) -> Columns:
+    return Columns(text=corpus.text_column, id=corpus.id_column, keep=tuple(corpus.kept))
+
+
+def _with_its_path(corpus: record.Corpus) -> record.Corpus:
+    """A corpus whose origin says which file of this machine it was: facts tell that."""
+    if corpus.part is not None or Path(corpus.path).name == record.PARQUET_NAME:
+        return corpus
+    return replace(corpus, origin={"path": corpus.path} | corpus.origin)
+
+
+def _dumped(part: record.TextPart) -> bytes:
+    return json.dumps(asdict(part)).encode()
+
+
+def _name_of(text: bytes) -> str:
+    return f"text-{sha256(text).hexdigest()[: record.DIGITS]}.json"

@@ -1,0 +1,366 @@
+"""A dataset in an object store: immutable folders of objects, and the log that says which is it.
+
+    <dataset>/<folder>/dump-0.pkl, ..., dump-meta_data.json     a version's objects
+    <dataset>/_versions/0000000007.json                         its record, written if absent
+
+The folder is named by what decides its bytes, so writing an object again writes the same. The
+highest number is the dataset. Facts and card stand in the record: they may differ, by a name or a
+command, while the objects are the same.
+
+Invariants: a record is written once and stays; it names what was whole in the store before and
+after. Numbers have no gaps, so a listing that lags costs requests, never a version: what follows
+the highest number that it shows is asked for directly.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import count
+
+from codedata.errors import DatasetError, StoreError
+from codedata.format.card import CARD_NAME
+from codedata.format.facts import FACTS_NAME
+from codedata.format.meta import META_NAME, parse_meta, shard_name
+from codedata.format.shards import Bytes
+from codedata.store.base import Data, Snapshot, Stage
+from codedata.store.object_store import ObjectStore, whole
+
+VERSIONS = "_versions/"
+"""What the names of records begin with; no folder of objects has an underscore."""
+
+_ATTEMPTS = 1000
+"""A publisher whom others overtake this often in a row reports it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """What was published under a number.
+
+    Attributes:
+        number: 1 and up; 0 of a plain dataset folder that lies at a URL.
+        folder: of its objects; empty where they lie beside no log.
+        digest: sha256 of its meta.
+        facts: the bytes of codedata.yaml; None of a dataset that has none.
+        card: the bytes of README.md, likewise.
+        made: when, ISO 8601 in UTC.
+        num_shards: how many it has.
+        num_samples: of all shards.
+        seq_length: tokens a sample.
+        num_bytes: of its shards and meta.
+    """
+
+    number: int
+    folder: str
+    digest: str
+    facts: bytes | None
+    card: bytes | None
+    made: str
+    num_shards: int
+    num_samples: int
+    seq_length: int
+    num_bytes: int
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all samples, padding included."""
+        return self.num_samples * self.seq_length
+
+    @property
+    def texts(self) -> dict[str, bytes]:
+        """Facts and card, as far as it has them, by name."""
+        texts = {FACTS_NAME: self.facts, CARD_NAME: self.card}
+        return {name: text for name, text in texts.items() if text is not None}
+
+    def name_of(self, name: str) -> str:
+        """The object of one of its files."""
+        return f"{self.folder}/{name}" if self.folder else name
+
+    @property
+    def names(self) -> list[str]:
+        """Its files that are objects, the meta last."""
+        return [*map(shard_name, range(self.num_shards)), META_NAME]
+
+
+@dataclass(frozen=True)
+class DatasetLog:
+    """The versions of one dataset.
+
+    Attributes:
+        store: of the dataset: `<root>/datasets/<split>`.
+    """
+
+    store: ObjectStore
+
+    def head(self) -> Version | None:
+        """The dataset: the version with the highest number; None where there is none."""
+        first = max(_numbers(self.store.list(VERSIONS)), default=1)
+        head = None
+        for number in count(first):
+            if (version := self.version(number)) is None:
+                break
+            head = version
+        if head is None and first > 1:
+            raise StoreError(
+                f"{self.store.where(_record_name(first))} was removed, which says what the dataset "
+                "is; records of versions stay for ever: put it back"
+            )
+        return head
+
+    def published(self) -> Version:
+        """The head, or of a plain dataset folder that was copied to the URL, what it holds.
+
+        Raises:
+            DatasetError: there is neither.
+        """
+        if (version := self.head() or self._plain()) is None:
+            raise DatasetError(
+                f"{self.store.url} holds no {META_NAME}, the mark of a whole dataset, and no "
+                f"{VERSIONS} of one; name the URL of a dataset"
+            )
+        return version
+
+    def version(self, number: int) -> Version | None:
+        """The version with a number; None where there is none.
+
+        Raises:
+            DatasetError: its record is not as it was written.
+        """
+        name = _record_name(number)
+        try:
+            return _parsed(number, self.store.read(name), self.store.where(name))
+        except FileNotFoundError:
+            return None
+
+    def versions(self) -> list[Version]:
+        """All that were published, the head last."""
+        listed = _numbers(self.store.list(VERSIONS))
+        records = self.store.read_many(map(_record_name, sorted(listed)))
+        found = [
+            _parsed(number, records[name], self.store.where(name))
+            for number in sorted(listed)
+            if (name := _record_name(number)) in records
+        ]
+        for number in count(max(listed, default=0) + 1):
+            if (version := self.version(number)) is None:
+                return found
+            found.append(version)
+        raise AssertionError("numbers end")
+
+    def put_if_absent(self, number: int, version: Version) -> bool:
+        """Record what is published under a number; False where something is.
+
+        Of two records that say the same each has bytes of its own, so that a writer who got no
+        answer knows its own.
+        """
+        fields = {**vars(version), "nonce": secrets.token_hex(8)}
+        del fields["number"]
+        record = json.dumps(fields, default=bytes.decode)  # facts and card are texts
+        return self.store.put_if_absent(_record_name(number), record.encode())
+
+    def stage(self, folder: str) -> "ObjectStage":
+        """Write a version; several may at once, also the same one.
+
+        Args:
+            folder: names what decides the bytes of its objects.
+        """
+        return ObjectStage(self, folder)
+
+    @contextmanager
+    def snapshot(self, version: Version | None = None) -> Generator[Snapshot]:
+        """The files of a version, by default of what is published now."""
+        version = version or self.published()
+        yield ObjectSnapshot(self, version.folder, version.texts, version.number)
+
+    def _plain(self) -> Version | None:
+        found = self.store.read_many([META_NAME, FACTS_NAME, CARD_NAME])
+        if (meta := found.get(META_NAME)) is None:
+            return None
+        plain = _version_of(meta, "", found, self.store.where(META_NAME))
+        about = self.store.found("dump-")
+        return replace(plain, num_bytes=sum(each.num_bytes for each in about.values()))
+
+
+class ObjectStage(Stage):
+    """A version that is being written; picklable, so that workers write its shards.
+
+    Facts and card are kept here for the record, the rest are objects from the start.
+    """
+
+    def __init__(self, log: DatasetLog, folder: str) -> None:
+        self.log, self.folder = log, folder
+        self._texts: dict[str, bytes] = {}
+
+    def put(self, name: str, data: Data) -> None:
+        """See `Stage.put`."""
+        if name in (FACTS_NAME, CARD_NAME):
+            self._texts[name] = whole(data)
+        else:
+            self.log.store.put(f"{self.folder}/{name}", data)
+
+    def publish(self) -> Version:
+        """Make what is staged the head, unless it is that already; see `Stage`.
+
+        Raises:
+            StoreError: an object of it is not there.
+        """
+        staged = self._staged()
+        for _ in range(_ATTEMPTS):
+            head = self.log.head()
+            if head is not None and _what(head) == _what(staged):
+                return head
+            number = head.number + 1 if head else 1
+            if not self.log.put_if_absent(number, staged):
+                continue
+            try:
+                self._require_whole(staged, "the version before is the head again")
+            except StoreError:
+                if head is not None:
+                    self.log.put_if_absent(number + 1, replace(head, made=_now()))
+                raise
+            return replace(staged, number=number)
+        raise StoreError(
+            f"{self.log.store.url} got another version {_ATTEMPTS} times while one was being "
+            "published; see what else publishes there, and run again"
+        )
+
+    def snapshot(self) -> Snapshot:
+        """The files that are staged so far, to be checked before they are published."""
+        return ObjectSnapshot(self.log, self.folder, self._texts)
+
+    def _staged(self) -> Version:
+        """What is staged, once all of it is there."""
+        name = f"{self.folder}/{META_NAME}"
+        meta = self.log.store.read(name)
+        staged = _version_of(meta, self.folder, self._texts, self.log.store.where(name))
+        return replace(staged, num_bytes=self._require_whole(staged, "it was not published"))
+
+    def _require_whole(self, version: Version, what_then: str) -> int:
+        """The bytes of a version's objects; what a listing does not show yet is asked for.
+
+        Raises:
+            StoreError: one of them is not there.
+        """
+        store, names = self.log.store, [version.name_of(each) for each in version.names]
+        listed = store.found(f"{self.folder}/")
+        hidden = store.read_many(name for name in names if name not in listed)
+        gone = [name for name in names if name not in listed and name not in hidden]
+        if gone:
+            raise StoreError(
+                f"{store.where(gone[0])} is gone ({len(gone)} of {len(names)} objects of the "
+                f"version are): something removed it meanwhile, such as `codedata prune`; "
+                f"{what_then}; run again"
+            )
+        sizes = (listed[name].num_bytes if name in listed else len(hidden[name]) for name in names)
+        return sum(sizes)
+
+
+@dataclass(frozen=True)
+class ObjectSnapshot:
+    """The files of a version, or of what is staged; see `Snapshot`.
+
+    Attributes:
+        log: of the dataset.
+        folder: of the objects.
+        texts: facts and card.
+        number: of the version; None of what is staged.
+    """
+
+    log: DatasetLog
+    folder: str
+    texts: Mapping[str, bytes]
+    number: int | None = None
+
+    @property
+    def where(self) -> str:
+        """The URL of the dataset."""
+        return self.log.store.url
+
+    def list(self) -> Sequence[str]:
+        """Its files."""
+        prefix = f"{self.folder}/" if self.folder else ""
+        found = (name.removeprefix(prefix) for name in self.log.store.list(prefix))
+        return sorted({*(name for name in found if "/" not in name), *self.texts})
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """See `Snapshot.read`."""
+        if name in self.texts:
+            return self.texts[name][start:stop]
+        with _as(name):
+            return self.log.store.read(self._object(name), start, stop)
+
+    def map(self, name: str) -> Bytes:
+        """See `Snapshot.map`."""
+        with _as(name):
+            return self.log.store.map(self._object(name))
+
+    def is_current(self) -> bool:
+        """Whether nothing was published since."""
+        head = self.log.head() if self.number is not None else None
+        return head is None or head.number == self.number
+
+    def _object(self, name: str) -> str:
+        return f"{self.folder}/{name}" if self.folder else name
+
+
+@contextmanager
+def _as(name: str) -> Generator[None]:
+    """Have an error say which file of a dataset is missing."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
+
+
+def _version_of(meta: bytes, folder: str, texts: Mapping[str, bytes], where: str) -> Version:
+    """What is to be published, its size aside."""
+    entries = parse_meta(meta, where)
+    return Version(
+        number=0,
+        folder=folder,
+        digest=hashlib.sha256(meta).hexdigest(),
+        facts=texts.get(FACTS_NAME),
+        card=texts.get(CARD_NAME),
+        made=_now(),
+        num_shards=len(entries),
+        num_samples=sum(entry.num_samples for entry in entries),
+        seq_length=entries[0].seq_length,
+        num_bytes=0,
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _what(version: Version) -> tuple[object, ...]:
+    return version.folder, version.digest, version.facts, version.card
+
+
+def _record_name(number: int) -> str:
+    return f"{VERSIONS}{number:010d}.json"
+
+
+def _numbers(names: Iterable[str]) -> list[int]:
+    """The numbers of records; what else somebody put beside them is none."""
+    stems = (name.removeprefix(VERSIONS).removesuffix(".json") for name in names)
+    return [int(stem) for stem in stems if len(stem) == 10 and stem.isdecimal()]
+
+
+def _parsed(number: int, record: bytes, where: str) -> Version:
+    try:
+        fields = json.loads(record)
+        del fields["nonce"]
+        for name in ("facts", "card"):
+            fields[name] = None if fields[name] is None else fields[name].encode()
+        return Version(number=number, **fields)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DatasetError(
+            f"{where} is not as a version's record is written ({error}); it is of a newer codedata,"
+            " or something else wrote it"
+        ) from error
