@@ -3,7 +3,7 @@
     python -m benchmarks.projection
     python -m benchmarks.projection --usd_per_core_hour 0.03 --machines 20 --cores_a_machine 32
 
-Nothing is measured here: every input is a switch with its source beside it, every result one line of
+Nothing is measured here: every input is a switch with its source beside it, every result a line of
 arithmetic. A text's bytes are taken for its characters, as code is ASCII but for a hundredth.
 """
 
@@ -112,8 +112,8 @@ def results(given: Inputs, corpus: Corpus) -> Iterator[tuple[str, str, str]]:
 def tables(given: Inputs) -> str:
     """The inputs, and the results for each corpus, as tables of Markdown."""
     lines = ["| input | value | what it is |", "|---|---|---|"]
-    for each in fields(given):
-        lines.append(f"| `{each.name}` | {getattr(given, each.name):g} | {each.metadata['what']} |")
+    values = ((each, getattr(given, each.name)) for each in fields(given))
+    lines += [f"| `{each.name}` | {value:g} | {each.metadata['what']} |" for each, value in values]
     lines += ["", "| | " + " | ".join(each.name for each in CORPORA) + " | arithmetic |"]
     lines += ["|---" * (len(CORPORA) + 2) + "|"]
     sizes = [f"{each.files:,} files, {each.text_gb:,.0f} GB" for each in CORPORA]
