@@ -76,13 +76,25 @@ def write_files(name: str, folder: Path) -> None:
             _write(block, folder)
 
 
-def do_page(name: str, clone: Path, environment: Mapping[str, str]) -> list[str]:
-    """Do what a page says; what each `bash` block printed."""
+def do_page(
+    name: str, clone: Path, environment: Mapping[str, str], *, here: Mapping[str, str] | None = None
+) -> list[str]:
+    """Do what a page says; what each `bash` block printed.
+
+    Args:
+        name: of the page.
+        clone: where its reader starts.
+        environment: of its commands.
+        here: what stands on the page for what is another in a test, such as a host, and that.
+    """
     printed: list[str] = []
     folder = clone
     for block in blocks_of(name):
         if block.language == "bash":
-            command = ["bash", "-euo", "pipefail", "-c", block.text]
+            text = block.text
+            for shown, really in (here or {}).items():
+                text = text.replace(shown, really)
+            command = ["bash", "-euo", "pipefail", "-c", text]
             refused = block.title == REFUSED
             printed.append(_run(command, folder, clone, environment, refused=refused))
             folder = folder.joinpath(*_CHANGES_TO.findall(block.text))

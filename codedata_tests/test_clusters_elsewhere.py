@@ -1,14 +1,9 @@
 """Dask over TLS, on Kubernetes, under Slurm: what of it one machine can run is run."""
 
 import os
-import re
-import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +11,7 @@ import pytest
 import yaml
 
 from codedata_tests.howto_pages import PAGES, ROOT, do_page
+from codedata_tests.services import process, waited_for
 from codedata_tests.test_deploy import SERVICES
 
 BIN = Path(sys.executable).parent
@@ -63,35 +59,6 @@ def test_pods_are_nobody_special_and_only_they_reach_each_other() -> None:
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
     uid = PODS["train"]["spec"]["securityContext"]["runAsUser"]
     assert f"useradd --uid {uid} " in dockerfile
-
-
-@contextmanager
-def process(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[Path]:
-    """A process, ended with all it started; where its output goes."""
-    with tempfile.NamedTemporaryFile("wb", dir=folder, suffix=".log", delete=False) as log:
-        started = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield Path(log.name)
-    finally:
-        os.killpg(started.pid, signal.SIGKILL)
-        started.wait(30)
-
-
-def waited_for(log: Path, pattern: str) -> str:
-    """What a process prints, once it does."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if found := re.search(pattern, log.read_text(encoding="utf-8")):
-            return found[1]
-        time.sleep(0.05)
-    raise AssertionError(log.read_text(encoding="utf-8"))
 
 
 ASK = """
