@@ -91,7 +91,8 @@ def stack(s3_server: str, postgres: int, tmp_path: Path) -> Iterator[Stack]:
     with fresh_bucket(s3_server), ExitStack() as services:
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         given = {**{name: os.environ[name] for name in names}, "DAGSTER_PG_PASSWORD": PASSWORD}
-        here = {"http://store:8333": s3_server, "0.0.0.0": "127.0.0.1", "8787": "0"}
+        here = {"http://store:8333": s3_server, "postgres": "127.0.0.1", "8787": "0"}
+        here |= {"0.0.0.0": "127.0.0.1"}  # noqa: S104  (what must not stand here)
         stack = Stack(tmp_path, given, here)
         stack.here |= {"5432": str(postgres), "3000": str(stack.ui)}
         stack.run("bucket")
@@ -99,13 +100,11 @@ def stack(s3_server: str, postgres: int, tmp_path: Path) -> Iterator[Stack]:
         def start(name: str, *more: str) -> Path:
             command = [*map(stack.really, SERVICES[name]["command"]), *more]
             environment = stack.environment(name)
-            if "DAGSTER_PG_HOST" in environment:
-                environment["DAGSTER_PG_HOST"] = "127.0.0.1"
             return services.enter_context(process(command, tmp_path / name, environment))
 
         log = start("scheduler", "--port", "0")
         address = waited_for(log, r"Scheduler at:\s+(tcp://127\.0\.0\.1:\d+)")
-        stack.here |= {"tcp://scheduler:8786": address, "postgres": "127.0.0.1"}
+        stack.here["tcp://scheduler:8786"] = address
         start("worker")
         log = start("webserver")
         waited_for(log, r"(Serving dagster-webserver on http://127\.0\.0\.1)")
