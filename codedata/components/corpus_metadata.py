@@ -51,7 +51,7 @@ def _identity(corpus: Corpus) -> dict[str, str]:
     if corpus.file_sha256 is not None:
         column = {"text column": printable(corpus.text_column)}
         return {**column, "fingerprint": corpus.sha256, "sha256": corpus.file_sha256}
-    return {"sha256" if corpus.part is None else "fingerprint": corpus.sha256}
+    return {"sha256" if corpus.is_of_file else "fingerprint": corpus.sha256}
 
 
 def _preview(corpus: Corpus) -> Iterator[str]:

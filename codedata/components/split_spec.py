@@ -13,7 +13,7 @@ import dagster as dg
 
 from codedata.components.raw_corpus import file_key
 from codedata.components.split_partitions import Partitions
-from codedata.components.split_parts import SplitPart, require_distinct
+from codedata.components.split_parts import SplitPart, pull_records, require_distinct
 from codedata.format.fingerprint import CODE_VERSION
 from codedata.format.ranges import CharRange
 from codedata.layout import Layout
@@ -25,6 +25,7 @@ from codedata.run.checks import CheckOutcome
 from codedata.run.plan import ChunkTask, Plan, open_plan
 from codedata.sources.paths import MAX_FILES
 from codedata.sources.record import Corpus, read_corpus
+from codedata.store import state
 from codedata.tokenize.engines.registry import AUTO
 from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer, local_fingerprint
 
@@ -194,6 +195,7 @@ def records_of(
         CorpusError: one is not materialized, or two are one text.
     """
     needed = [file for file in spec.files if files is None or file in files]
+    pull_records(layout, spec.parts, files)
     found = side_by_side(lambda file: read_corpus(spec.corpus_folder(layout, file)), needed)
     records = dict(zip(needed, found, strict=True))
     require_distinct(spec.parts, records)
@@ -211,9 +213,11 @@ def split_tokenizer(
         reporter: told what has to be fetched or waited for.
         update: take the newest commit of one of the hub.
     """
-    return find_tokenizer(
-        spec.settings.tokenizer_base, pins=layout.tokenizer_pins, update=update, reporter=reporter
-    )
+    source = spec.settings.tokenizer_base
+    if spec.tokenizer_asset is not None:
+        state.pull_below(layout, layout.tokenizer(spec.tokenizer_asset))
+    with state.kept(layout, layout.tokenizer_pins):
+        return find_tokenizer(source, pins=layout.tokenizer_pins, update=update, reporter=reporter)
 
 
 def open_split(

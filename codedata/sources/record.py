@@ -34,7 +34,15 @@ from numpy.typing import NDArray
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
 from codedata.places import is_object_url
-from codedata.sources.columns import COLUMN, USUAL, Columns, Place, kept_columns, kept_schema
+from codedata.sources.columns import (
+    COLUMN,
+    USUAL,
+    Columns,
+    Place,
+    kept_columns,
+    kept_schema,
+    text_identity,
+)
 from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
 from codedata.sources.parquet.index import Counts, TextIndex
@@ -249,6 +257,12 @@ class Corpus:
     id_column: str | None = None
     kept: dict[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def is_of_file(self) -> bool:
+        """Whether the text is known by the hash of a whole parquet, in parts or not."""
+        of_file = text_identity(self.part.etag, self.text_column) if self.part else self.sha256
+        return self.sha256 == of_file
+
     def open_text(self) -> ParquetText:
         """The text of the parquet, refused if its bytes are others than those recorded."""
         if self.part is not None and is_object_url(self.path):
@@ -298,6 +312,8 @@ def record_corpus(
     else:
         text = ParquetText(path, expected_sha256=expected_sha256, columns=columns)
     chars = text.clip(CharRange(0, part.num_chars if part else MAX_CHARACTERS))
+    is_of_file = part is not None and text.sha256 == text_identity(part.etag, columns.text)
+    file_sha256 = part.etag if part and is_of_file else text.file_sha256
     corpus = Corpus(
         path=str(text.path),
         sha256=text.sha256,
@@ -309,7 +325,7 @@ def record_corpus(
         columns=text.columns,
         origin=origin,
         part=part,
-        file_sha256=None if text.file_sha256 == text.sha256 else text.file_sha256,
+        file_sha256=None if file_sha256 == text.sha256 else file_sha256,
         text_column=columns.text,
         id_column=columns.id,
         kept={name: str(place.type) for name, place in text.kept_places.items()},
@@ -333,14 +349,11 @@ def parse_corpus(data: bytes) -> Corpus:
     return _record().validate_json(data)
 
 
-def is_here(corpus: Corpus) -> bool:
-    """Whether what a record names is there: each part, or a parquet of the recorded size."""
-    if corpus.part is not None and is_object_url(corpus.path):
-        return {each.name for each in corpus.part.parts} <= {*ObjectStore(corpus.path).list()}
-    path = Path(corpus.path)
-    if corpus.part is not None:
-        return all(is_whole(path / each.name) for each in corpus.part.parts)
-    return path.exists() and path.stat().st_size == corpus.num_bytes
+def is_stored(corpus: Corpus) -> bool:
+    """Whether the text is one of parts in an object store, and all of them are there."""
+    if corpus.part is None or not is_object_url(corpus.path):
+        return False
+    return {each.name for each in corpus.part.parts} <= {*ObjectStore(corpus.path).list()}
 
 
 def read_corpus(folder: Path) -> Corpus:

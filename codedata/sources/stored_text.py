@@ -152,7 +152,7 @@ def _as_known(corpus: record.Corpus, known: record.Corpus | None) -> record.Corp
     is_same = part == corpus.part and folder == Path(corpus.path).name
     if corpus.part is None:
         is_same = folder == _cut_into(Path(), corpus).name and part.fingerprint == corpus.sha256
-    if not is_same or not record.is_here(known):
+    if not is_same or not record.is_stored(known):
         return None
     return replace(_with_its_path(corpus), path=known.path, part=part)
 
