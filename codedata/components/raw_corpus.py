@@ -29,7 +29,7 @@ from codedata.progress import Reporter, reporter_of_run
 from codedata.resources import DataRoot
 from codedata.sources.base import Source
 from codedata.sources.listing import LISTING_NAME
-from codedata.sources.record import PIN_NAME, Corpus
+from codedata.sources.record import PIN_NAME, RECORD_NAME, Corpus
 from codedata.sources.registry import read_source
 from codedata.sources.stored_text import store_corpus
 from codedata.store import state
@@ -52,6 +52,14 @@ MANY_FILES = 100
 """From so many on, a partition of a split is a file, and less is shown of each file: an event of a
 partition takes Dagster 10 ms and some kilobytes, several times a run, which is more than tokenizing
 100,000 characters takes."""
+
+
+def source_with_files(source: Source, layout: Layout, corpus: str) -> Source:
+    """A source that knows its files, by the list that was made last, here or elsewhere."""
+    folder = layout.corpus(corpus)
+    if source.asked is not None:
+        state.pull(layout, folder / LISTING_NAME)
+    return source.listed_in(folder)
 
 
 def files_job(corpus: str) -> str:
@@ -104,11 +112,7 @@ class RawCorpus(YamlComponent):
             CorpusError: the YAML does not describe one.
         """
         source = read_source(self.source, f"corpus {self.name!r}")
-        layout = Layout.from_environment()
-        folder = layout.corpus(self.name)
-        if source.asked is not None:
-            state.pull(layout, folder / LISTING_NAME)
-        return source.listed_in(folder)
+        return source_with_files(source, Layout.from_environment(), self.name)
 
     @cached_property
     def num_files(self) -> int:
@@ -133,7 +137,8 @@ class RawCorpus(YamlComponent):
         Raises:
             CorpusError: a folder is gone.
         """
-        state.pull(layout, *_kept_files(layout.corpus(self.name)))
+        folder = layout.corpus(self.name)
+        state.pull(layout, *_kept_files(folder), folder / RECORD_NAME)
         return self._code_version + self.typed_source.look(layout.corpus(self.name))
 
     def bytes_known(self, layout: Layout) -> list[int | None]:
