@@ -25,6 +25,7 @@ from codedata.places import cache_folder, is_object_url, local_path, require_utf
 ROOT_VARIABLE = "CODEDATA_ROOT"
 CORPUS_VARIABLE = "CODEDATA_CORPUS"
 TOKENIZER_VARIABLE = "CODEDATA_TOKENIZER"
+DASK_VARIABLE = "CODEDATA_DASK_ADDRESS"
 
 
 _NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)

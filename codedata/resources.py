@@ -22,6 +22,7 @@ from codedata.parallel import (  # noqa: E402
     check_num_workers,
     limit_library_threads,
 )
+from codedata.run.placement import Cluster, cluster_of, known_kind  # noqa: E402
 from codedata.tokenize.engines.registry import AUTO, known_choice  # noqa: E402
 
 if TYPE_CHECKING:
@@ -55,6 +56,16 @@ class ChunkExecutor(dg.ConfigurableResource):
         description="How to tokenize, the ids being the same; auto is the fastest that is proven "
         "exact for the tokenizer.",
     )
+    kind: Annotated[str | None, AfterValidator(known_kind)] = Field(
+        default=None,
+        description="threads of this machine, or dask: workers of a cluster. By default dask where "
+        "there is an address, else threads.",
+    )
+    address: str | None = Field(
+        default=None,
+        description="Of the cluster's scheduler, such as tcp://10.0.0.1:8786, or local: workers of "
+        "this machine; by default $CODEDATA_DASK_ADDRESS, else local.",
+    )
 
     _beside: dict[str, "TransformersCheck"] = PrivateAttr(default_factory=dict)
 
@@ -76,6 +87,15 @@ class ChunkExecutor(dg.ConfigurableResource):
     def threads(self) -> int:
         """Threads that tokenize."""
         return check_num_workers(self.num_workers or available_cores())
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The cluster that chunks run on; None for threads of this process.
+
+        Raises:
+            SettingsError: what is given is no address of a scheduler.
+        """
+        return cluster_of(self.kind, self.address)
 
     def executor(self) -> Executor:
         """An executor for chunks, to be used in a `with` block."""

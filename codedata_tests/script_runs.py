@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from codedata.format.fingerprint import ChunkFingerprint
-from codedata.run import tokenize
+from codedata.store.chunks import LocalChunks
 from codedata.tokenize_data import main
 
 PAD_ID = 534
@@ -58,14 +58,14 @@ def finished_chunks(target: Path) -> dict[str, int]:
 def recorded_chunks(patch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Names of the chunks that are written in this process."""
     made: list[str] = []
-    real = tokenize.put_chunk
+    real = LocalChunks.put
 
-    def record(store: Any, fingerprint: ChunkFingerprint, *ids: Any, **more: Any) -> Any:
+    def record(self: LocalChunks, fingerprint: ChunkFingerprint, *ids: Any, **more: Any) -> Any:
         made.append(f"{fingerprint.chars.key}.arrow")
-        return real(store, fingerprint, *ids, **more)
+        return real(self, fingerprint, *ids, **more)
 
     with patch.context() as until_the_end:
-        until_the_end.setattr(tokenize, "put_chunk", record)
+        until_the_end.setattr(LocalChunks, "put", record)
         yield made
 
 

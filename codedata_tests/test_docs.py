@@ -219,6 +219,7 @@ def test_the_variables_of_the_environment_are_those_of_the_package() -> None:
     text = (ROOT / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `(CODEDATA_\S+)` \|", text, re.MULTILINE))
     own = {layout.ROOT_VARIABLE, layout.CORPUS_VARIABLE, layout.TOKENIZER_VARIABLE}
+    own |= {layout.DASK_VARIABLE}
     assert named == own | {NO_LOCK_VARIABLE, layout.switch_variable("<split>", "<switch>")}
 
 

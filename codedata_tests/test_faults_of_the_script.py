@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from codedata.format.fingerprint import ChunkFingerprint
-from codedata.run import tokenize
+from codedata.store.chunks import LocalChunks
 from codedata.store.dataset_folder import open_dataset
 from codedata_tests.script_runs import (
     NEW,
@@ -166,15 +166,17 @@ def test_a_chunk_that_finds_no_memory_fails_the_run_and_the_next_one_continues(
 ) -> None:
     """Row 26: workers are threads, so a killed one is a killed run."""
     before = contents(target)
-    real = tokenize.put_chunk
+    real = LocalChunks.put
 
-    def out_of_memory(store: Any, fingerprint: ChunkFingerprint, *ids: Any, **record: Any) -> Any:
+    def out_of_memory(
+        self: LocalChunks, fingerprint: ChunkFingerprint, *ids: Any, **record: Any
+    ) -> Any:
         if fingerprint.chars.start == 30_000:
             raise MemoryError
-        return real(store, fingerprint, *ids, **record)
+        return real(self, fingerprint, *ids, **record)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tokenize, "put_chunk", out_of_memory)
+        patch.setattr(LocalChunks, "put", out_of_memory)
         assert run_here([*switches, *NEW]) == 1
     assert (
         "error: memory ran out while a chunk was tokenized; finished chunks are kept: run again, "

@@ -19,9 +19,8 @@ from codedata.run import compared
 from codedata.run.plan import ChunkTask, open_plan
 from codedata.run.tokenize import stored_chunks, tokenize_chunk
 from codedata.sources.parquet.text import ParquetText
-from codedata.store.chunks import TokenChunk, put_chunk
+from codedata.store.chunks import LocalChunks, TokenChunk
 from codedata.store.files import remove_leftovers, replace_atomically, write_durably
-from codedata.store.local import LocalStore
 from codedata.store.owners import why_not_trusted
 from codedata.store.publishing import check_target, open_staging
 from codedata.tokenize import fidelity
@@ -41,12 +40,13 @@ def tasks(
     files = find_tokenizer(str(tokenizer_folder))
     engine = getattr(request, "param", "whole")
     plan = open_plan({0: ParquetText(corpus)}, settings, files, engine=engine)
-    return plan.tasks(lambda _: tmp_path / "root" / "chunks")
+    stored = LocalChunks(tmp_path / "root" / "chunks", shared=tmp_path / "root")
+    return plan.tasks(lambda _: stored)
 
 
 @pytest.fixture
 def root(tasks: list[ChunkTask]) -> Path:
-    return tasks[0].folder.parent
+    return Path(tasks[0].chunks.where(tasks[0].chars)).parent.parent
 
 
 @pytest.fixture
@@ -54,16 +54,14 @@ def chunks(tasks: list[ChunkTask]) -> list[TokenChunk]:
     return [tokenize_chunk(task) for task in tasks]
 
 
-def stored_earlier(tasks: list[ChunkTask], root: Path) -> list[TokenChunk]:
+def stored_earlier(tasks: list[ChunkTask]) -> list[TokenChunk]:
     """The stored chunks as a process finds them that did not make them."""
     compared._known.clear()  # pyright: ignore[reportPrivateUsage]
-    return stored_chunks(tasks, root=root)
+    return stored_chunks(tasks)
 
 
 def rewrite(chunk: TokenChunk, ids: np.ndarray) -> None:
-    put_chunk(
-        LocalStore(chunk.path.parent), chunk.fingerprint, ids, engine=chunk.engine, compared_bytes=1
-    )
+    chunk.store.put(chunk.fingerprint, ids, engine=chunk.engine, compared_bytes=1)
 
 
 # What stands in a stored chunk
@@ -75,10 +73,10 @@ def test_chunks_that_this_user_compared_are_taken_without_their_text(
     compared.note(chunks)
     monkeypatch.setattr(ParquetText, "read_utf8", None)
     with pytest.raises(TypeError):
-        stored_earlier(tasks, root)
+        stored_earlier(tasks)
     compared.recall(tasks)
-    assert stored_chunks(tasks, root=root) == chunks
-    elsewhere = [replace(task, folder=root / "copied") for task in tasks]
+    assert stored_chunks(tasks) == chunks
+    elsewhere = [replace(task, chunks=LocalChunks(root / "copied")) for task in tasks]
     compared._known.clear()  # pyright: ignore[reportPrivateUsage]
     compared.recall(elsewhere)
     assert not any(map(compared.is_compared, chunks)), "others may have put them there"
@@ -86,34 +84,34 @@ def test_chunks_that_this_user_compared_are_taken_without_their_text(
 
 @with_any_engine
 def test_chunks_of_an_earlier_run_are_reused_and_those_with_wrong_ids_refused(
-    tasks: list[ChunkTask], chunks: list[TokenChunk], root: Path
+    tasks: list[ChunkTask], chunks: list[TokenChunk]
 ) -> None:
     assert len(chunks) == 2
     assert min(chunk.chars.num_chars for chunk in chunks) > fidelity.STORED_CHARS
     for _ in range(5):  # of another stretch each time
-        assert stored_earlier(tasks, root) == chunks
+        assert stored_earlier(tasks) == chunks
     ids = chunks[1].read_ids().copy()
     one_in_ten = ids + (np.arange(len(ids)) % 10 == 0).astype(ids.dtype)
     for wrong in (ids[::-1].copy(), one_in_ten, ids[: len(ids) // 3], ids[:0]):
         rewrite(chunks[1], wrong)
         # A stretch may lie in the third that is right: not forty times.
         with pytest.raises(ChunkMismatchError) as refused:
-            _ = [stored_earlier(tasks, root) for _ in range(40)]
-        assert str(chunks[1].path) in str(refused.value)
+            _ = [stored_earlier(tasks) for _ in range(40)]
+        assert chunks[1].where in str(refused.value)
         assert "remove it, or the whole folder" in str(refused.value)
 
 
 def test_a_chunk_that_was_replaced_since_this_process_made_it_is_compared_too(
-    tasks: list[ChunkTask], chunks: list[TokenChunk], root: Path
+    tasks: list[ChunkTask], chunks: list[TokenChunk]
 ) -> None:
-    assert stored_chunks(tasks, root=root) == chunks
+    assert stored_chunks(tasks) == chunks
     rewrite(chunks[1], chunks[1].read_ids()[::-1].copy())
     with pytest.raises(ChunkMismatchError, match="does not hold the ids"):
-        stored_chunks(tasks, root=root)
+        stored_chunks(tasks)
 
 
 def test_nobody_can_foresee_what_will_be_compared(
-    tasks: list[ChunkTask], root: Path, monkeypatch: pytest.MonkeyPatch
+    tasks: list[ChunkTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenize_chunk(tasks[0])
     asked: set[CharRange] = set()
@@ -125,11 +123,11 @@ def test_nobody_can_foresee_what_will_be_compared(
 
     monkeypatch.setattr(ParquetText, "read_utf8", watched)
     for _ in range(6):
-        stored_earlier(tasks[:1], root)
+        stored_earlier(tasks[:1])
     assert all(chars.num_chars == fidelity.STORED_CHARS for chars in asked)
     assert len(asked) > 1
     asked.clear()
-    stored_chunks(tasks[:1], root=root)
+    stored_chunks(tasks[:1])
     assert not asked, "what this process has made or compared is not compared again"
 
 
@@ -206,13 +204,13 @@ def test_where_a_filesystem_gives_every_file_one_mode_none_is_held_against_it(
 
 @as_root
 def test_a_strangers_chunk_ends_the_run_in_one_line(
-    tasks: list[ChunkTask], chunks: list[TokenChunk], root: Path
+    tasks: list[ChunkTask], chunks: list[TokenChunk]
 ) -> None:
-    os.chown(chunks[0].path, STRANGER, -1)
+    os.chown(chunks[0].where, STRANGER, -1)
     with pytest.raises(UntrustedError, match=f"it belongs to the user {STRANGER}") as refused:
-        stored_chunks(tasks, root=root)
+        stored_chunks(tasks)
     assert "\n" not in str(refused.value)
-    assert str(chunks[0].path) in str(refused.value)
+    assert chunks[0].where in str(refused.value)
 
 
 @contextmanager
@@ -230,22 +228,23 @@ def test_nothing_is_for_everybody_to_write_whatever_the_umask(
     with no_umask(), open_staging(check_target(tmp_path / "dataset")) as staging:
         chunk = tokenize_chunk(tasks[0])
         staging.add_shard(0, memoryview(b"a shard"))
-        paths = (chunk.path, staging.folder, staging.stage)
+        paths = (Path(chunk.where), staging.folder, staging.stage)
         modes = [stat.S_IMODE(path.stat().st_mode) for path in paths]
     assert modes[:2] == [0o644, 0o755]
     assert not modes[2] & 0o002
-    assert stored_chunks(tasks[:1], root=chunk.path.parent.parent) == [chunk]
+    assert stored_chunks(tasks[:1]) == [chunk]
 
 
 @as_root
 def test_a_stranger_s_file_that_takes_a_chunk_s_place_later_is_refused_too(
-    tasks: list[ChunkTask], chunks: list[TokenChunk], root: Path
+    tasks: list[ChunkTask], chunks: list[TokenChunk]
 ) -> None:
-    for chunk in (chunks[0], stored_chunks(tasks, root=root)[1]):  # just made, and found
-        copy = chunk.path.with_name("copy")
-        copy.write_bytes(chunk.path.read_bytes())
+    for chunk in (chunks[0], stored_chunks(tasks)[1]):  # just made, and found
+        path = Path(chunk.where)
+        copy = path.with_name("copy")
+        copy.write_bytes(path.read_bytes())
         os.chown(copy, STRANGER, STRANGER)
-        copy.replace(chunk.path)
+        copy.replace(path)
         with pytest.raises(UntrustedError, match=f"it belongs to the user {STRANGER}"):
             chunk.read_ids()
 

@@ -134,7 +134,7 @@ class DryRun:
         partitions = chunk_tasks(spec, plan, layout, spec.partition_keys).values()
         tasks = [task for each in partitions for task in each]
         is_again = self._force or self._changed[spec.name]
-        stored = [] if is_again else finished(tasks, root=layout.root)
+        stored = [] if is_again else finished(tasks)
         found = estimate(plan, stored, threads=executor.threads)
         self._say_size(spec, found.num_tokens, "", found.num_samples, found.num_bytes)
         kept = f"{len(stored)} of {len(tasks)} chunks are finished"

@@ -8,7 +8,13 @@ from collections.abc import Collection, Iterable, Mapping
 
 from codedata.environment import PREFIX
 from codedata.errors import SettingsError
-from codedata.layout import CORPUS_VARIABLE, ROOT_VARIABLE, TOKENIZER_VARIABLE, switch_variable
+from codedata.layout import (
+    CORPUS_VARIABLE,
+    DASK_VARIABLE,
+    ROOT_VARIABLE,
+    TOKENIZER_VARIABLE,
+    switch_variable,
+)
 from codedata.places import local_path
 from codedata.printable import shortened
 from codedata.recipe.settings import SWITCHES, Switch
@@ -35,8 +41,8 @@ def unread_variables(splits: Collection[str], given: Mapping[str, str]) -> list[
         SettingsError: some look like an override that is misspelt.
     """
     of_splits = {switch_variable(split, switch) for split in splits for switch in SWITCHES}
-    of_package = {ROOT_VARIABLE, CORPUS_VARIABLE, TOKENIZER_VARIABLE, NO_LOCK_VARIABLE}
-    known = of_package | of_splits
+    of_package = {ROOT_VARIABLE, CORPUS_VARIABLE, TOKENIZER_VARIABLE, DASK_VARIABLE}
+    known = of_package | {NO_LOCK_VARIABLE} | of_splits
     unread = sorted(name for name, value in given.items() if value and name not in known)
     prefixes = sorted((switch_variable(split, "") for split in splits), key=len, reverse=True)
     misspelt: list[str] = []

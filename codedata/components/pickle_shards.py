@@ -177,7 +177,7 @@ def _all_chunks(spec: SplitSpec, plan: Plan, layout: Layout) -> list[TokenChunk]
             them.
     """
     tasks = chunk_tasks(spec, plan, layout, spec.partition_keys)
-    chunks = stored_chunks([task for each in tasks.values() for task in each], root=layout.root)
+    chunks = stored_chunks([task for each in tasks.values() for task in each])
     found = {chunk.chars for chunk in chunks}
     with_text = [key for key, each in tasks.items() if each]
     missing = [key for key in with_text if any(task.chars not in found for task in tasks[key])]

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import TypedDict
@@ -26,6 +26,8 @@ from codedata.run.plan import ChunkTask, Plan, open_plan
 from codedata.sources.paths import MAX_FILES
 from codedata.sources.record import Corpus, read_corpus
 from codedata.store import state
+from codedata.store.chunks import ChunkStore, LocalChunks, ObjectChunks
+from codedata.store.roots import objects_of
 from codedata.tokenize.engines.registry import AUTO
 from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer, local_fingerprint
 
@@ -249,13 +251,20 @@ def open_split(
     )
 
 
+def chunks_of_file(layout: Layout, split: str, file: int) -> ChunkStore:
+    """Where the chunks of a file of a split are kept."""
+    if (objects := objects_of(layout)) is not None:
+        return ObjectChunks(objects.below(f"chunks/{split}"))
+    return LocalChunks(layout.chunks(split) / file_key(file), shared=layout.root)
+
+
 def chunk_tasks(
     spec: SplitSpec, plan: Plan, layout: Layout, keys: Sequence[str], *, threads: int = 1
 ) -> dict[str, list[ChunkTask]]:
     """The tasks of partitions, by key, in order; those beyond their text's end have none."""
-    folder = layout.chunks(spec.name)
+    chunks_of = partial(chunks_of_file, layout, spec.name)
     tasks: dict[str, list[ChunkTask]] = {key: [] for key in keys}
-    for task in plan.tasks(lambda file: folder / file_key(file), threads=threads):
+    for task in plan.tasks(chunks_of, threads=threads):
         tasks.get(spec.partition_of(task.chars), []).append(task)
     return tasks
 

@@ -224,7 +224,7 @@ class _MadeChunks:
         if is_file:
             figures |= {"chunks": len(chunks), "chunks reused": num_reused}
         else:
-            path = dg.MetadataValue.path(str(chunks[0].path))
+            path = dg.MetadataValue.path(chunks[0].where)
             figures |= {"sha256": chunks[0].ids_sha256, "path": path}
         return with_separators(figures)
 
@@ -259,4 +259,4 @@ class _MadeChunks:
 
 
 def _bounds(chunk: TokenChunk) -> tuple[int, int]:
-    return bounds_of(chunk.read_ids())
+    return chunk.bounds or bounds_of(chunk.read_ids())

@@ -26,6 +26,7 @@ from codedata.run.plan import Plan, open_plan
 from codedata.run.tokenize import tokenize
 from codedata.sources.parquet.text import ParquetText
 from codedata.sources.texts import write_texts
+from codedata.store.chunks import LocalChunks
 from codedata.store.dataset_folder import Dataset
 from codedata.store.publishing import Staging, check_target, open_staging
 from codedata.tokenize.engines.registry import AUTO
@@ -104,7 +105,8 @@ def build_planned(plan: Plan, target: Path, *, num_workers: int, reporter: Repor
 
 def _build(plan: Plan, staging: Staging, *, num_workers: int, reporter: Reporter) -> Dataset:
     target, text = staging.target, plan.windows[0].text
-    tasks = plan.tasks(lambda _: staging.chunks, threads=num_workers)
+    stored = LocalChunks(staging.chunks, shared=target.parent)
+    tasks = plan.tasks(lambda _: stored, threads=num_workers)
     with ChunkThreads(num_workers) as executor:
         made = tokenize(plan, tasks, executor, reporter, root=target.parent, name=target.name)
         chunks = sorted((chunk for chunk, _ in made), key=lambda chunk: chunk.chars)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codedata.errors import DatasetError
+from codedata.format.meta import ShardEntry
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
@@ -42,6 +43,32 @@ class CheckOutcome:
     numbers: dict[str, int | str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FoundShard:
+    """What was found of a shard as it lies, every byte of it read.
+
+    Attributes:
+        num_samples: its rows.
+        seq_length: tokens of each.
+        smallest: of its ids.
+        largest: of its ids.
+    """
+
+    num_samples: int
+    seq_length: int
+    smallest: int
+    largest: int
+
+    @classmethod
+    def of(cls, ids: IdArray) -> "FoundShard":
+        """That of a shard's ids, shape (num_samples, seq_length)."""
+        num_samples, seq_length = ids.shape
+        smallest, largest = bounds_of(ids)
+        return cls(
+            num_samples=num_samples, seq_length=seq_length, smallest=smallest, largest=largest
+        )
+
+
 def check_dataset(
     folder: Path, chunks: Sequence[TokenChunk], settings: Settings, vocab_size: int
 ) -> tuple[Dataset | None, dict[str, CheckOutcome]]:
@@ -54,52 +81,87 @@ def check_dataset(
     try:
         dataset = open_dataset(folder, verify=True)
     except DatasetError as error:
-        return None, {"integrity": CheckOutcome(passed=False, description=str(error), numbers={})}
-    return dataset, {
-        "integrity": _integrity(dataset),
-        "sample_counts": _sample_counts(dataset, chunks, settings),
-        "sequence_lengths": _sequence_lengths(dataset, settings),
-        "token_ids": _token_ids(dataset, vocab_size),
+        return None, not_whole(str(error))
+    with ThreadPoolExecutor(available_cores()) as threads:
+        shards = [*threads.map(_mapped_shard, dataset.shards)]
+    return dataset, check_shards(dataset.entries, shards, chunks, settings, vocab_size)
+
+
+def check_shards(
+    entries: Sequence[ShardEntry],
+    shards: Sequence[FoundShard],
+    chunks: Sequence[TokenChunk],
+    settings: Settings,
+    vocab_size: int,
+) -> dict[str, CheckOutcome]:
+    """Judge what was found of shards whose every byte and hash was read and is right.
+
+    Args:
+        entries: what the meta says of them.
+        shards: what was found of each.
+        chunks: that they were packed from.
+        settings: the switches.
+        vocab_size: of the tokenizer.
+    """
+    return {
+        "integrity": _integrity(entries, shards),
+        "sample_counts": _sample_counts(entries, shards, chunks, settings),
+        "sequence_lengths": _sequence_lengths(shards, settings),
+        "token_ids": check_ids(
+            min(shard.smallest for shard in shards),
+            max(shard.largest for shard in shards),
+            vocab_size,
+        ),
     }
 
 
-def _integrity(dataset: Dataset) -> CheckOutcome:
-    samples = sum(len(ids) for ids in dataset.shards)
-    tokens = sum(ids.size for ids in dataset.shards)
-    right = (samples, tokens) == (dataset.num_samples, dataset.num_tokens)
+def not_whole(why: str) -> dict[str, CheckOutcome]:
+    """The outcome of a dataset that is not whole: nothing else is looked at."""
+    return {"integrity": CheckOutcome(passed=False, description=why, numbers={})}
+
+
+def _integrity(entries: Sequence[ShardEntry], shards: Sequence[FoundShard]) -> CheckOutcome:
+    samples = sum(shard.num_samples for shard in shards)
+    tokens = sum(shard.num_samples * shard.seq_length for shard in shards)
+    stated = (sum(e.num_samples for e in entries), sum(e.num_tokens for e in entries))
+    right = (samples, tokens) == stated
     wrong = f"the meta's totals are not those of the shards: {samples} samples, {tokens} tokens"
     return CheckOutcome(
         passed=right,
         description="every byte, hash and total of shards and meta agrees" if right else wrong,
-        numbers={"shards": len(dataset.shards), "samples": samples, "tokens": tokens},
+        numbers={"shards": len(shards), "samples": samples, "tokens": tokens},
     )
 
 
 def _sample_counts(
-    dataset: Dataset, chunks: Sequence[TokenChunk], settings: Settings
+    entries: Sequence[ShardEntry],
+    shards: Sequence[FoundShard],
+    chunks: Sequence[TokenChunk],
+    settings: Settings,
 ) -> CheckOutcome:
     found = Counter[CharRange | None]()
-    for entry, ids in zip(dataset.entries, dataset.shards, strict=True):
-        found[entry.chars] += len(ids)
+    for entry, shard in zip(entries, shards, strict=True):
+        found[entry.chars] += shard.num_samples
     expected = {chunk.chars: settings.count_samples(chunk.num_tokens) for chunk in chunks}
     wrong = [
         f"{chars.key} has {found[chars]} of {must}"
         for chars, must in expected.items()
         if found[chars] != must
     ]
-    if extra := dataset.num_samples - sum(found[chars] for chars in expected):
+    num_samples = sum(entry.num_samples for entry in entries)
+    if extra := num_samples - sum(found[chars] for chars in expected):
         wrong.append(f"{extra} are of no chunk")
     right = "each chunk gave as many samples as its tokens and the switches say"
     total = sum(expected.values())
     return CheckOutcome(
         passed=not wrong,
         description=f"samples are missing or too many: {'; '.join(wrong)}" if wrong else right,
-        numbers={"samples": dataset.num_samples, "expected": total, "chunks": len(chunks)},
+        numbers={"samples": num_samples, "expected": total, "chunks": len(chunks)},
     )
 
 
-def _sequence_lengths(dataset: Dataset, settings: Settings) -> CheckOutcome:
-    lengths, must = sorted({ids.shape[1] for ids in dataset.shards}), settings.seq_length
+def _sequence_lengths(shards: Sequence[FoundShard], settings: Settings) -> CheckOutcome:
+    lengths, must = sorted({shard.seq_length for shard in shards}), settings.seq_length
     return CheckOutcome(
         passed=lengths == [must],
         description=f"samples have {' and '.join(map(str, lengths))} tokens, seq_length is {must}",
@@ -107,16 +169,10 @@ def _sequence_lengths(dataset: Dataset, settings: Settings) -> CheckOutcome:
     )
 
 
-def _token_ids(dataset: Dataset, vocab_size: int) -> CheckOutcome:
-    with ThreadPoolExecutor(available_cores()) as threads:
-        lows, highs = zip(*threads.map(_bounds_of_mapped, dataset.shards), strict=True)
-    return check_ids(min(lows), max(highs), vocab_size)
-
-
-def _bounds_of_mapped(shard: IdArray) -> tuple[int, int]:
-    bounds = bounds_of(shard)
+def _mapped_shard(shard: IdArray) -> FoundShard:
+    found = FoundShard.of(shard)
     release_pages(shard)
-    return bounds
+    return found
 
 
 def check_compared(chunks: Sequence[TokenChunk]) -> CheckOutcome:

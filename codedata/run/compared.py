@@ -11,7 +11,6 @@ from hashlib import sha256
 from importlib.metadata import version
 from itertools import groupby
 from json import dumps
-from pathlib import Path
 from typing import cast
 
 from codedata.format.fingerprint import ChunkFingerprint
@@ -36,7 +35,7 @@ def add_compared(chunk: TokenChunk) -> None:
 
 def recall(tasks: Iterable[ChunkTask]) -> None:
     """Know what this user's earlier processes made or compared of some chunks."""
-    for folder, some in _by_folder((task.folder, task.fingerprint) for task in tasks):
+    for folder, some in _by_folder(tasks):
         noted = _noted(_name(folder, some[0]))
         _known.update((each, noted[each.chars.key]) for each in some if each.chars.key in noted)
 
@@ -44,7 +43,7 @@ def recall(tasks: Iterable[ChunkTask]) -> None:
 def note(chunks: Iterable[TokenChunk]) -> None:
     """Leave a note of chunks, all of the folders that they lie in, for later processes."""
     shas = {chunk.fingerprint: chunk.ids_sha256 for chunk in chunks if is_compared(chunk)}
-    for folder, some in _by_folder((chunk.path.parent, chunk.fingerprint) for chunk in chunks):
+    for folder, some in _by_folder(chunks):
         found = {each.chars.key: shas[each] for each in some if each in shas}
         name = _name(folder, some[0])
         noted = _noted(name)
@@ -58,20 +57,22 @@ def _noted(name: str) -> dict[str, str]:
 
 
 def _by_folder(
-    chunks: Iterable[tuple[Path, ChunkFingerprint]],
-) -> Iterable[tuple[Path, list[ChunkFingerprint]]]:
+    chunks: Iterable[ChunkTask | TokenChunk],
+) -> Iterable[tuple[str, list[ChunkFingerprint]]]:
     for folder, some in groupby(sorted(chunks, key=_folder_of), key=_folder_of):
-        yield folder, [fingerprint for _, fingerprint in some]
+        yield folder, [each.fingerprint for each in some]
 
 
-def _folder_of(chunk: tuple[Path, ChunkFingerprint]) -> Path:
-    return chunk[0]
+def _folder_of(chunk: ChunkTask | TokenChunk) -> str:
+    """What the places of a file's chunks begin with."""
+    place = chunk.where if isinstance(chunk, TokenChunk) else chunk.chunks.where(chunk.chars)
+    return place.rpartition("/")[0]
 
 
-def _name(folder: Path, some: ChunkFingerprint) -> str:
+def _name(folder: str, some: ChunkFingerprint) -> str:
     """Of the note on a folder; other releases compare anew."""
     known_by = [some.corpus_sha256, some.tokenizer_sha256, some.code_version, *_versions()]
-    return sha256(dumps([str(folder), *known_by]).encode()).hexdigest()
+    return sha256(dumps([folder, *known_by]).encode()).hexdigest()
 
 
 @cache

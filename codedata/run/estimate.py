@@ -5,19 +5,21 @@ of the text is tokenized. Before there is a text, `guess` goes by the switches a
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from shutil import disk_usage
 
 from codedata.errors import TargetError
+from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.packing import id_dtype
 from codedata.format.ranges import CharRange, Utf8
+from codedata.parallel import side_by_side
 from codedata.progress import megabytes
 from codedata.recipe.settings import Settings
 from codedata.run.plan import ChunkTask, Plan, sample_of
-from codedata.store.chunks import TokenChunk, get_chunk
-from codedata.store.local import LocalStore
+from codedata.store.chunks import ChunkStore, TokenChunk
 from codedata.tokenize.engines.base import as_utf8
 from codedata.tokenize.probe import PROBE
 from codedata.tokenize.tokenizer import load_tokenizer
@@ -67,18 +69,20 @@ class Guess:
     num_bytes: int
 
 
-def finished(tasks: Sequence[ChunkTask], *, root: Path) -> list[TokenChunk]:
+def finished(tasks: Iterable[ChunkTask]) -> list[TokenChunk]:
     """The chunks that an earlier run stored; a run compares some of their ids before it takes them.
 
     Args:
         tasks: whose chunks are looked for.
-        root: under which they lie.
 
     Raises:
         UntrustedError: one is a stranger's.
     """
-    found = (get_chunk(LocalStore(task.folder, shared=root), task.fingerprint) for task in tasks)
-    return [chunk for chunk in found if chunk is not None]
+    stores: dict[ChunkStore, list[ChunkFingerprint]] = {}
+    for task in tasks:
+        stores.setdefault(task.chunks, []).append(task.fingerprint)
+    found = side_by_side(lambda each: each[0].find(each[1]), stores.items())
+    return [*chain.from_iterable(found)]
 
 
 def estimate(plan: Plan, stored: Sequence[TokenChunk], *, threads: int) -> Estimate:
@@ -89,22 +93,21 @@ def estimate(plan: Plan, stored: Sequence[TokenChunk], *, threads: int) -> Estim
         stored: its chunks that are finished.
         threads: that will tokenize.
     """
-    if stored:
-        num_chars = sum(chunk.chars.num_chars for chunk in stored)
-        num_tokens = sum(chunk.num_tokens for chunk in stored)
-        seconds = sum(chunk.seconds for chunk in stored)
-    else:
+    num_chars = sum(chunk.chars.num_chars for chunk in stored)
+    num_tokens = sum(chunk.num_tokens for chunk in stored)
+    seconds = sum(chunk.seconds for chunk in stored)
+    known = {chunk.chars for chunk in stored}
+    chunks = _chunks(plan)
+    missing = [chars for chars in chunks if chars not in known]
+    if missing and not seconds:
         plan.engine.encode(as_utf8(sample_of(plan.windows[0])))  # which may be compiled first
-        num_chars, num_tokens, seconds = 0, 0, 0.0
+        num_chars, num_tokens = 0, 0
         for text in _some_of(plan):
             started = time.monotonic()
             num_tokens += len(plan.engine.encode(text).ids)
             seconds += time.monotonic() - started
             num_chars += len(bytes(text).decode())
     each, rate = num_tokens / num_chars, num_chars / max(seconds, 1e-9)
-    known = {chunk.chars for chunk in stored}
-    chunks = _chunks(plan)
-    missing = [chars for chars in chunks if chars not in known]
     num_samples, num_bytes = _needed(plan.settings, _id_bytes(plan), chunks, missing, each)
     left = sum(chars.num_chars for chars in missing)
     at_once = max(1, min(threads, len(missing)))

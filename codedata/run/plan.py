@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from codedata.errors import SettingsError
 from codedata.format.fingerprint import ChunkFingerprint
@@ -16,6 +15,7 @@ from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores, side_by_side
 from codedata.recipe.settings import Settings
 from codedata.sources.parquet.text import ParquetText, Window
+from codedata.store.chunks import ChunkStore
 from codedata.tokenize.engines.base import Engine
 from codedata.tokenize.engines.registry import AUTO, choose_engine
 from codedata.tokenize.fidelity import SAMPLE_CHARS, check_built_in, check_sample
@@ -86,11 +86,13 @@ class Plan:
 
         side_by_side(try_on, windows)
 
-    def tasks(self, folder_of: Callable[[int], Path], *, threads: int = 1) -> list["ChunkTask"]:
+    def tasks(
+        self, chunks_of: Callable[[int], ChunkStore], *, threads: int = 1
+    ) -> list["ChunkTask"]:
         """The chunks of all windows, in the order of their characters.
 
         Args:
-            folder_of: where the chunks of a file are stored, by its number.
+            chunks_of: where the chunks of a file are stored, by its number.
             threads: that may work on one chunk.
         """
         texts = {window.chars.file: window.text for window in self.windows}
@@ -101,7 +103,7 @@ class Plan:
                 engine_choice=self.engine_choice,
                 threads=threads,
                 fingerprint=fingerprint,
-                folder=folder_of(fingerprint.chars.file),
+                chunks=chunks_of(fingerprint.chars.file),
             )
             for fingerprint in self.fingerprints
         ]
@@ -117,7 +119,7 @@ class ChunkTask:
         engine_choice: `auto`, or the engine that the user wants.
         threads: that may work on this chunk.
         fingerprint: of the chunk.
-        folder: where the chunk is stored.
+        chunks: where the chunk is stored.
     """
 
     text: ParquetText
@@ -125,7 +127,7 @@ class ChunkTask:
     engine_choice: str
     threads: int
     fingerprint: ChunkFingerprint
-    folder: Path
+    chunks: ChunkStore
 
     @property
     def chars(self) -> CharRange:

@@ -13,11 +13,10 @@ from codedata.errors import ChunkMismatchError, TokenizerError, WorkerError
 from codedata.parallel import ChunkThreads, available_cores
 from codedata.progress import Reporter
 from codedata.run.compared import add_compared, is_compared
-from codedata.run.estimate import require_disk_space
+from codedata.run.estimate import finished, require_disk_space
 from codedata.run.plan import ChunkTask, Plan, engine_for
-from codedata.store.chunks import TokenChunk, get_chunk, put_chunk
+from codedata.store.chunks import LocalChunks, TokenChunk
 from codedata.store.files import remove_leftovers
-from codedata.store.local import LocalStore
 from codedata.tokenize.fidelity import holds_ids_of, tokenize_and_compare
 from codedata.tokenize.tokenizer import load_tokenizer
 
@@ -58,10 +57,11 @@ def tokenize(
         WorkerError: memory ran out; finished chunks stay.
         ExactnessError: see `tokenize_chunk`.
     """
-    for folder in {task.folder for task in tasks}:
-        remove_leftovers(folder, older_than=_ABANDONED_SECONDS)
+    for chunks in {task.chunks for task in tasks}:
+        if isinstance(chunks, LocalChunks):
+            remove_leftovers(chunks.folder, older_than=_ABANDONED_SECONDS)
     with reporter.waiting(f"looking for chunks of {name}"):
-        reused = [] if force else stored_chunks(tasks, root=root)
+        reused = [] if force else stored_chunks(tasks)
     found = {chunk.chars for chunk in reused}
     missing = {task.chars: task for task in tasks if task.chars not in found}
     plan.require_fidelity({chars.file for chars in missing})
@@ -104,32 +104,41 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
     except TokenizerError as error:
         raise TokenizerError(f"{error} ({where})") from error
     record["seconds"] = time.monotonic() - started
-    chunk = put_chunk(LocalStore(task.folder), task.fingerprint, ids, **record)
+    chunk = task.chunks.put(task.fingerprint, ids, **record)
     add_compared(chunk)
     return chunk
 
 
-def stored_chunks(tasks: Sequence[ChunkTask], *, root: Path) -> list[TokenChunk]:
+def stored_chunks(tasks: Sequence[ChunkTask]) -> list[TokenChunk]:
     """The chunks of an earlier run that are still right, in the order of `tasks`.
 
     Args:
         tasks: whose chunks are looked for.
-        root: under which they lie.
 
     Raises:
         ChunkMismatchError: the ids of one are not those that the tokenizers library has for some
             of its text, or it is damaged.
         UntrustedError: one is a stranger's.
     """
+    found = finished(tasks)
+    unknown = {chunk.fingerprint: chunk for chunk in found if not is_compared(chunk)}
     with ChunkThreads(available_cores()) as threads:
-        found = [threads.submit(_stored_chunk, task, root) for task in tasks]
-        return [chunk for future in found if (chunk := future.result()) is not None]
+        made = [
+            threads.submit(require_ids, task, chunk)
+            for task in tasks
+            if (chunk := unknown.get(task.fingerprint)) is not None
+        ]
+        for future in made:
+            add_compared(future.result())
+    return found
 
 
-def _stored_chunk(task: ChunkTask, root: Path) -> TokenChunk | None:
-    chunk = get_chunk(LocalStore(task.folder, shared=root), task.fingerprint)
-    if chunk is None or is_compared(chunk):
-        return chunk
+def require_ids(task: ChunkTask, chunk: TokenChunk) -> TokenChunk:
+    """Compare some of a stored chunk's ids with those of its text; in a worker.
+
+    Raises:
+        ChunkMismatchError: they are others, or the chunk is damaged.
+    """
     if not holds_ids_of(
         load_tokenizer(task.tokenizer),
         engine_for(task.tokenizer, task.engine_choice),
@@ -138,9 +147,8 @@ def _stored_chunk(task: ChunkTask, root: Path) -> TokenChunk | None:
         chunk.read_ids(),
     ):
         raise ChunkMismatchError(
-            f"chunk {chunk.path} does not hold the ids that the tokenizers library has for its "
+            f"chunk {chunk.where} does not hold the ids that the tokenizers library has for its "
             f"text (characters {chunk.chars.start} to {chunk.chars.stop} of {task.text.path}); "
-            f"remove it, or the whole folder {chunk.path.parent}, and run again"
+            f"remove it, or the whole folder {chunk.where.rpartition('/')[0]}, and run again"
         )
-    add_compared(chunk)
     return chunk

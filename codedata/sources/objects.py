@@ -10,13 +10,13 @@ block is left, whatever for.
 """
 
 import asyncio
-import random
 from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from codedata.errors import CorpusError
 from codedata.printable import shortened
+from codedata.store import requests
 
 if TYPE_CHECKING:
     from fsspec.asyn import AsyncFileSystem
@@ -27,18 +27,7 @@ PIECE_BYTES = 1 << 20
 MAX_CONCURRENCY = 100
 """What aiohttp lets a session have: https://docs.aiohttp.org/en/stable/client_advanced.html"""
 
-_TRY_SECONDS = 60.0
-"""For a piece: 17 kB a second at the least."""
-
-_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.5, 20.0
-"""Doubled with each try, and never less than half of it: Amazon's "equal jitter", so that those who
-were turned away together do not come back together."""
-
-_TRY_AGAIN = {408, 425, 429}
-"""Beside 5xx: https://developer.mozilla.org/docs/Web/HTTP/Reference/Status"""
-
 _S3 = {"s3", "s3a"}
-_HTTP = {"http", "https"}
 
 
 class Objects:
@@ -67,7 +56,7 @@ class Objects:
         from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 
         scheme = url.partition("://")[0]
-        options = _with_ours(scheme, storage_options, concurrency)
+        options = requests.with_ours(scheme, storage_options, concurrency)
         try:
             system, self.path = url_to_fs(url, skip_instance_cache=True, **options)
         except ImportError as error:
@@ -116,28 +105,32 @@ class Objects:
 
     async def _piece(self, path: str, start: int) -> bytes | None:
         read = self._system._cat_file  # noqa: SLF001  (fsspec's interface for asyncio)
+        num_tries = 1
+
+        def count(error: Exception, num_failed: int, wait: float) -> None:  # noqa: ARG001
+            nonlocal num_tries
+            num_tries = num_failed + 1
+            self.num_retries += 1
+
         async with self._slots:
-            for num_tries in range(1, self._retries + 2):
-                try:
-                    async with asyncio.timeout(_TRY_SECONDS):
-                        piece = await read(path, start=start, end=start + PIECE_BYTES)
-                except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            try:
+                piece = await requests.persistently(
+                    lambda: read(path, start=start, end=start + PIECE_BYTES),
+                    max_tries=self._retries + 1,
+                    try_seconds=requests.TRY_SECONDS,  # for a piece: 17 kB a second at the least
+                    before_wait=count,
+                )
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                return None
+            except Exception as error:
+                status = requests.status_of(error)
+                if status == 416:  # no bytes from there on
+                    return b""
+                if status in {404, 410}:
                     return None
-                except Exception as error:
-                    status = _status_of(error)
-                    if status == 416:  # no bytes from there on
-                        return b""
-                    if status in {404, 410}:
-                        return None
-                    if not _may_pass(error, status) or num_tries > self._retries:
-                        raise explained(self.url_of(path), error, num_tries=num_tries) from error
-                else:
-                    self.num_bytes += len(piece)
-                    return piece
-                self.num_retries += 1
-                wait = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (num_tries - 1))
-                await asyncio.sleep(random.uniform(wait / 2, wait))  # noqa: S311  (no secret)
-        raise AssertionError("the last try returns or raises")
+                raise explained(self.url_of(path), error, num_tries=num_tries) from error
+        self.num_bytes += len(piece)
+        return piece
 
 
 def explained(url: str, error: Exception, *, num_tries: int = 1) -> CorpusError:
@@ -148,16 +141,16 @@ def explained(url: str, error: Exception, *, num_tries: int = 1) -> CorpusError:
         error: that the file system, or the client that it has, raised.
         num_tries: after which.
     """
-    status = _status_of(error)
+    status = requests.status_of(error)
     cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
-    if isinstance(cause, Exception) and (_is_denied(cause, status) or _may_pass(cause, status)):
+    if isinstance(cause, Exception) and (requests.is_denied(cause) or requests.may_pass(cause)):
         error = cause  # fsspec's http calls whatever fails a file that is not there
-    why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    why = requests.said_by(error)
     if isinstance(error, FileNotFoundError) or status in {404, 410}:
         return CorpusError(f"{url} does not exist; correct its path")
     if isinstance(error, ImportError):
         return CorpusError(f"{url} needs a package ({why}); of s3: pip install 'codedata[s3]'")
-    if _is_denied(error, status):
+    if requests.is_denied(error):
         remedy = "say in storage_options who asks"
         if url.partition(":")[0] in _S3:
             remedy = (
@@ -165,52 +158,7 @@ def explained(url: str, error: Exception, *, num_tries: int = 1) -> CorpusError:
                 "AWS tool (AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
             )
         return CorpusError(f"{url} is not given to whoever asks here ({why}); {remedy}")
-    if _may_pass(error, status):
+    if requests.may_pass(error):
         tries = f"given up after {num_tries} tries in a row; " if num_tries > 1 else ""
         return CorpusError(f"{url}: {why}; {tries}run again later, which goes on with what is here")
     return CorpusError(f"{url} cannot be read ({why}); correct the url, or storage_options")
-
-
-def _with_ours(
-    scheme: str, storage_options: Mapping[str, Any], concurrency: int
-) -> Mapping[str, Any]:
-    """Options of a file system, with those by which requests are ours alone to repeat."""
-    if scheme in _S3:
-        config = {"max_pool_connections": concurrency, "retries": {"total_max_attempts": 1}}
-        config |= storage_options.get("config_kwargs") or {}
-        return {**storage_options, "config_kwargs": config}
-    if scheme in _HTTP:  # bytes as they lie there, not as a server may pack them for the way
-        client = dict(storage_options.get("client_kwargs") or {})
-        client["headers"] = {"Accept-Encoding": "identity", **client.get("headers", {})}
-        return {**storage_options, "client_kwargs": {"auto_decompress": False, **client}}
-    return storage_options
-
-
-def _status_of(error: BaseException) -> int | None:
-    """The status of the answer behind an error: each library has its own place for it."""
-    for each in (error, error.__cause__):
-        response = getattr(each, "response", None)
-        if isinstance(response, dict):  # botocore's
-            return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        for holder in (each, response):
-            for name in ("status", "status_code"):
-                if isinstance(status := getattr(holder, name, None), int):
-                    return status
-    return None
-
-
-def _is_denied(error: Exception, status: int | None) -> bool:
-    return (
-        isinstance(error, PermissionError)
-        or status in {401, 403}
-        or "Credential" in type(error).__name__  # botocore has a dozen
-    )
-
-
-def _may_pass(error: Exception, status: int | None) -> bool:
-    """Whether the same request may succeed later."""
-    if isinstance(error, TimeoutError | ConnectionError):
-        return True
-    if _is_denied(error, status) or isinstance(error, LookupError | TypeError | ValueError):
-        return False
-    return status is None or status >= 500 or status in _TRY_AGAIN

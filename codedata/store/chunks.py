@@ -1,17 +1,23 @@
 # pyright: standard
 # (pyarrow has no types)
-"""Token chunks in a store: one Arrow file a chunk, its fingerprint inside.
+"""Token chunks where they are kept: one Arrow file a chunk, its fingerprint inside.
 
-Ids (num_tokens,) -> `<start>-<stop>.arrow`, and back as a view of the mapped file. A chunk appears
-under its name only when it is whole; one whose fingerprint is another's is as good as missing, and
-one that a stranger wrote or may write is refused.
+Ids (num_tokens,) -> a file, and back as a view of it. A chunk appears under its name only when it
+is whole, and one of another fingerprint is as good as missing. In a folder of this machine the name
+is the range, `<start>-<stop>.arrow`, a later chunk of the range takes its place, and what a
+stranger wrote or may write is refused. In an object store the name has all that is known of the
+chunk, so that a listing says what there is, nothing is ever replaced by other bytes, and a chunk
+that is made twice is the same object.
 """
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Protocol, cast
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +26,21 @@ from codedata.errors import ChunkMismatchError, UntrustedError
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
-from codedata.store.base import Store
+from codedata.format.shards import Bytes
+from codedata.parallel import side_by_side
+from codedata.store.local import LocalStore
+from codedata.store.object_store import ObjectStore
 
 _METADATA_KEY = b"codedata.chunk"
 _COLUMN = "input_ids"
 _UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError)
 """What a file says that is absent, no chunk, or left incomplete by a crash of the machine."""
+
+_LISTINGS_AT_ONCE = 16
+"""Each waits for its server most of the time; of 10,000 files there are a hundred."""
+
+_FILES_A_LISTING = 100
+"""Files whose numbers begin alike are listed together: some thousands of names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +54,8 @@ class TokenChunk:
         engine: the engine that made them.
         compared_bytes: bytes of the text that the tokenizers library then tokenized again, and
             found to give the same ids.
-        seconds: that it took.
+        seconds: that it took; 0 where that is not kept.
+        bounds: the smallest and the largest id, where its store says so without reading it.
         store: where it is.
     """
 
@@ -49,7 +65,8 @@ class TokenChunk:
     engine: str
     compared_bytes: int
     seconds: float = 0.0
-    store: Store = field(compare=False, repr=False)
+    bounds: tuple[int, int] | None = field(default=None, compare=False)
+    store: "ChunkStore" = field(compare=False, repr=False)
 
     @property
     def chars(self) -> CharRange:
@@ -57,74 +74,235 @@ class TokenChunk:
         return self.fingerprint.chars
 
     @property
-    def path(self) -> Path:
-        """Its file, or what its store calls its place."""
-        return Path(self.store.where(_name(self.chars)))
+    def where(self) -> str:
+        """Its place, for messages."""
+        return self.store.where(self.chars)
 
     def read_ids(self) -> IdArray:
-        """The ids, shape (num_tokens,), uint16 or int32, a read-only view of the mapped file.
+        """The ids: see `ChunkStore.read`."""
+        return self.store.read(self)
+
+
+class ChunkStore(Protocol):
+    """Where chunks of a split are kept; picklable, and equal for the chunks that lie together."""
+
+    def where(self, chars: CharRange) -> str:
+        """The place of a range's chunk, for messages."""
+        ...
+
+    def find(self, fingerprints: Sequence[ChunkFingerprint]) -> list[TokenChunk]:
+        """The chunks that are stored with exactly these fingerprints, in their order.
 
         Raises:
-            ChunkMismatchError: the file is gone, damaged, or was replaced meanwhile.
+            UntrustedError: a stranger wrote one, or may.
+        """
+        ...
+
+    def put(self, fingerprint: ChunkFingerprint, ids: IdArray, **record: Any) -> TokenChunk:
+        """Store a chunk's ids durably.
+
+        Args:
+            fingerprint: of the chunk.
+            ids: shape (num_tokens,), uint16 or int32.
+            record: `engine`, `compared_bytes` and `seconds` of the `TokenChunk`.
+        """
+        ...
+
+    def read(self, chunk: TokenChunk) -> IdArray:
+        """The ids, shape (num_tokens,), uint16 or int32, a read-only view of what is stored.
+
+        Raises:
+            ChunkMismatchError: what is stored is gone, damaged, or was replaced meanwhile.
             UntrustedError: a stranger wrote it, or may.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class LocalChunks:
+    """Chunks in a folder of this machine, those of one file of a corpus.
+
+    Attributes:
+        folder: the folder, which need not exist yet.
+        shared: the folder whose group may share files (`why_not_trusted`); None where none may.
+    """
+
+    folder: Path
+    shared: Path | None = None
+
+    def where(self, chars: CharRange) -> str:
+        """The path of a range's file."""
+        return str(self.folder / _file_name(chars))
+
+    def find(self, fingerprints: Sequence[ChunkFingerprint]) -> list[TokenChunk]:
+        """See `ChunkStore.find`; each file is opened."""
+        return [chunk for chunk in side_by_side(self._found, fingerprints) if chunk is not None]
+
+    def put(self, fingerprint: ChunkFingerprint, ids: IdArray, **record: Any) -> TokenChunk:
+        """See `ChunkStore.put`; one of the same range is replaced."""
+        record = {"ids_sha256": _sha256(ids), **record}
+        stored = {"fingerprint": asdict(fingerprint), **record}
+        store = LocalStore(self.folder, self.shared)
+        store.put(_file_name(fingerprint.chars), lambda file: _write(file, ids, stored))
+        return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=self, **record)
+
+    def read(self, chunk: TokenChunk) -> IdArray:
+        """See `ChunkStore.read`; a view of the mapped file."""
         try:
-            stored, ids = _open_chunk(self.store, self.chars)
+            stored, ids = self._open(chunk.chars)
         except UntrustedError:
             raise
         except _UNREADABLE as error:
-            raise ChunkMismatchError(f"chunk {self.path} cannot be read: {error}") from error
-        if stored != self or _sha256(ids) != self.ids_sha256:
-            raise ChunkMismatchError(
-                f"chunk {self.path} is damaged or was replaced; remove it and run again"
-            )
+            raise ChunkMismatchError(f"chunk {chunk.where} cannot be read: {error}") from error
+        if stored != chunk or _sha256(ids) != chunk.ids_sha256:
+            raise _damaged(chunk.where)
         return ids
 
+    def _found(self, fingerprint: ChunkFingerprint) -> TokenChunk | None:
+        try:
+            chunk, _ = self._open(fingerprint.chars)
+        except UntrustedError:
+            raise
+        except _UNREADABLE:
+            return None
+        return chunk if chunk.fingerprint == fingerprint else None
 
-def put_chunk(
-    store: Store, fingerprint: ChunkFingerprint, ids: IdArray, **record: Any
-) -> TokenChunk:
-    """Store a chunk's ids durably; one of the same range is replaced.
+    def _open(self, chars: CharRange) -> tuple[TokenChunk, IdArray]:
+        stored, ids = _parse(LocalStore(self.folder, self.shared).map(_file_name(chars)))
+        fingerprint = ChunkFingerprint.from_dict(stored.pop("fingerprint"))
+        return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=self, **stored), ids
 
-    Args:
-        store: where.
-        fingerprint: of the chunk.
-        ids: shape (num_tokens,), uint16 or int32.
-        record: `engine`, `compared_bytes` and `seconds` of the `TokenChunk`.
+
+@dataclass(frozen=True)
+class ObjectChunks:
+    """Chunks of a split in an object store.
+
+    A chunk is the object `<file>/<start>-<stop>.<fingerprint>.<num_tokens>.<sha256 of the ids>.
+    <engine>.<compared bytes>.<smallest id>-<largest id>.arrow`; of its fingerprint's sha256 there
+    are 32 digits.
     """
-    record = {"ids_sha256": _sha256(ids), **record}
-    stored = {"fingerprint": asdict(fingerprint), **record}
+
+    store: ObjectStore
+
+    def where(self, chars: CharRange) -> str:
+        """What the URLs of a range's chunks begin with."""
+        return self.store.where(f"{_folder_name(chars)}/{chars.key}")
+
+    def find(self, fingerprints: Sequence[ChunkFingerprint]) -> list[TokenChunk]:
+        """See `ChunkStore.find`; a request for each thousand chunks of their files."""
+        wanted = {_begin(each): each for each in fingerprints}
+        found: dict[str, str] = {}
+        with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as threads:
+            for names in threads.map(self.store.list, _prefixes(fingerprints)):
+                for name in names:
+                    begin = name[: name.find(".") + _DIGITS + 1]
+                    if begin in wanted:
+                        found.setdefault(begin, name)
+        return [
+            self._named(each, name) for begin, each in wanted.items() if (name := found.get(begin))
+        ]
+
+    def put(self, fingerprint: ChunkFingerprint, ids: IdArray, **record: Any) -> TokenChunk:
+        """See `ChunkStore.put`; one request."""
+        chunk = TokenChunk(
+            fingerprint=fingerprint,
+            num_tokens=len(ids),
+            ids_sha256=_sha256(ids),
+            bounds=(int(ids.min()), int(ids.max())) if ids.size else (0, 0),
+            store=self,
+            **record,
+        )
+        # Not the seconds: who makes it again makes the same bytes.
+        stored = {"fingerprint": asdict(fingerprint), "ids_sha256": chunk.ids_sha256}
+        self.store.put(_object_name(chunk), lambda file: _write(file, ids, stored))
+        return chunk
+
+    def read(self, chunk: TokenChunk) -> IdArray:
+        """See `ChunkStore.read`; in memory."""
+        name = _object_name(chunk)
+        where = self.store.where(name)
+        try:
+            stored, ids = _parse(self.store.map(name))
+            fingerprint = ChunkFingerprint.from_dict(stored["fingerprint"])
+        except FileNotFoundError as error:
+            raise ChunkMismatchError(f"chunk {where} is gone; run again") from error
+        except (pa.ArrowException, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ChunkMismatchError(f"chunk {where} cannot be read: {error}") from error
+        if fingerprint != chunk.fingerprint or _sha256(ids) != chunk.ids_sha256:
+            raise _damaged(where)
+        return ids
+
+    def _named(self, fingerprint: ChunkFingerprint, name: str) -> TokenChunk:
+        """The chunk that an object's name tells of."""
+        num_tokens, ids_sha256, rest = name[len(_begin(fingerprint)) + 1 :].split(".", 2)
+        engine, compared_bytes, bounds, _ = rest.rsplit(".", 3)
+        low, high = bounds.split("-")
+        return TokenChunk(
+            fingerprint=fingerprint,
+            num_tokens=int(num_tokens),
+            ids_sha256=ids_sha256,
+            engine=unquote(engine),
+            compared_bytes=int(compared_bytes),
+            bounds=(int(low), int(high)),
+            store=self,
+        )
+
+
+_DIGITS = 32
+"""Of a fingerprint's sha256, in names."""
+
+
+def _prefixes(fingerprints: Iterable[ChunkFingerprint]) -> list[str]:
+    """What to list for the chunks of some files: a file's folder, or what many begin with."""
+    files = {each.chars.file for each in fingerprints}
+    groups: dict[int, set[str]] = {}
+    for file in files:
+        groups.setdefault(file // _FILES_A_LISTING, set()).add(f"{file:05d}/")
+    return [
+        folders.pop() if len(folders) == 1 else f"{group:03d}"
+        for group, folders in sorted(groups.items())
+    ]
+
+
+def _folder_name(chars: CharRange) -> str:
+    return f"{chars.file:05d}"
+
+
+def _begin(fingerprint: ChunkFingerprint) -> str:
+    """What the name of a fingerprint's object begins with."""
+    chars = fingerprint.chars
+    decides = [fingerprint.corpus_sha256, fingerprint.tokenizer_sha256, fingerprint.code_version]
+    digest = hashlib.sha256(json.dumps([*decides, *chars]).encode()).hexdigest()
+    return f"{_folder_name(chars)}/{chars.key}.{digest[:_DIGITS]}"
+
+
+def _object_name(chunk: TokenChunk) -> str:
+    assert chunk.bounds is not None, "an object's name has them"
+    low, high = chunk.bounds
+    engine = quote(chunk.engine, safe="")
+    told = f"{chunk.num_tokens}.{chunk.ids_sha256}.{engine}.{chunk.compared_bytes}.{low}-{high}"
+    return f"{_begin(chunk.fingerprint)}.{told}.arrow"
+
+
+def _file_name(chars: CharRange) -> str:
+    return f"{chars.key}.arrow"
+
+
+def _write(file: BinaryIO, ids: IdArray, stored: dict[str, Any]) -> None:
     # `pa.array` would import pandas where it is installed.
     buffer = pa.py_buffer(np.ascontiguousarray(ids))
     column = pa.Array.from_buffers(pa.from_numpy_dtype(ids.dtype), len(ids), [None, buffer])
-    field = pa.field(_COLUMN, column.type, nullable=False)
-    schema = pa.schema([field], metadata={_METADATA_KEY: json.dumps(stored)})
-
-    def write(file: BinaryIO) -> None:
-        with pa.ipc.new_file(file, schema) as writer:
-            writer.write_batch(pa.record_batch([column], schema=schema))
-
-    store.put(_name(fingerprint.chars), write)
-    return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=store, **record)
+    schema = pa.schema(
+        [pa.field(_COLUMN, column.type, nullable=False)],
+        metadata={_METADATA_KEY: json.dumps(stored)},
+    )
+    with pa.ipc.new_file(file, schema) as writer:
+        writer.write_batch(pa.record_batch([column], schema=schema))
 
 
-def get_chunk(store: Store, fingerprint: ChunkFingerprint) -> TokenChunk | None:
-    """The stored chunk with exactly this fingerprint; None where it has to be made.
-
-    Raises:
-        UntrustedError: a stranger wrote it, or may.
-    """
-    try:
-        chunk, _ = _open_chunk(store, fingerprint.chars)
-    except UntrustedError:
-        raise
-    except _UNREADABLE:
-        return None
-    return chunk if chunk.fingerprint == fingerprint else None
-
-
-def _open_chunk(store: Store, chars: CharRange) -> tuple[TokenChunk, IdArray]:
-    with pa.BufferReader(pa.py_buffer(store.map(_name(chars)))) as source:
+def _parse(data: Bytes) -> tuple[dict[str, Any], IdArray]:
+    """What is stored beside the ids, and the ids."""
+    with pa.BufferReader(pa.py_buffer(data)) as source:
         reader = pa.ipc.open_file(source)
         stored = json.loads((reader.schema.metadata or {})[_METADATA_KEY])
         if reader.num_record_batches != 1:
@@ -132,13 +310,11 @@ def _open_chunk(store: Store, chars: CharRange) -> tuple[TokenChunk, IdArray]:
         column = reader.get_batch(0).column(0)
         if column.type not in (pa.uint16(), pa.int32()) or column.null_count:
             raise ValueError("its column does not hold token ids")
-        ids = cast("IdArray", np.from_dlpack(column))
-    fingerprint = ChunkFingerprint.from_dict(stored.pop("fingerprint"))
-    return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=store, **stored), ids
+        return stored, cast("IdArray", np.from_dlpack(column))
 
 
-def _name(chars: CharRange) -> str:
-    return f"{chars.key}.arrow"
+def _damaged(where: str) -> ChunkMismatchError:
+    return ChunkMismatchError(f"chunk {where} is damaged or was replaced; remove it and run again")
 
 
 def _sha256(ids: IdArray) -> str:

@@ -19,7 +19,7 @@ import os
 import secrets
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 
@@ -34,6 +34,9 @@ from codedata.store.object_store import ObjectStore, whole
 VERSIONS = "_versions/"
 """What the names of records begin with; no folder of objects has an underscore."""
 
+_ATTEMPTS = 1000
+"""A publisher whom others overtake this often in a row reports it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
@@ -47,6 +50,8 @@ class Version:
         card: the bytes of README.md, likewise.
         made: when, ISO 8601 in UTC.
         num_shards: how many it has.
+        num_samples: of all shards.
+        seq_length: tokens a sample.
         num_bytes: of its shards and meta.
     """
 
@@ -57,7 +62,20 @@ class Version:
     card: bytes | None
     made: str
     num_shards: int
+    num_samples: int
+    seq_length: int
     num_bytes: int
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all samples, padding included."""
+        return self.num_samples * self.seq_length
+
+    @property
+    def texts(self) -> dict[str, bytes]:
+        """Facts and card, as far as it has them, by name."""
+        texts = {FACTS_NAME: self.facts, CARD_NAME: self.card}
+        return {name: text for name, text in texts.items() if text is not None}
 
     def name_of(self, name: str) -> str:
         """The object of one of its files."""
@@ -81,12 +99,17 @@ class DatasetLog:
 
     def head(self) -> Version | None:
         """The dataset: the version with the highest number; None where there is none."""
-        listed = _numbers(self.store.list(VERSIONS))
+        first = max(_numbers(self.store.list(VERSIONS)), default=1)
         head = None
-        for number in count(max(listed, default=1)):
+        for number in count(first):
             if (version := self.version(number)) is None:
                 break
             head = version
+        if head is None and first > 1:
+            raise StoreError(
+                f"{self.store.where(_record_name(first))} was removed, which says what the dataset "
+                "is; records of versions stay for ever: put it back"
+            )
         return head
 
     def published(self) -> Version:
@@ -129,6 +152,17 @@ class DatasetLog:
             found.append(version)
         raise AssertionError("numbers end")
 
+    def put_if_absent(self, number: int, version: Version) -> bool:
+        """Record what is published under a number; False where something is.
+
+        Of two records that say the same each has bytes of its own, so that a writer who got no
+        answer knows its own.
+        """
+        fields = {**vars(version), "nonce": secrets.token_hex(8)}
+        del fields["number"]
+        record = json.dumps(fields, default=bytes.decode)  # facts and card are texts
+        return self.store.put_if_absent(_record_name(number), record.encode())
+
     def stage(self, folder: str) -> "ObjectStage":
         """Write a version; several may at once, also the same one.
 
@@ -141,26 +175,15 @@ class DatasetLog:
     def snapshot(self, version: Version | None = None) -> Generator[Snapshot]:
         """The files of a version, by default of what is published now."""
         version = version or self.published()
-        texts = {FACTS_NAME: version.facts, CARD_NAME: version.card}
-        known = {name: text for name, text in texts.items() if text is not None}
-        yield ObjectSnapshot(self, version.folder, known, version.number)
+        yield ObjectSnapshot(self, version.folder, version.texts, version.number)
 
     def _plain(self) -> Version | None:
         found = self.store.read_many([META_NAME, FACTS_NAME, CARD_NAME])
         if (meta := found.get(META_NAME)) is None:
             return None
-        entries = parse_meta(meta, self.store.where(META_NAME))
+        plain = _version_of(meta, "", found, self.store.where(META_NAME))
         about = self.store.found("dump-")
-        return Version(
-            number=0,
-            folder="",
-            digest=hashlib.sha256(meta).hexdigest(),
-            facts=found.get(FACTS_NAME),
-            card=found.get(CARD_NAME),
-            made="",
-            num_shards=len(entries),
-            num_bytes=sum(each.num_bytes for each in about.values()),
-        )
+        return replace(plain, num_bytes=sum(each.num_bytes for each in about.values()))
 
 
 class ObjectStage(Stage):
@@ -187,16 +210,24 @@ class ObjectStage(Stage):
             StoreError: an object of it is not there.
         """
         staged = self._staged()
-        while True:
+        for _ in range(_ATTEMPTS):
             head = self.log.head()
             if head is not None and _what(head) == _what(staged):
                 return head
             number = head.number + 1 if head else 1
-            record = _dumped(staged)
-            if self.log.store.put_if_absent(_record_name(number), record):
-                self._require_whole(staged, "it was published, and cannot be opened")
-                where = self.log.store.where(_record_name(number))
-                return _parsed(number, record, where)
+            if not self.log.put_if_absent(number, staged):
+                continue
+            try:
+                self._require_whole(staged, "the version before is the head again")
+            except StoreError:
+                if head is not None:
+                    self.log.put_if_absent(number + 1, replace(head, made=_now()))
+                raise
+            return replace(staged, number=number)
+        raise StoreError(
+            f"{self.log.store.url} got another version {_ATTEMPTS} times while one was being "
+            "published; see what else publishes there, and run again"
+        )
 
     def snapshot(self) -> Snapshot:
         """The files that are staged so far, to be checked before they are published."""
@@ -206,16 +237,7 @@ class ObjectStage(Stage):
         """What is staged, once all of it is there."""
         name = f"{self.folder}/{META_NAME}"
         meta = self.log.store.read(name)
-        staged = Version(
-            number=0,
-            folder=self.folder,
-            digest=hashlib.sha256(meta).hexdigest(),
-            facts=self._texts.get(FACTS_NAME),
-            card=self._texts.get(CARD_NAME),
-            made=datetime.now(UTC).isoformat(timespec="seconds"),
-            num_shards=len(parse_meta(meta, self.log.store.where(name))),
-            num_bytes=0,
-        )
+        staged = _version_of(meta, self.folder, self._texts, self.log.store.where(name))
         return replace(staged, num_bytes=self._require_whole(staged, "it was not published"))
 
     def _require_whole(self, version: Version, what_then: str) -> int:
@@ -295,6 +317,27 @@ def _as(name: str) -> Generator[None]:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
 
 
+def _version_of(meta: bytes, folder: str, texts: Mapping[str, bytes], where: str) -> Version:
+    """What is to be published, its size aside."""
+    entries = parse_meta(meta, where)
+    return Version(
+        number=0,
+        folder=folder,
+        digest=hashlib.sha256(meta).hexdigest(),
+        facts=texts.get(FACTS_NAME),
+        card=texts.get(CARD_NAME),
+        made=_now(),
+        num_shards=len(entries),
+        num_samples=sum(entry.num_samples for entry in entries),
+        seq_length=entries[0].seq_length,
+        num_bytes=0,
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def _what(version: Version) -> tuple[object, ...]:
     return version.folder, version.digest, version.facts, version.card
 
@@ -307,15 +350,6 @@ def _numbers(names: Iterable[str]) -> list[int]:
     """The numbers of records; what else somebody put beside them is none."""
     stems = (name.removeprefix(VERSIONS).removesuffix(".json") for name in names)
     return [int(stem) for stem in stems if len(stem) == 10 and stem.isdecimal()]
-
-
-def _dumped(version: Version) -> bytes:
-    """A record; of two that say the same, each is its own, so that who wrote one knows it."""
-    fields = asdict(version)
-    del fields["number"]
-    for name in ("facts", "card"):
-        fields[name] = None if fields[name] is None else fields[name].decode()
-    return json.dumps({**fields, "nonce": secrets.token_hex(8)}).encode()
 
 
 def _parsed(number: int, record: bytes, where: str) -> Version:

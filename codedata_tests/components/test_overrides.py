@@ -40,6 +40,7 @@ def misspelt(name: str) -> str:
         ("CODEDATA_CORPSU", "CODEDATA_CORPUS"),
         ("CODEDATA_TOKENISER", "CODEDATA_TOKENIZER"),
         ("CODEDATA_NO_LOCKS", "CODEDATA_NO_LOCK"),
+        ("CODEDATA_DASK_ADRESS", "CODEDATA_DASK_ADDRESS"),
     ],
 )
 def test_a_slip_is_refused_with_the_nearest_name(name: str, meant: str) -> None:
@@ -47,7 +48,7 @@ def test_a_slip_is_refused_with_the_nearest_name(name: str, meant: str) -> None:
 
 
 def test_what_is_read_is_no_slip_even_where_one_split_begins_like_another() -> None:
-    names = ["ROOT", "CORPUS", "TOKENIZER", "NO_LOCK"]
+    names = ["ROOT", "CORPUS", "TOKENIZER", "DASK_ADDRESS", "NO_LOCK"]
     names += ["TRAIN_SEQ_LENGTH", "TRAIN_SMALL_SEQ_LENGTH"]
     assert unread_variables(SPLITS, {f"CODEDATA_{name}": "1" for name in names}) == []
 

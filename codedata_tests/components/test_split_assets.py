@@ -25,11 +25,10 @@ from codedata.format.ranges import CharRange, Utf8
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.recipe.settings import Settings
 from codedata.resources import DatasetIOManager, Datasets
-from codedata.run import assemble, tokenize
+from codedata.run import assemble
 from codedata.run.matches_transformers import TransformersCheck
 from codedata.sources.record import record_corpus
-from codedata.store.chunks import get_chunk
-from codedata.store.local import LocalStore
+from codedata.store.chunks import LocalChunks
 from codedata.tokenize.engines.base import Encoded
 from codedata.tokenize.engines.pretokens import PretokensEngine
 from codedata.tokenize.tokenizer_files import find_tokenizer
@@ -118,8 +117,8 @@ def test_all_characters_are_one_partition_of_the_file_and_make_what_the_script_m
     plan = open_split(chunks, layout, find_tokenizer(str(platform.tokenizer)))
     tasks = chunk_tasks(chunks, plan, layout, chunks.partition_keys)
     first, *_, last = (task for each in tasks.values() for task in each)
-    assert get_chunk(LocalStore(first.folder), first.fingerprint), "the same file either way"
-    assert get_chunk(LocalStore(last.folder), last.fingerprint) is None, "shorter than that of all"
+    assert first.chunks.find([first.fingerprint]), "the same file either way"
+    assert not last.chunks.find([last.fingerprint]), "shorter than that of all"
 
 
 def test_each_partition_reports_its_own_chunk(made: MadePlatform) -> None:
@@ -229,13 +228,13 @@ def test_a_failed_check_publishes_nothing_and_says_why(
 def test_ids_outside_the_vocabulary_stop_the_run(
     platform: SmallPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = tokenize.put_chunk
+    real = LocalChunks.put
 
-    def write_wrong(store: Any, fingerprint: Any, ids: Any, **record: Any) -> Any:
+    def write_wrong(self: LocalChunks, fingerprint: Any, ids: Any, **record: Any) -> Any:
         wrong = np.where(np.arange(len(ids)) == 7, 60_000, ids)
-        return real(store, fingerprint, wrong, **record)
+        return real(self, fingerprint, wrong, **record)
 
-    monkeypatch.setattr(tokenize, "put_chunk", write_wrong)
+    monkeypatch.setattr(LocalChunks, "put", write_wrong)
     result = platform.run()
     assert not result.success
     failed = {e.check_name for e in result.get_asset_check_evaluations() if not e.passed}

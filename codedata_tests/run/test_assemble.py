@@ -14,8 +14,7 @@ from codedata.recipe.settings import Settings
 from codedata.run import assemble
 from codedata.run.plan import open_plan
 from codedata.sources.parquet.text import ParquetText
-from codedata.store.chunks import put_chunk
-from codedata.store.local import LocalStore
+from codedata.store.chunks import LocalChunks
 from codedata.store.publishing import open_staging
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests.format.test_facts import ORIGIN
@@ -37,7 +36,7 @@ def pack(corpus: Path, tokenizer_folder: Path, tmp_path: Path) -> Pack:
         ids = np.arange(4, dtype=np.uint16)
         with open_staging(tmp_path / "set") as staging:
             chunks = [
-                put_chunk(LocalStore(tmp_path / str(n)), each, ids, engine="", compared_bytes=0)
+                LocalChunks(tmp_path / str(n)).put(each, ids, engine="", compared_bytes=0)
                 for n, each in enumerate(choose(plan.fingerprints))
             ]
             staged = assemble.assemble(plan, chunks, staging, ORIGIN, num_workers=1)

@@ -12,7 +12,8 @@ import codedata
 from codedata import CodedataError, tokenize_data
 from codedata.errors import CheckFailedError
 from codedata.recipe.settings import Settings
-from codedata.run import assemble, tokenize
+from codedata.run import assemble
+from codedata.store.chunks import LocalChunks
 from codedata_tests import scenario
 from codedata_tests.script_runs import PAD_ID
 
@@ -105,13 +106,13 @@ def lose_a_sample(patch: pytest.MonkeyPatch) -> None:
 
 
 def invent_an_id(patch: pytest.MonkeyPatch) -> None:
-    real = tokenize.put_chunk
+    real = LocalChunks.put
 
-    def write_wrong(store: Any, fingerprint: Any, ids: Any, **record: Any) -> Any:
+    def write_wrong(self: LocalChunks, fingerprint: Any, ids: Any, **record: Any) -> Any:
         wrong = np.where(np.arange(len(ids)) == 7, 60_000, ids)
-        return real(store, fingerprint, wrong, **record)
+        return real(self, fingerprint, wrong, **record)
 
-    patch.setattr(tokenize, "put_chunk", write_wrong)
+    patch.setattr(LocalChunks, "put", write_wrong)
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,8 @@ from codedata.run.checks import (
     check_known_counts,
 )
 from codedata.sources.record import Corpus
-from codedata.store.chunks import TokenChunk, put_chunk
+from codedata.store.chunks import LocalChunks, TokenChunk
 from codedata.store.dataset_folder import open_dataset
-from codedata.store.local import LocalStore
 from codedata_tests import scenario
 
 SMAPS = Path("/proc/self/smaps")
@@ -51,9 +50,8 @@ def folder(tmp_path: Path) -> Path:
 
 def stored(folder: Path, chars: CharRange, ids: list[int]) -> TokenChunk:
     fingerprint = ChunkFingerprint(corpus_sha256="c", tokenizer_sha256="t", chars=chars)
-    return put_chunk(
-        LocalStore(folder), fingerprint, np.array(ids, np.uint16), engine="whole", compared_bytes=0
-    )
+    stored = np.array(ids, np.uint16)
+    return LocalChunks(folder).put(fingerprint, stored, engine="whole", compared_bytes=0)
 
 
 def mapped_kib(folder: Path) -> int:

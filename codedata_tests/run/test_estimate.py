@@ -9,6 +9,7 @@ from codedata.run.estimate import estimate, finished
 from codedata.run.plan import Plan, open_plan
 from codedata.run.tokenize import tokenize_chunk
 from codedata.sources.parquet.text import ParquetText
+from codedata.store.chunks import LocalChunks
 from codedata.tokenize.tokenizer_files import find_tokenizer
 
 SETTINGS = Settings(
@@ -23,27 +24,27 @@ def plan(corpus: Path, tokenizer_folder: Path) -> Plan:
 
 
 def test_the_estimate_is_what_the_run_then_makes(plan: Plan, tmp_path: Path) -> None:
-    tasks = plan.tasks(lambda _: tmp_path)
-    before = estimate(plan, finished(tasks, root=tmp_path), threads=1)
+    tasks = plan.tasks(lambda _: LocalChunks(tmp_path))
+    before = estimate(plan, finished(tasks), threads=1)
     chunks = [tokenize_chunk(task) for task in tasks]
     num_tokens = sum(chunk.num_tokens for chunk in chunks)
     num_samples = sum(SETTINGS.count_samples(chunk.num_tokens) for chunk in chunks)
     assert before.num_tokens == pytest.approx(num_tokens, rel=0.05)
     assert before.num_samples == pytest.approx(num_samples, rel=0.05)
-    stored_bytes = sum(chunk.path.stat().st_size for chunk in chunks)
+    stored_bytes = sum(Path(chunk.where).stat().st_size for chunk in chunks)
     assert before.num_bytes >= stored_bytes + num_samples * SETTINGS.seq_length * 2
     assert before.seconds > 0
 
-    half = finished(tasks[: len(tasks) // 2], root=tmp_path)
+    half = finished(tasks[: len(tasks) // 2])
     assert len(half) == len(tasks) // 2
     assert 0 < estimate(plan, half, threads=1).num_bytes < before.num_bytes
 
-    after = estimate(plan, finished(tasks, root=tmp_path), threads=1)
+    after = estimate(plan, finished(tasks), threads=1)
     assert (after.num_tokens, after.seconds) == (num_tokens, 0)
 
 
 def test_more_threads_than_chunks_are_of_no_use(plan: Plan, tmp_path: Path) -> None:
-    tasks = plan.tasks(lambda _: tmp_path)
+    tasks = plan.tasks(lambda _: LocalChunks(tmp_path))
     all_but_one = [tokenize_chunk(task) for task in tasks[1:]]
     alone = estimate(plan, all_but_one, threads=1)
     assert alone.seconds == estimate(plan, all_but_one, threads=8).seconds > 0

@@ -16,6 +16,7 @@ from codedata.run.checks import CheckOutcome
 from codedata.run.matches_transformers import TransformersCheck, sample_of
 from codedata.run.plan import open_plan
 from codedata.sources.parquet.text import ParquetText
+from codedata.store.chunks import LocalChunks
 from codedata.tokenize.probe import PROBE
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import scenario
@@ -175,7 +176,7 @@ def test_the_sample_is_of_the_window_s_start_middle_and_end(
         pad_token=0, starting_character=10, chars_to_tokenize=100_000, chunk_size=30_000
     )
     plan = open_plan({0: ParquetText(corpus)}, settings, files)
-    sample = sample_of(plan.tasks(lambda _: tmp_path))
+    sample = sample_of(plan.tasks(lambda _: LocalChunks(tmp_path)))
     places = [(10, 8_202), (40_914, 49_106), (91_818, 100_010)]
     assert [some for _, some in sample] == [PROBE, *(text[start:stop] for start, stop in places)]
     assert sample[3][0] == f"{corpus}, characters 91818 to 100010"

@@ -19,12 +19,12 @@ import yaml
 
 from codedata.errors import CorpusError
 from codedata.progress import SILENT, Reporter
-from codedata.sources import objects
 from codedata.sources.columns import Columns, kept_columns
 from codedata.sources.contents import NOT_THERE, Content, with_contents
 from codedata.sources.formats.rows import BadRows
 from codedata.sources.parts import write_parts
 from codedata.sources.record import LeadingText
+from codedata.store import requests
 from codedata_tests.howto_pages import blocks_of
 from codedata_tests.sources.loopback_s3 import RESET, STALL, Gate, gate_before, wait_until
 
@@ -68,7 +68,7 @@ def gate(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(objects, "_FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(requests, "FIRST_WAIT_SECONDS", 0.01)
     with gate_before(port) as gate:
         yield gate
 
@@ -159,7 +159,7 @@ def test_what_a_busy_server_refuses_is_asked_for_again(gate: Gate, scheme: str) 
 def test_a_server_that_says_nothing_is_asked_again(
     gate: Gate, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "_TRY_SECONDS", 0.3)
+    monkeypatch.setattr(requests, "TRY_SECONDS", 0.3)
     gate.answers = {path_of(3): [STALL]}
     assert fetched(content_of(gate, scheme), [2, 3, 4])[0] == TEXTS[2:5]
     assert gate.asked[path_of(3)] == 2

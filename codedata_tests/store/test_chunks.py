@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from codedata.errors import ChunkMismatchError
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
-from codedata.store.chunks import TokenChunk, get_chunk, put_chunk
-from codedata.store.local import LocalStore
+from codedata.store.chunks import LocalChunks, ObjectChunks, TokenChunk
+from codedata.store.object_store import ObjectStore
 
 FINGERPRINT = ChunkFingerprint(
     corpus_sha256="c" * 64, tokenizer_sha256="d" * 64, chars=CharRange(100, 200)
@@ -26,11 +27,16 @@ IDS = np.array([5, 0, 65535, 7], np.uint16)
 
 
 def find_chunk(folder: Path, fingerprint: ChunkFingerprint) -> TokenChunk | None:
-    return get_chunk(LocalStore(folder), fingerprint)
+    found = LocalChunks(folder).find([fingerprint])
+    return found[0] if found else None
 
 
 def write_chunk(folder: Path, fingerprint: ChunkFingerprint, ids: IdArray) -> TokenChunk:
-    return put_chunk(LocalStore(folder), fingerprint, ids, engine="pretokens", compared_bytes=7)
+    return LocalChunks(folder).put(fingerprint, ids, engine="pretokens", compared_bytes=7)
+
+
+def path_of(chunk: TokenChunk) -> Path:
+    return Path(chunk.where)
 
 
 def chunk_path(folder: Path, chars: CharRange) -> Path:
@@ -52,7 +58,7 @@ def test_ids_come_back_as_they_were_written(
     assert found == written
     assert found.num_tokens == len(ids)
     assert found.chars == CharRange(100, 200)
-    assert found.path == chunk_path(folder, FINGERPRINT.chars)
+    assert found.where == str(chunk_path(folder, FINGERPRINT.chars))
     read = found.read_ids()
     assert read.dtype == dtype
     assert read.tolist() == ids.tolist()
@@ -62,7 +68,7 @@ def test_ids_come_back_as_they_were_written(
 def test_the_ids_are_a_read_only_view_of_the_file_that_outlives_it(tmp_path: Path) -> None:
     chunk = write_chunk(tmp_path, FINGERPRINT, IDS)
     ids = chunk.read_ids()
-    chunk.path.unlink()
+    path_of(chunk).unlink()
     assert ids.tolist() == IDS.tolist()
     with pytest.raises(ValueError, match="read-only"):
         ids[0] = 1
@@ -84,7 +90,7 @@ def test_a_chunk_of_another_fingerprint_is_missing(change: dict[str, Any], tmp_p
     written = write_chunk(tmp_path, FINGERPRINT, IDS)
     assert find_chunk(tmp_path, other) is None
     target = chunk_path(tmp_path, other.chars)
-    target.write_bytes(written.path.read_bytes())
+    target.write_bytes(path_of(written).read_bytes())
     assert find_chunk(tmp_path, other) is None, "not even under the other one's name"
     write_chunk(tmp_path, other, IDS[:2])
     assert find_chunk(tmp_path, other) == write_chunk(tmp_path, other, IDS[:2])
@@ -92,9 +98,9 @@ def test_a_chunk_of_another_fingerprint_is_missing(change: dict[str, Any], tmp_p
 
 def test_every_truncation_of_a_chunk_is_missing(tmp_path: Path) -> None:
     chunk = write_chunk(tmp_path, FINGERPRINT, IDS)
-    data = chunk.path.read_bytes()
+    data = path_of(chunk).read_bytes()
     for num_bytes in range(len(data)):
-        chunk.path.write_bytes(data[:num_bytes])
+        path_of(chunk).write_bytes(data[:num_bytes])
         assert find_chunk(tmp_path, FINGERPRINT) is None, num_bytes
         with pytest.raises(ChunkMismatchError):
             chunk.read_ids()
@@ -132,12 +138,12 @@ def test_a_file_that_is_no_chunk_is_missing_and_refused(
     write: Callable[[Path], object], tmp_path: Path
 ) -> None:
     chunk = write_chunk(tmp_path, FINGERPRINT, IDS)
-    chunk.path.unlink()
-    write(chunk.path)
+    path_of(chunk).unlink()
+    write(path_of(chunk))
     assert find_chunk(tmp_path, FINGERPRINT) is None
     with pytest.raises(ChunkMismatchError) as refusal:
         chunk.read_ids()
-    assert str(chunk.path) in str(refusal.value)
+    assert str(path_of(chunk)) in str(refusal.value)
 
 
 def test_no_flipped_bit_gives_other_ids(tmp_path: Path) -> None:
@@ -147,12 +153,12 @@ def test_no_flipped_bit_gives_other_ids(tmp_path: Path) -> None:
     turn.
     """
     chunk = write_chunk(tmp_path, FINGERPRINT, IDS)
-    data = chunk.path.read_bytes()
+    data = path_of(chunk).read_bytes()
     outcomes = {"missing": 0, "refused": 0, "right": 0}
     for bit in range(0, len(data) * 8, 7):
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
-        chunk.path.write_bytes(damaged)
+        path_of(chunk).write_bytes(damaged)
         found = find_chunk(tmp_path, FINGERPRINT)
         for opened in [chunk] if found is None else [chunk, found]:
             try:
@@ -167,13 +173,13 @@ def test_no_flipped_bit_gives_other_ids(tmp_path: Path) -> None:
 
 
 def damage_ids(chunk: TokenChunk) -> None:
-    data = chunk.path.read_bytes()
+    data = path_of(chunk).read_bytes()
     assert data.count(IDS.tobytes()) == 1
-    chunk.path.write_bytes(data.replace(IDS.tobytes(), IDS[::-1].tobytes()))
+    path_of(chunk).write_bytes(data.replace(IDS.tobytes(), IDS[::-1].tobytes()))
 
 
 def replace_ids(chunk: TokenChunk) -> None:
-    write_chunk(chunk.path.parent, FINGERPRINT, IDS[:2])
+    write_chunk(path_of(chunk).parent, FINGERPRINT, IDS[:2])
 
 
 @pytest.mark.parametrize("change", [damage_ids, replace_ids])
@@ -186,7 +192,7 @@ def test_a_chunk_that_changed_after_it_was_found_is_refused(
     change(chunk)
     with pytest.raises(ChunkMismatchError) as refusal:
         chunk.read_ids()
-    assert f"chunk {chunk.path} is damaged or was replaced; remove it and" in str(refusal.value)
+    assert f"chunk {path_of(chunk)} is damaged or was replaced; remove it and" in str(refusal.value)
 
 
 def test_a_write_that_fails_leaves_the_older_chunk_and_no_temporary_file(tmp_path: Path) -> None:
@@ -196,3 +202,72 @@ def test_a_write_that_fails_leaves_the_older_chunk_and_no_temporary_file(tmp_pat
     with pytest.raises(OSError, match="directory"):
         write_chunk(tmp_path, FINGERPRINT, IDS)
     assert os.listdir(tmp_path) == [path.name]
+
+
+# In an object store
+
+
+@pytest.fixture
+def objects() -> ObjectChunks:
+    """Chunks of a split in a store of this process, empty."""
+    return ObjectChunks(ObjectStore(f"memory://chunks-{secrets.token_hex(8)}"))
+
+
+def of_file(file: int, corpus: str = "c") -> ChunkFingerprint:
+    return dataclasses.replace(
+        FINGERPRINT, corpus_sha256=corpus * 64, chars=CharRange(100, 200, file)
+    )
+
+
+def test_in_an_object_store_a_listing_tells_the_chunks_of_each_fingerprint(
+    objects: ObjectChunks,
+) -> None:
+    files = [0, 7, 99, 100, 10_234, 100_003]
+    made = [
+        objects.put(of_file(file), IDS[: n + 1], engine="my.own/engine", compared_bytes=n)
+        for n, file in enumerate(files)
+    ]
+    objects.put(of_file(7, "e"), IDS, engine="whole", compared_bytes=0)
+    wanted = [of_file(file) for file in (100_003, 100, 8, 0, 10_234, 99, 7)]
+    by_file = {each.chars.file: each for each in made}
+    found = objects.find(wanted)
+    assert found == [by_file[each.chars.file] for each in wanted if each.chars.file != 8]
+    assert [chunk.bounds for chunk in found if chunk.chars.file == 100] == [(0, 65535)]
+    assert [chunk.read_ids().tolist() for chunk in objects.find([of_file(7, "e")])] == [[*IDS]]
+    assert objects.find([dataclasses.replace(FINGERPRINT, code_version=0)]) == []
+
+
+def test_a_chunk_that_is_made_twice_is_one_object_of_the_same_bytes(objects: ObjectChunks) -> None:
+    first, second = (
+        objects.put(FINGERPRINT, IDS, engine="whole", compared_bytes=7, seconds=seconds)
+        for seconds in (1.5, 2.5)
+    )
+    [name] = objects.store.list()
+    data = objects.store.read(name)
+    objects.put(FINGERPRINT, IDS, engine="whole", compared_bytes=7, seconds=3)
+    assert objects.store.list() == [name]
+    assert objects.store.read(name) == data
+    assert first.read_ids().tolist() == second.read_ids().tolist() == [*IDS]
+    assert first.where in objects.store.where(name)
+
+
+def test_an_object_that_is_not_what_its_name_says_is_refused(objects: ObjectChunks) -> None:
+    chunk = objects.put(FINGERPRINT, IDS, engine="whole", compared_bytes=7)
+    [name] = objects.store.list()
+    data = objects.store.read(name)
+    other = objects.put(of_file(0, "e"), IDS, engine="whole", compared_bytes=7)
+    [other_name] = set(objects.store.list()) - {name}
+    for wrong in (
+        data.replace(IDS.tobytes(), IDS[::-1].tobytes()),
+        objects.store.read(other_name),
+        data[:-20],
+        b"",
+    ):
+        objects.store.put(name, wrong)
+        with pytest.raises(ChunkMismatchError) as refusal:
+            chunk.read_ids()
+        assert objects.store.where(name) in str(refusal.value)
+    objects.store.remove([name])
+    with pytest.raises(ChunkMismatchError, match="is gone; run again"):
+        chunk.read_ids()
+    assert other.read_ids().tolist() == [*IDS]

@@ -1,0 +1,61 @@
+"""moto's server as an object store of this machine, and a fresh root in it for each test.
+
+Who asks finds it by the variables of every AWS tool, child processes too; nothing of the user's own
+configuration is read. Only tests that ask for it wait a second for moto.
+"""
+
+import os
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import pytest
+
+_NUMBERS = count()
+
+SECRET = "secret-of-the-bucket"
+"""Its key: what must stand in nothing that a run leaves."""
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of a server on loopback."""
+    from moto.server import ThreadedMotoServer  # a second that other tests need not wait for
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@contextmanager
+def fresh_bucket(address: str) -> Iterator[str]:
+    """`s3://name/prefix` with nothing below it, and the environment in which it is found.
+
+    For fixtures of a module; a test asks for `bucket`.
+
+    Args:
+        address: of the server, or of what stands before it.
+    """
+    name = f"bucket-{next(_NUMBERS)}"
+    request = urllib.request.Request(f"{address}/{name}", method="PUT")
+    urllib.request.urlopen(request, timeout=10).close()
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in [each for each in os.environ if each.startswith(("AWS_", "FSSPEC_"))]:
+            patch.delenv(variable)
+        patch.setenv("AWS_ENDPOINT_URL", address)
+        patch.setenv("AWS_ACCESS_KEY_ID", "key-of-the-bucket")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield f"s3://{name}/prefix"
+
+
+@pytest.fixture
+def bucket(s3_server: str) -> Iterator[str]:
+    """`s3://name/prefix` with nothing below it, found by this process and its children."""
+    with fresh_bucket(s3_server) as url:
+        yield url
