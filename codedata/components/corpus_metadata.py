@@ -28,7 +28,8 @@ def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
     columns = [
         dg.TableColumn(printable(name), printable(kind)) for name, kind in corpus.columns.items()
     ]
-    here = {} if corpus.part is None else {"bytes here": corpus.part.num_bytes}
+    part = corpus.part
+    here = {} if part is None or not part.parts else {"bytes here": part.num_bytes}
     figures = {
         "dagster/row_count": corpus.num_rows,
         "null rows": corpus.num_null_rows,

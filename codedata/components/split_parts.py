@@ -18,6 +18,7 @@ from codedata.recipe.settings import ALL
 from codedata.sources.parquet.text import Window
 from codedata.sources.paths import MAX_FILES
 from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
+from codedata.sources.stored_text import text_of
 from codedata.store import state
 
 MAX_CHUNKS = 10_000
@@ -158,7 +159,8 @@ def open_windows(layout: Layout, parts: Sequence[SplitPart]) -> list[Window]:
 
     def open_window(of: tuple[SplitPart, CharRange]) -> Window:
         part, chars = of
-        return Window.of(read_corpus(part.folder(layout, chars.file)).open_text(), chars)
+        folder = part.folder(layout, chars.file)
+        return Window.of(text_of(folder, read_corpus(folder)), chars)
 
     pull_records(layout, parts)
     return side_by_side(open_window, [(part, each) for part in parts for each in part.windows])

@@ -23,8 +23,10 @@ from codedata.progress import Reporter
 from codedata.recipe.settings import Settings
 from codedata.run.checks import CheckOutcome
 from codedata.run.plan import ChunkTask, Plan, open_plan
+from codedata.sources.parquet.text import Text
 from codedata.sources.paths import MAX_FILES
 from codedata.sources.record import Corpus, read_corpus
+from codedata.sources.stored_text import text_of
 from codedata.store import state
 from codedata.store.chunks import ChunkStore, LocalChunks, ObjectChunks
 from codedata.store.roots import objects_of
@@ -240,7 +242,11 @@ def open_split(
         engine: `auto`, or the one to take.
     """
     records = records_of(spec, layout, files)
-    texts = side_by_side(lambda record: record.open_text(), [*records.values()])
+
+    def open_file(file: int) -> Text:
+        return text_of(spec.corpus_folder(layout, file), records[file])
+
+    texts = side_by_side(open_file, records)
     return open_plan(
         dict(zip(records, texts, strict=True)),
         spec.settings,

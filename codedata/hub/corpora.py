@@ -31,6 +31,7 @@ from codedata.sources.formats.registry import is_random_access
 from codedata.sources.leading import LeadingParquet, leading_folder
 from codedata.sources.parquet.footer import Footer, open_parquet
 from codedata.sources.parts import reaches, total
+from codedata.sources.stored_text import is_in, stored_part
 
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
@@ -92,7 +93,7 @@ def _fetch_leading(
     file: RemoteFile | None = whole if whole is not None and whole.etag is not None else None
     if known is not None and known.origin["commit"] == asked and (part := known.part):
         place = leading_folder(folder, part.etag, source.columns, keeps_usual=is_all)
-        if not is_all or known.path.endswith(f"/{place.name}"):
+        if not is_all or is_in(known, place):
             file = RemoteFile(name=path, commit=asked, etag=part.etag, num_bytes=part.file_bytes)
     if file is None or not is_commit(asked):
         file = describe(repo, path, revision=asked, reporter=reporter, here=file)
@@ -159,11 +160,12 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
     if known is not None and known.origin["commit"] == asked and (part := known.part):
         is_all = source.first_chars is None
         parts = leading_folder(folder, part.etag, source.columns, keeps_usual=is_all)
-        is_enough = len(part.parts) == part.num_groups or (
-            source.first_chars is not None and reaches(total(part.parts), source.first_chars)
+        stored = stored_part(known) if is_in(known, parts) else None
+        here = (stored or part).parts
+        is_enough = len(here) == part.num_groups or (
+            source.first_chars is not None and reaches(total(here), source.first_chars)
         )
-        is_here = all(record.is_whole(parts / each.name) for each in part.parts)
-        if is_enough and (is_here or record.is_stored(known)):
+        if is_enough and (stored or all(record.is_whole(parts / each.name) for each in here)):
             return 0
     file = describe(
         source.repo, path, revision=asked, reporter=reporter, here=None, within=ASKING_SECONDS

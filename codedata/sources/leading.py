@@ -34,6 +34,7 @@ from codedata.sources.parts import (
     total,
     write_part,
 )
+from codedata.sources.stored_text import is_in, stored_part
 from codedata.store.files import replace_atomically
 from codedata.store.object_store import ObjectStore
 
@@ -94,9 +95,9 @@ class LeadingParquet:
         """Take what is recorded, if it is of the same bytes: no footer is needed for its parts."""
         if corpus is None or corpus.part is None or corpus.part.etag != self._etag:
             return
-        if corpus.path.endswith(f"/{self.folder.name}") and record.is_stored(corpus):
-            self._stored = corpus
-        if self._stored is not None or self.folder.is_dir():
+        if is_in(corpus, self.folder) and (part := stored_part(corpus)):
+            self._stored, self._known = corpus, part
+        elif self.folder.is_dir():
             self._known = corpus.part
 
     def leading(self, num_chars: int | None, fingerprint: Callable[[int], str]) -> record.TextPart:
@@ -145,7 +146,7 @@ class LeadingParquet:
         """Record what is here, and remove the parts of other versions."""
         folder, parts = self._corpus_folder, self.folder
         if self._stored is not None:
-            if part == self._stored.part:
+            if part == self._known:
                 return replace(self._stored, origin=origin)
             self._bring(part)
         corpus = record.record_corpus(folder, parts, origin, part=part, columns=self._asked)
@@ -165,7 +166,7 @@ class LeadingParquet:
     def _bring(self, part: record.TextPart) -> None:
         """Have the parts here that are in the store, where others are to follow them."""
         assert self._stored is not None
-        store = ObjectStore(self._stored.path)
+        store = ObjectStore(self._stored.path.rpartition("/")[0])
         for each in part.parts:
             path = self.folder / each.name
             if not record.is_whole(path):

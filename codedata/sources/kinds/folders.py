@@ -14,7 +14,8 @@ from codedata.progress import Reporter
 from codedata.sources.base import Source, must
 from codedata.sources.folders import Walk, header_folders, walk_folders, write_source_parquet
 from codedata.sources.languages import Taken, of_languages, with_extensions
-from codedata.sources.record import PARQUET_NAME, Corpus, is_stored, read_corpus, record_corpus
+from codedata.sources.record import PARQUET_NAME, Corpus, read_corpus, record_corpus
+from codedata.sources.stored_text import stored_part
 from codedata.store.files import remove_leftovers, replace_atomically
 
 _EXTENSION = re.compile(r"[^./\\\s\0]+")
@@ -170,7 +171,7 @@ class FoldersSource(Source):
             corpus = read_corpus(folder)
             unchanged = corpus.origin.get("walk") == walk.fingerprint
             is_here = parquet.exists() and parquet.stat().st_size == corpus.num_bytes
-            if unchanged and (is_here or is_stored(corpus)):
+            if unchanged and (is_here or stored_part(corpus)):
                 reporter.log(f"{len(walk.files)} files are unchanged: {corpus.path} is kept")
                 return corpus
         remove_leftovers(folder)

@@ -25,8 +25,9 @@ from codedata.sources.commits import Commits, Entry, Tree, is_whole_commit
 from codedata.sources.folders import is_excluded
 from codedata.sources.kinds.folders import Exclude, Extensions, Languages, taken_by
 from codedata.sources.languages import Taken, unusual_language
-from codedata.sources.record import PARQUET_NAME, Corpus, is_stored, read_corpus, record_corpus
+from codedata.sources.record import PARQUET_NAME, Corpus, read_corpus, record_corpus
 from codedata.sources.source_files import MAX_FILE_BYTES, SourceFile, write_source_files
+from codedata.sources.stored_text import stored_part
 from codedata.store.files import remove_leftovers, replace_atomically
 
 _REMOTE = re.compile(r"(?!file:)[^/:]+:")
@@ -138,7 +139,7 @@ class GitSource(Source):
             corpus = read_corpus(folder)
             unchanged = origin.items() <= corpus.origin.items()
             is_here = parquet.exists() and parquet.stat().st_size == corpus.num_bytes
-            if unchanged and (is_here or is_stored(corpus)):
+            if unchanged and (is_here or stored_part(corpus)):
                 reporter.log(f"commit {commit} is here already: {corpus.path} is kept")
                 return corpus
         remove_leftovers(folder)
