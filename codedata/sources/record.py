@@ -168,7 +168,7 @@ class LeadingText(ParquetText):
     def _parquet_of(self, group: int) -> Parquet:
         """A part, to be read at once."""
         if group not in self._parquets:
-            path = self.path / self.part.parts[group].name
+            path = Path(self.path) / self.part.parts[group].name
             if not is_whole(path):
                 raise _not_as_fetched(path)
             self._parquets[group] = Parquet(path)
