@@ -18,7 +18,7 @@ _DIGITS = 32
 """Of a sha256, in names: 128 bits."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChunkFingerprint:
     """Everything that decides the ids of one chunk.
 
