@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from codedata.format.facts import parse_facts
-from codedata.store import requests
+
 from codedata.store.dataset_folder import open_snapshot
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog, Version
@@ -30,6 +30,7 @@ from codedata_tests.sources.loopback_s3 import (
     SLOW_DOWN,
     Gate,
     sometimes,
+    wait_until,
 )
 from codedata_tests.store.small_datasets import num_shards_of
 
@@ -86,26 +87,30 @@ class Publisher:
 
     def __init__(self, url: str, name: str) -> None:
         command = [sys.executable, "-m", small_versions.__name__, url, name]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.told: list[tuple[int, str]] = []
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listening = threading.Thread(target=self._listen)
+        self._listening.start()
 
     def _listen(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.endswith("\n"):
-                number, command = line.split()
-                self.told.append((int(number), command))
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            for line in lines:
+                if line.endswith("\n"):
+                    number, command = line.split()
+                    self.told.append((int(number), command))
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._listening.join()
 
     def kill_after(self, seconds: float) -> None:
         """Kill it so long after its first version."""
-        while not self.told:
-            assert self._process.poll() is None
-            time.sleep(0.01)
+        wait_until(lambda: self.told or self.process.poll() is not None, 60)
         time.sleep(seconds)
-        assert self._process.poll() is None
-        self._process.kill()
-        self._process.wait()
+        assert self.process.poll() is None, "it ended by itself"
+        self.kill()
 
 
 @pytest.mark.parametrize("lag_seconds", [0.0, pytest.param(2.0, marks=long)])
@@ -132,8 +137,7 @@ def test_publishers_that_are_killed_at_random_lose_and_mix_nothing(
                 publishers[index % 3] = Publisher(log.store.url, f"publisher-{index + 3}")
         finally:
             for each in publishers:
-                each._process.kill()
-                each._process.wait()
+                each.kill()
             num_seen = reader.end()
         reading.result()
     gate.lag_seconds = 0.0
@@ -156,7 +160,6 @@ def test_behind_a_store_at_fault_each_of_four_publishers_gets_each_of_its_number
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """A tenth of the requests fails in one of five ways, and lists lag by a second."""
-    monkeypatch.setattr(requests, "FIRST_WAIT_SECONDS", 0.02)
     log = DatasetLog(ObjectStore(f"{root}/datasets/train"))
     told = [(publish(log, 1, "first-0").number, "first-0")]
     gate.fault = sometimes(random.Random(num_each), 0.1, SLOW_DOWN, BROKEN, RESET, LOST, CUT)
