@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from codedata_tests.campaigns.ceph import ceph_gateway, why_no_ceph
-from codedata_tests.object_roots import fresh_bucket
-from codedata_tests.sources.loopback_s3 import Gate, gate_before
+from codedata_tests.object_roots import GatedBucket, fresh_bucket
+from codedata_tests.sources.loopback_s3 import gate_before
 
 
 @pytest.fixture(scope="session")
@@ -24,16 +24,9 @@ def ceph_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.param("ceph_server", id="ceph", marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
     ]
 )
-def gate(request: pytest.FixtureRequest) -> Iterator[Gate]:
-    """What stands before the server, through which all requests of a test go."""
+def served(request: pytest.FixtureRequest) -> Iterator[GatedBucket]:
+    """A fresh root on each, and the gate before it."""
     address: str = request.getfixturevalue(request.param)
-    with gate_before(int(address.rpartition(":")[2])) as gate:
-        yield gate
-
-
-@pytest.fixture
-def root(gate: Gate) -> Iterator[str]:
-    """`s3://name/prefix` behind the gate, with nothing below it."""
-    with fresh_bucket(gate.address) as url:
+    with gate_before(int(address.rpartition(":")[2])) as gate, fresh_bucket(gate.address) as url:
         gate.requests.clear()
-        yield url
+        yield GatedBucket(url, gate)

@@ -1,14 +1,10 @@
-"""Versions of a dataset, published one after the other by the store alone, until it is killed.
+"""Versions of a dataset, published one after the other by the store alone, until it is killed."""
 
-    python -m codedata_tests.campaigns.small_versions URL NAME
-
-It prints the number of each as soon as it is published, and the command that its facts name.
-"""
-
+import os
 import random
-import sys
 from collections.abc import Iterator
 from itertools import count
+from multiprocessing.connection import Connection
 
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog, Version
@@ -32,6 +28,9 @@ def published(url: str, name: str) -> Iterator[tuple[int, str]]:
         yield publish(log, sizes.randint(1, MAX_SHARDS), command).number, command
 
 
-if __name__ == "__main__":
-    for version in published(*sys.argv[1:]):
-        print(*version, flush=True)
+def run(url: str, name: str, environment: dict[str, str], told: Connection) -> None:
+    """Publish until killed, and tell of each version once it is."""
+    os.environ.clear()
+    os.environ.update(environment)
+    for version in published(url, name):
+        told.send(version)

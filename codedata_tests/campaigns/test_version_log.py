@@ -1,40 +1,45 @@
-"""Versions in an object store, whatever becomes of those who publish them, and who reads meanwhile.
+"""Versions in an object store, whatever becomes of those who publish them, and of its server.
 
-What holds: numbers without gaps; what a publisher was told of is there for ever, once; every version
-is whole, and what its record says; a reader sees one after the other, never a mixture.
+What holds: numbers without gaps; what a publisher was told of is there for ever, and once; every
+version is whole, and what its record says; a reader sees one after the other, never a mixture.
 """
 
+import multiprocessing
+import os
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 
 from codedata.format.facts import parse_facts
-
+from codedata.store import requests
 from codedata.store.dataset_folder import open_snapshot
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog, Version
 from codedata_tests.campaigns import small_versions
 from codedata_tests.campaigns.small_versions import MAX_SHARDS, publish
+from codedata_tests.object_roots import GatedBucket
 from codedata_tests.sources.loopback_s3 import (
     BROKEN,
     CUT,
     LOST,
     RESET,
     SLOW_DOWN,
-    Gate,
     sometimes,
-    wait_until,
 )
 from codedata_tests.store.small_datasets import num_shards_of
 
 pytestmark = pytest.mark.campaign
+
+PROCESSES = multiprocessing.get_context("forkserver")
+"""So that each starts in a moment, from one that has asked no server for anything."""
+
+PROCESSES.set_forkserver_preload([small_versions.__name__, "s3fs"])
 
 long = [pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -53,11 +58,15 @@ def assert_whole(log: DatasetLog, told: Sequence[tuple[int, str]]) -> list[Versi
     assert told
     assert {number: commands.get(number) for number, _ in told} == dict(told)
     for each in {version.folder: version for version in versions}.values():
+        assert f"of-{opened(log, each)}" == each.folder
         with log.snapshot(each) as snapshot:
-            dataset = open_snapshot(lambda: log.snapshot(each), verify=True)
-            assert f"of-{num_shards_of(dataset)}" == each.folder
             assert len(snapshot.list()) == each.num_shards + 3
     return versions
+
+
+def opened(log: DatasetLog, version: Version) -> int:
+    """How many shards a version has, once all of it was read."""
+    return num_shards_of(open_snapshot(lambda: log.snapshot(version), verify=True))
 
 
 @dataclass
@@ -71,8 +80,7 @@ class Reader:
     def run(self) -> None:
         while not self.done.is_set():
             version = self.log.published()
-            dataset = open_snapshot(lambda: self.log.snapshot(version), verify=True)  # noqa: B023
-            assert f"of-{num_shards_of(dataset)}" == version.folder
+            assert f"of-{opened(self.log, version)}" == version.folder
             self.numbers.append(version.number)
 
     def end(self) -> int:
@@ -86,31 +94,27 @@ class Publisher:
     """A process that publishes until it is killed."""
 
     def __init__(self, url: str, name: str) -> None:
-        command = [sys.executable, "-m", small_versions.__name__, url, name]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.told: list[tuple[int, str]] = []
-        self._listening = threading.Thread(target=self._listen)
-        self._listening.start()
+        self._told, end = PROCESSES.Pipe(duplex=False)
+        arguments = (url, name, dict(os.environ), end)
+        self.process = PROCESSES.Process(target=small_versions.run, args=arguments)
+        self.process.start()
+        end.close()
 
-    def _listen(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            for line in lines:
-                if line.endswith("\n"):
-                    number, command = line.split()
-                    self.told.append((int(number), command))
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._listening.join()
-
-    def kill_after(self, seconds: float) -> None:
-        """Kill it so long after its first version."""
-        wait_until(lambda: self.told or self.process.poll() is not None, 60)
+    def kill_after(self, seconds: float) -> list[tuple[int, str]]:
+        """Kill it so long after its first version; what it was told of."""
+        assert self._told.poll(60)
         time.sleep(seconds)
-        assert self.process.poll() is None, "it ended by itself"
-        self.kill()
+        assert self.process.is_alive(), "it ended by itself"
+        return self.kill()
+
+    def kill(self) -> list[tuple[int, str]]:
+        self.process.kill()
+        self.process.join()
+        told: list[tuple[int, str]] = []
+        with self._told, suppress(EOFError):
+            while True:
+                told.append(self._told.recv())
+        return told
 
 
 @pytest.mark.parametrize("lag_seconds", [0.0, pytest.param(2.0, marks=long)])
@@ -118,12 +122,11 @@ class Publisher:
 def test_publishers_that_are_killed_at_random_lose_and_mix_nothing(
     num_kills: int,
     lag_seconds: float,
-    gate: Gate,
-    root: str,
+    served: GatedBucket,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    log, random_ = DatasetLog(ObjectStore(f"{root}/datasets/train")), random.Random(num_kills)
-    gate.lag_seconds = lag_seconds
+    log, random_ = DatasetLog(ObjectStore(f"{served.url}/datasets/train")), random.Random(num_kills)
+    served.gate.lag_seconds = lag_seconds
     publish(log, 1, "first-0")
     reader, told = Reader(log), [(1, "first-0")]
     publishers = [Publisher(log.store.url, f"publisher-{n}") for n in range(3)]
@@ -131,16 +134,14 @@ def test_publishers_that_are_killed_at_random_lose_and_mix_nothing(
         reading = threads.submit(reader.run)
         try:
             for index in range(num_kills):
-                ended = publishers[index % 3]
-                ended.kill_after(random_.uniform(0, 0.5))
-                told += ended.told
+                told += publishers[index % 3].kill_after(random_.uniform(0, 0.5))
                 publishers[index % 3] = Publisher(log.store.url, f"publisher-{index + 3}")
         finally:
             for each in publishers:
-                each.kill()
+                told += each.kill()
             num_seen = reader.end()
         reading.result()
-    gate.lag_seconds = 0.0
+    served.gate.lag_seconds = 0.0
     versions = assert_whole(log, told)
     with capfd.disabled():
         print(
@@ -154,16 +155,16 @@ def test_publishers_that_are_killed_at_random_lose_and_mix_nothing(
 @pytest.mark.parametrize("num_each", [3, pytest.param(50, marks=long)])
 def test_behind_a_store_at_fault_each_of_four_publishers_gets_each_of_its_numbers(
     num_each: int,
-    gate: Gate,
-    root: str,
+    served: GatedBucket,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """A tenth of the requests fails in one of five ways, and lists lag by a second."""
-    log = DatasetLog(ObjectStore(f"{root}/datasets/train"))
+    monkeypatch.setattr(requests, "FIRST_WAIT_SECONDS", 0.02)
+    log = DatasetLog(ObjectStore(f"{served.url}/datasets/train"))
     told = [(publish(log, 1, "first-0").number, "first-0")]
-    gate.fault = sometimes(random.Random(num_each), 0.1, SLOW_DOWN, BROKEN, RESET, LOST, CUT)
-    gate.lag_seconds = 1.0
+    served.gate.fault = sometimes(random.Random(num_each), 0.1, SLOW_DOWN, BROKEN, RESET, LOST, CUT)
+    served.gate.lag_seconds = 1.0
 
     def run(name: int) -> list[tuple[int, str]]:
         commands = [f"publisher-{name}-{index}" for index in range(num_each)]
@@ -181,11 +182,11 @@ def test_behind_a_store_at_fault_each_of_four_publishers_gets_each_of_its_number
         finally:
             num_seen = reader.end()
         reading.result()
-    gate.lag_seconds = 0.0
+    served.gate.lag_seconds = 0.0
     versions = assert_whole(log, told)
     with capfd.disabled():
         print(
-            f"\n{len(versions)} versions of 4 publishers at once, {len(gate.requests)} requests; a "
+            f"\n{len(versions)} versions of 4 publishers at once, {len(served.gate.requests)} requests; a "
             f"reader saw {num_seen} in {len(reader.numbers)} openings"
         )
     assert len(versions) == 4 * num_each + 1

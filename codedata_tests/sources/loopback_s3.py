@@ -1,7 +1,7 @@
 """moto's server as Amazon's S3, and a gate before it that answers otherwise where it is told to.
 
-The gate lets every method through, bodies and headers as they are, and knows what each request is
-about. What it does instead is a fault by kind; lists can lag behind what went through it.
+The gate lets every method through, bodies and headers as they are. What it does instead is given by
+path or method, or by what a request is about; lists can lag behind what went through it.
 """
 
 import http.client
@@ -14,50 +14,40 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import unescape
 
 RESET, STALL, LOST, CUT = -1, -2, -3, -4
-"""Answers that are none: the connection is closed, nothing comes, it is closed once the server did
-what was asked, or after half of the answer."""
+"""Answers that are none: the connection is closed, nothing comes, it is done and not said, or half
+of what is said arrives."""
+
+Answer = int | tuple[int, str]
+"""A status, or one of those above; with a code of S3: (403, "QuotaExceeded"). 0: what the server says."""
+
+SLOW_DOWN, UNAVAILABLE, BROKEN = (
+    (503, "SlowDown"),
+    (503, "ServiceUnavailable"),
+    (500, "InternalError"),
+)
+DENIED, EXPIRED = (403, "AccessDenied"), (400, "ExpiredToken")
+NO_QUOTA, NO_ROOM = (403, "QuotaExceeded"), (507, "InsufficientStorage")
 
 Kind = Literal["PUT", "CREATE", "GET", "LIST", "DELETE", "HEAD"]
 """What a request does; CREATE is a PUT that is to succeed only where nothing is."""
 
 
-class Refusal(NamedTuple):
-    """An answer of the gate's own."""
-
-    status: int
-    code: str
-
-    @property
-    def body(self) -> bytes:
-        """As S3 writes it."""
-        said = (
-            f"<Error><Code>{self.code}</Code><Message>The gate says {self.code}.</Message></Error>"
-        )
-        return said.encode()
-
-
-SLOW_DOWN = Refusal(503, "SlowDown")
-UNAVAILABLE = Refusal(503, "ServiceUnavailable")
-BROKEN = Refusal(500, "InternalError")
-DENIED = Refusal(403, "AccessDenied")
-EXPIRED = Refusal(400, "ExpiredToken")
-NO_QUOTA = Refusal(403, "QuotaExceeded")
-NO_ROOM = Refusal(507, "InsufficientStorage")
-
-Fault = Refusal | int | None
-"""A refusal, a status, or one of those that are no answer; None lets the request through."""
-
-
 class Request(NamedTuple):
-    """What is asked for: the kind, and a bucket and key; of a LIST the prefix."""
+    """What is asked for: of a bucket and a key, or of what the keys of a list begin with."""
 
     kind: Kind
     path: str
+
+
+_OF_THE_WAY = {
+    *("connection", "content-length", "date", "expect", "server", "transfer-encoding"),
+}
+"""Headers that are the gate's own, for each of its two sides. A signature is of the host, too."""
 
 
 @dataclass(kw_only=True)
@@ -66,80 +56,75 @@ class Gate:
 
     Attributes:
         address: its URL.
-        answers: by path, statuses to give instead of what the server says, one a request.
-        fault: says of each request what becomes of it.
+        answers: to give instead of what the server says, one a request; by path, by method, or by
+            both, such as `PUT /bucket/key`.
+        fault: what is given to others, by what they are about.
         lag_seconds: for so long a list does not show what was put or removed.
         asked: requests by path.
-        requests: all, in their order.
+        requests: each, its method and its path with its query, in order.
         most_at_once: requests that were under way at the same time.
         delay_seconds: before each answer.
+        removed: headers that do not get through, in lower case.
     """
 
     address: str = ""
-    answers: dict[str, list[int]] = field(default_factory=dict)
-    fault: Callable[[Request], Fault] = lambda _: None
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    fault: Callable[[Request], Answer] = lambda _: 0
     lag_seconds: float = 0.0
     asked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    requests: list[Request] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
     most_at_once: int = 0
     delay_seconds: float = 0.0
+    removed: set[str] = field(default_factory=set)
     under_way: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     closing: threading.Event = field(default_factory=threading.Event)
-    changed: dict[str, float] = field(default_factory=dict)
-    listed: dict[str, bytes] = field(default_factory=dict)
+    kinds: Counter[Kind] = field(default_factory=Counter[Kind])
+    changed: dict[str, float] = field(default_factory=dict[str, float])
+    listed: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
-    def counts(self) -> Counter[Kind]:
-        """How often each kind was asked for."""
-        return Counter(request.kind for request in self.requests)
+    def answer_to(self, method: str, path: str, request: Request) -> Answer:
+        """The next that is to be given; 0 for what the server says."""
+        for key in (f"{method} {path}", path, method):
+            if answers := self.answers.get(key):
+                return answers.pop(0)
+        return self.fault(request)
 
     def as_it_was(self, bucket: str, prefix: str, page: bytes) -> bytes:
         """A page of a list without what changed within `lag_seconds`."""
         until = time.monotonic() - self.lag_seconds
+        entries = re.findall(rb"<Contents>.*?</Contents>", page, re.DOTALL)
+        shown = {f"{bucket}/{_key_of(entry)}": entry for entry in entries}
         with self.lock:
             late = {path for path, when in self.changed.items() if when > until}
-            entries = re.findall(rb"<Contents>.*?</Contents>", page, re.DOTALL)
-            shown = {f"{bucket}/{_key_of(entry)}": entry for entry in entries}
-            for path in shown.keys() & late:
-                if path not in self.listed:
-                    page = page.replace(shown[path], b"")
+            for path in shown.keys() & late - self.listed.keys():
+                page = page.replace(shown[path], b"")
             gone = (late & self.listed.keys()) - shown.keys()
             self.listed |= {path: entry for path, entry in shown.items() if path not in late}
             for path in self.changed.keys() - late - shown.keys():
                 self.listed.pop(path, None)
-            if b"<IsTruncated>true" not in page:
-                again = [
-                    self.listed[each] for each in gone if each.startswith(f"{bucket}/{prefix}")
-                ]
-                page = page.replace(
-                    b"</ListBucketResult>", b"".join(again) + b"</ListBucketResult>"
-                )
+            again = [self.listed[path] for path in gone if path.startswith(f"{bucket}/{prefix}")]
+        if b"<IsTruncated>true" not in page:
+            end = b"</ListBucketResult>"
+            page = page.replace(end, b"".join(again) + end)
         return page
 
 
-def sometimes(random: Random, share: float, *faults: Fault) -> Callable[[Request], Fault]:
-    """One of some faults, for a share of the requests."""
-    return lambda _: random.choice(faults) if random.random() < share else None
+def sometimes(random: Random, share: float, *answers: Answer) -> Callable[[Request], Answer]:
+    """One of some answers, for a share of the requests."""
+    return lambda _: random.choice(answers) if random.random() < share else 0
 
 
-def times(number: int, fault: Fault, *kinds: Kind) -> Callable[[Request], Fault]:
-    """A fault for the first requests of some kinds."""
-    left = [fault] * number
-
-    def next_fault(request: Request) -> Fault:
-        return left.pop() if request.kind in kinds and left else None
-
-    return next_fault
+def for_kinds(*kinds: Kind, answer: Answer, times: int) -> Callable[[Request], Answer]:
+    """An answer for the first requests of some kinds."""
+    left = [answer] * times
+    return lambda request: left.pop() if left and request.kind in kinds else 0
 
 
 def _key_of(entry: bytes) -> str:
     key = re.search(rb"<Key>(.*?)</Key>", entry, re.DOTALL)
     assert key is not None
     return unescape(unquote(key[1].decode()))
-
-
-_OURS = {"connection", "content-length", "transfer-encoding", "date", "server"}
-"""Headers of an answer that the gate writes itself."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -151,29 +136,29 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep the tests' output clean."""
 
     def do_GET(self) -> None:
-        gate, request, body = self.gate, self._request(), self._body()
+        gate, path, request = self.gate, self.path.partition("?")[0], self._request()
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         with gate.lock:
-            gate.asked[self.path] += 1
-            gate.requests.append(request)
+            gate.asked[path] += 1
+            gate.requests.append((self.command, self.path))
             gate.under_way += 1
             gate.most_at_once = max(gate.most_at_once, gate.under_way)
-            answers = gate.answers.get(self.path)
-            fault = answers.pop(0) if answers else gate.fault(request)
+            gate.kinds[request.kind] += 1
+            answer = gate.answer_to(self.command, path, request)
         gate.closing.wait(gate.delay_seconds)
         with gate.lock:
             gate.under_way -= 1
-        if isinstance(fault, Refusal):
-            self._send(fault.status, fault.body, {"Content-Type": "application/xml"})
-        elif fault is not None and fault > 0:
-            self._send(fault, SLOW_DOWN.body, {})
-        elif fault in (RESET, STALL):
-            if fault == STALL:
-                gate.closing.wait(60)
-            self.close_connection = True
-        else:
-            self._let_through(request, body, fault)
+        status, code = answer if isinstance(answer, tuple) else (answer, "SlowDown")
+        if status == STALL:
+            gate.closing.wait(60)
+        if status > 0:
+            error = f"<Error><Code>{code}</Code><Message>So says the gate.</Message></Error>"
+            self._send(status, error.encode(), {})
+        elif status not in {RESET, STALL}:
+            self._pass_on(request, body, status)
+        self.close_connection |= status < 0
 
-    do_PUT = do_HEAD = do_DELETE = do_POST = do_GET  # noqa: N815  (the base looks for these)
+    do_PUT = do_POST = do_DELETE = do_HEAD = do_GET  # noqa: N815  (the base names them)
 
     def _request(self) -> Request:
         url = urlsplit(self.path)
@@ -181,65 +166,53 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET" and "list-type" in query:
             [prefix] = query.get("prefix", [""])
             return Request("LIST", f"{path.rstrip('/')}/{prefix}")
-        if self.command == "POST":  # of the S3 API, only what removes several is asked for
+        if self.command == "POST":  # of its uses, only what removes several is asked for
             return Request("DELETE", path)
         if self.command == "PUT" and "If-None-Match" in self.headers:
             return Request("CREATE", path)
-        kinds: dict[str, Kind] = {
-            "GET": "GET", "PUT": "PUT", "DELETE": "DELETE", "HEAD": "HEAD",
-        }  # fmt: skip
-        return Request(kinds[self.command], path)
+        [kind] = [kind for kind in get_args(Kind) if kind == self.command]
+        return Request(kind, path)
 
-    def _body(self) -> bytes:
-        assert "Transfer-Encoding" not in self.headers, "the clients of these tests tell lengths"
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-
-    def _let_through(self, request: Request, body: bytes, fault: Fault) -> None:
+    def _pass_on(self, request: Request, body: bytes, status: int) -> None:
+        gate = self.gate
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        kept_back = _OF_THE_WAY | gate.removed
+        headers = {name: v for name, v in self.headers.items() if name.lower() not in kept_back}
         try:
-            connection.request(self.command, self.path, body or None, dict(self.headers.items()))
+            connection.request(self.command, self.path, body, headers)
             answer = connection.getresponse()
-            page = answer.read()
+            found = answer.read()
         finally:
             connection.close()
-        bucket, _, rest = request.path.partition("/")
-        if request.kind in ("PUT", "CREATE", "DELETE") and answer.status < 300:
-            with self.gate.lock:
-                self.gate.changed[request.path] = time.monotonic()
-        elif request.kind == "LIST" and self.gate.lag_seconds:
-            page = self.gate.as_it_was(bucket, rest, page)
-        if fault == LOST:
-            self.close_connection = True
+        if answer.status < 300 and request.kind in {"PUT", "CREATE", "DELETE"}:
+            with gate.lock:
+                gate.changed[request.path] = time.monotonic()
+        elif request.kind == "LIST" and gate.lag_seconds:
+            bucket, _, prefix = request.path.partition("/")
+            found = gate.as_it_was(bucket, prefix, found)
+        if status == LOST:
             return
-        headers = {name: value for name, value in answer.getheaders() if name.lower() not in _OURS}
-        num_bytes = len(page)
-        if request.kind == "HEAD":
-            num_bytes = int(answer.headers.get("Content-Length", 0))
-        self._send(answer.status, page, headers, num_bytes, cut=fault == CUT)
+        given = {name: v for name, v in answer.getheaders() if name.lower() not in _OF_THE_WAY}
+        length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(found))
+        self._send(
+            answer.status, found[: len(found) // 2] if status == CUT else found, given, length
+        )
 
     def _send(
-        self,
-        status: int,
-        body: bytes,
-        headers: dict[str, str],
-        num_bytes: int | None = None,
-        *,
-        cut: bool = False,
+        self, status: int, body: bytes, headers: dict[str, str], length: str | None = None
     ) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body) if num_bytes is None else num_bytes))
+        self.send_header("Content-Length", length or str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body[: len(body) // 2] if cut else body)
-        if cut:
-            self.close_connection = True
+            self.wfile.write(body)
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 128  # of five, the others' connections would be refused
+    request_queue_size = 128  # of five, many at once would be turned away
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes is no error."""
