@@ -23,7 +23,7 @@ RESET, STALL, LOST, CUT = -1, -2, -3, -4
 of what is said arrives."""
 
 Answer = int | tuple[int, str]
-"""A status, or one of those above; with a code of S3: (403, "QuotaExceeded"). 0: what the server says."""
+"""A status, or one of those above; with a code: (403, "QuotaExceeded"). 0: what the server says."""
 
 SLOW_DOWN, UNAVAILABLE, BROKEN = (
     (503, "SlowDown"),
