@@ -18,6 +18,7 @@ from codedata.recipe.settings import ALL
 from codedata.sources.parquet.text import Window
 from codedata.sources.paths import MAX_FILES
 from codedata.sources.record import Corpus, read_corpus
+from codedata.sources.recorded_text import RecordedText
 
 MAX_CHUNKS = 10_000
 """Partitions of an asset: the UI stays quick, and a chunk_size of 1 is found out at once."""
@@ -126,7 +127,8 @@ def open_windows(layout: Layout, parts: Sequence[SplitPart]) -> list[Window]:
 
     def open_window(of: tuple[SplitPart, CharRange]) -> Window:
         part, chars = of
-        return Window.of(read_corpus(part.folder(layout, chars.file)).open_text(), chars)
+        folder = part.folder(layout, chars.file)
+        return Window.of(RecordedText.of(folder, read_corpus(folder)), chars)
 
     return side_by_side(open_window, [(part, each) for part in parts for each in part.windows])
 

@@ -23,8 +23,10 @@ from codedata.progress import Reporter
 from codedata.recipe.settings import Settings
 from codedata.run.checks import CheckOutcome
 from codedata.run.plan import ChunkTask, Plan, open_plan
+from codedata.sources.parquet.text import Text
 from codedata.sources.paths import MAX_FILES
 from codedata.sources.record import Corpus, read_corpus
+from codedata.sources.recorded_text import RecordedText
 from codedata.store.chunks import ChunkStore, LocalChunks, ObjectChunks
 from codedata.store.roots import objects_of
 from codedata.tokenize.engines.registry import AUTO
@@ -65,6 +67,7 @@ class SplitSpec:
         pad_is_named: whether somebody wrote the pad token.
         matches_transformers: whether it is compared with transformers.
         partitions: what a partition of its chunks is.
+        partitions_per_run: most of them that a run of a backfill makes; None is all.
     """
 
     name: str
@@ -78,6 +81,7 @@ class SplitSpec:
     pad_is_named: bool = True
     matches_transformers: bool = True
     partitions: Partitions = "chunk"
+    partitions_per_run: int | None = None
 
     @property
     def shown(self) -> Shown:
@@ -236,7 +240,11 @@ def open_split(
         engine: `auto`, or the one to take.
     """
     records = records_of(spec, layout, files)
-    texts = side_by_side(lambda record: record.open_text(), [*records.values()])
+
+    def open_file(file: int) -> Text:
+        return RecordedText.of(spec.corpus_folder(layout, file), records[file])
+
+    texts = side_by_side(open_file, records)
     return open_plan(
         dict(zip(records, texts, strict=True)),
         spec.settings,

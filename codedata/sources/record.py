@@ -19,6 +19,7 @@ it.
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -35,11 +36,12 @@ from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
 from codedata.places import is_object_url
 from codedata.sources.columns import COLUMN, USUAL, Columns, Place, kept_columns, kept_schema
+from codedata.sources.hashed import sha256_noted, sha256_once
 from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
 from codedata.sources.parquet.index import Counts, TextIndex
 from codedata.sources.parquet.rows import read_rows
-from codedata.sources.parquet.text import ParquetText, sha256_once
+from codedata.sources.parquet.text import ParquetText
 from codedata.store.files import replace_atomically
 from codedata.store.object_store import ObjectStore
 
@@ -125,7 +127,7 @@ def fingerprint_of(commit: str, path: str, etag: str, num_groups: int) -> str:
 
 
 class LeadingText(ParquetText):
-    """The text of parts: see `ParquetText`.
+    """The text of parts: see `ParquetText`. Each is hashed, and its footer parsed, by who reads it.
 
     Args:
         folder: with the parts.
@@ -136,17 +138,12 @@ class LeadingText(ParquetText):
         num_bytes: of the whole parquet.
 
     Raises:
-        CorpusError: a part is missing, or not as it was fetched.
+        CorpusError: a part is missing; when it is read, that it is not as it was fetched.
     """
 
     def __init__(self, folder: Path, part: TextPart) -> None:
-        for each in part.parts:
-            if not is_whole(folder / each.name):
-                raise CorpusError(
-                    f"{folder / each.name} is not as it was fetched; materialize its corpus again, "
-                    "which fetches that part anew"
-                )
-        self._parquets = [Parquet(folder / each.name) for each in part.parts]
+        require_parts(folder, part)
+        self._parquets: dict[int, Parquet] = {}
         self._be(folder, part)
 
     def _be(self, path: Path, part: TextPart) -> None:
@@ -163,6 +160,11 @@ class LeadingText(ParquetText):
 
     def _parquet_of(self, group: int) -> Parquet:
         """A part, to be read at once."""
+        if group not in self._parquets:
+            path = self.path / self.part.parts[group].name
+            if not is_whole(path):
+                raise _not_as_fetched(path)
+            self._parquets[group] = Parquet(path)
         return self._parquets[group]
 
     @cached_property
@@ -179,14 +181,8 @@ class LeadingText(ParquetText):
             CorpusError: the text is empty, or ends before the window starts, or not as much of it
                 was fetched.
         """
-        if window.is_open:  # whatever was fetched
-            window = window.until(self.part.num_chars)
-        if not self.part.ends_here and window.stop > self.part.num_chars:
-            raise CorpusError(
-                f"characters {window.start} to {window.stop} are asked for, but of the text of "
-                f"{self.path} only the first {self.part.num_chars} were fetched; raise first_chars "
-                f"of its corpus to {window.stop}, or leave it out to have the whole file"
-            )
+        if not self.part.ends_here:
+            window = fetched(window, self.part.num_chars, self.path)
         return super().clip(window)
 
     def kept(self, rows: NDArray[np.int64]) -> pa.Table:
@@ -209,6 +205,50 @@ class LeadingText(ParquetText):
 
     def _count_to(self, stop: int) -> None:
         """All parts are counted."""
+
+
+def require_parts(folder: Path, part: TextPart) -> None:
+    """Refuse a folder that lacks parts of a text.
+
+    Raises:
+        CorpusError: naming the first.
+    """
+    names = {*os.listdir(folder)} if folder.is_dir() else set[str]()
+    for each in part.parts:
+        if each.name not in names:
+            raise _not_as_fetched(folder / each.name)
+
+
+def _not_as_fetched(part: Path) -> CorpusError:
+    return CorpusError(
+        f"{part} is not as it was fetched; materialize its corpus again, which fetches that part "
+        "anew"
+    )
+
+
+def fetched(window: CharRange, num_chars: int, path: Path) -> CharRange:
+    """The part of a window that was fetched of a text: all of it, unless the window is open.
+
+    Args:
+        window: the characters.
+        num_chars: that were fetched.
+        path: of the text, for the message.
+
+    Raises:
+        CorpusError: not as many were fetched.
+    """
+    if window.is_open and window.start < num_chars:
+        return window.until(num_chars)
+    if window.stop > num_chars:
+        asked, least = f"from {window.start} on", window.start + 1
+        if not window.is_open:
+            asked, least = f"{window.start} to {window.stop}", window.stop
+        raise CorpusError(
+            f"characters {asked} are asked for, but of the text of {path} only the first "
+            f"{num_chars} were fetched; raise first_chars of its corpus to {least}, or leave it "
+            "out to have the whole file"
+        )
+    return window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +299,9 @@ class Corpus:
             return LeadingText(Path(self.path), self.part)
         columns = Columns(text=self.text_column, id=self.id_column, keep=tuple(self.kept))
         sha256 = self.file_sha256 or self.sha256
-        return ParquetText(Path(self.path), expected_sha256=sha256, columns=columns)
+        return ParquetText(
+            Path(self.path), expected_sha256=sha256, columns=columns, hash_of=sha256_noted
+        )
 
 
 @cache
@@ -296,7 +338,9 @@ def record_corpus(
     if part is not None:
         text = LeadingText(path, part)
     else:
-        text = ParquetText(path, expected_sha256=expected_sha256, columns=columns)
+        text = ParquetText(
+            path, expected_sha256=expected_sha256, columns=columns, hash_of=sha256_noted
+        )
     chars = text.clip(CharRange(0, part.num_chars if part else MAX_CHARACTERS))
     corpus = Corpus(
         path=str(text.path),

@@ -34,8 +34,8 @@ from codedata.sources import record
 from codedata.sources.columns import Columns
 from codedata.sources.formats.registry import format_of
 from codedata.sources.formats.rows import BadRows
+from codedata.sources.hashed import sha256_once
 from codedata.sources.parquet.footer import Parquet
-from codedata.sources.parquet.text import sha256_once
 from codedata.sources.parts import parts_folder, write_parts
 from codedata.store.cache import cached
 from codedata.store.object_store import ObjectStore
