@@ -186,7 +186,7 @@ def test_behind_a_store_at_fault_each_of_four_publishers_gets_each_of_its_number
     versions = assert_whole(log, told)
     with capfd.disabled():
         print(
-            f"\n{len(versions)} versions of 4 publishers at once, "
-            f"{len(served.gate.requests)} requests; a reader saw {num_seen} in {len(reader.numbers)} openings"
+            f"\n{len(versions)} versions of 4 publishers at once, {len(served.gate.requests)} "
+            f"requests; a reader saw {num_seen} in {len(reader.numbers)} openings"
         )
     assert len(versions) == 4 * num_each + 1
