@@ -8,9 +8,13 @@ import os
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 
 import pytest
+
+from codedata.store import clients
+from codedata_tests.sources.loopback_s3 import Gate, gate_before
 
 _NUMBERS = count()
 
@@ -44,6 +48,7 @@ def fresh_bucket(address: str) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         for variable in [each for each in os.environ if each.startswith(("AWS_", "FSSPEC_"))]:
             patch.delenv(variable)
+        patch.setattr(clients, "_CLIENTS", {})  # else one may ask where another test's server was
         patch.setenv("AWS_ENDPOINT_URL", address)
         patch.setenv("AWS_ACCESS_KEY_ID", "key-of-the-bucket")
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
@@ -59,3 +64,20 @@ def bucket(s3_server: str) -> Iterator[str]:
     """`s3://name/prefix` with nothing below it, found by this process and its children."""
     with fresh_bucket(s3_server) as url:
         yield url
+
+
+@dataclass(frozen=True)
+class GatedBucket:
+    """A fresh root, and the gate before its server."""
+
+    url: str
+    gate: Gate
+
+
+@pytest.fixture
+def gated(s3_server: str) -> Iterator[GatedBucket]:
+    """A fresh root whose server is at fault when its gate is told to be."""
+    port = int(s3_server.rpartition(":")[2])
+    with gate_before(port) as gate, fresh_bucket(gate.address) as url:
+        gate.requests.clear()
+        yield GatedBucket(url, gate)

@@ -105,30 +105,27 @@ class Objects:
 
     async def _piece(self, path: str, start: int) -> bytes | None:
         read = self._system._cat_file  # noqa: SLF001  (fsspec's interface for asyncio)
-        num_tries = 1
 
-        def count(error: Exception, num_failed: int, wait: float) -> None:  # noqa: ARG001
-            nonlocal num_tries
-            num_tries = num_failed + 1
+        def count(*_: object) -> None:
             self.num_retries += 1
 
         async with self._slots:
             try:
                 piece = await requests.persistently(
                     lambda: read(path, start=start, end=start + PIECE_BYTES),
-                    max_tries=self._retries + 1,
+                    tries_for=lambda _: self._retries + 1,
                     try_seconds=requests.TRY_SECONDS,  # for a piece: 17 kB a second at the least
                     before_wait=count,
                 )
-            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-                return None
-            except Exception as error:
-                status = requests.status_of(error)
+            except requests.RequestFailedError as failed:
+                error, status = failed.error, requests.status_of(failed.error)
                 if status == 416:  # no bytes from there on
                     return b""
-                if status in {404, 410}:
+                gone = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+                if status in {404, 410} or isinstance(error, gone):
                     return None
-                raise explained(self.url_of(path), error, num_tries=num_tries) from error
+                url = self.url_of(path)
+                raise explained(url, error, num_tries=failed.num_tries) from error
         self.num_bytes += len(piece)
         return piece
 

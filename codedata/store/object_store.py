@@ -1,31 +1,50 @@
 """An object store as a store: names are keys below a URL, of any file system of fsspec.
 
-What is put is one request, so nothing is half-visible; what exists is never renamed. A store is
-known by its URL alone: options and credentials are fsspec's and the cloud's own variables and
-files, of whichever machine asks (https://filesystem-spec.readthedocs.io/en/latest/features.html),
-so it pickles without any.
+Invariants: what is put is one request, so nothing is half-visible; what exists is never renamed. A
+store is known by its URL alone: options and credentials are those of whichever machine asks, so it
+pickles without any. What fails in passing is asked for again, a few times, and says so in the log.
+
+Requests: one a `put`, `read`, name of `read_many` and of `remove`; one for 1,000 names of a
+listing; one a `put_if_absent`, and one more where something is there.
 """
 
+# ruff: noqa: SLF001 - fsspec's interface for asyncio begins with underscores
+
+import asyncio
 import errno
 import io
 import os
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from codedata.errors import StoreError
 from codedata.format.shards import Bytes
 from codedata.store.base import Data
+from codedata.store.clients import CONCURRENCY, KINDS, Client, connect, kind_of, wait_for
+from codedata.store.requests import status_of
+
+Answer = TypeVar("Answer")
+
+PROBE_NAME = "conditional-writes"
+"""Of the object by which a store shows that it honours them."""
+
+_WRITERS = 4
+"""That write the probe at once: of them one may win, and none that comes later."""
 
 
 class Found(NamedTuple):
     """What a listing says of an object.
 
     Attributes:
-        num_bytes: its size.
+        num_bytes: that it has.
         modified: when it was written, in seconds of the epoch.
         etag: what tells another version of it, where the store says so.
     """
@@ -37,7 +56,11 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """The objects below a URL, without a slash at its end."""
+    """The objects below a URL, without a slash at its end.
+
+    Every method raises a StoreError where the store does not do what it is asked for: no such
+    bucket, no rights, no room, no answer.
+    """
 
     url: str
 
@@ -50,39 +73,54 @@ class ObjectStore:
         return f"{self.url}/{name}"
 
     def put(self, name: str, data: Data) -> None:
-        """See `Store.put`; one request."""
-        system, path = self._system()
-        system.pipe_file(f"{path}/{name}", whole(data))
+        """See `Store.put`."""
+        self._put(name, whole(data))
 
     def put_if_absent(self, name: str, data: Data) -> bool:
-        """See `Store.put_if_absent`; a conditional write."""
-        system, path = self._system()
+        """See `Store.put_if_absent`; a conditional write.
+
+        True also where exactly these bytes lie there: of a request whose answer is lost nobody
+        knows whether it was done, and it is made again. Who must know who wrote puts a nonce in.
+        """
+        held = whole(data)
         try:
-            system.pipe_file(f"{path}/{name}", whole(data), mode="create")
+            self._put(name, held, mode="create")
         except FileExistsError:
-            return False
+            return self.read_many([name], stop=len(held) + 1).get(name) == held
         return True
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """See `Store.read`."""
-        system, path = self._system()
-        whole = not start and stop is None
-        try:
-            return system.cat_file(
-                f"{path}/{name}", **({} if whole else {"start": start, "end": stop})
-            )
-        except FileNotFoundError as error:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
+        found = self.read_many([name], start, stop)
+        if name not in found:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return found[name]
 
-    def read_many(self, names: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of several names, side by side; those that hold nothing are left out."""
-        found: dict[str, bytes] = {}
-        for name in names:
+    def read_many(
+        self, names: Iterable[str], start: int = 0, stop: int | None = None
+    ) -> dict[str, bytes]:
+        """The bytes of several names, asked for side by side; those of nothing are left out."""
+        client, folder = connect(self.url)
+        num_bytes = None if stop is None else max(0, stop - start)
+        limits: dict[str, Any] = {}
+        if start or stop is not None:  # of no bytes a range cannot be asked for
+            limits = {"start": start, "end": None if stop is None else max(stop, start + 1)}
+
+        async def read(name: str) -> tuple[str, bytes | None]:
+            async def request(system: Any) -> bytes:
+                try:
+                    return await system._cat_file(f"{folder}/{name}", **client.kind.read, **limits)
+                except Exception as error:
+                    if status_of(error) == 416:  # it ends before
+                        return b""
+                    raise
+
             try:
-                found[name] = self.read(name)
+                return name, (await client.ask(self.where(name), request))[:num_bytes]
             except FileNotFoundError:
-                continue
-        return found
+                return name, None
+
+        return {name: data for name, data in _side_by_side(read, names) if data is not None}
 
     def map(self, name: str) -> Bytes:
         """All bytes, in memory."""
@@ -90,44 +128,157 @@ class ObjectStore:
 
     def list(self, prefix: str = "") -> Sequence[str]:
         """See `Store.list`."""
-        return sorted(self.found(prefix))
+        return sorted(name for name, _ in self.scan(prefix))
 
     def found(self, prefix: str = "") -> dict[str, Found]:
         """What a listing says of every name that starts so."""
-        system, path = self._system()
-        folder = prefix.rpartition("/")[0]
-        system.invalidate_cache()
-        about = system.find(f"{path}/{folder}".rstrip("/"), detail=True)
-        found: dict[str, Found] = {}
-        for key, each in about.items():
-            name = key.removeprefix(f"{path}/")
-            if name.startswith(prefix):
-                when = each.get("LastModified") or each.get("created") or each.get("mtime")
-                seconds = when.timestamp() if isinstance(when, datetime) else float(when or 0)
-                etag = str(each.get("ETag") or each.get("etag") or "").strip('"')
-                found[name] = Found(int(each["size"]), seconds, etag)
-        return found
+        return dict(self.scan(prefix))
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Found]]:
+        """Each name that starts so, and what a listing says of it; a page of them is in memory."""
+        client, folder = connect(self.url)
+        pages = _pages_of_s3 if "s3" in client.kind.schemes else _one_page
+        for page in pages(client, self.url, folder, prefix):
+            for path, about in page:
+                name = path.removeprefix(f"{folder}/")
+                if name.startswith(prefix) and not name.endswith("/"):  # a console's "folder"
+                    yield name, about
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove objects; those that are gone already are no error."""
-        system, path = self._system()
-        for name in names:
-            system.rm_file(f"{path}/{name}")
+        """Remove objects, side by side; those that are gone already are no error."""
+        client, folder = connect(self.url)
 
-    def _system(self) -> tuple[Any, str]:
-        return _system_of(self.url)
+        async def remove(name: str) -> None:
+            async def request(system: Any) -> None:
+                await system._rm_file(f"{folder}/{name}")
+
+            with suppress(FileNotFoundError):
+                await client.ask(self.where(name), request)
+
+        _side_by_side(remove, names)
+
+    def require_conditional_writes(self) -> None:
+        """Refuse a store in which two that write at once may each believe that it was first.
+
+        It is tried once a process, by some that write one object at once.
+
+        Raises:
+            StoreError: it does not honour conditional writes, or is not known to.
+        """
+        _try_conditional_writes(self, os.getpid())
+
+    def _put(self, name: str, data: bytes, **mode: str) -> None:
+        client, folder = connect(self.url)
+
+        async def request(system: Any) -> None:
+            await system._pipe_file(f"{folder}/{name}", data, **client.kind.put, **mode)
+
+        try:
+            wait_for(client.ask(self.where(name), request, num_bytes=len(data)))
+        except FileNotFoundError as error:
+            raise client.no_bucket(self.url) from error
 
 
 @lru_cache(maxsize=64)
-def _system_of(url: str) -> tuple[Any, str]:
-    import fsspec  # where objects are asked for
+def _try_conditional_writes(store: ObjectStore, pid: int) -> None:  # noqa: ARG001  (a process)
+    known = [scheme for kind in KINDS for scheme in kind.schemes]
+    scheme = kind_of(store.url).schemes[0]
+    if scheme not in known:
+        raise StoreError(
+            f"{scheme}:// is not known to honour conditional writes, by which two runs at once "
+            f"keep apart; write to {', '.join(known)}"
+        )
 
-    system, path = fsspec.url_to_fs(url)
-    return system, path.rstrip("/")
+    def is_first(_: object = None) -> bool:
+        return store.put_if_absent(PROBE_NAME, secrets.token_bytes(16))
+
+    with ThreadPoolExecutor(_WRITERS) as threads:
+        num_first = sum(threads.map(is_first, range(_WRITERS)))
+    if num_first > 1 or is_first():
+        raise StoreError(
+            f"{store.url} does not honour conditional writes (If-None-Match): of {_WRITERS} that "
+            "wrote one object at once, and one after them, more than one did; two runs at once "
+            "would lose data: use a store that has them (Amazon S3, Google, Azure, Ceph, MinIO), "
+            "or a newer release of this one"
+        )
+
+
+def _pages_of_s3(
+    client: Client, url: str, folder: str, prefix: str
+) -> Iterator[list[tuple[str, Found]]]:
+    """Pages as the server gives them; fsspec's `find` holds all that is said of every object."""
+    token: dict[str, str] = {}
+    while True:
+
+        async def request(system: Any, token: Mapping[str, str] = token) -> Any:
+            bucket, key, _ = system.split_path(folder)
+            start = f"{key}/{prefix}" if key else prefix
+            page = await system._call_s3("list_objects_v2", Bucket=bucket, Prefix=start, **token)
+            return bucket, page
+
+        try:
+            bucket, page = wait_for(client.ask(f"{url}/{prefix}", request))
+        except FileNotFoundError as error:
+            raise client.no_bucket(url) from error
+        yield [
+            (f"{bucket}/{each['Key']}", _about({**each, "size": each["Size"]}))
+            for each in page.get("Contents", [])
+        ]
+        if not page.get("IsTruncated"):
+            return
+        token = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _one_page(
+    client: Client, url: str, folder: str, prefix: str
+) -> Iterator[list[tuple[str, Found]]]:
+    below = "/".join([folder, *prefix.rpartition("/")[:1]]).rstrip("/")
+    request = partial(_find, below=below)
+    try:
+        yield wait_for(client.ask(f"{url}/{prefix}", request))
+    except FileNotFoundError:
+        return
+
+
+async def _find(system: Any, *, below: str) -> list[tuple[str, Found]]:
+    about = await system._find(below, detail=True)
+    return [(name, _about(each)) for name, each in about.items()]
+
+
+def _about(said: Mapping[str, Any]) -> Found:
+    """What a listing says of an object: each client has its own words for it."""
+    names = ("LastModified", "last_modified", "updated", "mtime", "created")
+    when = next((said[name] for name in names if said.get(name)), 0.0)
+    if isinstance(when, str):
+        when = datetime.fromisoformat(when)
+    seconds = when.timestamp() if isinstance(when, datetime) else float(when)
+    etag = str(said.get("ETag") or said.get("etag") or "").strip('"')
+    return Found(int(said["size"]), seconds, etag)
+
+
+def _side_by_side(
+    ask: Callable[[str], Awaitable[Answer]], names: Iterable[str]
+) -> Sequence[Answer]:
+    """What is answered of each, in any order; where one fails, none is asked for any longer."""
+    left, answers = iter(names), list[Answer]()
+
+    async def take() -> None:
+        for name in left:
+            answers.append(await ask(name))
+
+    async def every() -> None:
+        takers = [asyncio.ensure_future(take()) for _ in range(CONCURRENCY)]
+        try:
+            await asyncio.gather(*takers)
+        finally:
+            for taker in takers:
+                taker.cancel()
+
+    wait_for(every())
+    return answers
 
 
 def whole(data: Data) -> bytes:
-    """The bytes that a file is to hold."""
     if not callable(data):
         return bytes(data)
     file = io.BytesIO()
