@@ -68,6 +68,7 @@ class SplitSpec:
         pad_is_named: whether somebody wrote the pad token.
         matches_transformers: whether it is compared with transformers.
         partitions: what a partition of its chunks is.
+        partitions_per_run: most of them that a run of a backfill makes; None is all.
     """
 
     name: str
@@ -81,6 +82,7 @@ class SplitSpec:
     pad_is_named: bool = True
     matches_transformers: bool = True
     partitions: Partitions = "chunk"
+    partitions_per_run: int | None = None
 
     @property
     def shown(self) -> Shown:

@@ -134,7 +134,7 @@ def fingerprint_of(commit: str, path: str, etag: str, num_groups: int) -> str:
 
 
 class LeadingText(ParquetText):
-    """The text of parts: see `ParquetText`.
+    """The text of parts: see `ParquetText`. Each is hashed, and its footer parsed, by who reads it.
 
     Args:
         folder: with the parts.
@@ -145,14 +145,12 @@ class LeadingText(ParquetText):
         num_bytes: of the whole parquet.
 
     Raises:
-        CorpusError: a part is missing, or not as it was fetched.
+        CorpusError: a part is missing; when it is read, that it is not as it was fetched.
     """
 
     def __init__(self, folder: Path, part: TextPart) -> None:
-        for each in part.parts:
-            if not is_whole(folder / each.name):
-                raise _not_as_fetched(folder / each.name)
-        self._parquets = [Parquet(folder / each.name) for each in part.parts]
+        require_parts(folder, part)
+        self._folder, self._parquets = folder, dict[int, Parquet]()
         self._be(folder, part)
 
     def _be(self, path: Path | str, part: TextPart) -> None:
@@ -169,6 +167,11 @@ class LeadingText(ParquetText):
 
     def _parquet_of(self, group: int) -> Parquet:
         """A part, to be read at once."""
+        if group not in self._parquets:
+            path = self._folder / self.part.parts[group].name
+            if not is_whole(path):
+                raise _not_as_fetched(path)
+            self._parquets[group] = Parquet(path)
         return self._parquets[group]
 
     @cached_property
@@ -212,7 +215,7 @@ class LeadingText(ParquetText):
 
 
 def require_parts(folder: Path, part: TextPart) -> None:
-    """Refuse a folder that lacks parts of a text; they are not read.
+    """Refuse a folder that lacks parts of a text.
 
     Raises:
         CorpusError: naming the first.
