@@ -5,7 +5,6 @@ configuration is read. Only tests that ask for it wait a second for moto.
 """
 
 import os
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +17,10 @@ from codedata_tests.sources.loopback_s3 import Gate, gate_before
 
 _NUMBERS = count()
 
+KEY = "key-of-the-bucket"
+
 SECRET = "secret-of-the-bucket"
-"""Its key: what must stand in nothing that a run leaves."""
+"""Its other half: what must stand in nothing that a run leaves."""
 
 
 @pytest.fixture(scope="session")
@@ -42,20 +43,23 @@ def fresh_bucket(address: str) -> Iterator[str]:
     Args:
         address: of the server, or of what stands before it.
     """
+    import botocore.session  # as moto, which imports it too
+
     name = f"bucket-{next(_NUMBERS)}"
-    request = urllib.request.Request(f"{address}/{name}", method="PUT")
-    urllib.request.urlopen(request, timeout=10).close()
     with pytest.MonkeyPatch.context() as patch:
         for variable in [each for each in os.environ if each.startswith(("AWS_", "FSSPEC_"))]:
             patch.delenv(variable)
         patch.setattr(clients, "_CLIENTS", {})  # else one may ask where another test's server was
         patch.setenv("AWS_ENDPOINT_URL", address)
-        patch.setenv("AWS_ACCESS_KEY_ID", "key-of-the-bucket")
+        patch.setenv("AWS_ACCESS_KEY_ID", KEY)
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_CONFIG_FILE", os.devnull)
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        server = botocore.session.get_session().create_client("s3", endpoint_url=address)
+        server.create_bucket(Bucket=name)
+        server.close()
         yield f"s3://{name}/prefix"
 
 

@@ -64,6 +64,8 @@ _SIGNING = re.compile("Credential|Token|SSO|Login|RefreshError")
 def status_of(error: BaseException) -> int | None:
     """The status of the answer behind an error."""
     for each in (error, error.__cause__):
+        if type(each).__module__ == "aiohttp.http_exceptions":  # a broken answer: its code is 400
+            return None
         if (response := _botocore_response(each)) is not None:
             return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         for holder in (each, getattr(each, "response", None)):
