@@ -70,7 +70,7 @@ def prepare_dagster_home(reporter: Reporter) -> Path:
     os.environ["DAGSTER_HOME"] = str(home)
     make_instance(home)
     if not named:
-        _require_own(home, layout.root)
+        _require_own(home, layout.history)
     if closed is not None:
         reporter.say(f"codedata: runs are recorded in {home}, since {whose(closed)}")
     return home
@@ -124,7 +124,7 @@ def open_instance(home: Path) -> Iterator["dg.DagsterInstance"]:
     """
     import dagster as dg
 
-    if home.parent == Layout.from_environment().root:
+    if home.parent == Layout.from_environment().history:
         _require_own(home, home.parent)  # once more: imports took seconds
 
     # Steps' output belongs in this terminal: Dagster's processes that copy it into the instance

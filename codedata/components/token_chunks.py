@@ -13,7 +13,6 @@ from codedata.components.shown import with_separators
 from codedata.components.split_partitions import record_partitions
 from codedata.components.split_parts import windows_by_corpus
 from codedata.components.split_spec import (
-    SINGLE_RUN,
     SplitSpec,
     check_result,
     chunk_tasks,
@@ -63,7 +62,7 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
         description=f"The ids of each chunk of {spec.name}'s window, one partition a "
         f"{spec.partitions}. Unchanged chunks are reused.",
         partitions_def=dg.StaticPartitionsDefinition(spec.partition_keys),
-        backfill_policy=SINGLE_RUN,
+        backfill_policy=dg.BackfillPolicy(spec.partitions_per_run),
         code_version=spec.code_version(
             "tokenizer_base", "starting_character", "chars_to_tokenize", "chunk_size"
         ),

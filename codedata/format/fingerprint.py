@@ -9,7 +9,7 @@ CODE_VERSION = 1
 """Raised whenever a change of this package changes the ids of some text."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChunkFingerprint:
     """Everything that decides the ids of one chunk.
 

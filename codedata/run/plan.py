@@ -7,14 +7,14 @@ tasks are small and picklable; the text and the ids never travel between process
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from codedata.errors import SettingsError
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores, side_by_side
 from codedata.recipe.settings import Settings
-from codedata.sources.parquet.text import ParquetText, Window
+from codedata.sources.parquet.text import Text, Window
 from codedata.store.chunks import ChunkStore
 from codedata.tokenize.engines.base import Engine
 from codedata.tokenize.engines.registry import AUTO, choose_engine
@@ -23,8 +23,8 @@ from codedata.tokenize.padding import why_not_default, with_pad_id
 from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
 from codedata.tokenize.tokenizer_files import TokenizerFiles
 
-_MANY_WINDOWS = 16
-"""Of more, an eighth of the characters of each is tried: 20 ms of a core for each otherwise."""
+_MOST_WINDOWS = 16
+"""Tried of many, spread over all of them: 20 ms of a core for each, and their files are hashed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Plan:
         """What chunks are tokenized with in this process."""
         return engine_for(self.tokenizer, self.engine_choice)
 
-    @property
+    @cached_property
     def fingerprints(self) -> list[ChunkFingerprint]:
         """Of the chunks of all windows, in the order of their characters."""
         return [
@@ -67,7 +67,7 @@ class Plan:
         ]
 
     def require_fidelity(self, files: Collection[int]) -> None:
-        """Try tokenizer and engine on built-in texts, and on the start of windows.
+        """Try tokenizer and engine on built-in texts, and on the start of some windows.
 
         Args:
             files: whose windows some text is tokenized of.
@@ -77,14 +77,13 @@ class Plan:
         """
         loaded, engine = self.loaded, self.engine
         windows = [each for each in self.windows if each.chars.file in files]
-        num_chars = SAMPLE_CHARS if len(windows) <= _MANY_WINDOWS else SAMPLE_CHARS // 8
         check_built_in(loaded, engine)
 
         def try_on(window: Window) -> None:
             where = f"{window.text.path} from {window.chars.start} on"
-            check_sample(loaded, engine, sample_of(window, num_chars), where)
+            check_sample(loaded, engine, sample_of(window), where)
 
-        side_by_side(try_on, windows)
+        side_by_side(try_on, windows[:: max(1, -(-len(windows) // _MOST_WINDOWS))])
 
     def tasks(
         self, chunks_of: Callable[[int], ChunkStore], *, threads: int = 1
@@ -114,7 +113,7 @@ class ChunkTask:
     """One chunk to tokenize.
 
     Attributes:
-        text: the opened parquet, its index counted as far as the chunk reaches.
+        text: which the chunk is of.
         tokenizer: the tokenizer's files.
         engine_choice: `auto`, or the engine that the user wants.
         threads: that may work on this chunk.
@@ -122,7 +121,7 @@ class ChunkTask:
         chunks: where the chunk is stored.
     """
 
-    text: ParquetText
+    text: Text
     tokenizer: TokenizerFiles
     engine_choice: str
     threads: int
@@ -136,7 +135,7 @@ class ChunkTask:
 
 
 def open_plan(
-    texts: Mapping[int, ParquetText],
+    texts: Mapping[int, Text],
     settings: Settings,
     tokenizer: TokenizerFiles,
     *,
@@ -184,6 +183,6 @@ def engine_for(files: TokenizerFiles, choice: str = AUTO) -> Engine:
     return choose_engine(load_tokenizer(files), choice)
 
 
-def sample_of(window: Window, num_chars: int = SAMPLE_CHARS) -> str:
+def sample_of(window: Window) -> str:
     """The leading characters of a window, which tokenizers are tried on."""
-    return window.text.read(window.chars.first(num_chars))
+    return window.text.read(window.chars.first(SAMPLE_CHARS))

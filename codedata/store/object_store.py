@@ -17,6 +17,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
@@ -81,12 +82,11 @@ class ObjectStore:
         True also where exactly these bytes lie there: of a request whose answer is lost nobody
         knows whether it was done, and it is made again. Who must know who wrote puts a nonce in.
         """
-        ours = whole(data)
+        held = whole(data)
         try:
-            self._put(name, ours, mode="create")
+            self._put(name, held, mode="create")
         except FileExistsError:
-            found = self.read_many([name], stop=len(ours) + 1)
-            return found.get(name) == ours
+            return self.read_many([name], stop=len(held) + 1).get(name) == held
         return True
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
@@ -149,12 +149,11 @@ class ObjectStore:
         client, folder = connect(self.url)
 
         async def remove(name: str) -> None:
-            try:
-                await client.ask(
-                    self.where(name), lambda system: system._rm_file(f"{folder}/{name}")
-                )
-            except FileNotFoundError:
-                return
+            async def request(system: Any) -> None:
+                await system._rm_file(f"{folder}/{name}")
+
+            with suppress(FileNotFoundError):
+                await client.ask(self.where(name), request)
 
         _side_by_side(remove, names)
 
@@ -222,10 +221,7 @@ def _pages_of_s3(
         except FileNotFoundError as error:
             raise client.no_bucket(url) from error
         yield [
-            (
-                f"{bucket}/{each['Key']}",
-                Found(each["Size"], each["LastModified"].timestamp(), _etag(each)),
-            )
+            (f"{bucket}/{each['Key']}", _about({**each, "size": each["Size"]}))
             for each in page.get("Contents", [])
         ]
         if not page.get("IsTruncated"):
@@ -246,22 +242,18 @@ def _one_page(
 
 async def _find(system: Any, *, below: str) -> list[tuple[str, Found]]:
     about = await system._find(below, detail=True)
-    return [
-        (name, Found(int(each["size"]), _when(each), _etag(each))) for name, each in about.items()
-    ]
+    return [(name, _about(each)) for name, each in about.items()]
 
 
-def _etag(about: Mapping[str, Any]) -> str:
-    return str(about.get("ETag") or about.get("etag") or "").strip('"')
-
-
-def _when(about: Mapping[str, Any]) -> float:
-    """When an object was written: each client has its own word for it."""
+def _about(said: Mapping[str, Any]) -> Found:
+    """What a listing says of an object: each client has its own words for it."""
     names = ("LastModified", "last_modified", "updated", "mtime", "created")
-    when = next((about[name] for name in names if about.get(name)), 0.0)
+    when = next((said[name] for name in names if said.get(name)), 0.0)
     if isinstance(when, str):
         when = datetime.fromisoformat(when)
-    return when.timestamp() if isinstance(when, datetime) else float(when)
+    seconds = when.timestamp() if isinstance(when, datetime) else float(when)
+    etag = str(said.get("ETag") or said.get("etag") or "").strip('"')
+    return Found(int(said["size"]), seconds, etag)
 
 
 def _side_by_side(
