@@ -33,7 +33,7 @@ from codedata.run.plan import open_plan
 from codedata.sources.columns import Columns
 from codedata.sources.formats.registry import format_of
 from codedata.sources.formats.rows import BadRows
-from codedata.sources.parquet.text import sha256_once
+from codedata.sources.hashed import sha256_once
 from codedata.sources.parts import write_parts
 from codedata.sources.record import record_corpus
 from codedata.store.publishing import check_target

@@ -7,7 +7,7 @@
 | `bash title="refused"` | run likewise, and must fail |
 | `text` | the `bash` block before it must print each line, `…` standing for anything |
 | `python` without a title | run likewise |
-| `sh` | not run: the network, a service, or what others prove; `codedata` commands are parsed |
+| `sh` | not run: the network, a service, or what others prove; `codedata` and `dask` are parsed |
 """
 
 import re
@@ -17,16 +17,22 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
+
+from distributed.cli import dask_scheduler, dask_worker
 
 from codedata import tokenize_data
 from codedata.cli import build_parser
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "docs" / "howto"
+PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 REFUSED = "refused"
+DASK = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}
 
 _BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_ASSIGNMENT = re.compile(r"[A-Z_]+=")
 _CHANGES_TO = re.compile(r"^cd (\S+)$", re.MULTILINE)
 _LANGUAGES = {"bash", "sh", "text", "python", "yaml", "toml", "ini", "sql"}
 
@@ -71,13 +77,25 @@ def write_files(name: str, folder: Path) -> None:
             _write(block, folder)
 
 
-def do_page(name: str, clone: Path, environment: Mapping[str, str]) -> list[str]:
-    """Do what a page says; what each `bash` block printed."""
+def do_page(
+    name: str, clone: Path, environment: Mapping[str, str], *, here: Mapping[str, str] | None = None
+) -> list[str]:
+    """Do what a page says; what each `bash` block printed.
+
+    Args:
+        name: of the page.
+        clone: where its reader starts.
+        environment: of its commands.
+        here: what stands on the page for what is another in a test, such as a host, and that.
+    """
     printed: list[str] = []
     folder = clone
     for block in blocks_of(name):
         if block.language == "bash":
-            command = ["bash", "-euo", "pipefail", "-c", block.text]
+            text = block.text
+            for shown, really in (here or {}).items():
+                text = text.replace(shown, really)
+            command = ["bash", "-euo", "pipefail", "-c", text]
             refused = block.title == REFUSED
             printed.append(_run(command, folder, clone, environment, refused=refused))
             folder = folder.joinpath(*_CHANGES_TO.findall(block.text))
@@ -97,10 +115,11 @@ def do_page(name: str, clone: Path, environment: Mapping[str, str]) -> list[str]
 
 
 def parsed(commands: str) -> list[str]:
-    """The names of the `codedata` commands and scripts of a block, with switches that exist."""
+    """The names of the commands and scripts of a block, with switches that exist."""
     lines = [shlex.split(line) for line in commands.replace("\\\n", " ").splitlines()]
     names: list[str] = []
-    for words in lines:
+    for line in lines:
+        words = list(dropwhile(_ASSIGNMENT.match, line))
         words[:1] = [each.removeprefix("../") for each in words[:1]]
         if words[:1] == [".venv/bin/codedata"]:
             build_parser().parse_args(words[1:])
@@ -108,6 +127,16 @@ def parsed(commands: str) -> list[str]:
         elif words[:3] == [".venv/bin/python", "-m", "codedata.tokenize_data"]:
             tokenize_data.build_parser().parse_args(words[3:])
             names.append(words[2])
+        elif words[:1] == [".venv/bin/dask"]:
+            DASK[words[1]].make_context(words[1], words[2:])
+            names.append(f"dask {words[1]}")
+        elif words[:2] == [".venv/bin/pip", "install"]:
+            for extra in re.findall(r"[\w-]+", "".join(re.findall(r"\.\[(.*)\]", line[-1]))):
+                assert f"\n{extra} = [" in PROJECT, extra
+            names.append("pip")
+        elif words[:3] == ["docker", "compose", "-f"]:
+            assert (ROOT / words[3]).is_file()
+            names.append("docker compose")
     return names
 
 

@@ -84,7 +84,7 @@ def _shared_documents(spec: SplitSpec, layout: Layout) -> CheckOutcome:
         except CorpusError as error:
             not_here[name] = str(error)
     try:
-        own = open_windows(layout, spec.parts)
+        shared = find_shared(open_windows(layout, spec.parts), others)
     except CorpusError as error:  # the dataset is whole without its corpus
         return CheckOutcome(passed=False, description=f"not compared: {error}", numbers={})
-    return judge_shared(spec.name, find_shared(own, others), not_here)
+    return judge_shared(spec.name, shared, not_here)

@@ -30,7 +30,7 @@ from codedata.components.split_files import (
     must_say_which,
     require_fetched,
 )
-from codedata.components.split_partitions import Partitions, recorded_partitions
+from codedata.components.split_partitions import Backfill, Partitions, recorded_partitions
 from codedata.components.split_parts import SplitPart, require_few_chunks, windows_by_corpus
 from codedata.components.split_spec import SplitSpec
 from codedata.environment import variables
@@ -95,6 +95,12 @@ class DatasetSplit(YamlComponent):
         description="What a partition of the chunks is: file, all chunks of a file of the corpus, "
         "or chunk, each of its own. By default file where chars_to_tokenize is all, or for "
         f"{MANY_FILES} files and more; once made, it stays as it was.",
+    )
+    backfill: Backfill | None = Field(
+        default=None,
+        description="partitions_per_run: N makes a backfill of the split several runs, of N "
+        "partitions each, which may be on several machines; a run after them publishes. By default "
+        "it is one run.",
     )
     held_out_from: list[str] = Field(
         default_factory=list,
@@ -354,6 +360,7 @@ class DatasetSplit(YamlComponent):
             pad_is_named=self.pad_is_named,
             matches_transformers=self.matches_transformers,
             partitions=partitions,
+            partitions_per_run=self.backfill.partitions_per_run if self.backfill else None,
         )
         made = split_assets.build_split(spec)
         known = [corpus for corpus in corpora if corpus is not None and corpus.num_files == 1]

@@ -1,4 +1,4 @@
-"""Whether a partition of a split's chunks is a chunk or a file of its corpus, and what it was.
+"""Whether a partition of a split's chunks is a chunk or a file of its corpus, and how many a run does.
 
     <root>/chunks/<split>/partitions.json      {"partitions": "file"}
 
@@ -10,13 +10,35 @@ chunks that are stored are the same ones either way.
 import json
 from typing import Literal, cast
 
+import dagster as dg
+from pydantic import Field, field_validator
+
+from codedata.components.from_yaml import no_truth
 from codedata.errors import SettingsError
 from codedata.layout import Layout
-from codedata.store.files import replace_atomically
+from codedata.store import state
 
 Partitions = Literal["file", "chunk"]
 
 RECORD_NAME = "partitions.json"
+
+
+class Backfill(dg.Resolvable, dg.Model):
+    """How a backfill of a split's chunks is divided into runs."""
+
+    partitions_per_run: int = Field(description="Most partitions of a run.")
+
+    @field_validator("partitions_per_run", mode="before")
+    @classmethod
+    def _is_no_truth(cls, value: object) -> object:
+        return no_truth("partitions_per_run", value)
+
+    @field_validator("partitions_per_run")
+    @classmethod
+    def _is_positive(cls, value: int) -> int:
+        if value < 1:
+            raise SettingsError(f"partitions_per_run of backfill is {value}; write 1 or more")
+        return value
 
 
 def recorded_partitions(layout: Layout, split: str) -> Partitions | None:
@@ -27,6 +49,7 @@ def recorded_partitions(layout: Layout, split: str) -> Partitions | None:
     """
     folder = layout.chunks(split)
     record = folder / RECORD_NAME
+    state.pull(layout, record)
     try:
         found = json.loads(record.read_bytes())["partitions"]
     except FileNotFoundError:
@@ -48,5 +71,4 @@ def record_partitions(layout: Layout, split: str, partitions: Partitions) -> Non
     data = json.dumps({"partitions": partitions}).encode()
     record = folder / RECORD_NAME
     if not record.exists() or record.read_bytes() != data:
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_atomically(record, data)
+        state.put_state(layout, record, data)

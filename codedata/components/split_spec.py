@@ -13,7 +13,7 @@ import dagster as dg
 
 from codedata.components.raw_corpus import file_key
 from codedata.components.split_partitions import Partitions
-from codedata.components.split_parts import SplitPart, require_distinct
+from codedata.components.split_parts import SplitPart, pull_records, require_distinct
 from codedata.format.fingerprint import CODE_VERSION
 from codedata.format.ranges import CharRange
 from codedata.layout import Layout
@@ -23,11 +23,15 @@ from codedata.progress import Reporter
 from codedata.recipe.settings import Settings
 from codedata.run.checks import CheckOutcome
 from codedata.run.plan import ChunkTask, Plan, open_plan
+from codedata.sources.parquet.text import Text
 from codedata.sources.paths import MAX_FILES
 from codedata.sources.record import Corpus, read_corpus
+from codedata.sources.stored_text import text_of
+from codedata.store import state
 from codedata.store.chunks import ChunkStore, LocalChunks, ObjectChunks
 from codedata.store.roots import objects_of
 from codedata.tokenize.engines.registry import AUTO
+from codedata.tokenize.stored_tokenizer import store_tokenizer
 from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer, local_fingerprint
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
@@ -65,6 +69,7 @@ class SplitSpec:
         pad_is_named: whether somebody wrote the pad token.
         matches_transformers: whether it is compared with transformers.
         partitions: what a partition of its chunks is.
+        partitions_per_run: most of them that a run of a backfill makes; None is all.
     """
 
     name: str
@@ -78,6 +83,7 @@ class SplitSpec:
     pad_is_named: bool = True
     matches_transformers: bool = True
     partitions: Partitions = "chunk"
+    partitions_per_run: int | None = None
 
     @property
     def shown(self) -> Shown:
@@ -196,6 +202,7 @@ def records_of(
         CorpusError: one is not materialized, or two are one text.
     """
     needed = [file for file in spec.files if files is None or file in files]
+    pull_records(layout, spec.parts, files)
     found = side_by_side(lambda file: read_corpus(spec.corpus_folder(layout, file)), needed)
     records = dict(zip(needed, found, strict=True))
     require_distinct(spec.parts, records)
@@ -213,9 +220,11 @@ def split_tokenizer(
         reporter: told what has to be fetched or waited for.
         update: take the newest commit of one of the hub.
     """
-    return find_tokenizer(
-        spec.settings.tokenizer_base, pins=layout.tokenizer_pins, update=update, reporter=reporter
-    )
+    source = spec.settings.tokenizer_base
+    if spec.tokenizer_asset is not None:
+        state.pull_below(layout, layout.tokenizer(spec.tokenizer_asset))
+    with state.kept(layout, layout.tokenizer_pins):
+        return find_tokenizer(source, pins=layout.tokenizer_pins, update=update, reporter=reporter)
 
 
 def open_split(
@@ -236,7 +245,11 @@ def open_split(
         engine: `auto`, or the one to take.
     """
     records = records_of(spec, layout, files)
-    texts = side_by_side(lambda record: record.open_text(), [*records.values()])
+
+    def open_file(file: int) -> Text:
+        return text_of(spec.corpus_folder(layout, file), records[file])
+
+    texts = side_by_side(open_file, records)
     return open_plan(
         dict(zip(records, texts, strict=True)),
         spec.settings,
@@ -258,9 +271,10 @@ def chunk_tasks(
     spec: SplitSpec, plan: Plan, layout: Layout, keys: Sequence[str], *, threads: int = 1
 ) -> dict[str, list[ChunkTask]]:
     """The tasks of partitions, by key, in order; those beyond their text's end have none."""
-    chunks_of = partial(chunks_of_file, layout, spec.name)
+    objects, chunks_of = objects_of(layout), partial(chunks_of_file, layout, spec.name)
+    tokenizer = None if objects is None else store_tokenizer(objects, plan.tokenizer)
     tasks: dict[str, list[ChunkTask]] = {key: [] for key in keys}
-    for task in plan.tasks(chunks_of, threads=threads):
+    for task in plan.tasks(chunks_of, threads=threads, tokenizer=tokenizer):
         tasks.get(spec.partition_of(task.chars), []).append(task)
     return tasks
 

@@ -7,24 +7,25 @@ tasks are small and picklable; the text and the ids never travel between process
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from codedata.errors import SettingsError
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores, side_by_side
 from codedata.recipe.settings import Settings
-from codedata.sources.parquet.text import ParquetText, Window
+from codedata.sources.parquet.text import Text, Window
 from codedata.store.chunks import ChunkStore
 from codedata.tokenize.engines.base import Engine
 from codedata.tokenize.engines.registry import AUTO, choose_engine
 from codedata.tokenize.fidelity import SAMPLE_CHARS, check_built_in, check_sample
 from codedata.tokenize.padding import why_not_default, with_pad_id
+from codedata.tokenize.stored_tokenizer import StoredTokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
 from codedata.tokenize.tokenizer_files import TokenizerFiles
 
-_MANY_WINDOWS = 16
-"""Of more, an eighth of the characters of each is tried: 20 ms of a core for each otherwise."""
+_MOST_WINDOWS = 16
+"""Tried of many, spread over all of them: 20 ms of a core for each, and their files are hashed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ class Plan:
         """What chunks are tokenized with in this process."""
         return engine_for(self.tokenizer, self.engine_choice)
 
-    @property
+    @cached_property
     def fingerprints(self) -> list[ChunkFingerprint]:
         """Of the chunks of all windows, in the order of their characters."""
         return [
@@ -67,7 +68,7 @@ class Plan:
         ]
 
     def require_fidelity(self, files: Collection[int]) -> None:
-        """Try tokenizer and engine on built-in texts, and on the start of windows.
+        """Try tokenizer and engine on built-in texts, and on the start of some windows.
 
         Args:
             files: whose windows some text is tokenized of.
@@ -77,29 +78,33 @@ class Plan:
         """
         loaded, engine = self.loaded, self.engine
         windows = [each for each in self.windows if each.chars.file in files]
-        num_chars = SAMPLE_CHARS if len(windows) <= _MANY_WINDOWS else SAMPLE_CHARS // 8
         check_built_in(loaded, engine)
 
         def try_on(window: Window) -> None:
             where = f"{window.text.path} from {window.chars.start} on"
-            check_sample(loaded, engine, sample_of(window, num_chars), where)
+            check_sample(loaded, engine, sample_of(window), where)
 
-        side_by_side(try_on, windows)
+        side_by_side(try_on, windows[:: max(1, -(-len(windows) // _MOST_WINDOWS))])
 
     def tasks(
-        self, chunks_of: Callable[[int], ChunkStore], *, threads: int = 1
+        self,
+        chunks_of: Callable[[int], ChunkStore],
+        *,
+        threads: int = 1,
+        tokenizer: StoredTokenizer | None = None,
     ) -> list["ChunkTask"]:
         """The chunks of all windows, in the order of their characters.
 
         Args:
             chunks_of: where the chunks of a file are stored, by its number.
             threads: that may work on one chunk.
+            tokenizer: the plan's, for workers that do not see its files.
         """
         texts = {window.chars.file: window.text for window in self.windows}
         return [
             ChunkTask(
                 text=texts[fingerprint.chars.file],
-                tokenizer=self.tokenizer,
+                tokenizer=tokenizer or self.tokenizer,
                 engine_choice=self.engine_choice,
                 threads=threads,
                 fingerprint=fingerprint,
@@ -114,16 +119,16 @@ class ChunkTask:
     """One chunk to tokenize.
 
     Attributes:
-        text: the opened parquet, its index counted as far as the chunk reaches.
-        tokenizer: the tokenizer's files.
+        text: which the chunk is of; of one in an object store, its address.
+        tokenizer: the tokenizer's files, or where they are stored.
         engine_choice: `auto`, or the engine that the user wants.
         threads: that may work on this chunk.
         fingerprint: of the chunk.
         chunks: where the chunk is stored.
     """
 
-    text: ParquetText
-    tokenizer: TokenizerFiles
+    text: Text
+    tokenizer: TokenizerFiles | StoredTokenizer
     engine_choice: str
     threads: int
     fingerprint: ChunkFingerprint
@@ -134,9 +139,19 @@ class ChunkTask:
         """The characters of the chunk."""
         return self.fingerprint.chars
 
+    @property
+    def where(self) -> str:
+        """The characters and their text, for messages."""
+        return f"characters {self.chars.start} to {self.chars.stop} of {self.text.path}"
+
+    def tokenizer_files(self) -> TokenizerFiles:
+        """The tokenizer's files on this machine."""
+        found = self.tokenizer
+        return found.files() if isinstance(found, StoredTokenizer) else found
+
 
 def open_plan(
-    texts: Mapping[int, ParquetText],
+    texts: Mapping[int, Text],
     settings: Settings,
     tokenizer: TokenizerFiles,
     *,
@@ -184,6 +199,6 @@ def engine_for(files: TokenizerFiles, choice: str = AUTO) -> Engine:
     return choose_engine(load_tokenizer(files), choice)
 
 
-def sample_of(window: Window, num_chars: int = SAMPLE_CHARS) -> str:
+def sample_of(window: Window) -> str:
     """The leading characters of a window, which tokenizers are tried on."""
-    return window.text.read(window.chars.first(num_chars))
+    return window.text.read(window.chars.first(SAMPLE_CHARS))

@@ -28,10 +28,10 @@ from codedata.format.ranges import MAX_CHARACTERS
 from codedata.progress import Reporter, megabytes
 from codedata.sources import record
 from codedata.sources.columns import USUAL, Columns, offsets
+from codedata.sources.hashed import sha256_once
 from codedata.sources.parquet.decode import count_chars, decode
 from codedata.sources.parquet.footer import Parquet, refusing
 from codedata.sources.parquet.index import NOTHING, Counts, TextIndex, count_to
-from codedata.sources.parquet.text import sha256_once
 from codedata.store.files import name_atomically, remove_leftovers
 
 GROUP_CHARS = 4_000_000

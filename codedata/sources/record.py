@@ -19,6 +19,7 @@ it.
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -34,14 +35,22 @@ from numpy.typing import NDArray
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
 from codedata.places import is_object_url
-from codedata.sources.columns import COLUMN, USUAL, Columns, Place, kept_columns, kept_schema
+from codedata.sources.columns import (
+    COLUMN,
+    USUAL,
+    Columns,
+    Place,
+    kept_columns,
+    kept_schema,
+    text_identity,
+)
+from codedata.sources.hashed import sha256_noted, sha256_once
 from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
 from codedata.sources.parquet.index import Counts, TextIndex
 from codedata.sources.parquet.rows import read_rows
-from codedata.sources.parquet.text import ParquetText, sha256_once
+from codedata.sources.parquet.text import ParquetText
 from codedata.store.files import replace_atomically
-from codedata.store.object_store import ObjectStore
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -125,7 +134,7 @@ def fingerprint_of(commit: str, path: str, etag: str, num_groups: int) -> str:
 
 
 class LeadingText(ParquetText):
-    """The text of parts: see `ParquetText`.
+    """The text of parts: see `ParquetText`. Each is hashed, and its footer parsed, by who reads it.
 
     Args:
         folder: with the parts.
@@ -136,20 +145,15 @@ class LeadingText(ParquetText):
         num_bytes: of the whole parquet.
 
     Raises:
-        CorpusError: a part is missing, or not as it was fetched.
+        CorpusError: a part is missing; when it is read, that it is not as it was fetched.
     """
 
     def __init__(self, folder: Path, part: TextPart) -> None:
-        for each in part.parts:
-            if not is_whole(folder / each.name):
-                raise CorpusError(
-                    f"{folder / each.name} is not as it was fetched; materialize its corpus again, "
-                    "which fetches that part anew"
-                )
-        self._parquets = [Parquet(folder / each.name) for each in part.parts]
+        require_parts(folder, part)
+        self._folder, self._parquets = folder, dict[int, Parquet]()
         self._be(folder, part)
 
-    def _be(self, path: Path, part: TextPart) -> None:
+    def _be(self, path: Path | str, part: TextPart) -> None:
         """Take what is known without reading any part."""
         self.path, self.part = path, part
         self.num_bytes, self.columns = part.file_bytes, part.columns
@@ -163,6 +167,11 @@ class LeadingText(ParquetText):
 
     def _parquet_of(self, group: int) -> Parquet:
         """A part, to be read at once."""
+        if group not in self._parquets:
+            path = self._folder / self.part.parts[group].name
+            if not is_whole(path):
+                raise _not_as_fetched(path)
+            self._parquets[group] = Parquet(path)
         return self._parquets[group]
 
     @cached_property
@@ -179,14 +188,8 @@ class LeadingText(ParquetText):
             CorpusError: the text is empty, or ends before the window starts, or not as much of it
                 was fetched.
         """
-        if window.is_open:  # whatever was fetched
-            window = window.until(self.part.num_chars)
-        if not self.part.ends_here and window.stop > self.part.num_chars:
-            raise CorpusError(
-                f"characters {window.start} to {window.stop} are asked for, but of the text of "
-                f"{self.path} only the first {self.part.num_chars} were fetched; raise first_chars "
-                f"of its corpus to {window.stop}, or leave it out to have the whole file"
-            )
+        if not self.part.ends_here:
+            window = fetched(window, self.part.num_chars, self.path)
         return super().clip(window)
 
     def kept(self, rows: NDArray[np.int64]) -> pa.Table:
@@ -211,13 +214,57 @@ class LeadingText(ParquetText):
         """All parts are counted."""
 
 
+def require_parts(folder: Path, part: TextPart) -> None:
+    """Refuse a folder that lacks parts of a text.
+
+    Raises:
+        CorpusError: naming the first.
+    """
+    names = {*os.listdir(folder)} if folder.is_dir() else set[str]()
+    for each in part.parts:
+        if each.name not in names:
+            raise _not_as_fetched(folder / each.name)
+
+
+def _not_as_fetched(part: Path) -> CorpusError:
+    return CorpusError(
+        f"{part} is not as it was fetched; materialize its corpus again, which fetches that part "
+        "anew"
+    )
+
+
+def fetched(window: CharRange, num_chars: int, path: Path | str) -> CharRange:
+    """The part of a window that was fetched of a text: all of it, unless the window is open.
+
+    Args:
+        window: the characters.
+        num_chars: that were fetched.
+        path: of the text, for the message.
+
+    Raises:
+        CorpusError: not as many were fetched.
+    """
+    if window.is_open and window.start < num_chars:
+        return window.until(num_chars)
+    if window.stop > num_chars:
+        asked, least = f"from {window.start} on", window.start + 1
+        if not window.is_open:
+            asked, least = f"{window.start} to {window.stop}", window.stop
+        raise CorpusError(
+            f"characters {asked} are asked for, but of the text of {path} only the first "
+            f"{num_chars} were fetched; raise first_chars of its corpus to {least}, or leave it "
+            "out to have the whole file"
+        )
+    return window
+
+
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
     """The record of a corpus.
 
     Attributes:
-        path: absolute path of the parquet, or of the folder of its parts; or that folder's URL,
-            under a root in an object store.
+        path: absolute path of the parquet, or of the folder of its parts; of a text in an object
+            store, the URL of what says which parts it has.
         sha256: what identifies the text: the hash of its bytes, or that and the column where the
             documents are in another than `content`; of a part, its fingerprint.
         num_bytes: its size; of a part, that of the whole parquet.
@@ -227,7 +274,8 @@ class Corpus:
         num_row_groups: row groups.
         columns: type by column name.
         origin: where the parquet came from: kind, and what identifies it there.
-        part: what of it is here, where that is not all.
+        part: what of it is here, where that is not all; of a text in an object store without its
+            parts, which may be very many.
         file_sha256: of its bytes, where `sha256` is not.
         text_column: that of the documents.
         id_column: one that identifies each.
@@ -249,17 +297,25 @@ class Corpus:
     id_column: str | None = None
     kept: dict[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def is_of_file(self) -> bool:
+        """Whether the text is known by the hash of a whole parquet, in parts or not."""
+        of_file = text_identity(self.part.etag, self.text_column) if self.part else self.sha256
+        return self.sha256 == of_file
+
     def open_text(self) -> ParquetText:
         """The text of the parquet, refused if its bytes are others than those recorded."""
         if self.part is not None and is_object_url(self.path):
-            from codedata.sources.stored_text import StoredText  # which is one of these texts
+            from codedata.sources.stored_text import open_stored  # which is one of these texts
 
-            return StoredText(ObjectStore(self.path), self.part)
+            return open_stored(self.path)
         if self.part is not None:
             return LeadingText(Path(self.path), self.part)
         columns = Columns(text=self.text_column, id=self.id_column, keep=tuple(self.kept))
         sha256 = self.file_sha256 or self.sha256
-        return ParquetText(Path(self.path), expected_sha256=sha256, columns=columns)
+        return ParquetText(
+            Path(self.path), expected_sha256=sha256, columns=columns, hash_of=sha256_noted
+        )
 
 
 @cache
@@ -296,8 +352,12 @@ def record_corpus(
     if part is not None:
         text = LeadingText(path, part)
     else:
-        text = ParquetText(path, expected_sha256=expected_sha256, columns=columns)
+        text = ParquetText(
+            path, expected_sha256=expected_sha256, columns=columns, hash_of=sha256_noted
+        )
     chars = text.clip(CharRange(0, part.num_chars if part else MAX_CHARACTERS))
+    is_of_file = part is not None and text.sha256 == text_identity(part.etag, columns.text)
+    file_sha256 = part.etag if part and is_of_file else text.file_sha256
     corpus = Corpus(
         path=str(text.path),
         sha256=text.sha256,
@@ -309,7 +369,7 @@ def record_corpus(
         columns=text.columns,
         origin=origin,
         part=part,
-        file_sha256=None if text.file_sha256 == text.sha256 else text.file_sha256,
+        file_sha256=None if file_sha256 == text.sha256 else file_sha256,
         text_column=columns.text,
         id_column=columns.id,
         kept={name: str(place.type) for name, place in text.kept_places.items()},
@@ -331,16 +391,6 @@ def parse_corpus(data: bytes) -> Corpus:
         ValueError: it is no such record.
     """
     return _record().validate_json(data)
-
-
-def is_here(corpus: Corpus) -> bool:
-    """Whether what a record names is there: each part, or a parquet of the recorded size."""
-    if corpus.part is not None and is_object_url(corpus.path):
-        return {each.name for each in corpus.part.parts} <= {*ObjectStore(corpus.path).list()}
-    path = Path(corpus.path)
-    if corpus.part is not None:
-        return all(is_whole(path / each.name) for each in corpus.part.parts)
-    return path.exists() and path.stat().st_size == corpus.num_bytes
 
 
 def read_corpus(folder: Path) -> Corpus:

@@ -19,8 +19,8 @@ from codedata.sources.base import Source, must
 from codedata.sources.columns import COLUMN, Columns
 from codedata.sources.contents import Content
 from codedata.sources.formats.registry import is_random_access
+from codedata.sources.hashed import sha256_once
 from codedata.sources.parquet.footer import FileIdentity
-from codedata.sources.parquet.text import sha256_once
 from codedata.sources.read_once import FileToRead, HowToRead, read_once
 from codedata.sources.record import Corpus, record_corpus
 from codedata.store.owners import explained

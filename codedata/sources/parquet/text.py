@@ -8,16 +8,13 @@ Invariants: documents of adjoining ranges join to the text; a row group before a
 decoded once its count is known, and none behind the range's end.
 """
 
-import hashlib
-import time
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +26,9 @@ from codedata.parallel import available_cores
 from codedata.places import cache_folder
 from codedata.sources.columns import USUAL, Columns, kept_columns, text_identity
 from codedata.sources.documents import Documents, cut, join
+from codedata.sources.hashed import sha256_once
 from codedata.sources.parquet.decode import Batch, count_chars, decode
-from codedata.sources.parquet.footer import FileIdentity, Parquet
+from codedata.sources.parquet.footer import Parquet
 from codedata.sources.parquet.index import count_to, read_sidecar, write_sidecar
 from codedata.sources.parquet.rows import read_rows
 
@@ -44,8 +42,35 @@ _MOST_KEPT = available_cores() + 1
 _DECODING = BoundedSemaphore(max(1, available_cores() // 4))
 """Decoding a whole row group takes a tenth of the time that tokenizing it takes."""
 
-_YOUNG_NS = 2_000_000_000
-"""Of filesystems' times the coarsest in use counts in steps of two seconds."""
+
+class Text(Protocol):
+    """A text, however it is read: see `ParquetText`."""
+
+    @property
+    def path(self) -> Path | str:
+        """Where it is, for messages."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """What identifies it."""
+        ...
+
+    def clip(self, window: CharRange) -> CharRange:
+        """The part of a window that the text has."""
+        ...
+
+    def read(self, chars: CharRange) -> str:
+        """The characters of a range that `clip` returned."""
+        ...
+
+    def read_utf8(self, chars: CharRange) -> Utf8:
+        """The same as UTF-8."""
+        ...
+
+    def documents(self, chars: CharRange) -> Iterator[Documents]:
+        """The documents that such a range holds wholly or in part, batch by batch."""
+        ...
 
 
 class _Contents(NamedTuple):
@@ -86,6 +111,7 @@ class ParquetText:
         path: the file.
         expected_sha256: refuse the file if its bytes hash to anything else.
         columns: which hold the documents and what is kept of them.
+        hash_of: hashes the file: once a process, or once a user.
 
     Attributes:
         sha256: what identifies the text: the hash of the file's bytes, and its column if that is
@@ -103,15 +129,20 @@ class ParquetText:
     """
 
     def __init__(
-        self, path: Path, *, expected_sha256: str | None = None, columns: Columns = USUAL
+        self,
+        path: Path,
+        *,
+        expected_sha256: str | None = None,
+        columns: Columns = USUAL,
+        hash_of: Callable[[Path], str] = sha256_once,
     ) -> None:
-        self.path = path
+        self.path: Path | str = path
         self._parquet = Parquet(path, columns.text)
         footer = self._parquet.footer
         self.num_bytes = self._parquet.identity.num_bytes
         self.text_column, self.columns = columns.text, footer.columns
         self.group_rows = footer.group_rows
-        self.file_sha256 = sha256_once(path)
+        self.file_sha256 = hash_of(path)
         self.sha256 = text_identity(self.file_sha256, columns.text)
         if expected_sha256 not in (None, self.file_sha256):
             raise CorpusError(
@@ -139,13 +170,7 @@ class ParquetText:
                 f"have a null and {num_documents} an empty {self.text_column!r}; name a file with "
                 "documents"
             )
-        length = counted - 1
-        if window.start >= length:
-            raise CorpusError(
-                f"starting_character is {window.start}, but the text of {self.path} has only "
-                f"{length} characters; choose a smaller one"
-            )
-        return window.until(length)
+        return clipped(window, counted - 1, self.path)
 
     def read(self, chars: CharRange) -> str:
         """The characters of a range as a string: see `read_utf8`."""
@@ -313,6 +338,25 @@ class ParquetText:
         self._forget()
 
 
+def clipped(window: CharRange, length: int, path: Path | str) -> CharRange:
+    """The part of a window that a text has.
+
+    Args:
+        window: the characters.
+        length: of the text, in characters.
+        path: of the text, for the message.
+
+    Raises:
+        CorpusError: it ends before the window starts.
+    """
+    if window.start >= length:
+        raise CorpusError(
+            f"starting_character is {window.start}, but the text of {path} has only {length} "
+            "characters; choose a smaller one"
+        )
+    return window.until(length)
+
+
 def _value(scalar: pa.Scalar) -> Any:
     try:
         return scalar.as_py()
@@ -324,11 +368,11 @@ def _value(scalar: pa.Scalar) -> Any:
 class Window:
     """A part of a text: `chars` as `text.clip` returned it, and which file of the corpus it is."""
 
-    text: ParquetText
+    text: Text
     chars: CharRange
 
     @classmethod
-    def of(cls, text: ParquetText, chars: CharRange) -> "Window":
+    def of(cls, text: Text, chars: CharRange) -> "Window":
         """What a text has of some characters.
 
         Raises:
@@ -336,23 +380,7 @@ class Window:
         """
         return cls(text=text, chars=text.clip(chars))
 
-    def holds(self, text: ParquetText, chars: CharRange) -> bool:
+    def holds(self, text: Text, chars: CharRange) -> bool:
         """Whether a part of these characters of a text is in the window."""
         inside = chars.start < self.chars.stop and chars.stop > self.chars.start
         return inside and text.sha256 == self.text.sha256
-
-
-def sha256_once(path: Path) -> str:
-    """The sha256 of a file: hashed once a process.
-
-    One that was written a moment ago is hashed each time: its times may not tell a change.
-    """
-    changed_ns = path.stat().st_ctime_ns  # which nobody can set back
-    is_settled = time.time_ns() - changed_ns > _YOUNG_NS
-    return (_hashed if is_settled else _hashed.__wrapped__)(path, FileIdentity.of(path), changed_ns)
-
-
-@lru_cache(maxsize=1 << 16)  # files of a corpus
-def _hashed(path: Path, _identity: FileIdentity, _changed_ns: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
