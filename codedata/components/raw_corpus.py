@@ -34,6 +34,7 @@ from codedata.sources.registry import read_source
 from codedata.sources.stored_text import store_corpus
 from codedata.store import state
 from codedata.store.locks import waiting_lock
+from codedata.store.roots import require_conditional_writes
 
 SOURCE = "codedata/source"
 """The metadata of a corpus's asset that says where it comes from, as its YAML does."""
@@ -267,6 +268,7 @@ class RawCorpus(YamlComponent):
         self, source: Source, layout: Layout, file: int, reporter: Reporter, *, update: bool
     ) -> Corpus:
         """A file's text here, or in the store of the root, and its record."""
+        require_conditional_writes(layout)
         folder, pin = self._folder(layout, file), layout.corpus(self.name) / PIN_NAME
         folder.mkdir(parents=True, exist_ok=True)
         # Two runs at once share the work: one does it, the other waits and finds it done.
