@@ -8,6 +8,8 @@
     <root>/.dagster/            the Dagster instance of the command line
     <root>/.dagster-<uid>/      that of a user who may not write it
 
+Of a root in an object store, `codedata.store.roots` says what lies where.
+
 No dagster, no torch.
 """
 
@@ -123,13 +125,18 @@ class Layout:
         return self.root / "reports" / f"{split}.html"
 
     @property
+    def history(self) -> Path:
+        """The folder of Dagster instances: the root; beside one in an object store, ./data."""
+        return self.root if self.url is None else Path("data").absolute()
+
+    @property
     def dagster_home(self) -> Path:
         """The Dagster instance's folder."""
-        return self.root / ".dagster"
+        return self.history / ".dagster"
 
     def own_dagster_home(self, uid: int) -> Path:
         """The folder of the instance of a user who may not write the other one."""
-        return self.root / f".dagster-{uid}"
+        return self.history / f".dagster-{uid}"
 
 
 def switch_variable(split: str, switch: str) -> str:

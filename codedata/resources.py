@@ -27,6 +27,7 @@ from codedata.parallel import (  # noqa: E402
 )
 from codedata.progress import Reporter  # noqa: E402
 from codedata.run.placement import Cluster, cluster_of, known_kind  # noqa: E402
+from codedata.store.copies import place_of  # noqa: E402
 from codedata.tokenize.engines.registry import AUTO, known_choice  # noqa: E402
 
 if TYPE_CHECKING:
@@ -151,7 +152,8 @@ class Datasets(dg.ConfigurableResource):
         """
         from codedata.training.dataset import PickledTrainerDataset  # torch, only where it is used
 
-        return PickledTrainerDataset([self.store.layout.dataset(split)], quiet=True, verify=verify)
+        place = place_of(self.store.layout, split)
+        return PickledTrainerDataset([place], quiet=True, verify=verify)
 
 
 class DatasetIOManager(dg.ConfigurableIOManager):

@@ -34,6 +34,8 @@ def changed_inputs(
         layout: the root.
     """
     graph = defs.resolve_asset_graph()
+    specs = [*specs]
+    _pull(specs, layout)
     inputs = {spec.name: _inputs(graph, spec) for spec in specs}
     keys = sorted({key for each in inputs.values() for key in each})
     then = materialized_versions(keys)
@@ -46,6 +48,18 @@ def changed_inputs(
     return {
         name: {key: changed[key] for key in keys if key in changed} for name, keys in inputs.items()
     }
+
+
+def _pull(specs: Iterable["SplitSpec"], layout: Layout) -> None:
+    """Have the records and trained tokenizers of splits here, as the store of the root has them."""
+    from codedata.components.split_parts import pull_records
+    from codedata.store import state
+
+    for spec in specs:
+        pull_records(layout, spec.parts)
+        if spec.tokenizer_asset is not None:
+            state.pull_below(layout, layout.tokenizer(spec.tokenizer_asset))
+    state.pull_below(layout, layout.tokenizer_pins)
 
 
 def corpus_key(corpus: str) -> "dg.AssetKey":

@@ -29,7 +29,7 @@ from codedata.cli.own_code import (
 from codedata.environment import variables
 from codedata.errors import SettingsError
 from codedata.layout import ROOT_VARIABLE, Layout
-from codedata.places import local_path
+from codedata.places import is_object_url, local_path
 from codedata.printable import say
 
 _FILES = Path(__file__).parent / "project"
@@ -89,7 +89,8 @@ def run(options: argparse.Namespace) -> int:
     }
     layout = _layout(project)
     own = options.code and find_own_code(options.code.resolve(), project.resolve(), layout)
-    make_instance(layout.dagster_home)  # `dg dev` comes before the first `materialize`, too
+    home = layout.dagster_home if layout.url is None else project / "data" / ".dagster"
+    make_instance(home)  # `dg dev` comes before the first `materialize`, too
     corpus_yaml = f"{package}/defs/my_corpus/defs.yaml"
     if own:
         corpus = write_own_corpus(own, layout)
@@ -124,7 +125,10 @@ def _say_next(project: Path, splits: str) -> None:
 
 def _layout(project: Path) -> Layout:
     """Where the commands, which run in the project, will have what they make."""
-    root = local_path(variables().get(ROOT_VARIABLE) or "data", ROOT_VARIABLE)
+    named = variables().get(ROOT_VARIABLE) or "data"
+    if is_object_url(named):
+        return Layout.at(named, ROOT_VARIABLE)
+    root = local_path(named, ROOT_VARIABLE)
     return Layout.at(str((project / root).resolve()), ROOT_VARIABLE)
 
 

@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     layout = Layout.from_environment()
     location = find_code_location(options.module, Path.cwd())
     if location.is_above:
-        TERMINAL.say(f"codedata: {location.module} of {location.folder}, below {layout.root}")
+        TERMINAL.say(f"codedata: {location.module} of {location.folder}, below {layout.shown}")
     home = None if options.dry_run else prepare_dagster_home(TERMINAL)
     defs = load_with_files(location, layout, options.splits, refresh=options.update)
     jobs = {job.name: job for job in defs.resolve_all_job_defs()}

@@ -75,15 +75,20 @@ def find_own_code(code: Path, project: Path, layout: Layout) -> OwnCode:
     from codedata.sources.folders import walk_folders
     from codedata.sources.kinds.folders import FoldersSource
     from codedata.sources.languages import CODE_EXTENSIONS, with_extensions
+    from codedata.sources.record import RECORD_NAME
+    from codedata.store import state
 
     if project == code:
         raise SettingsError(
             f"{code} is the new project itself; name a folder of code outside of it"
         )
-    if (folder := layout.corpus("my_corpus")).exists():
+    record = layout.corpus("my_corpus") / RECORD_NAME
+    state.pull(layout, record)
+    if (record if layout.url else record.parent).exists():
+        where = record.parent if layout.url is None else f"corpus my_corpus in {layout.url}"
         raise SettingsError(
-            f"{folder} is there already, of another project with the same {ROOT_VARIABLE}; set "
-            "that to another folder, or remove this one"
+            f"{where} is there already, of another project with the same {ROOT_VARIABLE}; set "
+            "that to another, or remove this one"
         )
     if code.is_file():
         raise SettingsError(
@@ -143,10 +148,13 @@ def write_own_corpus(own: OwnCode, layout: Layout) -> "Corpus":
     Raises:
         CorpusError: a file cannot be read, or changed since it was found.
     """
+    from codedata.sources.stored_text import store_corpus  # with Arrow
+
     folder = layout.corpus("my_corpus")
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=layout.url is not None)
     with TERMINAL.waiting(f"writing the corpus, {own.num_files:,} files"):
-        return own.source.materialize(0, folder, TERMINAL, update=False)
+        corpus = own.source.materialize(0, folder, TERMINAL, update=False)
+        return store_corpus(layout, folder, corpus)
 
 
 def said_of(own: OwnCode, corpus: "Corpus") -> str:

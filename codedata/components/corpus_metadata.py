@@ -28,7 +28,8 @@ def corpus_metadata(corpus: Corpus, seconds: float) -> dict[str, Any]:
     columns = [
         dg.TableColumn(printable(name), printable(kind)) for name, kind in corpus.columns.items()
     ]
-    here = {} if corpus.part is None else {"bytes here": corpus.part.num_bytes}
+    part = corpus.part
+    here = {} if part is None or not part.parts else {"bytes here": part.num_bytes}
     figures = {
         "dagster/row_count": corpus.num_rows,
         "null rows": corpus.num_null_rows,
@@ -51,7 +52,7 @@ def _identity(corpus: Corpus) -> dict[str, str]:
     if corpus.file_sha256 is not None:
         column = {"text column": printable(corpus.text_column)}
         return {**column, "fingerprint": corpus.sha256, "sha256": corpus.file_sha256}
-    return {"sha256" if corpus.part is None else "fingerprint": corpus.sha256}
+    return {"sha256" if corpus.is_of_file else "fingerprint": corpus.sha256}
 
 
 def _preview(corpus: Corpus) -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from codedata.errors import SettingsError
 from codedata.layout import Layout
 from codedata.progress import Reporter
+from codedata.store import state
 from codedata.tokenize.padding import why_not_default
 from codedata.tokenize.tokenizer import load_tokenizer
 from codedata.tokenize.tokenizer_files import find_tokenizer
@@ -35,6 +36,7 @@ def require_fitting_default(
     source = tags.get(DEFAULT_PAD_TAG)
     if source is None:
         return
-    files = find_tokenizer(source, pins=layout.tokenizer_pins, update=update, reporter=reporter)
+    with state.kept(layout, layout.tokenizer_pins):
+        files = find_tokenizer(source, pins=layout.tokenizer_pins, update=update, reporter=reporter)
     if (why := why_not_default(source, load_tokenizer(files))) is not None:
         raise SettingsError(why)

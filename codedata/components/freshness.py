@@ -7,6 +7,7 @@ The job `<corpus>_freshness` observes it and checks whether what is here is of t
 
 import dagster as dg
 
+from codedata.components.split_parts import corpus_folder, pull_files
 from codedata.layout import Layout
 from codedata.progress import SHOW_BARS, Reporter
 from codedata.resources import DataRoot
@@ -85,8 +86,9 @@ def _compare(repository: Repository, here: set[str], reporter: Reporter) -> dict
 def _commits_here(layout: Layout, corpus: str, num_files: int) -> set[str]:
     """The commits that the files here are of: more than one where only some were updated."""
     commits: set[str] = set()
-    for file in range(num_files):
-        folder = layout.corpus(corpus, file if num_files > 1 else None)
+    folders = [corpus_folder(layout, corpus, num_files, file) for file in range(num_files)]
+    pull_files(layout, corpus, folders)
+    for folder in folders:
         if (folder / RECORD_NAME).exists():
             commits |= {read_corpus(folder).origin.get("commit", "another source")}
     return commits

@@ -23,6 +23,7 @@ from codedata.recipe.settings import ALL, SWITCHES
 from codedata.run.checks import KNOWN_REPO
 from codedata.sources.record import RECORD_NAME, read_corpus
 from codedata.sources.registry import KINDS, read_source
+from codedata.store import state
 
 _LINE_CHARS = 100
 
@@ -172,7 +173,9 @@ def _window_after(
     """
     source = read_source(corpus.get("source"), f"corpus {corpus['name']!r}")
     has_files = source.num_files > 1
-    folder = Layout.from_environment().corpus(corpus["name"], 0 if has_files else None)
+    layout = Layout.from_environment()
+    folder = layout.corpus(corpus["name"], 0 if has_files else None)
+    state.pull(layout, folder / RECORD_NAME)
     num_chars = source.num_chars
     if num_chars is None and (folder / RECORD_NAME).exists():
         num_chars = read_corpus(folder).num_chars

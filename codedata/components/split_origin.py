@@ -78,7 +78,7 @@ def _file_facts(corpus: Corpus) -> dict[str, str]:
         known["text_column"] = corpus.text_column
     if corpus.file_sha256 is not None:
         return {**known, "file_sha256": corpus.file_sha256, "fingerprint": corpus.sha256}
-    if corpus.part is None:
+    if corpus.part is None or corpus.is_of_file:
         return {**known, "sha256": corpus.sha256}
     first = f"the first {corpus.part.num_chars}"
     return {**known, "characters": first, "fingerprint": corpus.sha256}

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 from codedata.components.from_yaml import no_truth
 from codedata.errors import SettingsError
 from codedata.layout import Layout
-from codedata.store.files import replace_atomically
+from codedata.store import state
 
 Partitions = Literal["file", "chunk"]
 
@@ -49,6 +49,7 @@ def recorded_partitions(layout: Layout, split: str) -> Partitions | None:
     """
     folder = layout.chunks(split)
     record = folder / RECORD_NAME
+    state.pull(layout, record)
     try:
         found = json.loads(record.read_bytes())["partitions"]
     except FileNotFoundError:
@@ -70,5 +71,4 @@ def record_partitions(layout: Layout, split: str, partitions: Partitions) -> Non
     data = json.dumps({"partitions": partitions}).encode()
     record = folder / RECORD_NAME
     if not record.exists() or record.read_bytes() != data:
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_atomically(record, data)
+        state.put_state(layout, record, data)

@@ -5,7 +5,7 @@ number in that corpus. So over one corpus both are the same, and over several no
 anew, nor a chunk of it made again, because another corpus has more files than before.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,11 +17,16 @@ from codedata.parallel import side_by_side
 from codedata.recipe.settings import ALL
 from codedata.sources.parquet.text import Window
 from codedata.sources.paths import MAX_FILES
-from codedata.sources.record import Corpus, read_corpus
-from codedata.sources.recorded_text import RecordedText
+from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
+from codedata.sources.stored_text import text_of
+from codedata.store import state
 
 MAX_CHUNKS = 10_000
 """Partitions of an asset: the UI stays quick, and a chunk_size of 1 is found out at once."""
+
+
+_FEW_RECORDS = 100
+"""So many are asked for one by one; of more, a listing says which changed, a thousand a request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +74,33 @@ class SplitPart:
     def named(self, number: int) -> str:
         """A file for people, by its number in the split."""
         return f"file {number % MAX_FILES} of corpus {self.corpus!r}"
+
+
+def pull_records(
+    layout: Layout, parts: Sequence[SplitPart], files: Collection[int] | None = None
+) -> None:
+    """Have the records of a split's files here, as the store of the root has them.
+
+    Args:
+        layout: the root.
+        parts: of the split.
+        files: those that are needed, by their numbers in the split; None is all.
+
+    Raises:
+        StoreError: the store does not give them.
+    """
+    for part in parts:
+        needed = [number for number in part.numbers if files is None or number in files]
+        pull_files(layout, part.corpus, [part.folder(layout, number) for number in needed])
+
+
+def pull_files(layout: Layout, corpus: str, folders: Sequence[Path]) -> None:
+    """The same of files of a corpus, by the folders of their records."""
+    records = [folder / RECORD_NAME for folder in folders]
+    if len(records) > _FEW_RECORDS:
+        state.pull_below(layout, layout.corpus(corpus), RECORD_NAME)
+        records = [] if layout.url is None else [each for each in records if not each.exists()]
+    state.pull(layout, *records)  # of many, those that a listing which lags behind does not have
 
 
 def corpus_folder(layout: Layout, corpus: str, corpus_files: int, file: int) -> Path:
@@ -128,8 +160,9 @@ def open_windows(layout: Layout, parts: Sequence[SplitPart]) -> list[Window]:
     def open_window(of: tuple[SplitPart, CharRange]) -> Window:
         part, chars = of
         folder = part.folder(layout, chars.file)
-        return Window.of(RecordedText.of(folder, read_corpus(folder)), chars)
+        return Window.of(text_of(folder, read_corpus(folder)), chars)
 
+    pull_records(layout, parts)
     return side_by_side(open_window, [(part, each) for part in parts for each in part.windows])
 
 

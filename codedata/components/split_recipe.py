@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import dagster as dg
 
-from codedata.components.raw_corpus import SOURCE
+from codedata.components.raw_corpus import SOURCE, source_with_files
 from codedata.components.split_parts import SplitPart
 from codedata.components.split_spec import SPLIT_TAG, SplitSpec
 from codedata.format.ranges import CharRange
@@ -49,7 +49,7 @@ def source_of(defs: dg.Definitions, corpus: str) -> Source | None:
     if found is None:
         return None
     source = read_source(found.value, f"corpus {corpus!r}")
-    return source.listed_in(Layout.from_environment().corpus(corpus))
+    return source_with_files(source, Layout.from_environment(), corpus)
 
 
 def _spec_of(job: dg.JobDefinition) -> SplitSpec:

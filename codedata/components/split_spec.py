@@ -13,7 +13,7 @@ import dagster as dg
 
 from codedata.components.raw_corpus import file_key
 from codedata.components.split_partitions import Partitions
-from codedata.components.split_parts import SplitPart, require_distinct
+from codedata.components.split_parts import SplitPart, pull_records, require_distinct
 from codedata.format.fingerprint import CODE_VERSION
 from codedata.format.ranges import CharRange
 from codedata.layout import Layout
@@ -26,7 +26,8 @@ from codedata.run.plan import ChunkTask, Plan, open_plan
 from codedata.sources.parquet.text import Text
 from codedata.sources.paths import MAX_FILES
 from codedata.sources.record import Corpus, read_corpus
-from codedata.sources.recorded_text import RecordedText
+from codedata.sources.stored_text import text_of
+from codedata.store import state
 from codedata.store.chunks import ChunkStore, LocalChunks, ObjectChunks
 from codedata.store.roots import objects_of
 from codedata.tokenize.engines.registry import AUTO
@@ -201,6 +202,7 @@ def records_of(
         CorpusError: one is not materialized, or two are one text.
     """
     needed = [file for file in spec.files if files is None or file in files]
+    pull_records(layout, spec.parts, files)
     found = side_by_side(lambda file: read_corpus(spec.corpus_folder(layout, file)), needed)
     records = dict(zip(needed, found, strict=True))
     require_distinct(spec.parts, records)
@@ -218,9 +220,11 @@ def split_tokenizer(
         reporter: told what has to be fetched or waited for.
         update: take the newest commit of one of the hub.
     """
-    return find_tokenizer(
-        spec.settings.tokenizer_base, pins=layout.tokenizer_pins, update=update, reporter=reporter
-    )
+    source = spec.settings.tokenizer_base
+    if spec.tokenizer_asset is not None:
+        state.pull_below(layout, layout.tokenizer(spec.tokenizer_asset))
+    with state.kept(layout, layout.tokenizer_pins):
+        return find_tokenizer(source, pins=layout.tokenizer_pins, update=update, reporter=reporter)
 
 
 def open_split(
@@ -243,7 +247,7 @@ def open_split(
     records = records_of(spec, layout, files)
 
     def open_file(file: int) -> Text:
-        return RecordedText.of(spec.corpus_folder(layout, file), records[file])
+        return text_of(spec.corpus_folder(layout, file), records[file])
 
     texts = side_by_side(open_file, records)
     return open_plan(

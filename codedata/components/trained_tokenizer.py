@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 from codedata.components.from_yaml import YamlComponent
 from codedata.components.raw_corpus import find_corpus
 from codedata.components.scaffolding import TokenizerScaffolder
+from codedata.components.split_parts import pull_files
 from codedata.components.split_spec import SINGLE_RUN
 from codedata.errors import SettingsError
 from codedata.format.ranges import CharRange
@@ -13,6 +14,7 @@ from codedata.layout import NAME_REMEDY, is_name
 from codedata.progress import reporter_of_run
 from codedata.resources import DataRoot
 from codedata.sources.record import read_corpus
+from codedata.store import state
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata.tokenize.train import save_tokenizer, train_tokenizer
 
@@ -79,14 +81,17 @@ class TrainedTokenizer(YamlComponent):
             "structure of deepseek-coder.",
         )
         def tokenizer(context: dg.AssetExecutionContext, store: DataRoot) -> dg.MaterializeResult:
-            text = read_corpus(store.layout.corpus(self.corpus)).open_text()
+            layout = store.layout
+            pull_files(layout, self.corpus, [layout.corpus(self.corpus)])
+            text = read_corpus(layout.corpus(self.corpus)).open_text()
             window = text.clip(chars)
             context.log.info(f"training on {window.num_chars:,} characters")
             pieces = (text.read(piece) for piece in window.cut(_PIECE_CHARS))
-            folder = store.layout.tokenizer(self.name)
+            folder = layout.tokenizer(self.name)
             with reporter_of_run(context.log.info).step(f"training {self.name}"):
                 trained = train_tokenizer(pieces, self.vocab_size)
                 save_tokenizer(trained, folder)
+                state.push(layout, folder)
             fingerprint = find_tokenizer(str(folder)).fingerprint
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(fingerprint),

@@ -28,9 +28,10 @@ from codedata.layout import is_commit
 from codedata.progress import SILENT, Reporter
 from codedata.sources import record
 from codedata.sources.formats.registry import is_random_access
-from codedata.sources.leading import LeadingParquet, parts_folder
+from codedata.sources.leading import LeadingParquet, leading_folder
 from codedata.sources.parquet.footer import Footer, open_parquet
 from codedata.sources.parts import reaches, total
+from codedata.sources.stored_text import is_in, stored_part
 
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
@@ -64,9 +65,9 @@ def fetch_corpus(
 
 
 def _is_fetched_whole(source: HubSource, path: str) -> bool:
-    """Whether a file comes as it is, not the row groups of its first characters alone."""
-    has_texts = source.content is None
-    return source.first_chars is None or not (has_texts and is_random_access(path))
+    """Whether a file comes as it is, not row group by row group, as far as they are wanted."""
+    in_parts = source.first_chars is not None or source.comes_in_parts
+    return not (in_parts and source.content is None and is_random_access(path))
 
 
 def _fetch_whole(
@@ -88,12 +89,17 @@ def _fetch_leading(
 ) -> record.Corpus:
     repo, first_chars = source.repo, source.first_chars
     known, whole = _recorded(folder, repo, path), find_here(repo, path, "dataset", asked)
+    is_all = first_chars is None
     file: RemoteFile | None = whole if whole is not None and whole.etag is not None else None
     if known is not None and known.origin["commit"] == asked and (part := known.part):
-        file = RemoteFile(name=path, commit=asked, etag=part.etag, num_bytes=part.file_bytes)
+        place = leading_folder(folder, part.etag, source.columns, keeps_usual=is_all)
+        if not is_all or is_in(known, place):
+            file = RemoteFile(name=path, commit=asked, etag=part.etag, num_bytes=part.file_bytes)
     if file is None or not is_commit(asked):
         file = describe(repo, path, revision=asked, reporter=reporter, here=file)
     commit, etag = file.commit, str(file.etag)
+    if is_all and file.sha256 is None:  # a small one, whose bytes the hub states no hash of
+        return _fetch_whole(source, path, commit, folder, reporter)
     is_here = whole is not None and (whole.commit, whole.etag) == (commit, file.etag)
     fetcher = LeadingParquet(
         name=path,
@@ -104,11 +110,13 @@ def _fetch_leading(
         columns=source.columns,
         folder=folder,
         reporter=reporter,
+        keeps_usual=is_all,
     )
-    fetcher.know(known and known.part)
+    fetcher.know(known)
     with Call(repo, "dataset", commit, path, reporter).made():
         part = fetcher.leading(
-            first_chars, lambda num: record.fingerprint_of(commit, path, etag, num)
+            first_chars,
+            lambda num: etag if is_all else record.fingerprint_of(commit, path, etag, num),
         )
     return fetcher.recorded(part, _origin(source, path, commit))
 
@@ -150,11 +158,14 @@ def bytes_to_fetch(source: HubSource, path: str, folder: Path, reporter: Reporte
     if find_here(source.repo, path, "dataset", asked) is not None:
         return 0
     if known is not None and known.origin["commit"] == asked and (part := known.part):
-        parts = parts_folder(folder, part.etag, source.columns)
-        is_enough = source.first_chars is not None and (
-            len(part.parts) == part.num_groups or reaches(total(part.parts), source.first_chars)
+        is_all = source.first_chars is None
+        parts = leading_folder(folder, part.etag, source.columns, keeps_usual=is_all)
+        stored = stored_part(known) if is_in(known, parts) else None
+        here = (stored or part).parts
+        is_enough = len(here) == part.num_groups or (
+            source.first_chars is not None and reaches(total(here), source.first_chars)
         )
-        if is_enough and all(record.is_whole(parts / each.name) for each in part.parts):
+        if is_enough and (stored or all(record.is_whole(parts / each.name) for each in here)):
             return 0
     file = describe(
         source.repo, path, revision=asked, reporter=reporter, here=None, within=ASKING_SECONDS

@@ -108,6 +108,18 @@ class Source(BaseModel, ABC):
     """What the UI shows the asset as: https://docs.dagster.io/api/dagster/assets#kinds"""
 
     _listing: Listing | None = PrivateAttr(default=None)
+    _comes_in_parts: bool = PrivateAttr(default=False)
+
+    @property
+    def comes_in_parts(self) -> bool:
+        """Whether files come row group by row group where they can, and none is kept whole here."""
+        return self._comes_in_parts
+
+    def in_parts(self) -> Self:
+        """The same source, for a root in an object store: see `comes_in_parts`."""
+        same = self.model_copy()
+        same._comes_in_parts = True  # noqa: SLF001  (of its own class)
+        return same
 
     @property
     def num_files(self) -> int:

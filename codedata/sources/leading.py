@@ -6,6 +6,7 @@ version with the same bytes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,20 @@ from codedata.sources.parts import (
     total,
     write_part,
 )
+from codedata.sources.stored_text import is_in, stored_part
+from codedata.store.files import replace_atomically
+from codedata.store.object_store import ObjectStore
 
 _REQUEST_BYTES = 8 << 20
 """Of a column at once: what a broken connection loses."""
 
 _BATCH_ROWS = 256
 """Decoded at once, a row group of a part: of a dictionary, all may be as long as the longest."""
+
+
+def leading_folder(folder: Path, etag: str, columns: Columns, *, keeps_usual: bool) -> Path:
+    """Where the row groups of a parquet are: see `LeadingParquet`."""
+    return parts_folder(folder, etag, columns, ["usual columns"] if keeps_usual else None)
 
 
 class LeadingParquet:
@@ -53,6 +62,7 @@ class LeadingParquet:
         columns: which are fetched; of those to be kept, only what is named.
         folder: of the file's record.
         reporter: told how far it is.
+        keeps_usual: whether the usual columns are kept where none are named.
     """
 
     def __init__(
@@ -66,23 +76,29 @@ class LeadingParquet:
         columns: Columns,
         folder: Path,
         reporter: Reporter,
+        keeps_usual: bool = False,
     ) -> None:
-        self.folder = parts_folder(folder, etag, columns)
+        self.folder = leading_folder(folder, etag, columns, keeps_usual=keeps_usual)
         self._name, self._where, self._etag, self._num_bytes = name, where, etag, num_bytes
         self._source, self._reporter = source, reporter
         self._corpus_folder, self._asked = folder, columns
         self._columns = (
             columns
-            if columns.keep is not None
+            if columns.keep is not None or keeps_usual
             else Columns(text=columns.text, id=columns.id, keep=())
         )
         self._known: record.TextPart | None = None
+        self._stored: record.Corpus | None = None
         self._opened: tuple[pq.ParquetFile, Footer] | None = None
 
-    def know(self, part: record.TextPart | None) -> None:
+    def know(self, corpus: record.Corpus | None) -> None:
         """Take what is recorded, if it is of the same bytes: no footer is needed for its parts."""
-        if part is not None and part.etag == self._etag and self.folder.is_dir():
-            self._known = part
+        if corpus is None or corpus.part is None or corpus.part.etag != self._etag:
+            return
+        if is_in(corpus, self.folder) and (part := stored_part(corpus)):
+            self._stored, self._known = corpus, part
+        elif self.folder.is_dir():
+            self._known = corpus.part
 
     def leading(self, num_chars: int | None, fingerprint: Callable[[int], str]) -> record.TextPart:
         """The first characters.
@@ -129,17 +145,32 @@ class LeadingParquet:
     def recorded(self, part: record.TextPart, origin: dict[str, Any]) -> record.Corpus:
         """Record what is here, and remove the parts of other versions."""
         folder, parts = self._corpus_folder, self.folder
+        if self._stored is not None:
+            if part == self._known:
+                return replace(self._stored, origin=origin)
+            self._bring(part)
         corpus = record.record_corpus(folder, parts, origin, part=part, columns=self._asked)
         remove_others(folder, parts, None, self._reporter)
         return corpus
 
     def _find(self, group: int) -> record.Part | None:
-        """A part that is here and whole."""
+        """A part that is here and whole, or in the store."""
         known = {part.name: part for part in self._known.parts} if self._known else {}
+        if self._stored is not None and self._known and group < len(self._known.parts):
+            return self._known.parts[group]
         for path in self.folder.glob(f"{group:05d}-*.parquet"):
             if record.is_whole(path):
                 return known.get(path.name) or count_part(path, group, self._where)
         return None
+
+    def _bring(self, part: record.TextPart) -> None:
+        """Have the parts here that are in the store, where others are to follow them."""
+        assert self._stored is not None
+        store = ObjectStore(self._stored.path.rpartition("/")[0])
+        for each in part.parts:
+            path = self.folder / each.name
+            if not record.is_whole(path):
+                replace_atomically(path, store.read(each.name))
 
     def _fetch(self, group: int) -> record.Part:
         """A part that is not here."""

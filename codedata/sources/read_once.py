@@ -20,6 +20,7 @@ from codedata.sources.formats.registry import format_of, is_random_access
 from codedata.sources.formats.rows import BadRows
 from codedata.sources.parts import parts_folder, remove_others, stored_texts, write_parts
 from codedata.sources.record import PARQUET_NAME, Corpus, is_whole, read_corpus, record_corpus
+from codedata.sources.stored_text import is_in, stored_part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +81,12 @@ def read_once(
     with suppress(CorpusError):  # no record, or a damaged one: read again
         known = read_corpus(folder)
         here = known.part.parts if known.part is not None else ()
-        is_same = known.path == str(parts.absolute()) and known.origin.items() >= origin.items()
-        if is_same and here and all(is_whole(parts / each.name) for each in here):
-            reporter.log(f"{file.name} is unchanged: its parts in {parts} are kept")
+        is_same = known.origin.items() >= origin.items()
+        is_here = known.path == str(parts.absolute()) and bool(here)
+        is_here = is_here and all(is_whole(parts / each.name) for each in here)
+        is_there = is_in(known, parts) and stored_part(known) is not None
+        if is_same and (is_here or is_there):
+            reporter.log(f"{file.name} is unchanged: its parts in {known.path} are kept")
             return known
     bad = BadRows(on_error=how.on_error)
     with ExitStack() as opened:

@@ -35,7 +35,15 @@ from numpy.typing import NDArray
 from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange
 from codedata.places import is_object_url
-from codedata.sources.columns import COLUMN, USUAL, Columns, Place, kept_columns, kept_schema
+from codedata.sources.columns import (
+    COLUMN,
+    USUAL,
+    Columns,
+    Place,
+    kept_columns,
+    kept_schema,
+    text_identity,
+)
 from codedata.sources.hashed import sha256_noted, sha256_once
 from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
@@ -43,7 +51,6 @@ from codedata.sources.parquet.index import Counts, TextIndex
 from codedata.sources.parquet.rows import read_rows
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.files import replace_atomically
-from codedata.store.object_store import ObjectStore
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -143,10 +150,10 @@ class LeadingText(ParquetText):
 
     def __init__(self, folder: Path, part: TextPart) -> None:
         require_parts(folder, part)
-        self._parquets: dict[int, Parquet] = {}
+        self._folder, self._parquets = folder, dict[int, Parquet]()
         self._be(folder, part)
 
-    def _be(self, path: Path, part: TextPart) -> None:
+    def _be(self, path: Path | str, part: TextPart) -> None:
         """Take what is known without reading any part."""
         self.path, self.part = path, part
         self.num_bytes, self.columns = part.file_bytes, part.columns
@@ -161,7 +168,7 @@ class LeadingText(ParquetText):
     def _parquet_of(self, group: int) -> Parquet:
         """A part, to be read at once."""
         if group not in self._parquets:
-            path = self.path / self.part.parts[group].name
+            path = self._folder / self.part.parts[group].name
             if not is_whole(path):
                 raise _not_as_fetched(path)
             self._parquets[group] = Parquet(path)
@@ -226,7 +233,7 @@ def _not_as_fetched(part: Path) -> CorpusError:
     )
 
 
-def fetched(window: CharRange, num_chars: int, path: Path) -> CharRange:
+def fetched(window: CharRange, num_chars: int, path: Path | str) -> CharRange:
     """The part of a window that was fetched of a text: all of it, unless the window is open.
 
     Args:
@@ -256,8 +263,8 @@ class Corpus:
     """The record of a corpus.
 
     Attributes:
-        path: absolute path of the parquet, or of the folder of its parts; or that folder's URL,
-            under a root in an object store.
+        path: absolute path of the parquet, or of the folder of its parts; of a text in an object
+            store, the URL of what says which parts it has.
         sha256: what identifies the text: the hash of its bytes, or that and the column where the
             documents are in another than `content`; of a part, its fingerprint.
         num_bytes: its size; of a part, that of the whole parquet.
@@ -267,7 +274,8 @@ class Corpus:
         num_row_groups: row groups.
         columns: type by column name.
         origin: where the parquet came from: kind, and what identifies it there.
-        part: what of it is here, where that is not all.
+        part: what of it is here, where that is not all; of a text in an object store without its
+            parts, which may be very many.
         file_sha256: of its bytes, where `sha256` is not.
         text_column: that of the documents.
         id_column: one that identifies each.
@@ -289,12 +297,18 @@ class Corpus:
     id_column: str | None = None
     kept: dict[str, str] = field(default_factory=dict[str, str])
 
+    @property
+    def is_of_file(self) -> bool:
+        """Whether the text is known by the hash of a whole parquet, in parts or not."""
+        of_file = text_identity(self.part.etag, self.text_column) if self.part else self.sha256
+        return self.sha256 == of_file
+
     def open_text(self) -> ParquetText:
         """The text of the parquet, refused if its bytes are others than those recorded."""
         if self.part is not None and is_object_url(self.path):
-            from codedata.sources.stored_text import StoredText  # which is one of these texts
+            from codedata.sources.stored_text import open_stored  # which is one of these texts
 
-            return StoredText(ObjectStore(self.path), self.part)
+            return open_stored(self.path)
         if self.part is not None:
             return LeadingText(Path(self.path), self.part)
         columns = Columns(text=self.text_column, id=self.id_column, keep=tuple(self.kept))
@@ -342,6 +356,8 @@ def record_corpus(
             path, expected_sha256=expected_sha256, columns=columns, hash_of=sha256_noted
         )
     chars = text.clip(CharRange(0, part.num_chars if part else MAX_CHARACTERS))
+    is_of_file = part is not None and text.sha256 == text_identity(part.etag, columns.text)
+    file_sha256 = part.etag if part and is_of_file else text.file_sha256
     corpus = Corpus(
         path=str(text.path),
         sha256=text.sha256,
@@ -353,7 +369,7 @@ def record_corpus(
         columns=text.columns,
         origin=origin,
         part=part,
-        file_sha256=None if text.file_sha256 == text.sha256 else text.file_sha256,
+        file_sha256=None if file_sha256 == text.sha256 else file_sha256,
         text_column=columns.text,
         id_column=columns.id,
         kept={name: str(place.type) for name, place in text.kept_places.items()},
@@ -375,16 +391,6 @@ def parse_corpus(data: bytes) -> Corpus:
         ValueError: it is no such record.
     """
     return _record().validate_json(data)
-
-
-def is_here(corpus: Corpus) -> bool:
-    """Whether what a record names is there: each part, or a parquet of the recorded size."""
-    if corpus.part is not None and is_object_url(corpus.path):
-        return {each.name for each in corpus.part.parts} <= {*ObjectStore(corpus.path).list()}
-    path = Path(corpus.path)
-    if corpus.part is not None:
-        return all(is_whole(path / each.name) for each in corpus.part.parts)
-    return path.exists() and path.stat().st_size == corpus.num_bytes
 
 
 def read_corpus(folder: Path) -> Corpus:

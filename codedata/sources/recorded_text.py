@@ -7,17 +7,15 @@ else of a file is read, and no footer parsed, before some of its characters are 
 process holds no more than `_MOST_OPEN` files opened, so that a plan of ten thousand is small.
 """
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, SupportsIndex
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange, Utf8
-from codedata.places import is_object_url
 from codedata.sources.documents import Documents
 from codedata.sources.hashed import seems_same
 from codedata.sources.parquet.text import ParquetText, clipped
@@ -28,48 +26,24 @@ _MOST_OPEN = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RecordedText:
-    """A text that has a record; small, and picklable.
+class KnownText(ABC):
+    """A text of which a record says enough to plan; small, and picklable.
 
     Attributes:
-        record: the folder of the record.
-        path: of the parquet, or the folder of its parts.
+        path: of the parquet, or the folder of its parts; of one in an object store, its URL.
         sha256: what identifies the text.
         num_chars: characters that may be used.
         ends_here: whether the text has no more than those.
-        in_store: whether its parts are in an object store.
     """
 
-    record: Path
-    path: Path
+    path: Path | str
     sha256: str
     num_chars: int
-    ends_here: bool
-    in_store: bool
+    ends_here: bool = True
 
-    @classmethod
-    def of(cls, record: Path, corpus: Corpus) -> "RecordedText":
-        """The text of a corpus whose record lies in a folder.
-
-        Raises:
-            CorpusError: it is gone, or is another than the one that was recorded.
-        """
-        path, part = Path(corpus.path), corpus.part
-        in_store = is_object_url(corpus.path)
-        if part is not None and not in_store:
-            require_parts(path, part)
-        elif part is None and not seems_same(
-            path, corpus.file_sha256 or corpus.sha256, corpus.num_bytes
-        ):
-            corpus.open_text()
-        return cls(
-            record=record,
-            path=path,
-            sha256=corpus.sha256,
-            num_chars=corpus.num_chars,
-            ends_here=part is None or part.ends_here,
-            in_store=in_store,
-        )
+    @abstractmethod
+    def open(self) -> ParquetText:
+        """The text, to be read."""
 
     def clip(self, window: CharRange) -> CharRange:
         """The part of a window that the text has, going by its record.
@@ -95,36 +69,54 @@ class RecordedText:
 
     def _reaching(self, chars: CharRange) -> ParquetText:
         """The opened text, its row groups counted as far as some characters reach."""
-        with self._opened() as text:
-            if text.clip(chars) != chars:
-                raise CorpusError(
-                    f"{self.record} says that {self.path} has {self.num_chars} characters, but it "
-                    "has fewer; materialize its corpus again"
-                )
-            return text
-
-    @contextmanager
-    def _opened(self) -> Generator[ParquetText]:
-        """The opened text, which nobody else opens or counts meanwhile."""
         with _LOCK:  # or two that come at once would both open it
             opening = _opening(self)
         with opening.lock:
-            if opening.text is None:
-                corpus = read_corpus(self.record)
-                if corpus.sha256 != self.sha256:
-                    raise CorpusError(
-                        f"{self.record} was made again while it was being read, and is of another "
-                        "text; run again"
-                    )
-                opening.text = corpus.open_text()
-            yield opening.text
+            text = opening.text or self.open()
+            opening.text = text
+            if text.clip(chars) != chars:
+                raise CorpusError(
+                    f"{self.path} is recorded with {self.num_chars} characters, but it has fewer; "
+                    "materialize its corpus again"
+                )
+        return text
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        """Of what is in a store, its address there: a worker has no record."""
-        if not self.in_store:
-            return object.__reduce_ex__(self, protocol)
-        with self._opened() as text:
-            return text.__reduce_ex__(protocol)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordedText(KnownText):
+    """A text of this machine, and the folder of its record."""
+
+    record: Path
+
+    @classmethod
+    def of(cls, record: Path, corpus: Corpus) -> "RecordedText":
+        """The text of a corpus whose record lies in a folder.
+
+        Raises:
+            CorpusError: it is gone, or is another than the one that was recorded.
+        """
+        path, part = Path(corpus.path), corpus.part
+        if part is not None:
+            require_parts(path, part)
+        elif not seems_same(path, corpus.file_sha256 or corpus.sha256, corpus.num_bytes):
+            corpus.open_text()
+        return cls(
+            record=record,
+            path=path,
+            sha256=corpus.sha256,
+            num_chars=corpus.num_chars,
+            ends_here=part is None or part.ends_here,
+        )
+
+    def open(self) -> ParquetText:
+        """See `KnownText.open`; refused where the record is of another by now."""
+        corpus = read_corpus(self.record)
+        if corpus.sha256 != self.sha256:
+            raise CorpusError(
+                f"{self.record} was recorded anew while it was being read, and is another text; "
+                "run again"
+            )
+        return corpus.open_text()
 
 
 class _Opening:
@@ -139,5 +131,5 @@ _LOCK = Lock()
 
 
 @lru_cache(_MOST_OPEN)
-def _opening(_: RecordedText) -> _Opening:
+def _opening(_: KnownText) -> _Opening:
     return _Opening()

@@ -17,11 +17,9 @@ import shutil
 from bisect import bisect_left, bisect_right
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, replace
-from functools import cached_property, lru_cache
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -36,7 +34,9 @@ from codedata.sources.formats.registry import format_of
 from codedata.sources.formats.rows import BadRows
 from codedata.sources.hashed import sha256_once
 from codedata.sources.parquet.footer import Parquet
+from codedata.sources.parquet.text import ParquetText
 from codedata.sources.parts import parts_folder, write_parts
+from codedata.sources.recorded_text import KnownText, RecordedText
 from codedata.store.cache import cached
 from codedata.store.object_store import ObjectStore
 from codedata.store.roots import objects_of
@@ -45,29 +45,54 @@ from codedata.store.state import put_state, state_name
 _AT_ONCE = 8
 """Parts that are brought or put side by side: some megabytes each."""
 
-_MOST_OPENED = 4096
-"""Texts that a worker keeps opened: some kilobytes each."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredText(KnownText):
+    """A text of parts in a store, by the URL of what says which; nothing else travels."""
+
+    path: str
+
+    @classmethod
+    def of(cls, corpus: record.Corpus) -> "StoredText":
+        """The text of a corpus that is in a store."""
+        return cls(
+            path=corpus.path,
+            sha256=corpus.sha256,
+            num_chars=corpus.num_chars,
+            ends_here=corpus.part is None or corpus.part.ends_here,
+        )
+
+    def open(self) -> ParquetText:
+        """See `KnownText.open`."""
+        return open_stored(self.path)
 
 
-class StoredText(record.LeadingText):
-    """The text of parts in a store: see `LeadingText`.
+def text_of(folder: Path, corpus: record.Corpus) -> KnownText:
+    """The text of a corpus whose record lies in a folder, to be planned with.
 
-    Nothing is read before characters are asked for. It pickles to its address, and a process opens
-    what an address names once.
-
-    Args:
-        store: with the parts.
-        part: what they are.
+    Raises:
+        CorpusError: it is gone, or is another than the one that was recorded.
     """
+    if is_object_url(corpus.path):
+        return StoredText.of(corpus)
+    return RecordedText.of(folder, corpus)
 
-    def __init__(self, store: ObjectStore, part: record.TextPart) -> None:
-        self.store = store
-        self._be(Path(store.url), part)
 
-    @cached_property
-    def name(self) -> str:
-        """The name of what says which parts it has."""
-        return _name_of(_dumped(self.part))
+def open_stored(url: str) -> record.LeadingText:
+    """The text of parts in a store, by the URL of what says which.
+
+    Raises:
+        CorpusError: there is no such text.
+    """
+    return _OpenedText(url, _read_part(url))
+
+
+class _OpenedText(record.LeadingText):
+    """The text of parts in a store: see `LeadingText`. They come when they are read."""
+
+    def __init__(self, url: str, part: record.TextPart) -> None:
+        self._store, _ = _place_of(url)
+        self._be(url, part)
 
     def read_utf8(self, chars: CharRange) -> Utf8:
         """See `ParquetText.read_utf8`; the parts come side by side."""
@@ -83,26 +108,49 @@ class StoredText(record.LeadingText):
 
     def _file_of(self, group: int) -> Path:
         name = self.part.parts[group].name
-        try:
-            return cached(self.store, name, name[6:].removesuffix(".parquet"))
-        except FileNotFoundError as error:
-            raise CorpusError(
-                f"{self.store.where(name)} is gone; materialize its corpus again, which puts that "
-                "part there anew"
-            ) from error
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _opened, (self.store.url, self.name)
+        return _brought(self._store, name, name[6:].removesuffix(".parquet"))
 
 
-@lru_cache(_MOST_OPENED)
-def _opened(url: str, name: str) -> StoredText:
-    store = ObjectStore(url)
+def stored_part(corpus: record.Corpus | None) -> record.TextPart | None:
+    """What a corpus's text in a store consists of; None where it is not there, or not whole.
+
+    Raises:
+        StoreError: the store does not say.
+    """
+    if corpus is None or not is_object_url(corpus.path):
+        return None
     try:
-        path = cached(store, name, name.removeprefix("text-").removesuffix(".json"))
+        part = _read_part(corpus.path)
+    except CorpusError:
+        return None
+    store, _ = _place_of(corpus.path)
+    return part if {each.name for each in part.parts} <= {*store.list()} else None
+
+
+def _read_part(url: str) -> record.TextPart:
+    store, name = _place_of(url)
+    path = _brought(store, name, name.removeprefix("text-").removesuffix(".json"))
+    return TypeAdapter(record.TextPart).validate_json(path.read_bytes())
+
+
+def _place_of(url: str) -> tuple[ObjectStore, str]:
+    """The folder of parts that a text has, and the name of what says which."""
+    folder, _, name = url.rpartition("/")
+    return ObjectStore(folder), name
+
+
+def _brought(store: ObjectStore, name: str, sha256: str) -> Path:
+    try:
+        return cached(store, name, sha256)
     except FileNotFoundError as error:
-        raise CorpusError(f"{store.where(name)} is gone; materialize its corpus again") from error
-    return StoredText(store, TypeAdapter(record.TextPart).validate_json(path.read_bytes()))
+        raise CorpusError(
+            f"{store.where(name)} is gone; materialize its corpus again, which puts it there anew"
+        ) from error
+
+
+def is_in(corpus: record.Corpus, parts: Path) -> bool:
+    """Whether a corpus's text in a store is of parts that lay in a folder, by its name."""
+    return is_object_url(corpus.path) and corpus.path.split("/")[-2] == parts.name
 
 
 def store_corpus(
@@ -146,15 +194,13 @@ def _recorded(store: ObjectStore, layout: Layout, folder: Path) -> record.Corpus
 
 def _as_known(corpus: record.Corpus, known: record.Corpus | None) -> record.Corpus | None:
     """A corpus as the store has it already; None where it does not."""
-    if known is None or known.part is None or not is_object_url(known.path):
+    if known is None or known.sha256 != corpus.sha256 or not is_object_url(known.path):
         return None
-    part, folder = known.part, known.path.rpartition("/")[2]
-    is_same = part == corpus.part and folder == Path(corpus.path).name
-    if corpus.part is None:
-        is_same = folder == _cut_into(Path(), corpus).name and part.fingerprint == corpus.sha256
-    if not is_same or not record.is_here(known):
+    here = _cut_into(Path(), corpus) if corpus.part is None else Path(corpus.path)
+    part = stored_part(known) if is_in(known, here) else None
+    if part is None or (corpus.part is not None and corpus.part != part):
         return None
-    return replace(_with_its_path(corpus), path=known.path, part=part)
+    return _stored(corpus, known.path, part)
 
 
 def _put(
@@ -179,9 +225,10 @@ def _put(
 
         for num_bytes in threads.map(put, sorted(missing)):
             transfer.advance(num_bytes)
-    text = _dumped(part)
-    there.put(_name_of(text), text)
-    return replace(_with_its_path(corpus), path=there.url, part=part)
+    text = json.dumps(asdict(part)).encode()
+    name = f"text-{sha256(text).hexdigest()[: record.DIGITS]}.json"
+    there.put(name, text)
+    return _stored(corpus, there.where(name), part)
 
 
 def _cut_into(folder: Path, corpus: record.Corpus) -> Path:
@@ -214,16 +261,9 @@ def _columns_of(corpus: record.Corpus) -> Columns:
     return Columns(text=corpus.text_column, id=corpus.id_column, keep=tuple(corpus.kept))
 
 
-def _with_its_path(corpus: record.Corpus) -> record.Corpus:
-    """A corpus whose origin says which file of this machine it was: facts tell that."""
-    if corpus.part is not None or Path(corpus.path).name == record.PARQUET_NAME:
-        return corpus
-    return replace(corpus, origin={"path": corpus.path} | corpus.origin)
-
-
-def _dumped(part: record.TextPart) -> bytes:
-    return json.dumps(asdict(part)).encode()
-
-
-def _name_of(text: bytes) -> str:
-    return f"text-{sha256(text).hexdigest()[: record.DIGITS]}.json"
+def _stored(corpus: record.Corpus, url: str, part: record.TextPart) -> record.Corpus:
+    """A corpus as it is in a store; which file of this machine it was, if one, is its origin."""
+    origin = corpus.origin
+    if corpus.part is None and Path(corpus.path).name != record.PARQUET_NAME:
+        origin = {"path": corpus.path} | origin
+    return replace(corpus, path=url, part=replace(part, parts=()), origin=origin)

@@ -13,9 +13,9 @@ requests, and takes nothing away.
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -95,6 +95,27 @@ def push(layout: Layout, *paths: Path) -> None:
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         for _ in threads.map(put, (each for path in paths for each in _files(path, "*"))):
             pass
+
+
+@contextmanager
+def kept(layout: Layout, folder: Path, pattern: str = "*") -> Generator[None]:
+    """Have the files below a folder here as in the store, and there what a block changes of them.
+
+    Args:
+        layout: the root.
+        folder: below `layout.root`.
+        pattern: of the names of the files.
+
+    Raises:
+        StoreError: the store does not give or take them.
+    """
+    if layout.url is None:
+        yield
+        return
+    pull_below(layout, folder, pattern)
+    before = {path: path.read_bytes() for path in _files(folder, pattern)}
+    yield
+    push(layout, *(p for p in _files(folder, pattern) if p.read_bytes() != before.get(p)))
 
 
 def put_state(layout: Layout, path: Path, data: bytes) -> None:

@@ -15,6 +15,7 @@ from codedata.sources.base import Source, must
 from codedata.sources.folders import Walk, header_folders, walk_folders, write_source_parquet
 from codedata.sources.languages import Taken, of_languages, with_extensions
 from codedata.sources.record import PARQUET_NAME, Corpus, read_corpus, record_corpus
+from codedata.sources.stored_text import stored_part
 from codedata.store.files import remove_leftovers, replace_atomically
 
 _EXTENSION = re.compile(r"[^./\\\s\0]+")
@@ -169,8 +170,9 @@ class FoldersSource(Source):
         with suppress(CorpusError):  # no record, or a damaged one: written again
             corpus = read_corpus(folder)
             unchanged = corpus.origin.get("walk") == walk.fingerprint
-            if unchanged and parquet.exists() and parquet.stat().st_size == corpus.num_bytes:
-                reporter.log(f"{len(walk.files)} files are unchanged: {parquet} is kept")
+            is_here = parquet.exists() and parquet.stat().st_size == corpus.num_bytes
+            if unchanged and (is_here or stored_part(corpus)):
+                reporter.log(f"{len(walk.files)} files are unchanged: {corpus.path} is kept")
                 return corpus
         remove_leftovers(folder)
         skipped: dict[str, int] = {}

@@ -27,6 +27,7 @@ from codedata.sources.kinds.folders import Exclude, Extensions, Languages, taken
 from codedata.sources.languages import Taken, unusual_language
 from codedata.sources.record import PARQUET_NAME, Corpus, read_corpus, record_corpus
 from codedata.sources.source_files import MAX_FILE_BYTES, SourceFile, write_source_files
+from codedata.sources.stored_text import stored_part
 from codedata.store.files import remove_leftovers, replace_atomically
 
 _REMOTE = re.compile(r"(?!file:)[^/:]+:")
@@ -137,8 +138,9 @@ class GitSource(Source):
         with suppress(CorpusError):  # no record, or a damaged one: written again
             corpus = read_corpus(folder)
             unchanged = origin.items() <= corpus.origin.items()
-            if unchanged and parquet.exists() and parquet.stat().st_size == corpus.num_bytes:
-                reporter.log(f"commit {commit} is here already: {parquet} is kept")
+            is_here = parquet.exists() and parquet.stat().st_size == corpus.num_bytes
+            if unchanged and (is_here or stored_part(corpus)):
+                reporter.log(f"commit {commit} is here already: {corpus.path} is kept")
                 return corpus
         remove_leftovers(folder)
         skipped: dict[str, int] = {}

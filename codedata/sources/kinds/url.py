@@ -191,12 +191,12 @@ class UrlSource(TabularSource):
         return fsspec.url_to_fs(url, **self.storage_options)
 
 
-def _known(folder: Path, origin: dict[str, Any]) -> Any:
+def _known(folder: Path, origin: dict[str, Any]) -> Corpus | None:
     try:
         corpus = read_corpus(folder)
     except CorpusError:  # none, or a damaged one
         return None
-    return corpus.part if corpus.origin == origin else None
+    return corpus if corpus.origin == origin else None
 
 
 def _listed(url: str, about: dict[str, Any]) -> ListedFile:

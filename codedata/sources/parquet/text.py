@@ -47,7 +47,7 @@ class Text(Protocol):
     """A text, however it is read: see `ParquetText`."""
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Path | str:
         """Where it is, for messages."""
         ...
 
@@ -136,7 +136,7 @@ class ParquetText:
         columns: Columns = USUAL,
         hash_of: Callable[[Path], str] = sha256_once,
     ) -> None:
-        self.path = path
+        self.path: Path | str = path
         self._parquet = Parquet(path, columns.text)
         footer = self._parquet.footer
         self.num_bytes = self._parquet.identity.num_bytes
@@ -338,7 +338,7 @@ class ParquetText:
         self._forget()
 
 
-def clipped(window: CharRange, length: int, path: Path) -> CharRange:
+def clipped(window: CharRange, length: int, path: Path | str) -> CharRange:
     """The part of a window that a text has.
 
     Args:
