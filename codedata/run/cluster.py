@@ -101,7 +101,7 @@ def dask_workers(
     with _scheduler(cluster, num_workers) as place:
         try:
             client = Client(place, timeout=_ANSWER_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:  # TypeError: TLS without a key
             raise SettingsError(
                 f"no Dask scheduler answers at {cluster.address} within {_ANSWER_SECONDS} s "
                 f"({error}); start one (dask scheduler), or correct the address"
