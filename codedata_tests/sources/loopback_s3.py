@@ -149,7 +149,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         gate, path, request = self.gate, self.path.partition("?")[0], self._request()
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.rfile.read(num_bytes := int(self.headers.get("Content-Length", 0)))
+        if len(body) < num_bytes:  # who asked is gone
+            self.close_connection = True
+            return
         with gate.lock:
             gate.asked[path] += 1
             gate.requests.append((self.command, self.path))
