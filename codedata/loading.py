@@ -1,12 +1,15 @@
 """A split's name -> its published dataset, in plain Python without dagster."""
 
+from pathlib import Path
+
 from codedata.errors import DatasetError
 from codedata.layout import Layout, is_name
+from codedata.store.copies import place_of
 from codedata.training.dataset import PickledTrainerDataset
 
 
 def load_dataset(name: str, *, quiet: bool = True, verify: bool = False) -> PickledTrainerDataset:
-    """Open the dataset of a split, `$CODEDATA_ROOT/datasets/<name>`.
+    """Open the dataset of a split, `$CODEDATA_ROOT/datasets/<name>`; of a URL, a copy of it.
 
     Args:
         name: the split's name.
@@ -21,10 +24,10 @@ def load_dataset(name: str, *, quiet: bool = True, verify: bool = False) -> Pick
             f"{name!r} is no name of a split; name one, such as 'train', or open a folder with "
             "PickledTrainerDataset"
         )
-    folder = Layout.from_environment().dataset(name)
-    if not folder.exists():
+    place = place_of(Layout.from_environment(), name)
+    if isinstance(place, Path) and not place.exists():
         raise DatasetError(
-            f"split {name!r} has no dataset in {folder}; run `codedata materialize {name}`, or set "
+            f"split {name!r} has no dataset in {place}; run `codedata materialize {name}`, or set "
             "CODEDATA_ROOT to the folder that holds it"
         )
-    return PickledTrainerDataset([folder], quiet=quiet, verify=verify)
+    return PickledTrainerDataset([place], quiet=quiet, verify=verify)

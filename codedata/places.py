@@ -26,6 +26,20 @@ def is_object_url(place: str) -> bool:
     return bool(_URL.match(place)) and "://" in place and not _NOT_OBJECTS.match(place)
 
 
+def place_at(
+    place: str | os.PathLike[str], what: str, *, error: type[Exception] = SettingsError
+) -> Path | str:
+    """The path that a place names, as `local_path` has it, or the URL in an object store.
+
+    Raises:
+        Exception: it is another URL, or no place; of the kind `error`.
+    """
+    if isinstance(place, str) and is_object_url(place):
+        require_utf8(place, what, error=error)
+        return place
+    return local_path(place, what, error=error)
+
+
 def local_path(
     place: str | os.PathLike[str], what: str, *, error: type[Exception] = SettingsError
 ) -> Path:

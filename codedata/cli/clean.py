@@ -21,9 +21,9 @@ from codedata.arguments import whole_number
 from codedata.cli.code_location import add_module_option, find_code_location, load_definitions
 from codedata.cli.commands import Commands
 from codedata.cli.dataset_names import layout_of_root, shown_path
-from codedata.errors import CorpusError, TargetError
+from codedata.errors import CorpusError, SettingsError, TargetError
 from codedata.format.ranges import CharRange
-from codedata.layout import Layout
+from codedata.layout import ROOT_VARIABLE, Layout
 from codedata.printable import say
 from codedata.progress import megabytes
 from codedata.sources.record import PARTS_NAME, read_corpus
@@ -106,9 +106,15 @@ def run(options: argparse.Namespace) -> int:
     """Remove what nothing uses, and say what it was.
 
     Raises:
-        CodedataError: the definitions, which say what is used, cannot be loaded.
+        CodedataError: the definitions, which say what is used, cannot be loaded; or the root is no
+            folder.
     """
     layout = layout_of_root()
+    if layout.url is not None:
+        raise SettingsError(
+            f"{ROOT_VARIABLE} is {layout.url}, where `codedata prune` removes versions, and with "
+            "--chunks chunks, that nothing uses; `codedata clean` is for folders"
+        )
     location = find_code_location(options.module, Path.cwd())
     defs = load_definitions(location)
     from codedata.components.split_recipe import specs_of  # with dagster, loaded by now

@@ -1,7 +1,8 @@
-"""A split's name or a folder, as users write either -> the folder of a dataset.
+"""A split's name, a folder or a URL, as users write each -> the place of a dataset, or a folder.
 
-What has a separator (`./train`, `data/datasets/train`) is a folder. Anything else is a name below
-`$CODEDATA_ROOT/datasets`, or a folder of the working folder where no split has it.
+What has a separator (`./train`, `data/datasets/train`) is a folder, or a URL of an object store.
+Anything else is a name below `$CODEDATA_ROOT/datasets`, or a folder of the working folder where no
+split has it. What lies in an object store is read from a copy on this machine.
 """
 
 import argparse
@@ -11,7 +12,9 @@ from codedata.arguments import did_you_mean, path
 from codedata.errors import DatasetError, SettingsError
 from codedata.format.meta import META_NAME
 from codedata.layout import ROOT_VARIABLE, Layout, is_name
-from codedata.places import local_path
+from codedata.places import is_object_url, place_at
+from codedata.progress import TERMINAL
+from codedata.store.copies import dataset_copy, dataset_log, open_at, place_of
 from codedata.store.dataset_folder import Dataset
 
 DATASET = "DATASET"
@@ -21,43 +24,76 @@ DATASET = "DATASET"
 def add_dataset(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """The argument of a command that takes a dataset, or several."""
     name, nargs = ("datasets", "+") if several else ("dataset", None)
-    what = "a split's name, or a dataset folder"
+    what = "a split's name, a dataset folder, or a dataset's URL in an object store"
     parser.add_argument(name, metavar=DATASET, nargs=nargs, type=_place, help=what)
 
 
 def _place(text: str) -> str:
-    """The type of the argument: as it was written, if it may be a place of this machine."""
-    path(text)
+    """The type of the argument: as it was written, if it may be a place of a dataset."""
+    if not is_object_url(text):
+        path(text)
     return text
 
 
 def dataset_folder(text: str) -> Path:
-    """The folder that a name or a path means.
+    """The folder of a dataset that a name, a path or a URL means; of a URL, of a copy.
+
+    Raises:
+        DatasetError: see `dataset_place` and `dataset_copy`.
+        SettingsError: it is no place of a dataset.
+    """
+    place = dataset_place(text)
+    return place if isinstance(place, Path) else dataset_copy(place, TERMINAL)
+
+
+def open_named(text: str, *, verify: bool = False) -> Dataset:
+    """Open the dataset that a name, a path or a URL means.
+
+    Raises:
+        DatasetError: see `dataset_place` and `open_at`.
+        SettingsError: it is no place of a dataset.
+    """
+    return open_at(dataset_place(text), TERMINAL, verify=verify)
+
+
+def dataset_place(text: str) -> Path | str:
+    """The folder or the URL that a name, a path or a URL means.
 
     Raises:
         DatasetError: there is none, or it may be either of two.
-        SettingsError: it is no place of this machine.
+        SettingsError: it is no place of a dataset.
     """
-    named = local_path(text, "the dataset")
+    named = place_at(text, "the dataset")
+    if isinstance(named, str):
+        return named
     layout = Layout.from_environment()
     if not is_name(text):
         if not named.exists():
             _require_folder(text, layout)
         return named
-    of_split = layout.dataset(text)
+    of_split = place_of(layout, text)
+    is_made = _is_made(of_split)
     if not named.exists():
-        if not of_split.exists():
+        if not is_made:
             raise DatasetError(_none_of(text, layout))
         return of_split
-    if not of_split.exists() or named.resolve() == of_split.resolve():
+    if not is_made or (isinstance(of_split, Path) and named.resolve() == of_split.resolve()):
         return named
-    found = [each for each in (of_split, named) if (each / META_NAME).exists()]
-    if len(found) == 2:
-        raise DatasetError(
-            f"{text!r} is the dataset of a split, {of_split}, and a folder here; write ./{text} "
-            "for the folder, or the path of the split's"
-        )
-    return found[0] if found else of_split
+    if isinstance(of_split, Path) and not (of_split / META_NAME).exists():
+        return named if (named / META_NAME).exists() else of_split
+    if not (named / META_NAME).exists():
+        return of_split
+    raise DatasetError(
+        f"{text!r} is the dataset of a split, {of_split}, and a folder here; write ./{text} for "
+        "the folder, or the path of the split's"
+    )
+
+
+def _is_made(of_split: Path | str) -> bool:
+    """Whether there is anything where a split's dataset is published."""
+    if isinstance(of_split, Path):
+        return of_split.exists()
+    return dataset_log(of_split).head() is not None
 
 
 def _require_folder(text: str, layout: Layout) -> None:
@@ -65,7 +101,7 @@ def _require_folder(text: str, layout: Layout) -> None:
     if "/" not in text and (meant := spaced(text)):
         raise DatasetError(f"there is no dataset {text!r}; {meant}")
     split = text.rstrip("/")
-    if is_name(split) and layout.dataset(split).exists():
+    if is_name(split) and _is_made(place_of(layout, split)):
         raise DatasetError(
             f"there is no folder {text} here; without the slash, {split} is the dataset of a split"
         )
@@ -78,6 +114,11 @@ def spaced(text: str) -> str:
 
 
 def _none_of(name: str, layout: Layout) -> str:
+    if layout.url is not None:
+        return (
+            f"there is no dataset {name!r} in {layout.url}/datasets, and no folder {name} here; "
+            f"`codedata list` says which splits are made, or set {ROOT_VARIABLE} to another root"
+        )
     folder = layout.root / "datasets"
     made = sorted(path.parent.name for path in folder.glob(f"*/{META_NAME}"))
     known = f"there are {', '.join(made)}" if made else "no dataset is there"
@@ -110,7 +151,9 @@ def layout_of_root() -> Layout:
     return layout
 
 
-def shown_path(path: Path) -> str:
-    """A path for people: from the working folder on, where it is below that."""
+def shown_path(path: Path | str) -> str:
+    """A path for people: from the working folder on, where it is below that; a URL as it is."""
+    if isinstance(path, str):
+        return path
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

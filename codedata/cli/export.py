@@ -2,12 +2,12 @@
 
 import argparse
 import json
+from pathlib import Path
 
 from codedata.arguments import path
 from codedata.cli.commands import Commands
-from codedata.cli.dataset_names import add_dataset, dataset_folder
+from codedata.cli.dataset_names import add_dataset, open_named
 from codedata.printable import say
-from codedata.store.dataset_folder import open_dataset
 from codedata.store.locks import NO_LOCK_HELP
 
 
@@ -23,7 +23,9 @@ def add_parser(commands: Commands) -> None:
         "--to", required=True, choices=["parquet", "npy", "megatron", "mds"], help="the format"
     )
     parser.add_argument(
-        "--output", type=path, help="folder to make (default: DATASET-FORMAT, beside the dataset)"
+        "--output",
+        type=path,
+        help="folder to make (default: DATASET-FORMAT, beside the dataset; of a URL, here)",
     )
     parser.add_argument("--no-lock", action="store_true", help=NO_LOCK_HELP)
     parser.set_defaults(run=run)
@@ -33,10 +35,12 @@ def run(options: argparse.Namespace) -> int:
     """Write a dataset in another format, and say how it is opened."""
     from codedata.export.exporting import FORMATS, export_dataset  # pyarrow, only where it is used
 
-    named = dataset_folder(options.dataset)
-    dataset, folder = open_dataset(named), named.absolute()
+    dataset = open_named(options.dataset)
+    folder = dataset.folder.absolute()
     if folder.name == "..":
         folder = folder.resolve()
+    if dataset.url is not None:
+        folder = Path.cwd() / folder.name
     output = options.output or folder.with_name(f"{folder.name}-{options.to}")
     export_dataset(dataset, options.to, output)
     quoted = json.dumps(str(output), ensure_ascii=False)[1:-1]

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         found = {
             "module": location.module,
-            "root": str(layout.root),
+            "root": layout.shown,
             "splits": [state.as_json() for state in states],
         }
         print(json.dumps(found, indent=2))
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         is_above = location.is_above
         project = f" of {location.folder}" if is_above else ""
-        root = layout.root if is_above else shown_path(layout.root)
+        root = layout.shown if is_above else shown_path(layout.url or layout.root)
         say(f"splits of {location.module}{project}, below {root}")
     rows = [_row(state) for state in states]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

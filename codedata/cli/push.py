@@ -1,13 +1,15 @@
 """`codedata push`: a dataset to a repository of the Hugging Face Hub."""
 
 import argparse
+from pathlib import Path
 
 from codedata.cli.commands import Commands
-from codedata.cli.dataset_names import add_dataset, dataset_folder
+from codedata.cli.dataset_names import add_dataset, dataset_place
 from codedata.errors import CodedataError
 from codedata.layout import is_repo
 from codedata.printable import say
 from codedata.progress import TERMINAL
+from codedata.store.copies import dataset_copy
 
 
 def add_parser(commands: Commands) -> None:
@@ -41,7 +43,8 @@ def run(options: argparse.Namespace) -> int:
     from codedata.hub.datasets import push_dataset
     from codedata.hub.refusals import HubError
 
-    folder = dataset_folder(options.dataset)
+    place = dataset_place(options.dataset)
+    folder = place if isinstance(place, Path) else dataset_copy(place, TERMINAL)
     try:
         address = push_dataset(
             folder,
@@ -52,6 +55,6 @@ def run(options: argparse.Namespace) -> int:
             reporter=TERMINAL,
         )
     except HubError as error:
-        raise CodedataError(f"the hub does not take {folder} as {options.repo}: {error}") from error
-    say(f"{folder} is on the hub: {address}")
+        raise CodedataError(f"the hub does not take {place} as {options.repo}: {error}") from error
+    say(f"{place} is on the hub: {address}")
     return 0

@@ -8,12 +8,12 @@ from typing import Any
 
 from codedata.arguments import whole_number
 from codedata.cli.commands import Commands
-from codedata.cli.dataset_names import add_dataset, dataset_folder
+from codedata.cli.dataset_names import add_dataset, open_named
 from codedata.errors import DatasetError
 from codedata.format.facts import samples_by_corpus
 from codedata.layout import Layout
 from codedata.printable import say
-from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.store.dataset_folder import Dataset
 
 _SHOWN_TOKENS = 400
 
@@ -24,10 +24,10 @@ def add_parser(commands: Commands) -> None:
         "show",
         help="what is in a dataset, one sample decoded",
         description="Say what is in a dataset, and decode one of its samples.",
-        epilog="--json: an object with folder, files, samples, seq_length, tokens, padding, "
-        "samples_by_corpus, digest, tokenizer, tokenizer_sha256, command, switches, and sample: "
-        "index, input_ids (all of them), text; null is what the dataset does not say, and a text "
-        "that nothing here decodes.",
+        epilog="--json: an object with folder, url (where it is a copy of what is there), files, "
+        "samples, seq_length, tokens, padding, samples_by_corpus, digest, tokenizer, "
+        "tokenizer_sha256, command, switches, and sample: index, input_ids (all of them), text; "
+        "null is what the dataset does not say, and a text that nothing here decodes.",
     )
     add_dataset(parser)
     parser.add_argument(
@@ -47,10 +47,10 @@ def run(options: argparse.Namespace) -> int:
         DatasetError: it is none, or has no such sample.
         TokenizerError: the tokenizer that was named cannot be had.
     """
-    dataset = open_dataset(dataset_folder(options.dataset))
+    dataset = open_named(options.dataset)
     if not 0 <= options.sample < dataset.num_samples:
         raise DatasetError(
-            f"there is no sample {options.sample} in {dataset.folder}: there are "
+            f"there is no sample {options.sample} in {dataset.where}: there are "
             f"{dataset.num_samples}; name one from 0 to {dataset.num_samples - 1}"
         )
     ids = _sample(dataset, options.sample)
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _say_counts(dataset: Dataset) -> None:
-    say(f"{dataset.folder}: {len(dataset.shards)} files")
+    say(f"{dataset.where}: {len(dataset.shards)} files")
     say(f"Samples: {dataset.num_samples} of {dataset.seq_length} tokens")
     padding = "" if dataset.num_padding is None else f", of them {dataset.num_padding} padding"
     say(f"Tokens: {dataset.num_tokens}{padding}")
@@ -84,6 +84,7 @@ def _as_json(dataset: Dataset, index: int, ids: list[int], text: str | None) -> 
     facts = dataset.facts
     return {
         "folder": str(dataset.folder.absolute()),
+        **({} if dataset.url is None else {"url": dataset.url}),
         "files": len(dataset.entries),
         "samples": dataset.num_samples,
         "seq_length": dataset.seq_length,

@@ -6,10 +6,10 @@ from typing import Any
 
 from codedata.arguments import hinted
 from codedata.cli.commands import Commands
-from codedata.cli.dataset_names import add_dataset, dataset_folder, summary
+from codedata.cli.dataset_names import add_dataset, open_named, summary
 from codedata.errors import CodedataError
 from codedata.printable import fail, say
-from codedata.store.dataset_folder import open_dataset
+from codedata.store.copies import require_in_store
 
 
 def add_parser(commands: Commands) -> None:
@@ -18,10 +18,11 @@ def add_parser(commands: Commands) -> None:
         "verify",
         help="recompute structure, counts and hashes",
         description="Recompute structure, counts and hashes of datasets; exit with 1 if any is "
-        "damaged.",
+        "damaged. Of one in an object store, a copy here is verified, and that all of its objects "
+        "are there.",
         epilog="--json: a list, of each dataset an object with dataset (as it was named) and "
-        "whole; of one that is, folder, files, samples, tokens and digest, of one that is "
-        "not, error.",
+        "whole; of one that is, folder, files, samples, tokens and digest, and url where the "
+        "folder is a copy of what is there, of one that is not, error.",
     )
     add_dataset(parser, several=True)
     parser.add_argument("--json", action="store_true", help="one JSON list")
@@ -33,7 +34,9 @@ def run(options: argparse.Namespace) -> int:
     status, found = 0, list[dict[str, Any]]()
     for named in options.datasets:
         try:
-            dataset = open_dataset(dataset_folder(named), verify=True)
+            dataset = open_named(named, verify=True)
+            if dataset.url is not None:
+                require_in_store(dataset.url)
         except CodedataError as error:
             message = hinted(str(error), options.module)
             status = fail("codedata", message)
@@ -46,9 +49,10 @@ def run(options: argparse.Namespace) -> int:
             "digest": dataset.digest,
         }
         folder = str(dataset.folder.absolute())
-        found.append({"dataset": named, "folder": folder, "whole": True, **counts})
+        url = {} if dataset.url is None else {"url": dataset.url}
+        found.append({"dataset": named, "folder": folder, **url, "whole": True, **counts})
         if not options.json:
-            say(f"{dataset.folder}: whole; {summary(dataset)}")
+            say(f"{dataset.where}: whole; {summary(dataset)}")
     if options.json:
         print(json.dumps(found, indent=2))
     return status

@@ -39,7 +39,7 @@ class KnownText(ABC):
     path: Path | str
     sha256: str
     num_chars: int
-    ends_here: bool
+    ends_here: bool = True
 
     @abstractmethod
     def open(self) -> ParquetText:
@@ -113,8 +113,8 @@ class RecordedText(KnownText):
         corpus = read_corpus(self.record)
         if corpus.sha256 != self.sha256:
             raise CorpusError(
-                f"{self.record} was made again while it was being read, and is of another "
-                "text; run again"
+                f"{self.record} was recorded anew while it was being read, and is another text; "
+                "run again"
             )
         return corpus.open_text()
 

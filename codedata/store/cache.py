@@ -1,7 +1,7 @@
 """Objects of a store -> files of this machine: kept, bounded, shared by a user's processes.
 
     $XDG_CACHE_HOME/codedata/objects/<sha256>      an object
-    $XDG_CACHE_HOME/codedata/objects/.<sha256>.lock  held by the one process that fetches it
+    $XDG_CACHE_HOME/codedata/datasets/...          copies of datasets (`store/copies.py`)
 
 A file is named by the sha256 of what it holds, or the beginning of it, and is there only once its
 bytes were found to have that. What was asked for longest ago goes first when all of it is more than
@@ -11,28 +11,36 @@ bytes were found to have that. What was asked for longest ago goes first when al
 
 import hashlib
 import os
+import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codedata.environment import variables
 from codedata.errors import SettingsError, StoreError
 from codedata.places import cache_folder
 from codedata.store.files import remove_leftovers, replace_atomically
 from codedata.store.locks import waiting_lock
-from codedata.store.object_store import ObjectStore
+
+if TYPE_CHECKING:
+    from codedata.store.object_store import ObjectStore
 
 CACHE_VARIABLE = "CODEDATA_CACHE_BYTES"
 
 KEPT_SECONDS = 600.0
 """Between that a path is asked for and that it is opened, on a machine that swaps."""
 
+_DAY_SECONDS = 86_400.0
+"""How much longer what is yet being made stays: a large file may be under way for hours."""
+
 _SHARE_OF_DISK = 5
 """Room for what else is there; a corpus's part is some 100 MB, a worker works on one at a time."""
 
 
-def cached(store: ObjectStore, name: str, sha256: str) -> Path:
+def cached(store: "ObjectStore", name: str, sha256: str) -> Path:
     """The file with the bytes of an object, fetched where it is not here.
 
     Args:
@@ -50,11 +58,11 @@ def cached(store: ObjectStore, name: str, sha256: str) -> Path:
     """
     folder = cache_place("objects")
     path = folder / sha256
-    if _touch(path):
+    if touch(path):
         return path
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with waiting_lock(folder / f".{sha256}.lock", lambda _: None):
-        if not _touch(path):
+        if not touch(path):
             data = store.read(name)
             require_sha256(data, sha256, store.where(name))
             make_room(len(data))
@@ -106,26 +114,56 @@ def max_cache_bytes(folder: Path) -> int:
 
 def make_room(num_bytes: int) -> None:
     """Remove what was asked for longest ago, until so many bytes more fit."""
-    folder = cache_place("objects")
-    remove_leftovers(folder, older_than=KEPT_SECONDS)
-    found: list[tuple[float, int, Path]] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):  # another process made room
-                if not entry.name.startswith("."):
-                    status = entry.stat()
-                    found.append((status.st_atime, status.st_size, Path(entry.path)))
-    surplus = sum(size for _, size, _ in found) + num_bytes - max_cache_bytes(folder)
+    found = [
+        (used + (_DAY_SECONDS if is_stage else 0.0), path)
+        for folder in map(cache_place, ("objects", "datasets"))
+        for used, is_stage, path in _entries(folder)
+    ]
+    sizes = {path: _num_bytes(path) for _, path in found}
+    surplus = sum(sizes.values()) + num_bytes - max_cache_bytes(cache_place("objects"))
     latest = time.time() - KEPT_SECONDS
-    for used, size, path in sorted(found):
+    for used, path in sorted(found):
         if surplus <= 0 or used > latest:
             break
+        _remove(path)
+        surplus -= sizes[path]
+
+
+def _entries(folder: Path) -> Iterator[tuple[float, bool, Path]]:
+    """What a folder of the cache holds, when it was asked for, and whether it is yet being made."""
+    remove_leftovers(folder, older_than=KEPT_SECONDS)
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # another process made room
+                is_hidden = entry.name.startswith(".")
+                if not is_hidden or entry.is_dir():
+                    status = entry.stat()
+                    used = max(status.st_atime, status.st_mtime)
+                    yield used, is_hidden, Path(entry.path)
+
+
+def _num_bytes(path: Path) -> int:
+    """Of a file, or of all files below a folder; what is gone meanwhile counts nothing."""
+    with suppress(FileNotFoundError):
+        if path.is_dir():
+            return sum(_num_bytes(each) for each in [*path.iterdir()])
+        return path.lstat().st_size
+    return 0
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder; no one sees a half of it under its name."""
+    if path.is_dir():
+        gone = path.with_name(f".{secrets.token_hex(8)}.gone")
+        with suppress(FileNotFoundError):
+            path.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+    else:
         path.unlink(missing_ok=True)
-        surplus -= size
 
 
-def _touch(path: Path) -> bool:
-    """Note that a file is asked for; False where it is not here.
+def touch(path: Path) -> bool:
+    """Note that a file or folder is asked for; False where it is not here.
 
     Its time of access tells, so that who reads it does not take it for another file.
     """

@@ -63,6 +63,7 @@ class Dataset:
             views of the mapped files, or decoded arrays where `pickle.dump` wrote them; in memory
             where the filesystem maps no files.
         texts: the bytes of codedata.yaml and of README.md; None for one that cannot be read.
+        url: of the version that the folder is a copy of; None of any other folder.
     """
 
     folder: Path
@@ -70,6 +71,12 @@ class Dataset:
     entries: tuple[ShardEntry, ...]
     shards: tuple[NDArray[Any], ...]
     texts: tuple[bytes | None, bytes | None] = field(default=(None, None), repr=False)
+    url: str | None = None
+
+    @property
+    def where(self) -> str:
+        """Where it was read from, for people."""
+        return self.url or str(self.folder)
 
     @property
     def seq_length(self) -> int:
@@ -119,7 +126,7 @@ class Dataset:
         Raises:
             DatasetError: what stands there is not as it was written, or is another dataset's.
         """
-        return _parse_facts(str(self.folder), *self.texts, self.digest)
+        return parse_texts(str(self.folder), *self.texts, self.digest)
 
     @property
     def num_padding(self) -> int | None:
@@ -248,11 +255,21 @@ def read_facts(folder: Path) -> Facts | None:
             raise DatasetError(_missing(snapshot.where, META_NAME)) from error
         facts = _read_text(snapshot, FACTS_NAME, verify=True)
         card = _read_text(snapshot, CARD_NAME, verify=True) if facts is None else None
-    return _parse_facts(snapshot.where, facts, card, digest)
+    return parse_texts(snapshot.where, facts, card, digest)
 
 
-def _parse_facts(where: str, facts: bytes | None, card: bytes | None, digest: str) -> Facts | None:
-    """What facts say, with or without their card, or what a card of before the facts does."""
+def parse_texts(where: str, facts: bytes | None, card: bytes | None, digest: str) -> Facts | None:
+    """What facts say, with or without their card, or what a card of before the facts does.
+
+    Args:
+        where: of the dataset, for messages.
+        facts: the bytes of codedata.yaml; None where there is none.
+        card: the bytes of README.md, likewise.
+        digest: of the dataset.
+
+    Raises:
+        DatasetError: they are not as they were written, or are another dataset's.
+    """
     if facts is None and card is None:
         return None
     name = _require_own(where, facts, card if facts is None else None, digest)
@@ -291,14 +308,26 @@ def _read_shards(
     snapshot: Snapshot, entries: list[ShardEntry], *, verify: bool
 ) -> tuple[NDArray[Any], ...]:
     """Every shard, checked side by side where that is worth the threads."""
-    read = partial(_read_shard, snapshot, verify=verify)
+    read = partial(read_shard, snapshot, verify=verify)
     if len(entries) == 1 or sum(entry.num_tokens for entry in entries) < _WORTH_THREADS:
         return tuple(map(read, range(len(entries)), entries))
     with ThreadPoolExecutor(min(available_cores(), len(entries), _MOST_THREADS)) as threads:
         return tuple(threads.map(read, range(len(entries)), entries))
 
 
-def _read_shard(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool) -> NDArray[Any]:
+def read_shard(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool) -> NDArray[Any]:
+    """The ids of one shard, checked; shape (num_samples, seq_length).
+
+    Args:
+        snapshot: of the dataset, or of what is staged.
+        index: the shard's number.
+        entry: what the meta says of it.
+        verify: also recompute its hash.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DatasetError: it is damaged or of another shape.
+    """
     data = snapshot.map(shard_name(index))
     where = f"{snapshot.where}/{shard_name(index)}"
     if not len(data):

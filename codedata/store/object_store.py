@@ -279,6 +279,7 @@ def _side_by_side(
 
 
 def whole(data: Data) -> bytes:
+    """The bytes that a file is to hold."""
     if not callable(data):
         return bytes(data)
     file = io.BytesIO()

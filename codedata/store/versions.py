@@ -18,17 +18,18 @@ import json
 import os
 import secrets
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 
 from codedata.errors import DatasetError, StoreError
 from codedata.format.card import CARD_NAME
-from codedata.format.facts import FACTS_NAME
+from codedata.format.facts import FACTS_NAME, Facts
 from codedata.format.meta import META_NAME, parse_meta, shard_name
 from codedata.format.shards import Bytes
 from codedata.store.base import Data, Snapshot, Stage
+from codedata.store.dataset_folder import parse_texts
 from codedata.store.object_store import ObjectStore, whole
 
 VERSIONS = "_versions/"
@@ -70,6 +71,13 @@ class Version:
     def num_tokens(self) -> int:
         """Tokens of all samples, padding included."""
         return self.num_samples * self.seq_length
+
+    @property
+    def made_of(self) -> Facts | None:
+        """What it was made of; None where nothing says so of it."""
+        with suppress(DatasetError):
+            return parse_texts("", self.facts, self.card, self.digest)
+        return None
 
     @property
     def texts(self) -> dict[str, bytes]:
@@ -177,13 +185,33 @@ class DatasetLog:
         version = version or self.published()
         yield ObjectSnapshot(self, version.folder, version.texts, version.number)
 
+    def require_whole(self, version: Version, what_then: str) -> int:
+        """The bytes of a version's objects; what a listing does not show yet is asked for.
+
+        Args:
+            version: of this dataset, or one that is to be.
+            what_then: ends the message where one is gone.
+
+        Raises:
+            StoreError: one of them is not there.
+        """
+        names = [version.name_of(each) for each in version.names]
+        listed = self.store.found(version.name_of(""))
+        hidden = self.store.read_many(name for name in names if name not in listed)
+        if gone := [name for name in names if name not in listed and name not in hidden]:
+            raise StoreError(
+                f"{self.store.where(gone[0])} is gone ({len(gone)} of {len(names)} objects of the "
+                f"version are): something removed it, such as `codedata prune`; {what_then}"
+            )
+        sizes = (listed[name].num_bytes if name in listed else len(hidden[name]) for name in names)
+        return sum(sizes)
+
     def _plain(self) -> Version | None:
         found = self.store.read_many([META_NAME, FACTS_NAME, CARD_NAME])
         if (meta := found.get(META_NAME)) is None:
             return None
-        plain = _version_of(meta, "", found, self.store.where(META_NAME))
-        about = self.store.found("dump-")
-        return replace(plain, num_bytes=sum(each.num_bytes for each in about.values()))
+        plain = replace(_version_of(meta, "", found, self.store.where(META_NAME)), made="")
+        return replace(plain, num_bytes=self.require_whole(plain, "copy it there again"))
 
 
 class ObjectStage(Stage):
@@ -218,7 +246,7 @@ class ObjectStage(Stage):
             if not self.log.put_if_absent(number, staged):
                 continue
             try:
-                self._require_whole(staged, "the version before is the head again")
+                self.log.require_whole(staged, "the version before is the dataset again; run again")
             except StoreError:
                 if head is not None:
                     self.log.put_if_absent(number + 1, replace(head, made=_now()))
@@ -238,26 +266,8 @@ class ObjectStage(Stage):
         name = f"{self.folder}/{META_NAME}"
         meta = self.log.store.read(name)
         staged = _version_of(meta, self.folder, self._texts, self.log.store.where(name))
-        return replace(staged, num_bytes=self._require_whole(staged, "it was not published"))
-
-    def _require_whole(self, version: Version, what_then: str) -> int:
-        """The bytes of a version's objects; what a listing does not show yet is asked for.
-
-        Raises:
-            StoreError: one of them is not there.
-        """
-        store, names = self.log.store, [version.name_of(each) for each in version.names]
-        listed = store.found(f"{self.folder}/")
-        hidden = store.read_many(name for name in names if name not in listed)
-        gone = [name for name in names if name not in listed and name not in hidden]
-        if gone:
-            raise StoreError(
-                f"{store.where(gone[0])} is gone ({len(gone)} of {len(names)} objects of the "
-                f"version are): something removed it meanwhile, such as `codedata prune`; "
-                f"{what_then}; run again"
-            )
-        sizes = (listed[name].num_bytes if name in listed else len(hidden[name]) for name in names)
-        return sum(sizes)
+        num_bytes = self.log.require_whole(staged, "nothing was published; run again")
+        return replace(staged, num_bytes=num_bytes)
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ from tqdm import tqdm
 
 from codedata.errors import DatasetError
 from codedata.format.meta import META_NAME, shard_name
-from codedata.places import local_path
+from codedata.places import place_at
 from codedata.printable import printable, shortened
 from codedata.progress import SILENT, TERMINAL
-from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.store.copies import open_at, reopen
+from codedata.store.dataset_folder import Dataset
 
 StrPath = str | os.PathLike[str]
 Sample = dict[str, torch.Tensor]
@@ -44,10 +45,12 @@ class PickledTrainerDataset(TorchDataset[Sample]):
     A sequence: `len`, negative indices and iteration as a list has them. A slice is another dataset
     over the same files, and so is what a list, array or tensor of indices picks, in its order.
     Picklable: another process maps the same files, and refuses if the folder holds another dataset
-    by then.
+    by then. What lies in an object store is read from a copy in this user's cache: of one version
+    for good, whatever is published later, and brought again where it is not.
 
     Args:
-        folders: dataset folders, as `tokenize_data` or the old script wrote them.
+        folders: dataset folders, as `tokenize_data` or the old script wrote them, or URLs of
+            datasets in object stores (`s3://bucket/datasets/train`, `...train@7` for a version).
         quiet: neither print what is found nor show progress bars.
         verify: also recompute the hashes that each meta states.
 
@@ -65,8 +68,8 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         self, folders: StrPath | Iterable[StrPath], *, quiet: bool = False, verify: bool = False
     ) -> None:
         opened = [
-            _open_folder(path, quiet=quiet, verify=verify)
-            for path in tqdm(_paths(folders), desc="Finding files", disable=quiet)
+            _open(place, quiet=quiet, verify=verify)
+            for place in tqdm(_places(folders), desc="Finding files", disable=quiet)
         ]
         self._adopt(opened)
         self._rows: range | NDArray[np.int64] = range(self._ends[-1])
@@ -109,8 +112,8 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         for dataset in datasets[1:]:
             if dataset.seq_length != self.seq_length:
                 raise DatasetError(
-                    f"{dataset.folder} has samples of {dataset.seq_length} tokens, but "
-                    f"{datasets[0].folder} of {self.seq_length}; load them as two datasets"
+                    f"{dataset.where} has samples of {dataset.seq_length} tokens, but "
+                    f"{datasets[0].where} of {self.seq_length}; load them as two datasets"
                 )
         _require_one_tokenizer(datasets)
         self._shards: list[NDArray[Any]] = [ids for each in datasets for ids in each.shards]
@@ -233,7 +236,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         try:
             return int(self._rows[index])
         except IndexError:
-            first, *others = [str(each.folder) for each in self.datasets]
+            first, *others = [each.where for each in self.datasets]
             where = f"{first} and {len(others)} more" if others else first
             numbers = f"their numbers are 0 to {len(self) - 1}" if len(self) else "it has none"
             raise IndexError(f"sample {index} of {len(self)} in {where}: {numbers}") from None
@@ -249,18 +252,20 @@ class PickledTrainerDataset(TorchDataset[Sample]):
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         del state["_shards"]
-        state["datasets"] = [(each.folder.absolute(), each.digest) for each in self.datasets]
+        state["datasets"] = [
+            (each.folder.absolute(), each.url, each.digest) for each in self.datasets
+        ]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = state
         reopened: list[Dataset] = []
-        for folder, digest in state["datasets"]:
-            dataset = open_dataset(folder)
+        for folder, url, digest in state["datasets"]:
+            dataset = reopen(folder, url)
             if dataset.digest != digest:
                 raise DatasetError(
-                    f"{folder} was replaced by another dataset since this one was opened; open it "
-                    "again, so that all processes read the same"
+                    f"{dataset.where} was replaced by another dataset since this one was opened; "
+                    "open it again, so that all processes read the same"
                 )
             reopened.append(dataset)
         self._adopt(reopened)
@@ -270,20 +275,20 @@ def _require_one_tokenizer(datasets: Sequence[Dataset]) -> None:
     """Refuse datasets whose facts name two tokenizers; those without facts may be of any."""
     if len(datasets) == 1:  # whose facts need not be read
         return
-    known = [(each.folder, each.facts.tokenizer) for each in datasets if each.facts is not None]
-    for folder, tokenizer in known[1:]:
-        first_folder, first = known[0]
+    known = [(each.where, each.facts.tokenizer) for each in datasets if each.facts is not None]
+    for where, tokenizer in known[1:]:
+        first_where, first = known[0]
         if tokenizer.sha256 != first.sha256:
             raise DatasetError(
-                f"{folder} was tokenized with {tokenizer.source} (sha256 {tokenizer.sha256}), but "
-                f"{first_folder} with {first.source} (sha256 {first.sha256}), and the same ids are "
+                f"{where} was tokenized with {tokenizer.source} (sha256 {tokenizer.sha256}), but "
+                f"{first_where} with {first.source} (sha256 {first.sha256}), and the same ids are "
                 "other tokens in each; load them as two datasets, or make one again with the "
                 "other's tokenizer"
             )
 
 
-def _paths(folders: Any) -> list[Path]:
-    """The folders that a caller named.
+def _places(folders: Any) -> list[Path | str]:
+    """The folders and URLs that a caller named.
 
     Raises:
         DatasetError: it named none, or something that is no path.
@@ -297,13 +302,13 @@ def _paths(folders: Any) -> list[Path]:
             raise DatasetError(
                 f"{path!r} is no dataset folder's path; name one folder, or a list of them"
             )
-    return [local_path(path, "a dataset folder", error=DatasetError) for path in paths]
+    return [place_at(path, "a dataset folder", error=DatasetError) for path in paths]
 
 
-def _open_folder(folder: Path, *, quiet: bool, verify: bool) -> Dataset:
+def _open(place: Path | str, *, quiet: bool, verify: bool) -> Dataset:
     if not quiet:
-        tqdm.write(f"Checking folder: {folder}")
-    dataset = open_dataset(folder, verify=verify)
+        tqdm.write(f"Checking folder: {place}")
+    dataset = open_at(place, SILENT if quiet else TERMINAL, verify=verify)
     if not quiet:
-        tqdm.write(f"Found meta file: {folder / META_NAME}")
+        tqdm.write(f"Found meta file: {dataset.folder / META_NAME}")
     return dataset

@@ -100,7 +100,7 @@ class DatasetProvenance(TrainerCallback, ExportableState):
         if isinstance(states, list):  # of a Trainer that had two of these callbacks
             states = states[-1]
         recorded: dict[str, Any] = states.get("attributes", {}) if state.global_step else {}
-        folders, order = [str(each.folder) for each in opened], _order(args, loader)
+        folders, order = [each.where for each in opened], _order(args, loader)
         self.restarted = bool(recorded.get("restarted"))
         if state.global_step:
             _require_same_dataset(recorded, digest, folders)

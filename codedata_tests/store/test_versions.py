@@ -58,6 +58,7 @@ def test_each_version_is_kept_and_the_one_with_the_highest_number_is_the_dataset
     )
     assert three.facts is not None
     assert three.card == render_card(facts(3))
+    assert three.made_of == facts(3)
     meta = log.store.read(f"of-3/{META_NAME}")
     assert three.num_bytes == len(meta) + sum(map(len, shards_of(3)))
     [first, *_] = log.store.list(VERSIONS)
@@ -110,6 +111,7 @@ def test_a_plain_folder_that_was_copied_to_a_url_is_read_until_something_is_publ
     copied.store.put(FACTS_NAME, version.facts)
     plain = copied.published()
     assert (plain.number, plain.digest, plain.num_samples) == (0, version.digest, 3)
+    assert plain.num_bytes == version.num_bytes
     assert opened(copied) == 2
     assert publish(copied, 3).number == 1
     assert opened(copied) == 3
@@ -181,8 +183,8 @@ class Lagging(ObjectStore):
 
     shown: Sequence[str] = field(default=())
 
-    def found(self, prefix: str = "") -> dict[str, Found]:
-        return {name: Found(1, 0.0) for name in self.shown if name.startswith(prefix)}
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, Found]]:
+        return ((name, Found(1, 0.0)) for name in self.shown if name.startswith(prefix))
 
 
 @pytest.mark.parametrize("num_listed", [0, 1, 2])
@@ -207,7 +209,9 @@ def test_what_is_not_all_there_is_not_published(log: DatasetLog) -> None:
     staged = log.stage("of-3")
     stage(staged, 3)
     log.store.remove(["of-3/dump-1.pkl"])
-    with pytest.raises(StoreError, match=r"of-3/dump-1.pkl is gone .1 of 4 .*it was not published"):
+    with pytest.raises(
+        StoreError, match=r"of-3/dump-1.pkl is gone .1 of 4 .*nothing was published"
+    ):
         staged.publish()
     assert [each.number for each in log.versions()] == [1]
 
@@ -226,7 +230,9 @@ def test_a_version_that_a_prune_took_while_it_was_published_gives_way_to_the_one
         return put(store, name, data)
 
     monkeypatch.setattr(ObjectStore, "put_if_absent", prune_then_put)
-    with pytest.raises(StoreError, match=r"dump-0.pkl is gone.*the version before is the head aga"):
+    with pytest.raises(
+        StoreError, match=r"dump-0.pkl is gone.*the version before is the dataset ag"
+    ):
         staged.publish()
     again = log.head()
     assert again is not None

@@ -1,0 +1,272 @@
+"""A dataset at a URL -> a dataset folder of this machine, its shards hashed as they arrive.
+
+    $XDG_CACHE_HOME/codedata/datasets/<what it is>/<name>/    a copy, an ordinary dataset folder
+    $XDG_CACHE_HOME/codedata/datasets/.<what it is>.stage/    shards that arrived, while it is made
+
+`s3://bucket/datasets/train` is what is published there, `...train@7` the version with that number.
+What it is is resolved once; a copy is of one version for good, and goes with the rest of the cache
+(`store/cache.py`) when it was not asked for long enough. Of many processes one brings it, and goes
+on where a killed one ended.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Container
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from codedata.errors import DatasetError
+from codedata.format.meta import META_NAME, parse_meta, shard_name
+from codedata.layout import Layout
+from codedata.places import is_object_url
+from codedata.progress import SILENT, Reporter, Transfer, megabytes
+from codedata.store.base import Data
+from codedata.store.cache import CACHE_VARIABLE, cache_place, make_room, max_cache_bytes, touch
+from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.store.files import fsync_folder, replace_atomically
+from codedata.store.locks import waiting_lock
+
+if TYPE_CHECKING:
+    from codedata.store.versions import DatasetLog, Version
+
+_PIECE_BYTES = 32 << 20
+"""Of a shard at once: three requests for one of 10,000 samples of 1,536 ids in three bytes each."""
+
+_AT_ONCE = 8
+"""Pieces that are under way, 256 MB: a connection of an object store gives some 50 MB/s."""
+
+_ATTEMPTS = 10
+"""What is asked for so often was pruned each time while it was brought."""
+
+
+class _PrunedError(DatasetError):
+    """Objects of a version are gone."""
+
+
+_NUMBERED = re.compile(r"(?P<url>.+)@(?P<number>[0-9]{1,10})", re.ASCII)
+
+
+def place_of(layout: Layout, split: str) -> Path | str:
+    """Where a split's dataset is published: a folder, or a URL."""
+    return layout.dataset(split) if layout.url is None else f"{layout.url}/datasets/{split}"
+
+
+def dataset_log(url: str) -> "DatasetLog":
+    """The versions of the dataset at a URL."""
+    # A tenth of a second of asyncio, which folders need not wait for.
+    from codedata.store.object_store import ObjectStore
+    from codedata.store.versions import DatasetLog
+
+    return DatasetLog(ObjectStore(url.rstrip("/")))
+
+
+def find_version(url: str) -> "tuple[DatasetLog, Version]":
+    """What is published at a URL, or the version that it names.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    numbered = _NUMBERED.fullmatch(url)
+    log = dataset_log(numbered["url"] if numbered else url)
+    if numbered is None:
+        return log, log.published()
+    if (version := log.version(int(numbered["number"]))) is None:
+        head = log.head()
+        known = f"its versions are 1 to {head.number}" if head else "it has no versions"
+        raise DatasetError(f"{log.store.url} has no version {numbered['number']}: {known}")
+    return log, version
+
+
+def url_of(log: "DatasetLog", version: "Version") -> str:
+    """The URL of exactly this version."""
+    return f"{log.store.url}@{version.number}" if version.number else log.store.url
+
+
+def open_at(place: Path | str, reporter: Reporter, *, verify: bool = False) -> Dataset:
+    """Open a dataset folder of this machine, or a copy of the dataset at a URL.
+
+    Raises:
+        DatasetError: see `dataset_copy` and `open_dataset`.
+    """
+    if isinstance(place, Path) or not is_object_url(place):
+        return open_dataset(Path(place), verify=verify)
+    folder, url = _copied(place, reporter)
+    return replace(open_dataset(folder, verify=verify), url=url)
+
+
+def reopen(folder: Path, url: str | None) -> Dataset:
+    """Open what `open_at` opened, in another process: a copy is brought again only if it is gone.
+
+    Args:
+        folder: that was opened.
+        url: of what it is a copy; None where it is none.
+
+    Raises:
+        DatasetError: see `open_at`.
+    """
+    if url is None or touch(folder.parent):
+        return replace(open_dataset(folder), url=url)
+    return open_at(url, SILENT)
+
+
+def require_in_store(url: str) -> None:
+    """See to it that all objects of a version are where its copies come from, by their sizes.
+
+    Raises:
+        StoreError: one is gone.
+        DatasetError: they have other sizes than what was published.
+    """
+    log, version = find_version(url)
+    num_bytes = log.require_whole(version, "make the dataset again")
+    if num_bytes != version.num_bytes:
+        raise DatasetError(
+            f"{url} has {num_bytes} bytes in all, and was published with {version.num_bytes}: "
+            "something wrote over its objects; make the dataset again"
+        )
+
+
+def dataset_copy(url: str, reporter: Reporter) -> Path:
+    """The folder of a copy of the dataset at a URL, brought here where it is not.
+
+    Raises:
+        DatasetError: there is none, it is damaged, or it is larger than the cache may be.
+        StoreError: the store does not give it.
+        SettingsError: this user has no cache folder.
+    """
+    return _copied(url, reporter)[0]
+
+
+def _copied(url: str, reporter: Reporter) -> tuple[Path, str]:
+    """A copy, and the URL of exactly what it is of."""
+    for _ in range(_ATTEMPTS):
+        log, version = find_version(url)
+        try:
+            return _copy(log, version, reporter), url_of(log, version)
+        except _PrunedError:
+            if find_version(url)[1] == version:
+                raise
+    raise DatasetError(f"{url} was replaced and pruned {_ATTEMPTS} times while it was brought here")
+
+
+def _copy(log: "DatasetLog", version: "Version", reporter: Reporter) -> Path:
+    name = log.store.url.rpartition("/")[2]
+    texts = {each: hashlib.sha256(text).hexdigest() for each, text in version.texts.items()}
+    what = json.dumps([name, version.digest, texts], sort_keys=True)
+    home = cache_place("datasets") / hashlib.sha256(what.encode()).hexdigest()[:32]
+    folder, stage = home / name, home.with_name(f".{home.name}.stage")
+    if folder.exists() and touch(home):
+        return folder
+    most = max_cache_bytes(home)
+    if version.num_bytes > most:
+        raise DatasetError(
+            f"{log.store.url} has {megabytes(version.num_bytes)}, more than the {megabytes(most)} "
+            f"that the cache may have: `codedata fetch {log.store.url} FOLDER` brings it into a "
+            f"folder of yours, which opens like any; or raise {CACHE_VARIABLE}"
+        )
+    home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with waiting_lock(home.with_name(f".{home.name}.lock"), reporter.say):
+        if not folder.exists():
+            make_room(version.num_bytes)
+            stage.mkdir(mode=0o700, exist_ok=True)
+            bring(
+                log,
+                version,
+                lambda name, data: replace_atomically(stage / name, data),
+                reporter,
+                here=os.listdir(stage),
+            )
+            fsync_folder(stage)
+            home.mkdir(mode=0o700, exist_ok=True)
+            os.rename(stage, folder)
+            fsync_folder(home)
+    return folder
+
+
+def bring(
+    log: "DatasetLog",
+    version: "Version",
+    put: Callable[[str, Data], object],
+    reporter: Reporter,
+    *,
+    here: Container[str] = (),
+) -> None:
+    """Bring the files of a version, several at once, each hashed as it arrives.
+
+    Args:
+        log: of the dataset.
+        version: of it.
+        put: takes a file's name, and what writes it; on any thread.
+        reporter: told how far it is.
+        here: names of shards that are here already.
+
+    Raises:
+        DatasetError: one is gone, or is not what the meta says, or the meta what the version says.
+    """
+    source, where = _Source(log, version), log.store.where(version.name_of(META_NAME))
+    meta = source.read(META_NAME)
+    if hashlib.sha256(meta).hexdigest() != version.digest:
+        raise DatasetError(f"{where} is not what was published; make the dataset again")
+    entries = parse_meta(meta, where)
+    listed = log.store.found(version.name_of("dump-"))
+    with (
+        reporter.transfer(log.store.url) as transfer,
+        ThreadPoolExecutor(min(_AT_ONCE, len(entries))) as threads,
+    ):
+        transfer.expect(version.num_bytes)
+        futures: list[Future[object]] = []
+        for index, entry in enumerate(entries):
+            if (name := shard_name(index)) not in here:
+                found = listed.get(version.name_of(name))
+                num_bytes = found and found.num_bytes
+                write = source.writer(name, num_bytes, entry.sha256, transfer)
+                futures.append(threads.submit(put, name, write))
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
+    for name, data in {**version.texts, META_NAME: meta}.items():
+        put(name, data)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A version that is brought here."""
+
+    log: "DatasetLog"
+    version: "Version"
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        try:
+            return self.log.store.read(self.version.name_of(name), start, stop)
+        except FileNotFoundError as error:
+            raise _PrunedError(
+                f"{url_of(self.log, self.version)} lacks {name}, which its meta names: it was "
+                "pruned, or something removed it; name another version, or make the dataset again"
+            ) from error
+
+    def writer(
+        self, name: str, num_bytes: int | None, sha256: str | None, transfer: Transfer
+    ) -> Callable[[BinaryIO], None]:
+        """What writes a shard into an opened file, in pieces where its size is known."""
+
+        def write(file: BinaryIO) -> None:
+            hashed = hashlib.sha256()
+            for start in range(0, 1 if num_bytes is None else num_bytes, _PIECE_BYTES):
+                stop = None if num_bytes is None else min(num_bytes, start + _PIECE_BYTES)
+                piece = self.read(name, start, stop)
+                hashed.update(piece)
+                file.write(piece)
+                transfer.advance(len(piece))
+            if sha256 not in (None, hashed.hexdigest()):
+                where = self.log.store.where(self.version.name_of(name))
+                raise DatasetError(
+                    f"{where} does not have the sha256 that its meta states; make the dataset again"
+                )
+
+        return write

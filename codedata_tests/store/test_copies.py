@@ -1,0 +1,211 @@
+"""Datasets at URLs, read from copies in this user's cache; and that cache, which is bounded."""
+
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codedata.errors import DatasetError, SettingsError, StoreError
+from codedata.format.card import CARD_NAME
+from codedata.format.facts import FACTS_NAME
+from codedata.format.meta import META_NAME
+from codedata.progress import SILENT
+from codedata.store import cache, copies
+from codedata.store.cache import CACHE_VARIABLE, KEPT_SECONDS, cached
+from codedata.store.copies import dataset_copy, open_at, reopen
+from codedata.store.object_store import ObjectStore
+from codedata.store.versions import DatasetLog
+from codedata_tests.store.small_datasets import num_shards_of, shards_of, stage
+
+_NUMBERS = count()
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatasetLog]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    store = ObjectStore(f"memory://copies-{next(_NUMBERS)}/datasets/train")
+    yield DatasetLog(store)
+    store.remove(store.list())
+
+
+@pytest.fixture
+def asked(log: DatasetLog, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each name of a store was read."""
+    names: Counter[str] = Counter()
+    read = ObjectStore.read
+
+    def count_and_read(
+        store: ObjectStore, name: str, start: int = 0, stop: int | None = None
+    ) -> bytes:
+        names[name] += 1
+        return read(store, name, start, stop)
+
+    monkeypatch.setattr(ObjectStore, "read", count_and_read)
+    return names
+
+
+def publish(log: DatasetLog, num_shards: int) -> None:
+    staged = log.stage(f"of-{num_shards}")
+    stage(staged, num_shards)
+    staged.publish()
+
+
+def age(path: Path, seconds: float = 2 * KEPT_SECONDS) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def copy(log: DatasetLog, version: str = "") -> Path:
+    return dataset_copy(f"{log.store.url}{version}", SILENT)
+
+
+# Copies
+
+
+def test_a_copy_is_a_dataset_folder_of_one_version_that_is_brought_once(
+    log: DatasetLog, asked: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "_PIECE_BYTES", 20)
+    publish(log, 2)
+    first = copy(log)
+    assert (first.name, num_shards_of(first)) == ("train", 2)
+    assert sorted(os.listdir(first)) == [
+        CARD_NAME,
+        FACTS_NAME,
+        "dump-0.pkl",
+        "dump-1.pkl",
+        META_NAME,
+    ]
+    asked.clear()
+    assert copy(log) == first
+    assert {*asked} == {"_versions/0000000001.json", "_versions/0000000002.json"}
+    publish(log, 3)
+    assert [num_shards_of(each) for each in (copy(log), first, copy(log, "@1"))] == [3, 2, 2]
+    assert copy(log, "/") == copy(log, "@2")
+    with pytest.raises(DatasetError, match=r"train has no version 7: its versions are 1 to 2"):
+        copy(log, "@7")
+    with pytest.raises(DatasetError, match=r"no/datasets/x holds no dump-meta_data.json"):
+        dataset_copy("memory://no/datasets/x", SILENT)
+
+
+def test_of_many_that_ask_for_a_copy_one_brings_it(log: DatasetLog, asked: Counter[str]) -> None:
+    publish(log, 4)
+    asked.clear()
+    with ThreadPoolExecutor(6) as threads:
+        [folder] = {*threads.map(lambda _: copy(log), range(6))}
+    assert num_shards_of(folder) == 4
+    assert {asked[f"of-4/dump-{index}.pkl"] for index in range(4)} == {1}
+
+
+def test_a_copy_that_was_cut_off_or_met_a_damaged_shard_goes_on_with_what_is_here(
+    log: DatasetLog, asked: Counter[str]
+) -> None:
+    publish(log, 3)
+    [*_, whole] = shards_of(3)
+    log.store.put("of-3/dump-2.pkl", whole[:-1] + b"x")
+    with pytest.raises(DatasetError, match=r"of-3/dump-2.pkl does not have the sha256"):
+        copy(log)
+    log.store.put("of-3/dump-2.pkl", whole)
+    asked.clear()
+    assert num_shards_of(copy(log)) == 3
+    assert [asked[f"of-3/dump-{index}.pkl"] for index in range(3)] == [0, 0, 1]
+    log.store.put(f"of-3/{META_NAME}", b"{}")
+    with pytest.raises(DatasetError, match=r"dump-meta_data.json is not what was published"):
+        copies.bring(*copies.find_version(log.store.url), lambda *_: None, SILENT)
+
+
+def test_what_is_pruned_while_it_is_brought_gives_way_to_what_was_published_since(
+    log: DatasetLog,
+) -> None:
+    publish(log, 2)
+    bring = copies.bring
+    with pytest.MonkeyPatch.context() as patch:
+
+        def overtaken(*given: Any, **named: Any) -> None:
+            patch.undo()
+            publish(log, 3)
+            log.store.remove(["of-2/dump-0.pkl"])
+            bring(*given, **named)
+
+        patch.setattr(copies, "bring", overtaken)
+        assert num_shards_of(copy(log)) == 3
+    with pytest.raises(DatasetError, match=r"train@1 lacks dump-0.pkl, .*: it was pruned"):
+        copy(log, "@1")
+
+
+def test_what_is_larger_than_the_cache_is_not_brought_and_the_command_that_does_is_named(
+    log: DatasetLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(log, 2)
+    monkeypatch.setenv(CACHE_VARIABLE, "100")
+    with pytest.raises(DatasetError, match=rf"`codedata fetch {log.store.url} FOLDER` brings it"):
+        copy(log)
+    monkeypatch.setenv(CACHE_VARIABLE, "1 GB")
+    with pytest.raises(SettingsError, match="CODEDATA_CACHE_BYTES is '1 GB'; write a number of by"):
+        copy(log)
+
+
+def test_a_copy_that_went_is_brought_again_for_another_process(log: DatasetLog) -> None:
+    publish(log, 2)
+    dataset = open_at(log.store.url, SILENT, verify=True)
+    assert (dataset.url, dataset.where) == (f"{log.store.url}@1", f"{log.store.url}@1")
+    publish(log, 3)
+    for _ in range(2):
+        again = reopen(dataset.folder, dataset.url)
+        assert (again.url, again.digest, num_shards_of(again)) == (dataset.url, dataset.digest, 2)
+        cache._remove(dataset.folder.parent)
+    assert num_shards_of(dataset) == 2  # its files are mapped
+
+
+# Objects
+
+
+def put(log: DatasetLog, name: str, num_bytes: int) -> str:
+    data = os.urandom(num_bytes)
+    log.store.put(name, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_an_object_is_fetched_once_and_only_what_was_asked_for_is_taken(
+    log: DatasetLog, asked: Counter[str]
+) -> None:
+    sha256 = put(log, "parts/a", 10)
+    with ThreadPoolExecutor(4) as threads:
+        [path] = {*threads.map(lambda _: cached(log.store, "parts/a", sha256), range(4))}
+    assert path.read_bytes() == log.store.read("parts/a")
+    assert asked["parts/a"] == 2
+    other = put(log, "parts/b", 10)
+    assert cached(log.store, "parts/b", other[:16]).name == other[:16]
+    log.store.put("parts/c", b"cut")
+    with pytest.raises(
+        StoreError, match=rf"parts/c does not hold what .* 3 bytes .*, not {'0' * 64}"
+    ):
+        cached(log.store, "parts/c", "0" * 64)
+    with pytest.raises(FileNotFoundError):
+        cached(log.store, "parts/d", "0" * 64)
+    assert sorted(os.listdir(path.parent)) == sorted([sha256, other[:16]])
+
+
+def test_what_was_asked_for_longest_ago_goes_first_and_nothing_that_was_just_asked_for(
+    log: DatasetLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, "3000")
+    publish(log, 2)
+    folder = copy(log)
+    names = [(name, put(log, name, 1000)) for name in ("a", "b", "c", "d")]
+    first, second, *_ = paths = [cached(log.store, *each) for each in names]
+    assert all(path.exists() for path in paths), "what was just asked for stays"
+    for seconds, path in enumerate((folder.parent, second, first, *paths[2:])):
+        age(path, 3 * KEPT_SECONDS - seconds)
+    cached(log.store, *names[0])
+    cached(log.store, "e", put(log, "e", 1000))
+    there = [path.exists() for path in (folder, *paths)]
+    assert there == [False, True, False, False, True]
+    assert not [*folder.parent.parent.glob(".*")]
