@@ -38,6 +38,7 @@ class Run:
         tokenizer: its folder, which workers do not see.
         settings: the switches.
         name: of the split.
+        engine: that tokenizes.
     """
 
     url: str
@@ -46,6 +47,7 @@ class Run:
     tokenizer: Path
     settings: Settings
     name: str = "set"
+    engine: str = "whole"
 
     @property
     def root(self) -> ObjectStore:
@@ -61,7 +63,7 @@ class Run:
 
     def plan(self) -> Plan:
         files = find_tokenizer(str(self.tokenizer))
-        return open_plan({0: self.text}, self.settings, files, engine="whole")
+        return open_plan({0: self.text}, self.settings, files, engine=self.engine)
 
     def tasks(self, plan: Plan) -> list[ChunkTask]:
         tokenizer, chunks = store_tokenizer(self.root, plan.tokenizer), self.chunks
