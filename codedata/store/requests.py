@@ -123,8 +123,9 @@ def may_pass(error: BaseException) -> bool:
 
 
 def said_by(error: BaseException) -> str:
-    """An error as a part of a message: its kind and what it says, in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+    """An error as a part of a message: its kind, its code and what it says, in one line."""
+    code, text = code_of(error), " ".join(str(error).split())  # Ceph's have no other text
+    return f"{type(error).__name__}: {text if code in text else f'{code}: {text}'}".rstrip(": ")
 
 
 class RequestFailedError(Exception):

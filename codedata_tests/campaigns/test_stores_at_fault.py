@@ -2,8 +2,10 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import pytest
 
@@ -43,12 +45,15 @@ DONE: dict[Kind, object] = {
     "PUT": None, "CREATE": True, "GET": b"bytes" * 100, "LIST": ["there"], "DELETE": None,
 }  # fmt: skip
 
+LEFT: dict[Kind, list[str]] = {"PUT": ["put", "there"], "CREATE": ["create", "there"], "DELETE": []}
+
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(requests, "LONGEST_WAIT_SECONDS", 0.02)
     monkeypatch.setattr(requests, "TRY_SECONDS", 1.0)
+    monkeypatch.setattr(clients, "_LINE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -72,60 +77,66 @@ def test_of_eight_that_write_a_name_at_once_one_is_first(
             assert store.read(name) == written[won.index(True)]
 
 
-@pytest.mark.parametrize("kind", OPERATIONS)
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [SLOW_DOWN, LOST],
+        pytest.param([UNAVAILABLE, BROKEN, 429, 502, RESET, CUT, STALL], marks=long),
+    ],
+)
 def test_what_fails_in_passing_is_done_and_said(
-    store: ObjectStore, served: GatedBucket, kind: Kind, caplog: pytest.LogCaptureFixture
+    store: ObjectStore,
+    served: GatedBucket,
+    answers: Sequence[Answer],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    answers = [SLOW_DOWN, UNAVAILABLE, BROKEN, 429, 502, RESET, LOST, STALL]
-    if kind in ("GET", "LIST"):
-        answers.append(CUT)
-    for answer in answers:
+    for kind, answer in product(OPERATIONS, answers):
         store.remove(["put", "create"])
         store.put("there", b"bytes" * 100)
         caplog.clear()
-        clients._CLIENTS.clear()  # each is to say so, not only the first within some seconds
-        store.list()
         served.gate.fault = for_kinds(kind, answer=answer, times=1 if answer == STALL else 2)
         with caplog.at_level(logging.WARNING, "codedata"):
-            assert OPERATIONS[kind](store) == DONE[kind], answer
+            assert OPERATIONS[kind](store) == DONE[kind], (kind, answer)
         served.gate.fault = lambda _: 0
-        assert caplog.messages, answer
-        assert store.list() == {
-            "PUT": ["put", "there"], "CREATE": ["create", "there"], "DELETE": [],
-        }.get(kind, ["there"])  # fmt: skip
+        # aiohttp asks again by itself where a connection that was used before is closed.
+        assert caplog.messages or answer in (RESET, LOST, CUT), (kind, answer)
+        assert store.list() == LEFT.get(kind, ["there"])
 
 
-@pytest.mark.parametrize("kind", OPERATIONS)
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (SLOW_DOWN, "SlowDown.* run again"),
-        (RESET, " run again"),
-        (DENIED, r"AccessDenied|is not given .*s3:ListBucket"),
-        (EXPIRED, "ExpiredToken.*renew them"),
+        pytest.param(SLOW_DOWN, "SlowDown.* run again", marks=long),
+        pytest.param(RESET, " run again", marks=long),
+        (DENIED, "AccessDenied.*s3:ListBucket"),
+        pytest.param(EXPIRED, "ExpiredToken.*renew them", marks=long),
         (NO_QUOTA, "no room .*QuotaExceeded.*codedata prune"),
-        (NO_ROOM, "no room .*507|InsufficientStorage"),
+        (NO_ROOM, "no room .*InsufficientStorage.*codedata prune"),
     ],
 )
 def test_what_does_not_pass_ends_it_in_one_line_with_the_remedy_and_no_secret(
     store: ObjectStore,
     served: GatedBucket,
-    kind: Kind,
     answer: Answer,
     why: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    served.gate.requests.clear()
-    served.gate.fault = lambda request: answer if request.kind == kind else 0
-    with caplog.at_level(logging.WARNING, "codedata"), pytest.raises(StoreError, match=why) as e:
-        OPERATIONS[kind](store)
-    assert len(served.gate.requests) <= 2 * 8
-    lines = [str(e.value), *caplog.messages]
-    assert all("\n" not in line for line in lines)
-    assert store.url in lines[0]
-    assert not [line for line in lines if SECRET in line or KEY in line]
-    served.gate.fault = lambda _: 0
-    assert OPERATIONS[kind](store) == DONE[kind]
+    for kind, ask in OPERATIONS.items():
+        served.gate.requests.clear()
+        caplog.clear()
+        served.gate.fault = for_kinds(kind, answer=answer, times=1000)
+        with caplog.at_level(logging.WARNING, "codedata"), pytest.raises(StoreError) as e:
+            ask(store)
+        lines = [str(e.value), *caplog.messages]
+        assert re.search(why, lines[0]), (kind, lines)
+        assert len(served.gate.requests) <= 2 * 2 * 8
+        assert all("\n" not in line for line in lines)
+        assert store.url in lines[0]
+        assert not [line for line in lines if SECRET in line or KEY in line]
+        served.gate.fault = lambda _: 0
+        store.put("there", b"bytes" * 100)
+        store.remove(["create"])
+        assert ask(store) == DONE[kind]
 
 
 @pytest.mark.long

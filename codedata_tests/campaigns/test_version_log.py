@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from codedata.format.facts import parse_facts
+from codedata.progress import SILENT
 from codedata.store import requests
+from codedata.store.copies import open_at
 from codedata.store.dataset_folder import open_snapshot
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog, Version
@@ -71,7 +73,7 @@ def opened(log: DatasetLog, version: Version) -> int:
 
 @dataclass
 class Reader:
-    """Who opens a dataset again and again, and reads all of it."""
+    """Who opens a dataset and a copy of it again and again, and reads all of both."""
 
     log: DatasetLog
     numbers: list[int] = field(default_factory=list)
@@ -81,7 +83,12 @@ class Reader:
         while not self.done.is_set():
             version = self.log.published()
             assert f"of-{opened(self.log, version)}" == version.folder
-            self.numbers.append(version.number)
+            copy = open_at(self.log.store.url, SILENT, verify=True)
+            assert copy.url is not None
+            copied = self.log.version(int(copy.url.rpartition("@")[2]))
+            assert copied is not None
+            assert f"of-{num_shards_of(copy)}" == copied.folder
+            self.numbers += [version.number, copied.number]
 
     def end(self) -> int:
         """How many different versions were seen, one after the other."""
@@ -186,7 +193,7 @@ def test_behind_a_store_at_fault_each_of_four_publishers_gets_each_of_its_number
     versions = assert_whole(log, told)
     with capfd.disabled():
         print(
-            f"\n{len(versions)} versions of 4 publishers at once, "
-            f"{len(served.gate.requests)} requests; a reader saw {num_seen} in {len(reader.numbers)} openings"
+            f"\n{len(versions)} versions of 4 publishers at once, {len(served.gate.requests)} "
+            f"requests; a reader saw {num_seen} in {len(reader.numbers)} openings"
         )
     assert len(versions) == 4 * num_each + 1

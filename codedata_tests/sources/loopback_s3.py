@@ -131,6 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
     gate: Gate
     port: int
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else what follows the headers comes 40 ms later
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base names it)
         """Keep the tests' output clean."""
