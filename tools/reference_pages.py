@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from codedata import cli, tokenize_data
 from codedata.components import DatasetSplit, RawCorpus, TrainedTokenizer
 from codedata.components.split_files import CorpusOfSplit
+from codedata.components.split_partitions import Backfill
 from codedata.sources.contents import Content
 from codedata.sources.registry import KINDS, fields_of
 
@@ -113,6 +114,7 @@ def components_page() -> str:
         if component is DatasetSplit:
             of_one = f"{_summary(CorpusOfSplit)}\n"
             parts += ["### corpora, each of the list\n", of_one, _table(CorpusOfSplit)]
+            parts += ["### backfill\n", f"{_summary(Backfill)}\n", _table(Backfill)]
     return "\n".join(parts)
 
 

@@ -18,6 +18,11 @@ from codedata.components.token_chunks import token_chunks_asset
 from codedata.components.transformers_check import transformers_check
 from codedata.recipe.settings import ALL
 
+_BACKFILL_ELSEWHERE = (
+    " Launch a backfill of several runs from the lineage of the group: of this job, each run would "
+    "try to publish."
+)
+
 
 def build_split(spec: SplitSpec) -> dg.Definitions:
     """All definitions of a split."""
@@ -49,7 +54,8 @@ def build_split(spec: SplitSpec) -> dg.Definitions:
             ),
         },
         metadata=recipe_metadata(spec),
-        description=f"Everything from the {corpora} to {spec.name}/dataset, in one run.",
+        description=f"Everything from the {corpora} to {spec.name}/dataset, in one run."
+        + (_BACKFILL_ELSEWHERE if spec.partitions_per_run else ""),
     )
     assets = [
         token_chunks_asset(spec, upstream),

@@ -137,3 +137,19 @@ def test_files_that_are_not_here_have_no_size(tmp_path: Path) -> None:
     assert RawCorpus(name="c", source=local).bytes_known(Layout(tmp_path)) == [None]
     hub = {"kind": "hub", "repo": "a/b", "path": "c-{0..1}.parquet"}
     assert RawCorpus(name="c", source=hub).bytes_known(Layout(tmp_path)) == [None, None]
+
+
+def test_a_backfill_is_one_run_unless_the_yaml_says_how_many_partitions_a_run_takes(
+    parquets: list[Path], tmp_path: Path
+) -> None:
+    source = f"{{kind: local, path: {[str(path) for path in parquets]}}}"
+    several = ", backfill: {partitions_per_run: 2}"
+    defs = load(tmp_path, source, {"one": "", "several": several})
+    graph = defs.resolve_asset_graph()
+    for split, most in (("one", None), ("several", 2)):
+        for asset in ("token_chunks", "pickle_shards", "meta_json", "dataset", "report"):
+            policy = graph.get(dg.AssetKey([split, asset])).backfill_policy
+            assert policy is not None
+            assert policy.max_partitions_per_run == (most if asset == "token_chunks" else None)
+    tags = defs.resolve_job_def("several").tags
+    assert tags["dagster/asset_partition_range_end"] == partitions(defs, "several")[-1], "one run"

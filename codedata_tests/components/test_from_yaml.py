@@ -77,6 +77,9 @@ TEXT = "Input should be a valid string"
         ),
         ("seq_length: yes", "7: seq_length is true, as YAML also reads yes, no, on and off; write"),
         ("files: off", "7: files is false, as YAML also reads yes, no, on and off; write a numb"),
+        ("backfill:\n    partitions_per_run: 0", "8: partitions_per_run of backfill is 0; write 1"),
+        ("backfill: {partitions_per_run: on}", "7: partitions_per_run is true, as YAML also reads"),
+        ("backfill: 4", "7: backfill is 4: Input should be a valid dictionary"),
         ("tags: {a: b", "8: expected ',' or '}', but got '<stream end>'"),
     ],
 )
