@@ -4,6 +4,7 @@ As a program it takes a pickled `Run` and says each chunk as it is made, so that
 to kill it, or a worker.
 """
 
+import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -71,11 +72,16 @@ class Run:
 
 
 @contextmanager
-def connected(address: str, say: Callable[[str], None] = lambda _: None) -> Iterator[DaskWorkers]:
-    """The workers of a cluster."""
+def connected(
+    address: str | None,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    folder: Path | None = None,
+) -> Iterator[DaskWorkers]:
+    """The workers of a cluster, or two of this machine."""
     reporter = Reporter(say, in_terminal=False)
     cluster = Cluster(address=address)
-    with dask_workers(cluster, num_workers=1, folder=None, reporter=reporter) as workers:
+    with dask_workers(cluster, num_workers=2, folder=folder, reporter=reporter) as workers:
         yield workers
 
 
@@ -91,6 +97,11 @@ def drive(run: Run, say: Callable[[str], None] = lambda _: None) -> tuple[Versio
         origin: Origin = origin_of(plan.tokenizer, chunks, "drive", {"sha256": run.text.sha256})
         version = assemble_version(plan, chunks, run.log, origin, workers, reporter).publish()
     return version, [reused for _, reused in made]
+
+
+def die(_: object) -> None:
+    """What memory that runs out does to a worker."""
+    os._exit(9)
 
 
 if __name__ == "__main__":
