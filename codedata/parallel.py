@@ -13,8 +13,10 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import islice
+from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 from codedata.errors import SettingsError
@@ -30,6 +32,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGE_BLOCK = 1 << 20
 
 _GRACE_SECONDS = 2.0
+
+_MOST_WAITING = 4096
+"""Calls of an executor that are not done: enough for as many threads of a cluster, and some
+megabytes of tasks."""
 
 _OBJECTS_BETWEEN_SEARCHES = 10_000
 """For garbage, some megabytes of it at the most; large arrays are freed without a search."""
@@ -91,6 +97,35 @@ class ChunkThreads(ThreadPoolExecutor):
         interrupted = isinstance(kind, type) and not issubclass(kind, Exception)
         self.shutdown(wait=not interrupted, cancel_futures=kind is not None)
         wait([each for each in self._submitted if each.running()], timeout=_GRACE_SECONDS)
+
+
+def completed(
+    executor: Executor, fn: Callable[[P1], T], items: Iterable[P1]
+) -> Iterator[tuple[P1, Future[T]]]:
+    """Have an executor call a function with some things: each with its future, as it is done.
+
+    No more than some thousands wait in the executor at once, and once this is left none does.
+    """
+    done = SimpleQueue[Future[T]]()
+    waiting: dict[Future[T], P1] = {}
+    left = iter(items)
+
+    def submit(num_items: int) -> None:
+        for item in islice(left, num_items):
+            future = executor.submit(fn, item)
+            waiting[future] = item
+            future.add_done_callback(done.put)
+
+    try:
+        submit(_MOST_WAITING)
+        while waiting:
+            future = done.get()
+            item = waiting.pop(future)
+            submit(1)
+            yield item, future
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def side_by_side(fn: Callable[[P1], T], items: Iterable[P1]) -> list[T]:

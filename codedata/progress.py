@@ -184,6 +184,35 @@ class Reporter:
 
             yield count
 
+    @contextmanager
+    def packing(self, name: str, *, num_chunks: int) -> Iterator[Callable[[int], None]]:
+        """Chunks that are about to be packed: what to call with each packed one's tokens.
+
+        Args:
+            name: of what they are of.
+            num_chunks: how many.
+        """
+        title = f"Packing {printable(name)}"
+        done = num_tokens = 0
+        started = said = time.monotonic()
+        with tqdm(desc=title, total=num_chunks, unit="chunk", disable=not self.shows_bars) as bar:
+
+            def count(tokens: int) -> None:
+                nonlocal done, num_tokens, said
+                done, num_tokens = done + 1, num_tokens + tokens
+                bar.update()
+                now = time.monotonic()
+                if done == num_chunks or now - said >= _LINE_SECONDS:
+                    said, seconds = now, max(now - started, 1e-9)
+                    far = (
+                        f"{done} of {num_chunks} chunks packed, {num_tokens / seconds / 1e6:.1f} M "
+                        f"tokens/s, {seconds / done * (num_chunks - done):.0f} s left"
+                    )
+                    self.log(far)
+                    self.say_in_place_of_bar(f"{title}: {far}")
+
+            yield count
+
 
 def reporter_of_run(log: Callable[[str], None]) -> Reporter:
     """The reporter of a run with a log, which shows what it does where a command runs it."""

@@ -4,7 +4,10 @@
 """
 
 import warnings
+from collections.abc import Generator
 from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import dagster as dg
@@ -22,6 +25,7 @@ from codedata.parallel import (  # noqa: E402
     check_num_workers,
     limit_library_threads,
 )
+from codedata.progress import Reporter  # noqa: E402
 from codedata.run.placement import Cluster, cluster_of, known_kind  # noqa: E402
 from codedata.store.copies import place_of  # noqa: E402
 from codedata.tokenize.engines.registry import AUTO, known_choice  # noqa: E402
@@ -68,6 +72,8 @@ class ChunkExecutor(dg.ConfigurableResource):
         "this machine; by default $CODEDATA_DASK_ADDRESS, else local.",
     )
 
+    _cluster: ExitStack = PrivateAttr(default_factory=ExitStack)
+    _workers: dict[Path | None, Executor] = PrivateAttr(default_factory=dict)
     _beside: dict[str, "TransformersCheck"] = PrivateAttr(default_factory=dict)
 
     @property
@@ -83,6 +89,8 @@ class ChunkExecutor(dg.ConfigurableResource):
         """Stop what no step has waited for."""
         for each in self._beside.values():
             each.close()
+        self._cluster.close()
+        self._workers.clear()
 
     @property
     def threads(self) -> int:
@@ -98,9 +106,37 @@ class ChunkExecutor(dg.ConfigurableResource):
         """
         return cluster_of(self.kind, self.address)
 
-    def executor(self) -> Executor:
-        """An executor for chunks, to be used in a `with` block."""
-        return ChunkThreads(self.threads)
+    @property
+    def threads_a_chunk(self) -> int:
+        """Threads that may work on one chunk; a worker of a cluster has one for each."""
+        return self.threads if self.cluster is None else 1
+
+    @contextmanager
+    def executor(self, layout: Layout, reporter: Reporter) -> Generator[Executor]:
+        """What tokenizes and packs chunks.
+
+        A cluster stays connected until the run ends, so that its steps have the same workers.
+
+        Args:
+            layout: the root, which workers have to see where it is a folder.
+            reporter: told of a cluster.
+
+        Raises:
+            SettingsError: no cluster answers.
+        """
+        if self.cluster is None:
+            with ChunkThreads(self.threads) as threads:
+                yield threads
+            return
+        folder = None if layout.url else layout.root
+        if folder not in self._workers:
+            from codedata.run.cluster import dask_workers  # a second that threads need not wait for
+
+            connected = dask_workers(
+                self.cluster, num_workers=self.threads, folder=folder, reporter=reporter
+            )
+            self._workers[folder] = self._cluster.enter_context(connected)
+        yield self._workers[folder]
 
 
 class Datasets(dg.ConfigurableResource):

@@ -27,6 +27,7 @@ from codedata.cli import build_parser
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "docs" / "howto"
+PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 REFUSED = "refused"
 DASK = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}
 
@@ -129,6 +130,13 @@ def parsed(commands: str) -> list[str]:
         elif words[:1] == [".venv/bin/dask"]:
             DASK[words[1]].make_context(words[1], words[2:])
             names.append(f"dask {words[1]}")
+        elif words[:2] == [".venv/bin/pip", "install"]:
+            for extra in re.findall(r"[\w-]+", "".join(re.findall(r"\.\[(.*)\]", line[-1]))):
+                assert f"\n{extra} = [" in PROJECT, extra
+            names.append("pip")
+        elif words[:3] == ["docker", "compose", "-f"]:
+            assert (ROOT / words[3]).is_file()
+            names.append("docker compose")
     return names
 
 

@@ -18,8 +18,10 @@ from codedata_tests.sources.loopback_s3 import Gate, gate_before
 
 _NUMBERS = count()
 
+KEY = "key-of-the-bucket"
+
 SECRET = "secret-of-the-bucket"
-"""Its key: what must stand in nothing that a run leaves."""
+"""Its other half: what must stand in nothing that a run leaves."""
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,19 @@ def s3_server() -> Iterator[str]:
     server.stop()
 
 
+def _make_bucket(address: str, name: str) -> None:
+    """Make a bucket by a signed request: a client takes a second to be made."""
+    from botocore.auth import S3SigV4Auth  # where a bucket is asked for
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    url = f"{address}/{name}"
+    signed = AWSRequest("PUT", url)
+    S3SigV4Auth(Credentials(KEY, SECRET), "s3", "us-east-1").add_auth(signed)
+    request = urllib.request.Request(url, method="PUT", headers=dict(signed.headers))
+    urllib.request.urlopen(request, timeout=10).close()
+
+
 @contextmanager
 def fresh_bucket(address: str) -> Iterator[str]:
     """`s3://name/prefix` with nothing below it, and the environment in which it is found.
@@ -43,19 +58,18 @@ def fresh_bucket(address: str) -> Iterator[str]:
         address: of the server, or of what stands before it.
     """
     name = f"bucket-{next(_NUMBERS)}"
-    request = urllib.request.Request(f"{address}/{name}", method="PUT")
-    urllib.request.urlopen(request, timeout=10).close()
     with pytest.MonkeyPatch.context() as patch:
         for variable in [each for each in os.environ if each.startswith(("AWS_", "FSSPEC_"))]:
             patch.delenv(variable)
         patch.setattr(clients, "_CLIENTS", {})  # else one may ask where another test's server was
         patch.setenv("AWS_ENDPOINT_URL", address)
-        patch.setenv("AWS_ACCESS_KEY_ID", "key-of-the-bucket")
+        patch.setenv("AWS_ACCESS_KEY_ID", KEY)
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_CONFIG_FILE", os.devnull)
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        _make_bucket(address, name)
         yield f"s3://{name}/prefix"
 
 

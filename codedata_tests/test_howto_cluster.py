@@ -35,7 +35,7 @@ def command_of_page(program: str, *here: tuple[str, str]) -> list[str]:
     """A command of Dask on the page, on loopback and with other values of some switches."""
     lines = [line for b in blocks_of(PAGE) if b.language == "sh" for line in b.text.splitlines()]
     [line] = [line for line in lines if f"/dask {program} " in line]
-    words = list(dropwhile(lambda word: "/dask" not in word, shlex.split(line)))
+    words = list(dropwhile(lambda word: "/bin/dask" not in word, shlex.split(line)))
     for name, value in here:
         words[words.index(name) + 1] = value
     return [str(BIN / "dask"), *words[1:], "--host", "127.0.0.1"]

@@ -13,6 +13,7 @@ import pytest
 from codedata.cli.instance import prepare_dagster_home
 from codedata.errors import ChunkMismatchError, SettingsError, TargetError, UntrustedError
 from codedata.format.ranges import CharRange
+from codedata.parallel import ChunkThreads
 from codedata.progress import SILENT
 from codedata.recipe.settings import Settings
 from codedata.run import compared
@@ -51,13 +52,21 @@ def root(tasks: list[ChunkTask]) -> Path:
 
 @pytest.fixture
 def chunks(tasks: list[ChunkTask]) -> list[TokenChunk]:
-    return [tokenize_chunk(task) for task in tasks]
+    made = [tokenize_chunk(task) for task in tasks]
+    for chunk in made:
+        compared.add_compared(chunk)
+    return made
 
 
 def stored_earlier(tasks: list[ChunkTask]) -> list[TokenChunk]:
     """The stored chunks as a process finds them that did not make them."""
     compared._known.clear()  # pyright: ignore[reportPrivateUsage]
-    return stored_chunks(tasks)
+    return stored(tasks)
+
+
+def stored(tasks: list[ChunkTask]) -> list[TokenChunk]:
+    with ChunkThreads(2) as threads:
+        return stored_chunks(tasks, threads)
 
 
 def rewrite(chunk: TokenChunk, ids: np.ndarray) -> None:
@@ -75,7 +84,7 @@ def test_chunks_that_this_user_compared_are_taken_without_their_text(
     with pytest.raises(TypeError):
         stored_earlier(tasks)
     compared.recall(tasks)
-    assert stored_chunks(tasks) == chunks
+    assert stored(tasks) == chunks
     elsewhere = [replace(task, chunks=LocalChunks(root / "copied")) for task in tasks]
     compared._known.clear()  # pyright: ignore[reportPrivateUsage]
     compared.recall(elsewhere)
@@ -104,10 +113,10 @@ def test_chunks_of_an_earlier_run_are_reused_and_those_with_wrong_ids_refused(
 def test_a_chunk_that_was_replaced_since_this_process_made_it_is_compared_too(
     tasks: list[ChunkTask], chunks: list[TokenChunk]
 ) -> None:
-    assert stored_chunks(tasks) == chunks
+    assert stored(tasks) == chunks
     rewrite(chunks[1], chunks[1].read_ids()[::-1].copy())
     with pytest.raises(ChunkMismatchError, match="does not hold the ids"):
-        stored_chunks(tasks)
+        stored(tasks)
 
 
 def test_nobody_can_foresee_what_will_be_compared(
@@ -127,7 +136,7 @@ def test_nobody_can_foresee_what_will_be_compared(
     assert all(chars.num_chars == fidelity.STORED_CHARS for chars in asked)
     assert len(asked) > 1
     asked.clear()
-    stored_chunks(tasks[:1])
+    stored(tasks[:1])
     assert not asked, "what this process has made or compared is not compared again"
 
 
@@ -208,7 +217,7 @@ def test_a_strangers_chunk_ends_the_run_in_one_line(
 ) -> None:
     os.chown(chunks[0].where, STRANGER, -1)
     with pytest.raises(UntrustedError, match=f"it belongs to the user {STRANGER}") as refused:
-        stored_chunks(tasks)
+        stored(tasks)
     assert "\n" not in str(refused.value)
     assert chunks[0].where in str(refused.value)
 
@@ -232,14 +241,14 @@ def test_nothing_is_for_everybody_to_write_whatever_the_umask(
         modes = [stat.S_IMODE(path.stat().st_mode) for path in paths]
     assert modes[:2] == [0o644, 0o755]
     assert not modes[2] & 0o002
-    assert stored_chunks(tasks[:1]) == [chunk]
+    assert stored(tasks[:1]) == [chunk]
 
 
 @as_root
 def test_a_stranger_s_file_that_takes_a_chunk_s_place_later_is_refused_too(
     tasks: list[ChunkTask], chunks: list[TokenChunk]
 ) -> None:
-    for chunk in (chunks[0], stored_chunks(tasks)[1]):  # just made, and found
+    for chunk in (chunks[0], stored(tasks)[1]):  # just made, and found
         path = Path(chunk.where)
         copy = path.with_name("copy")
         copy.write_bytes(path.read_bytes())

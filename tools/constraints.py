@@ -2,7 +2,7 @@
 
     python tools/constraints.py [--upgrade [PACKAGE ...]]
 
-Resolves the package with its extra `dev` for every Python and platform that it supports, in a new
+Resolves the package with all extras for every Python and platform that it supports, in a new
 virtual environment with uv (pip resolves for the machine it runs on alone, without the markers of
 the others). Pins that still satisfy the ranges stay, what is missing is added, what nothing needs
 goes; `--upgrade` takes the newest of the packages named, or of all.
@@ -35,7 +35,7 @@ def resolve(*, upgrade: Sequence[str] | None) -> str:
         resolved = Path(name) / CONSTRAINTS.name
         resolved.write_text(CONSTRAINTS.read_text(encoding="utf-8"), encoding="utf-8")
         compiling = ["-m", "uv", "pip", "compile", "--quiet", "--universal", "--no-header"]
-        compiling += ["--python-version", "3.11", "--extra", "dev", "--output-file", str(resolved)]
+        compiling += ["--python-version", "3.11", "--all-extras", "--output-file", str(resolved)]
         if upgrade is not None:
             named = [f"--upgrade-package={package}" for package in upgrade]
             compiling += named or ["--upgrade"]

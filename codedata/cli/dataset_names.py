@@ -14,10 +14,8 @@ from codedata.format.meta import META_NAME
 from codedata.layout import ROOT_VARIABLE, Layout, is_name
 from codedata.places import is_object_url, place_at
 from codedata.progress import TERMINAL
-from codedata.store.copies import dataset_copy, open_at, place_of
+from codedata.store.copies import dataset_copy, dataset_log, open_at, place_of
 from codedata.store.dataset_folder import Dataset
-from codedata.store.object_store import ObjectStore
-from codedata.store.versions import DatasetLog
 
 DATASET = "DATASET"
 """What usages call the argument."""
@@ -95,7 +93,7 @@ def _is_made(of_split: Path | str) -> bool:
     """Whether there is anything where a split's dataset is published."""
     if isinstance(of_split, Path):
         return of_split.exists()
-    return DatasetLog(ObjectStore(of_split)).head() is not None
+    return dataset_log(of_split).head() is not None
 
 
 def _require_folder(text: str, layout: Layout) -> None:

@@ -84,7 +84,7 @@ def _as_json(dataset: Dataset, index: int, ids: list[int], text: str | None) -> 
     facts = dataset.facts
     return {
         "folder": str(dataset.folder.absolute()),
-        "url": dataset.url,
+        **({} if dataset.url is None else {"url": dataset.url}),
         "files": len(dataset.entries),
         "samples": dataset.num_samples,
         "seq_length": dataset.seq_length,

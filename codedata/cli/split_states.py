@@ -21,10 +21,8 @@ from codedata.layout import Layout
 from codedata.places import local_path
 from codedata.sources.paths import MAX_FILES
 from codedata.sources.record import read_corpus
-from codedata.store.copies import place_of
+from codedata.store.copies import dataset_log, place_of
 from codedata.store.dataset_folder import Dataset, open_dataset
-from codedata.store.object_store import ObjectStore
-from codedata.store.versions import DatasetLog, Version
 from codedata.tokenize.tokenizer_files import local_fingerprint
 
 if TYPE_CHECKING:
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 
     from codedata.components.split_parts import SplitPart
     from codedata.components.split_spec import SplitSpec
+    from codedata.store.versions import Version
 
 MADE, STALE, MISSING, DAMAGED = "made", "stale", "missing", "damaged"
 
@@ -85,7 +84,9 @@ def states_of(defs: "dg.Definitions", layout: Layout) -> list[SplitState]:
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         places = [place_of(layout, name) for name in specs]
         opened = dict(zip(specs, threads.map(_open, places), strict=True))
-    made = [specs[name] for name, each in opened.items() if isinstance(each, Dataset | Version)]
+    made = [
+        specs[name] for name, each in opened.items() if not isinstance(each, CodedataError | None)
+    ]
     changed = changed_inputs(defs, made, layout)
     return [
         _state_of(spec, opened[name], layout, changed.get(name, {}).values())
@@ -93,10 +94,10 @@ def states_of(defs: "dg.Definitions", layout: Layout) -> list[SplitState]:
     ]
 
 
-def _open(place: Path | str) -> Dataset | Version | CodedataError | None:
+def _open(place: Path | str) -> "Dataset | Version | CodedataError | None":
     try:
         if isinstance(place, str):
-            return DatasetLog(ObjectStore(place)).head()
+            return dataset_log(place).head()
         return open_dataset(place) if place.exists() else None
     except CodedataError as error:
         return error
@@ -104,7 +105,7 @@ def _open(place: Path | str) -> Dataset | Version | CodedataError | None:
 
 def _state_of(
     spec: "SplitSpec",
-    opened: Dataset | Version | CodedataError | None,
+    opened: "Dataset | Version | CodedataError | None",
     layout: Layout,
     changed: Iterable[str],
 ) -> SplitState:

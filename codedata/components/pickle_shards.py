@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -19,21 +21,23 @@ from codedata.components.split_spec import (
     split_tokenizer,
 )
 from codedata.errors import CheckFailedError
-from codedata.format.meta import shard_name
+from codedata.format.meta import ShardEntry, shard_name
 from codedata.layout import Layout
 from codedata.parallel import peak_memory_bytes
 from codedata.printable import first_ten
 from codedata.progress import Reporter, reporter_of_run, rounded
 from codedata.recipe.settings import Settings
 from codedata.resources import ChunkExecutor, DataRoot
-from codedata.run.assemble import assemble, count_padding, origin_of
+from codedata.run.assemble import count_padding, origin_of, staged
 from codedata.run.checks import check_known_counts
 from codedata.run.plan import Plan
 from codedata.run.tokenize import stored_chunks
 from codedata.store.chunks import TokenChunk
 from codedata.store.dataset_folder import Dataset
-from codedata.store.publishing import check_target, open_staging
+from codedata.store.publishing import check_target
+from codedata.store.roots import objects_of
 from codedata.store.verified import remember_verified
+from codedata.store.versions import DatasetLog, Version
 
 _CHECKS = {
     "integrity": "Every byte of structure, every hash and every total of shards and meta agrees.",
@@ -107,69 +111,89 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
     def pickle_shards(
         context: dg.AssetExecutionContext, store: DataRoot, chunk_executor: ChunkExecutor
     ) -> Iterator[Any]:
-        layout = store.layout
-        target = check_target(layout.dataset(spec.name))
+        layout, reporter = store.layout, reporter_of_run(context.log.info)
+        place = _place(layout, spec.name)
         quiet = Reporter(context.log.info, in_terminal=False)  # the chunks' step has told it
-        with reporter_of_run(context.log.info).step(
-            f"packing, checking and publishing {spec.name}"
+        with (
+            reporter.step(f"packing, checking and publishing {spec.name}"),
+            chunk_executor.executor(layout, quiet) as executor,
         ):
             plan = open_split(spec, layout, split_tokenizer(spec, layout, quiet))
-            chunks = _all_chunks(spec, plan, layout)
+            chunks = _all_chunks(spec, plan, layout, executor)
             records = records_of(spec, layout)
             corpus, files = split_facts(spec, records)
             origin = origin_of(plan.tokenizer, chunks, command_of(spec), corpus, files)
             started = time.monotonic()
-            with open_staging(target) as staging:
-                staged = assemble(plan, chunks, staging, origin, num_workers=chunk_executor.threads)
-                for name, outcome in staged.outcomes.items():
+            threads = chunk_executor.threads
+            with staged(
+                place, plan, chunks, origin, executor, reporter, num_workers=threads
+            ) as made:
+                for name, outcome in made.outcomes.items():
                     yield check_result(name, outcome, check_keys[name])
-                if staged.dataset is not None:
-                    counts = [entry.num_samples for entry in staged.dataset.entries]
+                if made.entries:
+                    counts = [entry.num_samples for entry in made.entries]
                     known = check_known_counts(list(records.values()), plan.settings, counts)
                     warn = dg.AssetCheckSeverity.WARN
                     yield check_result("known_counts", known, meta_key, severity=warn)
                 try:
-                    dataset = staged.publish()
+                    published = made.publish()
                 except CheckFailedError as error:  # a second try would make the same
                     raise dg.Failure(str(error), allow_retries=False) from None
-                remember_verified(dataset)  # for the steps after this one
-        context.log.info(f"published {dataset.num_samples:,} samples in {target}")
-        figures = _figures(dataset, chunks, plan.settings, time.monotonic() - started)
-        table = {"digest": dataset.digest, "shards": _shard_table(dataset)}
+            if isinstance(published, Dataset):
+                remember_verified(published)  # for the steps after this one
+        where = place.store.url if isinstance(place, DatasetLog) else str(place)
+        context.log.info(f"published {published.num_samples:,} samples in {where}")
+        seconds = time.monotonic() - started
+        figures = _figures(made.entries, _num_bytes(published), chunks, plan.settings, seconds)
+        figures["path"] = dg.MetadataValue.path(where)
+        table = {"digest": published.digest, "shards": _shard_table(made.entries)}
+        version = dg.DataVersion(published.digest)
         for asset_key, metadata in ((shards_key, figures), (meta_key, table)):
-            yield dg.MaterializeResult(
-                asset_key=asset_key, data_version=dg.DataVersion(dataset.digest), metadata=metadata
-            )
+            yield dg.MaterializeResult(asset_key=asset_key, data_version=version, metadata=metadata)
 
     return pickle_shards
 
 
+def _place(layout: Layout, split: str) -> Path | DatasetLog:
+    """Where the dataset of a split is published."""
+    if (objects := objects_of(layout)) is not None:
+        return DatasetLog(objects.below(f"datasets/{split}"))
+    return check_target(layout.dataset(split))
+
+
 def _figures(
-    dataset: Dataset, chunks: Sequence[TokenChunk], settings: Settings, seconds: float
+    entries: Sequence[ShardEntry],
+    num_bytes: int,
+    chunks: Sequence[TokenChunk],
+    settings: Settings,
+    seconds: float,
 ) -> dict[str, Any]:
     """What the UI shows of a dataset that was published in some seconds."""
+    num_samples = sum(entry.num_samples for entry in entries)
+    num_tokens = sum(entry.num_tokens for entry in entries)
     num_chars = sum(chunk.chars.num_chars for chunk in chunks)
     num_padding = sum(count_padding(chunk.num_tokens, settings) for chunk in chunks)
-    megabytes = sum(_shard_bytes(dataset)) / 1e6
+    megabytes = num_bytes / 1e6
     figures = {
-        "dagster/row_count": dataset.num_samples,
-        "shards": len(dataset.entries),
-        "samples": dataset.num_samples,
-        "tokens": dataset.num_tokens,
-        "seq_length": dataset.seq_length,
+        "dagster/row_count": num_samples,
+        "shards": len(entries),
+        "samples": num_samples,
+        "tokens": num_tokens,
+        "seq_length": settings.seq_length,
         "characters": num_chars,
         "tokens per character": rounded(sum(each.num_tokens for each in chunks) / num_chars),
-        "padding share": rounded(num_padding / dataset.num_tokens),
+        "padding share": rounded(num_padding / num_tokens),
         "seconds": rounded(seconds),
         "MB": rounded(megabytes),
         "MB/s": rounded(megabytes / seconds),
         "peak memory (MB)": rounded(peak_memory_bytes() / 1e6),
-        "path": dg.MetadataValue.path(str(dataset.folder)),
     }
     return with_separators(figures)
 
 
-def _all_chunks(spec: SplitSpec, plan: Plan, layout: Layout) -> list[TokenChunk]:
+def _all_chunks(
+    spec: SplitSpec, plan: Plan, layout: Layout, executor: Executor
+) -> list[TokenChunk]:
     """The stored chunks of the whole split, in order.
 
     Raises:
@@ -177,7 +201,7 @@ def _all_chunks(spec: SplitSpec, plan: Plan, layout: Layout) -> list[TokenChunk]
             them.
     """
     tasks = chunk_tasks(spec, plan, layout, spec.partition_keys)
-    chunks = stored_chunks([task for each in tasks.values() for task in each])
+    chunks = stored_chunks([task for each in tasks.values() for task in each], executor)
     found = {chunk.chars for chunk in chunks}
     with_text = [key for key, each in tasks.items() if each]
     missing = [key for key in with_text if any(task.chars not in found for task in tasks[key])]
@@ -192,12 +216,14 @@ def _all_chunks(spec: SplitSpec, plan: Plan, layout: Layout) -> list[TokenChunk]
     return chunks
 
 
-def _shard_bytes(dataset: Dataset) -> list[int]:
-    names = (shard_name(index) for index in range(len(dataset.entries)))
-    return [(dataset.folder / name).stat().st_size for name in names]
+def _num_bytes(published: Dataset | Version) -> int:
+    if isinstance(published, Version):
+        return published.num_bytes
+    names = (shard_name(index) for index in range(len(published.entries)))
+    return sum((published.folder / name).stat().st_size for name in names)
 
 
-def _shard_table(dataset: Dataset) -> dg.TableMetadataValue:
+def _shard_table(entries: Sequence[ShardEntry]) -> dg.TableMetadataValue:
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
@@ -210,6 +236,6 @@ def _shard_table(dataset: Dataset) -> dg.TableMetadataValue:
                     "sha256": entry.sha256 or "",
                 }
             )
-            for index, entry in enumerate(dataset.entries[:_SHOWN_SHARDS])
+            for index, entry in enumerate(entries[:_SHOWN_SHARDS])
         ]
     )

@@ -31,6 +31,7 @@ from codedata.store import state
 from codedata.store.chunks import ChunkStore, LocalChunks, ObjectChunks
 from codedata.store.roots import objects_of
 from codedata.tokenize.engines.registry import AUTO
+from codedata.tokenize.stored_tokenizer import store_tokenizer
 from codedata.tokenize.tokenizer_files import TokenizerFiles, find_tokenizer, local_fingerprint
 
 SINGLE_RUN = dg.BackfillPolicy.single_run()
@@ -270,9 +271,10 @@ def chunk_tasks(
     spec: SplitSpec, plan: Plan, layout: Layout, keys: Sequence[str], *, threads: int = 1
 ) -> dict[str, list[ChunkTask]]:
     """The tasks of partitions, by key, in order; those beyond their text's end have none."""
-    chunks_of = partial(chunks_of_file, layout, spec.name)
+    objects, chunks_of = objects_of(layout), partial(chunks_of_file, layout, spec.name)
+    tokenizer = None if objects is None else store_tokenizer(objects, plan.tokenizer)
     tasks: dict[str, list[ChunkTask]] = {key: [] for key in keys}
-    for task in plan.tasks(chunks_of, threads=threads):
+    for task in plan.tasks(chunks_of, threads=threads, tokenizer=tokenizer):
         tasks.get(spec.partition_of(task.chars), []).append(task)
     return tasks
 

@@ -95,19 +95,20 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
             if makes_whole_split(spec, context):
                 begin_comparison(spec, layout, tokenizer, chunk_executor)
             plan = open_split(spec, layout, tokenizer, files=files, engine=chunk_executor.engine)
-            partitions = chunk_tasks(spec, plan, layout, keys, threads=chunk_executor.threads)
+            threads = chunk_executor.threads_a_chunk
+            partitions = chunk_tasks(spec, plan, layout, keys, threads=threads)
             tasks = [task for each in partitions.values() for task in each]
             recall(tasks)
         made = _MadeChunks(context, key, spec)
         begin_imports(spec, context)
         try:
-            with chunk_executor.executor() as executor:
+            with chunk_executor.executor(layout, reporter) as executor:
                 for chunk, is_reused in tokenize(
                     plan,
                     tasks,
                     executor,
                     reporter,
-                    root=layout.root,
+                    root=None if layout.url else layout.root,
                     name=spec.name,
                     force=config.force,
                     begin=partial(record_partitions, layout, spec.name, spec.partitions),

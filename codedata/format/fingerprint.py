@@ -1,12 +1,21 @@
-"""What the ids of a chunk depend on: equal fingerprints mean equal ids."""
+"""What ids of a chunk and bytes of a dataset depend on: what is equal here is equal there."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, cast
 
 from codedata.format.ranges import CharRange
 
 CODE_VERSION = 1
 """Raised whenever a change of this package changes the ids of some text."""
+
+_SHARDS_VERSION = 1
+"""Raised whenever a change of this package gives the shards or the meta of some ids other bytes."""
+
+_DIGITS = 32
+"""Of a sha256, in names: 128 bits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,8 +34,38 @@ class ChunkFingerprint:
     chars: CharRange
     code_version: int = CODE_VERSION
 
+    @property
+    def digest(self) -> str:
+        """32 digits that stand for it in names."""
+        decides = [self.corpus_sha256, self.tokenizer_sha256, self.code_version, *self.chars]
+        return sha256(json.dumps(decides).encode()).hexdigest()[:_DIGITS]
+
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "ChunkFingerprint":
         """The inverse of `asdict`, after a round through JSON."""
         others = {name: value for name, value in fields.items() if name != "chars"}
         return cls(chars=CharRange(*cast("list[int]", fields["chars"])), **others)
+
+
+def version_digest(
+    chunks: Iterable[ChunkFingerprint],
+    *,
+    seq_length: int,
+    min_sample_length: int,
+    max_dump_size: int,
+    pad_id: int,
+) -> str:
+    """32 digits that stand for a dataset's shards and meta before anything is packed.
+
+    Args:
+        chunks: that it is packed from, in order.
+        seq_length: tokens a sample.
+        min_sample_length: a rest of so many tokens or fewer is dropped.
+        max_dump_size: samples a shard.
+        pad_id: what fills up the last sample of a chunk.
+    """
+    switches = [_SHARDS_VERSION, seq_length, min_sample_length, max_dump_size, pad_id]
+    decides = sha256(json.dumps(switches).encode())
+    for chunk in chunks:
+        decides.update(chunk.digest.encode())
+    return decides.hexdigest()[:_DIGITS]

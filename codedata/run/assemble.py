@@ -4,28 +4,38 @@ Everything that was written is read once, from the disk, before it may be publis
 published is what was checked.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import sha256
 from importlib.metadata import version
-from itertools import accumulate, chain, zip_longest
-from typing import BinaryIO
+from itertools import chain
+from pathlib import Path
 
-from codedata.errors import CheckFailedError, ChunkMismatchError, CorpusError, SettingsError
+from codedata.errors import DatasetError
 from codedata.format.facts import Origin, Probe, TokenizerFacts, facts_of
-from codedata.format.fingerprint import CODE_VERSION
-from codedata.format.meta import MAX_SHARDS, ShardEntry
-from codedata.format.packing import pack_samples, split_shards
-from codedata.format.shards import Bytes, encode_shard
+from codedata.format.fingerprint import CODE_VERSION, version_digest
+from codedata.format.meta import ShardEntry
 from codedata.format.without_paths import without_paths
-from codedata.parallel import ChunkThreads
+from codedata.parallel import ChunkThreads, completed
+from codedata.progress import Reporter
 from codedata.recipe.settings import Settings
-from codedata.run.checks import CheckOutcome, check_dataset
+from codedata.run.checks import (
+    CheckOutcome,
+    FoundShard,
+    check_dataset,
+    check_shards,
+    not_whole,
+    require_passed,
+)
+from codedata.run.packing import PackTask, first_shards, pack_and_read, pack_chunk
 from codedata.run.plan import Plan
+from codedata.run.tokenize import result_of
 from codedata.store.chunks import TokenChunk
 from codedata.store.dataset_folder import Dataset
-from codedata.store.publishing import Staging
+from codedata.store.publishing import Staging, open_staging
+from codedata.store.versions import DatasetLog, ObjectStage, Version
 from codedata.tokenize.engines.base import reference_ids
 from codedata.tokenize.probe import PROBE, PROBE_SHA256
 from codedata.tokenize.remembered import place_of, remember_tokenizer
@@ -49,6 +59,11 @@ class StagedDataset:
     dataset: Dataset | None
     outcomes: Mapping[str, CheckOutcome]
 
+    @property
+    def entries(self) -> Sequence[ShardEntry]:
+        """What its meta says of each shard; none where its integrity does not hold."""
+        return self.dataset.entries if self.dataset is not None else ()
+
     def publish(self) -> Dataset:
         """Put it in its target's place, and remove the dataset that was there.
 
@@ -59,13 +74,41 @@ class StagedDataset:
             CheckFailedError: it did not pass a check; nothing is published.
             TargetError: see `Staging.publish`.
         """
-        for name, outcome in self.outcomes.items():
-            if not outcome.passed:
-                raise CheckFailedError(f"{name}: {outcome.description}; nothing was published")
+        require_passed(self.outcomes)
         assert self.dataset is not None, "without one, integrity has failed"
         self.staging.publish()
         remember_tokenizer(self.plan.tokenizer)
         return replace(self.dataset, folder=self.staging.target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedVersion:
+    """A dataset whose shards are in an object store and were read back, but not published.
+
+    Attributes:
+        stage: where it lies.
+        plan: what it was made by.
+        entries: what its meta is to say of each shard; none where its integrity does not hold.
+        outcomes: of its checks, by name; if one failed, it is not published.
+    """
+
+    stage: ObjectStage
+    plan: Plan
+    entries: Sequence[ShardEntry]
+    outcomes: Mapping[str, CheckOutcome]
+
+    def publish(self) -> Version:
+        """Write its meta, and make it the dataset's newest version.
+
+        Raises:
+            CheckFailedError: it did not pass a check; nothing is published.
+            StoreError: see `ObjectStage.publish`.
+        """
+        require_passed(self.outcomes)
+        self.stage.add_meta(self.entries)
+        published = self.stage.publish()
+        remember_tokenizer(self.plan.tokenizer)
+        return published
 
 
 def assemble(
@@ -91,36 +134,98 @@ def assemble(
         SettingsError: they give more shards than a dataset may have.
     """
     settings = plan.settings
-    for chunk, wanted in zip_longest(chunks, plan.fingerprints):
-        if chunk is None or chunk.fingerprint != wanted:
-            which = "a chunk is missing" if chunk is None else f"chunk {chunk.chars.key} is another"
-            raise ChunkMismatchError(
-                f"{which}: of other text, or by another tokenizer or code; run again"
-            )
-    num_shards = [
-        -(-settings.count_samples(chunk.num_tokens) // settings.max_dump_size) for chunk in chunks
-    ]
-    *firsts, total = accumulate(num_shards, initial=0)
-    if total > MAX_SHARDS:
-        raise SettingsError(
-            f"the samples would fill {total} shards, more than the {MAX_SHARDS} that can be "
-            f"mapped; choose a larger max_dump_size ({settings.max_dump_size}) or chunk_size "
-            f"({settings.chunk_size})"
-        )
-    stage = partial(_stage_chunk, settings, staging)
+    firsts = first_shards(plan, chunks)
+    pack = partial(pack_chunk, settings, staging)
     with ChunkThreads(num_workers) as threads:
-        entries = [*chain.from_iterable(threads.map(stage, chunks, firsts))]
-    if not entries:
-        tokens = max(chunk.num_tokens for chunk in chunks)
-        raise CorpusError(
-            f"the {len(chunks)} chunks of the window give no sample: the longest has {tokens} "
-            f"tokens, and one must have more than min_sample_length ({settings.min_sample_length})"
-        )
+        entries = [*chain.from_iterable(threads.map(pack, chunks, firsts))]
     facts = facts_of(origin, name=staging.target.name, switches=settings.as_dict(), entries=entries)
     staging.add_facts(without_paths(facts))
     staging.add_meta(entries)
     dataset, outcomes = check_dataset(staging.stage, chunks, settings, plan.engine.vocab_size)
     return StagedDataset(staging=staging, plan=plan, dataset=dataset, outcomes=outcomes)
+
+
+def assemble_version(
+    plan: Plan,
+    chunks: Sequence[TokenChunk],
+    log: DatasetLog,
+    origin: Origin,
+    executor: Executor,
+    reporter: Reporter,
+) -> StagedVersion:
+    """Have workers pack chunks into an object store and read back what is there; check that.
+
+    Args:
+        plan: of the run.
+        chunks: all of the plan's, in the order of their characters.
+        log: the versions of the dataset.
+        origin: for the facts, which others get to see: without paths.
+        executor: that packs.
+        reporter: told how far it is.
+
+    Raises:
+        ChunkMismatchError, CorpusError, SettingsError: see `assemble`.
+        WorkerError: memory ran out, or workers died.
+    """
+    settings, name = plan.settings, log.store.url.rpartition("/")[2]
+    firsts = first_shards(plan, chunks)
+    folder = version_digest(
+        plan.fingerprints,
+        seq_length=settings.seq_length,
+        min_sample_length=settings.min_sample_length,
+        max_dump_size=settings.max_dump_size,
+        pad_id=settings.pad_id,
+    )
+    stage = log.stage(folder)
+    tasks = [
+        PackTask(settings=settings, stage=stage, chunk=chunk, first_shard=first)
+        for chunk, first in zip(chunks, firsts, strict=True)
+        if settings.count_samples(chunk.num_tokens)
+    ]
+    packed: dict[int, list[tuple[ShardEntry, FoundShard]]] = {}
+    try:
+        with reporter.packing(name, num_chunks=len(tasks)) as count:
+            for task, future in completed(executor, pack_and_read, tasks):
+                packed[task.first_shard] = result_of(future, task.where)
+                count(sum(entry.num_tokens for entry, _ in packed[task.first_shard]))
+    except DatasetError as error:
+        return StagedVersion(stage=stage, plan=plan, entries=(), outcomes=not_whole(str(error)))
+    pairs = [pair for first in sorted(packed) for pair in packed[first]]
+    entries, shards = [entry for entry, _ in pairs], [found for _, found in pairs]
+    facts = facts_of(origin, name=name, switches=settings.as_dict(), entries=entries)
+    stage.add_facts(without_paths(facts))
+    outcomes = check_shards(entries, shards, chunks, settings, plan.engine.vocab_size)
+    return StagedVersion(stage=stage, plan=plan, entries=entries, outcomes=outcomes)
+
+
+@contextmanager
+def staged(
+    place: Path | DatasetLog,
+    plan: Plan,
+    chunks: Sequence[TokenChunk],
+    origin: Origin,
+    executor: Executor,
+    reporter: Reporter,
+    *,
+    num_workers: int,
+) -> Generator[StagedDataset | StagedVersion]:
+    """The dataset of a plan, written and checked where it is to be published.
+
+    Args:
+        place: the folder, as `check_target` returned it, whose lock is held meanwhile; or the
+            versions of a dataset in an object store.
+        plan: of the run.
+        chunks: all of the plan's, in the order of their characters.
+        origin: for the facts.
+        executor: that packs into an object store.
+        reporter: told how far it is.
+        num_workers: threads of this process that pack into a folder.
+    """
+    if isinstance(place, DatasetLog):
+        yield assemble_version(plan, chunks, place, origin, executor, reporter)
+        return
+    with open_staging(place) as staging:
+        yield assemble(plan, chunks, staging, origin, num_workers=num_workers)
 
 
 def count_padding(num_tokens: int, settings: Settings) -> int:
@@ -163,40 +268,3 @@ def origin_of(
         },
         command=command,
     )
-
-
-def _stage_chunk(
-    settings: Settings, staging: Staging, chunk: TokenChunk, first_shard: int
-) -> list[ShardEntry]:
-    """Pack a chunk and write its shards, numbered from `first_shard` on."""
-    ids, pad_token, seq_length = chunk.read_ids(), settings.pad_id, settings.seq_length
-    samples = pack_samples(
-        ids,
-        seq_length=seq_length,
-        min_sample_length=settings.min_sample_length,
-        pad_token=pad_token,
-    )
-    entries: list[ShardEntry] = []
-    num_packed = 0
-    for index, some in enumerate(split_shards(samples, settings.max_dump_size), first_shard):
-        num_packed += some.size
-        hashed = sha256()
-        pieces = encode_shard(some, pad_token=pad_token)
-        staging.add_shard(index, partial(_write_hashed, pieces, hashed.update))
-        entry = ShardEntry(
-            num_samples=len(some),
-            num_tokens=some.size,
-            sha256=hashed.hexdigest(),
-            chars=chunk.chars,
-            last_sample_tokens=seq_length - max(0, num_packed - len(ids)),
-        )
-        entries.append(entry)
-    return entries
-
-
-def _write_hashed(
-    pieces: Iterable[Bytes], hash_: Callable[[memoryview], None], file: BinaryIO
-) -> None:
-    for piece in pieces:
-        hash_(piece.data)
-        file.write(piece.data)

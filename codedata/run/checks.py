@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codedata.errors import DatasetError
+from codedata.errors import CheckFailedError, DatasetError
 from codedata.format.meta import ShardEntry
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
@@ -113,6 +113,17 @@ def check_shards(
             vocab_size,
         ),
     }
+
+
+def require_passed(outcomes: Mapping[str, CheckOutcome]) -> None:
+    """Refuse to publish what did not pass a check.
+
+    Raises:
+        CheckFailedError: naming the first that failed.
+    """
+    for name, outcome in outcomes.items():
+        if not outcome.passed:
+            raise CheckFailedError(f"{name}: {outcome.description}; nothing was published")
 
 
 def not_whole(why: str) -> dict[str, CheckOutcome]:

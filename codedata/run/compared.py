@@ -21,6 +21,7 @@ from codedata.store.notes import read_note, write_note
 _NOTES = "compared-1"
 
 _known: set[tuple[ChunkFingerprint, str]] = set()
+_taken: set[tuple[ChunkFingerprint, str]] = set()
 
 
 def is_compared(chunk: TokenChunk) -> bool:
@@ -31,6 +32,16 @@ def is_compared(chunk: TokenChunk) -> bool:
 def add_compared(chunk: TokenChunk) -> None:
     """Take a chunk for one whose ids were made or compared by this process."""
     _known.add((chunk.fingerprint, chunk.ids_sha256))
+
+
+def is_taken(chunk: TokenChunk) -> bool:
+    """Whether a chunk's ids were made or compared, or those of others of its store stand for it."""
+    return is_compared(chunk) or (chunk.fingerprint, chunk.ids_sha256) in _taken
+
+
+def add_taken(chunks: Iterable[TokenChunk]) -> None:
+    """Take chunks as right, as long as this process runs: ids of some of them were compared."""
+    _taken.update((chunk.fingerprint, chunk.ids_sha256) for chunk in chunks)
 
 
 def recall(tasks: Iterable[ChunkTask]) -> None:

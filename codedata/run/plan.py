@@ -20,6 +20,7 @@ from codedata.tokenize.engines.base import Engine
 from codedata.tokenize.engines.registry import AUTO, choose_engine
 from codedata.tokenize.fidelity import SAMPLE_CHARS, check_built_in, check_sample
 from codedata.tokenize.padding import why_not_default, with_pad_id
+from codedata.tokenize.stored_tokenizer import StoredTokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
 from codedata.tokenize.tokenizer_files import TokenizerFiles
 
@@ -86,19 +87,24 @@ class Plan:
         side_by_side(try_on, windows[:: max(1, -(-len(windows) // _MOST_WINDOWS))])
 
     def tasks(
-        self, chunks_of: Callable[[int], ChunkStore], *, threads: int = 1
+        self,
+        chunks_of: Callable[[int], ChunkStore],
+        *,
+        threads: int = 1,
+        tokenizer: StoredTokenizer | None = None,
     ) -> list["ChunkTask"]:
         """The chunks of all windows, in the order of their characters.
 
         Args:
             chunks_of: where the chunks of a file are stored, by its number.
             threads: that may work on one chunk.
+            tokenizer: the plan's, for workers that do not see its files.
         """
         texts = {window.chars.file: window.text for window in self.windows}
         return [
             ChunkTask(
                 text=texts[fingerprint.chars.file],
-                tokenizer=self.tokenizer,
+                tokenizer=tokenizer or self.tokenizer,
                 engine_choice=self.engine_choice,
                 threads=threads,
                 fingerprint=fingerprint,
@@ -113,8 +119,8 @@ class ChunkTask:
     """One chunk to tokenize.
 
     Attributes:
-        text: which the chunk is of.
-        tokenizer: the tokenizer's files.
+        text: which the chunk is of; of one in an object store, its address.
+        tokenizer: the tokenizer's files, or where they are stored.
         engine_choice: `auto`, or the engine that the user wants.
         threads: that may work on this chunk.
         fingerprint: of the chunk.
@@ -122,7 +128,7 @@ class ChunkTask:
     """
 
     text: Text
-    tokenizer: TokenizerFiles
+    tokenizer: TokenizerFiles | StoredTokenizer
     engine_choice: str
     threads: int
     fingerprint: ChunkFingerprint
@@ -132,6 +138,16 @@ class ChunkTask:
     def chars(self) -> CharRange:
         """The characters of the chunk."""
         return self.fingerprint.chars
+
+    @property
+    def where(self) -> str:
+        """The characters and their text, for messages."""
+        return f"characters {self.chars.start} to {self.chars.stop} of {self.text.path}"
+
+    def tokenizer_files(self) -> TokenizerFiles:
+        """The tokenizer's files on this machine."""
+        found = self.tokenizer
+        return found.files() if isinstance(found, StoredTokenizer) else found
 
 
 def open_plan(

@@ -6,19 +6,25 @@ tokenizers library; so a run that ends in the middle loses none, and the next on
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future
 from pathlib import Path
+from typing import TypeVar
 
 from codedata.errors import ChunkMismatchError, TokenizerError, WorkerError
-from codedata.parallel import ChunkThreads, available_cores
+from codedata.parallel import completed
 from codedata.progress import Reporter
-from codedata.run.compared import add_compared, is_compared
+from codedata.run.compared import add_compared, add_taken, is_taken
 from codedata.run.estimate import finished, require_disk_space
 from codedata.run.plan import ChunkTask, Plan, engine_for
-from codedata.store.chunks import LocalChunks, TokenChunk
+from codedata.store.chunks import LocalChunks, ObjectChunks, TokenChunk
 from codedata.store.files import remove_leftovers
 from codedata.tokenize.fidelity import holds_ids_of, tokenize_and_compare
 from codedata.tokenize.tokenizer import load_tokenizer
+
+T = TypeVar("T")
+
+_MOST_COMPARED = 32
+"""Chunks of an object store that a run compares before it takes all: some seconds of a worker."""
 
 _ABANDONED_SECONDS = 3600.0
 """A chunk takes a second to write; another run may be writing one just now."""
@@ -30,7 +36,7 @@ def tokenize(
     executor: Executor,
     reporter: Reporter,
     *,
-    root: Path,
+    root: Path | None,
     name: str,
     force: bool = False,
     begin: Callable[[], object] = lambda: None,
@@ -42,7 +48,7 @@ def tokenize(
         tasks: all of its, or some.
         executor: that tokenizes.
         reporter: told how far it is.
-        root: under which the chunks lie.
+        root: the folder under which the chunks lie; None where that is an object store.
         name: of what is made, for people.
         force: tokenize again what is stored and right.
         begin: called once nothing is refused any more, before a chunk is stored.
@@ -54,32 +60,48 @@ def tokenize(
         TargetError: the disk has no room.
         ChunkMismatchError, UntrustedError: see `stored_chunks`.
         TokenizerError: tokenizer or engine fail their trial: see `Plan.require_fidelity`.
-        WorkerError: memory ran out; finished chunks stay.
+        WorkerError: memory ran out, or workers died; finished chunks stay.
         ExactnessError: see `tokenize_chunk`.
     """
     for chunks in {task.chunks for task in tasks}:
         if isinstance(chunks, LocalChunks):
             remove_leftovers(chunks.folder, older_than=_ABANDONED_SECONDS)
     with reporter.waiting(f"looking for chunks of {name}"):
-        reused = [] if force else stored_chunks(tasks)
+        reused = [] if force else stored_chunks(tasks, executor)
     found = {chunk.chars for chunk in reused}
     missing = {task.chars: task for task in tasks if task.chars not in found}
     plan.require_fidelity({chars.file for chars in missing})
-    require_disk_space(plan, [*missing], root)
+    if root is not None:
+        require_disk_space(plan, [*missing], root)
     begin()
     yield from ((chunk, True) for chunk in reused)
     with reporter.tokenizing(name, reused=[*found], missing=[*missing]) as count:
-        made = [executor.submit(tokenize_chunk, task) for task in missing.values()]
-        try:
-            for future in as_completed(made):
-                chunk = future.result()
-                count(chunk.chars, chunk.num_tokens)
-                yield chunk, False
-        except MemoryError as error:
-            raise WorkerError(
-                "memory ran out while a chunk was tokenized; finished chunks are kept: run again, "
-                "with a smaller num_workers or chunk_size if it was memory"
-            ) from error
+        for task, future in completed(executor, tokenize_chunk, missing.values()):
+            chunk = result_of(future, task.where)
+            add_compared(chunk)
+            count(chunk.chars, chunk.num_tokens)
+            yield chunk, False
+
+
+def result_of(future: Future[T], what: str) -> T:
+    """What a worker made of a chunk.
+
+    Args:
+        future: that is done.
+        what: it is of, for the message.
+
+    Raises:
+        WorkerError: memory ran out, or workers died of it.
+    """
+    try:
+        return future.result()
+    except MemoryError as error:
+        raise WorkerError(
+            "memory ran out while a chunk was tokenized; finished chunks are kept: run again, "
+            "with a smaller num_workers or chunk_size if it was memory"
+        ) from error
+    except BrokenExecutor as error:
+        raise WorkerError(f"{what}: {error}; finished chunks are kept: run again") from error
 
 
 def tokenize_chunk(task: ChunkTask) -> TokenChunk:
@@ -89,8 +111,9 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
         TokenizerError: the tokenizers library fails on some of the text.
         ExactnessError: the engine and the tokenizers library disagree; nothing is stored.
     """
-    engine, chars = engine_for(task.tokenizer, task.engine_choice), task.chars
-    loaded, started = load_tokenizer(task.tokenizer), time.monotonic()
+    files, chars = task.tokenizer_files(), task.chars
+    engine = engine_for(files, task.engine_choice)
+    loaded, started = load_tokenizer(files), time.monotonic()
     where = f"{task.text.path}, characters {chars.start} to {chars.stop}"
     try:
         ids, record = tokenize_and_compare(  # the text is let go before the ids are stored
@@ -104,51 +127,59 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
     except TokenizerError as error:
         raise TokenizerError(f"{error} ({where})") from error
     record["seconds"] = time.monotonic() - started
-    chunk = task.chunks.put(task.fingerprint, ids, **record)
-    add_compared(chunk)
-    return chunk
+    return task.chunks.put(task.fingerprint, ids, **record)
 
 
-def stored_chunks(tasks: Sequence[ChunkTask]) -> list[TokenChunk]:
+def stored_chunks(tasks: Sequence[ChunkTask], executor: Executor) -> list[TokenChunk]:
     """The chunks of an earlier run that are still right, in the order of `tasks`.
+
+    Of those that neither this user nor this process knows, ids are compared: of each in a folder,
+    which others may write, and of some from all over an object store, whose objects a name of their
+    hash tells.
 
     Args:
         tasks: whose chunks are looked for.
+        executor: that compares.
 
     Raises:
         ChunkMismatchError: the ids of one are not those that the tokenizers library has for some
             of its text, or it is damaged.
         UntrustedError: one is a stranger's.
+        WorkerError: memory ran out.
     """
     found = finished(tasks)
-    unknown = {chunk.fingerprint: chunk for chunk in found if not is_compared(chunk)}
-    with ChunkThreads(available_cores()) as threads:
-        made = [
-            threads.submit(require_ids, task, chunk)
-            for task in tasks
-            if (chunk := unknown.get(task.fingerprint)) is not None
-        ]
-        for future in made:
-            add_compared(future.result())
+    unknown = {chunk.fingerprint: chunk for chunk in found if not is_taken(chunk)}
+    pairs = [
+        (task, chunk) for task in tasks if (chunk := unknown.get(task.fingerprint)) is not None
+    ]
+    in_objects = [pair for pair in pairs if isinstance(pair[1].store, ObjectChunks)]
+    if len(in_objects) > _MOST_COMPARED:
+        step = len(in_objects) / _MOST_COMPARED
+        pairs = [in_objects[int(place * step)] for place in range(_MOST_COMPARED)]
+    for (task, chunk), future in completed(executor, require_ids, pairs):
+        result_of(future, task.where)
+        add_compared(chunk)
+    add_taken(chunk for _, chunk in in_objects)
     return found
 
 
-def require_ids(task: ChunkTask, chunk: TokenChunk) -> TokenChunk:
+def require_ids(pair: tuple[ChunkTask, TokenChunk]) -> None:
     """Compare some of a stored chunk's ids with those of its text; in a worker.
 
     Raises:
         ChunkMismatchError: they are others, or the chunk is damaged.
     """
+    task, chunk = pair
+    files = task.tokenizer_files()
     if not holds_ids_of(
-        load_tokenizer(task.tokenizer),
-        engine_for(task.tokenizer, task.engine_choice),
+        load_tokenizer(files),
+        engine_for(files, task.engine_choice),
         task.text.read_utf8,
         chunk.chars,
         chunk.read_ids(),
     ):
         raise ChunkMismatchError(
             f"chunk {chunk.where} does not hold the ids that the tokenizers library has for its "
-            f"text (characters {chunk.chars.start} to {chunk.chars.stop} of {task.text.path}); "
-            f"remove it, or the whole folder {chunk.where.rpartition('/')[0]}, and run again"
+            f"text ({task.where}); remove it, or the whole folder "
+            f"{chunk.where.rpartition('/')[0]}, and run again"
         )
-    return chunk

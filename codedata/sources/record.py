@@ -150,7 +150,7 @@ class LeadingText(ParquetText):
 
     def __init__(self, folder: Path, part: TextPart) -> None:
         require_parts(folder, part)
-        self._parquets: dict[int, Parquet] = {}
+        self._folder, self._parquets = folder, dict[int, Parquet]()
         self._be(folder, part)
 
     def _be(self, path: Path | str, part: TextPart) -> None:
@@ -168,7 +168,7 @@ class LeadingText(ParquetText):
     def _parquet_of(self, group: int) -> Parquet:
         """A part, to be read at once."""
         if group not in self._parquets:
-            path = Path(self.path) / self.part.parts[group].name
+            path = self._folder / self.part.parts[group].name
             if not is_whole(path):
                 raise _not_as_fetched(path)
             self._parquets[group] = Parquet(path)

@@ -17,13 +17,16 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codedata.environment import variables
 from codedata.errors import SettingsError, StoreError
 from codedata.places import cache_folder
 from codedata.store.files import remove_leftovers, replace_atomically
 from codedata.store.locks import waiting_lock
-from codedata.store.object_store import ObjectStore
+
+if TYPE_CHECKING:
+    from codedata.store.object_store import ObjectStore
 
 CACHE_VARIABLE = "CODEDATA_CACHE_BYTES"
 
@@ -37,7 +40,7 @@ _SHARE_OF_DISK = 5
 """Room for what else is there; a corpus's part is some 100 MB, a worker works on one at a time."""
 
 
-def cached(store: ObjectStore, name: str, sha256: str) -> Path:
+def cached(store: "ObjectStore", name: str, sha256: str) -> Path:
     """The file with the bytes of an object, fetched where it is not here.
 
     Args:

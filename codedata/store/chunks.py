@@ -178,8 +178,7 @@ class ObjectChunks:
     """Chunks of a split in an object store.
 
     A chunk is the object `<file>/<start>-<stop>.<fingerprint>.<num_tokens>.<sha256 of the ids>.
-    <engine>.<compared bytes>.<smallest id>-<largest id>.arrow`; of its fingerprint's sha256 there
-    are 32 digits.
+    <engine>.<compared bytes>.<smallest id>-<largest id>.arrow`; the fingerprint is its digest.
     """
 
     store: ObjectStore
@@ -195,7 +194,7 @@ class ObjectChunks:
         with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as threads:
             for names in threads.map(self.store.list, _prefixes(fingerprints)):
                 for name in names:
-                    begin = name[: name.find(".") + _DIGITS + 1]
+                    begin = ".".join(name.split(".", 2)[:2])
                     if begin in wanted:
                         found.setdefault(begin, name)
         return [
@@ -248,10 +247,6 @@ class ObjectChunks:
         )
 
 
-_DIGITS = 32
-"""Of a fingerprint's sha256, in names."""
-
-
 def _prefixes(fingerprints: Iterable[ChunkFingerprint]) -> list[str]:
     """What to list for the chunks of some files: a file's folder, or what many begin with."""
     files = {each.chars.file for each in fingerprints}
@@ -271,9 +266,7 @@ def _folder_name(chars: CharRange) -> str:
 def _begin(fingerprint: ChunkFingerprint) -> str:
     """What the name of a fingerprint's object begins with."""
     chars = fingerprint.chars
-    decides = [fingerprint.corpus_sha256, fingerprint.tokenizer_sha256, fingerprint.code_version]
-    digest = hashlib.sha256(json.dumps([*decides, *chars]).encode()).hexdigest()
-    return f"{_folder_name(chars)}/{chars.key}.{digest[:_DIGITS]}"
+    return f"{_folder_name(chars)}/{chars.key}.{fingerprint.digest}"
 
 
 def _object_name(chunk: TokenChunk) -> str:

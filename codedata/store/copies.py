@@ -17,7 +17,7 @@ from collections.abc import Callable, Container
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from codedata.errors import DatasetError
 from codedata.format.meta import META_NAME, parse_meta, shard_name
@@ -29,8 +29,9 @@ from codedata.store.cache import CACHE_VARIABLE, cache_place, make_room, max_cac
 from codedata.store.dataset_folder import Dataset, open_dataset
 from codedata.store.files import fsync_folder, replace_atomically
 from codedata.store.locks import waiting_lock
-from codedata.store.object_store import ObjectStore
-from codedata.store.versions import DatasetLog, Version
+
+if TYPE_CHECKING:
+    from codedata.store.versions import DatasetLog, Version
 
 _PIECE_BYTES = 32 << 20
 """Of a shard at once: three requests for one of 10,000 samples of 1,536 ids in three bytes each."""
@@ -54,14 +55,23 @@ def place_of(layout: Layout, split: str) -> Path | str:
     return layout.dataset(split) if layout.url is None else f"{layout.url}/datasets/{split}"
 
 
-def find_version(url: str) -> tuple[DatasetLog, Version]:
+def dataset_log(url: str) -> "DatasetLog":
+    """The versions of the dataset at a URL."""
+    # A tenth of a second of asyncio, which folders need not wait for.
+    from codedata.store.object_store import ObjectStore
+    from codedata.store.versions import DatasetLog
+
+    return DatasetLog(ObjectStore(url.rstrip("/")))
+
+
+def find_version(url: str) -> "tuple[DatasetLog, Version]":
     """What is published at a URL, or the version that it names.
 
     Raises:
         DatasetError: there is none.
     """
     numbered = _NUMBERED.fullmatch(url)
-    log = DatasetLog(ObjectStore((numbered["url"] if numbered else url).rstrip("/")))
+    log = dataset_log(numbered["url"] if numbered else url)
     if numbered is None:
         return log, log.published()
     if (version := log.version(int(numbered["number"]))) is None:
@@ -71,7 +81,7 @@ def find_version(url: str) -> tuple[DatasetLog, Version]:
     return log, version
 
 
-def url_of(log: DatasetLog, version: Version) -> str:
+def url_of(log: "DatasetLog", version: "Version") -> str:
     """The URL of exactly this version."""
     return f"{log.store.url}@{version.number}" if version.number else log.store.url
 
@@ -142,7 +152,7 @@ def _copied(url: str, reporter: Reporter) -> tuple[Path, str]:
     raise DatasetError(f"{url} was replaced and pruned {_ATTEMPTS} times while it was brought here")
 
 
-def _copy(log: DatasetLog, version: Version, reporter: Reporter) -> Path:
+def _copy(log: "DatasetLog", version: "Version", reporter: Reporter) -> Path:
     name = log.store.url.rpartition("/")[2]
     texts = {each: hashlib.sha256(text).hexdigest() for each, text in version.texts.items()}
     what = json.dumps([name, version.digest, texts], sort_keys=True)
@@ -177,8 +187,8 @@ def _copy(log: DatasetLog, version: Version, reporter: Reporter) -> Path:
 
 
 def bring(
-    log: DatasetLog,
-    version: Version,
+    log: "DatasetLog",
+    version: "Version",
     put: Callable[[str, Data], object],
     reporter: Reporter,
     *,
@@ -228,8 +238,8 @@ def bring(
 class _Source:
     """A version that is brought here."""
 
-    log: DatasetLog
-    version: Version
+    log: "DatasetLog"
+    version: "Version"
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         try:

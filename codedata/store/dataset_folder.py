@@ -308,14 +308,26 @@ def _read_shards(
     snapshot: Snapshot, entries: list[ShardEntry], *, verify: bool
 ) -> tuple[NDArray[Any], ...]:
     """Every shard, checked side by side where that is worth the threads."""
-    read = partial(_read_shard, snapshot, verify=verify)
+    read = partial(read_shard, snapshot, verify=verify)
     if len(entries) == 1 or sum(entry.num_tokens for entry in entries) < _WORTH_THREADS:
         return tuple(map(read, range(len(entries)), entries))
     with ThreadPoolExecutor(min(available_cores(), len(entries), _MOST_THREADS)) as threads:
         return tuple(threads.map(read, range(len(entries)), entries))
 
 
-def _read_shard(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool) -> NDArray[Any]:
+def read_shard(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool) -> NDArray[Any]:
+    """The ids of one shard, checked; shape (num_samples, seq_length).
+
+    Args:
+        snapshot: of the dataset, or of what is staged.
+        index: the shard's number.
+        entry: what the meta says of it.
+        verify: also recompute its hash.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DatasetError: it is damaged or of another shape.
+    """
     data = snapshot.map(shard_name(index))
     where = f"{snapshot.where}/{shard_name(index)}"
     if not len(data):

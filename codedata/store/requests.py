@@ -64,6 +64,8 @@ _SIGNING = re.compile("Credential|Token|SSO|Login|RefreshError")
 def status_of(error: BaseException) -> int | None:
     """The status of the answer behind an error."""
     for each in (error, error.__cause__):
+        if type(each).__module__ == "aiohttp.http_exceptions":  # a broken answer: its code is 400
+            return None
         if (response := _botocore_response(each)) is not None:
             return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         for holder in (each, getattr(each, "response", None)):
@@ -121,8 +123,9 @@ def may_pass(error: BaseException) -> bool:
 
 
 def said_by(error: BaseException) -> str:
-    """An error as a part of a message: its kind and what it says, in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+    """An error as a part of a message: its kind, its code and what it says, in one line."""
+    code, text = code_of(error), " ".join(str(error).split())  # Ceph's have no other text
+    return f"{type(error).__name__}: {text if code in text else f'{code}: {text}'}".rstrip(": ")
 
 
 class RequestFailedError(Exception):

@@ -25,7 +25,7 @@ from codedata.format.ranges import CharRange, Utf8
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.recipe.settings import Settings
 from codedata.resources import DatasetIOManager, Datasets
-from codedata.run import assemble
+from codedata.run import packing
 from codedata.run.matches_transformers import TransformersCheck
 from codedata.sources.record import record_corpus
 from codedata.store.chunks import LocalChunks
@@ -213,8 +213,8 @@ def test_a_failed_check_publishes_nothing_and_says_why(
 ) -> None:
     """Packing that loses a sample: the files agree with themselves, but not with the chunks."""
     before = scenario.dataset_bytes(made.dataset_folder)
-    real = assemble.pack_samples
-    monkeypatch.setattr(assemble, "pack_samples", lambda *a, **k: real(*a, **k)[1:])
+    real = packing.pack_samples
+    monkeypatch.setattr(packing, "pack_samples", lambda *a, **k: real(*a, **k)[1:])
     made.switches["seq_length"] = 32
     result = made.run()
     assert "sample_counts" in failure(result)

@@ -12,7 +12,7 @@ import codedata
 from codedata import CodedataError, tokenize_data
 from codedata.errors import CheckFailedError
 from codedata.recipe.settings import Settings
-from codedata.run import assemble
+from codedata.run import packing
 from codedata.store.chunks import LocalChunks
 from codedata_tests import scenario
 from codedata_tests.script_runs import PAD_ID
@@ -101,8 +101,8 @@ def test_switches_that_there_are_not_or_that_do_not_fit_are_named(
 
 
 def lose_a_sample(patch: pytest.MonkeyPatch) -> None:
-    real = assemble.pack_samples
-    patch.setattr(assemble, "pack_samples", lambda *a, **k: real(*a, **k)[1:])
+    real = packing.pack_samples
+    patch.setattr(packing, "pack_samples", lambda *a, **k: real(*a, **k)[1:])
 
 
 def invent_an_id(patch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,149 @@
+"""One chunk -> its shards, where they are staged, and what is found of them there.
+
+The numbers of a chunk's shards follow from the counts of the chunks before it, so chunks are packed
+in any order and by any worker. What a worker puts into an object store it reads back at once, every
+byte: what may be published is what was found there.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from itertools import accumulate, zip_longest
+from typing import BinaryIO
+
+from codedata.errors import ChunkMismatchError, CorpusError, DatasetError, SettingsError
+from codedata.format.meta import MAX_SHARDS, ShardEntry
+from codedata.format.packing import pack_samples, split_shards
+from codedata.format.shards import Bytes, encode_shard
+from codedata.recipe.settings import Settings
+from codedata.run.checks import FoundShard
+from codedata.run.plan import Plan
+from codedata.store.base import Stage
+from codedata.store.chunks import TokenChunk
+from codedata.store.dataset_folder import read_shard
+from codedata.store.versions import ObjectStage
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackTask:
+    """One chunk to pack into an object store.
+
+    Attributes:
+        settings: the switches.
+        stage: where its shards go.
+        chunk: as it is stored.
+        first_shard: the number of its first shard.
+    """
+
+    settings: Settings
+    stage: ObjectStage
+    chunk: TokenChunk
+    first_shard: int
+
+    @property
+    def where(self) -> str:
+        """The chunk, for messages."""
+        return f"chunk {self.chunk.where}"
+
+
+def first_shards(plan: Plan, chunks: Sequence[TokenChunk]) -> list[int]:
+    """The number of the first shard of each chunk.
+
+    Args:
+        plan: of the run.
+        chunks: all of the plan's, in the order of their characters.
+
+    Raises:
+        ChunkMismatchError: they are not those of the plan.
+        CorpusError: they give no sample at all.
+        SettingsError: they give more shards than a dataset may have.
+    """
+    settings = plan.settings
+    for chunk, wanted in zip_longest(chunks, plan.fingerprints):
+        if chunk is None or chunk.fingerprint != wanted:
+            which = "a chunk is missing" if chunk is None else f"chunk {chunk.chars.key} is another"
+            raise ChunkMismatchError(
+                f"{which}: of other text, or by another tokenizer or code; run again"
+            )
+    num_shards = [
+        -(-settings.count_samples(chunk.num_tokens) // settings.max_dump_size) for chunk in chunks
+    ]
+    *firsts, total = accumulate(num_shards, initial=0)
+    if total > MAX_SHARDS:
+        raise SettingsError(
+            f"the samples would fill {total} shards, more than the {MAX_SHARDS} that can be "
+            f"mapped; choose a larger max_dump_size ({settings.max_dump_size}) or chunk_size "
+            f"({settings.chunk_size})"
+        )
+    if not total:
+        tokens = max(chunk.num_tokens for chunk in chunks)
+        raise CorpusError(
+            f"the {len(chunks)} chunks of the window give no sample: the longest has {tokens} "
+            f"tokens, and one must have more than min_sample_length ({settings.min_sample_length})"
+        )
+    return firsts
+
+
+def pack_chunk(
+    settings: Settings, stage: Stage, chunk: TokenChunk, first_shard: int
+) -> list[ShardEntry]:
+    """Pack a chunk and write its shards, numbered from `first_shard` on.
+
+    Raises:
+        ChunkMismatchError: it is damaged.
+    """
+    ids, pad_token, seq_length = chunk.read_ids(), settings.pad_id, settings.seq_length
+    samples = pack_samples(
+        ids,
+        seq_length=seq_length,
+        min_sample_length=settings.min_sample_length,
+        pad_token=pad_token,
+    )
+    entries: list[ShardEntry] = []
+    num_packed = 0
+    for index, some in enumerate(split_shards(samples, settings.max_dump_size), first_shard):
+        num_packed += some.size
+        hashed = sha256()
+        pieces = encode_shard(some, pad_token=pad_token)
+        stage.add_shard(index, partial(_write_hashed, pieces, hashed.update))
+        entry = ShardEntry(
+            num_samples=len(some),
+            num_tokens=some.size,
+            sha256=hashed.hexdigest(),
+            chars=chunk.chars,
+            last_sample_tokens=seq_length - max(0, num_packed - len(ids)),
+        )
+        entries.append(entry)
+    return entries
+
+
+def pack_and_read(task: PackTask) -> list[tuple[ShardEntry, FoundShard]]:
+    """Pack a chunk into an object store, and read back what is there; in a worker.
+
+    Returns:
+        What the meta is to say of each shard, and what was found of it.
+
+    Raises:
+        ChunkMismatchError: the chunk is damaged.
+        DatasetError: what is there is not what was put.
+    """
+    entries = pack_chunk(task.settings, task.stage, task.chunk, task.first_shard)
+    snapshot = task.stage.snapshot()
+    found: list[FoundShard] = []
+    for index, entry in enumerate(entries, task.first_shard):
+        try:
+            found.append(FoundShard.of(read_shard(snapshot, index, entry, verify=True)))
+        except FileNotFoundError as error:
+            raise DatasetError(
+                f"{snapshot.where} lacks {error.filename}, which was just put there; run again"
+            ) from error
+    return list(zip(entries, found, strict=True))
+
+
+def _write_hashed(
+    pieces: Iterable[Bytes], hash_: Callable[[memoryview], None], file: BinaryIO
+) -> None:
+    for piece in pieces:
+        hash_(piece.data)
+        file.write(piece.data)
