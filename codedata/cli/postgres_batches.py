@@ -1,9 +1,9 @@
 """Dagster's history on Postgres, an event or a batch one transaction, for `codedata materialize`.
 
-Dagster 1.13 connects and commits several times for an event, and its storage takes a batch of events
-that are planned one by one: 5 ms of a core and several waits for the disk each, of which a run has
-two a file. Here connections stay open, and what is stored together is committed once. The tables are
-the same ones, which any other process of Dagster reads.
+Dagster 1.13 connects and commits several times for an event, and takes planned events, of which a
+run has one a partition, one by one from a batch: 4 ms of a core each, and waits for the disk. Here
+connections stay open, and what is stored together is committed once. The tables are the same ones,
+which any other process of Dagster reads.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
