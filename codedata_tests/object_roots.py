@@ -19,10 +19,10 @@ from codedata_tests.sources.loopback_s3 import Gate, gate_before
 
 _NUMBERS = count()
 
+KEY = "key-of-the-bucket"
+
 _CLIENTS_OF: dict[str, dict[Any, Any]] = {}
 """By server: a tenth of a second that only the first test waits for, and none asks another's."""
-
-KEY = "key-of-the-bucket"
 
 SECRET = "secret-of-the-bucket"
 """Its other half: what must stand in nothing that a run leaves."""

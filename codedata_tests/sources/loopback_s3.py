@@ -91,8 +91,8 @@ class Gate:
             each.clear()
         for each in (self.kinds, self.changed, self.listed):
             each.clear()
-        self.most_at_once, self.delay_seconds, self.lag_seconds = 0, 0.0, 0.0
         self.fault = lambda _: 0
+        self.most_at_once, self.delay_seconds, self.lag_seconds = 0, 0.0, 0.0
 
     def answer_to(self, method: str, path: str, request: Request) -> Answer:
         """The next that is to be given; 0 for what the server says."""
@@ -149,7 +149,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         gate, path, request = self.gate, self.path.partition("?")[0], self._request()
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.rfile.read(num_bytes := int(self.headers.get("Content-Length", 0)))
+        if len(body) < num_bytes:  # who asked is gone
+            self.close_connection = True
+            return
         with gate.lock:
             gate.asked[path] += 1
             gate.requests.append((self.command, self.path))
