@@ -245,7 +245,8 @@ class Client:
                 f" is not given to whoever asks here ({why}); {kind.sign_in}, and have the rights "
                 f"that are needed ({kind.rights})"
             )
-        if requests.may_pass(error) and self._has_answered:
+        is_reached = self._has_answered or requests.status_of(error) is not None
+        if requests.may_pass(error) and is_reached:
             return f": {why}; {tries}{resumed}"
         address = f", the store's address ({kind.address})" if kind.address else ""
         tried = tries if failed.num_tries > 1 else ""
@@ -332,7 +333,7 @@ def _session(options: Mapping[str, Any]) -> Any:
     from aiobotocore.session import AioSession
     from botocore import utils
 
-    any_writing: Callable[[Any], datetime] = utils.parse_timestamp  # pyright: ignore
+    any_writing: Callable[[Any], datetime] = utils.parse_timestamp  # pyright: ignore[reportUnknownMemberType]
 
     def parsed(time: Any) -> datetime:
         try:
