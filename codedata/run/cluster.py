@@ -12,6 +12,7 @@ there they are told, of workers of this machine they are set here.
 import pickle
 import platform
 import secrets
+import weakref
 from collections.abc import Callable, Generator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import contextmanager
@@ -49,10 +50,12 @@ class DaskWorkers(Executor):
         place: a file that every worker has to see, and what it holds; None where they need none.
 
     Attributes:
+        client: of the cluster.
         dashboard: where the cluster is watched.
     """
 
     def __init__(self, client: Any, place: _PLACE | None = None) -> None:
+        self.client = client
         self._executor = client.get_executor(pure=False)
         self._place = place
         self._scheduler = str(client.scheduler.address)
@@ -68,8 +71,8 @@ class DaskWorkers(Executor):
         call = pickle.dumps(_Call(_call, fn, args, _versions(), self._place))
         here = Future[T]()
         there = self._executor.submit(_named(fn.__name__), call)
-        here.add_done_callback(lambda each: there.cancel() if each.cancelled() else None)
         there.add_done_callback(partial(_hand_over, here, self._scheduler))
+        here.add_done_callback(partial(_cancel, weakref.ref(there)))
         return here
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
@@ -173,6 +176,15 @@ def _seen(folder: Path | None) -> Generator[_PLACE | None]:
         yield str(path), holds
     finally:
         path.unlink(missing_ok=True)
+
+
+def _cancel(there: weakref.ref[Future[Any]], here: Future[Any]) -> None:
+    """Cancel the cluster's own future with ours.
+
+    Ours does not hold it: a result that somebody holds is made again when its worker dies.
+    """
+    if here.cancelled() and (future := there()) is not None:
+        future.cancel()
 
 
 def _hand_over(here: Future[T], scheduler: str, there: Future[T]) -> None:

@@ -52,7 +52,6 @@ LEFT: dict[Kind, list[str]] = {"PUT": ["put", "there"], "CREATE": ["create", "th
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(requests, "LONGEST_WAIT_SECONDS", 0.02)
-    monkeypatch.setattr(requests, "TRY_SECONDS", 1.0)
     monkeypatch.setattr(clients, "_LINE_SECONDS", 0.0)
 
 
@@ -89,7 +88,9 @@ def test_what_fails_in_passing_is_done_and_said(
     served: GatedBucket,
     answers: Sequence[Answer],
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(requests, "TRY_SECONDS", 2.0)
     for kind, answer in product(OPERATIONS, answers):
         store.remove(["put", "create"])
         store.put("there", b"bytes" * 100)

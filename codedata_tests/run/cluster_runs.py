@@ -4,6 +4,7 @@ As a program it takes a pickled `Run` and says each chunk as it is made, so that
 to kill it, or a worker.
 """
 
+import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ class Run:
         tokenizer: its folder, which workers do not see.
         settings: the switches.
         name: of the split.
+        engine: that tokenizes.
     """
 
     url: str
@@ -46,6 +48,7 @@ class Run:
     tokenizer: Path
     settings: Settings
     name: str = "set"
+    engine: str = "whole"
 
     @property
     def root(self) -> ObjectStore:
@@ -61,7 +64,7 @@ class Run:
 
     def plan(self) -> Plan:
         files = find_tokenizer(str(self.tokenizer))
-        return open_plan({0: self.text}, self.settings, files, engine="whole")
+        return open_plan({0: self.text}, self.settings, files, engine=self.engine)
 
     def tasks(self, plan: Plan) -> list[ChunkTask]:
         tokenizer, chunks = store_tokenizer(self.root, plan.tokenizer), self.chunks
@@ -69,11 +72,16 @@ class Run:
 
 
 @contextmanager
-def connected(address: str, say: Callable[[str], None] = lambda _: None) -> Iterator[DaskWorkers]:
-    """The workers of a cluster."""
+def connected(
+    address: str | None,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    folder: Path | None = None,
+) -> Iterator[DaskWorkers]:
+    """The workers of a cluster, or two of this machine."""
     reporter = Reporter(say, in_terminal=False)
     cluster = Cluster(address=address)
-    with dask_workers(cluster, num_workers=1, folder=None, reporter=reporter) as workers:
+    with dask_workers(cluster, num_workers=2, folder=folder, reporter=reporter) as workers:
         yield workers
 
 
@@ -89,6 +97,11 @@ def drive(run: Run, say: Callable[[str], None] = lambda _: None) -> tuple[Versio
         origin: Origin = origin_of(plan.tokenizer, chunks, "drive", {"sha256": run.text.sha256})
         version = assemble_version(plan, chunks, run.log, origin, workers, reporter).publish()
     return version, [reused for _, reused in made]
+
+
+def die(_: object) -> None:
+    """What memory that runs out does to a worker."""
+    os._exit(9)
 
 
 if __name__ == "__main__":

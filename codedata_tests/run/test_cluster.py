@@ -6,6 +6,7 @@ an object store.
 
 import os
 import pickle
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,26 +15,37 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
 import pytest
-from distributed import Client
 
+from codedata.errors import SettingsError, WorkerError
 from codedata.layout import Layout
+from codedata.parallel import completed
 from codedata.recipe.settings import Settings
-from codedata.run import compared
+from codedata.run import cluster, compared
+from codedata.run.tokenize import result_of
 from codedata.sources.record import record_corpus
 from codedata.sources.stored_text import store_corpus
+from codedata.store.versions import Version
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.object_roots import SECRET, fresh_bucket
-from codedata_tests.run.cluster_runs import Run, drive
+from codedata_tests.run.cluster_runs import Run, connected, die, drive
 from codedata_tests.services import process, waited_for
 
 SETTINGS = Settings(
-    pad_token=0, seq_length=64, min_sample_length=8, max_dump_size=40, chars_to_tokenize=10**9,
+    pad_token=0,
+    seq_length=64,
+    min_sample_length=8,
+    max_dump_size=40,
+    chars_to_tokenize=100_000,
     chunk_size=9_000,
-)  # fmt: skip
+)
 WORKER_TTL = "1s"
 """A worker is given up after ten heartbeats of half a second, however short this is."""
+
+
+LOOPBACK = ("--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0")
 
 
 def environment_of(folder: Path) -> dict[str, str]:
@@ -46,6 +58,7 @@ def environment_of(folder: Path) -> dict[str, str]:
     limits = {
         "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": WORKER_TTL,
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "3",
+        "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false",
     }
     return {**os.environ, **places, **limits, "PYTHONPATH": python}
 
@@ -70,17 +83,17 @@ class Machines:
 
     def start_worker(self) -> None:
         folder = self.folders / f"worker-{len(list(self.folders.iterdir()))}"
-        arguments = [self.address, "--no-nanny", "--no-dashboard", "--nthreads", "1"]
-        arguments += ["--host", "127.0.0.1", "--local-directory", str(folder / "dask")]
+        arguments = [self.address, *LOOPBACK, "--no-nanny", "--nthreads", "1"]
+        arguments += ["--local-directory", str(folder / "dask")]
         environment = environment_of(folder)
         self.stack.enter_context(
             process(module("distributed.cli.dask_worker", *arguments), folder, environment)
         )
 
     def pids(self, num_workers: int = 3) -> list[int]:
-        with Client(self.address, set_as_default=False) as client:
-            client.wait_for_workers(num_workers, timeout=60)
-            return list(client.run(os.getpid).values())
+        with connected(self.address) as workers:
+            workers.client.wait_for_workers(num_workers, timeout=60)
+            return list(workers.client.run(os.getpid).values())
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +106,7 @@ def bucket(s3_server: str) -> Iterator[str]:
 def machines(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     assert bucket, "its environment is that of the workers"
     folders = tmp_path_factory.mktemp("machines")
-    arguments = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    arguments = [*LOOPBACK, "--port", "0"]
     with ExitStack() as stack:
         environment = environment_of(folders / "scheduler")
         log = stack.enter_context(
@@ -142,9 +155,9 @@ def expected(
     return {name: data for name, data in found.items() if name not in scenario.TEXTS}
 
 
-def published(run: Run) -> dict[str, bytes]:
-    """Shards and meta of the newest version."""
-    version = run.log.published()
+def published(run: Run, version: Version | None = None) -> dict[str, bytes]:
+    """Shards and meta of a version, by default the newest."""
+    version = version or run.log.published()
     with run.log.snapshot(version) as snapshot:
         return {name: snapshot.read(name) for name in version.names}
 
@@ -170,9 +183,6 @@ def test_workers_without_a_shared_disk_make_the_bytes_of_a_local_run(
     again, reused = drive(run)
     assert again == version, "the same bytes, facts and card are the same version"
     assert all(reused)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(run.text), "read_utf8", None)  # on the driver, as it would be here
-        assert drive(run)[0] == version
 
 
 def test_what_travels_is_small_and_holds_no_text_ids_or_credential(
@@ -228,21 +238,84 @@ def test_a_driver_that_is_killed_leaves_its_chunks_to_the_next(
     assert published(run) == expected
 
 
-def test_of_two_drivers_at_once_there_is_one_version_or_two_in_order(
+def test_of_drivers_at_once_each_publishes_a_version_and_those_of_the_same_one(
     run: Run, expected: dict[str, bytes]
 ) -> None:
-    alike = replace(run, name="twice")
-    with ThreadPoolExecutor(2) as threads:
-        versions = [version for version, _ in threads.map(drive, [alike, alike])]
-    assert [version.number for version in alike.log.versions()] == [1]
-    assert {version.digest for version in versions} == {alike.log.published().digest}
-    assert published(alike) == expected
+    alike = replace(run, name="at_once")
     other = replace(alike, settings=replace(SETTINGS, seq_length=32))
-    with ThreadPoolExecutor(2) as threads:
-        found = dict(threads.map(lambda each: (each.settings, drive(each)[0]), [alike, other]))
-    assert [version.number for version in alike.log.versions()] in ([1, 2], [1, 2, 3])
-    for version in alike.log.versions():
+    with ThreadPoolExecutor(3) as threads:
+        versions = [version for version, _ in threads.map(drive, [alike, other, alike])]
+    digests = [version.digest for version in versions]
+    assert digests[0] == digests[2] != digests[1]
+    found = alike.log.versions()
+    assert [version.number for version in found] in ([1, 2], [1, 2, 3])
+    for version in found:
+        shards_and_meta = published(alike, version)
+        assert (shards_and_meta == expected) is (version.digest == digests[0])
+        assert version.digest in digests
         with alike.log.snapshot(version) as snapshot:
-            names = set(snapshot.list()) - set(scenario.TEXTS)
-            assert names == {*version.names}
-    assert found[other.settings].digest != found[alike.settings].digest
+            assert {*snapshot.list()} == {*shards_and_meta, *scenario.TEXTS}
+
+
+def test_a_worker_with_other_releases_is_refused_by_name(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_versions", lambda: {"codedata": "0.0.1", "words": "2"})
+    with connected(machines.address) as workers, pytest.raises(WorkerError) as refusal:
+        workers.submit(len, "chunk").result(30)
+    assert re.search(
+        r"^the Dask worker at tcp://\S+ has Python 3\.\d+ \(here none\), "
+        r"codedata \S+ \(here 0\.0\.1\).* words none \(here 2\), so its ids may be others; "
+        r"install the same there$",
+        str(refusal.value),
+    )
+
+
+def test_a_worker_that_does_not_see_the_folder_of_a_run_is_refused(
+    machines: Machines, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    with connected(machines.address, folder=root) as workers:
+        assert workers.submit(len, "chunk").result(30) == 5
+        [seen] = root.iterdir()
+        seen.write_text("another folder of this name", encoding="utf-8")
+        others = cluster.DaskWorkers(workers.client, (str(seen), "what was written"))
+        with pytest.raises(WorkerError, match=f"does not see the folder {root}; mount it there"):
+            others.submit(len, "chunk").result(30)
+    assert not list(root.iterdir())
+
+
+def test_an_address_where_no_scheduler_answers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_ANSWER_SECONDS", 0.2)
+    with (
+        pytest.raises(SettingsError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 "),
+        connected("tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+@pytest.mark.campaign
+def test_workers_of_this_machine_bind_to_loopback_and_a_chunk_that_kills_them_is_given_up(
+    run: Run,
+) -> None:
+    said, before = list[str](), bound()
+    with connected(None, said.append) as workers:
+        assert "has 2 workers with 2 threads; one is given up after 30s" in said[0]
+        assert "a chunk after it cost 4 workers" in said[0]
+        assert {each[0] for each in bound() - before} == {"127.0.0.1"}
+        task = run.tasks(run.plan())[1]
+        [(_, future)] = completed(workers, die, [task])
+        with pytest.raises(WorkerError) as lost:
+            result_of(future, task.where)
+    assert re.search(
+        r"^characters 9000 to 18000 of s3:/\S+: 4 workers died of it, the last at tcp://127\.0\.0\.1:"
+        r"\d+: killed, or out of memory .*; finished chunks are kept: run again$",
+        str(lost.value),
+    )
+
+
+def bound() -> set[tuple[str | int, ...]]:
+    """Where this process and all it started listen."""
+    me = psutil.Process()
+    found = [each.net_connections("tcp") for each in (me, *me.children(recursive=True))]
+    return {tuple(one.laddr) for each in found for one in each if one.status == "LISTEN"}
