@@ -41,7 +41,7 @@ def command_of_page(program: str, *here: tuple[str, str]) -> list[str]:
     return [str(BIN / "dask"), *words[1:], "--host", "127.0.0.1"]
 
 
-@pytest.mark.timeout(300)  # a dozen commands, each of which imports Dagster
+@pytest.mark.timeout(900)  # a dozen commands, each of which imports Dagster
 def test_datasets_are_made_in_a_bucket_and_on_a_cluster_as_the_page_says(
     my_bucket: None, tmp_path: Path
 ) -> None:
