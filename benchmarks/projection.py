@@ -24,15 +24,16 @@ class Inputs:
     part_a_char: float = _given(0.26, "bytes a character of a part in the store, zstd")
     chunk_a_char: float = _given(0.93, "bytes a character of a token chunk (where the time goes)")
     shard_a_char: float = _given(1.4, "bytes a character of a shard (where the time goes)")
-    part_mchars: float = _given(10, "M characters of a part: 1,000 documents of The Stack")
+    part_mchars: float = _given(4, "M characters of a part")
     chunk_mchars: float = _given(10, "M characters of a chunk, the default")
     shards_a_chunk: float = _given(
         1, "shards a chunk, by the defaults: some 3,000 samples of 10,000"
     )
     corpus_ms: float = _given(19, "CPU ms a M characters: source to parts (formats)")
-    dataset_ms: float = _given(26, "CPU ms a M characters: parts to shards (where the time goes)")
-    objects_factor: float = _given(1.15, "CPU of that on a cluster against threads, at the most")
-    driver_ms: float = _given(5, "ms of the one driver a chunk, both tasks of it")
+    corpus_cores: float = _given(1.5, "cores that bringing a corpus keeps busy (formats)")
+    dataset_ms: float = _given(52, "CPU ms of a worker a M characters: parts to shards (objects)")
+    chunk_ms: float = _given(41, "CPU ms of a worker a chunk beside its text (objects)")
+    driver_ms: float = _given(2.7, "CPU ms of the driver a chunk (objects)")
     machines: float = _given(8, "machines")
     cores_a_machine: float = _given(16, "cores of each")
     gbit_a_machine: float = _given(10, "Gbit/s between each and the store, lasting")
@@ -67,9 +68,9 @@ def results(given: Inputs, corpus: Corpus) -> Iterator[tuple[str, str, str]]:
     yield "chunks", "text / chunk_mchars", f"{chunks:,.0f}"
 
     corpus_hours = mchars * given.corpus_ms / 3.6e6
-    dataset_hours = mchars * given.dataset_ms * given.objects_factor / 3.6e6
+    dataset_hours = (mchars * given.dataset_ms + chunks * given.chunk_ms) / 3.6e6
     yield "core hours, corpus", "text x corpus_ms", f"{corpus_hours:,.1f}"
-    dataset = "text x dataset_ms x objects_factor"
+    dataset = "text x dataset_ms + chunks x chunk_ms"
     yield "core hours, dataset", dataset, f"{dataset_hours:,.1f}"
 
     source, text = corpus.text_gb * given.parquet_a_char, corpus.text_gb * given.part_a_char
@@ -82,6 +83,8 @@ def results(given: Inputs, corpus: Corpus) -> Iterator[tuple[str, str, str]]:
         "parts read (1 + chunk_mchars / part_mchars a chunk), chunks and shards written and read"
     )
     yield "GB moved, dataset", moved, f"{dataset_gb:,.0f}"
+    a_core = dataset_gb * 1e3 / (dataset_hours * 3_600)
+    yield "MB/s a core moves", "GB moved / core hours, dataset", f"{a_core:,.0f}"
     yield "GB kept", "parts + chunks + shards", f"{text + ids + packed:,.0f}"
 
     puts = parts + chunks + shards + 2 * corpus.files
@@ -91,15 +94,23 @@ def results(given: Inputs, corpus: Corpus) -> Iterator[tuple[str, str, str]]:
     yield "GET", "parts of chunks + chunks + shards + 1 a file", f"{gets:,.0f}"
     yield "LIST", "1,000 names each", f"{lists:,.0f}"
 
-    cores = given.machines * given.cores_a_machine
-    cpu = (corpus_hours + dataset_hours) / cores
-    network = (corpus_gb + dataset_gb) * 8 / (given.machines * given.gbit_a_machine) / 3_600
-    driver = chunks * given.driver_ms / 3.6e6
-    yield "hours, if cores bound", "core hours / cores", f"{cpu:,.2f}"
-    yield "hours, if the network bounds", "GB moved x 8 / Gbit/s", f"{network:,.2f}"
-    yield "hours, if the driver bounds", "chunks x driver_ms", f"{driver:,.2f}"
-    bounds = {"cores": cpu, "network": network, "driver": driver}
-    yield "the bottleneck", "the largest", max(bounds, key=lambda name: bounds[name])
+    fed = dataset_hours * 3.6e6 / (chunks * given.driver_ms)
+    yield "cores that one driver feeds", "core hours, dataset / (chunks x driver_ms)", f"{fed:,.0f}"
+
+    alone = {
+        "its cores": corpus_hours / given.corpus_cores,
+        "its network": corpus_gb * 8 / given.gbit_a_machine / 3_600,
+    }
+    yield from _slowest(
+        "corpus, by the driver", alone, "core hours / corpus_cores, GB x 8 / Gbit/s"
+    )
+    spread = {
+        "the cores": dataset_hours / (given.machines * given.cores_a_machine),
+        "the network": dataset_gb * 8 / (given.machines * given.gbit_a_machine) / 3_600,
+        "the driver": chunks * given.driver_ms / 3.6e6,
+    }
+    bounds = "core hours / cores, GB x 8 / Gbit/s, chunks x driver_ms"
+    yield from _slowest("dataset, by all machines", spread, bounds)
 
     compute = (corpus_hours + dataset_hours) * given.usd_per_core_hour
     requests = (puts + lists) * given.usd_per_1000_puts / 1e3 + gets * given.usd_per_1000_gets / 1e3
@@ -107,6 +118,13 @@ def results(given: Inputs, corpus: Corpus) -> Iterator[tuple[str, str, str]]:
     yield "USD, cores in use", "core hours x usd_per_core_hour", f"{compute:,.2f}"
     yield "USD, requests", "PUT and LIST, GET", f"{requests:,.2f}"
     yield "USD a month, kept", "GB kept x usd_per_gb_month", f"{kept:,.2f}"
+
+
+def _slowest(what: str, hours: dict[str, float], arithmetic: str) -> Iterator[tuple[str, str, str]]:
+    """What each bound alone would let something take: the longest, and which it is."""
+    bound = max(hours, key=lambda name: hours[name])
+    others = ", ".join(f"{each} {hours[each]:,.2f}" for each in hours if each != bound)
+    yield f"hours, {what}", arithmetic, f"{hours[bound]:,.2f}: {bound} ({others})"
 
 
 def tables(given: Inputs) -> str:

@@ -259,7 +259,8 @@ class Transfer:
             self.arrived += num_bytes
             if self._bar is not None:
                 self._bar.update(num_bytes)
-            if (now := time.monotonic()) - self._said < _LINE_SECONDS:
+            now = time.monotonic()
+            if not self.arrived or now - self._said < _LINE_SECONDS:
                 return
             self._said = now
             rate = self.arrived / (now - self._started)

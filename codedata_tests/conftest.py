@@ -16,11 +16,11 @@ from xdist.scheduler import LoadFileScheduling
 
 from codedata_tests import scenario
 from codedata_tests.demo import Demo
-from codedata_tests.object_roots import bucket, gated, s3_server
+from codedata_tests.object_roots import bucket, gated, s3_gate, s3_server
 from codedata_tests.said import Said
 from codedata_tests.script_runs import OLD, PAD_ID, run_here
 
-__all__ = ["bucket", "gated", "s3_server"]  # fixtures, for every test
+__all__ = ["bucket", "gated", "s3_gate", "s3_server"]  # fixtures, for every test
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for torch, in whose tiny models threads only wait
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,9 @@ from codedata_tests.sources.loopback_s3 import Gate, gate_before
 _NUMBERS = count()
 
 KEY = "key-of-the-bucket"
+
+_CLIENTS_OF: dict[str, dict[Any, Any]] = {}
+"""By server: a tenth of a second that only the first test waits for, and none asks another's."""
 
 SECRET = "secret-of-the-bucket"
 """Its other half: what must stand in nothing that a run leaves."""
@@ -57,27 +61,31 @@ def fresh_bucket(address: str) -> Iterator[str]:
     Args:
         address: of the server, or of what stands before it.
     """
-    name = f"bucket-{next(_NUMBERS)}"
     with pytest.MonkeyPatch.context() as patch:
-        for variable in [each for each in os.environ if each.startswith(("AWS_", "FSSPEC_"))]:
-            patch.delenv(variable)
-        patch.setattr(clients, "_CLIENTS", {})  # else one may ask where another test's server was
-        patch.setenv("AWS_ENDPOINT_URL", address)
-        patch.setenv("AWS_ACCESS_KEY_ID", KEY)
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_CONFIG_FILE", os.devnull)
-        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        _make_bucket(address, name)
-        yield f"s3://{name}/prefix"
+        yield make_bucket(address, patch)
+
+
+def make_bucket(address: str, patch: pytest.MonkeyPatch) -> str:
+    """See `fresh_bucket`; the environment is that of a patch."""
+    name = f"bucket-{next(_NUMBERS)}"
+    for variable in [each for each in os.environ if each.startswith(("AWS_", "FSSPEC_"))]:
+        patch.delenv(variable)
+    patch.setattr(clients, "_CLIENTS", _CLIENTS_OF.setdefault(address, {}))
+    patch.setenv("AWS_ENDPOINT_URL", address)
+    patch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    patch.setenv("AWS_CONFIG_FILE", os.devnull)
+    patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    _make_bucket(address, name)
+    return f"s3://{name}/prefix"
 
 
 @pytest.fixture
-def bucket(s3_server: str) -> Iterator[str]:
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """`s3://name/prefix` with nothing below it, found by this process and its children."""
-    with fresh_bucket(s3_server) as url:
-        yield url
+    return make_bucket(s3_server, monkeypatch)
 
 
 @dataclass(frozen=True)
@@ -88,10 +96,17 @@ class GatedBucket:
     gate: Gate
 
 
+@pytest.fixture(scope="session")
+def s3_gate(s3_server: str) -> Iterator[Gate]:
+    """A gate before the server."""
+    with gate_before(int(s3_server.rpartition(":")[2])) as gate:
+        yield gate
+
+
 @pytest.fixture
-def gated(s3_server: str) -> Iterator[GatedBucket]:
+def gated(s3_gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[GatedBucket]:
     """A fresh root whose server is at fault when its gate is told to be."""
-    port = int(s3_server.rpartition(":")[2])
-    with gate_before(port) as gate, fresh_bucket(gate.address) as url:
-        gate.requests.clear()
-        yield GatedBucket(url, gate)
+    url = make_bucket(s3_gate.address, monkeypatch)
+    s3_gate.forget()
+    yield GatedBucket(url, s3_gate)
+    s3_gate.forget()

@@ -1,6 +1,7 @@
 """Dask over TLS, on Kubernetes, under Slurm: what of it one machine can run is run."""
 
 import os
+import socket
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from codedata.store.dataset_folder import open_dataset
 from codedata_tests.howto_pages import PAGES, ROOT, do_page
-from codedata_tests.services import process, waited_for
+from codedata_tests.services import free_port, process, waited_for
 from codedata_tests.test_deploy import SERVICES
 
 BIN = Path(sys.executable).parent
@@ -105,6 +107,37 @@ def test_by_the_page_on_tls_work_is_done_for_who_has_the_key_and_refused_to_who_
             )
             assert f"SettingsError: no Dask scheduler answers at {wrong} " in done.stderr
             assert not done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_the_script_for_slurm_makes_a_split_with_a_stand_in_for_srun(tmp_path: Path) -> None:
+    """`srun` starts here what it would on each node; all of it ends with the script."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, script in (("srun", 'exec "$@"'), ("hostname", "echo 127.0.0.1")):
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (programs / name).chmod(0o755)
+    foreign = ("CODEDATA_", "DAGSTER_", "DASK_")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    own |= {"PATH": f"{programs}:{own['PATH']}", "PYTHONPATH": str(ROOT), "CODEDATA_BIN": str(BIN)}
+    own |= {"SLURM_CPUS_PER_TASK": "2", "DASK_PORT": str(free_port())}
+    own |= {"CODEDATA_DEMO_TRAIN_CHARS_TO_TOKENIZE": "2000000"}
+    script = ["bash", str(ROOT / "deploy" / "slurm.sh"), "demo_train"]
+    done = subprocess.run(
+        script,
+        cwd=tmp_path,
+        env=own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "one is given up after 30s without a sign of life" in done.stdout
+    assert open_dataset(tmp_path / "data/datasets/demo_train", verify=True).num_samples > 100
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(own["DASK_PORT"])), timeout=5)
 
 
 def test_pages_that_were_not_run_say_so() -> None:

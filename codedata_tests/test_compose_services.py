@@ -15,10 +15,10 @@ import pytest
 
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog
-from codedata_tests.components.test_postgres import SERVER, free_port, postgres
+from codedata_tests.components.test_postgres import SERVER, postgres
 from codedata_tests.howto_pages import ROOT
 from codedata_tests.object_roots import SECRET, fresh_bucket
-from codedata_tests.services import process, waited_for
+from codedata_tests.services import free_port, process, waited_for
 from codedata_tests.test_deploy import SERVICES
 
 __all__ = ["postgres"]  # a fixture

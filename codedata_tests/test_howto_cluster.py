@@ -49,6 +49,10 @@ def test_datasets_are_made_in_a_bucket_and_on_a_cluster_as_the_page_says(
     ours = ("CODEDATA_", "DAGSTER_", "DASK_", "VIRTUAL_ENV")
     own = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     own["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    own |= {
+        f"CODEDATA_DEMO_{split}_CHARS_TO_TOKENIZE": "2000000" for split in ("TRAIN", "VALIDATION")
+    }
+    own["CODEDATA_DEMO_TRAIN_CHUNK_SIZE"] = "500000"
     [limits] = [b.text for b in blocks_of(PAGE) if b.title == "dask/limits.yaml"]
     (tmp_path / "dask").mkdir()
     (tmp_path / "dask" / "limits.yaml").write_text(limits, encoding="utf-8")
@@ -65,7 +69,7 @@ def test_datasets_are_made_in_a_bucket_and_on_a_cluster_as_the_page_says(
             )
         )
         address = waited_for(scheduler, r"Scheduler at:\s+(tcp://127\.0\.0\.1:\d+)")
-        worker = command_of_page("worker", ("worker", address), ("--nworkers", "2"))
+        worker = command_of_page("worker", ("worker", address), ("--nworkers", "1"))
         for name in ("one", "other"):
             folder = tmp_path / name
             folder.mkdir()
@@ -73,5 +77,5 @@ def test_datasets_are_made_in_a_bucket_and_on_a_cluster_as_the_page_says(
             services.enter_context(process(worker, folder, {**own, **shared_by_nobody}))
         printed = do_page(PAGE, clone, own, here={SCHEDULER: address})
     on_cluster = next(each for each in printed if address in each)
-    assert "worker-ttl" in on_cluster
+    assert "has 2 workers with 2 threads; one is given up after 30s" in on_cluster
     assert not (clone / "mine/data").exists()

@@ -124,3 +124,14 @@ def test_bytes_of_which_nobody_knows_how_many_come_are_said_without_an_end(
     assert lines[0].startswith("texts: 3.0 MB, ")
     assert lines[1].startswith("texts: 4.0 MB of 4.0 MB, ")
     assert lines[1].endswith(" 0 s left")
+
+
+def test_of_bytes_that_have_not_begun_to_come_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("codedata.progress._LINE_SECONDS", 0)
+    lines: list[str] = []
+    with Reporter(lines.append, in_terminal=False).transfer("texts") as transfer:
+        transfer.expect(3_000_000)
+        transfer.advance(0)
+    assert lines == []

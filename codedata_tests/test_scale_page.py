@@ -16,11 +16,11 @@ def test_the_page_has_the_tables_that_the_command_prints() -> None:
 
 
 def test_a_hundred_gigabytes_by_hand() -> None:
-    given = Inputs(chunk_mchars=10, part_mchars=5, dataset_ms=36, objects_factor=1, corpus_ms=18)
+    given = Inputs(chunk_mchars=10, part_mchars=5, dataset_ms=36, chunk_ms=36, corpus_ms=18)
     corpus = Corpus(name="small", files=2, text_gb=100)  # 100,000 M characters
     found = {name: value for name, _, value in results(given, corpus)}
     assert found["chunks"] == "10,000"
-    assert found["core hours, dataset"] == "1.0", "3,600 CPU s"
+    assert found["core hours, dataset"] == "1.1", "3,600 CPU s, and 360 of chunks"
     assert found["core hours, corpus"] == "0.5"
     assert found["PUT"] == "40,004", "20,000 parts, 10,000 chunks, 10,000 shards, two a file"
     assert found["GET"] == "50,002", "three parts a chunk, the chunk, the shard, one a file"

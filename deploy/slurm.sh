@@ -12,10 +12,10 @@ export DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL=30s
 export DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES=3
 bin=${CODEDATA_BIN:-.venv/bin}
 port=${DASK_PORT:-8786}
-CODEDATA_DASK_ADDRESS="${DASK_PROTOCOL:-tcp}://$(hostname):$port"
-export CODEDATA_DASK_ADDRESS
+host=$(hostname)
+export CODEDATA_DASK_ADDRESS="${DASK_PROTOCOL:-tcp}://$host:$port"
 
-"$bin/dask" scheduler --protocol "${DASK_PROTOCOL:-tcp}" --port "$port" &
+"$bin/dask" scheduler --protocol "${DASK_PROTOCOL:-tcp}" --host "$host" --port "$port" &
 scheduler=$!
 # One process a core on each node, one chunk at a time each; they end with the scheduler.
 srun "$bin/dask" worker "$CODEDATA_DASK_ADDRESS" --nworkers "$SLURM_CPUS_PER_TASK" --nthreads 1 \

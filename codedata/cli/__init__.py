@@ -21,6 +21,7 @@ from codedata.cli import (
     init,
     list_splits,
     materialize,
+    prune,
     push,
     report,
     show,
@@ -40,7 +41,7 @@ _GROUPS = {
     "make": [init, materialize],
     "look": [list_splits, show, report, verify, tokenizer, corpus],
     "share": [export, push, fetch],
-    "set up": [clean, completion],
+    "set up": [clean, prune, completion],
 }
 
 _EXAMPLES = """\
@@ -55,8 +56,8 @@ examples:
   codedata push demo_train me/c-train               upload it, privately
   codedata fetch me/c-train c-train                 and have it elsewhere
 
-A dataset is named by its split, or by its folder. Everything goes below
-$CODEDATA_ROOT, by default ./data.
+A dataset is named by its split, or by its folder or URL. Everything goes below
+$CODEDATA_ROOT, by default ./data; that may be an object store, s3://bucket/prefix.
 """
 
 _READER_GONE = 141

@@ -7,6 +7,7 @@ split has it. What lies in an object store is read from a copy on this machine.
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codedata.arguments import did_you_mean, path
 from codedata.errors import DatasetError, SettingsError
@@ -16,6 +17,9 @@ from codedata.places import is_object_url, place_at
 from codedata.progress import TERMINAL
 from codedata.store.copies import dataset_copy, dataset_log, open_at, place_of
 from codedata.store.dataset_folder import Dataset
+
+if TYPE_CHECKING:
+    from codedata.store.versions import Version
 
 DATASET = "DATASET"
 """What usages call the argument."""
@@ -130,9 +134,9 @@ def _none_of(name: str, layout: Layout) -> str:
     )
 
 
-def summary(dataset: Dataset) -> str:
+def summary(dataset: "Dataset | Version") -> str:
     """What is in a dataset, for the line that names it."""
-    num_files = len(dataset.entries)
+    num_files = dataset.num_shards
     return (
         f"{num_files:,} {'file' if num_files == 1 else 'files'}, {dataset.num_samples:,} samples "
         f"of {dataset.seq_length:,} tokens, {dataset.num_tokens:,} tokens, digest {dataset.digest}"

@@ -150,13 +150,21 @@ def open_instance(home: Path) -> Iterator["dg.DagsterInstance"]:
 
 
 def _batches(home: Path) -> dict[str, Any]:
-    """What has Dagster store events in batches, also where it keeps them in its SQLite files."""
+    """What has Dagster store events in batches, in its own SQLite files or on Postgres."""
     import yaml  # loaded by Dagster
 
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(_BATCH_EVENTS))
     config: Any = yaml.safe_load((home / "dagster.yaml").read_bytes())
-    if isinstance(config, dict) and any("storage" in str(key) for key in config):
-        return {}  # of the user's own: that of Postgres stores a batch of materializations as one
+    of_user = [key for key in config or () if "storage" in str(key)]
+    if of_user == ["storage"] and [*(config["storage"] or ())] == ["postgres"]:
+        storage = {
+            "module": "codedata.cli.postgres_batches",
+            "class": "BatchedPostgres",
+            "config": config["storage"]["postgres"],
+        }
+        return {"storage": {"custom": storage}}
+    if of_user:
+        return {}
     log = {
         "module": "codedata.cli.event_batches",
         "class": "BatchedEventLog",

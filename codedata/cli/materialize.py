@@ -28,9 +28,9 @@ from codedata.parallel import available_cores
 from codedata.printable import say
 from codedata.progress import SHOW_BARS, TERMINAL, Verbosity
 from codedata.recipe.settings import ALL
+from codedata.store.copies import place_of, published
 from codedata.store.locks import NO_LOCK_HELP
 from codedata.store.owners import explained_at
-from codedata.store.verified import open_once
 
 SPLIT = "SPLIT"
 """What usages call the argument."""
@@ -104,8 +104,7 @@ def run(options: argparse.Namespace) -> int:
                         job.execute_in_process(instance=instance, run_config=config, tags=tags)
                 except dg.DagsterExecutionInterruptedError as error:  # Ctrl-C
                     raise KeyboardInterrupt from error
-            dataset = open_once(layout.dataset(split))
-            say(f"{dataset.folder}: {summary(dataset)}")
+            say(f"{place_of(layout, split)}: {summary(published(layout, split))}")
             if (page := layout.report(split)).exists():
                 say(f"{page}: what it is made of")
             sys.stdout.flush()  # the next one may take hours

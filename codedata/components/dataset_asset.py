@@ -1,5 +1,7 @@
 """The asset `<split>/dataset`: what training loads, compared with what it is held out from."""
 
+from itertools import chain
+
 import dagster as dg
 
 from codedata.components.shown import with_separators
@@ -12,7 +14,8 @@ from codedata.resources import DataRoot
 from codedata.run.checks import CheckOutcome
 from codedata.run.shared_documents import find_shared, judge_shared
 from codedata.sources.parquet.text import Window
-from codedata.store.verified import open_once
+from codedata.store.copies import place_of, published
+from codedata.store.roots import MOST_FETCHED_BYTES
 
 SAMPLE_COLUMNS = [
     dg.TableColumn("input_ids", "int64[seq_length]", "The ids of a sample."),
@@ -48,7 +51,7 @@ def dataset_asset(spec: SplitSpec) -> dg.AssetsDefinition:
         with reporter_of_run(context.log.info).step(f"comparing documents of {spec.name}{others}"):
             outcome = _shared_documents(spec, store.layout)
         warn = dg.AssetCheckSeverity.WARN
-        opened = open_once(store.layout.dataset(spec.name), verify=True)
+        opened = published(store.layout, spec.name, verify=True)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(opened.digest),
             check_results=[check_result("shared_documents", outcome, key, severity=warn)],
@@ -59,7 +62,7 @@ def dataset_asset(spec: SplitSpec) -> dg.AssetsDefinition:
                     "tokens": opened.num_tokens,
                     "seq_length": opened.seq_length,
                     "digest": opened.digest,
-                    "path": dg.MetadataValue.path(str(opened.folder)),
+                    "path": dg.MetadataValue.path(str(place_of(store.layout, spec.name))),
                     "load": dg.MetadataValue.md(
                         f"```python\nimport codedata\ncodedata.load_dataset({spec.name!r})\n```"
                     ),
@@ -71,7 +74,10 @@ def dataset_asset(spec: SplitSpec) -> dg.AssetsDefinition:
 
 
 def _shared_documents(spec: SplitSpec, layout: Layout) -> CheckOutcome:
-    """Look for documents that other splits have too; of those whose text is not here, say so."""
+    """Look for documents that other splits have too; where a text cannot be read, say so.
+
+    Texts in an object store are brought here for it, as far as `MOST_FETCHED_BYTES` go.
+    """
     if not spec.held_out_from:
         return CheckOutcome(
             passed=True, description="the split is held out from no other", numbers={}
@@ -84,7 +90,15 @@ def _shared_documents(spec: SplitSpec, layout: Layout) -> CheckOutcome:
         except CorpusError as error:
             not_here[name] = str(error)
     try:
-        shared = find_shared(open_windows(layout, spec.parts), others)
+        own = open_windows(layout, spec.parts)
+        num_chars = sum(each.chars.num_chars for each in chain(own, *others.values()))
+        if layout.url is not None and num_chars > MOST_FETCHED_BYTES:
+            why = (
+                f"not compared: the texts have {num_chars:,} characters, more than the "
+                f"{MOST_FETCHED_BYTES:,} that are read from an object store for it"
+            )
+            return CheckOutcome(passed=False, description=why, numbers={})
+        shared = find_shared(own, others)
     except CorpusError as error:  # the dataset is whole without its corpus
         return CheckOutcome(passed=False, description=f"not compared: {error}", numbers={})
     return judge_shared(spec.name, shared, not_here)

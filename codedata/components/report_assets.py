@@ -15,6 +15,7 @@ from codedata.components.shown import with_separators
 from codedata.components.split_spec import SINGLE_RUN, SplitSpec
 from codedata.progress import reporter_of_run, rounded
 from codedata.resources import DataRoot
+from codedata.store.roots import objects_of
 
 if TYPE_CHECKING:
     from codedata.reporting.split_report import Report, SplitComparison, SplitDescription
@@ -66,8 +67,14 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         with reporter_of_run(context.log.info).step(f"describing {spec.name}"):
             # Compiled code, which the code location's start need not wait for.
+            from codedata.reporting.published import why_too_large
             from codedata.reporting.split_report import report_held_out, write_report
 
+            if why := why_too_large(store.layout, spec.name):
+                context.log.warning(f"no report is made: {why}")
+                for key in (token_figures_key, report_key):
+                    yield dg.MaterializeResult(asset_key=key, metadata={"no report": why})
+                return
             made = report_held_out(
                 store.layout,
                 spec.name,
@@ -82,11 +89,16 @@ def report_assets(spec: SplitSpec) -> dg.AssetsDefinition:
         path = store.layout.report(spec.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         num_bytes = write_report(path, made)
-        context.log.info(f"the report is {path}")
+        where = str(path)
+        if (objects := objects_of(store.layout)) is not None:
+            name = f"reports/{path.name}"
+            objects.put(name, path.read_bytes())
+            where = objects.where(name)
+        context.log.info(f"the report is {where}")
         yield dg.MaterializeResult(
             asset_key=report_key,
             metadata={
-                "page": dg.MetadataValue.path(str(path)),
+                "page": dg.MetadataValue.path(where),
                 "bytes": num_bytes,
                 **with_separators(_comparison_metadata(made)),
             },

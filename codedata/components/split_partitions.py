@@ -1,4 +1,4 @@
-"""Whether a partition of a split's chunks is a chunk or a file of its corpus, and how many a run does.
+"""Whether a partition of a split is a chunk or a file, and how many a run of a backfill takes.
 
     <root>/chunks/<split>/partitions.json      {"partitions": "file"}
 

@@ -21,7 +21,7 @@ from codedata.progress import Reporter, reporter_of_run
 from codedata.resources import ChunkExecutor, DataRoot
 from codedata.run.checks import CheckOutcome
 from codedata.run.matches_transformers import TransformersCheck, not_compared, sample_of, spread
-from codedata.store.dataset_folder import read_facts
+from codedata.store.copies import facts_at, place_of
 from codedata.tokenize.tokenizer_files import TokenizerFiles
 
 
@@ -77,7 +77,7 @@ def _compare(
     if check is None:
         check = TransformersCheck(split_tokenizer(spec, layout, reporter), _about(spec, layout))
     with closing(check):
-        facts = read_facts(layout.dataset(spec.name))
+        facts = facts_at(place_of(layout, spec.name))
         if facts is not None and facts.tokenizer.sha256 != check.files.fingerprint:
             return not_compared(
                 f"the dataset was made with another tokenizer, {facts.tokenizer.source}, than the "

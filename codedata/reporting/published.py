@@ -15,10 +15,14 @@ from codedata.format.facts import FACTS_NAME, samples_by_corpus
 from codedata.format.ranges import CharRange
 from codedata.format.without_paths import without_paths
 from codedata.layout import ROOT_VARIABLE, Layout, is_name
+from codedata.progress import SILENT, megabytes
 from codedata.recipe.settings import SWITCHES, Settings
 from codedata.sources.parquet.text import Window
 from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
+from codedata.store.copies import dataset_copy, find_version, place_of
 from codedata.store.dataset_folder import Dataset
+from codedata.store.roots import MOST_FETCHED_BYTES
+from codedata.store.state import pull_below
 from codedata.store.verified import open_once
 from codedata.tokenize.made_with import tokenizer_of
 from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
@@ -69,6 +73,7 @@ def open_published(
         DatasetError: there is no dataset, it is damaged, or it does not say what it was made of.
         TokenizerError: the tokenizer is gone, or is another one by now.
     """
+    pull_below(layout, layout.root / "corpora", RECORD_NAME)
     folder = _folder_of(layout, name) if folder is None else folder
     dataset = open_once(folder)
     facts = dataset.checked_facts()
@@ -106,10 +111,34 @@ def open_published(
     )
 
 
+def why_too_large(layout: Layout, name: str) -> str:
+    """Why the dataset of a split is not brought here from an object store; empty where it is.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    place = place_of(layout, name)
+    if isinstance(place, Path):
+        return ""
+    _, version = find_version(place)
+    if version.num_bytes <= MOST_FETCHED_BYTES:
+        return ""
+    return (
+        f"{name} has {megabytes(version.num_bytes)}, more than the "
+        f"{megabytes(MOST_FETCHED_BYTES)} that a report brings here from an object store; "
+        f"`codedata fetch {place} FOLDER`, then `codedata report FOLDER` makes one"
+    )
+
+
 def _folder_of(layout: Layout, name: str) -> Path:
     if not is_name(name):
         raise SettingsError(f"{name!r} is no name of a split; name one, such as 'train'")
-    folder = layout.dataset(name)
+    place = place_of(layout, name)
+    if isinstance(place, str):
+        if why := why_too_large(layout, name):
+            raise DatasetError(why)
+        return dataset_copy(place, SILENT)
+    folder = place
     if not folder.exists():
         raise DatasetError(
             f"split {name!r} has no dataset in {folder}; run `codedata materialize {name}`, or set "
@@ -149,4 +178,10 @@ def _find_windows(
         except CorpusError as error:
             # The folder is this machine's, and a report is for others too.
             return [], str(error).replace(f"{Path(records[identity].path).parent}/", "")
+    num_chars = sum(window.chars.num_chars for window in windows)
+    if layout.url is not None and num_chars > MOST_FETCHED_BYTES:
+        return [], (
+            f"its text has {num_chars:,} characters, more than the {MOST_FETCHED_BYTES:,} that a "
+            "report reads from an object store"
+        )
     return windows, ""

@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
-from itertools import groupby
 from json import dumps
 from typing import cast
 
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.run.plan import ChunkTask
-from codedata.store.chunks import TokenChunk
+from codedata.store.chunks import ChunkStore, TokenChunk
 from codedata.store.notes import read_note, write_note
 
 _NOTES = "compared-1"
@@ -70,14 +69,13 @@ def _noted(name: str) -> dict[str, str]:
 def _by_folder(
     chunks: Iterable[ChunkTask | TokenChunk],
 ) -> Iterable[tuple[str, list[ChunkFingerprint]]]:
-    for folder, some in groupby(sorted(chunks, key=_folder_of), key=_folder_of):
-        yield folder, [each.fingerprint for each in some]
-
-
-def _folder_of(chunk: ChunkTask | TokenChunk) -> str:
-    """What the places of a file's chunks begin with."""
-    place = chunk.where if isinstance(chunk, TokenChunk) else chunk.chunks.where(chunk.chars)
-    return place.rpartition("/")[0]
+    """Chunks of each file, by what their places begin with."""
+    groups: dict[tuple[ChunkStore, int], list[ChunkFingerprint]] = {}
+    for each in chunks:
+        store = each.store if isinstance(each, TokenChunk) else each.chunks
+        groups.setdefault((store, each.chars.file), []).append(each.fingerprint)
+    for (store, _), some in groups.items():
+        yield store.where(some[0].chars).rpartition("/")[0], some
 
 
 def _name(folder: str, some: ChunkFingerprint) -> str:

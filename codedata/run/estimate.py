@@ -5,6 +5,7 @@ of the text is tokenized. Before there is a text, `guess` goes by the switches a
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -196,9 +197,11 @@ def _needed(
 ) -> tuple[int, int]:
     """Samples of the dataset, and bytes of it and of the chunks that are missing."""
 
-    def tokens(chars: CharRange) -> int:
-        return int(tokens_per_char * chars.num_chars)
+    def tokens(lengths: Sequence[CharRange]) -> list[tuple[int, int]]:
+        """How many each has, and how many have as many: nearly all are of one length."""
+        counts = Counter(chars.num_chars for chars in lengths)
+        return [(int(tokens_per_char * length), number) for length, number in counts.items()]
 
-    num_samples = sum(settings.count_samples(tokens(chars)) for chars in chunks)
+    num_samples = sum(number * settings.count_samples(each) for each, number in tokens(chunks))
     packed = num_samples * settings.seq_length * (1 + id_bytes)
-    return num_samples, packed + sum(map(tokens, missing)) * id_bytes
+    return num_samples, packed + sum(each * number for each, number in tokens(missing)) * id_bytes

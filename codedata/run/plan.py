@@ -100,21 +100,25 @@ class Plan:
             threads: that may work on one chunk.
             tokenizer: the plan's, for workers that do not see its files.
         """
-        texts = {window.chars.file: window.text for window in self.windows}
+        of_file = {
+            window.chars.file: (window.text, chunks_of(window.chars.file))
+            for window in self.windows
+        }
         return [
             ChunkTask(
-                text=texts[fingerprint.chars.file],
+                text=text,
                 tokenizer=tokenizer or self.tokenizer,
                 engine_choice=self.engine_choice,
                 threads=threads,
                 fingerprint=fingerprint,
-                chunks=chunks_of(fingerprint.chars.file),
+                chunks=chunks,
             )
             for fingerprint in self.fingerprints
+            for text, chunks in [of_file[fingerprint.chars.file]]
         ]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChunkTask:
     """One chunk to tokenize.
 

@@ -2,6 +2,7 @@
 
     $XDG_CACHE_HOME/codedata/objects/<sha256>      an object
     $XDG_CACHE_HOME/codedata/datasets/...          copies of datasets (`store/copies.py`)
+    $XDG_CACHE_HOME/codedata/tokenizers/<fingerprint>/   the files of a tokenizer
 
 A file is named by the sha256 of what it holds, or the beginning of it, and is there only once its
 bytes were found to have that. What was asked for longest ago goes first when all of it is more than
@@ -116,7 +117,7 @@ def make_room(num_bytes: int) -> None:
     """Remove what was asked for longest ago, until so many bytes more fit."""
     found = [
         (used + (_DAY_SECONDS if is_stage else 0.0), path)
-        for folder in map(cache_place, ("objects", "datasets"))
+        for folder in map(cache_place, ("objects", "datasets", "tokenizers"))
         for used, is_stage, path in _entries(folder)
     ]
     sizes = {path: _num_bytes(path) for _, path in found}

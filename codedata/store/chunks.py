@@ -12,6 +12,7 @@ that is made twice is the same object.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -27,7 +28,6 @@ from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
 from codedata.format.shards import Bytes
-from codedata.parallel import side_by_side
 from codedata.store.local import LocalStore
 from codedata.store.object_store import ObjectStore
 
@@ -135,8 +135,10 @@ class LocalChunks:
         return str(self.folder / _file_name(chars))
 
     def find(self, fingerprints: Sequence[ChunkFingerprint]) -> list[TokenChunk]:
-        """See `ChunkStore.find`; each file is opened."""
-        return [chunk for chunk in side_by_side(self._found, fingerprints) if chunk is not None]
+        """See `ChunkStore.find`; each file that is there is opened."""
+        names = {*os.listdir(self.folder)} if self.folder.is_dir() else set[str]()
+        there = (each for each in fingerprints if _file_name(each.chars) in names)
+        return [chunk for each in there if (chunk := self._found(each)) is not None]
 
     def put(self, fingerprint: ChunkFingerprint, ids: IdArray, **record: Any) -> TokenChunk:
         """See `ChunkStore.put`; one of the same range is replaced."""

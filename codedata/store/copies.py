@@ -20,15 +20,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from codedata.errors import DatasetError
+from codedata.format.facts import Facts
 from codedata.format.meta import META_NAME, parse_meta, shard_name
 from codedata.layout import Layout
 from codedata.places import is_object_url
 from codedata.progress import SILENT, Reporter, Transfer, megabytes
 from codedata.store.base import Data
 from codedata.store.cache import CACHE_VARIABLE, cache_place, make_room, max_cache_bytes, touch
-from codedata.store.dataset_folder import Dataset, open_dataset
+from codedata.store.dataset_folder import Dataset, open_dataset, parse_texts, read_facts
 from codedata.store.files import fsync_folder, replace_atomically
 from codedata.store.locks import waiting_lock
+from codedata.store.verified import open_once
 
 if TYPE_CHECKING:
     from codedata.store.versions import DatasetLog, Version
@@ -62,6 +64,30 @@ def dataset_log(url: str) -> "DatasetLog":
     from codedata.store.versions import DatasetLog
 
     return DatasetLog(ObjectStore(url.rstrip("/")))
+
+
+def published(layout: Layout, split: str, *, verify: bool = False) -> "Dataset | Version":
+    """What is published of a split: its folder, opened; of a URL what is on record, and no shard.
+
+    Raises:
+        DatasetError: there is nothing, or it is damaged.
+    """
+    place = place_of(layout, split)
+    if isinstance(place, Path):
+        return open_once(place, verify=verify)
+    return dataset_log(place).published()
+
+
+def facts_at(place: Path | str) -> Facts | None:
+    """What a dataset was made of; see `read_facts`.
+
+    Raises:
+        DatasetError: there is none, or what says so is not as it was written.
+    """
+    if isinstance(place, Path):
+        return read_facts(place)
+    version = dataset_log(place).published()
+    return parse_texts(place, version.facts, version.card, version.digest)
 
 
 def find_version(url: str) -> "tuple[DatasetLog, Version]":

@@ -84,6 +84,11 @@ class Dataset:
         return self.entries[0].seq_length
 
     @property
+    def num_shards(self) -> int:
+        """Shards that the meta names."""
+        return len(self.entries)
+
+    @property
     def num_samples(self) -> int:
         """Samples of all shards."""
         return sum(entry.num_samples for entry in self.entries)

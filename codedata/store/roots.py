@@ -8,6 +8,10 @@ which are immutable and named by what they are made of; and `state/`, small file
 from codedata.layout import Layout
 from codedata.store.object_store import ObjectStore
 
+MOST_FETCHED_BYTES = 10**10
+"""Of a dataset or of texts that a step brings here to describe or compare them, where the root is
+in an object store: some minutes. What is larger is told to be left out, with the command for it."""
+
 
 def objects_of(layout: Layout) -> ObjectStore | None:
     """The object store that a root is in; None where it is a folder."""

@@ -182,8 +182,9 @@ class DatasetLog:
     @contextmanager
     def snapshot(self, version: Version | None = None) -> Generator[Snapshot]:
         """The files of a version, by default of what is published now."""
-        version = version or self.published()
-        yield ObjectSnapshot(self, version.folder, version.texts, version.number)
+        found = version or self.published()
+        number = None if version else found.number
+        yield ObjectSnapshot(self, found.folder, found.texts, number)
 
     def require_whole(self, version: Version, what_then: str) -> int:
         """The bytes of a version's objects; what a listing does not show yet is asked for.
@@ -264,7 +265,13 @@ class ObjectStage(Stage):
     def _staged(self) -> Version:
         """What is staged, once all of it is there."""
         name = f"{self.folder}/{META_NAME}"
-        meta = self.log.store.read(name)
+        try:
+            meta = self.log.store.read(name)
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{self.log.store.where(name)} is gone: something removed it, such as `codedata "
+                "prune`; nothing was published; run again"
+            ) from error
         staged = _version_of(meta, self.folder, self._texts, self.log.store.where(name))
         num_bytes = self.log.require_whole(staged, "nothing was published; run again")
         return replace(staged, num_bytes=num_bytes)
@@ -278,7 +285,8 @@ class ObjectSnapshot:
         log: of the dataset.
         folder: of the objects.
         texts: facts and card.
-        number: of the version; None of what is staged.
+        number: of the version; None where no other can take its place: of what is staged, or of a
+            version that was asked for.
     """
 
     log: DatasetLog

@@ -34,13 +34,15 @@ def tokenizer_of(facts: Facts, layout: Layout, named: Sequence[str] = ()) -> Tok
         TokenizerError: it is gone, or is another one by now.
     """
     source, sha256 = facts.tokenizer.source, facts.tokenizer.sha256
-    if commit := facts.tokenizer.revision:
+    if in_store := _in_store(facts, layout):
+        found = in_store
+    elif commit := facts.tokenizer.revision:
         found = find_tokenizer(f"{source.partition('@')[0]}@{commit}")
         found = found if found.fingerprint == sha256 else None
     else:
         found = _of_this_machine(facts, layout, named)
     if found is None:
-        name = source if commit else name_of(source)
+        name = source if facts.tokenizer.revision else name_of(source)
         raise TokenizerError(
             f"tokenizer {name} that made {facts.name!r} (sha256 {sha256}) is not where it was, or "
             f"is another one by now: name its folder with --tokenizer or {TOKENIZER_VARIABLE}, or "
@@ -51,6 +53,8 @@ def tokenizer_of(facts: Facts, layout: Layout, named: Sequence[str] = ()) -> Tok
 
 def tokenizer_here(facts: Facts, layout: Layout) -> TokenizerFiles | None:
     """The tokenizer that made a dataset, without asking the hub; None where it is not here."""
+    if in_store := _in_store(facts, layout):
+        return in_store
     commit = facts.tokenizer.revision
     if commit is None:
         return _of_this_machine(facts, layout, ())
@@ -67,6 +71,19 @@ def tokenizer_here(facts: Facts, layout: Layout) -> TokenizerFiles | None:
     except NoSuchFileError:
         pass  # the hub said before that it has no config
     return tokenizer_of(facts, layout)
+
+
+def _in_store(facts: Facts, layout: Layout) -> TokenizerFiles | None:
+    """The tokenizer as a root in an object store has it, by its fingerprint."""
+    if layout.url is None:
+        return None
+    from codedata.store.roots import objects_of  # asyncio, which folders need not wait for
+    from codedata.tokenize.stored_tokenizer import bring_tokenizer
+
+    store, sha256 = objects_of(layout), facts.tokenizer.sha256
+    folder = store and bring_tokenizer(store, sha256)
+    is_it = folder is not None and local_fingerprint(str(folder)) == sha256
+    return find_tokenizer(str(folder)) if is_it else None
 
 
 def _of_this_machine(facts: Facts, layout: Layout, named: Sequence[str]) -> TokenizerFiles | None:

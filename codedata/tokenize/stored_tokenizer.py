@@ -8,9 +8,11 @@ the worker brings the files into its cache.
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from codedata.errors import TokenizerError
-from codedata.store.cache import cached
+from codedata.store.cache import cache_place, cached, touch
+from codedata.store.files import replace_atomically
 from codedata.store.object_store import ObjectStore
 from codedata.tokenize.tokenizer_files import (
     TOKENIZER_CONFIG,
@@ -79,6 +81,25 @@ def store_tokenizer(store: ObjectStore, files: TokenizerFiles) -> StoredTokenize
             store.put(name, each)
     sha256s = tuple(hashlib.sha256(each).hexdigest() for each in data)
     return StoredTokenizer(store, files.source, files.revision, found, sha256s)
+
+
+def bring_tokenizer(store: ObjectStore, fingerprint: str) -> Path | None:
+    """A folder here with the files of a tokenizer in a store; None where it has none of these.
+
+    Args:
+        store: of the root.
+        fingerprint: of the files.
+    """
+    folder = cache_place("tokenizers") / fingerprint
+    if not touch(folder / TOKENIZER_JSON):
+        names = _names(fingerprint)
+        found = store.read_many(names)
+        if names[0] not in found:
+            return None
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, data in sorted(found.items()):  # tokenizer.json last
+            replace_atomically(folder / name.rpartition("/")[2], data)
+    return folder
 
 
 def _names(fingerprint: str) -> list[str]:

@@ -1,16 +1,11 @@
 """The page on a shared instance, done: a real Postgres, its dagster.yaml, its two processes."""
 
 import configparser
-import importlib.util
 import os
-import pwd
 import shlex
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -20,22 +15,20 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from codedata_tests.components.postgres_server import (
+    free_port,
+    make_database,
+    needs_postgres,
+    postgres,
+)
 from codedata_tests.components.small_platform import environment_of_splits
 from codedata_tests.howto_pages import ROOT, blocks_of
 
+__all__ = ["postgres"]  # a fixture
+
 PAGE = "shared-instance.md"
 BIN = Path(sys.executable).parent
-_INITDB = [*sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
-SERVER = _INITDB[-1].parent if _INITDB else None
-
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(SERVER is None, reason="no Postgres server: apt-get install postgresql"),
-    pytest.mark.skipif(
-        not all(importlib.util.find_spec(name) for name in ("dagster_postgres", "psycopg2")),
-        reason="pip install dagster-postgres psycopg2-binary",
-    ),
-]
+pytestmark = [pytest.mark.long, *needs_postgres]
 
 
 def file_of_page(name: str) -> str:
@@ -43,52 +36,11 @@ def file_of_page(name: str) -> str:
     return text
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@pytest.fixture
-def postgres() -> Iterator[int]:
-    """The loopback port of a server of its own; not run by root, which Postgres refuses."""
-    assert SERVER is not None
-    folder = Path(tempfile.mkdtemp(prefix="codedata-postgres-", dir="/tmp"))
-    as_user: list[str] = []
-    if os.geteuid() == 0:
-        user = pwd.getpwnam("nobody")
-        os.chown(folder, user.pw_uid, user.pw_gid)
-        ids = (f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
-        as_user = ["setpriv", *ids]
-    port = free_port()
-    data, log = str(folder / "data"), str(folder / "log")
-    pg_ctl = [*as_user, str(SERVER / "pg_ctl"), "-D", data]
-    try:
-        subprocess.run(
-            [*as_user, str(SERVER / "initdb"), "-D", data, "-U", "postgres", "-A", "trust"],
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-        subprocess.run(
-            [*pg_ctl, "-o", options, "-l", log, "-w", "start"],
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        yield port
-        subprocess.run([*pg_ctl, "-m", "immediate", "stop"], cwd=folder, check=True)
-    finally:
-        shutil.rmtree(folder)
-
-
 @pytest.fixture
 def environment(
     postgres: int, corpus: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> dict[str, str]:
     """The page's variables, with the database made by the page's SQL and its dagster.yaml."""
-    assert SERVER is not None
     made = environment_of_splits(corpus, tokenizer_folder, tmp_path)
     (tmp_path / "codedata.env").write_text(file_of_page("codedata.env"), encoding="utf-8")
     [sourcing] = [b.text.splitlines()[0] for b in blocks_of(PAGE) if b.text.startswith("set -a")]
@@ -110,9 +62,7 @@ def environment(
     (home / "dagster.yaml").write_text(file_of_page("dagster.yaml"), encoding="utf-8")
     sql = tmp_path / "dagster.sql"
     sql.write_text(file_of_page("dagster.sql"), encoding="utf-8")
-    password = f"password={of_page['DAGSTER_PG_PASSWORD']}"
-    where = ("-h", "127.0.0.1", "-p", str(postgres), "-U", "postgres", "-v", "ON_ERROR_STOP=1")
-    subprocess.run([str(SERVER / "psql"), *where, "-v", password, "-f", str(sql)], check=True)
+    make_database(postgres, sql, of_page["DAGSTER_PG_PASSWORD"])
     return {**made, **of_page}
 
 

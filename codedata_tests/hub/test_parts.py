@@ -1,5 +1,6 @@
 """The leading characters of a parquet on the hub: the same text, for few of the bytes."""
 
+import json
 import os
 import shutil
 import signal
@@ -15,12 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from codedata.components.raw_corpus import RawCorpus
+from codedata.components.split_origin import corpus_facts
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange
 from codedata.hub.corpora import fetch_corpus
 from codedata.hub.files import fetch_file
 from codedata.hub.refusals import HubError
 from codedata.hub.source import HubSource
+from codedata.layout import Layout
 from codedata.sources.record import Corpus, TextPart, fingerprint_of
 from codedata_tests import scenario
 from codedata_tests.hub.server import Hub, Repo
@@ -245,7 +249,7 @@ def test_a_part_that_was_damaged_on_the_disk_is_refused_and_only_it_is_fetched_a
     data[len(data) // 2] ^= 1
     damaged.write_bytes(data)
     with pytest.raises(CorpusError, match=f"{damaged} is not as it was fetched; materialize"):
-        read(fetched, 1)
+        read(fetched, len(TEXT) // 3)
     damaged.unlink()
     with pytest.raises(CorpusError, match=f"{damaged} is not as it was fetched"):
         read(fetched, 1)
@@ -376,3 +380,53 @@ def test_what_a_killed_process_had_fetched_is_not_fetched_again(
         3 + there - arrived
     )  # a long footer, what was not here, what the killed one had asked for
     assert len(hub.asked(blobs=True)) <= most
+
+
+@pytest.mark.parametrize("first_chars", [None, 20_000])
+def test_under_a_root_in_an_object_store_row_groups_go_there_and_no_file_stays_here(
+    first_chars: int | None,
+    hub: Hub,
+    repo: Repo,
+    data: bytes,
+    tmp_path: Path,
+    said: Said,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same text as under a folder, known by the same hash; on another machine it is found."""
+    source = {"kind": "hub", "repo": "owner/data", "path": NAME, "first_chars": first_chars}
+    component = RawCorpus(name="c", source=source)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
+    url = f"memory://hub-{first_chars}/root"
+    there = component.materialize(Layout.at(url, "root"), said.reporter)
+    assert not [*(tmp_path / "hf").rglob("blobs/*")]
+    hub.clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    layout = Layout.at(url, "root")
+    assert component.materialize(layout, said.reporter) == there
+    assert component.typed_source.bytes_to_fetch(0, layout.corpus("c"), said.reporter) == 0
+    assert not hub.requests
+    here = component.materialize(Layout(tmp_path / "root"), said.reporter)
+    assert (there.sha256, there.num_chars, there.kept) == (here.sha256, here.num_chars, here.kept)
+    assert corpus_facts({0: there}, is_one=True) == corpus_facts({0: here}, is_one=True)
+    assert read(there, first_chars or len(TEXT)) == TEXT[:first_chars]
+    repo.commit({NAME: data, "README.md": b"another commit with the same file"})
+    hub.clear()
+    moved = component.materialize(layout, said.reporter, update=True)
+    assert moved.origin["commit"] != there.origin["commit"]
+    is_all = first_chars is None  # of the leading text, the fingerprint is of the commit too
+    assert (moved.path == there.path, moved.sha256 == there.sha256) == (is_all, is_all)
+    assert hub.bytes_sent < 1_000, "the bytes are there already"
+
+
+def test_a_small_file_whose_hash_the_hub_does_not_state_comes_whole_and_is_cut(
+    hub: Hub, tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "".join(json.dumps({"content": text}) + "\n" for text in DOCUMENTS)
+    hub.add_repo("owner/small", {"c.jsonl": lines.encode()})
+    component = RawCorpus(
+        name="c", source={"kind": "hub", "repo": "owner/small", "path": "c.jsonl"}
+    )
+    here = component.materialize(Layout(tmp_path / "root"), said.reporter)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
+    there = component.materialize(Layout.at("memory://hub-small/root", "root"), said.reporter)
+    assert (there.sha256, read(there, len(TEXT))) == (here.sha256, TEXT)

@@ -39,6 +39,7 @@ class Run:
         tokenizer: its folder, which workers do not see.
         settings: the switches.
         name: of the split.
+        engine: that tokenizes.
     """
 
     url: str
@@ -47,6 +48,7 @@ class Run:
     tokenizer: Path
     settings: Settings
     name: str = "set"
+    engine: str = "whole"
 
     @property
     def root(self) -> ObjectStore:
@@ -62,7 +64,7 @@ class Run:
 
     def plan(self) -> Plan:
         files = find_tokenizer(str(self.tokenizer))
-        return open_plan({0: self.text}, self.settings, files, engine="whole")
+        return open_plan({0: self.text}, self.settings, files, engine=self.engine)
 
     def tasks(self, plan: Plan) -> list[ChunkTask]:
         tokenizer, chunks = store_tokenizer(self.root, plan.tokenizer), self.chunks

@@ -45,6 +45,9 @@ WORKER_TTL = "1s"
 """A worker is given up after ten heartbeats of half a second, however short this is."""
 
 
+LOOPBACK = ("--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0")
+
+
 def environment_of(folder: Path) -> dict[str, str]:
     """That of a machine of its own, as far as files go; the store is found by the rest."""
     own = {"HOME": "home", "TMPDIR": "tmp", "XDG_CACHE_HOME": "cache"}
@@ -80,8 +83,8 @@ class Machines:
 
     def start_worker(self) -> None:
         folder = self.folders / f"worker-{len(list(self.folders.iterdir()))}"
-        arguments = [self.address, "--no-nanny", "--no-dashboard", "--nthreads", "1"]
-        arguments += ["--host", "127.0.0.1", "--local-directory", str(folder / "dask")]
+        arguments = [self.address, *LOOPBACK, "--no-nanny", "--nthreads", "1"]
+        arguments += ["--local-directory", str(folder / "dask")]
         environment = environment_of(folder)
         self.stack.enter_context(
             process(module("distributed.cli.dask_worker", *arguments), folder, environment)
@@ -103,7 +106,7 @@ def bucket(s3_server: str) -> Iterator[str]:
 def machines(bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     assert bucket, "its environment is that of the workers"
     folders = tmp_path_factory.mktemp("machines")
-    arguments = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    arguments = [*LOOPBACK, "--port", "0"]
     with ExitStack() as stack:
         environment = environment_of(folders / "scheduler")
         log = stack.enter_context(
@@ -295,11 +298,11 @@ def test_an_address_where_no_scheduler_answers_is_refused(monkeypatch: pytest.Mo
 def test_workers_of_this_machine_bind_to_loopback_and_a_chunk_that_kills_them_is_given_up(
     run: Run,
 ) -> None:
-    said: list[str] = []
+    said, before = list[str](), bound()
     with connected(None, said.append) as workers:
         assert "has 2 workers with 2 threads; one is given up after 30s" in said[0]
         assert "a chunk after it cost 4 workers" in said[0]
-        assert {*bound_by_children()} == {"127.0.0.1"}
+        assert {each[0] for each in bound() - before} == {"127.0.0.1"}
         task = run.tasks(run.plan())[1]
         [(_, future)] = completed(workers, die, [task])
         with pytest.raises(WorkerError) as lost:
@@ -311,13 +314,8 @@ def test_workers_of_this_machine_bind_to_loopback_and_a_chunk_that_kills_them_is
     )
 
 
-def bound_by_children() -> list[str]:
-    """The addresses at which this process and all it started listen."""
+def bound() -> set[tuple[str | int, ...]]:
+    """Where this process and all it started listen."""
     me = psutil.Process()
     found = [each.net_connections("tcp") for each in (me, *me.children(recursive=True))]
-    return [
-        f"{one.laddr.ip}:{one.laddr.port}"
-        for each in found
-        for one in each
-        if one.status == "LISTEN"
-    ]
+    return {tuple(one.laddr) for each in found for one in each if one.status == "LISTEN"}

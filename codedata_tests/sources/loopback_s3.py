@@ -62,6 +62,7 @@ class Gate:
         lag_seconds: for so long a list does not show what was put or removed.
         asked: requests by path.
         requests: each, its method and its path with its query, in order.
+        signed_by: the key of each, as far as they are signed.
         most_at_once: requests that were under way at the same time.
         delay_seconds: before each answer.
         removed: headers that do not get through, in lower case.
@@ -73,6 +74,7 @@ class Gate:
     lag_seconds: float = 0.0
     asked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     requests: list[tuple[str, str]] = field(default_factory=list)
+    signed_by: list[str] = field(default_factory=list)
     most_at_once: int = 0
     delay_seconds: float = 0.0
     removed: set[str] = field(default_factory=set)
@@ -82,6 +84,15 @@ class Gate:
     kinds: Counter[Kind] = field(default_factory=Counter[Kind])
     changed: dict[str, float] = field(default_factory=dict[str, float])
     listed: dict[str, bytes] = field(default_factory=dict[str, bytes])
+
+    def forget(self) -> None:
+        """Be as at the start."""
+        for each in (self.answers, self.asked, self.requests, self.signed_by, self.removed):
+            each.clear()
+        for each in (self.kinds, self.changed, self.listed):
+            each.clear()
+        self.fault = lambda _: 0
+        self.most_at_once, self.delay_seconds, self.lag_seconds = 0, 0.0, 0.0
 
     def answer_to(self, method: str, path: str, request: Request) -> Answer:
         """The next that is to be given; 0 for what the server says."""
@@ -145,6 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         with gate.lock:
             gate.asked[path] += 1
             gate.requests.append((self.command, self.path))
+            gate.signed_by += re.findall("Credential=([^/]+)", self.headers["Authorization"] or "")
             gate.under_way += 1
             gate.most_at_once = max(gate.most_at_once, gate.under_way)
             gate.kinds[request.kind] += 1
