@@ -20,6 +20,7 @@ from codedata.sources.record import PIN_NAME, RECORD_NAME, Corpus
 from codedata.sources.stored_text import store_corpus
 from codedata.store import state
 from codedata.store.locks import waiting_lock
+from codedata.store.roots import require_conditional_writes
 
 _AT_ONCE = 4
 """Files on their way into a store: each waits for the one store, then for the other, and has a few
@@ -49,11 +50,15 @@ class Collector:
         corpus: its name.
         files: which, in the order in which they will be asked for.
         reporter: told how far it is.
+
+    Raises:
+        StoreError: the store of the root does not honour conditional writes, or is not reached.
     """
 
     def __init__(
         self, source: Source, layout: Layout, corpus: str, files: Sequence[int], reporter: Reporter
     ) -> None:
+        require_conditional_writes(layout)
         self._source, self._layout, self._corpus = source, layout, corpus
         self._files, self._reporter = deque(files), reporter
         is_ahead = layout.url is not None and len(files) > 1
