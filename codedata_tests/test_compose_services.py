@@ -15,7 +15,7 @@ import pytest
 
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog
-from codedata_tests.components.test_postgres import SERVER, postgres
+from codedata_tests.components.postgres_server import SERVER, needs_postgres, postgres
 from codedata_tests.howto_pages import ROOT
 from codedata_tests.object_roots import SECRET, fresh_bucket
 from codedata_tests.services import free_port, process, waited_for
@@ -23,11 +23,7 @@ from codedata_tests.test_deploy import SERVICES
 
 __all__ = ["postgres"]  # a fixture
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(SERVER is None, reason="no Postgres server: apt-get install postgresql"),
-    pytest.mark.timeout(300),
-]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900), *needs_postgres]
 
 BIN = Path(sys.executable).parent
 PASSWORD = "password-of-the-database"

@@ -22,7 +22,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -391,6 +391,11 @@ def parse_corpus(data: bytes) -> Corpus:
         ValueError: it is no such record.
     """
     return _record().validate_json(data)
+
+
+def without_parts(corpus: Corpus) -> Corpus:
+    """A record but for the list of its parts, which of thousands of files would fill the memory."""
+    return replace(corpus, part=corpus.part and replace(corpus.part, parts=()))
 
 
 def read_corpus(folder: Path) -> Corpus:

@@ -176,6 +176,10 @@ def store_corpus(
     if (store := objects_of(layout)) is None:
         return corpus
     if not is_object_url(corpus.path):
+        if corpus.part is None:
+            corpus = replace(
+                corpus, origin={"path": _named(layout, folder, corpus)} | corpus.origin
+            )
         known = _recorded(store, layout, folder)
         corpus = _as_known(corpus, known) or _put(store, folder, corpus, reporter)
     put_state(layout, folder / record.RECORD_NAME, record.dump_corpus(corpus))
@@ -262,8 +266,12 @@ def _columns_of(corpus: record.Corpus) -> Columns:
 
 
 def _stored(corpus: record.Corpus, url: str, part: record.TextPart) -> record.Corpus:
-    """A corpus as it is in a store; which file of this machine it was, if one, is its origin."""
-    origin = corpus.origin
-    if corpus.part is None and Path(corpus.path).name != record.PARQUET_NAME:
-        origin = {"path": corpus.path} | origin
-    return replace(corpus, path=url, part=replace(part, parts=()), origin=origin)
+    return replace(corpus, path=url, part=replace(part, parts=()))
+
+
+def _named(layout: Layout, folder: Path, corpus: record.Corpus) -> str:
+    """The file that a text is of, for facts: one of its own is named as if it were in the root."""
+    parquet = folder / record.PARQUET_NAME
+    if corpus.path != str(parquet.absolute()):
+        return corpus.path
+    return f"{layout.url}/{parquet.relative_to(layout.root).as_posix()}"

@@ -32,7 +32,7 @@ CONCURRENCY = 64
 """Requests of a process at a time; below the 100 connections that aiohttp lets a session have."""
 
 _SLOWEST_BYTES = 100_000
-"""A second, of what is sent: a shard of 60 MB may take ten minutes."""
+"""A second: a shard of 60 MB may take ten minutes."""
 
 _LINE_SECONDS = 5.0
 """Between two lines about requests that are made again."""
@@ -140,7 +140,7 @@ class Client:
         Args:
             url: what it is about, for messages.
             request: makes it, of the file system.
-            num_bytes: that it sends.
+            num_bytes: that it sends or gives, of which the time that it has follows.
 
         Raises:
             FileNotFoundError: there is no such object.

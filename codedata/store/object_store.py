@@ -33,6 +33,10 @@ from codedata.store.requests import status_of
 
 Answer = TypeVar("Answer")
 
+_UNKNOWN_BYTES = 60_000_000
+"""Taken for what is read whole: it may take ten minutes; a server that falls silent is left as soon
+as its client gives it up, s3fs after 15 seconds."""
+
 PROBE_NAME = "conditional-writes"
 """Of the object by which a store shows that it honours them."""
 
@@ -102,6 +106,7 @@ class ObjectStore:
         """The bytes of several names, asked for side by side; those of nothing are left out."""
         client, folder = connect(self.url)
         num_bytes = None if stop is None else max(0, stop - start)
+        expected = _UNKNOWN_BYTES if num_bytes is None else num_bytes
         limits: dict[str, Any] = {}
         if start or stop is not None:  # of no bytes a range cannot be asked for
             limits = {"start": start, "end": None if stop is None else max(stop, start + 1)}
@@ -116,7 +121,8 @@ class ObjectStore:
                     raise
 
             try:
-                return name, (await client.ask(self.where(name), request))[:num_bytes]
+                data = await client.ask(self.where(name), request, num_bytes=expected)
+                return name, data[:num_bytes]
             except FileNotFoundError:
                 return name, None
 

@@ -10,6 +10,9 @@ command, while the objects are the same.
 Invariants: a record is written once and stays; it names what was whole in the store before and
 after. Numbers have no gaps, so a listing that lags costs requests, never a version: what follows
 the highest number that it shows is asked for directly.
+
+Requests: to publish, a read of the meta, three lists, two reads of records and a write, beside one
+a shard; to find the head, a list and two reads. A list is one request for 1,000 names.
 """
 
 import errno
@@ -129,7 +132,7 @@ class DatasetLog:
         if (version := self.head() or self._plain()) is None:
             raise DatasetError(
                 f"{self.store.url} holds no {META_NAME}, the mark of a whole dataset, and no "
-                f"{VERSIONS} of one; name the URL of a dataset"
+                f"{VERSIONS} of one; name the URL of a dataset, or make it (codedata materialize)"
             )
         return version
 
@@ -198,14 +201,15 @@ class DatasetLog:
         """
         names = [version.name_of(each) for each in version.names]
         listed = self.store.found(version.name_of(""))
-        hidden = self.store.read_many(name for name in names if name not in listed)
-        if gone := [name for name in names if name not in listed and name not in hidden]:
+        hidden = [name for name in names if name not in listed]
+        there = self.store.read_many(hidden, stop=1)
+        if gone := [name for name in hidden if name not in there]:
             raise StoreError(
                 f"{self.store.where(gone[0])} is gone ({len(gone)} of {len(names)} objects of the "
                 f"version are): something removed it, such as `codedata prune`; {what_then}"
             )
-        sizes = (listed[name].num_bytes if name in listed else len(hidden[name]) for name in names)
-        return sum(sizes)
+        sizes = {name: len(self.store.read(name)) for name in hidden}
+        return sum(sizes[name] if name in sizes else listed[name].num_bytes for name in names)
 
     def _plain(self) -> Version | None:
         found = self.store.read_many([META_NAME, FACTS_NAME, CARD_NAME])

@@ -108,7 +108,10 @@ def test_a_file_that_was_hashed_when_it_was_young_is_hashed_again(
     monkeypatch.setattr(hashed, "_YOUNG_NS", 10**18)
     os.utime(corpus.path)
     assert sha256_noted(Path(corpus.path)) == sha256_once(Path(corpus.path)) == corpus.sha256
-    assert json.loads(note.read_bytes())[2] is False
+    [_, seen, is_settled] = json.loads(note.read_bytes())
+    assert not is_settled
+    note.write_text(json.dumps(["noted", seen, False]))
+    assert sha256_noted(Path(corpus.path)) == corpus.sha256
     for damaged in ('"x"', "[1]", "nonsense"):
         note.write_text(damaged)
         assert sha256_noted(Path(corpus.path)) == corpus.sha256

@@ -46,9 +46,10 @@ def texts(layout: Layout) -> dict[str, str]:
 
 
 def test_what_one_machine_pushes_is_on_another_and_what_is_gone_in_the_store_is_gone_there(
-    bucket: str, machine: Machine
+    machine: Machine,
 ) -> None:
-    one, other = machine(bucket), machine(bucket)
+    url = "memory://state-of-two-machines/root"
+    one, other = machine(url), machine(url)
     record, note = (write(one.corpus("c") / name, name) for name in ("corpus.json", "pin.json"))
     write(one.corpus("c") / ".lock", "")
     state.push(one, one.corpus("c"))
