@@ -39,7 +39,7 @@ def addresses(running: "subprocess.Popen[bytes]") -> set[str]:
                 with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                     sockets = each.net_connections("inet")
                     found |= {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}
-        time.sleep(0.05)
+        time.sleep(0.5)  # to look costs more than what is looked at
     return found
 
 
