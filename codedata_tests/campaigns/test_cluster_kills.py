@@ -201,10 +201,12 @@ def test_workers_and_drivers_that_are_hurt_at_random_lose_and_mix_nothing(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    """Where requests fail, lists lag by a second, too."""
     random_, hurt, num_runs, num_versions = random.Random(num_hurts), Counter[str](), 0, 0
     served.gate.fault = sometimes(random_, share_of_faults, SLOW_DOWN, BROKEN, LOST, CUT)
     num_chunks = len(run.plan().fingerprints)
     while hurt.total() < num_hurts:
+        served.gate.lag_seconds = 1.0 if share_of_faults else 0.0
         own, num_runs = replace(run, name=f"run-{num_runs}"), num_runs + 1
         drivers = Drivers(processes, own, tmp_path, 1 + num_runs % 2)
         hurts, until = 4, random_.randrange(num_chunks)
@@ -220,6 +222,7 @@ def test_workers_and_drivers_that_are_hurt_at_random_lose_and_mix_nothing(
             else:
                 processes.hurt_worker(random_, what)
         drivers.wait()
+        served.gate.lag_seconds = 0.0
         versions = own.log.versions()
         num_versions += len(versions)
         for version in versions:
