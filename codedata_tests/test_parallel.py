@@ -72,7 +72,7 @@ def test_of_many_calls_some_wait_at_once_and_none_once_they_are_left(
         assert found == [(number, str(number)) for number in range(20)]
         taken.clear()
         goes_on = Event()
-        for _ in (left := completed(threads, lambda n: n == 0 or goes_on.wait(), numbers())):
+        for _ in (left := completed(threads, lambda n: n == 0 or goes_on.wait(5), numbers())):
             assert len(taken) == 4, "one is done, one is at work, and two wait"
             break
         left.close()

@@ -128,7 +128,9 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
             yield from made.events(plan.engine.vocab_size, chunk_executor.threads)
         # Dagster stores it with each partition.
         peak = {"peak memory (MB)": rounded(peak_memory_bytes() / 1e6)}
-        metadata = {} if spec.partitions == "file" and len(spec.files) >= MANY_FILES else peak
+        watched = getattr(executor, "dashboard", None)
+        told = {**peak, **({"Dask": dg.MetadataValue.url(watched)} if watched else {})}
+        metadata = {} if spec.partitions == "file" and len(spec.files) >= MANY_FILES else told
         yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
     return token_chunks

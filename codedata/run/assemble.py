@@ -29,7 +29,13 @@ from codedata.run.checks import (
     not_whole,
     require_passed,
 )
-from codedata.run.packing import PackTask, first_shards, pack_and_read, pack_chunk
+from codedata.run.packing import (
+    PackTask,
+    entries_there,
+    first_shards,
+    pack_and_read,
+    pack_chunk,
+)
 from codedata.run.plan import Plan
 from codedata.run.tokenize import result_of
 from codedata.store.chunks import TokenChunk
@@ -177,9 +183,16 @@ def assemble_version(
         pad_id=settings.pad_id,
     )
     stage = log.stage(folder)
+    there = entries_there(stage)
     tasks = [
-        PackTask(settings=settings, stage=stage, chunk=chunk, first_shard=first)
-        for chunk, first in zip(chunks, firsts, strict=True)
+        PackTask(
+            settings=settings,
+            stage=stage,
+            chunk=chunk,
+            first_shard=first,
+            entries=there[first:stop],
+        )
+        for chunk, first, stop in zip(chunks, firsts, [*firsts[1:], None], strict=True)
         if settings.count_samples(chunk.num_tokens)
     ]
     packed: dict[int, list[tuple[ShardEntry, FoundShard]]] = {}

@@ -6,6 +6,7 @@ byte: what may be published is what was found there.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -13,7 +14,7 @@ from itertools import accumulate, zip_longest
 from typing import BinaryIO
 
 from codedata.errors import ChunkMismatchError, CorpusError, DatasetError, SettingsError
-from codedata.format.meta import MAX_SHARDS, ShardEntry
+from codedata.format.meta import MAX_SHARDS, META_NAME, ShardEntry, parse_meta
 from codedata.format.packing import pack_samples, split_shards
 from codedata.format.shards import Bytes, encode_shard
 from codedata.recipe.settings import Settings
@@ -34,12 +35,14 @@ class PackTask:
         stage: where its shards go.
         chunk: as it is stored.
         first_shard: the number of its first shard.
+        entries: what an earlier run's meta says of its shards; none where there is no such meta.
     """
 
     settings: Settings
     stage: ObjectStage
     chunk: TokenChunk
     first_shard: int
+    entries: Sequence[ShardEntry] = ()
 
     @property
     def where(self) -> str:
@@ -121,6 +124,8 @@ def pack_chunk(
 def pack_and_read(task: PackTask) -> list[tuple[ShardEntry, FoundShard]]:
     """Pack a chunk into an object store, and read back what is there; in a worker.
 
+    Shards of an earlier run that are right are read, and not written again.
+
     Returns:
         What the meta is to say of each shard, and what was found of it.
 
@@ -128,17 +133,36 @@ def pack_and_read(task: PackTask) -> list[tuple[ShardEntry, FoundShard]]:
         ChunkMismatchError: the chunk is damaged.
         DatasetError: what is there is not what was put.
     """
+    if task.entries:
+        with suppress(DatasetError, FileNotFoundError):
+            return _read_back(task, task.entries)
     entries = pack_chunk(task.settings, task.stage, task.chunk, task.first_shard)
+    try:
+        return _read_back(task, entries)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"{task.stage.snapshot().where} lacks {error.filename}, which was just put there; run "
+            "again"
+        ) from error
+
+
+def entries_there(stage: ObjectStage) -> Sequence[ShardEntry]:
+    """What the meta of a stage says, where an earlier run of the same version wrote one."""
+    snapshot = stage.snapshot()
+    try:
+        return parse_meta(snapshot.read(META_NAME), snapshot.where)
+    except (FileNotFoundError, DatasetError):
+        return ()
+
+
+def _read_back(
+    task: PackTask, entries: Sequence[ShardEntry]
+) -> list[tuple[ShardEntry, FoundShard]]:
     snapshot = task.stage.snapshot()
-    found: list[FoundShard] = []
-    for index, entry in enumerate(entries, task.first_shard):
-        try:
-            found.append(FoundShard.of(read_shard(snapshot, index, entry, verify=True)))
-        except FileNotFoundError as error:
-            raise DatasetError(
-                f"{snapshot.where} lacks {error.filename}, which was just put there; run again"
-            ) from error
-    return list(zip(entries, found, strict=True))
+    return [
+        (entry, FoundShard.of(read_shard(snapshot, index, entry, verify=True)))
+        for index, entry in enumerate(entries, task.first_shard)
+    ]
 
 
 def _write_hashed(

@@ -4,11 +4,13 @@ One scheduler and three workers, each a process with folders of its own; all the
 an object store.
 """
 
+import logging
 import os
 import pickle
 import re
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -162,6 +164,12 @@ def published(run: Run, version: Version | None = None) -> dict[str, bytes]:
         return {name: snapshot.read(name) for name in version.names}
 
 
+def requests_in(log: str) -> Counter[str]:
+    """How many requests of each method, by the ends of the names that they are for."""
+    found = re.findall(r'"(GET|PUT) /\S+\.(\w+) HTTP', log)
+    return Counter(f"{method} {end}" for method, end in found)
+
+
 def forget_compared() -> None:
     """As a process that made none of the chunks."""
     compared._known.clear()  # pyright: ignore[reportPrivateUsage]
@@ -169,10 +177,15 @@ def forget_compared() -> None:
 
 
 def test_workers_without_a_shared_disk_make_the_bytes_of_a_local_run(
-    run: Run, expected: dict[str, bytes]
+    run: Run, expected: dict[str, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     said: list[str] = []
-    version, reused = drive(run, said.append)
+    with caplog.at_level(logging.INFO, "werkzeug"):
+        version, reused = drive(run, said.append)
+    asked = requests_in(caplog.text)
+    assert asked["PUT arrow"] == asked["GET arrow"] == len(reused), "of a chunk two requests"
+    assert asked["PUT pkl"] == asked["GET pkl"] == version.num_shards, "of a shard two"
+    assert asked["PUT json"] <= 6, "conditional-writes aside: tokenizer, meta, version"
     assert published(run) == expected
     assert version.number == 1
     assert len(reused) > 10

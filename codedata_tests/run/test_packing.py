@@ -107,6 +107,26 @@ def test_a_shard_that_the_store_does_not_hold_as_it_was_put_is_never_published(
     assert version.num_samples == sum(SETTINGS.count_samples(each.num_tokens) for each in chunks)
 
 
+def test_shards_that_are_there_and_right_are_read_and_the_others_written_again(
+    root: ObjectStore, plan: Plan, chunks: list[TokenChunk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = pack(root, plan, chunks).publish()
+    folder = root.below(f"datasets/set/{version.folder}")
+    shards = {name: folder.read(name) for name in version.names}
+    folder.put("dump-2.pkl", shards["dump-3.pkl"])
+    folder.remove(["dump-5.pkl"])
+    put: list[str] = []
+    real = ObjectStore.put
+    monkeypatch.setattr(
+        ObjectStore, "put", lambda self, name, data: [put.append(name), real(self, name, data)]
+    )
+    assert pack(root, plan, chunks).publish() == version
+    written = [name for name in put if name.endswith(".pkl")]
+    assert {name.rpartition("/")[2] for name in written} >= {"dump-2.pkl", "dump-5.pkl"}
+    assert len(written) < 6 < len(shards), "those of two chunks"
+    assert {name: folder.read(name) for name in version.names} == shards
+
+
 def test_of_many_chunks_that_nobody_here_made_some_from_all_over_are_compared(
     tasks: list[ChunkTask], chunks: list[TokenChunk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
