@@ -5,15 +5,16 @@ next driver goes on with the chunks that are there; every version that comes of 
 same, whoever else drives the run; no chunk is there twice.
 """
 
+import os
 import pickle
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ import pytest
 from codedata.layout import Layout
 from codedata.sources.record import record_corpus
 from codedata.sources.stored_text import store_corpus
+from codedata_tests.campaigns import machine
+from codedata_tests.campaigns.machine import PROCESSES
 from codedata_tests.object_roots import GatedBucket
 from codedata_tests.run import cluster_runs
 from codedata_tests.run.cluster_runs import Run
@@ -39,6 +42,13 @@ __all__ = ["expected"]  # a fixture
 pytestmark = [pytest.mark.long, pytest.mark.campaign, pytest.mark.timeout(3000)]
 
 NUM_WORKERS = 3
+HURTS = ["worker killed", "worker frozen", "driver killed"]
+
+
+def freeze(process: BaseProcess, by: signal.Signals = signal.SIGSTOP) -> None:
+    """Stop a process, or have it go on."""
+    assert process.pid is not None
+    os.kill(process.pid, by)
 
 
 @dataclass
@@ -54,52 +64,51 @@ class Processes:
 
     address: str
     folder: Path
-    workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
-    frozen: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    workers: list[BaseProcess] = field(default_factory=list[BaseProcess])
+    frozen: list[BaseProcess] = field(default_factory=list[BaseProcess])
     num_started: int = 0
 
-    def start(self, command: list[str]) -> "subprocess.Popen[bytes]":
+    def start(self, module: str, *arguments: str) -> BaseProcess:
         """Start one; what it prints is in its folder."""
         own = self.folder / str(self.num_started)
         self.num_started += 1
         environment = environment_of(own)
-        with open(own / "out", "wb") as out:
-            return subprocess.Popen(
-                command, cwd=own, env=environment, stdout=out, stderr=subprocess.STDOUT
-            )
+        (own / "out").touch()
+        started = PROCESSES.Process(target=machine.run, args=(own, environment, module, *arguments))
+        started.start()
+        return started
 
     def fill_up(self) -> None:
         """Start workers in the place of those that are gone."""
         own = ["--no-nanny", "--no-dashboard", "--nthreads", "1", "--host", "127.0.0.1"]
         while len(self.workers) < NUM_WORKERS:
-            command = module("distributed.cli.dask_worker", self.address, *own)
-            self.workers.append(self.start(command))
+            self.workers.append(self.start("distributed.cli.dask_worker", self.address, *own))
 
     def hurt_worker(self, random_: random.Random, what: str) -> None:
         """Kill or freeze one, and start another in its place."""
         victim = self.workers.pop(random_.randrange(NUM_WORKERS))
         if what == "worker killed":
             victim.kill()
-            victim.wait()
+            victim.join()
         else:
-            victim.send_signal(signal.SIGSTOP)
+            freeze(victim)
             self.frozen.append(victim)
         self.fill_up()
 
     def thaw(self) -> None:
         """Let frozen ones go on with what they had, and end them a little later."""
         for each in self.frozen:
-            each.send_signal(signal.SIGCONT)
+            freeze(each, signal.SIGCONT)
         time.sleep(0.5)
         while self.frozen:
             each = self.frozen.pop()
             each.kill()
-            each.wait()
+            each.join()
 
     def end(self) -> None:
         for each in [*self.workers, *self.frozen]:
             each.kill()
-            each.wait()
+            each.join()
 
     def said(self, number: int) -> str:
         """What the process that was started as the `number`-th printed."""
@@ -145,14 +154,14 @@ class Drivers:
         pickled = folder / run.name
         pickled.write_bytes(pickle.dumps(run))
         self._processes = processes
-        self._command = module(cluster_runs.__name__, str(pickled))
-        self._running: dict[int, subprocess.Popen[bytes]] = {}
+        self._command = cluster_runs.__name__, str(pickled)
+        self._running: dict[int, BaseProcess] = {}
         self._start(number)
 
     def _start(self, number: int = 1) -> None:
         for _ in range(number):
             index = self._processes.num_started
-            self._running[index] = self._processes.start(self._command)
+            self._running[index] = self._processes.start(*self._command)
 
     def num_made(self) -> int:
         """Chunks that the one who was started last has told of."""
@@ -164,12 +173,11 @@ class Drivers:
     def are_done(self, num_given_up: Counter[str]) -> bool:
         """Whether one got to its end; where all were killed, or gave up, another one begins."""
         for index, each in [*self._running.items()]:
-            if (status := each.poll()) == 0:
+            if (status := each.exitcode) == 0:
                 return True
             if status is not None:
-                if status != -signal.SIGKILL:
-                    assert "workers died of it" in self._processes.said(index)
-                    num_given_up["given up for a chunk that cost four workers"] += 1
+                if status != -signal.SIGKILL and self._gave_up(index):
+                    num_given_up["drivers that gave up"] += 1
                 del self._running[index]
         if not self._running:
             self._start()
@@ -177,7 +185,14 @@ class Drivers:
 
     def wait(self) -> None:
         for index, each in self._running.items():
-            assert each.wait(120) in (0, -signal.SIGKILL), self._processes.said(index)
+            each.join(120)
+            assert each.exitcode in (0, -signal.SIGKILL) or self._gave_up(index)
+
+    def _gave_up(self, index: int) -> bool:
+        """Whether it ended because a chunk had cost as many workers as it may."""
+        said = self._processes.said(index)
+        assert "workers died of it" in said, said
+        return True
 
 
 @pytest.mark.parametrize(("num_hurts", "share_of_faults"), [(20, 0.0), (200, 0.0), (40, 0.03)])
@@ -191,10 +206,12 @@ def test_workers_and_drivers_that_are_hurt_at_random_lose_and_mix_nothing(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    """Where requests fail, lists lag by a second, too."""
     random_, hurt, num_runs, num_versions = random.Random(num_hurts), Counter[str](), 0, 0
     served.gate.fault = sometimes(random_, share_of_faults, SLOW_DOWN, BROKEN, LOST, CUT)
     num_chunks = len(run.plan().fingerprints)
-    while hurt.total() < num_hurts:
+    while sum(hurt[what] for what in HURTS) < num_hurts:
+        served.gate.lag_seconds = 1.0 if share_of_faults else 0.0
         own, num_runs = replace(run, name=f"run-{num_runs}"), num_runs + 1
         drivers = Drivers(processes, own, tmp_path, 1 + num_runs % 2)
         hurts, until = 4, random_.randrange(num_chunks)
@@ -203,13 +220,14 @@ def test_workers_and_drivers_that_are_hurt_at_random_lose_and_mix_nothing(
             if not hurts or drivers.num_made() < until:
                 continue
             hurts, until = hurts - 1, random_.randrange(num_chunks + 1)
-            what = random_.choice(["worker killed", "worker frozen", "driver killed"])
+            [what] = random_.choices(HURTS, [3, 1, 3])  # a frozen one costs five seconds
             hurt[what] += 1
             if what == "driver killed":
                 drivers.kill(random_)
             else:
                 processes.hurt_worker(random_, what)
         drivers.wait()
+        served.gate.lag_seconds = 0.0
         versions = own.log.versions()
         num_versions += len(versions)
         for version in versions:
