@@ -10,15 +10,18 @@ waits for in a real store, and TLS, are not in these figures.
 
 import argparse
 import os
+import resource
 import shutil
 import sys
 import tempfile
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from distributed import Client
 
@@ -42,6 +45,7 @@ class Found:
     Attributes:
         driver: CPU seconds of this process.
         workers: CPU seconds of all workers.
+        peak: bytes that a worker ever had at most.
         wall: seconds.
         requests: by method.
         num_chunks: that were made.
@@ -50,10 +54,16 @@ class Found:
 
     driver: float
     workers: float
+    peak: int
     wall: float
     requests: Counter[str]
     num_chunks: int
     num_shards: int
+
+
+def peak_bytes() -> int:
+    """The most memory that this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class Machines:
@@ -90,6 +100,7 @@ class Machines:
             driver=time.process_time() - cpu,
             wall=time.perf_counter() - wall,
             workers=self._workers_cpu() - before,
+            peak=max(self._of_workers(peak_bytes)),
             requests=self.requests() - asked,
             num_chunks=len(reused),
             num_shards=version.num_shards,
@@ -105,8 +116,11 @@ class Machines:
         return found
 
     def _workers_cpu(self) -> float:
+        return sum(self._of_workers(time.process_time))
+
+    def _of_workers(self, ask: Callable[[], Any]) -> list[Any]:
         with Client(self.address, set_as_default=False) as client:
-            return sum(client.run(time.process_time).values())
+            return list(client.run(ask).values())
 
 
 def main() -> None:
@@ -151,13 +165,17 @@ def main() -> None:
     )
     millions = options.chars / 1e6
     print_table(
-        ["chunks", "s", "driver CPU s", "workers' CPU ms a million characters", "requests"],
+        [
+            *("chunks", "s", "driver CPU s", "workers' CPU ms a million characters"),
+            *("peak MB of a worker", "requests"),
+        ],
         [
             [
                 str(each.num_chunks),
                 f"{each.wall:.1f}",
                 f"{each.driver:.2f}",
                 f"{1e3 * each.workers / millions:.1f}",
+                f"{each.peak / 1e6:.0f}",
                 ", ".join(f"{name} {count}" for name, count in sorted(each.requests.items())),
             ]
             for each in found

@@ -89,7 +89,8 @@ class Layout:
             require_utf8(place, what)
             url = place.rstrip("/")
             return cls(_folder_beside(url, what), url)
-        root = local_path(place, what).absolute()
+        stores = "a root is a folder, or in an object store, such as s3://bucket/prefix"
+        root = local_path(place, what, instead=stores).absolute()
         require_utf8(str(root), what)
         return cls(root)
 

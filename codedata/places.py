@@ -1,8 +1,9 @@
 """A place as people write it -> a path of this machine.
 
 Every string of a user that names a file or folder comes through here: `~` is the home folder, and a
-URL is refused, where `Path` would make a folder `s3:` of it. So is a name whose bytes are no UTF-8:
-neither the run's history nor a record can hold it.
+URL is refused, where `Path` would make a folder `s3:` of it; who takes those of object stores asks
+`is_object_url` before. Refused is a name whose bytes are no UTF-8, too: neither the run's history
+nor a record can hold it.
 """
 
 import os
@@ -41,7 +42,11 @@ def place_at(
 
 
 def local_path(
-    place: str | os.PathLike[str], what: str, *, error: type[Exception] = SettingsError
+    place: str | os.PathLike[str],
+    what: str,
+    *,
+    error: type[Exception] = SettingsError,
+    instead: str = "",
 ) -> Path:
     """The path that a place names, with `~` for the home folder.
 
@@ -49,6 +54,7 @@ def local_path(
         place: as the user wrote it.
         what: what it is, for messages: a variable, a switch, a field.
         error: the kind of error to raise.
+        instead: of a URL, what to write; by default what is usual for its kind.
 
     Raises:
         Exception: it is a URL, or no UTF-8, or there is no such home folder; of the kind `error`.
@@ -56,7 +62,7 @@ def local_path(
     text = os.fspath(place)
     require_utf8(text, what, error=error)
     if _URL.match(text):
-        raise error(f"{what} is {shortened(text)!r}, a URL; {_instead_of_url(text)}")
+        raise error(f"{what} is {shortened(text)!r}, a URL; {instead or _instead_of_url(text)}")
     if not text.startswith("~"):
         return Path(text)
     expanded = os.path.expanduser(text)  # noqa: PTH111 - Path's own raises where this tells
@@ -92,7 +98,7 @@ def _instead_of_url(text: str) -> str:
     if _FILE.match(text):
         return "write the path alone, such as /data/corpus"
     return (
-        "only paths of this machine are taken so far: copy it here, or mount it, and name that path"
+        "only paths of this machine are taken here: copy it here, or mount it, and name that path"
     )
 
 

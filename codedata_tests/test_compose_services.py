@@ -5,8 +5,9 @@ import re
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog
-from codedata_tests.components.test_postgres import SERVER, postgres
+from codedata_tests.components.postgres_server import SERVER, needs_postgres, postgres
 from codedata_tests.howto_pages import ROOT
 from codedata_tests.object_roots import SECRET, fresh_bucket
 from codedata_tests.services import free_port, process, waited_for
@@ -23,11 +24,7 @@ from codedata_tests.test_deploy import SERVICES
 
 __all__ = ["postgres"]  # a fixture
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(SERVER is None, reason="no Postgres server: apt-get install postgresql"),
-    pytest.mark.timeout(300),
-]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900), *needs_postgres]
 
 BIN = Path(sys.executable).parent
 PASSWORD = "password-of-the-database"
@@ -115,14 +112,11 @@ def stack(s3_server: str, postgres: int, tmp_path: Path) -> Iterator[Stack]:
 def test_a_split_that_the_webserver_queues_is_made_by_the_workers_in_the_bucket(
     stack: Stack,
 ) -> None:
-    urllib.request.urlopen(f"http://127.0.0.1:{stack.ui}/server_info", timeout=30).close()
+    until(lambda: answers(f"http://127.0.0.1:{stack.ui}/server_info"), stack)
     launch = ("dagster", "job", "launch", "-m", "codedata.definitions", "-j", "demo_train")
     stack.run("webserver", *launch)
     log = DatasetLog(ObjectStore("s3://codedata/data/datasets/demo_train"))
-    deadline = time.monotonic() + 200
-    while log.head() is None:
-        assert time.monotonic() < deadline, said(stack)
-        time.sleep(0.5)
+    until(lambda: log.head() is not None, stack)
     stack.run("daemon", "codedata", "verify", "demo_train")
     worker = said(stack, "worker")
     assert "Register worker" in said(stack, "scheduler")
@@ -130,6 +124,23 @@ def test_a_split_that_the_webserver_queues_is_made_by_the_workers_in_the_bucket(
     everything = said(stack)
     assert SECRET not in everything
     assert PASSWORD not in everything
+
+
+def until(is_so: Callable[[], bool], stack: Stack) -> None:
+    """Wait for something."""
+    deadline = time.monotonic() + 400
+    while not is_so():
+        assert time.monotonic() < deadline, said(stack)[-5000:]
+        time.sleep(0.5)
+
+
+def answers(url: str) -> bool:
+    """Whether a server answers."""
+    try:
+        urllib.request.urlopen(url, timeout=30).close()
+    except urllib.error.URLError:
+        return False
+    return True
 
 
 def said(stack: Stack, service: str = "*") -> str:

@@ -9,10 +9,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import yaml
 
-from codedata_tests.howto_pages import ROOT, blocks_of
+from codedata import definitions
+from codedata_tests.howto_pages import PAGES, ROOT, blocks_of
 
 DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
@@ -118,3 +120,13 @@ def test_the_image_has_what_it_copies_and_the_extras_that_there_are() -> None:
     assert len(set(bases)) == 1
     assert fnmatch(bases[0], "python:3.*-slim-*")
     assert re.findall(r"^USER (\w+)$", text, re.MULTILINE) == ["codedata"]
+
+
+def test_the_launchpad_takes_what_the_page_on_clusters_gives_it() -> None:
+    page = (PAGES / "cluster.md").read_text(encoding="utf-8")
+    [config] = re.findall(r"`(resources: \{chunk_executor: .*\})`", page)
+    job = definitions.defs.resolve_job_def("demo_train")
+    found = dg.validate_run_config(job, yaml.safe_load(config))["resources"]["chunk_executor"]
+    assert found["config"]["kind"] == "dask"
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        dg.validate_run_config(job, yaml.safe_load(config.replace("kind", "sort")))

@@ -19,6 +19,7 @@ from codedata import cli, definitions, layout, tokenize_data
 from codedata.components import DatasetSplit, RawCorpus
 from codedata.export.exporting import FORMATS
 from codedata.sources.registry import KINDS
+from codedata.store.cache import CACHE_VARIABLE
 from codedata.store.locks import NO_LOCK_VARIABLE
 from codedata_tests.demo import Demo
 
@@ -219,7 +220,7 @@ def test_the_variables_of_the_environment_are_those_of_the_package() -> None:
     text = (ROOT / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `(CODEDATA_\S+)` \|", text, re.MULTILINE))
     own = {layout.ROOT_VARIABLE, layout.CORPUS_VARIABLE, layout.TOKENIZER_VARIABLE}
-    own |= {layout.DASK_VARIABLE}
+    own |= {layout.DASK_VARIABLE, CACHE_VARIABLE}
     assert named == own | {NO_LOCK_VARIABLE, layout.switch_variable("<split>", "<switch>")}
 
 

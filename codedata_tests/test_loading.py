@@ -1,13 +1,16 @@
 """`load_dataset`: a split's name -> its dataset, below the root."""
 
+import pickle
+import shutil
 from pathlib import Path
 
 import pytest
 
-from codedata import load_dataset
+from codedata import PickledTrainerDataset, load_dataset
 from codedata.errors import DatasetError
 from codedata.format.ranges import CharRange
 from codedata.layout import ROOT_VARIABLE
+from codedata.store.object_store import ObjectStore
 from codedata_tests import scenario
 
 SHARDS = [[[1, 2, 3, 4], [5, 6, 7, 8]], [[9, 10, 11, 600]]]
@@ -44,3 +47,28 @@ def test_the_root_is_the_folder_data_where_no_variable_names_it(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(ROOT_VARIABLE, raising=False)
     assert len(load_dataset("train")) == 3
+
+
+def test_load_dataset_opens_a_copy_of_a_dataset_below_a_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scenario.write_dataset(tmp_path / "train", SHARDS, chars=CHARS)
+    store = ObjectStore("memory://loading/datasets/train")
+    for path in folder.iterdir():
+        store.put(path.name, path.read_bytes())
+    monkeypatch.setenv(ROOT_VARIABLE, "memory://loading/")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    dataset = load_dataset("train", verify=True)
+    assert dataset.digest == PickledTrainerDataset([folder], quiet=True).digest
+    assert [each.where for each in dataset.datasets] == [store.url]
+    sent = pickle.dumps(dataset[1:])
+    for _ in range(2):
+        assert pickle.loads(sent)[0]["input_ids"].tolist() == [5, 6, 7, 8]
+        shutil.rmtree(tmp_path / "cache")
+    assert capsys.readouterr() == ("", ""), "it is quiet"
+    store.put("dump-1.pkl", (damage(folder) / "dump-1.pkl").read_bytes())
+    with pytest.raises(DatasetError, match=r"train/dump-1\.pkl does not have the sha256"):
+        load_dataset("train")
+    with pytest.raises(DatasetError, match=r"datasets/other holds no .*\(codedata materialize\)"):
+        load_dataset("other")
+    store.remove(store.list())

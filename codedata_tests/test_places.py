@@ -1,4 +1,4 @@
-"""Every place that a user writes: `~` is the home folder, and a URL is refused, never a folder."""
+"""Every place that a user writes: `~` is the home folder, and a URL is never taken for a folder."""
 
 import os
 from collections.abc import Callable
@@ -73,8 +73,6 @@ def script(parquet: str, target: str) -> None:
 
 
 REFUSING: list[tuple[str, Callable[[str], object]]] = [
-    ("", lambda place: DataRoot(root=place).layout),
-    ("", lambda place: PickledTrainerDataset([place])),
     ("", lambda place: PickledTrainerDataset([Path(place)])),
     ("", lambda place: corpus("local", path=["a.parquet", place])),
     ("", lambda place: corpus("folders", folders={"a": place})),
@@ -82,18 +80,28 @@ REFUSING: list[tuple[str, Callable[[str], object]]] = [
     ("", find_tokenizer),
     ("", lambda place: script(place, "d")),
     ("", lambda place: script("a.parquet", place)),
-    (ROOT, lambda _: Layout.from_environment()),
-    (ROOT, lambda _: load_dataset("train")),
     ("CODEDATA_TOKENIZER", lambda _: split().settings),
     ("CODEDATA_A_TOKENIZER_BASE", lambda _: split().settings),
 ]
 """What takes a place: of a variable of the environment, or as its argument."""
 
+TAKING: list[tuple[str, Callable[[str], object]]] = [
+    ("", lambda place: DataRoot(root=place).layout),
+    ("", lambda place: PickledTrainerDataset([place])),
+    (ROOT, lambda _: Layout.from_environment()),
+    (ROOT, lambda _: load_dataset("train")),
+]
+"""What takes the URLs of object stores too."""
+
 
 def test_no_place_takes_a_url_or_a_home_that_there_is_not(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place, (variable, use) in product((URL, "~no_such_user/x"), REFUSING):
+    others = ("file:///x", "hf://datasets/a/b", "https://host/x", "~no_such_user/x")
+    for place, (variable, use) in [
+        *product((URL, "~no_such_user/x"), REFUSING),
+        *product(others, TAKING),
+    ]:
         with monkeypatch.context() as patch:
             patch.setenv(variable or "NO_VARIABLE", place)
             with pytest.raises(ValueError, match=r"a URL|no home directory"):
@@ -103,12 +111,23 @@ def test_no_place_takes_a_url_or_a_home_that_there_is_not(
     assert os.listdir() == []
 
 
-def test_no_command_takes_a_url(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_root_in_an_object_store_has_a_folder_of_this_user_beside_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    layout = Layout.at(f"{URL}/", "root")
+    assert (layout.url, layout.shown) == (URL, URL)
+    assert layout.root.parent == home / ".cache" / "codedata" / "roots"
+    assert layout.root != Layout.at("s3://bucket-x", "root").root
+    assert layout.dagster_home == Path.cwd() / "data" / ".dagster"
+    with pytest.raises(SettingsError, match=r"a root is a folder, or in an object store, such as"):
+        Layout.at("https://host/x", "root")
+    assert os.listdir() == []
+
+
+def test_no_command_writes_to_a_url(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export = ["export", "--to", "npy"]
-    for arguments in (
-        *(["verify", URL], ["show", URL], ["push", URL, "me/x"], [*export, URL]),
-        *([*export, "d", "--output", URL], ["report", "train", "-o", URL]),
-    ):
+    for arguments in ([*export, "d", "--output", URL], ["report", "train", "-o", URL]):
         with suppress(SystemExit):
             assert cli.main(arguments) == 1
         assert f" is {URL!r}, a URL; only paths of this machine" in capsys.readouterr().err

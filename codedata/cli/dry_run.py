@@ -167,6 +167,9 @@ class DryRun:
 
         samples = f"{num_samples:,} samples of {spec.settings.seq_length:,}"
         say(f"  tokens    about {num_tokens:,}{ratio}; {samples}")
+        if self._layout.url is not None:
+            say(f"  store     about {megabytes(num_bytes)}")
+            return
         free = megabytes(free_bytes(self._layout.root))
         say(f"  disk      about {megabytes(num_bytes)}; {free} free")
 

@@ -106,7 +106,8 @@ def run(options: argparse.Namespace) -> int:
                     raise KeyboardInterrupt from error
             say(f"{place_of(layout, split)}: {summary(published(layout, split))}")
             if (page := layout.report(split)).exists():
-                say(f"{page}: what it is made of")
+                where = page if layout.url is None else f"{layout.url}/reports/{page.name}"
+                say(f"{where}: what it is made of")
             sys.stdout.flush()  # the next one may take hours
     TERMINAL.say(
         f"codedata: done in {time.monotonic() - started:.1f} s; codedata {version('codedata')}, "

@@ -1,4 +1,4 @@
-"""`codedata prune`: versions and chunks in an object store that nothing uses go."""
+"""`codedata prune`: versions and chunks in an object store that nothing uses are removed."""
 
 import argparse
 import re
@@ -26,7 +26,7 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "prune",
-        help="remove versions in an object store that are none's",
+        help="remove versions in an object store that nothing uses",
         description="Of the datasets in the object store that the root is in, remove the objects "
         "of versions that are not the dataset and were not within the grace, and of those that "
         "were never published. What a version was made of stays on record.",

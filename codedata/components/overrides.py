@@ -18,6 +18,7 @@ from codedata.layout import (
 from codedata.places import local_path
 from codedata.printable import shortened
 from codedata.recipe.settings import SWITCHES, Switch
+from codedata.store.cache import CACHE_VARIABLE
 from codedata.store.locks import NO_LOCK_VARIABLE
 
 _SLIP = 2
@@ -42,7 +43,7 @@ def unread_variables(splits: Collection[str], given: Mapping[str, str]) -> list[
     """
     of_splits = {switch_variable(split, switch) for split in splits for switch in SWITCHES}
     of_package = {ROOT_VARIABLE, CORPUS_VARIABLE, TOKENIZER_VARIABLE, DASK_VARIABLE}
-    known = of_package | {NO_LOCK_VARIABLE} | of_splits
+    known = of_package | {NO_LOCK_VARIABLE, CACHE_VARIABLE} | of_splits
     unread = sorted(name for name, value in given.items() if value and name not in known)
     prefixes = sorted((switch_variable(split, "") for split in splits), key=len, reverse=True)
     misspelt: list[str] = []

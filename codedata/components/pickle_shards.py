@@ -35,7 +35,7 @@ from codedata.run.tokenize import stored_chunks
 from codedata.store.chunks import TokenChunk
 from codedata.store.dataset_folder import Dataset
 from codedata.store.publishing import check_target
-from codedata.store.roots import objects_of
+from codedata.store.roots import objects_of, require_conditional_writes
 from codedata.store.verified import remember_verified
 from codedata.store.versions import DatasetLog, Version
 
@@ -156,6 +156,7 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
 
 def _place(layout: Layout, split: str) -> Path | DatasetLog:
     """Where the dataset of a split is published."""
+    require_conditional_writes(layout)
     if (objects := objects_of(layout)) is not None:
         return DatasetLog(objects.below(f"datasets/{split}"))
     return check_target(layout.dataset(split))

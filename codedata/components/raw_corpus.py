@@ -15,13 +15,13 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, ValidationInfo, field_validator
 
+from codedata.components.collecting import Collector, pull_kept, source_with_files
 from codedata.components.corpus_metadata import corpus_metadata, file_metadata
 from codedata.components.default_pad import require_fitting_default
 from codedata.components.freshness import freshness, revision_key
 from codedata.components.from_yaml import YamlComponent
 from codedata.components.scaffolding import CorpusScaffolder
 from codedata.components.shown import as_written
-from codedata.components.split_parts import pull_files
 from codedata.errors import CorpusError
 from codedata.layout import NAME_REMEDY, Layout, is_name
 from codedata.printable import first_ten
@@ -29,11 +29,9 @@ from codedata.progress import Reporter, reporter_of_run
 from codedata.resources import DataRoot
 from codedata.sources.base import Source
 from codedata.sources.listing import LISTING_NAME
-from codedata.sources.record import PIN_NAME, RECORD_NAME, Corpus
+from codedata.sources.record import Corpus
 from codedata.sources.registry import read_source
-from codedata.sources.stored_text import store_corpus
 from codedata.store import state
-from codedata.store.locks import waiting_lock
 
 SOURCE = "codedata/source"
 """The metadata of a corpus's asset that says where it comes from, as its YAML does."""
@@ -52,14 +50,6 @@ MANY_FILES = 100
 """From so many on, a partition of a split is a file, and less is shown of each file: an event of a
 partition takes Dagster 10 ms and some kilobytes, several times a run, which is more than tokenizing
 100,000 characters takes."""
-
-
-def source_with_files(source: Source, layout: Layout, corpus: str) -> Source:
-    """A source that knows its files, by the list that was made last, here or elsewhere."""
-    folder = layout.corpus(corpus)
-    if source.asked is not None:
-        state.pull(layout, folder / LISTING_NAME)
-    return source.listed_in(folder)
 
 
 def files_job(corpus: str) -> str:
@@ -137,8 +127,7 @@ class RawCorpus(YamlComponent):
         Raises:
             CorpusError: a folder is gone.
         """
-        folder = layout.corpus(self.name)
-        state.pull(layout, *_kept_files(folder), folder / RECORD_NAME)
+        pull_kept(layout, self.name, record=True)
         return self._code_version + self.typed_source.look(layout.corpus(self.name))
 
     def bytes_known(self, layout: Layout) -> list[int | None]:
@@ -212,24 +201,24 @@ class RawCorpus(YamlComponent):
                 reporter.say(f"collecting {self.name}, {len(asked):,} files")
                 of_each = Reporter(lambda _: None, in_terminal=reporter.shows_bars)
             layout = store.layout
-            pull_files(layout, self.name, [self._folder(layout, int(key)) for key in asked])
             source = self._with_files(layout, reporter, update=update)
-            for key in asked:
-                started = time.monotonic()
-                try:
-                    with of_each.step(f"collecting {self.name}, file {key}"):
-                        corpus = self._bring(source, layout, int(key), reporter, update=update)
-                except CorpusError as error:
-                    context.log.error(str(error))  # noqa: TRY400  (the trace says nothing more)
-                    failed[key] = error
-                    continue
-                update = False  # all files of the same commit
-                yield dg.AssetMaterialization(
-                    context.asset_key,
-                    partition=key,
-                    metadata=shown(corpus, time.monotonic() - started),
-                    tags={"dagster/data_version": corpus.sha256},
-                )
+            with Collector(source, layout, self.name, [*map(int, asked)], reporter) as files:
+                for key in asked:
+                    started = time.monotonic()
+                    try:
+                        with of_each.step(f"collecting {self.name}, file {key}"):
+                            corpus = files.bring(update=update)
+                    except CorpusError as error:
+                        context.log.error(str(error))  # noqa: TRY400  (the trace says nothing more)
+                        failed[key] = error
+                        continue
+                    update = False  # all files of the same commit
+                    yield dg.AssetMaterialization(
+                        context.asset_key,
+                        partition=key,
+                        metadata=shown(corpus, time.monotonic() - started),
+                        tags={"dagster/data_version": corpus.sha256},
+                    )
             if failed:
                 raise _not_all(self.name, failed, len(asked))
 
@@ -258,27 +247,9 @@ class RawCorpus(YamlComponent):
         Raises:
             CorpusError: it cannot be had, or is no usable corpus.
         """
-        folder = self._folder(layout, file)
-        pull_files(layout, self.name, [folder])
         source = self._with_files(layout, reporter, update=update)
-        return self._bring(source, layout, file, reporter, update=update)
-
-    def _bring(
-        self, source: Source, layout: Layout, file: int, reporter: Reporter, *, update: bool
-    ) -> Corpus:
-        """A file's text here, or in the store of the root, and its record."""
-        folder, pin = self._folder(layout, file), layout.corpus(self.name) / PIN_NAME
-        folder.mkdir(parents=True, exist_ok=True)
-        # Two runs at once share the work: one does it, the other waits and finds it done.
-        with waiting_lock(folder / ".lock", reporter.say):
-            if layout.url is None:
-                return source.materialize(file, folder, reporter, update=update)
-            pinned = pin.read_bytes() if pin.exists() else None
-            corpus = source.in_parts().materialize(file, folder, reporter, update=update)
-            stored = store_corpus(layout, folder, corpus, reporter)
-            if pin.exists() and pin.read_bytes() != pinned:
-                state.push(layout, pin)
-            return stored
+        with Collector(source, layout, self.name, [file], reporter) as files:
+            return files.bring(update=update)
 
     def _with_files(self, layout: Layout, reporter: Reporter, *, update: bool) -> Source:
         """The source, which knows its files, by the same list as the definitions.
@@ -288,7 +259,7 @@ class RawCorpus(YamlComponent):
                 definitions have to be loaded again.
         """
         defined, folder = self.typed_source, layout.corpus(self.name)
-        state.pull(layout, *_kept_files(folder))
+        pull_kept(layout, self.name)
         source = defined.listed_in(folder)
         if source.asked is None:
             return source
@@ -305,11 +276,6 @@ class RawCorpus(YamlComponent):
                 "materialize` does it by itself), and launch again"
             )
         return source
-
-
-def _kept_files(folder: Path) -> list[Path]:
-    """What a corpus keeps beside the records of its files."""
-    return [folder / LISTING_NAME, folder / PIN_NAME]
 
 
 def find_corpus(context: dg.ComponentLoadContext, name: str) -> RawCorpus | None:

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import dagster as dg
 
-from codedata.components.raw_corpus import SOURCE, source_with_files
+from codedata.components.collecting import source_with_files
+from codedata.components.raw_corpus import SOURCE
 from codedata.components.split_parts import SplitPart
 from codedata.components.split_spec import SPLIT_TAG, SplitSpec
 from codedata.format.ranges import CharRange

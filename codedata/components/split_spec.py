@@ -25,7 +25,7 @@ from codedata.run.checks import CheckOutcome
 from codedata.run.plan import ChunkTask, Plan, open_plan
 from codedata.sources.parquet.text import Text
 from codedata.sources.paths import MAX_FILES
-from codedata.sources.record import Corpus, read_corpus
+from codedata.sources.record import Corpus, read_corpus, without_parts
 from codedata.sources.stored_text import text_of
 from codedata.store import state
 from codedata.store.chunks import ChunkStore, LocalChunks, ObjectChunks
@@ -107,6 +107,10 @@ class SplitSpec:
         """The files, by their numbers in the split."""
         return tuple(chain.from_iterable(part.numbers for part in self.parts))
 
+    @cached_property
+    def _file_set(self) -> frozenset[int]:
+        return frozenset(self.files)
+
     @property
     def windows(self) -> list[CharRange]:
         """The characters of each file."""
@@ -161,7 +165,7 @@ class SplitSpec:
             chars: of the chunk.
             num_chars: of its file's text; None where it is not here, and may end with the chunk.
         """
-        if chars.file not in self.files:
+        if chars.file not in self._file_set:
             return False
         window, size = self.part_of(chars.file).window, self.settings.chunk_size
         is_cut = window.start <= chars.start and (chars.start - window.start) % size == 0
@@ -191,7 +195,7 @@ class SplitSpec:
 def records_of(
     spec: SplitSpec, layout: Layout, files: Collection[int] | None = None
 ) -> dict[int, Corpus]:
-    """What files of a split are, by their numbers.
+    """What files of a split are, by their numbers; which parts each has is left out.
 
     Args:
         spec: the split.
@@ -201,12 +205,20 @@ def records_of(
     Raises:
         CorpusError: one is not materialized, or two are one text.
     """
-    needed = [file for file in spec.files if files is None or file in files]
-    pull_records(layout, spec.parts, files)
-    found = side_by_side(lambda file: read_corpus(spec.corpus_folder(layout, file)), needed)
-    records = dict(zip(needed, found, strict=True))
+    needed = _needed_files(spec, layout, files)
+
+    def read(file: int) -> Corpus:
+        return without_parts(read_corpus(spec.corpus_folder(layout, file)))
+
+    records = dict(zip(needed, side_by_side(read, needed), strict=True))
     require_distinct(spec.parts, records)
     return records
+
+
+def _needed_files(spec: SplitSpec, layout: Layout, files: Collection[int] | None) -> list[int]:
+    """Those of a split's files that are needed, their records here."""
+    pull_records(layout, spec.parts, files)
+    return [file for file in spec.files if files is None or file in files]
 
 
 def split_tokenizer(
@@ -244,14 +256,17 @@ def open_split(
         files: those that are needed; None is all.
         engine: `auto`, or the one to take.
     """
-    records = records_of(spec, layout, files)
+    needed = _needed_files(spec, layout, files)
 
-    def open_file(file: int) -> Text:
-        return text_of(spec.corpus_folder(layout, file), records[file])
+    def open_file(file: int) -> tuple[Corpus, Text]:
+        folder = spec.corpus_folder(layout, file)
+        corpus = read_corpus(folder)
+        return without_parts(corpus), text_of(folder, corpus)
 
-    texts = side_by_side(open_file, records)
+    records, texts = zip(*side_by_side(open_file, needed), strict=True)
+    require_distinct(spec.parts, dict(zip(needed, records, strict=True)))
     return open_plan(
-        dict(zip(records, texts, strict=True)),
+        dict(zip(needed, texts, strict=True)),
         spec.settings,
         tokenizer,
         windows=spec.windows,

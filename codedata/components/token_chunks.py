@@ -30,6 +30,7 @@ from codedata.run.compared import note, recall
 from codedata.run.plan import Plan
 from codedata.run.tokenize import tokenize
 from codedata.store.chunks import TokenChunk
+from codedata.store.roots import require_conditional_writes
 
 _SCHEMA = dg.TableSchema(
     columns=[dg.TableColumn("input_ids", "uint16 or int32", "The ids of the chunk, one a row.")]
@@ -88,6 +89,7 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
     ) -> Iterator[Any]:
         yield _passed("held_out", *_held_out_report(spec))
         layout, reporter = store.layout, reporter_of_run(context.log.info)
+        require_conditional_writes(layout)
         keys = context.partition_keys
         files = {spec.file_of(key) for key in keys}
         with reporter.step(f"preparing {spec.name}"):

@@ -25,6 +25,7 @@ from codedata.errors import SettingsError, WorkerError
 from codedata.parallel import limit_library_threads, return_freed_memory
 from codedata.progress import Reporter
 from codedata.run.placement import Cluster
+from codedata.sources.parquet.text import keep_no_row_groups
 
 T = TypeVar("T")
 
@@ -130,6 +131,7 @@ def _scheduler(cluster: Cluster, num_workers: int) -> Generator[Any]:
     limits = {
         "distributed.scheduler.worker-ttl": _WORKER_TTL,
         "distributed.scheduler.allowed-failures": _ALLOWED_FAILURES,
+        "distributed.worker.profile.enabled": False,  # which looks at each call 100 times a second
     }
     with (
         config.set(limits),
@@ -292,6 +294,7 @@ def _require_seen(worker: str, path: str, holds: str) -> None:
 def _prepare(num_threads: int) -> None:
     limit_library_threads(num_threads)
     return_freed_memory()
+    keep_no_row_groups()
 
 
 @cache

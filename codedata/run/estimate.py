@@ -12,8 +12,9 @@ from itertools import chain
 from pathlib import Path
 from shutil import disk_usage
 
-from codedata.errors import TargetError
+from codedata.errors import SettingsError, TargetError
 from codedata.format.fingerprint import ChunkFingerprint
+from codedata.format.meta import MAX_SHARDS
 from codedata.format.packing import id_dtype
 from codedata.format.ranges import CharRange, Utf8
 from codedata.parallel import side_by_side
@@ -156,15 +157,42 @@ def require_disk_space(plan: Plan, missing: Sequence[CharRange], folder: Path) -
     Raises:
         TargetError: with the estimate and what is free.
     """
-    sample = sample_of(plan.windows[0])
-    each = len(plan.engine.encode(as_utf8(sample)).ids) / len(sample)
-    _, needed = _needed(plan.settings, _id_bytes(plan), _chunks(plan), missing, each)
+    chunks, each = _chunks(plan), _tokens_per_char(plan)
+    _, needed = _needed(plan.settings, _id_bytes(plan), chunks, missing, each)
     if needed > (free := free_bytes(folder)):
         raise TargetError(
-            f"{sum(chars.num_chars for chars in _chunks(plan)):,} characters need about "
+            f"{sum(chars.num_chars for chars in chunks):,} characters need about "
             f"{megabytes(needed)} on the disk of {folder}, which has {megabytes(free)} free; make "
             "room, or choose a smaller chars_to_tokenize"
         )
+
+
+def require_few_shards(plan: Plan) -> None:
+    """Refuse to start work whose chunks, a shard each, are more than a dataset may have.
+
+    Raises:
+        SettingsError: going by the first window's start.
+    """
+    if len(chunks := _chunks(plan)) <= MAX_SHARDS:
+        return
+    each = _tokens_per_char(plan)
+    lengths = Counter(chars.num_chars for chars in chunks)
+    num_shards = sum(
+        number
+        for length, number in lengths.items()
+        if plan.settings.count_samples(int(each * length))
+    )
+    if num_shards > MAX_SHARDS:
+        raise SettingsError(
+            f"the samples of {num_shards:,} chunks would fill as many shards, more than the "
+            f"{MAX_SHARDS:,} that can be mapped; choose a larger chunk_size "
+            f"({plan.settings.chunk_size}), or make several datasets, of fewer files each"
+        )
+
+
+def _tokens_per_char(plan: Plan) -> float:
+    sample = sample_of(plan.windows[0])
+    return len(plan.engine.encode(as_utf8(sample)).ids) / len(sample)
 
 
 def free_bytes(folder: Path) -> int:

@@ -14,7 +14,7 @@ from codedata.errors import ChunkMismatchError, TokenizerError, WorkerError
 from codedata.parallel import completed
 from codedata.progress import Reporter
 from codedata.run.compared import add_compared, add_taken, is_taken
-from codedata.run.estimate import finished, require_disk_space
+from codedata.run.estimate import finished, require_disk_space, require_few_shards
 from codedata.run.plan import ChunkTask, Plan, engine_for
 from codedata.store.chunks import LocalChunks, ObjectChunks, TokenChunk
 from codedata.store.files import remove_leftovers
@@ -58,6 +58,7 @@ def tokenize(
 
     Raises:
         TargetError: the disk has no room.
+        SettingsError: the chunks are more shards than a dataset may have.
         ChunkMismatchError, UntrustedError: see `stored_chunks`.
         TokenizerError: tokenizer or engine fail their trial: see `Plan.require_fidelity`.
         WorkerError: memory ran out, or workers died; finished chunks stay.
@@ -71,6 +72,7 @@ def tokenize(
     found = {chunk.chars for chunk in reused}
     missing = {task.chars: task for task in tasks if task.chars not in found}
     plan.require_fidelity({chars.file for chars in missing})
+    require_few_shards(plan)
     if root is not None:
         require_disk_space(plan, [*missing], root)
     begin()

@@ -6,14 +6,15 @@
     <root>/corpora/<name>/pin.json           the commit that a revision of the hub stands for here
     <root>/corpora/<name>/<file>/...         the same a file, where the corpus has several
 
-Downstream goes by the record, and refuses a parquet that no longer has its sha256.
+Downstream goes by the record, and refuses a parquet that no longer has its sha256: a whole one is
+hashed once a user, as long as it stays the file that was hashed (`codedata.sources.hashed`).
 
 Of a parquet of the hub there may be its leading text alone, a small ordinary parquet a row group:
 
     parts/<etag>/<group>-<sha256>.parquet            `content` and what is kept, of a row group
 
 A part is known by the hash of the file it is of, whatever the commit, and by that of its own bytes,
-each by its first digits: what lies there whole after a kill is there, and whoever opens it hashes
+each by its first digits: what lies there whole after a kill is there, and whoever reads it hashes
 it.
 """
 
@@ -22,7 +23,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -391,6 +392,11 @@ def parse_corpus(data: bytes) -> Corpus:
         ValueError: it is no such record.
     """
     return _record().validate_json(data)
+
+
+def without_parts(corpus: Corpus) -> Corpus:
+    """A record but for the list of its parts, which of thousands of files would fill the memory."""
+    return replace(corpus, part=corpus.part and replace(corpus.part, parts=()))
 
 
 def read_corpus(folder: Path) -> Corpus:

@@ -7,6 +7,9 @@
 What it is is resolved once; a copy is of one version for good, and goes with the rest of the cache
 (`store/cache.py`) when it was not asked for long enough. Of many processes one brings it, and goes
 on where a killed one ended.
+
+Requests: of a copy that is here those that find the version; of one that is not two more, and one
+for each 32 MB of a shard.
 """
 
 import hashlib

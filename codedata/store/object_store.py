@@ -33,6 +33,10 @@ from codedata.store.requests import status_of
 
 Answer = TypeVar("Answer")
 
+_UNKNOWN_BYTES = 60_000_000
+"""Taken for what is read whole: it may take ten minutes; a server that falls silent is left as soon
+as its client gives it up, s3fs after 15 seconds."""
+
 PROBE_NAME = "conditional-writes"
 """Of the object by which a store shows that it honours them."""
 
@@ -102,6 +106,7 @@ class ObjectStore:
         """The bytes of several names, asked for side by side; those of nothing are left out."""
         client, folder = connect(self.url)
         num_bytes = None if stop is None else max(0, stop - start)
+        expected = _UNKNOWN_BYTES if num_bytes is None else num_bytes
         limits: dict[str, Any] = {}
         if start or stop is not None:  # of no bytes a range cannot be asked for
             limits = {"start": start, "end": None if stop is None else max(stop, start + 1)}
@@ -116,7 +121,8 @@ class ObjectStore:
                     raise
 
             try:
-                return name, (await client.ask(self.where(name), request))[:num_bytes]
+                data = await client.ask(self.where(name), request, num_bytes=expected)
+                return name, data[:num_bytes]
             except FileNotFoundError:
                 return name, None
 
@@ -198,8 +204,8 @@ def _try_conditional_writes(store: ObjectStore, pid: int) -> None:  # noqa: ARG0
         raise StoreError(
             f"{store.url} does not honour conditional writes (If-None-Match): of {_WRITERS} that "
             "wrote one object at once, and one after them, more than one did; two runs at once "
-            "would lose data: use a store that has them (Amazon S3, Google, Azure, Ceph, MinIO), "
-            "or a newer release of this one"
+            "would lose data: use a store that has them (Amazon S3, Google, Azure, Ceph from Squid "
+            "on), or a newer release of this one"
         )
 
 

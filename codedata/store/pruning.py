@@ -5,8 +5,8 @@ records stay, since their numbers must have no gaps. A folder with one object th
 within the grace is somebody's work. A range's chunks are used that have the fingerprint of the one
 written last.
 
-Invariants: what is removed was looked at again just before, and a version loses its meta first. A
-run that publishes such a version meanwhile finds out (`ObjectStage.publish`).
+Invariants: a version loses its meta first, and the rest once nobody published it before that; who
+publishes it later misses the meta (`ObjectStage.publish`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -78,7 +78,12 @@ def remove_folder(log: DatasetLog, unused: Unused, before: float) -> bool:
     if folder in _used_folders(log, before) or any(each.modified > before for each in now.values()):
         return False
     meta = f"{folder}/{META_NAME}"
-    log.store.remove([meta])
+    held = log.store.read_many([meta])
+    log.store.remove(held)
+    if folder in _used_folders(log, before):  # by who saw the meta before it went
+        for name, data in held.items():
+            log.store.put(name, data)
+        return False
     log.store.remove(name for name in now if name != meta)
     return True
 

@@ -125,6 +125,8 @@ def may_pass(error: BaseException) -> bool:
 def said_by(error: BaseException) -> str:
     """An error as a part of a message: its kind, its code and what it says, in one line."""
     code, text = code_of(error), " ".join(str(error).split())  # Ceph's have no other text
+    if isinstance(error, TimeoutError):
+        text = text or "no answer in time"
     return f"{type(error).__name__}: {text if code in text else f'{code}: {text}'}".rstrip(": ")
 
 

@@ -16,3 +16,13 @@ in an object store: some minutes. What is larger is told to be left out, with th
 def objects_of(layout: Layout) -> ObjectStore | None:
     """The object store that a root is in; None where it is a folder."""
     return None if layout.url is None else ObjectStore(layout.url)
+
+
+def require_conditional_writes(layout: Layout) -> None:
+    """Refuse a root, before any work, in whose object store two runs at once would lose data.
+
+    Raises:
+        StoreError: see `ObjectStore.require_conditional_writes`.
+    """
+    if (objects := objects_of(layout)) is not None:
+        objects.require_conditional_writes()

@@ -10,6 +10,9 @@ command, while the objects are the same.
 Invariants: a record is written once and stays; it names what was whole in the store before and
 after. Numbers have no gaps, so a listing that lags costs requests, never a version: what follows
 the highest number that it shows is asked for directly.
+
+Requests: to publish, a read of the meta, three lists, two reads of records and a write, beside one
+a shard; to find the head, a list and two reads. A list is one request for 1,000 names.
 """
 
 import errno
@@ -19,21 +22,28 @@ import os
 import secrets
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 from codedata.errors import DatasetError, StoreError
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME, Facts
-from codedata.format.meta import META_NAME, parse_meta, shard_name
+from codedata.format.meta import MAX_SHARDS, META_NAME, parse_meta, shard_name
 from codedata.format.shards import Bytes
 from codedata.store.base import Data, Snapshot, Stage
 from codedata.store.dataset_folder import parse_texts
 from codedata.store.object_store import ObjectStore, whole
 
+FORMAT = 1
+"""Of records: raised by what older readers must not overlook; names that they do not know, they
+pass over."""
+
 VERSIONS = "_versions/"
 """What the names of records begin with; no folder of objects has an underscore."""
+
+_COUNTS = ("num_shards", "num_samples", "seq_length", "num_bytes")
 
 _ATTEMPTS = 1000
 """A publisher whom others overtake this often in a row reports it."""
@@ -87,7 +97,7 @@ class Version:
 
     def name_of(self, name: str) -> str:
         """The object of one of its files."""
-        return f"{self.folder}/{name}" if self.folder else name
+        return _object_name(self.folder, name)
 
     @property
     def names(self) -> list[str]:
@@ -129,7 +139,7 @@ class DatasetLog:
         if (version := self.head() or self._plain()) is None:
             raise DatasetError(
                 f"{self.store.url} holds no {META_NAME}, the mark of a whole dataset, and no "
-                f"{VERSIONS} of one; name the URL of a dataset"
+                f"{VERSIONS} of one; name the URL of a dataset, or make it (codedata materialize)"
             )
         return version
 
@@ -166,9 +176,9 @@ class DatasetLog:
         Of two records that say the same each has bytes of its own, so that a writer who got no
         answer knows its own.
         """
-        fields = {**vars(version), "nonce": secrets.token_hex(8)}
-        del fields["number"]
-        record = json.dumps(fields, default=bytes.decode)  # facts and card are texts
+        said = {"format": FORMAT, **vars(version), "nonce": secrets.token_hex(8)}
+        del said["number"]
+        record = json.dumps(said, default=bytes.decode)  # facts and card are texts
         return self.store.put_if_absent(_record_name(number), record.encode())
 
     def stage(self, folder: str) -> "ObjectStage":
@@ -198,14 +208,15 @@ class DatasetLog:
         """
         names = [version.name_of(each) for each in version.names]
         listed = self.store.found(version.name_of(""))
-        hidden = self.store.read_many(name for name in names if name not in listed)
-        if gone := [name for name in names if name not in listed and name not in hidden]:
+        hidden = [name for name in names if name not in listed]
+        there = self.store.read_many(hidden, stop=1)
+        if gone := [name for name in hidden if name not in there]:
             raise StoreError(
                 f"{self.store.where(gone[0])} is gone ({len(gone)} of {len(names)} objects of the "
                 f"version are): something removed it, such as `codedata prune`; {what_then}"
             )
-        sizes = (listed[name].num_bytes if name in listed else len(hidden[name]) for name in names)
-        return sum(sizes)
+        sizes = {name: len(self.store.read(name)) for name in hidden}
+        return sum(sizes[name] if name in sizes else listed[name].num_bytes for name in names)
 
     def _plain(self) -> Version | None:
         found = self.store.read_many([META_NAME, FACTS_NAME, CARD_NAME])
@@ -310,20 +321,17 @@ class ObjectSnapshot:
         if name in self.texts:
             return self.texts[name][start:stop]
         with _as(name):
-            return self.log.store.read(self._object(name), start, stop)
+            return self.log.store.read(_object_name(self.folder, name), start, stop)
 
     def map(self, name: str) -> Bytes:
         """See `Snapshot.map`."""
         with _as(name):
-            return self.log.store.map(self._object(name))
+            return self.log.store.map(_object_name(self.folder, name))
 
     def is_current(self) -> bool:
         """Whether nothing was published since."""
         head = self.log.head() if self.number is not None else None
         return head is None or head.number == self.number
-
-    def _object(self, name: str) -> str:
-        return f"{self.folder}/{name}" if self.folder else name
 
 
 @contextmanager
@@ -360,6 +368,10 @@ def _what(version: Version) -> tuple[object, ...]:
     return version.folder, version.digest, version.facts, version.card
 
 
+def _object_name(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
 def _record_name(number: int) -> str:
     return f"{VERSIONS}{number:010d}.json"
 
@@ -370,15 +382,23 @@ def _numbers(names: Iterable[str]) -> list[int]:
     return [int(stem) for stem in stems if len(stem) == 10 and stem.isdecimal()]
 
 
-def _parsed(number: int, record: bytes, where: str) -> Version:
+def _parsed(number: int, data: bytes, where: str) -> Version:
     try:
-        fields = json.loads(record)
-        del fields["nonce"]
-        for name in ("facts", "card"):
-            fields[name] = None if fields[name] is None else fields[name].encode()
-        return Version(number=number, **fields)
+        return Version(number=number, **_read_record(json.loads(data)))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DatasetError(
-            f"{where} is not as a version's record is written ({error}); it is of a newer codedata,"
-            " or something else wrote it"
+            f"{where} is not as a version's record is written ({error}): take the codedata that "
+            "wrote it, or, if something else did, copy an earlier record over it"
         ) from error
+
+
+def _read_record(record: dict[str, Any]) -> dict[str, Any]:
+    if record["format"] != FORMAT:
+        raise ValueError(f"format {record['format']}, of which this one knows {FORMAT}")
+    found = {each.name: record[each.name] for each in fields(Version) if each.name != "number"}
+    for name in ("facts", "card"):
+        found[name] = None if found[name] is None else found[name].encode()
+    wrong = [name for name in _COUNTS if type(found[name]) is not int]
+    if wrong or not 0 < found["num_shards"] <= MAX_SHARDS:
+        raise ValueError(f"{', '.join(wrong) or 'num_shards'} cannot be")
+    return found

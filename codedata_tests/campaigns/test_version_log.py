@@ -4,7 +4,6 @@ What holds: numbers without gaps; what a publisher was told of is there for ever
 version is whole, and what its record says; a reader sees one after the other, never a mixture.
 """
 
-import multiprocessing
 import os
 import random
 import threading
@@ -24,6 +23,7 @@ from codedata.store.dataset_folder import open_snapshot
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog, Version
 from codedata_tests.campaigns import small_versions
+from codedata_tests.campaigns.machine import PROCESSES
 from codedata_tests.campaigns.small_versions import MAX_SHARDS, publish
 from codedata_tests.object_roots import GatedBucket
 from codedata_tests.sources.loopback_s3 import (
@@ -37,11 +37,6 @@ from codedata_tests.sources.loopback_s3 import (
 from codedata_tests.store.small_datasets import num_shards_of
 
 pytestmark = pytest.mark.campaign
-
-PROCESSES = multiprocessing.get_context("forkserver")
-"""So that each starts in a moment, from one that has asked no server for anything."""
-
-PROCESSES.set_forkserver_preload([small_versions.__name__, "s3fs"])
 
 long = [pytest.mark.long, pytest.mark.timeout(1800)]
 

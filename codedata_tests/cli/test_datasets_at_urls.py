@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from codedata_tests.store.small_datasets import num_shards_of, stage
 
 
 @pytest.fixture
-def root(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def root(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A root with two versions of `train`; the working folder is empty."""
     log = DatasetLog(ObjectStore(f"{bucket}/datasets/train"))
     for num_shards in (2, 3):

@@ -164,6 +164,29 @@ def test_the_corpus_is_written_below_the_root_that_the_project_s_commands_use(
     assert not (here / "root_two").exists()
 
 
+def test_under_a_root_in_an_object_store_the_corpus_is_there_and_the_history_beside_the_project(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On another machine with the same project, a dry run knows the corpus."""
+    write_code(here / "code")
+    url = "memory://own-objects/root"
+    monkeypatch.setenv("CODEDATA_ROOT", url)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "one"))
+    assert main(["init", "own_objects", "--folder", "code"]) == 0
+    assert os.listdir(here / "own_objects" / "data") == [".dagster"]
+    assert main(["init", "own_second", "--folder", "code"]) == 1
+    assert f"corpus my_corpus in {url} is there already" in capsys.readouterr().err
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "other"))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.chdir(here / "own_objects")
+    monkeypatch.syspath_prepend(here / "own_objects")
+    assert main(["materialize", "--dry-run", "my_train"]) == 0
+    said = capsys.readouterr().out
+    assert "fetch     nothing\n" in said
+    assert "how long is known when my_tokenizer is here" in said
+    assert read_corpus(Layout.at(url, "root").corpus("my_corpus")).num_rows == 13
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -31,7 +31,7 @@ def test_help_groups_the_commands_and_gives_examples_and_the_root(
     assert "\n  materialize  make the datasets of splits\n" in said
     assert said.index("\nlook:\n  list ") < said.index("  verify ") < said.index("\nshare:\n")
     assert "examples:\n  codedata materialize demo_train demo_validation " in said
-    assert "$CODEDATA_ROOT, by default ./data." in said
+    assert "$CODEDATA_ROOT, by default ./data; that may be an object store" in said
 
 
 @pytest.mark.parametrize("program", ["codedata", "codedata.tokenize_data"])

@@ -1,11 +1,14 @@
 """What a run would take: as much as it then does, from stored chunks or from some of the text."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from codedata.errors import SettingsError
 from codedata.recipe.settings import Settings
-from codedata.run.estimate import estimate, finished
+from codedata.run import estimate as run_estimate
+from codedata.run.estimate import estimate, finished, require_few_shards
 from codedata.run.plan import Plan, open_plan
 from codedata.run.tokenize import tokenize_chunk
 from codedata.sources.parquet.text import ParquetText
@@ -48,3 +51,15 @@ def test_more_threads_than_chunks_are_of_no_use(plan: Plan, tmp_path: Path) -> N
     all_but_one = [tokenize_chunk(task) for task in tasks[1:]]
     alone = estimate(plan, all_but_one, threads=1)
     assert alone.seconds == estimate(plan, all_but_one, threads=8).seconds > 0
+
+
+def test_more_chunks_than_there_may_be_shards_are_refused_before_any_is_made(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_estimate, "MAX_SHARDS", len(plan.fingerprints))
+    require_few_shards(plan)
+    monkeypatch.setattr(run_estimate, "MAX_SHARDS", len(plan.fingerprints) - 1)
+    with pytest.raises(SettingsError, match=r"of \d+ chunks .* larger chunk_size \(60000\)"):
+        require_few_shards(plan)
+    longer = replace(plan, settings=replace(plan.settings, min_sample_length=10**6))
+    require_few_shards(longer)  # whose chunks give no sample

@@ -1,7 +1,7 @@
 """What nothing uses any more in an object store, and what is used while it is looked for."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 
 import pytest
@@ -95,6 +95,24 @@ def test_what_came_into_use_meanwhile_is_left(log: DatasetLog) -> None:
     assert not remove_folder(log, two, now)
     publish(log, 2)
     assert not remove_folder(log, two, time.time())
+    assert num_shards_of(open_snapshot(log.snapshot, verify=True)) == 2
+
+
+def test_what_is_published_after_the_last_look_at_it_is_given_its_meta_back(
+    log: DatasetLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for num_shards in (2, 3):
+        publish(log, num_shards)
+    [unused] = unused_folders(log, time.time())
+    remove = ObjectStore.remove
+
+    def publish_then_remove(store: ObjectStore, names: Iterable[str]) -> None:
+        monkeypatch.undo()
+        publish(log, 2)
+        remove(store, names)
+
+    monkeypatch.setattr(ObjectStore, "remove", publish_then_remove)
+    assert not remove_folder(log, unused, time.time())
     assert num_shards_of(open_snapshot(log.snapshot, verify=True)) == 2
 
 

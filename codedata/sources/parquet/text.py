@@ -32,7 +32,7 @@ from codedata.sources.parquet.footer import Parquet
 from codedata.sources.parquet.index import count_to, read_sidecar, write_sidecar
 from codedata.sources.parquet.rows import read_rows
 
-_KEPT_CHARS = range(1_000_000, 32_000_000)
+_kept_chars = range(1_000_000, 32_000_000)
 """Row groups whose text is kept, one at a time, since neighbouring chunks need the same one:
 smaller ones are soon decoded again, larger ones fill the memory."""
 
@@ -102,6 +102,12 @@ def _keep(kept: _Kept) -> None:
     _kept.append(kept)
     while len(_kept) > _MOST_KEPT:
         _kept.popleft().text = None
+
+
+def keep_no_row_groups() -> None:
+    """Decode of a row group what is asked for: the neighbours of a worker's chunk go elsewhere."""
+    global _kept_chars  # noqa: PLW0603 - once a process
+    _kept_chars = range(0)
 
 
 class ParquetText:
@@ -195,7 +201,7 @@ class ParquetText:
         first = bisect_right(starts, chars.start) - 1
         reached = chars.start
         for group in range(first, bisect_left(starts, chars.stop, hi=len(self.index.groups))):
-            if self.index.groups[group].num_chars in _KEPT_CHARS:
+            if self.index.groups[group].num_chars in _kept_chars:
                 start, stop = max(reached, starts[group]), min(chars.stop, starts[group + 1])
                 if reached < start:
                     yield None, chars._replace(start=reached, stop=start)

@@ -52,7 +52,7 @@ def test_any_range_is_that_slice_of_the_plain_text_and_of_its_documents(
     column = column.dictionary_encode() if is_categorical else column
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(decode, "SLICE_BYTES", batch_bytes)
-        patch.setattr(kept, "_KEPT_CHARS", range(least_kept, 10**9))
+        patch.setattr(kept, "_kept_chars", range(least_kept, 10**9))
         patch.setattr(unit, "_BLOCK_BYTES", block_bytes)
         path = Path(folder) / "c.parquet"
         pq.write_table(pa.table({"content": column}), path, row_group_size=row_group_size)
@@ -92,7 +92,7 @@ def test_a_cut_inside_a_long_document_is_made_at_the_character(tmp_path: Path) -
 def test_threads_that_need_the_same_row_group_share_it_and_another_process_reads_its_own(
     documents: list[str], corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "_KEPT_CHARS", range(1, 10**9))
+    monkeypatch.setattr(kept, "_kept_chars", range(1, 10**9))
     plain = scenario.plain_text(documents)
     text = ParquetText(corpus)
     chars = text.clip(WIDE).cut(1_000)
