@@ -28,7 +28,7 @@ __all__ = ["postgres"]  # a fixture
 
 PAGE = "shared-instance.md"
 BIN = Path(sys.executable).parent
-pytestmark = [pytest.mark.long, *needs_postgres]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600), *needs_postgres]
 
 
 def file_of_page(name: str) -> str:
@@ -138,7 +138,7 @@ def test_the_two_processes_run_what_is_queued_one_after_the_other(
         service("codedata-webserver", environment, port=port),
         service("codedata-daemon", environment),
     ):
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while any(not each.is_finished for each in instance.get_runs()):
             assert time.monotonic() < deadline, instance.get_runs()
             time.sleep(0.2)

@@ -214,11 +214,13 @@ def test_names_that_a_newer_codedata_adds_are_passed_over() -> None:
 
 
 def test_a_corpus_of_more_files_than_facts_can_name_is_refused() -> None:
-    known = {"path": "data/train-00000-of-09000.parquet", "sha256": "c" * 64}
-    assert len(dump_facts(replace(FACTS, files=dict.fromkeys(range(7_000), known)), CARD)) < 2**20
-    more = replace(FACTS, files=dict.fromkeys(range(9_000), known))
-    with pytest.raises(CorpusError, match=r"9000 files .* takes \d+ bytes, more than the 1048576"):
-        dump_facts(more, CARD)
+    def named(num_chars: int) -> Facts:
+        known = {"path": "c" * num_chars, "sha256": "c" * 64}
+        return replace(FACTS, files=dict.fromkeys(range(10_000), known))
+
+    assert len(dump_facts(named(250), CARD)) < MAX_FACTS_BYTES
+    with pytest.raises(CorpusError, match=r"10000 files .* takes \d+ bytes, more than the 4194304"):
+        dump_facts(named(400), CARD)
 
 
 def test_names_take_the_place_of_paths_and_what_is_of_the_hub_stays() -> None:
