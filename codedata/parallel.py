@@ -12,7 +12,7 @@ import gc
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
@@ -101,7 +101,7 @@ class ChunkThreads(ThreadPoolExecutor):
 
 def completed(
     executor: Executor, fn: Callable[[P1], T], items: Iterable[P1]
-) -> Iterator[tuple[P1, Future[T]]]:
+) -> Generator[tuple[P1, Future[T]]]:
     """Have an executor call a function with some things: each with its future, as it is done.
 
     No more than some thousands wait in the executor at once, and once this is left none does.

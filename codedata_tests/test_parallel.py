@@ -3,13 +3,14 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from threading import Event
 
 import pytest
 
 from codedata import parallel
-from codedata.parallel import ChunkThreads
+from codedata.parallel import ChunkThreads, completed
 
 
 def end_with(error: BaseException, began: Event, finished: Event) -> None:
@@ -53,6 +54,30 @@ def test_after_an_error_nothing_that_waits_is_begun() -> None:
         fail_while_one_works()
     assert waiting[0].cancelled()
     assert began.is_set()
+
+
+def test_of_many_calls_some_wait_at_once_and_none_once_they_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parallel, "_MOST_WAITING", 3)
+    taken: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    with ChunkThreads(1) as threads:
+        found = [(item, future.result()) for item, future in completed(threads, str, numbers())]
+        assert found == [(number, str(number)) for number in range(20)]
+        taken.clear()
+        goes_on = Event()
+        for _ in (left := completed(threads, lambda n: n == 0 or goes_on.wait(), numbers())):
+            assert len(taken) == 4, "one is done, one is at work, and two wait"
+            break
+        left.close()
+        goes_on.set()
+    assert len(taken) == 4
 
 
 _LOADS_FOR_GOOD = """

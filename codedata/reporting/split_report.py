@@ -140,7 +140,7 @@ def report_held_out(
         try:
             reference = describe_split(layout, reference_name, tokenizers)
         except CodedataError as error:
-            why = str(error).replace(str(layout.root), f"${ROOT_VARIABLE}")
+            why = str(error).replace(layout.shown, f"${ROOT_VARIABLE}")
             notes.append(f"{name} is not compared with {reference_name}: {why}")
         else:
             comparisons.append(compare_splits(reference, split))

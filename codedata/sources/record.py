@@ -6,14 +6,15 @@
     <root>/corpora/<name>/pin.json           the commit that a revision of the hub stands for here
     <root>/corpora/<name>/<file>/...         the same a file, where the corpus has several
 
-Downstream goes by the record, and refuses a parquet that no longer has its sha256.
+Downstream goes by the record, and refuses a parquet that no longer has its sha256: a whole one is
+hashed once a user, as long as it stays the file that was hashed (`codedata.sources.hashed`).
 
 Of a parquet of the hub there may be its leading text alone, a small ordinary parquet a row group:
 
     parts/<etag>/<group>-<sha256>.parquet            `content` and what is kept, of a row group
 
 A part is known by the hash of the file it is of, whatever the commit, and by that of its own bytes,
-each by its first digits: what lies there whole after a kill is there, and whoever opens it hashes
+each by its first digits: what lies there whole after a kill is there, and whoever reads it hashes
 it.
 """
 

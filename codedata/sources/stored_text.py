@@ -15,6 +15,7 @@ under a folder has it here.
 import json
 import shutil
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -42,8 +43,9 @@ from codedata.store.object_store import ObjectStore
 from codedata.store.roots import objects_of
 from codedata.store.state import put_state, state_name
 
-_AT_ONCE = 8
-"""Parts that are brought or put side by side: some megabytes each."""
+_AT_ONCE, _MOST_BYTES_AT_ONCE = 8, 128_000_000
+"""Parts that are brought or put side by side: some megabytes each, but a row group of somebody's
+parquet may be any size, and each is in memory on its way."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,8 +100,9 @@ class _OpenedText(record.LeadingText):
         """See `ParquetText.read_utf8`; the parts come side by side."""
         starts = self.index.starts()
         first, stop = bisect_right(starts, chars.start) - 1, bisect_left(starts, chars.stop)
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            for _ in threads.map(self._file_of, range(first, min(stop, len(self.part.parts)))):
+        groups = range(first, min(stop, len(self.part.parts)))
+        with _threads(self.part.parts[group] for group in groups) as threads:
+            for _ in threads.map(self._file_of, groups):
                 pass
         return super().read_utf8(chars)
 
@@ -215,24 +218,30 @@ def _put(
         here = _cut_into(folder, corpus)
         part = _cut(corpus, here, reporter)
     there = store.below(f"{record.PARTS_NAME}/{here.name}")
-    missing = {each.name for each in part.parts} - {*there.list()}
+    names = {*there.list()}
+    missing = [each for each in part.parts if each.name not in names]
     with (
         reporter.transfer(there.url, "Storing", "stored") as transfer,
-        ThreadPoolExecutor(_AT_ONCE) as threads,
+        _threads(missing) as threads,
     ):
-        transfer.expect(sum(each.num_bytes for each in part.parts if each.name in missing))
+        transfer.expect(sum(each.num_bytes for each in missing))
 
-        def put(name: str) -> int:
-            data = (here / name).read_bytes()
-            there.put(name, data)
-            return len(data)
+        def put(each: record.Part) -> int:
+            there.put(each.name, (here / each.name).read_bytes())
+            return each.num_bytes
 
-        for num_bytes in threads.map(put, sorted(missing)):
+        for num_bytes in threads.map(put, missing):
             transfer.advance(num_bytes)
     text = json.dumps(asdict(part)).encode()
     name = f"text-{sha256(text).hexdigest()[: record.DIGITS]}.json"
     there.put(name, text)
     return _stored(corpus, there.where(name), part)
+
+
+def _threads(parts: Iterable[record.Part]) -> ThreadPoolExecutor:
+    """Threads by which parts are brought or put, as many as there is memory for."""
+    largest = max((part.num_bytes for part in parts), default=1)
+    return ThreadPoolExecutor(max(1, min(_AT_ONCE, _MOST_BYTES_AT_ONCE // largest)))
 
 
 def _cut_into(folder: Path, corpus: record.Corpus) -> Path:

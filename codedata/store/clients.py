@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -244,7 +245,8 @@ class Client:
                 f" is not given to whoever asks here ({why}); {kind.sign_in}, and have the rights "
                 f"that are needed ({kind.rights})"
             )
-        if requests.may_pass(error) and self._has_answered:
+        is_reached = self._has_answered or requests.status_of(error) is not None
+        if requests.may_pass(error) and is_reached:
             return f": {why}; {tries}{resumed}"
         address = f", the store's address ({kind.address})" if kind.address else ""
         tried = tries if failed.num_tries > 1 else ""
@@ -285,6 +287,7 @@ def connect(url: str) -> tuple[Client, str]:
         )
         if "s3" in kind.schemes:
             system.retries = 1  # as those of botocore: they would multiply ours
+            system.session = _session(system.kwargs)
         if system.async_impl:
             return system
         one = asyncio.Semaphore(1)  # what is made of two steps, such as memory's, is done as one
@@ -320,6 +323,27 @@ def wait_for(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
 
 def _bucket_of(url: str) -> str:
     return "/".join(url.split("/")[:3])
+
+
+def _session(options: Mapping[str, Any]) -> Any:
+    """A session as s3fs makes it, that reads the times of a list as ISO writes them.
+
+    botocore's own parser takes any writing, and three quarters of the time of a list.
+    """
+    from aiobotocore.session import AioSession
+    from botocore import utils
+
+    any_writing: Callable[[Any], datetime] = utils.parse_timestamp  # pyright: ignore[reportUnknownMemberType]
+
+    def parsed(time: Any) -> datetime:
+        try:
+            return datetime.fromisoformat(time)
+        except (TypeError, ValueError):
+            return any_writing(time)
+
+    session: Any = AioSession(**options)
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parsed)
+    return session
 
 
 def _options_of(kind: Kind) -> Mapping[str, Any]:

@@ -204,8 +204,8 @@ def _try_conditional_writes(store: ObjectStore, pid: int) -> None:  # noqa: ARG0
         raise StoreError(
             f"{store.url} does not honour conditional writes (If-None-Match): of {_WRITERS} that "
             "wrote one object at once, and one after them, more than one did; two runs at once "
-            "would lose data: use a store that has them (Amazon S3, Google, Azure, Ceph, MinIO), "
-            "or a newer release of this one"
+            "would lose data: use a store that has them (Amazon S3, Google, Azure, Ceph from Squid "
+            "on), or a newer release of this one"
         )
 
 

@@ -134,8 +134,8 @@ def put_state(layout: Layout, path: Path, data: bytes) -> None:
 
 def _bring(layout: Layout, store: ObjectStore, names: Mapping[str, Found | None]) -> None:
     """Write what the store has of names, each with what a listing says; remove the others."""
-    found = store.read_many(names)
-    for name, data in found.items():
+    there = store.read_many(names)
+    for name, data in there.items():
         path, about = _path(layout, name), names[name]
         with suppress(FileNotFoundError):
             if path.read_bytes() == data:
@@ -144,7 +144,7 @@ def _bring(layout: Layout, store: ObjectStore, names: Mapping[str, Found | None]
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_atomically(path, data)
         _mark(path, about)
-    for name in names.keys() - found.keys():
+    for name in names.keys() - there.keys():
         path = _path(layout, name)
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _YOUNG_SECONDS:

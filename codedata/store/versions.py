@@ -387,8 +387,8 @@ def _parsed(number: int, data: bytes, where: str) -> Version:
         return Version(number=number, **_read_record(json.loads(data)))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DatasetError(
-            f"{where} is not as a version's record is written ({error}); it is of a newer codedata,"
-            " or something else wrote it"
+            f"{where} is not as a version's record is written ({error}): take the codedata that "
+            "wrote it, or, if something else did, copy an earlier record over it"
         ) from error
 
 

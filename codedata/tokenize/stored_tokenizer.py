@@ -71,7 +71,7 @@ def store_tokenizer(store: ObjectStore, files: TokenizerFiles) -> StoredTokenize
         TokenizerError: they changed since they were found.
     """
     json_bytes, config, found = read_files(files.tokenizer_json, files.tokenizer_config)
-    if found != files.fingerprint:
+    if files.fingerprint != found:
         raise TokenizerError(f"the files of tokenizer {files.source} changed; run again")
     data = [json_bytes] if config is None else [json_bytes, config]
     names = _names(found)

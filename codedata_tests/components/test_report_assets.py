@@ -7,10 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import dagster as dg
+import pytest
 
+from codedata.components.dataset_asset import dataset_asset
 from codedata.components.report_assets import report_assets
 from codedata.components.split_parts import SplitPart
 from codedata.format.ranges import CharRange
+from codedata.reporting import published
+from codedata.resources import DataRoot, DatasetIOManager
+from codedata.store.copies import facts_at
+from codedata.store.object_store import ObjectStore
+from codedata.store.versions import DatasetLog
 from codedata_tests.components.small_platform import MadePlatform, SmallPlatform
 
 OTHER = {"other": [SplitPart(corpus="c", window=CharRange(101_000, 121_000))]}
@@ -78,3 +85,35 @@ def test_a_split_that_is_not_made_yet_is_noted_and_stops_nothing(made: MadePlatf
     note = metadata_of(result, "report")["not compared"]
     assert note.startswith("small is not compared with other: split 'other' has no dataset in ")
     assert note.endswith("or set CODEDATA_ROOT to the folder that holds it")
+
+
+def test_under_a_url_the_dataset_is_what_is_on_record_and_the_page_lies_beside_it(
+    made: MadePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(made.root / "cache"))
+    objects = ObjectStore("memory://report-assets")
+    record = made.root / "corpora" / "c" / "corpus.json"
+    objects.put("state/corpora/c/corpus.json", record.read_bytes())
+    log = DatasetLog(objects.below("datasets/small"))
+    staged = log.stage("made")
+    for path in made.dataset_folder.iterdir():
+        staged.put(path.name, path.read_bytes())
+    version = staged.publish()
+    store = DataRoot(root=objects.url)
+    resources = {"store": store, "dataset_io_manager": DatasetIOManager(store=store)}
+
+    def run(*assets: dg.AssetsDefinition) -> dg.ExecuteInProcessResult:
+        return dg.materialize(assets, resources=resources, instance=made.instance)
+
+    result = run(dataset_asset(made.spec), report_assets(made.spec))
+    told = metadata_of(result, "dataset")
+    assert (told["samples"], told["digest"]) == (version.num_samples, version.digest)
+    assert told["path"] == log.store.url
+    assert metadata_of(result, "token_figures")["documents"] > 10
+    assert metadata_of(result, "report")["page"] == objects.where("reports/small.html")
+    assert objects.read("reports/small.html").startswith(b"<!doctype html>")
+    assert version.made_of == facts_at(log.store.url) == facts_at(made.dataset_folder)
+
+    monkeypatch.setattr(published, "MOST_FETCHED_BYTES", 1000)
+    why = metadata_of(run(report_assets(made.spec)), "report")["no report"]
+    assert f"`codedata fetch {log.store.url} FOLDER`, then `codedata report FOLDER` makes" in why

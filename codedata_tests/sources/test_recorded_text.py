@@ -1,8 +1,10 @@
 """A text by its record: planned without a byte of it, and never read as another."""
 
+import gc
 import json
 import os
 import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -138,3 +140,15 @@ def test_of_a_text_whose_leading_part_was_fetched_that_part_is_known(tmp_path: P
     }.items():
         with pytest.raises(CorpusError, match=asked):
             text.clip(window)
+
+
+def test_of_many_files_that_are_read_some_are_held_opened(tmp_path: Path, corpus: Corpus) -> None:
+    def opened() -> int:
+        gc.collect()
+        return sum(isinstance(each, ParquetText) for each in gc.get_objects())
+
+    before = opened()
+    for number in range(100):
+        shutil.copytree(tmp_path / "c", tmp_path / f"{number}")
+        assert RecordedText.of(tmp_path / f"{number}", corpus).read(CharRange(0, 3)) == PLAIN[:3]
+    assert 0 < opened() - before <= 64

@@ -93,6 +93,7 @@ def test_a_parquet_is_cut_into_parts_that_have_its_identity_text_rows_and_column
     assert part is not None
     assert len(part.parts) > 5
     there, here = stored.open_text(), corpus.open_text()
+    assert (there.sha256, there.columns) == (here.sha256, here.columns)
     everything = here.clip(CharRange(0, MAX_CHARACTERS))
     for chars in (everything, *everything.cut(777)):
         assert there.read(chars) == TEXT[chars.start : chars.stop]

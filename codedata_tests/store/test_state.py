@@ -70,8 +70,14 @@ def test_what_one_machine_pushes_is_on_another_and_what_is_gone_in_the_store_is_
 
 
 def test_of_many_files_one_listing_says_which_changed_and_no_others_are_asked_for(
-    gated: GatedBucket, machine: Machine
+    gated: GatedBucket, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    found = ObjectStore.found
+
+    def in_one_second(store: ObjectStore, prefix: str = "") -> dict[str, Found]:
+        return {name: each._replace(modified=1e9) for name, each in found(store, prefix).items()}
+
+    monkeypatch.setattr(ObjectStore, "found", in_one_second)
     one, other = machine(gated.url), machine(gated.url)
     for number in range(30):
         write(one.corpus("c", number) / "corpus.json", f"{number:02d}")
@@ -88,7 +94,7 @@ def test_of_many_files_one_listing_says_which_changed_and_no_others_are_asked_fo
     assert len(pulled(other)) == 30
     assert not pulled(other)
     assert not pulled(one), "what was pushed from here"
-    state.put_state(one, one.corpus("c", 7) / "corpus.json", b"77")  # in the same second, as long
+    state.put_state(one, one.corpus("c", 7) / "corpus.json", b"77")  # as long as it was
     assert [path[-17:] for path in pulled(other)] == ["00007/corpus.json"]
     assert (other.corpus("c", 7) / "corpus.json").read_bytes() == b"77"
     assert len(texts(other)) == 30
