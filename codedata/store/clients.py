@@ -333,13 +333,13 @@ def _session(options: Mapping[str, Any]) -> Any:
     from aiobotocore.session import AioSession
     from botocore import utils
 
-    any_writing: Callable[[Any], datetime] = utils.parse_timestamp  # pyright: ignore[reportUnknownMemberType]
+    untyped: Any = utils
 
     def parsed(time: Any) -> datetime:
         try:
             return datetime.fromisoformat(time)
         except (TypeError, ValueError):
-            return any_writing(time)
+            return untyped.parse_timestamp(time)
 
     session: Any = AioSession(**options)
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parsed)
