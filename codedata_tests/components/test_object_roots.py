@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import fsspec
@@ -41,7 +42,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
 
 
 def split_over(num_files: int, layout: Layout) -> SplitSpec:
-    switches = {name: switch.default for name, switch in SWITCHES.items()}
+    switches: dict[str, Any] = {name: switch.default for name, switch in SWITCHES.items()}
     switches["tokenizer_base"] = str(layout.tokenizer("tok"))
     part = SplitPart(
         corpus="c",
