@@ -44,7 +44,7 @@ def add_parser(commands: Commands) -> None:
         "--chunks",
         action="store_true",
         help="of the splits that are named, remove chunks too whose range has a later one, made "
-        "of another text, by another tokenizer or by another release",
+        "of another text, by another tokenizer or release, or with --force",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would go; remove nothing")
     parser.set_defaults(run=run)

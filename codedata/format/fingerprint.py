@@ -48,7 +48,7 @@ class ChunkFingerprint:
 
 
 def version_digest(
-    chunks: Iterable[ChunkFingerprint],
+    chunks: Iterable[tuple[ChunkFingerprint, str, int]],
     *,
     seq_length: int,
     min_sample_length: int,
@@ -57,8 +57,12 @@ def version_digest(
 ) -> str:
     """32 digits that stand for a dataset's shards and meta before anything is packed.
 
+    What a chunk should hold does not decide them, since it may be found wrong later; what it holds
+    does.
+
     Args:
-        chunks: that it is packed from, in order.
+        chunks: that it is packed from, in order: the fingerprint of each, the sha256 of its ids,
+            and how many they are.
         seq_length: tokens a sample.
         min_sample_length: a rest of so many tokens or fewer is dropped.
         max_dump_size: samples a shard.
@@ -66,6 +70,6 @@ def version_digest(
     """
     switches = [_SHARDS_VERSION, seq_length, min_sample_length, max_dump_size, pad_id]
     decides = sha256(json.dumps(switches).encode())
-    for chunk in chunks:
-        decides.update(chunk.digest.encode())
+    for fingerprint, ids_sha256, num_tokens in chunks:
+        decides.update(json.dumps([fingerprint.digest, ids_sha256, num_tokens]).encode())
     return decides.hexdigest()[:_DIGITS]

@@ -96,12 +96,15 @@ class StagedVersion:
         plan: what it was made by.
         entries: what its meta is to say of each shard; none where its integrity does not hold.
         outcomes: of its checks, by name; if one failed, it is not published.
+        has_meta: whether exactly that meta was there when packing began. It must be there still,
+            since a prune takes it first: it is not written again.
     """
 
     stage: ObjectStage
     plan: Plan
     entries: Sequence[ShardEntry]
     outcomes: Mapping[str, CheckOutcome]
+    has_meta: bool = False
 
     def publish(self) -> Version:
         """Write its meta, and make it the dataset's newest version.
@@ -111,7 +114,8 @@ class StagedVersion:
             StoreError: see `ObjectStage.publish`.
         """
         require_passed(self.outcomes)
-        self.stage.add_meta(self.entries)
+        if not self.has_meta:
+            self.stage.add_meta(self.entries)
         published = self.stage.publish()
         remember_tokenizer(self.plan.tokenizer)
         return published
@@ -176,7 +180,7 @@ def assemble_version(
     settings, name = plan.settings, log.store.url.rpartition("/")[2]
     firsts = first_shards(plan, chunks)
     folder = version_digest(
-        plan.fingerprints,
+        ((each.fingerprint, each.ids_sha256, each.num_tokens) for each in chunks),
         seq_length=settings.seq_length,
         min_sample_length=settings.min_sample_length,
         max_dump_size=settings.max_dump_size,
@@ -208,7 +212,13 @@ def assemble_version(
     facts = facts_of(origin, name=name, switches=settings.as_dict(), entries=entries)
     stage.add_facts(without_paths(facts))
     outcomes = check_shards(entries, shards, chunks, settings, plan.engine.vocab_size)
-    return StagedVersion(stage=stage, plan=plan, entries=entries, outcomes=outcomes)
+    return StagedVersion(
+        stage=stage,
+        plan=plan,
+        entries=entries,
+        outcomes=outcomes,
+        has_meta=entries == [*there],
+    )
 
 
 @contextmanager

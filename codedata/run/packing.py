@@ -147,12 +147,18 @@ def pack_and_read(task: PackTask) -> list[tuple[ShardEntry, FoundShard]]:
 
 
 def entries_there(stage: ObjectStage) -> Sequence[ShardEntry]:
-    """What the meta of a stage says, where an earlier run of the same version wrote one."""
+    """What the meta of a stage says, where an earlier run of the same version wrote one.
+
+    It is put there again, since a prune leaves a folder that somebody wrote in lately.
+    """
     snapshot = stage.snapshot()
     try:
-        return parse_meta(snapshot.read(META_NAME), snapshot.where)
+        meta = snapshot.read(META_NAME)
+        entries = parse_meta(meta, snapshot.where)
     except (FileNotFoundError, DatasetError):
         return ()
+    stage.put(META_NAME, meta)
+    return entries
 
 
 def _read_back(

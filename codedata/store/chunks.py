@@ -7,7 +7,8 @@ is whole, and one of another fingerprint is as good as missing. In a folder of t
 is the range, `<start>-<stop>.arrow`, a later chunk of the range takes its place, and what a
 stranger wrote or may write is refused. In an object store the name has all that is known of the
 chunk, so that a listing says what there is, nothing is ever replaced by other bytes, and a chunk
-that is made twice is the same object.
+that is made twice is the same object. Where it came out otherwise the second time, the one that was
+written last counts.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
 from codedata.format.shards import Bytes
 from codedata.store.local import LocalStore
-from codedata.store.object_store import ObjectStore
+from codedata.store.object_store import Found, ObjectStore, last_written
 
 _METADATA_KEY = b"codedata.chunk"
 _COLUMN = "input_ids"
@@ -192,15 +193,17 @@ class ObjectChunks:
     def find(self, fingerprints: Sequence[ChunkFingerprint]) -> list[TokenChunk]:
         """See `ChunkStore.find`; a request for each thousand chunks of their files."""
         wanted = {_begin(each): each for each in fingerprints}
-        found: dict[str, str] = {}
+        found: dict[str, tuple[str, Found]] = {}
         with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as threads:
-            for names in threads.map(self.store.list, _prefixes(fingerprints)):
-                for name in names:
-                    begin = ".".join(name.split(".", 2)[:2])
+            for listed in threads.map(self.store.found, _prefixes(fingerprints)):
+                for each in listed.items():
+                    begin = ".".join(each[0].split(".", 2)[:2])
                     if begin in wanted:
-                        found.setdefault(begin, name)
+                        found[begin] = max(found.get(begin, each), each, key=last_written)
         return [
-            self._named(each, name) for begin, each in wanted.items() if (name := found.get(begin))
+            self._named(fingerprint, found[begin][0])
+            for begin, fingerprint in wanted.items()
+            if begin in found
         ]
 
     def put(self, fingerprint: ChunkFingerprint, ids: IdArray, **record: Any) -> TokenChunk:

@@ -4,7 +4,7 @@ Invariants: what is put is one request, so nothing is half-visible; what exists 
 store is known by its URL alone: options and credentials are those of whichever machine asks, so it
 pickles without any. What fails in passing is asked for again, a few times, and says so in the log.
 
-Requests: one a `put`, `read`, name of `read_many` and of `remove`; one for 1,000 names of a
+Requests: one a `put`, `read`, name of `read_many`, `sizes` and `remove`; one for 1,000 names of a
 listing; one a `put_if_absent`, and one more where something is there.
 """
 
@@ -56,6 +56,12 @@ class Found(NamedTuple):
     num_bytes: int
     modified: float
     etag: str = ""
+
+
+def last_written(listed: tuple[str, Found]) -> tuple[float, str]:
+    """Orders what is listed by when it was written; of the same moment, by name."""
+    name, about = listed
+    return about.modified, name
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,22 @@ class ObjectStore:
                 name = path.removeprefix(f"{folder}/")
                 if name.startswith(prefix) and not name.endswith("/"):  # a console's "folder"
                     yield name, about
+
+    def sizes(self, names: Iterable[str]) -> dict[str, int]:
+        """The bytes that names have, asked for side by side; those of nothing are left out."""
+        client, folder = connect(self.url)
+
+        async def size(name: str) -> tuple[str, int | None]:
+            async def request(system: Any) -> Mapping[str, Any]:
+                return await system._info(f"{folder}/{name}")
+
+            with suppress(FileNotFoundError):
+                about = await client.ask(self.where(name), request)
+                if about["type"] == "file":
+                    return name, int(about["size"])
+            return name, None
+
+        return {name: size for name, size in _side_by_side(size, names) if size is not None}
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove objects, side by side; those that are gone already are no error."""

@@ -2,20 +2,19 @@
 
 A folder of a dataset is used while a version that names it is the dataset, or was within the grace;
 records stay, since their numbers must have no gaps. A folder with one object that was written
-within the grace is somebody's work. A range's chunks are used that have the fingerprint of the one
-written last.
+within the grace is somebody's work. Of a range's chunks the one is used that was written last.
 
-Invariants: a version loses its meta first, and the rest once nobody published it before that; who
-publishes it later misses the meta (`ObjectStage.publish`).
+Invariants: a version loses its meta first, and the rest once nobody published it before that, or
+writes it anew; who publishes it later misses the meta (`ObjectStage.publish`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
 from codedata.format.meta import META_NAME
-from codedata.store.object_store import Found, ObjectStore
+from codedata.store.object_store import Found, ObjectStore, last_written
 from codedata.store.versions import VERSIONS, DatasetLog
 
 
@@ -75,7 +74,7 @@ def remove_folder(log: DatasetLog, unused: Unused, before: float) -> bool:
     """Remove a dataset's folder, unless it was written in or published meanwhile."""
     folder = unused.where.rpartition("/")[2]
     now = log.store.found(f"{folder}/")
-    if folder in _used_folders(log, before) or any(each.modified > before for each in now.values()):
+    if folder in _used_folders(log, before) or _newest(now) > before:
         return False
     meta = f"{folder}/{META_NAME}"
     held = log.store.read_many([meta])
@@ -84,19 +83,22 @@ def remove_folder(log: DatasetLog, unused: Unused, before: float) -> bool:
         for name, data in held.items():
             log.store.put(name, data)
         return False
+    left = log.store.found(f"{folder}/")
+    if meta in left or _newest(left) > before:  # by who writes it anew
+        return False
     log.store.remove(name for name in now if name != meta)
     return True
 
 
 def unused_chunks(chunks: ObjectStore, before: float) -> Iterator[Unused]:
-    """Chunks of a split whose range has a later one with another fingerprint; by the file.
+    """Chunks of a split whose range has a later one, by the file.
 
     Args:
         chunks: of the split.
         before: seconds of the epoch: what was written since is left.
     """
     for folder, names in groupby(chunks.scan(), key=lambda each: each[0].partition("/")[0]):
-        unused = Unused(chunks.where(folder), "of texts, tokenizers or releases before")
+        unused = Unused(chunks.where(folder), "whose range has a later one")
         for name, about in _superseded(names):
             if about.modified <= before:
                 unused.add(name, about)
@@ -105,17 +107,16 @@ def unused_chunks(chunks: ObjectStore, before: float) -> Iterator[Unused]:
 
 
 def _superseded(chunks: Iterable[tuple[str, Found]]) -> Iterator[tuple[str, Found]]:
-    """Of one file's chunks those whose fingerprint is not the last that their range got."""
+    """Of one file's chunks those that are not the last that their range got."""
     by_range: dict[str, list[tuple[str, Found]]] = {}
     for name, about in chunks:
         by_range.setdefault(name.partition(".")[0], []).append((name, about))
     for of_range in by_range.values():
-        last, _ = max(of_range, key=lambda each: each[1].modified)
-        yield from (each for each in of_range if _fingerprint(each[0]) != _fingerprint(last))
+        yield from sorted(of_range, key=last_written)[:-1]
 
 
-def _fingerprint(name: str) -> str:
-    return name.split(".", 2)[1] if name.count(".") > 1 else name
+def _newest(found: Mapping[str, Found]) -> float:
+    return max((each.modified for each in found.values()), default=0.0)
 
 
 def _used_folders(log: DatasetLog, before: float) -> set[str]:

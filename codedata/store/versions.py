@@ -3,16 +3,17 @@
     <dataset>/<folder>/dump-0.pkl, ..., dump-meta_data.json     a version's objects
     <dataset>/_versions/0000000007.json                         its record, written if absent
 
-The folder is named by what decides its bytes, so writing an object again writes the same. The
-highest number is the dataset. Facts and card stand in the record: they may differ, by a name or a
-command, while the objects are the same.
+The folder is named by what decides its bytes, the ids that are packed among it, so an object that
+is written again is the same. The highest number is the dataset. Facts and card stand in the record:
+they may differ, by a name or a command, while the objects are the same.
 
 Invariants: a record is written once and stays; it names what was whole in the store before and
 after. Numbers have no gaps, so a listing that lags costs requests, never a version: what follows
 the highest number that it shows is asked for directly.
 
-Requests: to publish, a read of the meta, three lists, two reads of records and a write, beside one
-a shard; to find the head, a list and two reads. A list is one request for 1,000 names.
+Requests: to publish, a read of the meta and two of its size, three lists, two reads of records and
+a write, beside one a shard; to find the head, a list and two reads. A list is one request for 1,000
+names.
 """
 
 import errno
@@ -197,7 +198,10 @@ class DatasetLog:
         yield ObjectSnapshot(self, found.folder, found.texts, number)
 
     def require_whole(self, version: Version, what_then: str) -> int:
-        """The bytes of a version's objects; what a listing does not show yet is asked for.
+        """The bytes of a version's objects.
+
+        What a listing does not show yet is asked for, and the meta in any case: a listing may still
+        show what was removed, and the meta is what a prune takes first.
 
         Args:
             version: of this dataset, or one that is to be.
@@ -208,15 +212,14 @@ class DatasetLog:
         """
         names = [version.name_of(each) for each in version.names]
         listed = self.store.found(version.name_of(""))
-        hidden = [name for name in names if name not in listed]
-        there = self.store.read_many(hidden, stop=1)
-        if gone := [name for name in hidden if name not in there]:
+        sizes = {name: listed[name].num_bytes for name in names[:-1] if name in listed}
+        sizes |= self.store.sizes(name for name in names if name not in sizes)
+        if gone := [name for name in names if name not in sizes]:
             raise StoreError(
                 f"{self.store.where(gone[0])} is gone ({len(gone)} of {len(names)} objects of the "
                 f"version are): something removed it, such as `codedata prune`; {what_then}"
             )
-        sizes = {name: len(self.store.read(name)) for name in hidden}
-        return sum(sizes[name] if name in sizes else listed[name].num_bytes for name in names)
+        return sum(sizes.values())
 
     def _plain(self) -> Version | None:
         found = self.store.read_many([META_NAME, FACTS_NAME, CARD_NAME])

@@ -1,13 +1,15 @@
 """Packing into an object store: what is published was read back, and wrong bytes never are."""
 
 import secrets
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from codedata.errors import CheckFailedError, ChunkMismatchError
+from codedata.errors import CheckFailedError, ChunkMismatchError, StoreError
 from codedata.format.meta import META_NAME
 from codedata.format.ranges import CharRange
 from codedata.parallel import ChunkThreads
@@ -21,7 +23,8 @@ from codedata.run.tokenize import stored_chunks, tokenize
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.chunks import ObjectChunks, TokenChunk
 from codedata.store.object_store import ObjectStore
-from codedata.store.versions import DatasetLog
+from codedata.store.pruning import remove_folder, unused_folders
+from codedata.store.versions import DatasetLog, Version
 from codedata.tokenize.stored_tokenizer import store_tokenizer
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests.format.test_facts import ORIGIN
@@ -125,6 +128,74 @@ def test_shards_that_are_there_and_right_are_read_and_the_others_written_again(
     assert {name.rpartition("/")[2] for name in written} >= {"dump-2.pkl", "dump-5.pkl"}
     assert len(written) < 6 < len(shards), "those of two chunks"
     assert {name: folder.read(name) for name in version.names} == shards
+
+
+def test_a_chunk_that_is_made_right_after_a_wrong_one_gives_a_version_of_its_own(
+    root: ObjectStore, plan: Plan, chunks: list[TokenChunk]
+) -> None:
+    """The wrong one has the fingerprint of the right one, and as many ids."""
+
+    def objects_of(version: Version) -> dict[str, bytes]:
+        return root.below(f"datasets/set/{version.folder}").read_many(version.names)
+
+    right, chunk = pack(root, plan, chunks).publish(), chunks[3]
+    shards = objects_of(right)
+    root.remove(root.list("datasets/"))
+    ids = chunk.read_ids()[::-1].copy()
+    wrong = chunk.store.put(chunk.fingerprint, ids, engine=chunk.engine, compared_bytes=7)
+    with_wrong = pack(root, plan, [*chunks[:3], wrong, *chunks[4:]]).publish()
+    other_shards = objects_of(with_wrong)
+    healed = pack(root, plan, chunks).publish()
+    assert (healed.number, healed.folder, healed.digest) == (2, right.folder, right.digest)
+    assert objects_of(healed) == shards
+    assert len({*shards.items()} ^ {*other_shards.items()}) > 2, "shards and meta are others"
+    log_of(root).store.remove([healed.name_of("dump-3.pkl")])  # so that it would be written again
+    pack(root, plan, [*chunks[:3], wrong, *chunks[4:]])
+    assert objects_of(with_wrong) == other_shards
+    assert objects_of(healed) == {
+        name: data for name, data in shards.items() if name != "dump-3.pkl"
+    }
+
+
+def old_and_new(root: ObjectStore, plan: Plan, chunks: list[TokenChunk]) -> list[Version]:
+    """Two versions, of which the first is not the dataset any more."""
+    other = replace(plan, settings=replace(plan.settings, max_dump_size=30))
+    return [pack(root, each, chunks).publish() for each in (plan, other)]
+
+
+def test_a_prune_leaves_an_old_version_from_when_a_run_begins_to_read_it_back(
+    root: ObjectStore, plan: Plan, chunks: list[TokenChunk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, _ = old_and_new(root, plan, chunks)
+    log, before = log_of(root), time.time()
+    objects = log.store.read_many(map(old.name_of, old.names))
+    [unused] = unused_folders(log, before)
+    pruned: list[bool] = []
+    real = ObjectStore.map
+
+    def prune_then_map(store: ObjectStore, name: str) -> Any:
+        if not pruned:
+            pruned.append(remove_folder(log, unused, before))
+        return real(store, name)
+
+    monkeypatch.setattr(ObjectStore, "map", prune_then_map)
+    published = pack(root, plan, chunks).publish()
+    assert {*pruned} == {False}
+    assert (published.number, published.digest) == (3, old.digest)
+    assert log.store.read_many(map(old.name_of, old.names)) == objects
+
+
+def test_what_a_prune_began_to_take_before_a_run_read_it_back_is_not_published(
+    root: ObjectStore, plan: Plan, chunks: list[TokenChunk]
+) -> None:
+    """It looked at the folder before the run wrote there, and has taken no more than the meta."""
+    old, new = old_and_new(root, plan, chunks)
+    staged = pack(root, plan, chunks)
+    log = log_of(root)
+    log.store.remove([old.name_of(META_NAME)])
+    with pytest.raises(StoreError, match=rf"{META_NAME} is gone: .*nothing was published"):
+        staged.publish()
+    assert log.head() == new
 
 
 def test_of_many_chunks_that_nobody_here_made_some_from_all_over_are_compared(

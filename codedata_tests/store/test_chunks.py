@@ -251,6 +251,15 @@ def test_a_chunk_that_is_made_twice_is_one_object_of_the_same_bytes(objects: Obj
     assert first.where in objects.store.where(name)
 
 
+def test_of_several_chunks_of_one_fingerprint_the_one_that_was_written_last_is_found(
+    objects: ObjectChunks,
+) -> None:
+    for ids in (IDS, IDS[::-1], IDS[:2], IDS, IDS[1:]):
+        made = objects.put(FINGERPRINT, ids, engine="whole", compared_bytes=7)
+        assert objects.find([FINGERPRINT]) == [made]
+    assert len(objects.store.list()) == 4
+
+
 def test_an_object_that_is_not_what_its_name_says_is_refused(objects: ObjectChunks) -> None:
     chunk = objects.put(FINGERPRINT, IDS, engine="whole", compared_bytes=7)
     [name] = objects.store.list()

@@ -74,6 +74,11 @@ def test_each_is_one_request_and_a_list_is_one_for_a_page_of_names(
     ]  # fmt: skip
     assert sorted(asked(gated, "GET")) == sorted([*names, *["of/3"] * 4])
     gated.gate.requests.clear()
+    assert store.sizes(names) == dict.fromkeys(names, 4)
+    assert sorted(asked(gated, "HEAD")) == names
+    assert len(gated.gate.requests) == len(names)
+    assert store.sizes(["none", "of"]) == {}
+    gated.gate.requests.clear()
     now = time.time()
     found = store.below("of").found()
     assert [*found] == [str(n) for n in range(9)]

@@ -116,6 +116,26 @@ def test_what_is_published_after_the_last_look_at_it_is_given_its_meta_back(
     assert num_shards_of(open_snapshot(log.snapshot, verify=True)) == 2
 
 
+@pytest.mark.parametrize("name", [META_NAME, "dump-0.pkl"])
+def test_what_a_run_writes_anew_once_its_meta_went_is_left(
+    log: DatasetLog, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for num_shards in (2, 3):
+        publish(log, num_shards)
+    before = time.time()
+    [unused] = unused_folders(log, before)
+    data, remove, removed = log.store.read(f"of-2/{name}"), ObjectStore.remove, list[str]()
+
+    def remove_then_write(store: ObjectStore, names: Iterable[str]) -> None:
+        removed.extend(names)
+        remove(store, removed)
+        log.store.put(f"of-2/{name}", data)
+
+    monkeypatch.setattr(ObjectStore, "remove", remove_then_write)
+    assert not remove_folder(log, unused, before)
+    assert removed == [f"of-2/{META_NAME}"]
+
+
 def test_a_run_whose_stage_was_pruned_publishes_nothing_and_says_so(log: DatasetLog) -> None:
     publish(log, 3)
     staged = log.stage("of-2")
@@ -126,7 +146,7 @@ def test_a_run_whose_stage_was_pruned_publishes_nothing_and_says_so(log: Dataset
     assert len(log.versions()) == 1
 
 
-def test_of_chunks_those_go_whose_range_has_a_later_one_of_another_fingerprint(
+def test_of_chunks_those_go_whose_range_has_a_later_one(
     root: ObjectStore,
 ) -> None:
     chunks = root.below("chunks/train")
@@ -143,7 +163,10 @@ def test_of_chunks_those_go_whose_range_has_a_later_one_of_another_fingerprint(
     root.put("datasets/one/of/dump-0.pkl", b"")
     root.put("datasets/two/_versions/0000000001.json", b"")
     [unused] = unused_chunks(chunks, time.time())
-    assert (unused.where, unused.names) == (chunks.where("00000"), names[:1])
-    assert unused.num_bytes == 3
+    assert (unused.where, unused.names) == (chunks.where("00000"), [names[0], names[3]])
+    assert unused.num_bytes == 6
+    chunks.put(names[3], b"ids")  # is the last now
+    [unused] = unused_chunks(chunks, time.time())
+    assert unused.names == [names[0], names[4]]
     assert list(unused_chunks(chunks, time.time() - _DAY)) == []
     assert dataset_names(root.below("datasets")) == ["one", "two"]

@@ -224,6 +224,20 @@ def test_what_is_not_all_there_is_not_published(log: DatasetLog) -> None:
     assert [each.number for each in log.versions()] == [1]
 
 
+def test_what_a_list_hides_is_asked_for_by_its_size_and_the_meta_whatever_a_list_shows(
+    log: DatasetLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = publish(log, 3)
+    shown = [f"of-3/{name}" for name in version.names]
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStore, "read_many", None)  # nothing is read
+        hiding = DatasetLog(Lagging(log.store.url))
+        assert hiding.require_whole(version, "") == version.num_bytes
+        log.store.remove(shown[-1:])
+        with pytest.raises(StoreError, match=rf"{META_NAME} is gone .1 of 4 .*run again"):
+            DatasetLog(Lagging(log.store.url, shown=shown)).require_whole(version, "run again")
+
+
 def test_a_version_that_a_prune_took_while_it_was_published_gives_way_to_the_one_before(
     log: DatasetLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
