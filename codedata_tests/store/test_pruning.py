@@ -93,6 +93,7 @@ def test_what_came_into_use_meanwhile_is_left(log: DatasetLog) -> None:
     [two] = unused_folders(log, now)
     log.store.put("of-2/dump-0.pkl", log.store.read("of-2/dump-0.pkl"))  # a run stages it again
     assert not remove_folder(log, two, now)
+    assert log.store.list(f"of-2/{META_NAME}"), "nothing went, the meta no more than the rest"
     publish(log, 2)
     assert not remove_folder(log, two, time.time())
     assert num_shards_of(open_snapshot(log.snapshot, verify=True)) == 2
