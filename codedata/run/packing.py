@@ -45,6 +45,13 @@ class PackTask:
     entries: Sequence[ShardEntry] = ()
 
     @property
+    def are_its_own(self) -> bool:
+        """Whether the entries are those of this chunk's shards."""
+        num_samples = sum(entry.num_samples for entry in self.entries)
+        of_chunk = all(entry.chars == self.chunk.chars for entry in self.entries)
+        return of_chunk and num_samples == self.settings.count_samples(self.chunk.num_tokens)
+
+    @property
     def where(self) -> str:
         """The chunk, for messages."""
         return f"chunk {self.chunk.where}"
@@ -133,7 +140,7 @@ def pack_and_read(task: PackTask) -> list[tuple[ShardEntry, FoundShard]]:
         ChunkMismatchError: the chunk is damaged.
         DatasetError: what is there is not what was put.
     """
-    if task.entries:
+    if task.are_its_own:
         with suppress(DatasetError, FileNotFoundError):
             return _read_back(task, task.entries)
     entries = pack_chunk(task.settings, task.stage, task.chunk, task.first_shard)

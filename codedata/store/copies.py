@@ -184,7 +184,10 @@ def _copied(url: str, reporter: Reporter) -> tuple[Path, str]:
 def _copy(log: "DatasetLog", version: "Version", reporter: Reporter) -> Path:
     name = log.store.url.rpartition("/")[2]
     texts = {each: hashlib.sha256(text).hexdigest() for each, text in version.texts.items()}
-    what = json.dumps([name, version.digest, texts], sort_keys=True)
+    plain = (
+        [] if version.number else [log.store.url, log.store.found("dump-")]
+    )  # may have no hashes
+    what = json.dumps([name, version.digest, texts, *plain], sort_keys=True)
     home = cache_place("datasets") / hashlib.sha256(what.encode()).hexdigest()[:32]
     folder, stage = home / name, home.with_name(f".{home.name}.stage")
     if folder.exists() and touch(home):

@@ -10,12 +10,11 @@ writes it anew; who publishes it later misses the meta (`ObjectStage.publish`).
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import groupby
 
 from codedata.format.meta import META_NAME
 from codedata.store.object_store import Found, ObjectStore, last_written
-from codedata.store.versions import VERSIONS, DatasetLog
+from codedata.store.versions import VERSIONS, DatasetLog, record_name
 
 
 @dataclass
@@ -120,13 +119,15 @@ def _newest(found: Mapping[str, Found]) -> float:
 
 
 def _used_folders(log: DatasetLog, before: float) -> set[str]:
-    """The folders of the head, and of versions that were it since then."""
+    """The folders of the head, and of versions that were it since then, by the store's clock."""
+    records = log.store.found(VERSIONS)
     version = log.head()
     used: set[str] = set()
     while version is not None:
         used.add(version.folder)
-        made = datetime.fromisoformat(version.made).timestamp()
-        version = log.version(version.number - 1) if made > before else None
+        record = records.get(record_name(version.number))  # a list may not show it yet
+        is_young = record is None or record.modified > before
+        version = log.version(version.number - 1) if is_young else None
     return used
 
 

@@ -126,7 +126,7 @@ class DatasetLog:
             head = version
         if head is None and first > 1:
             raise StoreError(
-                f"{self.store.where(_record_name(first))} was removed, which says what the dataset "
+                f"{self.store.where(record_name(first))} was removed, which says what the dataset "
                 "is; records of versions stay for ever: put it back"
             )
         return head
@@ -150,7 +150,7 @@ class DatasetLog:
         Raises:
             DatasetError: its record is not as it was written.
         """
-        name = _record_name(number)
+        name = record_name(number)
         try:
             return _parsed(number, self.store.read(name), self.store.where(name))
         except FileNotFoundError:
@@ -159,11 +159,11 @@ class DatasetLog:
     def versions(self) -> list[Version]:
         """All that were published, the head last."""
         listed = _numbers(self.store.list(VERSIONS))
-        records = self.store.read_many(map(_record_name, sorted(listed)))
+        records = self.store.read_many(map(record_name, sorted(listed)))
         found = [
             _parsed(number, records[name], self.store.where(name))
             for number in sorted(listed)
-            if (name := _record_name(number)) in records
+            if (name := record_name(number)) in records
         ]
         for number in count(max(listed, default=0) + 1):
             if (version := self.version(number)) is None:
@@ -180,7 +180,7 @@ class DatasetLog:
         said = {"format": FORMAT, **vars(version), "nonce": secrets.token_hex(8)}
         del said["number"]
         record = json.dumps(said, default=bytes.decode)  # facts and card are texts
-        return self.store.put_if_absent(_record_name(number), record.encode())
+        return self.store.put_if_absent(record_name(number), record.encode())
 
     def stage(self, folder: str) -> "ObjectStage":
         """Write a version; several may at once, also the same one.
@@ -375,7 +375,8 @@ def _object_name(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _record_name(number: int) -> str:
+def record_name(number: int) -> str:
+    """The name of a version's record."""
     return f"{VERSIONS}{number:010d}.json"
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -150,6 +151,26 @@ def test_what_is_larger_than_the_cache_is_not_brought_and_the_command_that_does_
     monkeypatch.setenv(CACHE_VARIABLE, "1 GB")
     with pytest.raises(SettingsError, match="CODEDATA_CACHE_BYTES is '1 GB'; write a number of by"):
         copy(log)
+
+
+def test_plain_datasets_without_hashes_are_told_apart_by_where_they_are_and_by_their_objects(
+    log: DatasetLog,
+) -> None:
+    """The old script's meta has counts alone, which those of another tokenizer may share."""
+
+    def put(place: str, token: int) -> str:
+        store = ObjectStore(f"{log.store.url}/{place}/train")
+        store.put("dump-0.pkl", pickle.dumps([[token] * 4 for _ in range(3)]))
+        store.put(META_NAME, b'{"dump-0.pkl": {"num_samples": 3, "num_tokens": 12}}')
+        return store.url
+
+    def token_of(url: str) -> int:
+        return int(open_at(url, SILENT).shards[0][0, 0])
+
+    one, other = put("one", 1), put("other", 2)
+    assert (token_of(one), token_of(other)) == (1, 2)
+    put("one", 7)
+    assert token_of(one) == 7
 
 
 def test_a_copy_that_went_is_brought_again_for_another_process(log: DatasetLog) -> None:

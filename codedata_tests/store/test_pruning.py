@@ -70,20 +70,17 @@ def test_versions_that_are_not_the_dataset_go_after_the_grace_and_their_records_
     assert num_shards_of(open_snapshot(log.snapshot, verify=True)) == 2
 
 
-def test_what_was_the_dataset_within_the_grace_stays(
+def test_what_was_the_dataset_within_the_grace_stays_by_the_clock_of_the_store(
     log: DatasetLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The versions are of the days 1, 3 and 6; of a reader of day 4 the second one is open."""
-    for day, num_shards in ((1, 1), (3, 2), (6, 3)):
-        with monkeypatch.context() as patch:
-            patch.setattr("codedata.store.versions._now", lambda day=day: f"2026-01-0{day}T00:00Z")
-            publish(log, num_shards)
-    old = {each.where for each in unused_folders(log, 1767484800.0)}  # day 4
-    assert old == {log.store.where("of-1")}
-    assert {each.where for each in unused_folders(log, 1767744000.0)} == {
-        log.store.where("of-1"),
-        log.store.where("of-2"),
-    }
+    """The publishers' own is of last year; of a reader between two of them the older is open."""
+    monkeypatch.setattr("codedata.store.versions._now", lambda: "2025-01-01T00:00+00:00")
+    times: list[float] = []
+    for num_shards in (1, 2, 3):
+        times.append(publish(log, num_shards))
+        time.sleep(0.01)
+    unused = [{each.where for each in unused_folders(log, before)} for before in times]
+    assert unused == [set(), {log.store.where("of-1")}, {*map(log.store.where, ("of-1", "of-2"))}]
 
 
 def test_what_came_into_use_meanwhile_is_left(log: DatasetLog) -> None:
