@@ -194,7 +194,8 @@ class ObjectChunks:
         wanted = {_begin(each): each for each in fingerprints}
         found: dict[str, str] = {}
         with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as threads:
-            for names in threads.map(self.store.list, _prefixes(fingerprints)):
+            prefixes = self.store.listings(_prefixes(fingerprints))
+            for names in threads.map(self.store.list, prefixes):
                 for name in names:
                     begin = ".".join(name.split(".", 2)[:2])
                     if begin in wanted:
