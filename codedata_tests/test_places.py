@@ -152,7 +152,7 @@ def test_a_url_with_what_may_be_a_secret_is_refused_and_not_shown(
 
 def test_no_client_is_made_for_a_url_with_what_may_be_a_secret() -> None:
     for url in ("s3://KEY:se/cr/et@bucket/x", "s3://KEY:se/cr/et@bucket/x@7", "az://c/p?sig=et"):
-        with pytest.raises(DatasetError, match="^the dataset's URL has .* as a URL with a"):
+        with pytest.raises(DatasetError, match=r"^the dataset's URL has .* as a URL with a"):
             find_version(url)
 
 
