@@ -20,7 +20,13 @@ from pathlib import Path
 
 from codedata.environment import PREFIX, variables
 from codedata.errors import SettingsError
-from codedata.places import cache_folder, is_object_url, local_path, require_utf8
+from codedata.places import (
+    cache_folder,
+    is_object_url,
+    local_path,
+    require_no_secret,
+    require_utf8,
+)
 
 ROOT_VARIABLE = "CODEDATA_ROOT"
 CORPUS_VARIABLE = "CODEDATA_CORPUS"
@@ -74,7 +80,7 @@ class Layout:
         """The layout under `$CODEDATA_ROOT`, by default `./data`.
 
         Raises:
-            SettingsError: the variable names no folder of this machine, and no object store.
+            SettingsError: see `at`.
         """
         return cls.at(variables().get(ROOT_VARIABLE) or "data", ROOT_VARIABLE)
 
@@ -83,9 +89,11 @@ class Layout:
         """The layout under a place as a user wrote it; `what` names it in messages.
 
         Raises:
-            SettingsError: it is no folder of this machine, and no object store.
+            SettingsError: it is no folder of this machine, and no object store, or its URL has
+                what may be a secret.
         """
         if is_object_url(place):
+            require_no_secret(place, what)
             require_utf8(place, what)
             url = place.rstrip("/")
             return cls(_folder_beside(url, what), url)

@@ -3,7 +3,7 @@
 Every string of a user that names a file or folder comes through here: `~` is the home folder, and a
 URL is refused, where `Path` would make a folder `s3:` of it; who takes those of object stores asks
 `is_object_url` before. Refused is a name whose bytes are no UTF-8, too: neither the run's history
-nor a record can hold it.
+nor a record can hold it; and a URL with what may be a secret, which no message repeats.
 """
 
 import os
@@ -15,6 +15,8 @@ from codedata.printable import shortened
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/", re.ASCII)
 """A scheme of two letters or more; `Path` has already made one slash of the two."""
+
+_BEFORE_PATH = re.compile(r"\A[^:]*:/+")
 
 _NOT_OBJECTS = re.compile(r"(hf|file|local|https?)://", re.IGNORECASE)
 
@@ -33,9 +35,10 @@ def place_at(
     """The path that a place names, as `local_path` has it, or the URL in an object store.
 
     Raises:
-        Exception: it is another URL, or no place; of the kind `error`.
+        Exception: it is another URL, has what may be a secret, or is no place; of the kind `error`.
     """
     if isinstance(place, str) and is_object_url(place):
+        require_no_secret(place, what, error=error)
         require_utf8(place, what, error=error)
         return place
     return local_path(place, what, error=error)
@@ -62,6 +65,7 @@ def local_path(
     text = os.fspath(place)
     require_utf8(text, what, error=error)
     if _URL.match(text):
+        require_no_secret(text, what, error=error)
         raise error(f"{what} is {shortened(text)!r}, a URL; {instead or _instead_of_url(text)}")
     if not text.startswith("~"):
         return Path(text)
@@ -87,6 +91,27 @@ def require_utf8(path: str, what: str, *, error: type[Exception] = SettingsError
             f"{what} is {shortened(path)!r}, a name that is not UTF-8, which no record of a run "
             "can hold; rename it, or reach it through a link with another name"
         ) from wrong
+
+
+def require_no_secret(url: str, what: str, *, error: type[Exception] = SettingsError) -> None:
+    """Refuse a URL with what may be a password or a signature, and show nothing of it.
+
+    A password ends at the last `@`: it may have slashes, as half of all keys of AWS do.
+
+    Raises:
+        Exception: of the kind `error`.
+    """
+    path = _BEFORE_PATH.sub("", url, count=1)
+    if ":" in path.rpartition("@")[0]:
+        found = "a ':' before an '@', as a URL with a password"
+    elif "?" in path:
+        found = "a '?', as a URL with a signature"
+    else:
+        return
+    raise error(
+        f"{what} has {found}, and is not shown: it would stand in logs and records; write it "
+        "without, and say who asks in the variables or files of the store's own tools"
+    )
 
 
 def _instead_of_url(text: str) -> str:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from codedata import definitions
+from codedata.store.cache import CACHE_VARIABLE
 from codedata_tests.howto_pages import PAGES, ROOT, blocks_of
 
 DEPLOY = ROOT / "deploy"
@@ -120,6 +121,24 @@ def test_the_image_has_what_it_copies_and_the_extras_that_there_are() -> None:
     assert len(set(bases)) == 1
     assert fnmatch(bases[0], "python:3.*-slim-*")
     assert re.findall(r"^USER (\w+)$", text, re.MULTILINE) == ["codedata"]
+
+
+def test_the_cache_of_a_pod_is_bounded_below_the_volume_that_it_is_in() -> None:
+    text = (DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")
+    specs = [each["spec"] for each in yaml.safe_load_all(text)]
+    pods = [each["template"]["spec"] for each in specs if "template" in each]
+    bounded = [pod for pod in pods if "volumes" in pod]
+    assert len(bounded) == 2, "the workers' and the run's"
+    for pod in bounded:
+        [volume], [container] = pod["volumes"], pod["containers"]
+        env = {each["name"]: each["value"] for each in container["env"]}
+        [mount] = container["volumeMounts"]
+        assert mount == {"name": volume["name"], "mountPath": env["XDG_CACHE_HOME"]}
+        limit = re.fullmatch(r"(\d+)Gi", volume["emptyDir"]["sizeLimit"])
+        assert limit is not None
+        assert int(env[CACHE_VARIABLE]) < 0.8 * int(limit[1]) * 2**30
+    assert not any("tmpfs" in each for each in SERVICES.values()), "compose bounds no volume"
+    assert not any(each for each in COMPOSE["volumes"].values())
 
 
 def test_the_launchpad_takes_what_the_page_on_clusters_gives_it() -> None:

@@ -1,6 +1,7 @@
 """Every place that a user writes: `~` is the home folder, and a URL is never taken for a folder."""
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import product
@@ -11,13 +12,14 @@ import pytest
 
 from codedata import PickledTrainerDataset, cli, load_dataset, tokenize_data
 from codedata.components import DatasetSplit, RawCorpus
-from codedata.errors import CorpusError, SettingsError
+from codedata.errors import CorpusError, DatasetError, SettingsError
 from codedata.layout import Layout
-from codedata.places import local_path
+from codedata.places import local_path, place_at
 from codedata.recipe.settings import Settings
 from codedata.resources import DataRoot
 from codedata.sources.kinds.folders import FoldersSource
 from codedata.sources.kinds.local import LocalSource
+from codedata.store.copies import find_version
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import scenario
 
@@ -109,6 +111,59 @@ def test_no_place_takes_a_url_or_a_home_that_there_is_not(
     with pytest.raises(ValueError, match="as the repository's page shows it"):
         corpus("hub", repo="a/b", path="hf://datasets/a/b/c.parquet")
     assert os.listdir() == []
+
+
+SECRETS = (
+    "s3://KEY:se/cr/et@bucket/x",
+    "s3://KEY:et@7",
+    "az://c/p?sig=et",
+    "https://me:e/t@host/x",
+)
+
+
+@pytest.mark.parametrize("url", SECRETS)
+def test_a_url_with_what_may_be_a_secret_is_refused_and_not_shown(
+    home: Path,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said: list[str] = []
+    for variable, use in [*TAKING, *REFUSING[:1]]:
+        with monkeypatch.context() as patch:
+            patch.setenv(variable or "NO_VARIABLE", url)
+            with pytest.raises(ValueError, match="as a URL with a") as refused:
+                use(url)
+            said.append(str(refused.value))
+    for words in (["verify", url], ["show", url], ["fetch", url, "d"], ["push", url, "a/b"]):
+        with suppress(SystemExit):
+            assert cli.main(words) == 1
+        said.append(capsys.readouterr().err)
+    monkeypatch.setenv(ROOT, url)
+    for words in (["list"], ["show", "train"], ["prune"], ["materialize", "demo_train"]):
+        with suppress(SystemExit):
+            assert cli.main(words) == 1
+        said.append(capsys.readouterr().err)
+    for each in said:
+        assert "as a URL with a" in each
+        assert not re.search(r"KEY|e/?t@|sig=", each)
+    assert os.listdir() == os.listdir(home) == []
+
+
+def test_no_client_is_made_for_a_url_with_what_may_be_a_secret() -> None:
+    for url in ("s3://KEY:se/cr/et@bucket/x", "s3://KEY:se/cr/et@bucket/x@7", "az://c/p?sig=et"):
+        with pytest.raises(DatasetError, match=r"^the dataset's URL has .* as a URL with a"):
+            find_version(url)
+
+
+def test_a_url_without_a_secret_may_name_a_version_and_an_account() -> None:
+    for url in (
+        "s3://b/x@7",
+        "abfs://c@account.dfs.core.windows.net/p",
+        "s3://b/a:b",
+        "gs://b/a@b",
+    ):
+        assert place_at(url, "it") == url
 
 
 def test_a_root_in_an_object_store_has_a_folder_of_this_user_beside_it(

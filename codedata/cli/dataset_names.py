@@ -9,11 +9,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codedata.arguments import did_you_mean, path
+from codedata.arguments import did_you_mean
 from codedata.errors import DatasetError, SettingsError
 from codedata.format.meta import META_NAME
 from codedata.layout import ROOT_VARIABLE, Layout, is_name
-from codedata.places import is_object_url, place_at
+from codedata.places import place_at
 from codedata.progress import TERMINAL
 from codedata.store.copies import dataset_copy, dataset_log, open_at, place_of
 from codedata.store.dataset_folder import Dataset
@@ -34,8 +34,10 @@ def add_dataset(parser: argparse.ArgumentParser, *, several: bool = False) -> No
 
 def _place(text: str) -> str:
     """The type of the argument: as it was written, if it may be a place of a dataset."""
-    if not is_object_url(text):
-        path(text)
+    try:
+        place_at(text, "the dataset")
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
     return text
 
 

@@ -6,7 +6,7 @@ from codedata.arguments import path
 from codedata.cli.commands import Commands
 from codedata.cli.dataset_names import summary
 from codedata.errors import CodedataError
-from codedata.places import is_object_url
+from codedata.places import is_object_url, require_no_secret
 from codedata.printable import say
 from codedata.progress import TERMINAL
 from codedata.store.copies import bring, find_version
@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         CodedataError: it is not given, is no whole dataset, or the folder holds something else.
     """
+    require_no_secret(options.source, "the dataset")
     target = check_target(options.folder)
     with open_staging(target) as staging:
         if is_object_url(options.source):

@@ -195,7 +195,8 @@ class ObjectChunks:
         wanted = {_begin(each): each for each in fingerprints}
         found: dict[str, tuple[str, Found]] = {}
         with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as threads:
-            for listed in threads.map(self.store.found, _prefixes(fingerprints)):
+            prefixes = self.store.listings(_prefixes(fingerprints))
+            for listed in threads.map(self.store.found, prefixes):
                 for each in listed.items():
                     begin = ".".join(each[0].split(".", 2)[:2])
                     if begin in wanted:

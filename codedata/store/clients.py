@@ -10,8 +10,8 @@ honour conditional writes, each by its client's `mode="create"`; nothing of a li
 # pyright: reportMissingTypeStubs=false
 
 import asyncio
+import inspect
 import os
-import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from codedata.errors import StoreError
+from codedata.places import require_no_secret
 from codedata.printable import printable, shortened
 from codedata.progress import logger
 from codedata.store import requests
@@ -107,8 +108,6 @@ KINDS = (
 
 _CLIENTS: dict[tuple[object, ...], "Client"] = {}
 
-_PASSWORD = re.compile(r"//[^/@:]*:[^/@]*@")
-
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound"}
 
 
@@ -170,6 +169,13 @@ class Client:
                 raise self._meant(url, failed) from failed.error
         self._has_answered = True
         return answered
+
+    @property
+    def lists_prefixes(self) -> bool:
+        """Whether the server lists the names that begin with something, not folders alone."""
+        untyped: Any = self._system
+        find = untyped._find  # noqa: SLF001 - fsspec's interface for asyncio
+        return "prefix" in inspect.signature(find).parameters
 
     def no_bucket(self, url: str) -> StoreError:
         """What is said where the bucket of a URL is not there."""
@@ -266,7 +272,7 @@ def connect(url: str) -> tuple[Client, str]:
     """The client of a URL's store, and the URL as its file system writes it.
 
     Raises:
-        StoreError: there is none here, or its options are wrong.
+        StoreError: there is none here, its options are wrong, or the URL may have a secret.
     """
     import fsspec  # where objects are asked for
     from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
@@ -274,11 +280,7 @@ def connect(url: str) -> tuple[Client, str]:
     untyped: Any = fsspec
 
     kind, scheme = kind_of(url), url.partition("://")[0]
-    if _PASSWORD.search(url):
-        raise StoreError(
-            f"a URL of {scheme}:// has a password in it, which would stand in every log; say it in "
-            "fsspec's configuration"
-        )
+    require_no_secret(url, f"a URL of {scheme}://", error=StoreError)
 
     def make() -> "AsyncFileSystem":
         options = _options_of(kind)

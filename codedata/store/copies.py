@@ -26,7 +26,7 @@ from codedata.errors import DatasetError
 from codedata.format.facts import Facts
 from codedata.format.meta import META_NAME, parse_meta, shard_name
 from codedata.layout import Layout
-from codedata.places import is_object_url
+from codedata.places import is_object_url, require_no_secret
 from codedata.progress import SILENT, Reporter, Transfer, megabytes
 from codedata.store.base import Data
 from codedata.store.cache import CACHE_VARIABLE, cache_place, make_room, max_cache_bytes, touch
@@ -61,7 +61,12 @@ def place_of(layout: Layout, split: str) -> Path | str:
 
 
 def dataset_log(url: str) -> "DatasetLog":
-    """The versions of the dataset at a URL."""
+    """The versions of the dataset at a URL.
+
+    Raises:
+        DatasetError: the URL has what may be a secret.
+    """
+    require_no_secret(url, "the dataset's URL", error=DatasetError)
     # A tenth of a second of asyncio, which folders need not wait for.
     from codedata.store.object_store import ObjectStore
     from codedata.store.versions import DatasetLog

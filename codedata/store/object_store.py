@@ -38,7 +38,7 @@ _UNKNOWN_BYTES = 60_000_000
 as its client gives it up, s3fs after 15 seconds."""
 
 PROBE_NAME = "conditional-writes"
-"""Of the object by which a store shows that it honours them."""
+"""Of the folder of the objects by which a store shows that it honours them."""
 
 _WRITERS = 4
 """That write the probe at once: of them one may win, and none that comes later."""
@@ -172,6 +172,14 @@ class ObjectStore:
 
         return {name: size for name, size in _side_by_side(size, names) if size is not None}
 
+    def listings(self, prefixes: Sequence[str]) -> Sequence[str]:
+        """What to list for the names that begin with any of some prefixes.
+
+        Those, where the server gives the names that begin so; else all names once, which each of
+        several would have it go through.
+        """
+        return prefixes if len(prefixes) < 2 or connect(self.url)[0].lists_prefixes else [""]
+
     def remove(self, names: Iterable[str]) -> None:
         """Remove objects, side by side; those that are gone already are no error."""
         client, folder = connect(self.url)
@@ -188,7 +196,8 @@ class ObjectStore:
     def require_conditional_writes(self) -> None:
         """Refuse a store in which two that write at once may each believe that it was first.
 
-        It is tried once a process, by some that write one object at once.
+        It is tried once a process, by some that write one object at once, and one after them; the
+        object is of a name that no other process has, and is removed.
 
         Raises:
             StoreError: it does not honour conditional writes, or is not known to.
@@ -217,17 +226,21 @@ def _try_conditional_writes(store: ObjectStore, pid: int) -> None:  # noqa: ARG0
             f"keep apart; write to {', '.join(known)}"
         )
 
+    name = f"{PROBE_NAME}/{secrets.token_hex(16)}"
+
     def is_first(_: object = None) -> bool:
-        return store.put_if_absent(PROBE_NAME, secrets.token_bytes(16))
+        return store.put_if_absent(name, secrets.token_bytes(16))
 
     with ThreadPoolExecutor(_WRITERS) as threads:
         num_first = sum(threads.map(is_first, range(_WRITERS)))
-    if num_first > 1 or is_first():
+    num_first += is_first()
+    store.remove([name])
+    if num_first > 1:
         raise StoreError(
             f"{store.url} does not honour conditional writes (If-None-Match): of {_WRITERS} that "
             "wrote one object at once, and one after them, more than one did; two runs at once "
-            "would lose data: use a store that has them (Amazon S3, Google, Azure, Ceph from Squid "
-            "on), or a newer release of this one"
+            "would lose data: use a store that has them (Amazon S3, Google, Azure; in our trials "
+            "Ceph 16.2), or a newer release of this one"
         )
 
 
@@ -260,16 +273,18 @@ def _pages_of_s3(
 def _one_page(
     client: Client, url: str, folder: str, prefix: str
 ) -> Iterator[list[tuple[str, Found]]]:
-    below = "/".join([folder, *prefix.rpartition("/")[:1]]).rstrip("/")
-    request = partial(_find, below=below)
+    parent, slash, begin = prefix.rpartition("/")
+    below = f"{folder}/{parent}" if slash else folder
+    request = partial(_find, below=below, begin=begin if client.lists_prefixes else "")
     try:
         yield wait_for(client.ask(f"{url}/{prefix}", request))
     except FileNotFoundError:
         return
 
 
-async def _find(system: Any, *, below: str) -> list[tuple[str, Found]]:
-    about = await system._find(below, detail=True)
+async def _find(system: Any, *, below: str, begin: str) -> list[tuple[str, Found]]:
+    limits = {"prefix": begin} if begin else {}
+    about = await system._find(below, detail=True, **limits)
     return [(name, _about(each)) for name, each in about.items()]
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from codedata.errors import ChunkMismatchError
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
+from codedata.store import clients
 from codedata.store.chunks import LocalChunks, ObjectChunks, TokenChunk
 from codedata.store.object_store import ObjectStore
 
@@ -235,6 +238,45 @@ def test_in_an_object_store_a_listing_tells_the_chunks_of_each_fingerprint(
     assert [chunk.bounds for chunk in found if chunk.chars.file == 100] == [(0, 65535)]
     assert [chunk.read_ids().tolist() for chunk in objects.find([of_file(7, "e")])] == [[*IDS]]
     assert objects.find([dataclasses.replace(FINGERPRINT, code_version=0)]) == []
+
+
+class Listed(MemoryFileSystem):
+    """Counts the names that lists are made of."""
+
+    num_names = 0
+
+    def find(self, path: str, *limits: Any, **more: Any) -> Any:
+        found: Any = super().find(path, *limits, **more)
+        Listed.num_names += len(found)
+        return found
+
+
+class ListedByPrefix(Listed):
+    """Gives the names that begin with a prefix, as gs and az do."""
+
+    def find(self, path: str, *limits: Any, prefix: str = "", **more: Any) -> Any:
+        found: Any = MemoryFileSystem.find(self, path, *limits, **more)
+        begin = f"{self._strip_protocol(path)}/{prefix}"
+        found = {name: each for name, each in found.items() if name.startswith(begin)}
+        Listed.num_names += len(found)
+        return found
+
+
+@pytest.mark.parametrize(("system", "num_gone_through"), [(Listed, 500), (ListedByPrefix, 301)])
+def test_a_look_for_the_chunks_of_many_files_goes_through_each_name_once(
+    objects: ObjectChunks,
+    system: type[Listed],
+    num_gone_through: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clients, "_CLIENTS", {})
+    monkeypatch.setitem(_registry, "memory", system)
+    for file in range(500):
+        objects.put(of_file(file), IDS, engine="whole", compared_bytes=0)
+    monkeypatch.setattr(Listed, "num_names", 0)
+    wanted = [of_file(file) for file in [*range(100), 150, *range(200, 300, 2), *range(450, 475)]]
+    assert [chunk.fingerprint for chunk in objects.find(wanted)] == wanted
+    assert Listed.num_names <= num_gone_through
 
 
 def test_a_chunk_that_is_made_twice_is_one_object_of_the_same_bytes(objects: ObjectChunks) -> None:

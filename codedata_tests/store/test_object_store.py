@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,7 +226,8 @@ def test_a_store_that_is_not_there_is_said_soon(
         ("s3://bucket", "s3fs", r"s3:// needs a package .*pip install 'codedata\[s3\]'"),
         ("gs://bucket", "gcsfs", r"gs:// needs a package .*pip install 'codedata\[gcs\]'"),
         ("az://bucket", "adlfs", r"az:// needs a package .*pip install 'codedata\[azure\]'"),
-        ("sftp://me:secret@host/x", "paramiko", "has a password in it"),
+        ("sftp://me:secret@host/x", "paramiko", "has a ':' before an '@'"),
+        ("s3://me:se/secret/cret@bucket/x", "s3fs", "s3:// has a ':' before an '@'"),
         ("strange://x", "strange", "cannot be opened .*Protocol not known"),
     ],
 )
@@ -241,17 +243,25 @@ def test_a_store_whose_client_is_not_here_is_refused_with_the_remedy(
 
 
 def test_a_store_that_writes_over_what_it_was_told_not_to_is_refused(gated: GatedBucket) -> None:
-    ObjectStore(gated.url).require_conditional_writes()
+    store = ObjectStore(gated.url)
+    store.require_conditional_writes()
+    [(name, num_writers)] = Counter(asked(gated, "PUT")).items()
+    assert name.startswith(f"{PROBE_NAME}/")
+    assert num_writers == 4 + 1, "at once, and after them"
     num_requests = len(gated.gate.requests)
-    ObjectStore(gated.url).require_conditional_writes()
+    store.require_conditional_writes()
     assert len(gated.gate.requests) == num_requests, "it is asked once a process"
+    object_store._try_conditional_writes(store, pid=-1)
+    [of_another] = {*asked(gated, "PUT")} - {name}
+    assert asked(gated, "DELETE") == [name, of_another], "each process has a race of its own"
+    assert store.list() == []
     ObjectStore("memory://conditional").require_conditional_writes()
     gated.gate.removed = {"if-none-match"}
     elsewhere = ObjectStore(gated.url).below("elsewhere")
     for _ in range(2):
         with pytest.raises(StoreError, match="elsewhere does not honour conditional writes"):
             elsewhere.require_conditional_writes()
-    assert elsewhere.list() == [PROBE_NAME]
+    assert elsewhere.list() == []
     for url in ("hf://datasets/me/it", "ftp://host/folder", "oss://bucket"):
         with pytest.raises(StoreError, match=f"{url[:2]}.*is not known to honour.*write to s3"):
             ObjectStore(url).require_conditional_writes()
