@@ -179,9 +179,10 @@ def test_a_chunk_that_finds_no_memory_fails_the_run_and_the_next_one_continues(
         patch.setattr(LocalChunks, "put", out_of_memory)
         assert run_here([*switches, *NEW]) == 1
     assert (
-        "error: memory ran out while a chunk was tokenized; finished chunks are kept: run again, "
-        "with a smaller num_workers or chunk_size if it was memory" in capfd.readouterr().err
+        ": memory ran out; finished chunks are kept: run again, with a smaller num_workers or "
+        "chunk_size" in (said := capfd.readouterr().err)
     )
+    assert "error: characters 30000 to " in said
     assert contents(target) == before
     assert len(finished_chunks(target)) > 5
     assert run_here([*switches, *NEW]) == 0

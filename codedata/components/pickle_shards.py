@@ -30,6 +30,7 @@ from codedata.recipe.settings import Settings
 from codedata.resources import ChunkExecutor, DataRoot
 from codedata.run.assemble import count_padding, origin_of, staged
 from codedata.run.checks import check_known_counts
+from codedata.run.compared import take_handed_on
 from codedata.run.plan import Plan
 from codedata.run.tokenize import stored_chunks
 from codedata.store.chunks import TokenChunk
@@ -56,6 +57,14 @@ _ENTRY = [
     dg.TableColumn("entry_sha256", "string", "Of the entry's other fields."),
 ]
 
+_LISTED_AGAIN_AFTER = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Seconds, a minute in all: most stores list at once what is put, some a little later."""
+
+_LATELY_SECONDS = 600.0
+"""A chunk that was made before, and that no list shows, is gone, or of other text."""
+
+_MOST_ASKED_FOR = 500
+"""Partitions in one question to Dagster's storage."""
 
 _SHOWN_SHARDS = 100
 """Rows of the table of shards in the UI, which is stored four times; the meta has them all."""
@@ -119,7 +128,7 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
             chunk_executor.executor(layout, quiet) as executor,
         ):
             plan = open_split(spec, layout, split_tokenizer(spec, layout, quiet))
-            chunks = _all_chunks(spec, plan, layout, executor)
+            chunks = _all_chunks(context.instance, spec, plan, layout, executor, reporter)
             records = records_of(spec, layout)
             corpus, files = split_facts(spec, records)
             origin = origin_of(plan.tokenizer, chunks, command_of(spec), corpus, files)
@@ -193,28 +202,59 @@ def _figures(
 
 
 def _all_chunks(
-    spec: SplitSpec, plan: Plan, layout: Layout, executor: Executor
+    instance: dg.DagsterInstance,
+    spec: SplitSpec,
+    plan: Plan,
+    layout: Layout,
+    executor: Executor,
+    reporter: Reporter,
 ) -> list[TokenChunk]:
     """The stored chunks of the whole split, in order.
+
+    Those that other runs have just made are waited for, as far as lists of an object store lag.
 
     Raises:
         Failure: some are missing or stale; the message lists their keys and the command that makes
             them.
     """
     tasks = chunk_tasks(spec, plan, layout, spec.partition_keys)
-    chunks = stored_chunks([task for each in tasks.values() for task in each], executor)
-    found = {chunk.chars for chunk in chunks}
+    wanted = [task for each in tasks.values() for task in each]
     with_text = [key for key, each in tasks.items() if each]
-    missing = [key for key in with_text if any(task.chars not in found for task in tasks[key])]
-    if missing:
-        raise dg.Failure(
-            f"{len(missing)} of {len(with_text)} {spec.partitions}s of {spec.name} are missing or "
-            f"stale ({first_ten(missing)}), so nothing "
-            f"was published; `codedata materialize {spec.name}` makes them all and publishes",
-            metadata={"missing or stale": "\n".join(missing)},
-            allow_retries=False,
+    found = {chunk.chars: chunk for chunk in take_handed_on(wanted)}
+    waits = iter(_LISTED_AGAIN_AFTER if layout.url else ())
+    while True:
+        left = [task for task in wanted if task.chars not in found]
+        found |= {chunk.chars: chunk for chunk in stored_chunks(left, executor)}
+        missing = [key for key in with_text if any(task.chars not in found for task in tasks[key])]
+        if not missing:
+            return [found[task.chars] for task in wanted]
+        seconds = next(waits, None)
+        if seconds is None or not _were_made_lately(instance, spec, missing):
+            break
+        reporter.say(
+            f"{len(missing)} {spec.partitions}s of {spec.name} ({first_ten(missing)}) were made "
+            f"just now, and the store does not list them yet; looking again in {seconds:g} s"
         )
-    return chunks
+        time.sleep(seconds)
+    raise dg.Failure(
+        f"{len(missing)} of {len(with_text)} {spec.partitions}s of {spec.name} are missing or "
+        f"stale ({first_ten(missing)}), so nothing "
+        f"was published; `codedata materialize {spec.name}` makes them all and publishes",
+        metadata={"missing or stale": "\n".join(missing)},
+        allow_retries=False,
+    )
+
+
+def _were_made_lately(
+    instance: dg.DagsterInstance, spec: SplitSpec, partitions: Sequence[str]
+) -> bool:
+    """Whether a run has materialized one of the first of some partitions of chunks just now."""
+    lately = dg.AssetRecordsFilter(
+        asset_key=dg.AssetKey([spec.name, "token_chunks"]),
+        asset_partitions=partitions[:_MOST_ASKED_FOR],
+        after_timestamp=time.time() - _LATELY_SECONDS,
+    )
+    return bool(instance.fetch_materializations(lately, limit=1).records)
 
 
 def _num_bytes(published: Dataset | Version) -> int:

@@ -9,6 +9,7 @@ and how long one may be silent (`worker-ttl`) are the scheduler's own limits: of
 there they are told, of workers of this machine they are set here.
 """
 
+import logging
 import pickle
 import platform
 import secrets
@@ -23,15 +24,22 @@ from typing import Any, TypeVar
 
 from codedata.errors import SettingsError, WorkerError
 from codedata.parallel import limit_library_threads, return_freed_memory
-from codedata.progress import Reporter
+from codedata.progress import Reporter, logger
 from codedata.run.placement import Cluster
 from codedata.sources.parquet.text import keep_no_row_groups
+from codedata.store.files import remove_leftovers
 
 T = TypeVar("T")
 
 _WORKER_TTL = "30s"
 _ALLOWED_FAILURES = 3
 """Of workers of this machine: a chunk is tried again three times."""
+
+_MEMORY_TRIES = 3
+"""A chunk for which a worker has no memory is submitted again three times, as if that had died."""
+
+_OLDEST_RUN_SECONDS = 7 * 86400.0
+"""What is older in a folder that workers have to see is of a driver that was killed."""
 
 _ANSWER_SECONDS = 30
 """For a scheduler across a network that is there."""
@@ -66,15 +74,39 @@ class DaskWorkers(Executor):
         """Have a worker call a function.
 
         What the future raises is the function's own error, or BrokenExecutor: workers died of it,
-        or the scheduler is gone.
+        their memory ran out, or the scheduler is gone.
         """
         assert not kwargs, "calls of chunks have none"
         call = pickle.dumps(_Call(_call, fn, args, _versions(), self._place))
         here = Future[T]()
-        there = self._executor.submit(_named(fn.__name__), call)
-        there.add_done_callback(partial(_hand_over, here, self._scheduler))
-        here.add_done_callback(partial(_cancel, weakref.ref(there)))
+        self._send(here, _named(fn.__name__), call, _MEMORY_TRIES)
         return here
+
+    def _send(
+        self, here: Future[T], load: Callable[[bytes], T], call: bytes, tries_left: int
+    ) -> None:
+        """Have a worker make a call, whose outcome a future gets."""
+        there = self._executor.submit(load, call)
+
+        def hand_over(there: Future[T]) -> None:
+            lacked_memory = not there.cancelled() and isinstance(there.exception(), MemoryError)
+            if not lacked_memory or not tries_left or here.cancelled():
+                _hand_over(here, self._scheduler, there)
+                return
+            logger.warning(
+                "memory ran out on a worker of %s (%s); the chunk is submitted again, %d of %d",
+                self._scheduler,
+                load.__name__,
+                _MEMORY_TRIES + 1 - tries_left,
+                _MEMORY_TRIES,
+            )
+            try:
+                self._send(here, load, call, tries_left - 1)
+            except RuntimeError:  # the run has ended meanwhile
+                _hand_over(here, self._scheduler, there)
+
+        there.add_done_callback(hand_over)
+        here.add_done_callback(partial(_cancel, weakref.ref(there)))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
         """Forget what is not done."""
@@ -140,6 +172,7 @@ def _scheduler(cluster: Cluster, num_workers: int) -> Generator[Any]:
             threads_per_worker=threads,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,  # what goes wrong is told in our terms
             env={"RAYON_NUM_THREADS": str(threads)},
         ) as started,
     ):
@@ -172,7 +205,8 @@ def _seen(folder: Path | None) -> Generator[_PLACE | None]:
         return
     holds = secrets.token_hex(16)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f".{holds}.workers"
+    remove_leftovers(folder, older_than=_OLDEST_RUN_SECONDS)
+    path = folder / f".workers.{holds}.tmp"
     path.write_text(holds)
     try:
         yield str(path), holds
@@ -210,6 +244,11 @@ def _in_our_terms(error: BaseException) -> BaseException:
             f"{error.allowed_failures + 1} workers died of it, the last at "
             f"{error.last_worker.address}: killed, or out of memory (a smaller chunk_size needs "
             "less)"
+        )
+    if isinstance(error, MemoryError):
+        return BrokenExecutor(
+            f"memory ran out on the workers that had it, {_MEMORY_TRIES + 1} times (a smaller "
+            "chunk_size needs less)"
         )
     if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("codedata"):
         return BrokenExecutor("a worker has no codedata, or another release: install the same")

@@ -3,6 +3,9 @@
 A chunk is known by its fingerprint and the sha256 of its ids; whoever reads the ids hashes them. A
 note in this user's cache folder holds those of a folder of chunks, so that a run which finds
 everything done reads no text. What others stored under the same root is compared once.
+
+A step hands the chunks that it made or found in an object store on to the next one of its process:
+a list of the store may not show them yet.
 """
 
 from collections.abc import Iterable
@@ -14,13 +17,14 @@ from typing import cast
 
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.run.plan import ChunkTask
-from codedata.store.chunks import ChunkStore, TokenChunk
+from codedata.store.chunks import ChunkStore, ObjectChunks, TokenChunk
 from codedata.store.notes import read_note, write_note
 
 _NOTES = "compared-1"
 
 _known: set[tuple[ChunkFingerprint, str]] = set()
 _taken: set[tuple[ChunkFingerprint, str]] = set()
+_handed_on: dict[tuple[ChunkStore, ChunkFingerprint], TokenChunk] = {}
 
 
 def is_compared(chunk: TokenChunk) -> bool:
@@ -41,6 +45,18 @@ def is_taken(chunk: TokenChunk) -> bool:
 def add_taken(chunks: Iterable[TokenChunk]) -> None:
     """Take chunks as right, as long as this process runs: ids of some of them were compared."""
     _taken.update((chunk.fingerprint, chunk.ids_sha256) for chunk in chunks)
+
+
+def hand_on(chunks: Iterable[TokenChunk]) -> None:
+    """Keep chunks of object stores for the next step of this process."""
+    kept = (chunk for chunk in chunks if isinstance(chunk.store, ObjectChunks))
+    _handed_on.update(((chunk.store, chunk.fingerprint), chunk) for chunk in kept)
+
+
+def take_handed_on(tasks: Iterable[ChunkTask]) -> list[TokenChunk]:
+    """What an earlier step of this process made or found of some chunks; once."""
+    taken = (_handed_on.pop((task.chunks, task.fingerprint), None) for task in tasks)
+    return [chunk for chunk in taken if chunk is not None]
 
 
 def recall(tasks: Iterable[ChunkTask]) -> None:

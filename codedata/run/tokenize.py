@@ -13,7 +13,7 @@ from typing import TypeVar
 from codedata.errors import ChunkMismatchError, TokenizerError, WorkerError
 from codedata.parallel import completed
 from codedata.progress import Reporter
-from codedata.run.compared import add_compared, add_taken, is_taken
+from codedata.run.compared import add_compared, add_taken, hand_on, is_taken
 from codedata.run.estimate import finished, require_disk_space, require_few_shards
 from codedata.run.plan import ChunkTask, Plan, engine_for
 from codedata.store.chunks import LocalChunks, ObjectChunks, TokenChunk
@@ -76,11 +76,13 @@ def tokenize(
     if root is not None:
         require_disk_space(plan, [*missing], root)
     begin()
+    hand_on(reused)
     yield from ((chunk, True) for chunk in reused)
     with reporter.tokenizing(name, reused=[*found], missing=[*missing]) as count:
         for task, future in completed(executor, tokenize_chunk, missing.values()):
             chunk = result_of(future, task.where)
             add_compared(chunk)
+            hand_on([chunk])
             count(chunk.chars, chunk.num_tokens)
             yield chunk, False
 
@@ -99,8 +101,8 @@ def result_of(future: Future[T], what: str) -> T:
         return future.result()
     except MemoryError as error:
         raise WorkerError(
-            "memory ran out while a chunk was tokenized; finished chunks are kept: run again, "
-            "with a smaller num_workers or chunk_size if it was memory"
+            f"{what}: memory ran out; finished chunks are kept: run again, with a smaller "
+            "num_workers or chunk_size"
         ) from error
     except BrokenExecutor as error:
         raise WorkerError(f"{what}: {error}; finished chunks are kept: run again") from error

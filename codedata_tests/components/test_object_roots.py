@@ -1,8 +1,9 @@
 """Assets under a root in an object store: what one machine makes, another has."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,20 @@ import dagster as dg
 import fsspec
 import pytest
 
+from codedata.components import pickle_shards
 from codedata.components.raw_corpus import RawCorpus
 from codedata.components.split_partitions import record_partitions, recorded_partitions
 from codedata.components.split_parts import SplitPart
 from codedata.components.split_spec import SplitSpec, records_of, split_tokenizer
 from codedata.format.ranges import CharRange
 from codedata.layout import ROOT_VARIABLE, Layout
-from codedata.progress import SILENT
+from codedata.progress import SILENT, Reporter
 from codedata.recipe.settings import SWITCHES, Settings
 from codedata.resources import DataRoot, resources
 from codedata_tests import scenario
+from codedata_tests.components.small_platform import SmallPlatform, failure
 from codedata_tests.components.yamls import tree_of
+from codedata_tests.object_roots import GatedBucket
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dagster's use of pydantic
 
@@ -131,3 +135,64 @@ def test_a_trained_tokenizer_and_the_partitions_of_a_split_are_those_of_the_stor
     files = split_tokenizer(split_over(1, layout), layout, SILENT)
     assert files.fingerprint == event.metadata["fingerprint"].value
     assert recorded_partitions(layout, "s") == "file"
+
+
+@dataclass
+class PlatformInStore(SmallPlatform):
+    """One whose root is in an object store."""
+
+    url: str = ""
+
+    @property
+    def store(self) -> DataRoot:
+        return DataRoot(root=self.url)
+
+    def make(self, *assets: str) -> dg.ExecuteInProcessResult:
+        keys = [dg.AssetKey(["small", name]) for name in assets]
+        job = self.definitions().resolve_job_def("small")
+        every = [*self.spec.chunk_ranges]
+        tags = {"dagster/asset_partition_range_start": every[0]}
+        tags["dagster/asset_partition_range_end"] = every[-1]
+        return job.execute_in_process(
+            instance=self.instance, asset_selection=keys, tags=tags, raise_on_error=False
+        )
+
+
+def test_behind_a_list_that_lags_a_run_has_its_own_chunks_and_waits_for_those_just_made(
+    gated: GatedBucket,
+    corpus: Path,
+    tokenizer_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    said: list[str] = []
+    monkeypatch.setattr(Reporter, "say", lambda _, line: said.append(line))
+
+    def looked_again() -> list[str]:
+        found = [line for line in said if "looking again" in line]
+        said.clear()
+        return found
+
+    with dg.DagsterInstance.ephemeral() as instance, dg.DagsterInstance.ephemeral() as another:
+        platform = PlatformInStore(tmp_path, corpus, tokenizer_folder, instance, url=gated.url)
+        gated.gate.lag_seconds = 600.0
+        assert platform.run().success
+        assert not looked_again(), "this process has made them"
+
+        def until_it_lags_no_more() -> Iterator[float]:
+            yield 0.01
+            gated.gate.lag_seconds = 0.0
+            yield 0.01
+
+        monkeypatch.setattr(pickle_shards, "_LISTED_AGAIN_AFTER", until_it_lags_no_more())
+        assert platform.make("pickle_shards", "meta_json").success
+        first, _ = looked_again()
+        assert first.startswith("4 chunks of small (0-")
+        assert "were made just now, and the store does not list them yet; looking again" in first
+
+        gated.gate.lag_seconds = 600.0
+        monkeypatch.setattr(pickle_shards, "_LISTED_AGAIN_AFTER", (0.01,) * 3)
+        elsewhere = replace(platform, instance=another)
+        assert "4 of 4 chunks" in failure(elsewhere.make("pickle_shards", "meta_json"))
+        assert not looked_again(), "nobody has made them lately"

@@ -104,5 +104,15 @@ def die(_: object) -> None:
     os._exit(9)
 
 
+def run_short_of_memory(tries: tuple[Path, int]) -> int:
+    """Fail so many times, counted by files in a folder, for want of memory; then the count."""
+    folder, num_failures = tries
+    num_tries = len(list(folder.iterdir())) + 1
+    (folder / str(num_tries)).touch()
+    if num_tries <= num_failures:
+        raise MemoryError
+    return num_tries
+
+
 if __name__ == "__main__":
     drive(pickle.loads(Path(sys.argv[1]).read_bytes()), lambda line: print(line, flush=True))

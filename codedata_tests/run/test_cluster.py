@@ -32,7 +32,7 @@ from codedata.store.versions import Version
 from codedata.tokenize_data import tokenize_data
 from codedata_tests import scenario
 from codedata_tests.object_roots import SECRET, fresh_bucket
-from codedata_tests.run.cluster_runs import Run, connected, die, drive
+from codedata_tests.run.cluster_runs import Run, connected, die, drive, run_short_of_memory
 from codedata_tests.services import process, waited_for
 
 SETTINGS = Settings(
@@ -298,6 +298,36 @@ def test_a_worker_that_does_not_see_the_folder_of_a_run_is_refused(
     assert not list(root.iterdir())
 
 
+def test_a_chunk_for_which_workers_lack_memory_is_tried_again_and_then_named(
+    machines: Machines, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    some, all_ = tmp_path / "some", tmp_path / "all"
+    some.mkdir()
+    all_.mkdir()
+    with connected(machines.address) as workers:
+        [(_, future)] = completed(workers, run_short_of_memory, [(some, 3)])
+        assert result_of(future, "chunk 1") == 4
+        assert "the chunk is submitted again, 3 of 3" in caplog.text
+        [(_, future)] = completed(workers, run_short_of_memory, [(all_, 9)])
+        with pytest.raises(WorkerError, match=r"^chunk 2: memory ran out on .*, 4 times .*: run a"):
+            result_of(future, "chunk 2")
+    assert len(list(all_.iterdir())) == 4
+
+
+def test_what_a_killed_driver_left_in_the_folder_of_a_run_is_cleared(
+    machines: Machines, tmp_path: Path
+) -> None:
+    with connected(machines.address, folder=tmp_path):
+        [left] = tmp_path.iterdir()
+        old, young = (left.with_name(f".workers.{name}.tmp") for name in ("old", "young"))
+        old.touch()
+        young.touch()
+        os.utime(old, (0, 0))
+    with connected(machines.address, folder=tmp_path):
+        assert young.exists()
+        assert not old.exists()
+
+
 def test_an_address_where_no_scheduler_answers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_ANSWER_SECONDS", 0.2)
     with (
@@ -309,7 +339,7 @@ def test_an_address_where_no_scheduler_answers_is_refused(monkeypatch: pytest.Mo
 
 @pytest.mark.campaign
 def test_workers_of_this_machine_bind_to_loopback_and_a_chunk_that_kills_them_is_given_up(
-    run: Run,
+    run: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:
     said, before = list[str](), bound()
     with connected(None, said.append) as workers:
@@ -317,9 +347,13 @@ def test_workers_of_this_machine_bind_to_loopback_and_a_chunk_that_kills_them_is
         assert "a chunk after it cost 4 workers" in said[0]
         assert {each[0] for each in bound() - before} == {"127.0.0.1"}
         task = run.tasks(run.plan())[1]
+        capfd.readouterr()
+        with pytest.raises(TypeError):
+            workers.submit(len, 1).result(30)
         [(_, future)] = completed(workers, die, [task])
         with pytest.raises(WorkerError) as lost:
             result_of(future, task.where)
+    assert "".join(capfd.readouterr()) == "", "what went wrong is told in one line, by the run"
     assert re.search(
         r"^characters 9000 to 18000 of s3:/\S+: 4 workers died of it, the last at tcp://127\.0\.0\.1:"
         r"\d+: killed, or out of memory .*; finished chunks are kept: run again$",
