@@ -120,6 +120,8 @@ def test_the_image_has_what_it_copies_and_the_extras_that_there_are() -> None:
     assert len(set(bases)) == 1
     assert fnmatch(bases[0], "python:3.*-slim-*")
     assert re.findall(r"^USER (\w+)$", text, re.MULTILINE) == ["codedata"]
+    [home] = re.findall(r"DAGSTER_HOME=(\S+)", text)
+    assert f"install -d -o codedata -g codedata {home}\n" in text, "Dagster writes there"
 
 
 def test_the_launchpad_takes_what_the_page_on_clusters_gives_it() -> None:
