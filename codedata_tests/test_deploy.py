@@ -121,6 +121,8 @@ def test_the_image_has_what_it_copies_and_the_extras_that_there_are() -> None:
     assert len(set(bases)) == 1
     assert fnmatch(bases[0], "python:3.*-slim-*")
     assert re.findall(r"^USER (\w+)$", text, re.MULTILINE) == ["codedata"]
+    [home] = re.findall(r"DAGSTER_HOME=(\S+)", text)
+    assert f"install -d -o codedata -g codedata {home}\n" in text, "Dagster writes there"
 
 
 def test_the_cache_of_a_pod_is_bounded_below_the_volume_that_it_is_in() -> None:

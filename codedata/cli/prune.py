@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from codedata.arguments import did_you_mean
 from codedata.cli.commands import Commands
 from codedata.errors import SettingsError
 from codedata.layout import ROOT_VARIABLE, Layout, is_name
@@ -29,7 +30,8 @@ def add_parser(commands: Commands) -> None:
         help="remove versions in an object store that nothing uses",
         description="Of the datasets in the object store that the root is in, remove the objects "
         "of versions that are not the dataset and were not within the grace, and of those that "
-        "were never published. What a version was made of stays on record.",
+        "were never published. What a version was made of stays on record, and what codedata did "
+        "not make there is left.",
     )
     parser.add_argument("splits", metavar="SPLIT", nargs="*", help="by default every split")
     parser.add_argument(
@@ -63,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     """Remove what nothing uses, and say what it was.
 
     Raises:
-        SettingsError: the root is a folder, or what is named is no split.
+        SettingsError: the root is a folder, or what is named is no split, or has no object.
         StoreError: the store does not do what it is asked for.
     """
     from codedata.store.roots import objects_of  # asyncio, which the other commands do not need
@@ -74,14 +76,15 @@ def run(options: argparse.Namespace) -> int:
             f"{ROOT_VARIABLE} is {layout.root}, a folder, which keeps no versions; `codedata "
             "clean` removes what nothing uses there"
         )
-    if wrong := [split for split in options.splits if not is_name(split)]:
-        raise SettingsError(f"{wrong[0]!r} is no name of a split; name one, such as 'train'")
     if options.chunks and not options.splits:
         raise SettingsError("--chunks is for splits that are named: codedata prune SPLIT --chunks")
+    splits = _named(root, options.splits)
     before = time.time() - options.grace
     freed = newer = 0
-    for unused, remove in _found(root, options, before):
-        if unused.newest > before:
+    for unused, remove in _found(root, splits, before, with_chunks=options.chunks):
+        if not unused.is_ours:
+            say(f"left: {unused.where} is not codedata's; remove it yourself if nobody needs it")
+        elif unused.newest > before:
             newer += unused.num_bytes
         elif options.dry_run or remove():
             freed += unused.num_bytes
@@ -98,19 +101,34 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _named(root: "ObjectStore", splits: list[str]) -> list[str]:
+    """The splits that are named, each with objects; by default all that have a dataset."""
+    if wrong := [split for split in splits if not is_name(split)]:
+        raise SettingsError(f"{wrong[0]!r} is no name of a split; name one, such as 'train'")
+    datasets = root.below("datasets").folders()
+    if not (unknown := sorted({*splits} - {*datasets})):
+        return splits or list(datasets)
+    known = sorted({*datasets, *root.below("chunks").folders()})
+    for split in unknown:
+        if split not in known:
+            there = f"there are {', '.join(known)}" if known else "nothing is made there"
+            meant = f"{did_you_mean(split, known)} {there}".lstrip()
+            raise SettingsError(f"there is no split {split!r} in {root.url}: {meant}")
+    return splits
+
+
 def _found(
-    root: "ObjectStore", options: argparse.Namespace, before: float
+    root: "ObjectStore", splits: list[str], before: float, *, with_chunks: bool
 ) -> "Iterator[tuple[Unused, Callable[[], bool]]]":
     """What can go, each with what removes it."""
-    from codedata.store.pruning import dataset_names, remove_folder, unused_chunks, unused_folders
+    from codedata.store.pruning import remove_folder, unused_chunks, unused_folders
     from codedata.store.versions import DatasetLog
 
-    datasets = root.below("datasets")
-    for split in options.splits or dataset_names(datasets):
-        log = DatasetLog(datasets.below(split))
+    for split in splits:
+        log = DatasetLog(root.below(f"datasets/{split}"))
         for unused in unused_folders(log, before):
             yield unused, partial(remove_folder, log, unused, before)
-        if options.chunks:
+        if with_chunks:
             chunks = root.below(f"chunks/{split}")
             for unused in unused_chunks(chunks, before):
                 yield unused, partial(_remove, chunks, unused)

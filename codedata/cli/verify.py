@@ -11,6 +11,8 @@ from codedata.errors import CodedataError
 from codedata.printable import fail, say
 from codedata.store.copies import require_in_store
 
+_OF_A_COPY = "; checked: every hash of the copy here, of the objects in the store the size in all"
+
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
@@ -19,7 +21,7 @@ def add_parser(commands: Commands) -> None:
         help="recompute structure, counts and hashes",
         description="Recompute structure, counts and hashes of datasets; exit with 1 if any is "
         "damaged. Of one in an object store, a copy here is verified, and that all of its objects "
-        "are there.",
+        "are there, by their size in all; they are not read again.",
         epilog="--json: a list, of each dataset an object with dataset (as it was named) and "
         "whole; of one that is, folder, files, samples, tokens and digest, and url where the "
         "folder is a copy of what is there, of one that is not, error.",
@@ -52,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         url = {} if dataset.url is None else {"url": dataset.url}
         found.append({"dataset": named, "folder": folder, **url, "whole": True, **counts})
         if not options.json:
-            say(f"{dataset.where}: whole; {summary(dataset)}")
+            say(f"{dataset.where}: whole; {summary(dataset)}{_OF_A_COPY if url else ''}")
     if options.json:
         print(json.dumps(found, indent=2))
     return status

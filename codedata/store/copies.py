@@ -179,10 +179,13 @@ def _copied(url: str, reporter: Reporter) -> tuple[Path, str]:
     for _ in range(_ATTEMPTS):
         log, version = find_version(url)
         try:
-            return _copy(log, version, reporter), url_of(log, version)
+            folder, of_version = _copy(log, version, reporter), url_of(log, version)
         except _PrunedError:
             if find_version(url)[1] == version:
                 raise
+            continue
+        reporter.log(f"{url} is {of_version}, read from its copy {folder}")
+        return folder, of_version
     raise DatasetError(f"{url} was replaced and pruned {_ATTEMPTS} times while it was brought here")
 
 

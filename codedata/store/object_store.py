@@ -180,6 +180,18 @@ class ObjectStore:
         """
         return prefixes if len(prefixes) < 2 or connect(self.url)[0].lists_prefixes else [""]
 
+    def folders(self) -> Sequence[str]:
+        """What the names of objects begin with, up to a slash; what comes after is not listed."""
+        client, folder = connect(self.url)
+        paths: Iterable[str] = ()
+        if "s3" in client.kind.schemes:
+            pages = _pages_of_s3(client, self.url, folder, "", Delimiter="/")
+            paths = [path for page in pages for path, _ in page if path.endswith("/")]
+        else:
+            with suppress(FileNotFoundError):
+                paths = wait_for(client.ask(self.url, partial(_folders, below=folder)))
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
+
     def remove(self, names: Iterable[str]) -> None:
         """Remove objects, side by side; those that are gone already are no error."""
         client, folder = connect(self.url)
@@ -245,17 +257,20 @@ def _try_conditional_writes(store: ObjectStore, pid: int) -> None:  # noqa: ARG0
 
 
 def _pages_of_s3(
-    client: Client, url: str, folder: str, prefix: str
+    client: Client, url: str, folder: str, prefix: str, **limits: str
 ) -> Iterator[list[tuple[str, Found]]]:
-    """Pages as the server gives them; fsspec's `find` holds all that is said of every object."""
+    """Pages as the server gives them; fsspec's `find` holds all that is said of every object.
+
+    Behind a delimiter what has it in common is one name, which ends with it.
+    """
     token: dict[str, str] = {}
     while True:
 
         async def request(system: Any, token: Mapping[str, str] = token) -> Any:
             bucket, key, _ = system.split_path(folder)
             start = f"{key}/{prefix}" if key else prefix
-            page = await system._call_s3("list_objects_v2", Bucket=bucket, Prefix=start, **token)
-            return bucket, page
+            asked = {"Bucket": bucket, "Prefix": start, **limits, **token}
+            return bucket, await system._call_s3("list_objects_v2", **asked)
 
         try:
             bucket, page = wait_for(client.ask(f"{url}/{prefix}", request))
@@ -264,6 +279,8 @@ def _pages_of_s3(
         yield [
             (f"{bucket}/{each['Key']}", _about({**each, "size": each["Size"]}))
             for each in page.get("Contents", [])
+        ] + [
+            (f"{bucket}/{each['Prefix']}", Found(0, 0.0)) for each in page.get("CommonPrefixes", [])
         ]
         if not page.get("IsTruncated"):
             return
@@ -286,6 +303,11 @@ async def _find(system: Any, *, below: str, begin: str) -> list[tuple[str, Found
     limits = {"prefix": begin} if begin else {}
     about = await system._find(below, detail=True, **limits)
     return [(name, _about(each)) for name, each in about.items()]
+
+
+async def _folders(system: Any, *, below: str) -> list[str]:
+    about = await system._ls(below, detail=True)
+    return [each["name"] for each in about if each["type"] == "directory"]
 
 
 def _about(said: Mapping[str, Any]) -> Found:

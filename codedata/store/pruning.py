@@ -2,12 +2,14 @@
 
 A folder of a dataset is used while a version that names it is the dataset, or was within the grace;
 records stay, since their numbers must have no gaps. A folder with one object that was written
-within the grace is somebody's work. Of a range's chunks the one is used that was written last.
+within the grace is somebody's work. Folders that no version names and no run is known to have made
+are somebody's own, and said to be. Of a range's chunks the one is used that was written last.
 
 Invariants: a version loses its meta first, and the rest once nobody published it before that, or
 writes it anew; who publishes it later misses the meta (`ObjectStage.publish`).
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -15,6 +17,9 @@ from itertools import groupby
 from codedata.format.meta import META_NAME
 from codedata.store.object_store import Found, ObjectStore, last_written
 from codedata.store.versions import VERSIONS, DatasetLog, record_name
+
+_STAGED = re.compile(r"[0-9a-f]{32}/")
+"""What the names of objects begin with that a run puts: see `version_digest`."""
 
 
 @dataclass
@@ -27,6 +32,7 @@ class Unused:
         num_bytes: that they have.
         newest: when the last of them was written, in seconds of the epoch.
         names: theirs.
+        is_ours: whether codedata made them.
     """
 
     where: str
@@ -34,6 +40,7 @@ class Unused:
     num_bytes: int = 0
     newest: float = 0.0
     names: list[str] = field(default_factory=list[str])
+    is_ours: bool = True
 
     def add(self, name: str, found: Found) -> None:
         """Count one more."""
@@ -42,13 +49,8 @@ class Unused:
         self.newest = max(self.newest, found.modified)
 
 
-def dataset_names(datasets: ObjectStore) -> list[str]:
-    """The datasets below a URL."""
-    return sorted({name.partition("/")[0] for name, _ in datasets.scan() if "/" in name})
-
-
 def unused_folders(log: DatasetLog, before: float) -> list[Unused]:
-    """The folders of a dataset that no version names which was it since then.
+    """The folders of a dataset that no version names which was it since then, also somebody's.
 
     Args:
         log: of the dataset.
@@ -66,7 +68,16 @@ def unused_folders(log: DatasetLog, before: float) -> list[Unused]:
     for each in unused:
         of = numbers.get(each.where.rpartition("/")[2], [])
         each.why = f"of version {', '.join(map(str, of))}" if of else "was never published"
+        each.is_ours = bool(of) or _is_staged(each, has_log=bool(used))
     return unused
+
+
+def _is_staged(folder: Unused, *, has_log: bool) -> bool:
+    """Whether a run put a folder's objects; beside no version a whole dataset may be a copy."""
+    names = folder.names
+    return _STAGED.match(names[0]) is not None and (
+        has_log or not any(name.endswith(META_NAME) for name in names)
+    )
 
 
 def remove_folder(log: DatasetLog, unused: Unused, before: float) -> bool:

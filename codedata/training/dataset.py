@@ -310,5 +310,7 @@ def _open(place: Path | str, *, quiet: bool, verify: bool) -> Dataset:
         tqdm.write(f"Checking folder: {place}")
     dataset = open_at(place, SILENT if quiet else TERMINAL, verify=verify)
     if not quiet:
+        if dataset.url is not None:
+            tqdm.write(f"It is {dataset.url}")
         tqdm.write(f"Found meta file: {dataset.folder / META_NAME}")
     return dataset

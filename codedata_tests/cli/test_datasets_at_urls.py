@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from codedata.cli import main
+from codedata.progress import SILENT
+from codedata.store.copies import open_at
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog
 from codedata_tests.store.small_datasets import num_shards_of, stage
+from codedata_tests.store.test_pruning import STAGED
 
 
 @pytest.fixture
@@ -36,7 +39,11 @@ def test_datasets_at_urls_are_verified_shown_exported_and_fetched(
     assert of_split == {**newest, "dataset": "train"}
     assert (newest["url"], newest["files"], first["files"]) == (f"{url}@2", 3, 2)
     assert main(["verify", f"{url}@1"]) == 0
-    assert capsys.readouterr().out.startswith(f"{url}@1: whole; 2 files, 3 samples")
+    said = capsys.readouterr().out
+    assert said.startswith(f"{url}@1: whole; 2 files, 3 samples")
+    assert said.endswith(
+        "; checked: every hash of the copy here, of the objects in the store the size in all\n"
+    )
     assert main(["show", "train"]) == 0
     assert capsys.readouterr().out.startswith(f"{url}@2: 3 files\n")
     assert main(["show", "train", "--json"]) == 0
@@ -83,20 +90,29 @@ def test_prune_says_what_goes_and_removes_it(
     store = ObjectStore(root)
     store.put("chunks/train/00000/0000000000-0000000100.aa.12.ids.compiled.3.arrow", b"ids")
     assert said() == "nothing is unused\n"
-    stage(DatasetLog(store.below("datasets/train")).stage("never"), 1)
+    stage(DatasetLog(store.below("datasets/train")).stage(STAGED), 1)
     names = store.list()
     assert said().splitlines() == ["0.0 MB were written within the grace, and stay"]
     dry = said("--grace", "0s", "--dry-run")
-    assert f"0.0 MB  {root}/datasets/train/never: was never published\n" in dry
+    assert f"0.0 MB  {root}/datasets/train/{STAGED}: was never published\n" in dry
     assert f"0.0 MB  {root}/datasets/train/of-2: of version 1\n" in dry
     assert store.list() == names
     assert said("train", "--chunks", "--grace", "0s") == dry.replace(
         "can go; without --dry-run it does", "removed"
     )
     assert store.list() == [
-        name for name in names if "/of-2/" not in name and "/never/" not in name
+        name for name in names if "/of-2/" not in name and f"/{STAGED}/" not in name
     ]
     assert said("--grace", "0s") == "nothing is unused\n"
+    stage(DatasetLog(store.below("datasets/mine")).stage("train"), 1)
+    left = f"left: {root}/datasets/mine/train is not codedata's; remove it yourself if nobody"
+    assert said("--grace", "0s").startswith(left)
+    assert num_shards_of(open_at(f"{root}/datasets/mine/train", SILENT)) == 1
+    assert main(["prune", "train", "trian"]) == 1
+    assert (
+        f"there is no split 'trian' in {root}: did you mean train? there are mine, train"
+        in capsys.readouterr().err
+    )
     with pytest.raises(SystemExit):
         main(["prune", "--grace", "soon"])
     assert "write a number and its unit, such as 7d, 12h" in capsys.readouterr().err

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterator
-from itertools import count
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 

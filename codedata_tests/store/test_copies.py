@@ -17,7 +17,7 @@ from codedata.errors import DatasetError, SettingsError, StoreError
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME
 from codedata.format.meta import META_NAME
-from codedata.progress import SILENT
+from codedata.progress import SILENT, Reporter
 from codedata.store import cache, copies
 from codedata.store.cache import CACHE_VARIABLE, KEPT_SECONDS, cached
 from codedata.store.copies import dataset_copy, open_at, reopen
@@ -175,7 +175,9 @@ def test_plain_datasets_without_hashes_are_told_apart_by_where_they_are_and_by_t
 
 def test_a_copy_that_went_is_brought_again_for_another_process(log: DatasetLog) -> None:
     publish(log, 2)
-    dataset = open_at(log.store.url, SILENT, verify=True)
+    lines: list[str] = []
+    dataset = open_at(log.store.url, Reporter(lines.append, in_terminal=False), verify=True)
+    assert lines[-1].startswith(f"{log.store.url} is {log.store.url}@1, read from its copy /")
     assert (dataset.url, dataset.where) == (f"{log.store.url}@1", f"{log.store.url}@1")
     publish(log, 3)
     for _ in range(2):

@@ -86,6 +86,9 @@ def test_each_is_one_request_and_a_list_is_one_for_a_page_of_names(
     assert all(each.num_bytes == 4 and abs(each.modified - now) < 60 for each in found.values())
     assert len(gated.gate.requests) == 3
     gated.gate.requests.clear()
+    assert (store.folders(), store.below("of").folders()) == (["of"], [])
+    assert len(gated.gate.requests) == 4
+    gated.gate.requests.clear()
     store.remove([*names[1:], "of/none"])
     assert sorted(asked(gated, "DELETE")) == sorted([*names[1:], "of/none"])
     assert store.list("o") == names[:1]

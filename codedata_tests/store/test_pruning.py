@@ -10,16 +10,13 @@ from codedata.errors import DatasetError, StoreError
 from codedata.format.meta import META_NAME
 from codedata.store.dataset_folder import open_snapshot
 from codedata.store.object_store import ObjectStore
-from codedata.store.pruning import (
-    dataset_names,
-    remove_folder,
-    unused_chunks,
-    unused_folders,
-)
+from codedata.store.pruning import remove_folder, unused_chunks, unused_folders
 from codedata.store.versions import VERSIONS, DatasetLog
 from codedata_tests.store.small_datasets import num_shards_of, stage
 
 _NUMBERS = count()
+STAGED = "0123456789abcdef" * 2
+"""A folder as runs name theirs."""
 _DAY = 86_400.0
 
 
@@ -43,7 +40,8 @@ def publish(log: DatasetLog, num_shards: int) -> float:
 
 
 def prune(log: DatasetLog, before: float) -> list[str]:
-    unused = [each for each in unused_folders(log, before) if each.newest <= before]
+    found = unused_folders(log, before)
+    unused = [each for each in found if each.is_ours and each.newest <= before]
     return [each.why for each in unused if remove_folder(log, each, before)]
 
 
@@ -56,7 +54,7 @@ def test_versions_that_are_not_the_dataset_go_after_the_grace_and_their_records_
 ) -> None:
     for num_shards in (2, 3, 2, 4):
         publish(log, num_shards)
-    stage(log.stage("never"), 1)
+    stage(log.stage(STAGED), 1)
     assert unused_folders(log, time.time() - _DAY)[0].why == "was never published"
     assert prune(log, time.time() - _DAY) == []
     assert prune(log, time.time()) == ["was never published", "of version 1, 3", "of version 2"]
@@ -136,12 +134,33 @@ def test_what_a_run_writes_anew_once_its_meta_went_is_left(
 
 def test_a_run_whose_stage_was_pruned_publishes_nothing_and_says_so(log: DatasetLog) -> None:
     publish(log, 3)
-    staged = log.stage("of-2")
+    staged = log.stage(STAGED)
     stage(staged, 2)
     assert prune(log, time.time()) == ["was never published"]
-    with pytest.raises(StoreError, match=rf"of-2/{META_NAME} is gone: .*nothing was published"):
+    with pytest.raises(StoreError, match=rf"{STAGED}/{META_NAME} is gone: .*nothing was published"):
         staged.publish()
     assert len(log.versions()) == 1
+
+
+def test_what_codedata_is_not_known_to_have_made_is_left(root: ObjectStore) -> None:
+    """Beside versions a folder of another name, beside none each whole dataset, is somebody's."""
+    with_versions, without = (DatasetLog(root.below(f"datasets/{name}")) for name in ("a", "b"))
+    publish(with_versions, 2)
+    for log in (with_versions, without):
+        for folder in ("backup", STAGED):
+            stage(log.stage(folder), 1)
+        log.store.put(f"{STAGED[::-1]}/dump-0.pkl", b"of a run that was killed")
+        log.store.put(f"{STAGED.upper()}/dump-0.pkl", b"of somebody")
+    ours = [
+        [each.where.rpartition("/")[2] for each in unused_folders(log, time.time()) if each.is_ours]
+        for log in (with_versions, without)
+    ]
+    assert root.below("datasets").folders() == ["a", "b"]
+    assert root.below("none").folders() == []
+    assert ours == [[STAGED, STAGED[::-1]], [STAGED[::-1]]]
+    assert {"backup", STAGED, STAGED.upper()} <= {
+        each.where.rpartition("/")[2] for each in unused_folders(without, time.time())
+    }
 
 
 def test_of_chunks_those_go_whose_range_has_a_later_one(
@@ -158,8 +177,6 @@ def test_of_chunks_those_go_whose_range_has_a_later_one(
     ]
     for name in names:
         chunks.put(name, b"ids")
-    root.put("datasets/one/of/dump-0.pkl", b"")
-    root.put("datasets/two/_versions/0000000001.json", b"")
     [unused] = unused_chunks(chunks, time.time())
     assert (unused.where, unused.names) == (chunks.where("00000"), [names[0], names[3]])
     assert unused.num_bytes == 6
@@ -167,4 +184,3 @@ def test_of_chunks_those_go_whose_range_has_a_later_one(
     [unused] = unused_chunks(chunks, time.time())
     assert unused.names == [names[0], names[4]]
     assert list(unused_chunks(chunks, time.time() - _DAY)) == []
-    assert dataset_names(root.below("datasets")) == ["one", "two"]
