@@ -29,7 +29,8 @@ def add_parser(commands: Commands) -> None:
         help="remove versions in an object store that nothing uses",
         description="Of the datasets in the object store that the root is in, remove the objects "
         "of versions that are not the dataset and were not within the grace, and of those that "
-        "were never published. What a version was made of stays on record.",
+        "were never published. What a version was made of stays on record, and folders that "
+        "are not named as those of versions, as of a dataset that was copied there, are left.",
     )
     parser.add_argument("splits", metavar="SPLIT", nargs="*", help="by default every split")
     parser.add_argument(

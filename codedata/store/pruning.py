@@ -2,13 +2,15 @@
 
 A folder of a dataset is used while a version that names it is the dataset, or was within the grace;
 records stay, since their numbers must have no gaps. A folder with one object that was written
-within the grace is somebody's work. A range's chunks are used that have the fingerprint of the one
-written last.
+within the grace is somebody's work, and so is one that no version names and that is not named as
+versions' are: a dataset that was copied there. A range's chunks are used that have the fingerprint
+of the one written last.
 
 Invariants: a version loses its meta first, and the rest once nobody published it before that; who
 publishes it later misses the meta (`ObjectStage.publish`).
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +19,11 @@ from itertools import groupby
 from codedata.format.meta import META_NAME
 from codedata.store.object_store import Found, ObjectStore
 from codedata.store.versions import VERSIONS, DatasetLog
+
+_VERSION = re.compile("[0-9a-f]{32}", re.ASCII)
+"""How `version_digest` names the folder of a version."""
+
+_NEVER = "was never published"
 
 
 @dataclass
@@ -62,13 +69,14 @@ def unused_folders(log: DatasetLog, before: float) -> list[Unused]:
         if is_in_one and not name.startswith(VERSIONS):
             unused = found.setdefault(folder, Unused(log.store.where(folder), ""))
             unused.add(name, about)
-    used = _used_folders(log, before)
-    numbers = _numbers_of(log) if found.keys() - used else {}
-    unused = [found[folder] for folder in sorted(found.keys() - used)]
-    for each in unused:
-        of = numbers.get(each.where.rpartition("/")[2], [])
-        each.why = f"of version {', '.join(map(str, of))}" if of else "was never published"
-    return unused
+    others = found.keys() - _used_folders(log, before)
+    numbers = _numbers_of(log) if others else {}
+    gone: list[Unused] = []
+    for folder in sorted(others):
+        if (of := numbers.get(folder)) is not None or _VERSION.fullmatch(folder):
+            found[folder].why = f"of version {', '.join(map(str, of))}" if of else _NEVER
+            gone.append(found[folder])
+    return gone
 
 
 def remove_folder(log: DatasetLog, unused: Unused, before: float) -> bool:

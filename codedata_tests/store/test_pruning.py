@@ -21,6 +21,8 @@ from codedata_tests.store.small_datasets import num_shards_of, stage
 
 _NUMBERS = count()
 _DAY = 86_400.0
+_STAGED = "0123456789abcdef" * 2
+"""A folder as runs name theirs."""
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_versions_that_are_not_the_dataset_go_after_the_grace_and_their_records_
 ) -> None:
     for num_shards in (2, 3, 2, 4):
         publish(log, num_shards)
-    stage(log.stage("never"), 1)
+    stage(log.stage(_STAGED), 1)
     assert unused_folders(log, time.time() - _DAY)[0].why == "was never published"
     assert prune(log, time.time() - _DAY) == []
     assert prune(log, time.time()) == ["was never published", "of version 1, 3", "of version 2"]
@@ -118,12 +120,30 @@ def test_what_is_published_after_the_last_look_at_it_is_given_its_meta_back(
 
 def test_a_run_whose_stage_was_pruned_publishes_nothing_and_says_so(log: DatasetLog) -> None:
     publish(log, 3)
-    staged = log.stage("of-2")
+    staged = log.stage(_STAGED)
     stage(staged, 2)
     assert prune(log, time.time()) == ["was never published"]
-    with pytest.raises(StoreError, match=rf"of-2/{META_NAME} is gone: .*nothing was published"):
+    with pytest.raises(
+        StoreError, match=rf"{_STAGED}/{META_NAME} is gone: .*nothing was published"
+    ):
         staged.publish()
     assert len(log.versions()) == 1
+
+
+def test_a_dataset_that_somebody_copied_below_the_root_is_not_taken_for_a_version(
+    root: ObjectStore, log: DatasetLog
+) -> None:
+    for num_shards in (2, 3):
+        publish(log, num_shards)
+    copies = [root.below(f"datasets/{name}") for name in ("mine/train", "train/backup", "plain")]
+    for copy in copies:
+        for name in log.store.list("of-2/"):
+            copy.put(name.removeprefix("of-2/"), log.store.read(name))
+    names = dataset_names(root.below("datasets"))
+    assert names == ["mine", "plain", "train"]
+    logs = [DatasetLog(root.below(f"datasets/{name}")) for name in names]
+    assert [prune(each, time.time()) for each in logs] == [[], [], ["of version 1"]]
+    assert [DatasetLog(copy).published().num_shards for copy in copies] == [2, 2, 2]
 
 
 def test_of_chunks_those_go_whose_range_has_a_later_one_of_another_fingerprint(
