@@ -29,9 +29,8 @@ def load_with_files(
     Raises:
         CodedataError: they cannot be loaded, or a list cannot be had.
     """
+    from codedata.components.collecting import refreshed
     from codedata.components.split_recipe import source_of, specs_of
-    from codedata.sources.listing import LISTING_NAME
-    from codedata.store import state
 
     defs = load_definitions(location)
     is_other = False
@@ -42,8 +41,6 @@ def load_with_files(
         if source is None or source.asked is None or not (refresh or source.listing is None):
             continue
         with TERMINAL.waiting(f"listing the files of corpus {corpus}"):
-            folder = layout.corpus(corpus)
-            found = source.refreshed(folder, TERMINAL)
-            state.push(layout, folder / LISTING_NAME)
+            found = refreshed(source, layout, corpus, TERMINAL)
         is_other |= found.listing != source.listing
     return load_definitions(location, again=True) if is_other else defs

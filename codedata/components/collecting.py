@@ -7,7 +7,6 @@ and put there after; under a root that is a folder it lies where it is.
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 from codedata.components.split_parts import corpus_folder, pull_files
@@ -33,6 +32,21 @@ def source_with_files(source: Source, layout: Layout, corpus: str) -> Source:
     if source.asked is not None:
         state.pull(layout, folder / LISTING_NAME)
     return source.listed_in(folder)
+
+
+def refreshed(source: Source, layout: Layout, corpus: str, reporter: Reporter) -> Source:
+    """A source whose files are asked for anew, and the list of them kept, here and in the store.
+
+    Where another machine made the first list meanwhile, that one holds.
+    """
+    folder = layout.corpus(corpus)
+    while True:
+        before = state.content(folder / LISTING_NAME)
+        found = source.refreshed(folder, reporter)
+        if state.put_changed(layout, folder / LISTING_NAME, before):
+            return found
+        if (first := source.listed_in(folder)).listing is not None:  # of the same question
+            return first
 
 
 def pull_kept(layout: Layout, corpus: str, *, record: bool = False) -> None:
@@ -104,13 +118,9 @@ class Collector:
         with waiting_lock(folder / ".lock", reporter.say):
             if layout.url is None:
                 return source.materialize(file, folder, reporter, update=update)
-            pinned = _content(pin)
-            corpus = source.in_parts().materialize(file, folder, reporter, update=update)
-            stored = store_corpus(layout, folder, corpus, reporter)
-            if _content(pin) != pinned:
-                state.push(layout, pin)
-            return stored
-
-
-def _content(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None
+            pinned, source = state.content(pin), source.in_parts()
+            corpus = source.materialize(file, folder, reporter, update=update)
+            if not state.put_changed(layout, pin, pinned):
+                # Another machine began beside this one: all files are of the commit that it took.
+                corpus = source.materialize(file, folder, reporter, update=False)
+            return store_corpus(layout, folder, corpus, reporter)

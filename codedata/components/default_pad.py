@@ -5,6 +5,7 @@ the tokenizer that the default must fit; the corpus's step and `codedata materia
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 from codedata.errors import SettingsError
 from codedata.layout import Layout
@@ -36,7 +37,8 @@ def require_fitting_default(
     source = tags.get(DEFAULT_PAD_TAG)
     if source is None:
         return
-    with state.kept(layout, layout.tokenizer_pins):
-        files = find_tokenizer(source, pins=layout.tokenizer_pins, update=update, reporter=reporter)
+    pins = layout.tokenizer_pins
+    find = partial(find_tokenizer, source, pins=pins, update=update, reporter=reporter)
+    files = state.kept(layout, pins, find)
     if (why := why_not_default(source, load_tokenizer(files))) is not None:
         raise SettingsError(why)

@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, ValidationInfo, field_validator
 
-from codedata.components.collecting import Collector, pull_kept, source_with_files
+from codedata.components.collecting import Collector, pull_kept, refreshed, source_with_files
 from codedata.components.corpus_metadata import corpus_metadata, file_metadata
 from codedata.components.default_pad import require_fitting_default
 from codedata.components.freshness import freshness, revision_key
@@ -28,10 +28,8 @@ from codedata.printable import first_ten
 from codedata.progress import Reporter, reporter_of_run
 from codedata.resources import DataRoot
 from codedata.sources.base import Source
-from codedata.sources.listing import LISTING_NAME
 from codedata.sources.record import Corpus
 from codedata.sources.registry import read_source
-from codedata.store import state
 
 SOURCE = "codedata/source"
 """The metadata of a corpus's asset that says where it comes from, as its YAML does."""
@@ -264,8 +262,7 @@ class RawCorpus(YamlComponent):
         if source.asked is None:
             return source
         if source.listing is None or update:
-            source = source.refreshed(folder, reporter)
-            state.push(layout, folder / LISTING_NAME)
+            source = refreshed(source, layout, self.name, reporter)
         now, then = source.listing, defined.listing
         assert now is not None
         if now != then and (then is not None or len(now.files) > 1):

@@ -58,7 +58,7 @@ def corpus_facts(
     some, *others = files.values()
     if is_one:
         return some, {}
-    # Files that were fetched at different times may be of different commits.
+    # Files may be of different repositories, or of none.
     shared = {
         name: some[name]
         for name in ("repo", "commit")

@@ -166,11 +166,12 @@ def open_windows(layout: Layout, parts: Sequence[SplitPart]) -> list[Window]:
     return side_by_side(open_window, [(part, each) for part in parts for each in part.windows])
 
 
-def require_distinct(parts: Sequence[SplitPart], records: Mapping[int, Corpus]) -> None:
-    """Refuse files of a split that are one text.
+def require_consistent(parts: Sequence[SplitPart], records: Mapping[int, Corpus]) -> None:
+    """Refuse files of a split that are one text, or of one corpus and of two of its commits.
 
     Where the list of a corpus shifted since some of its files were recorded, one may stand under
-    two numbers.
+    two numbers; where only some were brought up to date, or two machines began at once, files of
+    two commits stand side by side.
 
     Args:
         parts: of the split.
@@ -180,8 +181,18 @@ def require_distinct(parts: Sequence[SplitPart], records: Mapping[int, Corpus]) 
         CorpusError: naming both, and what is to be done.
     """
     seen: dict[tuple[object, ...], int] = {}
+    commits: dict[tuple[object, ...], tuple[int, str]] = {}
     for number, record in records.items():
-        origin = record.origin
+        origin, place = record.origin, number // MAX_FILES
+        if (commit := origin.get("commit")) is not None:
+            before, its = commits.setdefault((place, origin.get("repo")), (number, commit))
+            if commit != its:
+                part = parts[place]
+                raise CorpusError(
+                    f"{part.named(before)} is of commit {its}, but {part.named(number)} of "
+                    f"{commit}; materialize {part.corpus}/raw_parquet, all its files, again, as "
+                    "`codedata materialize --update` does"
+                )
         text = (origin.get("repo"), origin.get("path", record.path), record.sha256)
         first = seen.setdefault(text, number)
         if first == number:

@@ -13,7 +13,7 @@ import dagster as dg
 
 from codedata.components.raw_corpus import file_key
 from codedata.components.split_partitions import Partitions
-from codedata.components.split_parts import SplitPart, pull_records, require_distinct
+from codedata.components.split_parts import SplitPart, pull_records, require_consistent
 from codedata.format.fingerprint import CODE_VERSION
 from codedata.format.ranges import CharRange
 from codedata.layout import Layout
@@ -203,7 +203,7 @@ def records_of(
         files: those that are needed; None is all.
 
     Raises:
-        CorpusError: one is not materialized, or two are one text.
+        CorpusError: one is not materialized, or two are one text, or of two commits of a corpus.
     """
     needed = _needed_files(spec, layout, files)
 
@@ -211,7 +211,7 @@ def records_of(
         return without_parts(read_corpus(spec.corpus_folder(layout, file)))
 
     records = dict(zip(needed, side_by_side(read, needed), strict=True))
-    require_distinct(spec.parts, records)
+    require_consistent(spec.parts, records)
     return records
 
 
@@ -235,8 +235,9 @@ def split_tokenizer(
     source = spec.settings.tokenizer_base
     if spec.tokenizer_asset is not None:
         state.pull_below(layout, layout.tokenizer(spec.tokenizer_asset))
-    with state.kept(layout, layout.tokenizer_pins):
-        return find_tokenizer(source, pins=layout.tokenizer_pins, update=update, reporter=reporter)
+    pins = layout.tokenizer_pins
+    find = partial(find_tokenizer, source, pins=pins, update=update, reporter=reporter)
+    return state.kept(layout, pins, find)
 
 
 def open_split(
@@ -255,6 +256,9 @@ def open_split(
         tokenizer: the split's.
         files: those that are needed; None is all.
         engine: `auto`, or the one to take.
+
+    Raises:
+        CorpusError: as `records_of`.
     """
     needed = _needed_files(spec, layout, files)
 
@@ -264,7 +268,7 @@ def open_split(
         return without_parts(corpus), text_of(folder, corpus)
 
     records, texts = zip(*side_by_side(open_file, needed), strict=True)
-    require_distinct(spec.parts, dict(zip(needed, records, strict=True)))
+    require_consistent(spec.parts, dict(zip(needed, records, strict=True)))
     return open_plan(
         dict(zip(needed, texts, strict=True)),
         spec.settings,

@@ -34,6 +34,10 @@ CACHE_VARIABLE = "CODEDATA_CACHE_BYTES"
 KEPT_SECONDS = 600.0
 """Between that a path is asked for and that it is opened, on a machine that swaps."""
 
+_WAITING_SECONDS = 30.0
+"""For another process that fetches the same: a part's 100 MB at 3 MB/s. It may have died on another
+machine, or stand still; then it is fetched twice, which harms nothing."""
+
 _DAY_SECONDS = 86_400.0
 """How much longer what is yet being made stays: a large file may be under way for hours."""
 
@@ -62,7 +66,8 @@ def cached(store: "ObjectStore", name: str, sha256: str) -> Path:
     if touch(path):
         return path
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with waiting_lock(folder / f".{sha256}.lock", lambda _: None):
+    lock = folder / f".{sha256}.lock"
+    with waiting_lock(lock, lambda _: None, most_seconds=_WAITING_SECONDS):
         if not touch(path):
             data = store.read(name)
             require_sha256(data, sha256, store.where(name))

@@ -10,6 +10,7 @@ who holds it, for the other one's message.
 import errno
 import os
 import socket
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -33,6 +34,9 @@ _NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """What `flock` says on Lustre without `-o flock`, on NFS without its lock daemon, on others."""
 
 _WITHOUT = f"go without locks (--no-lock, or {NO_LOCK_VARIABLE}=1)"
+
+_ASKING_SECONDS = 0.1
+"""Between two looks at a lock that is waited for no longer than so long."""
 
 _SHOWN_BYTES = 200
 """Of what a holder wrote of itself; anybody who may write there may have written it."""
@@ -86,34 +90,44 @@ def exclusive_lock(path: Path, what: str) -> Generator[None]:
 
 
 @contextmanager
-def waiting_lock(path: Path, announce: Callable[[str], None]) -> Generator[None]:
+def waiting_lock(
+    path: Path, announce: Callable[[str], None], *, most_seconds: float | None = None
+) -> Generator[None]:
     """Hold the lock file `path`, waiting for another holder as long as it lives.
 
     Args:
         path: the lock file; its folder must exist.
         announce: told once, if there is somebody to wait for.
+        most_seconds: to wait, and then to go on without, where the lock only spares work.
 
     Raises:
         TargetError: it cannot be locked.
     """
 
-    def take() -> Callable[[], object]:
+    def take() -> Callable[[], object] | None:
         try:
             return _take(path, blocking=False)
         except _HeldError as held:
             announce(f"waiting for {held.holder}, which is at work on {path.parent}{held.remedy}")
-        return _take(path, blocking=True)
+        if most_seconds is None:
+            return _take(path, blocking=True)
+        until = time.monotonic() + most_seconds
+        while time.monotonic() < until:
+            time.sleep(_ASKING_SECONDS)
+            with suppress(_HeldError):
+                return _take(path, blocking=False)
+        return None
 
     with _held(path, take):
         yield
 
 
 @contextmanager
-def _held(path: Path, take: Callable[[], Callable[[], object]]) -> Generator[None]:
-    if not _locks_are_wanted():
+def _held(path: Path, take: Callable[[], Callable[[], object] | None]) -> Generator[None]:
+    release = take() if _locks_are_wanted() else None
+    if release is None:
         yield
         return
-    release = take()
     try:
         _sign(path)
         yield

@@ -7,22 +7,26 @@ under a root that is a folder there is nothing to do. The time of a file that wa
 version of the object it is, so that of ten thousand only those that changed are asked for.
 
 Invariants: a file is there whole or not at all, here and there; a listing that lags behind costs
-requests, and takes nothing away.
+requests, and takes nothing away; of machines that write a pin or a list at once for the first time
+one is first, and the others go by what it wrote.
 """
 
 import hashlib
 import os
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypeVar
 
 from codedata.layout import Layout
 from codedata.store.files import is_temporary, replace_atomically
 from codedata.store.object_store import Found, ObjectStore
 from codedata.store.roots import objects_of
+
+Answer = TypeVar("Answer")
 
 STATE = "state"
 """The folder of the root where they are."""
@@ -97,25 +101,61 @@ def push(layout: Layout, *paths: Path) -> None:
             pass
 
 
-@contextmanager
-def kept(layout: Layout, folder: Path, pattern: str = "*") -> Generator[None]:
-    """Have the files below a folder here as in the store, and there what a block changes of them.
+def put_changed(layout: Layout, path: Path, before: bytes | None) -> bool:
+    """Have a file in the store as it is here, unless another machine was the first to write it.
+
+    Args:
+        layout: the root.
+        path: below `layout.root`.
+        before: what it held before it was written here; None where it was not there.
+
+    Returns:
+        False where another was first: what that wrote is here now, and holds.
+
+    Raises:
+        StoreError: the store does not take it.
+    """
+    if (store := objects_of(layout)) is None or (data := content(path)) in (None, before):
+        return True
+    name = state_name(layout, path)
+    if before is not None:
+        store.put(name, data)
+    elif not store.put_if_absent(name, data):
+        _bring(layout, store, {name: None})
+        return False
+    return True
+
+
+def kept(layout: Layout, folder: Path, change: Callable[[], Answer]) -> Answer:
+    """Have the files below a folder here as in the store, and there what is changed of them.
 
     Args:
         layout: the root.
         folder: below `layout.root`.
-        pattern: of the names of the files.
+        change: reads and writes them; it does so again, by what is there then, where another
+            machine was the first to write one.
+
+    Returns:
+        What `change` does.
 
     Raises:
         StoreError: the store does not give or take them.
     """
-    if layout.url is None:
-        yield
-        return
-    pull_below(layout, folder, pattern)
-    before = {path: path.read_bytes() for path in _files(folder, pattern)}
-    yield
-    push(layout, *(p for p in _files(folder, pattern) if p.read_bytes() != before.get(p)))
+    while True:
+        pull_below(layout, folder)
+        before = {path: content(path) for path in _files(folder, "*")}
+        answer = change()
+        put = [put_changed(layout, path, before.get(path)) for path in _files(folder, "*")]
+        if all(put):
+            return answer
+
+
+def content(path: Path) -> bytes | None:
+    """What a file holds; None where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def put_state(layout: Layout, path: Path, data: bytes) -> None:

@@ -12,9 +12,9 @@ from codedata.cli.definition_errors import user_error
 from codedata.cli.dry_run import DryRun
 from codedata.cli.materialize import runs_of
 from codedata.cli.split_states import states_of
-from codedata.components.split_parts import open_windows, require_distinct
+from codedata.components.split_parts import open_windows, require_consistent
 from codedata.components.split_recipe import specs_of
-from codedata.components.split_spec import SplitSpec, records_of
+from codedata.components.split_spec import SplitSpec, open_split, records_of
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange
 from codedata.layout import Layout
@@ -22,6 +22,7 @@ from codedata.resources import resources
 from codedata.run.build import build
 from codedata.sources.record import record_corpus
 from codedata.store.dataset_folder import open_dataset
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import scenario
 from codedata_tests.components.yamls import tree_of
 
@@ -219,5 +220,30 @@ def test_two_files_of_a_split_that_are_one_text_are_refused_by_name(
         "files, again"
     )
     with pytest.raises(CorpusError, match=r"file 0 of corpus 'a' are .* out of one of the two"):
-        require_distinct(spec.parts, {0: record, 10_000: record})
-    require_distinct(spec.parts, {0: record, 1: replace(record, path="a copy of it")})
+        require_consistent(spec.parts, {0: record, 10_000: record})
+    require_consistent(spec.parts, {0: record, 1: replace(record, path="a copy of it")})
+
+
+def test_files_of_a_corpus_that_are_of_two_commits_are_refused_by_name(
+    project: Project, tokenizer_folder: Path
+) -> None:
+    def record(corpus: Path, parquet: Path, commit: str) -> None:
+        record_corpus(corpus, parquet, {"kind": "hub", "repo": "owner/data", "commit": commit})
+
+    for file, commit in enumerate(["1a", "1a", "2b"]):
+        record(project.layout.corpus("b", file), project.b[file], commit)
+    record(project.layout.corpus("a"), project.a, "3c")  # another corpus may be of another
+    tokenizer = find_tokenizer(str(tokenizer_folder))
+    more = ", corpora: [{name: b, files: %s, chars: 100}, {name: a, chars: 100}]"
+    spec = project.spec(more % "0-1")
+    assert len(records_of(spec, project.layout)) == 3
+    assert len(open_split(spec, project.layout, tokenizer).fingerprints) == 3
+    spec = project.spec(more % "1-2")
+    said = (
+        r"^file 1 of corpus 'b' is of commit 1a, but file 2 of corpus 'b' of 2b; materialize "
+        r"b/raw_parquet, all its files, again"
+    )
+    with pytest.raises(CorpusError, match=said):
+        records_of(spec, project.layout)
+    with pytest.raises(CorpusError, match=said):
+        open_split(spec, project.layout, tokenizer)

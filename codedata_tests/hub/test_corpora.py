@@ -301,18 +301,20 @@ def test_a_split_over_several_files_is_what_the_script_makes_of_each_and_says_wh
     old, new = repo.refs["main"], repo.commit({**files, "more": b""})
     config = {"ops": {"c__raw_parquet": {"config": {"update": True}}}}
     assert platform.run(files_job("c"), some, partition_key="00002", run_config=config).success
+    mixed = failure(platform.run("some", some))
+    assert f"file 0 of corpus 'c' is of commit {old}, but file 2 of corpus 'c' of {new}" in mixed
+    assert platform.run(files_job("c"), some, partition_key="00000").success, "as it is pinned"
     assert platform.run("some", some).success
     facts = [read_facts(platform.layout.dataset(name)) for name in ("some", "last")]
     of_some, of_last = (each for each in facts if each is not None)
-    assert {file: each["commit"] for file, each in of_some.files.items()} == {0: old, 2: new}
-    assert "commit" not in of_some.corpus
+    assert (of_some.corpus["commit"], [*of_some.files]) == (new, [0, 2])
     assert (of_last.corpus["commit"], [*of_last.files]) == (old, [2])
     for file, each in of_some.files.items():
         record = read_corpus(platform.layout.corpus("c", file))
         assert (each["sha256"], each["path"]) == (record.sha256, record.origin["path"])
     report = report_on(platform.layout, ["last", "some"])
     assert report.splits[0].corpus.endswith(", file 2")
-    assert report.splits[1].corpus == "owner/data, 2 files (0, 2)"
+    assert report.splits[1].corpus == f"owner/data, {new}, 2 files (0, 2)"
 
 
 def test_one_chunk_of_one_file_opens_no_other_file(

@@ -18,6 +18,7 @@ import pytest
 
 from codedata.components.raw_corpus import RawCorpus
 from codedata.components.split_origin import corpus_facts
+from codedata.components.split_spec import records_of
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange
 from codedata.hub.corpora import fetch_corpus
@@ -25,8 +26,10 @@ from codedata.hub.files import fetch_file
 from codedata.hub.refusals import HubError
 from codedata.hub.source import HubSource
 from codedata.layout import Layout
+from codedata.progress import SILENT
 from codedata.sources.record import Corpus, TextPart, fingerprint_of
 from codedata_tests import scenario
+from codedata_tests.components.test_object_roots import split_over
 from codedata_tests.hub.server import Hub, Repo
 from codedata_tests.said import Said
 
@@ -416,6 +419,48 @@ def test_under_a_root_in_an_object_store_row_groups_go_there_and_no_file_stays_h
     is_all = first_chars is None  # of the leading text, the fingerprint is of the commit too
     assert (moved.path == there.path, moved.sha256 == there.sha256) == (is_all, is_all)
     assert hub.bytes_sent < 1_000, "the bytes are there already"
+
+
+def test_machines_that_bring_files_while_the_branch_moves_are_of_the_commit_that_one_took_first(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has resolved the branch, and brought its file, when the other does; that one is first."""
+    names = [f"{number}.parquet" for number in range(3)]
+
+    def files(seed: int) -> dict[str, bytes]:
+        texts = [scenario.c_documents(9, seed + n) for n in range(3)]
+        return {n: parquet(t, tmp_path / "p") for n, t in zip(names, texts, strict=True)}
+
+    repo = hub.add_repo("owner/moves", files(0))
+    component = RawCorpus(name="c", source={"kind": "hub", "repo": "owner/moves", "path": names})
+
+    def machine(name: str) -> Layout:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+        return Layout.at("memory://hub-moves/root", "root")
+
+    one, other = machine("one"), machine("other")
+    materialize, commits = HubSource.materialize, list[str]()
+
+    def slow(self: HubSource, *of: Any, **options: Any) -> Corpus:
+        brought = materialize(self, *of, **options)
+        if not commits:
+            commits.append(brought.origin["commit"])
+            commits.append(repo.commit(files(10)))
+            component.materialize(other, SILENT, file=1)
+        return brought
+
+    monkeypatch.setattr(HubSource, "materialize", slow)
+    component.materialize(one, SILENT, file=0)
+    component.materialize(one, SILENT, file=2)
+    spec = split_over(3, one)
+    for number, record in records_of(spec, other).items():
+        assert record.origin["commit"] == commits[1] != commits[0]
+        expected = scenario.plain_text(scenario.c_documents(9, 10 + number))
+        assert read(record, len(expected)) == expected
+    repo.commit(files(20))
+    component.materialize(one, SILENT, file=2, update=True)
+    with pytest.raises(CorpusError, match=r"file 0 of corpus 'c' is of commit \w+, but file 2 "):
+        records_of(spec, other)
 
 
 def test_a_small_file_whose_hash_the_hub_does_not_state_comes_whole_and_is_cut(

@@ -21,6 +21,7 @@ from codedata.progress import SILENT, Reporter
 from codedata.store import cache, copies
 from codedata.store.cache import CACHE_VARIABLE, KEPT_SECONDS, cached
 from codedata.store.copies import dataset_copy, open_at, reopen
+from codedata.store.locks import waiting_lock
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog
 from codedata_tests.store.small_datasets import num_shards_of, shards_of, stage
@@ -214,6 +215,22 @@ def test_an_object_is_fetched_once_and_only_what_was_asked_for_is_taken(
     with pytest.raises(FileNotFoundError):
         cached(log.store, "parts/d", "0" * 64)
     assert sorted(os.listdir(path.parent)) == sorted([sha256, other[:16]])
+
+
+def test_an_object_is_fetched_all_the_same_where_who_began_it_does_not_end(
+    log: DatasetLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed on another machine, on a filesystem without flock; or it stands still here."""
+    monkeypatch.setattr(cache, "_WAITING_SECONDS", 0.3)
+    folder = cache.cache_place("objects")
+    folder.mkdir(parents=True)
+    gone, still = (put(log, name, 10) for name in ("gone", "still"))
+    mark = folder / f".{gone}.lock"
+    mark.write_text("4242\nnode-17\n", encoding="utf-8")
+    with waiting_lock(folder / f".{still}.lock", pytest.fail):
+        held = [cached(log.store, *each).name for each in (("gone", gone), ("still", still))]
+    assert held == [gone, still]
+    assert mark.exists(), "it is not ours"
 
 
 def test_what_was_asked_for_longest_ago_goes_first_and_nothing_that_was_just_asked_for(

@@ -140,18 +140,50 @@ def test_what_a_block_changes_is_put_into_the_store_and_nothing_else(
     state.put_state(one, one.tokenizer_pins / "a.json", b"a")
     other = machine(gated.url)
     gated.gate.requests.clear()
-    with state.kept(other, other.tokenizer_pins):
+
+    def change() -> str:
         assert (other.tokenizer_pins / "a.json").read_bytes() == b"a"
         write(other.tokenizer_pins / "b.json", "b")
+        return "changed"
+
+    assert state.kept(other, other.tokenizer_pins, change) == "changed"
     puts = [path for method, path in gated.gate.requests if method == "PUT"]
     assert [path.rpartition("/")[2] for path in puts] == ["b.json"]
+
+
+def test_of_machines_that_write_a_pin_at_once_one_is_first_and_the_others_go_by_its(
+    machine: Machine,
+) -> None:
+    url = "memory://state-first-of-two/root"
+    one, other = machine(url), machine(url)
+    calls = list[str]()
+
+    def pinned(layout: Layout, commit: str) -> str:
+        """The commit to go by: the one that is pinned, or the newest, which is kept."""
+        calls.append(commit)
+        pin = layout.tokenizer_pins / "a.json"
+        if not pin.exists():
+            write(pin, commit)
+            if layout is one:  # which has looked, and is slow
+                assert state.kept(other, other.tokenizer_pins, lambda: pinned(other, "Y")) == "Y"
+        return pin.read_text("utf-8")
+
+    assert state.kept(one, one.tokenizer_pins, lambda: pinned(one, "X")) == "Y"
+    assert calls == ["X", "Y", "X"]
+    pin = write(one.tokenizer_pins / "a.json", "Z")
+    assert state.put_changed(one, pin, b"Y"), "what was known is replaced"
+    mine = other.tokenizer_pins / "a.json"
+    assert not state.put_changed(other, mine, None)
+    assert mine.read_bytes() == b"Z"
+    assert state.put_changed(other, mine, None), "the same bytes"
 
 
 def test_under_a_folder_nothing_is_moved(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     path = write(layout.corpus("c") / "corpus.json", "{}")
-    with state.kept(layout, layout.corpus("c")):
-        state.pull(layout, path, layout.corpus("c") / "none.json")
-        state.pull_below(layout, layout.corpus("c"))
-        state.push(layout, layout.corpus("c"))
+    state.kept(layout, layout.corpus("c"), lambda: None)
+    state.pull(layout, path, layout.corpus("c") / "none.json")
+    state.pull_below(layout, layout.corpus("c"))
+    state.push(layout, layout.corpus("c"))
+    assert state.put_changed(layout, path, None)
     assert texts(layout) == {"corpora/c/corpus.json": "{}"}
