@@ -1,5 +1,6 @@
 """`load_dataset`: a split's name -> its dataset, below the root."""
 
+import logging
 import pickle
 import shutil
 from pathlib import Path
@@ -50,7 +51,10 @@ def test_the_root_is_the_folder_data_where_no_variable_names_it(
 
 
 def test_load_dataset_opens_a_copy_of_a_dataset_below_a_url(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     folder = scenario.write_dataset(tmp_path / "train", SHARDS, chars=CHARS)
     store = ObjectStore("memory://loading/datasets/train")
@@ -58,9 +62,14 @@ def test_load_dataset_opens_a_copy_of_a_dataset_below_a_url(
         store.put(path.name, path.read_bytes())
     monkeypatch.setenv(ROOT_VARIABLE, "memory://loading/")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    dataset = load_dataset("train", verify=True)
+    with caplog.at_level(logging.INFO, "codedata"):
+        dataset = load_dataset("train", verify=True)
+    assert f"reading {store.url} from its copy {tmp_path}" in caplog.text
     assert dataset.digest == PickledTrainerDataset([folder], quiet=True).digest
     assert [each.where for each in dataset.datasets] == [store.url]
+    assert capsys.readouterr() == ("", ""), "it is quiet"
+    PickledTrainerDataset(store.url)
+    assert f"It is {store.url}\n" in capsys.readouterr().out
     sent = pickle.dumps(dataset[1:])
     for _ in range(2):
         assert pickle.loads(sent)[0]["input_ids"].tolist() == [5, 6, 7, 8]

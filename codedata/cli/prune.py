@@ -82,10 +82,13 @@ def run(options: argparse.Namespace) -> int:
     before = time.time() - options.grace
     freed = newer = 0
     for unused, remove in _found(root, splits, before, with_chunks=options.chunks):
-        if not unused.is_ours:
-            say(f"left: {unused.where} is not codedata's; remove it yourself if nobody needs it")
-        elif unused.newest > before:
+        if unused.newest > before:
             newer += unused.num_bytes
+        elif not unused.is_ours:
+            say(
+                f"left: {unused.where} is not known to be codedata's; remove it yourself if nobody "
+                "needs it"
+            )
         elif options.dry_run or remove():
             freed += unused.num_bytes
             say(f"{megabytes(unused.num_bytes):>12}  {unused.where}: {unused.why}")

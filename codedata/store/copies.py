@@ -184,7 +184,7 @@ def _copied(url: str, reporter: Reporter) -> tuple[Path, str]:
             if find_version(url)[1] == version:
                 raise
             continue
-        reporter.log(f"{url} is {of_version}, read from its copy {folder}")
+        reporter.log(f"reading {of_version} from its copy {folder}")
         return folder, of_version
     raise DatasetError(f"{url} was replaced and pruned {_ATTEMPTS} times while it was brought here")
 

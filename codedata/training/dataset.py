@@ -12,6 +12,7 @@ import json
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
@@ -308,7 +309,7 @@ def _places(folders: Any) -> list[Path | str]:
 def _open(place: Path | str, *, quiet: bool, verify: bool) -> Dataset:
     if not quiet:
         tqdm.write(f"Checking folder: {place}")
-    dataset = open_at(place, SILENT if quiet else TERMINAL, verify=verify)
+    dataset = open_at(place, replace(TERMINAL, in_terminal=not quiet), verify=verify)
     if not quiet:
         if dataset.url is not None:
             tqdm.write(f"It is {dataset.url}")

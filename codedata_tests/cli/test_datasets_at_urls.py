@@ -105,7 +105,7 @@ def test_prune_says_what_goes_and_removes_it(
     ]
     assert said("--grace", "0s") == "nothing is unused\n"
     stage(DatasetLog(store.below("datasets/mine")).stage("train"), 1)
-    left = f"left: {root}/datasets/mine/train is not codedata's; remove it yourself if nobody"
+    left = f"left: {root}/datasets/mine/train is not known to be codedata's; remove it yourself"
     assert said("--grace", "0s").startswith(left)
     assert num_shards_of(open_at(f"{root}/datasets/mine/train", SILENT)) == 1
     assert main(["prune", "train", "trian"]) == 1

@@ -178,7 +178,7 @@ def test_a_copy_that_went_is_brought_again_for_another_process(log: DatasetLog) 
     publish(log, 2)
     lines: list[str] = []
     dataset = open_at(log.store.url, Reporter(lines.append, in_terminal=False), verify=True)
-    assert lines[-1].startswith(f"{log.store.url} is {log.store.url}@1, read from its copy /")
+    assert lines[-1].startswith(f"reading {log.store.url}@1 from its copy /")
     assert (dataset.url, dataset.where) == (f"{log.store.url}@1", f"{log.store.url}@1")
     publish(log, 3)
     for _ in range(2):
