@@ -57,6 +57,9 @@ _ENTRY = [
 ]
 
 
+_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Seconds before a list that may lag behind is asked for again: half a minute in all."""
+
 _SHOWN_SHARDS = 100
 """Rows of the table of shards in the UI, which is stored four times; the meta has them all."""
 
@@ -119,7 +122,7 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
             chunk_executor.executor(layout, quiet) as executor,
         ):
             plan = open_split(spec, layout, split_tokenizer(spec, layout, quiet))
-            chunks = _all_chunks(spec, plan, layout, executor)
+            chunks = all_chunks(spec, plan, layout, executor, quiet)
             records = records_of(spec, layout)
             corpus, files = split_facts(spec, records)
             origin = origin_of(plan.tokenizer, chunks, command_of(spec), corpus, files)
@@ -192,18 +195,29 @@ def _figures(
     return with_separators(figures)
 
 
-def _all_chunks(
-    spec: SplitSpec, plan: Plan, layout: Layout, executor: Executor
+def all_chunks(
+    spec: SplitSpec, plan: Plan, layout: Layout, executor: Executor, reporter: Reporter
 ) -> list[TokenChunk]:
     """The stored chunks of the whole split, in order.
+
+    Of an object store those that a list does not show are waited for: it may lag behind.
 
     Raises:
         Failure: some are missing or stale; the message lists their keys and the command that makes
             them.
     """
     tasks = chunk_tasks(spec, plan, layout, spec.partition_keys)
-    chunks = stored_chunks([task for each in tasks.values() for task in each], executor)
-    found = {chunk.chars for chunk in chunks}
+    wanted = [task for each in tasks.values() for task in each]
+    found = {chunk.chars: chunk for chunk in stored_chunks(wanted, executor)}
+    for seconds in _WAITS if layout.url is not None else ():
+        if not (left := [task for task in wanted if task.chars not in found]):
+            break
+        reporter.say(
+            f"the list of the store does not show {len(left):,} chunks of {spec.name}, which may "
+            f"have been made just now; asking again in {seconds:g} s"
+        )
+        time.sleep(seconds)
+        found |= {chunk.chars: chunk for chunk in stored_chunks(left, executor)}
     with_text = [key for key, each in tasks.items() if each]
     missing = [key for key in with_text if any(task.chars not in found for task in tasks[key])]
     if missing:
@@ -214,7 +228,7 @@ def _all_chunks(
             metadata={"missing or stale": "\n".join(missing)},
             allow_retries=False,
         )
-    return chunks
+    return [found[task.chars] for task in wanted]
 
 
 def _num_bytes(published: Dataset | Version) -> int:

@@ -1,7 +1,8 @@
 """Assets under a root in an object store: what one machine makes, another has."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,25 @@ import dagster as dg
 import fsspec
 import pytest
 
+from codedata.components import pickle_shards
 from codedata.components.raw_corpus import RawCorpus
 from codedata.components.split_partitions import record_partitions, recorded_partitions
 from codedata.components.split_parts import SplitPart
-from codedata.components.split_spec import SplitSpec, records_of, split_tokenizer
+from codedata.components.split_spec import (
+    SplitSpec,
+    chunk_tasks,
+    open_split,
+    records_of,
+    split_tokenizer,
+)
 from codedata.format.ranges import CharRange
 from codedata.layout import ROOT_VARIABLE, Layout
-from codedata.progress import SILENT
+from codedata.progress import SILENT, Reporter
 from codedata.recipe.settings import SWITCHES, Settings
 from codedata.resources import DataRoot, resources
+from codedata.run.tokenize import tokenize_chunk
+from codedata.store.object_store import ObjectStore
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import scenario
 from codedata_tests.components.yamls import tree_of
 
@@ -43,7 +54,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
 
 def split_over(num_files: int, layout: Layout) -> SplitSpec:
     switches: dict[str, Any] = {name: switch.default for name, switch in SWITCHES.items()}
-    switches["tokenizer_base"] = str(layout.tokenizer("tok"))
+    switches |= {"tokenizer_base": str(layout.tokenizer("tok")), "pad_token": 534}
     part = SplitPart(
         corpus="c",
         window=CharRange(0, 100),
@@ -105,6 +116,38 @@ def test_a_list_of_files_that_was_made_elsewhere_is_the_one_that_definitions_loa
         RawCorpus(name="c", source=source).materialize(layout, SILENT)
     elsewhere()
     assert RawCorpus(name="c", source=source).num_files == 3
+
+
+def test_chunks_that_a_list_does_not_show_yet_are_waited_for_before_they_are_packed(
+    tmp_path: Path, elsewhere: Elsewhere, tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path, 2)
+    component = RawCorpus(name="c", source={"kind": "local", "path": str(tmp_path / "*.jsonl")})
+    layout = elsewhere()
+    for file in range(2):
+        component.materialize(layout, SILENT, file=file)
+    spec = split_over(2, layout)
+    plan = open_split(spec, layout, find_tokenizer(str(tokenizer_folder)))
+    tasks = chunk_tasks(spec, plan, layout, spec.partition_keys)
+    made = [tokenize_chunk(task) for each in tasks.values() for task in each]
+    monkeypatch.setattr(pickle_shards, "_WAITS", (0.01, 0.01, 0.01))
+    names, said, shown = ObjectStore.list, list[str](), [[], [made[1]], made]
+
+    def lagging(store: ObjectStore, prefix: str = "") -> Sequence[str]:
+        if not store.url.endswith("/chunks/s"):
+            return names(store, prefix)
+        begins = tuple(each.where for each in (shown.pop(0) if len(shown) > 1 else shown[0]))
+        return [name for name in names(store, prefix) if store.where(name).startswith(begins)]
+
+    monkeypatch.setattr(ObjectStore, "list", lagging)
+    with ThreadPoolExecutor(1) as threads:
+        found = pickle_shards.all_chunks(
+            spec, plan, layout, threads, Reporter(said.append, in_terminal=False)
+        )
+    assert [each.ids_sha256 for each in found] == [each.ids_sha256 for each in made]
+    assert [line.partition(" of s")[0].rpartition("show ")[2] for line in said] == [
+        "2 chunks", "1 chunks",
+    ]  # fmt: skip
 
 
 def test_a_trained_tokenizer_and_the_partitions_of_a_split_are_those_of_the_store(
