@@ -102,7 +102,7 @@ class DaskWorkers(Executor):
             )
             try:
                 self._send(here, load, call, tries_left - 1)
-            except RuntimeError:  # the run has ended meanwhile
+            except Exception:  # noqa: BLE001 - the run has ended, or its scheduler is gone
                 _hand_over(here, self._scheduler, there)
 
         there.add_done_callback(hand_over)
@@ -247,8 +247,7 @@ def _in_our_terms(error: BaseException) -> BaseException:
         )
     if isinstance(error, MemoryError):
         return BrokenExecutor(
-            f"memory ran out on the workers that had it, {_MEMORY_TRIES + 1} times (a smaller "
-            "chunk_size needs less)"
+            "memory ran out on each worker that had it (a smaller chunk_size needs less)"
         )
     if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("codedata"):
         return BrokenExecutor("a worker has no codedata, or another release: install the same")

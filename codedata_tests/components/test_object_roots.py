@@ -148,13 +148,10 @@ class PlatformInStore(SmallPlatform):
         return DataRoot(root=self.url)
 
     def make(self, *assets: str) -> dg.ExecuteInProcessResult:
-        keys = [dg.AssetKey(["small", name]) for name in assets]
         job = self.definitions().resolve_job_def("small")
-        every = [*self.spec.chunk_ranges]
-        tags = {"dagster/asset_partition_range_start": every[0]}
-        tags["dagster/asset_partition_range_end"] = every[-1]
+        keys = [dg.AssetKey(asset.split("/")) for asset in assets]
         return job.execute_in_process(
-            instance=self.instance, asset_selection=keys, tags=tags, raise_on_error=False
+            instance=self.instance, asset_selection=keys, raise_on_error=False
         )
 
 
@@ -166,6 +163,7 @@ def test_behind_a_list_that_lags_a_run_has_its_own_chunks_and_waits_for_those_ju
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    published = "small/pickle_shards", "small/meta_json"
     said: list[str] = []
     monkeypatch.setattr(Reporter, "say", lambda _, line: said.append(line))
 
@@ -177,7 +175,7 @@ def test_behind_a_list_that_lags_a_run_has_its_own_chunks_and_waits_for_those_ju
     with dg.DagsterInstance.ephemeral() as instance, dg.DagsterInstance.ephemeral() as another:
         platform = PlatformInStore(tmp_path, corpus, tokenizer_folder, instance, url=gated.url)
         gated.gate.lag_seconds = 600.0
-        assert platform.run().success
+        assert platform.make("c/raw_parquet", "small/token_chunks", *published).success
         assert not looked_again(), "this process has made them"
 
         def until_it_lags_no_more() -> Iterator[float]:
@@ -186,13 +184,13 @@ def test_behind_a_list_that_lags_a_run_has_its_own_chunks_and_waits_for_those_ju
             yield 0.01
 
         monkeypatch.setattr(pickle_shards, "_LISTED_AGAIN_AFTER", until_it_lags_no_more())
-        assert platform.make("pickle_shards", "meta_json").success
+        assert platform.make(*published).success
         first, _ = looked_again()
-        assert first.startswith("4 chunks of small (0-")
+        assert first.startswith("4 chunks of small (00000/0000001000-0000031000, ")
         assert "were made just now, and the store does not list them yet; looking again" in first
 
         gated.gate.lag_seconds = 600.0
         monkeypatch.setattr(pickle_shards, "_LISTED_AGAIN_AFTER", (0.01,) * 3)
         elsewhere = replace(platform, instance=another)
-        assert "4 of 4 chunks" in failure(elsewhere.make("pickle_shards", "meta_json"))
+        assert "4 of 4 chunks" in failure(elsewhere.make(*published))
         assert not looked_again(), "nobody has made them lately"
