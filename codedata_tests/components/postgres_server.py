@@ -4,13 +4,14 @@ import importlib.util
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from codedata_tests.services import free_port
 
 _INITDB = [*sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
 SERVER = _INITDB[-1].parent if _INITDB else None
@@ -23,12 +24,6 @@ needs_postgres = [
     ),
 ]
 """Marks of the tests that start one."""
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @pytest.fixture

@@ -21,12 +21,12 @@ from codedata.store.object_store import ObjectStore
 from codedata_tests import scenario
 from codedata_tests.components.machines import RAN_ON, Machine
 from codedata_tests.components.postgres_server import (
-    free_port,
     make_database,
     needs_postgres,
     postgres,
 )
 from codedata_tests.howto_pages import ROOT, blocks_of
+from codedata_tests.services import free_port
 
 __all__ = ["postgres"]  # a fixture
 

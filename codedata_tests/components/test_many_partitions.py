@@ -16,9 +16,9 @@ from playwright.sync_api import Browser, Page, expect
 from codedata.cli.event_batches import BatchedEventLog
 from codedata.cli.instance import make_instance, open_instance
 from codedata_tests.cli.test_event_batches import materialized
-from codedata_tests.components.postgres_server import free_port
 from codedata_tests.components.test_browser import CHROMIUM, browser, page
 from codedata_tests.howto_pages import ROOT
+from codedata_tests.services import free_port
 
 __all__ = ["browser", "page"]  # fixtures
 

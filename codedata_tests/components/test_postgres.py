@@ -16,13 +16,13 @@ import dagster as dg
 import pytest
 
 from codedata_tests.components.postgres_server import (
-    free_port,
     make_database,
     needs_postgres,
     postgres,
 )
 from codedata_tests.components.small_platform import environment_of_splits
 from codedata_tests.howto_pages import ROOT, blocks_of
+from codedata_tests.services import free_port
 
 __all__ = ["postgres"]  # a fixture
 
