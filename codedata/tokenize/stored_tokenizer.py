@@ -2,22 +2,22 @@
 
     <root>/tokenizers/<fingerprint>/tokenizer.json, tokenizer_config.json
 
-Named by what they hold and never replaced. What travels to a worker is the address and the hashes;
-the worker brings the files into its cache.
+Named by what they hold and never replaced. What travels to a worker is the address and the
+fingerprint; the worker brings the files into its cache.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from codedata.errors import TokenizerError
-from codedata.store.cache import cache_place, cached, touch
+from codedata.store.cache import cache_place, make_room, touch
 from codedata.store.files import replace_atomically
 from codedata.store.object_store import ObjectStore
 from codedata.tokenize.tokenizer_files import (
     TOKENIZER_CONFIG,
     TOKENIZER_JSON,
     TokenizerFiles,
+    fingerprint_of,
     read_files,
 )
 
@@ -31,33 +31,33 @@ class StoredTokenizer:
         source: as the user named it.
         revision: the hub's commit; None for files that were local.
         fingerprint: of both files.
-        sha256s: of tokenizer.json, and of tokenizer_config.json where there is one.
     """
 
     store: ObjectStore
     source: str
     revision: str | None
     fingerprint: str
-    sha256s: tuple[str, ...]
 
     def files(self) -> TokenizerFiles:
         """The files on this machine, fetched where they are not here.
 
         Raises:
-            TokenizerError: they are gone from the store.
+            TokenizerError: they are gone from the store, or not those that were put there.
         """
-        try:
-            paths = [
-                cached(self.store, name, sha256)
-                for name, sha256 in zip(_names(self.fingerprint), self.sha256s, strict=False)
-            ]
-        except FileNotFoundError as error:
+        folder = bring_tokenizer(self.store, self.fingerprint)
+        if folder is None:
             raise TokenizerError(
-                f"{self.store.where(str(error.filename))} is gone, a file of tokenizer "
+                f"{self.store.where(_names(self.fingerprint)[0])} is gone, a file of tokenizer "
                 f"{self.source}; run again, which puts it there anew"
-            ) from error
-        config = paths[1] if len(paths) > 1 else None
-        return TokenizerFiles(self.source, paths[0], config, self.revision, self.fingerprint)
+            )
+        config = folder / TOKENIZER_CONFIG
+        return TokenizerFiles(
+            self.source,
+            folder / TOKENIZER_JSON,
+            config if config.exists() else None,
+            self.revision,
+            self.fingerprint,
+        )
 
 
 def store_tokenizer(store: ObjectStore, files: TokenizerFiles) -> StoredTokenizer:
@@ -79,8 +79,7 @@ def store_tokenizer(store: ObjectStore, files: TokenizerFiles) -> StoredTokenize
     for name, each in zip(names, data, strict=False):
         if name not in there:
             store.put(name, each)
-    sha256s = tuple(hashlib.sha256(each).hexdigest() for each in data)
-    return StoredTokenizer(store, files.source, files.revision, found, sha256s)
+    return StoredTokenizer(store, files.source, files.revision, found)
 
 
 def bring_tokenizer(store: ObjectStore, fingerprint: str) -> Path | None:
@@ -89,16 +88,27 @@ def bring_tokenizer(store: ObjectStore, fingerprint: str) -> Path | None:
     Args:
         store: of the root.
         fingerprint: of the files.
+
+    Raises:
+        TokenizerError: they are not those that were put there.
     """
     folder = cache_place("tokenizers") / fingerprint
-    if not touch(folder / TOKENIZER_JSON):
-        names = _names(fingerprint)
-        found = store.read_many(names)
-        if names[0] not in found:
-            return None
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, data in sorted(found.items()):  # tokenizer.json last
-            replace_atomically(folder / name.rpartition("/")[2], data)
+    if (folder / TOKENIZER_JSON).exists() and touch(folder):
+        return folder
+    names = _names(fingerprint)
+    found = store.read_many(names)
+    if (tokenizer_json := found.get(names[0])) is None:
+        return None
+    if fingerprint_of(tokenizer_json, found.get(names[1])) != fingerprint:
+        raise TokenizerError(
+            f"{store.where(names[0])} and what lies beside it are not what they are named for; "
+            "remove them and run again, which puts them there anew"
+        )
+    make_room(sum(map(len, found.values())))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in reversed(names):  # tokenizer.json last: who sees it sees all
+        if name in found:
+            replace_atomically(folder / name.rpartition("/")[2], found[name])
     return folder
 
 

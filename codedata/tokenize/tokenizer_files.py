@@ -155,8 +155,14 @@ def read_files(tokenizer_json: Path, config: Path | None) -> tuple[bytes, bytes 
         TokenizerError: one cannot be read, is no regular file, or is far too large.
     """
     parts = _read(tokenizer_json), None if config is None else _read(config)
+    return *parts, fingerprint_of(*parts)
+
+
+def fingerprint_of(tokenizer_json: bytes, config: bytes | None) -> str:
+    """The fingerprint of a tokenizer's files, by their bytes."""
+    parts = (tokenizer_json, config)
     hashes = ["none" if part is None else sha256(part).hexdigest() for part in parts]
-    return *parts, sha256(" ".join(hashes).encode()).hexdigest()
+    return sha256(" ".join(hashes).encode()).hexdigest()
 
 
 def _read(path: Path) -> bytes:
