@@ -1,8 +1,8 @@
 """What ids of a chunk and bytes of a dataset depend on: what is equal here is equal there."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, cast
 
@@ -27,22 +27,31 @@ class ChunkFingerprint:
         tokenizer_sha256: fingerprint of the tokenizer's files.
         chars: the chunk's characters.
         code_version: `CODE_VERSION` of the code that made the ids.
+        recipe_sha256: of what else decides a chunk of documents: see `ResolvedRecipe`; None in the
+            reference mode.
     """
 
     corpus_sha256: str
     tokenizer_sha256: str
     chars: CharRange
     code_version: int = CODE_VERSION
+    recipe_sha256: str | None = None
 
     @property
     def digest(self) -> str:
         """32 digits that stand for it in names."""
         decides = [self.corpus_sha256, self.tokenizer_sha256, self.code_version, *self.chars]
+        if self.recipe_sha256 is not None:
+            decides.append(self.recipe_sha256)
         return sha256(json.dumps(decides).encode()).hexdigest()[:_DIGITS]
+
+    def as_dict(self) -> dict[str, Any]:
+        """It as JSON has it; what is None is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "ChunkFingerprint":
-        """The inverse of `asdict`, after a round through JSON."""
+        """The inverse of `as_dict`, after a round through JSON."""
         others = {name: value for name, value in fields.items() if name != "chars"}
         return cls(chars=CharRange(*cast("list[int]", fields["chars"])), **others)
 
@@ -54,6 +63,7 @@ def version_digest(
     min_sample_length: int,
     max_dump_size: int,
     pad_id: int,
+    documents: Sequence[Any] | None = None,
 ) -> str:
     """32 digits that stand for a dataset's shards and meta before anything is packed.
 
@@ -67,8 +77,11 @@ def version_digest(
         min_sample_length: a rest of so many tokens or fewer is dropped.
         max_dump_size: samples a shard.
         pad_id: what fills up the last sample of a chunk.
+        documents: what else decides where documents lie, and the bytes that say so; JSON's types.
     """
-    switches = [_SHARDS_VERSION, seq_length, min_sample_length, max_dump_size, pad_id]
+    switches: list[Any] = [_SHARDS_VERSION, seq_length, min_sample_length, max_dump_size, pad_id]
+    if documents is not None:
+        switches.append([*documents])
     decides = sha256(json.dumps(switches).encode())
     for fingerprint, ids_sha256, num_tokens in chunks:
         decides.update(json.dumps([fingerprint.digest, ids_sha256, num_tokens]).encode())

@@ -20,8 +20,8 @@ META_NAME = "dump-meta_data.json"
 MAX_SHARDS = 1 << 16
 """Each is mapped, and Linux gives a process 65,530 mappings (vm.max_map_count)."""
 
-MAX_META_BYTES = 512 * MAX_SHARDS
-"""An entry takes some 350 bytes; a larger file is no meta."""
+MAX_META_BYTES = 768 * MAX_SHARDS
+"""An entry takes some 350 bytes, with documents 580; a larger file is no meta."""
 
 _LEAST_BYTES = 8
 """Of a value with its name, which alone has more; denser JSON takes ten times its size to parse."""
@@ -33,6 +33,9 @@ _SHOWN_CHARS = 80
 """A message shows so much of a value."""
 
 _SHARD_NAME = re.compile(r"dump-(0|[1-9][0-9]{0,17})\.pkl", re.ASCII)
+_SHARD_FILE = re.compile(
+    r"dump-(0|[1-9][0-9]{0,17})\.(?:pkl|documents\.npy|documents\.parquet)", re.ASCII
+)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -48,7 +51,11 @@ class ShardEntry:
             None likewise.
         last_sample_tokens: tokens of the last sample that are the text's, the rest of it being
             padding: seq_length where it is full; None in a dataset of the old script, or of an
-            older codedata, where padding cannot be told from text.
+            older codedata, where padding cannot be told from text; and where documents are packed
+            by best fit, where any sample may be padded.
+        num_text_tokens: tokens of all samples that are no padding; None without documents.
+        spans_sha256: of the bytes of `dump-N.documents.npy`; None without documents.
+        documents_sha256: of those of `dump-N.documents.parquet`, likewise.
     """
 
     num_samples: int
@@ -56,11 +63,20 @@ class ShardEntry:
     sha256: str | None = None
     chars: CharRange | None = None
     last_sample_tokens: int | None = None
+    num_text_tokens: int | None = None
+    spans_sha256: str | None = None
+    documents_sha256: str | None = None
 
     @property
     def seq_length(self) -> int:
         """Tokens a sample."""
         return self.num_tokens // self.num_samples
+
+    def files(self, index: int) -> dict[str, str | None]:
+        """The files of the shard with a number, by name, the shard first; of each its sha256."""
+        names = (shard_name(index), spans_name(index), documents_name(index))
+        hashes = (self.sha256, self.spans_sha256, self.documents_sha256)
+        return dict(zip(names, hashes, strict=True)) if self.spans_sha256 else {names[0]: hashes[0]}
 
 
 def shard_name(index: int) -> str:
@@ -68,9 +84,25 @@ def shard_name(index: int) -> str:
     return f"dump-{index}.pkl"
 
 
+def spans_name(index: int) -> str:
+    """The file name of what says where documents lie in shard `index`."""
+    return f"dump-{index}.documents.npy"
+
+
+def documents_name(index: int) -> str:
+    """The file name of what says which documents they are."""
+    return f"dump-{index}.documents.parquet"
+
+
 def shard_index(name: str) -> int | None:
     """The number in a shard's file name; None where it is not exactly such a name."""
     match = _SHARD_NAME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def file_index(name: str) -> int | None:
+    """The number in the name of a shard, or of a file beside one; None of any other name."""
+    match = _SHARD_FILE.fullmatch(name)
     return int(match[1]) if match else None
 
 
@@ -80,6 +112,9 @@ def _entry_fields(entry: ShardEntry) -> dict[str, object]:
     if entry.chars is not None:
         fields["start_character"], fields["stop_character"] = entry.chars[:2]
         fields["file"] = entry.chars.file or None
+    fields["num_text_tokens"] = entry.num_text_tokens
+    fields["spans_sha256"] = entry.spans_sha256
+    fields["documents_sha256"] = entry.documents_sha256
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -182,12 +217,17 @@ def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
             raise _BadMetaError(f"{key} of {name} is {_shown(value)}, outside {least} to {most}")
         return value
 
+    def hash_of(key: str) -> str | None:
+        value = fields.get(key)
+        if value is not None and not (isinstance(value, str) and _SHA256.fullmatch(value)):
+            raise _BadMetaError(f"{key} of {name} is {_shown(value)}, not 64 hexadecimal digits")
+        return value
+
     num_samples, num_tokens = count("num_samples", 1), count("num_tokens", 1)
     if num_tokens % num_samples:
         raise _BadMetaError(f"{num_tokens} tokens of {name} are not {num_samples} equal samples")
-    sha256, chars, last = fields.get("sha256"), None, None
-    if sha256 is not None and not (isinstance(sha256, str) and _SHA256.fullmatch(sha256)):
-        raise _BadMetaError(f"sha256 of {name} is {_shown(sha256)}, not 64 hexadecimal digits")
+    chars, last, text = None, None, None
+    sha256, spans, documents = map(hash_of, ("sha256", "spans_sha256", "documents_sha256"))
     if "start_character" in fields or "stop_character" in fields:
         file = count("file", 1) if "file" in fields else 0
         chars = CharRange(count("start_character", 0), count("stop_character", 0), file)
@@ -195,6 +235,10 @@ def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
             raise _BadMetaError(f"{name} covers characters {chars.start} to {chars.stop}")
     if "last_sample_tokens" in fields:
         last = count("last_sample_tokens", 1, num_tokens // num_samples)
+    if spans is not None or documents is not None:
+        text = count("num_text_tokens", num_samples, num_tokens)
+        if spans is None or documents is None:
+            raise _BadMetaError(f"{name} has one of spans_sha256 and documents_sha256, not both")
     # All that stands there, so that an entry with fields of a newer codedata is whole as well.
     recorded = fields.pop("entry_sha256", None)
     if recorded is not None and recorded != _entry_sha256(name, fields):
@@ -207,4 +251,7 @@ def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
         sha256=sha256,
         chars=chars,
         last_sample_tokens=last,
+        num_text_tokens=text,
+        spans_sha256=spans,
+        documents_sha256=documents,
     )

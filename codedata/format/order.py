@@ -21,5 +21,10 @@ def epoch_order(num_samples: int, *, seed: int, epoch: int) -> NDArray[np.int64]
     Returns:
         Each of 0 to num_samples - 1 once, shape (num_samples,).
     """
-    keys = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(epoch,)))
-    return np.argsort(keys.random_raw(num_samples), kind="stable").astype(np.int64, copy=False)
+    return permutation(num_samples, seed, epoch)
+
+
+def permutation(number: int, seed: int, *key: int) -> NDArray[np.int64]:
+    """Each of 0 to number - 1 once, shape (number,), by a seed and what it is drawn for."""
+    keys = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key))
+    return np.argsort(keys.random_raw(number), kind="stable").astype(np.int64, copy=False)

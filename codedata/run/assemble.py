@@ -33,6 +33,7 @@ from codedata.run.packing import (
     PackTask,
     entries_there,
     first_shards,
+    num_samples_of,
     pack_and_read,
     pack_chunk,
 )
@@ -145,7 +146,7 @@ def assemble(
     """
     settings = plan.settings
     firsts = first_shards(plan, chunks)
-    pack = partial(pack_chunk, settings, staging)
+    pack = partial(pack_chunk, settings, plan.recipe, staging)
     with ChunkThreads(num_workers) as threads:
         entries = [*chain.from_iterable(threads.map(pack, chunks, firsts))]
     facts = facts_of(origin, name=staging.target.name, switches=settings.as_dict(), entries=entries)
@@ -185,19 +186,21 @@ def assemble_version(
         min_sample_length=settings.min_sample_length,
         max_dump_size=settings.max_dump_size,
         pad_id=settings.pad_id,
+        documents=None if plan.recipe is None else plan.recipe.packing_facts(),
     )
     stage = log.stage(folder)
     there = entries_there(stage)
     tasks = [
         PackTask(
             settings=settings,
+            recipe=plan.recipe,
             stage=stage,
             chunk=chunk,
             first_shard=first,
             entries=there[first:stop],
         )
         for chunk, first, stop in zip(chunks, firsts, [*firsts[1:], None], strict=True)
-        if settings.count_samples(chunk.num_tokens)
+        if num_samples_of(settings, chunk)
     ]
     packed: dict[int, list[tuple[ShardEntry, FoundShard]]] = {}
     try:

@@ -5,7 +5,7 @@ checked, and put in its place.
 """
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -20,6 +20,7 @@ from codedata.parallel import (
 )
 from codedata.places import local_path
 from codedata.progress import SILENT, TERMINAL, Reporter
+from codedata.recipe.documents import DocumentRecipe
 from codedata.recipe.settings import SWITCHES, Settings
 from codedata.run.assemble import assemble, origin_of
 from codedata.run.plan import Plan, open_plan
@@ -41,6 +42,7 @@ def build(
     num_workers: int | None = None,
     engine: str = AUTO,
     quiet: bool = True,
+    recipe: Mapping[str, Any] | None = None,
     **switches: Any,
 ) -> Dataset:
     """Tokenize and pack a corpus into a dataset folder.
@@ -51,6 +53,8 @@ def build(
         num_workers: threads that tokenize; None is one a core.
         engine: how to tokenize, the ids being the same.
         quiet: show no progress.
+        recipe: how documents become samples, as a YAML has it: `{"documents": {"eos": "</s>"}}`;
+            None is the reference mode.
         switches: those of the script, by their names: `seq_length=2048`.
 
     Returns:
@@ -75,6 +79,7 @@ def build(
             find_tokenizer(settings.tokenizer_base, reporter=reporter),
             engine=engine,
             pad_is_named="pad_token" in switches,
+            recipe=None if recipe is None else DocumentRecipe.of(recipe),
         )
 
     if isinstance(corpus, str | PathLike):

@@ -153,7 +153,10 @@ def _sample_counts(
     found = Counter[CharRange | None]()
     for entry, shard in zip(entries, shards, strict=True):
         found[entry.chars] += shard.num_samples
-    expected = {chunk.chars: settings.count_samples(chunk.num_tokens) for chunk in chunks}
+    expected = {
+        chunk.chars: chunk.num_samples or settings.count_samples(chunk.num_tokens)
+        for chunk in chunks
+    }
     wrong = [
         f"{chars.key} has {found[chars]} of {must}"
         for chars, must in expected.items()

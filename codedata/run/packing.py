@@ -13,10 +13,23 @@ from hashlib import sha256
 from itertools import accumulate, zip_longest
 from typing import BinaryIO
 
+import numpy as np
+
 from codedata.errors import ChunkMismatchError, CorpusError, DatasetError, SettingsError
-from codedata.format.meta import MAX_SHARDS, META_NAME, ShardEntry, parse_meta
+from codedata.format.document_packing import pack_documents
+from codedata.format.meta import (
+    MAX_SHARDS,
+    META_NAME,
+    ShardEntry,
+    documents_name,
+    parse_meta,
+    spans_name,
+)
+from codedata.format.order import permutation
 from codedata.format.packing import pack_samples, split_shards
 from codedata.format.shards import Bytes, encode_shard
+from codedata.format.sidecars import encode_documents, encode_spans
+from codedata.recipe.documents import ResolvedRecipe
 from codedata.recipe.settings import Settings
 from codedata.run.checks import FoundShard
 from codedata.run.plan import Plan
@@ -32,6 +45,7 @@ class PackTask:
 
     Attributes:
         settings: the switches.
+        recipe: how documents become samples; None is the reference mode.
         stage: where its shards go.
         chunk: as it is stored.
         first_shard: the number of its first shard.
@@ -39,6 +53,7 @@ class PackTask:
     """
 
     settings: Settings
+    recipe: ResolvedRecipe | None
     stage: ObjectStage
     chunk: TokenChunk
     first_shard: int
@@ -49,7 +64,7 @@ class PackTask:
         """Whether the entries are those of this chunk's shards."""
         num_samples = sum(entry.num_samples for entry in self.entries)
         of_chunk = all(entry.chars == self.chunk.chars for entry in self.entries)
-        return of_chunk and num_samples == self.settings.count_samples(self.chunk.num_tokens)
+        return of_chunk and num_samples == num_samples_of(self.settings, self.chunk)
 
     @property
     def where(self) -> str:
@@ -76,9 +91,7 @@ def first_shards(plan: Plan, chunks: Sequence[TokenChunk]) -> list[int]:
             raise ChunkMismatchError(
                 f"{which}: of other text, or by another tokenizer or code; run again"
             )
-    num_shards = [
-        -(-settings.count_samples(chunk.num_tokens) // settings.max_dump_size) for chunk in chunks
-    ]
+    num_shards = [-(-num_samples_of(settings, chunk) // settings.max_dump_size) for chunk in chunks]
     *firsts, total = accumulate(num_shards, initial=0)
     if total > MAX_SHARDS:
         raise SettingsError(
@@ -95,14 +108,76 @@ def first_shards(plan: Plan, chunks: Sequence[TokenChunk]) -> list[int]:
     return firsts
 
 
+def num_samples_of(settings: Settings, chunk: TokenChunk) -> int:
+    """How many samples a chunk gives."""
+    if chunk.num_samples is not None:
+        return chunk.num_samples
+    return settings.count_samples(chunk.num_tokens)
+
+
+def pack_document_chunk(
+    settings: Settings,
+    recipe: ResolvedRecipe,
+    stage: Stage,
+    chunk: TokenChunk,
+    first_shard: int,
+) -> list[ShardEntry]:
+    """`pack_chunk` of a split with a recipe: each shard with its spans and documents.
+
+    Raises:
+        ChunkMismatchError: it is damaged.
+    """
+    documents, how = chunk.read_documents(), recipe.recipe
+    order = None
+    if how.order == "shuffled":
+        key = (chunk.chars.file, chunk.chars.start)
+        order = permutation(documents.table.num_rows, how.order_seed, *key)
+    packed = pack_documents(
+        documents,
+        packing=how.packing,
+        order=order,
+        seq_length=settings.seq_length,
+        min_sample_length=settings.min_sample_length,
+        pad_token=settings.pad_id,
+    )
+    nowhere = np.setdiff1d(np.arange(documents.table.num_rows), packed.spans[:, 3])
+    entries: list[ShardEntry] = []
+    for index, (samples, spans) in enumerate(packed.shards(settings.max_dump_size), first_shard):
+        hashed = sha256()
+        pieces = encode_shard(samples, pad_token=settings.pad_id)
+        stage.add_shard(index, partial(_write_hashed, pieces, hashed.update))
+        rows = np.union1d(spans[:, 3], nowhere if index == first_shard else nowhere[:0])
+        sidecars = encode_spans(spans), encode_documents(documents.table.take(rows))
+        for name, data in zip((spans_name(index), documents_name(index)), sidecars, strict=True):
+            stage.put(name, data)
+        entry = ShardEntry(
+            num_samples=len(samples),
+            num_tokens=samples.size,
+            sha256=hashed.hexdigest(),
+            chars=chunk.chars,
+            last_sample_tokens=int(spans[-1, 2]) if how.packing == "concat" else None,
+            num_text_tokens=int((spans[:, 2] - spans[:, 1]).sum()),
+            spans_sha256=sha256(sidecars[0]).hexdigest(),
+            documents_sha256=sha256(sidecars[1]).hexdigest(),
+        )
+        entries.append(entry)
+    return entries
+
+
 def pack_chunk(
-    settings: Settings, stage: Stage, chunk: TokenChunk, first_shard: int
+    settings: Settings,
+    recipe: ResolvedRecipe | None,
+    stage: Stage,
+    chunk: TokenChunk,
+    first_shard: int,
 ) -> list[ShardEntry]:
     """Pack a chunk and write its shards, numbered from `first_shard` on.
 
     Raises:
         ChunkMismatchError: it is damaged.
     """
+    if recipe is not None:
+        return pack_document_chunk(settings, recipe, stage, chunk, first_shard)
     ids, pad_token, seq_length = chunk.read_ids(), settings.pad_id, settings.seq_length
     samples = pack_samples(
         ids,
@@ -143,7 +218,7 @@ def pack_and_read(task: PackTask) -> list[tuple[ShardEntry, FoundShard]]:
     if task.are_its_own:
         with suppress(DatasetError, FileNotFoundError):
             return _read_back(task, task.entries)
-    entries = pack_chunk(task.settings, task.stage, task.chunk, task.first_shard)
+    entries = pack_chunk(task.settings, task.recipe, task.stage, task.chunk, task.first_shard)
     try:
         return _read_back(task, entries)
     except FileNotFoundError as error:

@@ -13,6 +13,7 @@ from codedata.errors import SettingsError
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores, side_by_side
+from codedata.recipe.documents import DocumentRecipe, ResolvedRecipe
 from codedata.recipe.settings import Settings
 from codedata.sources.parquet.text import Text, Window
 from codedata.store.chunks import ChunkStore
@@ -20,6 +21,7 @@ from codedata.tokenize.engines.base import Engine
 from codedata.tokenize.engines.registry import AUTO, choose_engine
 from codedata.tokenize.fidelity import SAMPLE_CHARS, check_built_in, check_sample
 from codedata.tokenize.padding import why_not_default, with_pad_id
+from codedata.tokenize.recipe_tokens import with_ids
 from codedata.tokenize.stored_tokenizer import StoredTokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
 from codedata.tokenize.tokenizer_files import TokenizerFiles
@@ -37,12 +39,14 @@ class Plan:
         tokenizer: the tokenizer's files.
         engine_choice: `auto`, or the engine that the user wants.
         windows: the characters to take of each file's text, shortened to those that it has.
+        recipe: how documents become samples; None is the reference mode.
     """
 
     settings: Settings
     tokenizer: TokenizerFiles
     engine_choice: str
     windows: tuple[Window, ...]
+    recipe: ResolvedRecipe | None = None
 
     @property
     def loaded(self) -> LoadedTokenizer:
@@ -57,11 +61,14 @@ class Plan:
     @cached_property
     def fingerprints(self) -> list[ChunkFingerprint]:
         """Of the chunks of all windows, in the order of their characters."""
+        recipe, seq_length = self.recipe, self.settings.seq_length
+        recipe_sha256 = None if recipe is None else recipe.chunk_sha256(seq_length)
         return [
             ChunkFingerprint(
                 corpus_sha256=window.text.sha256,
                 tokenizer_sha256=self.tokenizer.fingerprint,
                 chars=chars,
+                recipe_sha256=recipe_sha256,
             )
             for window in self.windows
             for chars in window.chars.cut(self.settings.chunk_size)
@@ -112,6 +119,8 @@ class Plan:
                 threads=threads,
                 fingerprint=fingerprint,
                 chunks=chunks,
+                recipe=self.recipe,
+                seq_length=self.settings.seq_length,
             )
             for fingerprint in self.fingerprints
             for text, chunks in [of_file[fingerprint.chars.file]]
@@ -129,6 +138,8 @@ class ChunkTask:
         threads: that may work on this chunk.
         fingerprint: of the chunk.
         chunks: where the chunk is stored.
+        recipe: how documents become samples; None is the reference mode.
+        seq_length: tokens a sample, which a recipe may go by.
     """
 
     text: Text
@@ -137,6 +148,8 @@ class ChunkTask:
     threads: int
     fingerprint: ChunkFingerprint
     chunks: ChunkStore
+    recipe: ResolvedRecipe | None
+    seq_length: int
 
     @property
     def chars(self) -> CharRange:
@@ -162,6 +175,7 @@ def open_plan(
     windows: Sequence[CharRange] = (),
     engine: str = AUTO,
     pad_is_named: bool = True,
+    recipe: DocumentRecipe | None = None,
 ) -> Plan:
     """Load the tokenizer, and clip the window to each text.
 
@@ -172,6 +186,7 @@ def open_plan(
         windows: of files of which others are taken than the switches say.
         engine: `auto`, or the one to take.
         pad_is_named: whether the user chose the pad token; a default must be a token of no text.
+        recipe: how documents become samples; None is the reference mode.
 
     Raises:
         TokenizerError: the tokenizer cannot be had.
@@ -194,6 +209,7 @@ def open_plan(
             tokenizer=tokenizer,
             engine_choice=engine,
             windows=tuple(window.result() for window in opened),
+            recipe=None if recipe is None else with_ids(recipe, loaded),
         )
 
 

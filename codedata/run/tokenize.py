@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from codedata.errors import ChunkMismatchError, TokenizerError, WorkerError
+from codedata.format.document_packing import count_best_fit
 from codedata.parallel import completed
 from codedata.progress import Reporter
+from codedata.recipe.documents import ResolvedRecipe
 from codedata.run.compared import add_compared, add_taken, hand_on, is_taken
 from codedata.run.estimate import finished, require_disk_space, require_few_shards
 from codedata.run.plan import ChunkTask, Plan, engine_for
+from codedata.sources.documents import choose
 from codedata.store.chunks import LocalChunks, ObjectChunks, TokenChunk
 from codedata.store.files import remove_leftovers
+from codedata.tokenize.documents import tokenize_documents
 from codedata.tokenize.fidelity import holds_ids_of, tokenize_and_compare
 from codedata.tokenize.tokenizer import load_tokenizer
 
@@ -115,6 +119,8 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
         TokenizerError: the tokenizers library fails on some of the text.
         ExactnessError: the engine and the tokenizers library disagree; nothing is stored.
     """
+    if task.recipe is not None:
+        return tokenize_document_chunk(task, task.recipe)
     files, chars = task.tokenizer_files(), task.chars
     engine = engine_for(files, task.engine_choice)
     loaded, started = load_tokenizer(files), time.monotonic()
@@ -132,6 +138,30 @@ def tokenize_chunk(task: ChunkTask) -> TokenChunk:
         raise TokenizerError(f"{error} ({where})") from error
     record["seconds"] = time.monotonic() - started
     return task.chunks.put(task.fingerprint, ids, **record)
+
+
+def tokenize_document_chunk(task: ChunkTask, recipe: ResolvedRecipe) -> TokenChunk:
+    """`tokenize_chunk` of a split with a recipe: of the documents that begin in the chunk.
+
+    Raises:
+        TokenizerError, ExactnessError: see `tokenize_chunk`.
+    """
+    files, chars = task.tokenizer_files(), task.chars
+    engine = engine_for(files, task.engine_choice)
+    loaded, started = load_tokenizer(files), time.monotonic()
+    documents, record = tokenize_documents(
+        loaded,
+        engine,
+        recipe,
+        choose(task.text.documents(chars), chars),
+        seq_length=task.seq_length,
+        threads=task.threads,
+        where=task.where,
+    )
+    if recipe.recipe.packing == "best_fit":
+        record["num_samples"] = count_best_fit(documents.pieces, task.seq_length)
+    record["seconds"] = time.monotonic() - started
+    return task.chunks.put_documents(task.fingerprint, documents, **record)
 
 
 def stored_chunks(tasks: Sequence[ChunkTask], executor: Executor) -> list[TokenChunk]:

@@ -7,8 +7,9 @@ Invariant: `join` of the documents that a range holds is that slice of the text,
 copying its bytes once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -75,6 +76,44 @@ class Documents:
         places, data = offsets(self.texts), _data(self.texts)
         for start, stop in zip(places[which].tolist(), places[which + 1].tolist(), strict=True):
             yield data[start:stop]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenDocuments:
+    """The documents of a chunk: those whose first character stands in it, each whole.
+
+    Attributes:
+        file: number of the file in its corpus.
+        texts: their bytes, in the order of the file.
+        rows: of the file, shape (num_documents,).
+        num_chars: of each, shape (num_documents,).
+        origins: `repository`, `path` and `licences` of each, as far as they are kept; else null.
+    """
+
+    file: int
+    texts: Sequence[Utf8]
+    rows: NDArray[np.int64]
+    num_chars: NDArray[np.int64]
+    origins: Mapping[str, Sequence[Any]]
+
+
+def choose(batches: Iterable[Documents], chars: CharRange) -> ChosenDocuments:
+    """Of documents that a range holds wholly or in part, those that begin in it."""
+    texts: list[Utf8] = []
+    rows, num_chars = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for batch in batches:
+        inside = np.flatnonzero((batch.starts >= chars.start) & (batch.starts < chars.stop))
+        texts += [text.copy() for text in batch.utf8(inside)]
+        rows.append(batch.rows[inside])
+        num_chars.append(batch.num_chars[inside])
+    nulls = [None] * len(texts)
+    return ChosenDocuments(
+        file=chars.file,
+        texts=texts,
+        rows=np.concatenate(rows),
+        num_chars=np.concatenate(num_chars),
+        origins={"repository": nulls, "path": nulls, "licences": nulls},
+    )
 
 
 def join(batches: Iterable[Documents], chars: CharRange) -> Utf8 | None:

@@ -16,7 +16,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 from urllib.parse import quote, unquote
@@ -25,10 +25,12 @@ import numpy as np
 import pyarrow as pa
 
 from codedata.errors import ChunkMismatchError, UntrustedError
+from codedata.format.documents import ChunkDocuments
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
 from codedata.format.shards import Bytes
+from codedata.format.sidecars import DOCUMENT_SCHEMA
 from codedata.store.local import LocalStore
 from codedata.store.object_store import Found, ObjectStore, last_written
 
@@ -57,6 +59,8 @@ class TokenChunk:
             found to give the same ids.
         seconds: that it took; 0 where that is not kept.
         bounds: the smallest and the largest id, where its store says so without reading it.
+        num_samples: that best fit makes of its documents; None where num_tokens and the switches
+            say how many there are.
         store: where it is.
     """
 
@@ -67,6 +71,7 @@ class TokenChunk:
     compared_bytes: int
     seconds: float = 0.0
     bounds: tuple[int, int] | None = field(default=None, compare=False)
+    num_samples: int | None = None
     store: "ChunkStore" = field(compare=False, repr=False)
 
     @property
@@ -82,6 +87,10 @@ class TokenChunk:
     def read_ids(self) -> IdArray:
         """The ids: see `ChunkStore.read`."""
         return self.store.read(self)
+
+    def read_documents(self) -> ChunkDocuments:
+        """The documents: see `ChunkStore.read_documents`."""
+        return self.store.read_documents(self)
 
 
 class ChunkStore(Protocol):
@@ -107,6 +116,22 @@ class ChunkStore(Protocol):
             ids: shape (num_tokens,), uint16 or int32.
             record: `engine`, `compared_bytes` and `seconds` of the `TokenChunk`.
         """
+        ...
+
+    def put_documents(
+        self, fingerprint: ChunkFingerprint, documents: ChunkDocuments, **record: Any
+    ) -> TokenChunk:
+        """Store a chunk's documents durably.
+
+        Args:
+            fingerprint: of the chunk.
+            documents: what they were made to.
+            record: as of `put`, and `num_samples`.
+        """
+        ...
+
+    def read_documents(self, chunk: TokenChunk) -> ChunkDocuments:
+        """The documents, their ids a read-only view of what is stored; raises as `read` does."""
         ...
 
     def read(self, chunk: TokenChunk) -> IdArray:
@@ -144,10 +169,37 @@ class LocalChunks:
     def put(self, fingerprint: ChunkFingerprint, ids: IdArray, **record: Any) -> TokenChunk:
         """See `ChunkStore.put`; one of the same range is replaced."""
         record = {"ids_sha256": _sha256(ids), **record}
-        stored = {"fingerprint": asdict(fingerprint), **record}
+        stored = {"fingerprint": fingerprint.as_dict(), **record}
         store = LocalStore(self.folder, self.shared)
         store.put(_file_name(fingerprint.chars), lambda file: _write(file, ids, stored))
         return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=self, **record)
+
+    def put_documents(
+        self, fingerprint: ChunkFingerprint, documents: ChunkDocuments, **record: Any
+    ) -> TokenChunk:
+        """See `ChunkStore.put_documents`; one of the same range is replaced."""
+        record = {"ids_sha256": _sha256_of(documents), **record}
+        stored = {"fingerprint": fingerprint.as_dict(), **record}
+        store = LocalStore(self.folder, self.shared)
+        store.put(
+            _file_name(fingerprint.chars), lambda file: _write_documents(file, documents, stored)
+        )
+        return TokenChunk(
+            fingerprint=fingerprint, num_tokens=len(documents.ids), store=self, **record
+        )
+
+    def read_documents(self, chunk: TokenChunk) -> ChunkDocuments:
+        """See `ChunkStore.read_documents`; a view of the mapped file."""
+        try:
+            data = LocalStore(self.folder, self.shared).map(_file_name(chunk.chars))
+            documents = _parse_documents(data)
+        except UntrustedError:
+            raise
+        except _UNREADABLE as error:
+            raise ChunkMismatchError(f"chunk {chunk.where} cannot be read: {error}") from error
+        if _sha256_of(documents) != chunk.ids_sha256:
+            raise _damaged(chunk.where)
+        return documents
 
     def read(self, chunk: TokenChunk) -> IdArray:
         """See `ChunkStore.read`; a view of the mapped file."""
@@ -218,9 +270,19 @@ class ObjectChunks:
             **record,
         )
         # Not the seconds: who makes it again makes the same bytes.
-        stored = {"fingerprint": asdict(fingerprint), "ids_sha256": chunk.ids_sha256}
+        stored = {"fingerprint": fingerprint.as_dict(), "ids_sha256": chunk.ids_sha256}
         self.store.put(_object_name(chunk), lambda file: _write(file, ids, stored))
         return chunk
+
+    def put_documents(
+        self, fingerprint: ChunkFingerprint, documents: ChunkDocuments, **record: Any
+    ) -> TokenChunk:
+        """See `ChunkStore.put_documents`."""
+        raise NotImplementedError(fingerprint, documents, record)
+
+    def read_documents(self, chunk: TokenChunk) -> ChunkDocuments:
+        """See `ChunkStore.read_documents`."""
+        raise NotImplementedError(chunk)
 
     def read(self, chunk: TokenChunk) -> IdArray:
         """See `ChunkStore.read`; in memory."""
@@ -307,9 +369,49 @@ def _parse(data: Bytes) -> tuple[dict[str, Any], IdArray]:
         if reader.num_record_batches != 1:
             raise ValueError("it is not a token chunk")
         column = reader.get_batch(0).column(0)
+        if pa.types.is_large_list(column.type):
+            column = column.values
         if column.type not in (pa.uint16(), pa.int32()) or column.null_count:
             raise ValueError("its column does not hold token ids")
         return stored, cast("IdArray", np.from_dlpack(column))
+
+
+def _write_documents(file: BinaryIO, documents: ChunkDocuments, stored: dict[str, Any]) -> None:
+    num_documents, pieces = documents.table.num_rows, documents.pieces
+    lengths = np.bincount(pieces[:, 0], weights=pieces[:, 1], minlength=num_documents)
+    ends = np.append(0, np.cumsum(lengths)).astype(np.int64)
+    counts = np.append(0, np.cumsum(np.bincount(pieces[:, 0], minlength=num_documents)))
+    ids = pa.LargeListArray.from_arrays(pa.array(ends), pa.array(documents.ids))
+    columns = [ids]
+    for column in (1, 2):
+        values = pa.array(np.ascontiguousarray(pieces[:, column]))
+        columns.append(pa.LargeListArray.from_arrays(pa.array(counts), values))
+    table = documents.table.combine_chunks()
+    names = [_COLUMN, "piece_tokens", "piece_forms", *table.column_names]
+    columns += [column.combine_chunks() for column in table.columns]
+    batch = pa.RecordBatch.from_arrays(columns, names)
+    batch = batch.replace_schema_metadata({_METADATA_KEY: json.dumps(stored)})
+    with pa.ipc.new_file(file, batch.schema) as writer:
+        writer.write_batch(batch)
+
+
+def _parse_documents(data: Bytes) -> ChunkDocuments:
+    with pa.BufferReader(pa.py_buffer(data)) as source:
+        batch = pa.ipc.open_file(source).get_batch(0)
+        lists = [batch.column(place) for place in range(3)]
+        ids, tokens, forms = (np.from_dlpack(each.values) for each in lists)
+        counts = np.diff(np.from_dlpack(lists[1].offsets))
+        numbers = np.repeat(np.arange(len(counts)), counts)
+        pieces = np.stack([numbers, tokens, forms], axis=1).astype(np.int32)
+        names = DOCUMENT_SCHEMA.names
+        table = pa.Table.from_batches([batch.select(names)]).cast(DOCUMENT_SCHEMA)
+        return ChunkDocuments(ids=cast("IdArray", ids), pieces=pieces, table=table)
+
+
+def _sha256_of(documents: ChunkDocuments) -> str:
+    rows = json.dumps(documents.table.to_pydict(), sort_keys=True)
+    told = [_sha256(documents.ids), documents.pieces.tolist(), rows]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def _damaged(where: str) -> ChunkMismatchError:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from codedata.errors import DatasetError
 from codedata.format.card import CARD_NAME, own_digest
+from codedata.format.documents import Spans
 from codedata.format.facts import FACTS_NAME, MAX_FACTS_BYTES, Facts, parse_facts
 from codedata.format.foreign_shards import decode_foreign_shard
 from codedata.format.meta import (
@@ -30,9 +31,11 @@ from codedata.format.meta import (
     parse_meta,
     shard_index,
     shard_name,
+    spans_name,
 )
 from codedata.format.old_cards import parse_old_card
 from codedata.format.shards import is_fixed_width, view_shard
+from codedata.format.sidecars import view_spans
 from codedata.parallel import available_cores
 from codedata.store.base import Snapshot
 from codedata.store.files import release_pages
@@ -62,6 +65,8 @@ class Dataset:
         shards: for each shard the ids, uint16 or int32, shape (num_samples, seq_length), read-only:
             views of the mapped files, or decoded arrays where `pickle.dump` wrote them; in memory
             where the filesystem maps no files.
+        spans: for each shard where documents lie in it, shape (num_spans, 6): see
+            `codedata.format.documents.Spans`; none of a dataset without documents.
         texts: the bytes of codedata.yaml and of README.md; None for one that cannot be read.
         url: of the version that the folder is a copy of; None of any other folder.
     """
@@ -70,6 +75,7 @@ class Dataset:
     digest: str
     entries: tuple[ShardEntry, ...]
     shards: tuple[NDArray[Any], ...]
+    spans: tuple[Spans, ...] = ()
     texts: tuple[bytes | None, bytes | None] = field(default=(None, None), repr=False)
     url: str | None = None
 
@@ -233,6 +239,7 @@ def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
         digest=digest,
         entries=tuple(entries),
         shards=_read_shards(snapshot, entries, verify=verify),
+        spans=_read_spans(snapshot, entries),
         texts=(facts, card),
     )
 
@@ -318,6 +325,20 @@ def _read_shards(
         return tuple(map(read, range(len(entries)), entries))
     with ThreadPoolExecutor(min(available_cores(), len(entries), _MOST_THREADS)) as threads:
         return tuple(threads.map(read, range(len(entries)), entries))
+
+
+def _read_spans(snapshot: Snapshot, entries: list[ShardEntry]) -> tuple[Spans, ...]:
+    if entries[0].spans_sha256 is None:
+        return ()
+    return tuple(
+        view_spans(
+            snapshot.map(spans_name(index)),
+            num_samples=entry.num_samples,
+            seq_length=entry.seq_length,
+            name=f"{snapshot.where}/{spans_name(index)}",
+        )
+        for index, entry in enumerate(entries)
+    )
 
 
 def read_shard(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool) -> NDArray[Any]:

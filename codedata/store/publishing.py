@@ -22,7 +22,7 @@ from threading import Lock
 from codedata.errors import TargetError
 from codedata.format.card import CARD_NAME, own_digest
 from codedata.format.facts import FACTS_NAME, MAX_FACTS_BYTES
-from codedata.format.meta import META_NAME, shard_index
+from codedata.format.meta import META_NAME, file_index
 from codedata.places import local_path, require_utf8
 from codedata.printable import shortened, why_no_path
 from codedata.store.base import Data, Stage
@@ -212,7 +212,7 @@ def _foreign(folder: Path, *, also_edited: bool = False) -> str | None:
             if not entry.is_file(follow_symlinks=False)
             or not (
                 entry.name == META_NAME
-                or shard_index(entry.name) is not None
+                or file_index(entry.name) is not None
                 or (entry.name in texts and entry.name != edited)
             )
         )
