@@ -23,21 +23,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from codedata.errors import CodedataError, SettingsError
+from codedata.recipe.judging import no_truth
 from codedata.sources.registry import what_is_wrong
-
-
-def no_truth(name: str, value: object) -> object:
-    """The value of a field, refused where it is one of the words that YAML takes for true or false.
-
-    Raises:
-        SettingsError: it is.
-    """
-    if not isinstance(value, bool):
-        return value
-    raise SettingsError(
-        f"{name} is {str(value).lower()}, as YAML also reads yes, no, on and off; write a "
-        "number, or a word in quotes"
-    )
 
 
 class YamlComponent(dg.Component, dg.Resolvable, dg.Model):
