@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from codedata.errors import CodedataError, SettingsError
-from codedata.recipe.judging import no_truth
+from codedata.recipe.judging import RecipeError, no_truth
 from codedata.sources.registry import what_is_wrong
 
 
@@ -67,7 +67,8 @@ class YamlComponent(dg.Component, dg.Resolvable, dg.Model):
     def _is_no_truth(cls, value: object, info: ValidationInfo) -> object:
         """Refuse `yes` where a number or a name belongs: pydantic would take it for 1."""
         name = info.field_name or ""
-        return value if cls.model_fields[name].annotation is bool else no_truth(name, value)
+        takes_truth = cls.model_fields[name].annotation in (bool, Any)  # whose own reader judges
+        return value if takes_truth else no_truth(name, value)
 
     def require_own_name(self, context: dg.ComponentLoadContext, what: str) -> None:
         """Refuse a name that another component of the tree has.
@@ -134,6 +135,8 @@ def _explained(
     if isinstance(own, CodedataError):
         within = own.__cause__  # of a source, whose kind judged its fields
         more = within.errors()[0]["loc"] if isinstance(within, ValidationError) else ()
+        if isinstance(own, RecipeError):
+            more = own.path[len(path) :]
         return f"{_place(positions, [*path, *more])}{own}"
     name = ".".join(map(str, path))
     return f"{_place(positions, path)}{what_is_wrong(detail, name, fields)}"

@@ -180,6 +180,18 @@ class DocumentRecipe:
         own = {name: getattr(self, name) for name in RECIPE_FIELDS}
         return {"documents": documents, **own, "fim": self.fim and self.fim.as_dict()}
 
+    def of_chunks(self, seq_length: int) -> dict[str, Any]:
+        """What decides chunks: order does not; packing and seq_length may (see `chunk_sha256`).
+
+        Args:
+            seq_length: tokens a sample.
+        """
+        fields = self.as_dict()
+        del fields["order"], fields["order_seed"]
+        if self.fim is None and self.packing == "concat":
+            return fields
+        return {**fields, "seq_length": seq_length}
+
 
 _OF_DOCUMENTS = ("bos", "eos", "control_tokens")
 _ALL = {each.name: each for each in fields_of(DocumentRecipe)}
