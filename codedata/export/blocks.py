@@ -37,7 +37,7 @@ def text_tokens(dataset: Dataset) -> NDArray[np.int32] | None:
 
 
 def origin(dataset: Dataset, boundaries: str) -> str:
-    """What was exported, as JSON; of a dataset with documents, also what carries their boundaries."""
+    """What was exported, as JSON; of documents, also what carries their boundaries."""
     facts: dict[str, object] = {
         "digest": dataset.digest,
         "num_samples": dataset.num_samples,

@@ -71,10 +71,11 @@ def _write_documents(dataset: Dataset, dtype: np.dtype[Any], file: BinaryIO) -> 
         spans = np.concatenate([dataset.spans[shard] for shard in shards])
         numbers = in_order_of_first(spans[:, 3])
         by_document = np.lexsort((spans[:, 4], numbers))
-        for shard, (row, start, stop, *_) in zip(
-            which[by_document].tolist(), spans[by_document].tolist(), strict=True
-        ):
-            file.write(dataset.shards[shard][row, start:stop].astype(dtype).data)
+        places = zip(which[by_document].tolist(), spans[by_document].tolist(), strict=True)
+        file.writelines(
+            dataset.shards[shard][row, start:stop].astype(dtype).data
+            for shard, (row, start, stop, *_) in places
+        )
         sizes = spans[:, 2] - spans[:, 1]
         lengths.append(np.bincount(numbers, sizes).astype(np.int32))
     return np.concatenate(lengths)

@@ -4,7 +4,8 @@ Columns: `input_ids`, a list of seq_length int32, and `text_tokens`, int32, wher
 many tokens are the text's. Of a dataset with documents: `input_ids`, a list of int32 without the
 padding, and `seq_lengths`, a list of int32, how many of them are of each document, in order, as TRL
 writes packed samples and its collator reads them (padding_free). The schema's metadata has the
-digest under `codedata`. The names sort in the order of the shards, as readers of a folder take them.
+digest under `codedata`. The names sort in the order of the shards, as readers of a folder take
+them.
 """
 
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def write(dataset: Dataset, folder: Path) -> None:
         path = folder / f"data-{index:05d}-of-{num_shards:05d}.parquet"
         of_shard = None if counts is None else counts[row : row + len(ids)]
         groups = (
-            _with_documents(ids, dataset.spans[index])
+            with_documents(ids, dataset.spans[index])
             if dataset.spans
             else _with_text_tokens(ids, of_shard)
         )
@@ -60,7 +61,8 @@ def _with_text_tokens(ids: IdArray, counts: NDArray[np.int32] | None) -> Iterato
         row += len(block)
 
 
-def _with_documents(ids: IdArray, spans: Spans) -> Iterator[list[pa.Array]]:
+def with_documents(ids: IdArray, spans: Spans) -> Iterator[list[pa.Array]]:
+    """The columns `input_ids` and `seq_lengths` of each block of a shard's samples."""
     counts, places = tokens_of_documents(spans, len(ids)), np.arange(ids.shape[1])
     firsts = np.flatnonzero(~continues(spans))
     samples = spans[firsts, 0]
