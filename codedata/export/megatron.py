@@ -4,7 +4,7 @@ Each sample is a sequence and a document of its own, in order; padding is left o
 says what it is, since Megatron joins documents and cuts them anew. Of a dataset with documents each
 of them is a sequence, in the order in which the samples have them: its spans are put together
 again, since Megatron's GPTDataset deals out sequences one by one, and would take parts of one for
-documents of their own. The index is
+documents of their own. One that concat left without its end has none here. The index is
 
     MMIDIDX\0\0   version: 1, u64   dtype: 8 (uint16) or 4 (int32), u8
     number of sequences, u64        number of documents + 1, u64

@@ -2,7 +2,7 @@
 
 Columns: `input_ids`, a list of seq_length int32, and `text_tokens`, int32, where the meta says how
 many tokens are the text's. Of a dataset with documents: `input_ids`, a list of int32 without the
-padding, and `seq_lengths`, a list of int32, how many of them are of each document, in order, as TRL
+padding, and `seq_lengths`, a list of int32, how many of them are of each span, in order, as TRL
 writes packed samples and its collator reads them (padding_free). The schema's metadata has the
 digest under `codedata`. The names sort in the order of the shards, as readers of a folder take
 them.
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from codedata.export.blocks import blocks, origin, text_tokens
-from codedata.format.documents import Spans, continues
+from codedata.format.documents import Spans
 from codedata.format.documents import text_tokens as tokens_of_documents
 from codedata.format.packing import IdArray
 from codedata.store.dataset_folder import Dataset
@@ -40,7 +40,7 @@ def write(dataset: Dataset, folder: Path) -> None:
         path = folder / f"data-{index:05d}-of-{num_shards:05d}.parquet"
         of_shard = None if counts is None else counts[row : row + len(ids)]
         groups = (
-            with_documents(ids, dataset.spans[index])
+            _with_documents(ids, dataset.spans[index])
             if dataset.spans
             else _with_text_tokens(ids, of_shard)
         )
@@ -61,19 +61,16 @@ def _with_text_tokens(ids: IdArray, counts: NDArray[np.int32] | None) -> Iterato
         row += len(block)
 
 
-def with_documents(ids: IdArray, spans: Spans) -> Iterator[list[pa.Array]]:
-    """The columns `input_ids` and `seq_lengths` of each block of a shard's samples."""
+def _with_documents(ids: IdArray, spans: Spans) -> Iterator[list[pa.Array]]:
     counts, places = tokens_of_documents(spans, len(ids)), np.arange(ids.shape[1])
-    firsts = np.flatnonzero(~continues(spans))
-    samples = spans[firsts, 0]
-    lengths = np.add.reduceat(spans[:, 2] - spans[:, 1], firsts)
+    samples, lengths = spans[:, 0], spans[:, 2] - spans[:, 1]
     row = 0
     for block in blocks(ids, np.dtype(np.int32)):
         stop = row + len(block)
         low, high = np.searchsorted(samples, [row, stop])
-        num_documents = np.bincount(samples[low:high] - row, minlength=len(block))
+        num_spans = np.bincount(samples[low:high] - row, minlength=len(block))
         tokens = block[places < counts[row:stop, np.newaxis]]
-        yield [_lists(tokens, counts[row:stop]), _lists(lengths[low:high], num_documents)]
+        yield [_lists(tokens, counts[row:stop]), _lists(lengths[low:high], num_spans)]
         row = stop
 
 

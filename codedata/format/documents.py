@@ -99,15 +99,3 @@ def text_tokens(spans: Spans, num_samples: int) -> NDArray[np.int32]:
     """How many tokens of each sample of a shard are documents', shape (num_samples,)."""
     sizes = spans[:, 2] - spans[:, 1]
     return np.bincount(spans[:, 0], sizes, num_samples).astype(np.int32)
-
-
-def continues(spans: Spans) -> NDArray[np.bool_]:
-    """Which spans go on, in the same sample, with the document of the one before them.
-
-    Shape (num_spans,).
-    """
-    found = np.zeros(len(spans), np.bool_)
-    before, after = spans[:-1], spans[1:]
-    same = (before[:, [0, 3]] == after[:, [0, 3]]).all(axis=1)
-    found[1:] = same & (after[:, 4] - before[:, 4] == before[:, 2] - before[:, 1])
-    return found

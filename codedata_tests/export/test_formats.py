@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codedata.export import mds, parquet
+from codedata.export import mds
 from codedata.export.exporting import FORMATS, export_dataset
 from codedata.format.packing import IdArray
 from codedata.store.dataset_folder import open_dataset
@@ -178,16 +178,6 @@ def test_documents_are_the_seq_lengths_of_a_parquet_which_has_no_padding(
     texts = [row[: sum(each)] for row, each in zip(rows, lengths, strict=True)]
     assert table["input_ids"].to_pylist() == texts
     assert json.loads(table.schema.metadata[b"codedata"])["boundaries"] == "seq_lengths"
-
-
-def test_parts_of_a_document_that_follow_each_other_in_a_sample_are_one_sequence() -> None:
-    """Two pieces of document 0, then its rest after a gap, then document 1; and a sample more."""
-    of_first = [(0, 0, 3, 0, 0, 1), (0, 3, 5, 0, 3, 0), (0, 5, 6, 0, 9, 0), (0, 6, 7, 1, 0, 0)]
-    spans = np.array([*of_first, (1, 0, 4, 1, 1, 0)], np.int32)
-    ids = np.arange(16).reshape(2, 8)
-    [[tokens, lengths]] = parquet.with_documents(ids, spans)
-    assert lengths.to_pylist() == [[5, 1, 1], [4]]
-    assert tokens.to_pylist() == [[*range(7)], [*range(8, 12)]]
 
 
 @pytest.mark.parametrize("packing", ["best_fit", "concat"])
