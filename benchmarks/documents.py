@@ -3,9 +3,9 @@
     python -m benchmarks.documents --corpus PARQUET --tokenizer FOLDER --eos TOKEN [--fim P S M]
 
 Against the job of the reference mode, in turn: of the same text, the corpus's leading characters,
-written to a parquet of their own; by the Dagster job of a project of two splits, with all checks and
-the report, or by `codedata.build` in a process (`--by build`). Each run is a new process with empty
-caches, as in benchmarks.end_to_end. `--splits documents best_fit concat` has the recipe without
+written to a parquet of their own; by the Dagster job of a project of two splits, with all checks
+and the report, or by `codedata.build` in a process (`--by build`). Each run is a new process with
+empty caches, as in benchmarks.end_to_end. `--splits documents best_fit concat` has the recipe without
 fill-in-the-middle, too: which part takes how long. Then: what the files beside the shards take of
 the disk, and of the time.
 """
@@ -157,20 +157,21 @@ def main() -> None:
         told = [json.dumps(switches), json.dumps(splits[name])]
         return run([sys.executable, "-c", BUILD, str(parquet), str(folder), *told], environment)
 
-    costs = alternate(
-        {name: partial(made, name) for name in splits}, options.rounds, lambda _, turn: False
-    )
+    works = {name: partial(made, name) for name in splits}
+    costs = alternate(works, options.rounds, lambda *_: False)
     middle = {name: medians(each) for name, each in costs.items()}
     first = middle[REFERENCE]
+
+    def ratios(cost: Cost) -> list[str]:
+        each = (cost.wall / first.wall, cost.cpu / first.cpu, cost.peak / first.peak)
+        return [f"{ratio:.2f}" for ratio in each]
+
     print_table(
         ["split", "s", "CPU s", "peak MB", "of the reference's s", "CPU s", "memory"],
         [
             [
                 *(name, f"{cost.wall:.2f}", f"{cost.cpu:.1f}", f"{cost.peak / 1e6:.0f}"),
-                *(
-                    f"{getattr(cost, of) / getattr(first, of):.2f}"
-                    for of in ("wall", "cpu", "peak")
-                ),
+                *ratios(cost),
             ]
             for name, cost in middle.items()
         ],
