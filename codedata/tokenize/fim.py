@@ -161,7 +161,7 @@ class _Framed:
         """See `TokenBytes.stops`; those that frame the document have no text."""
         tokenizer = tokenizer_of(self._tokens.loaded, self.recipe)
         found = self._tokens.stops(self._ids, self.text, tokenizer)
-        return np.concatenate([[0] * self._num_before, found, [len(self.text)]], dtype=np.int64)
+        return np.concatenate([found[: self._num_before], found, found[-1:]])
 
 
 def _cut(document: _Framed, place: int, sha256_: str, seq_length: int) -> Iterator[_Piece]:

@@ -1,7 +1,9 @@
-"""The spans of a document, as samples hold them -> the bytes that it was made of."""
+"""The pieces of a document, as samples hold them -> the bytes that it was made of."""
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
@@ -15,19 +17,19 @@ from codedata.tokenize.plain_text import ids_as_text
 from codedata.tokenize.token_bytes import TokenBytes, token_bytes
 from codedata.tokenize.tokenizer import LoadedTokenizer
 
-SpanOfDocument = tuple[IdArray, int]
-"""Some tokens of a sample, and the form of the piece that they are of."""
+PieceOfDocument = tuple[IdArray, int]
+"""The ids of a piece, framing included, and its form."""
 
 
 def gives_back(
     loaded: LoadedTokenizer,
     engine: Engine,
     recipe: ResolvedRecipe,
-    spans: Sequence[SpanOfDocument],
+    pieces: Sequence[PieceOfDocument],
     document_sha256: str,
     text: Callable[[], Utf8],
 ) -> bool:
-    """Whether undoing the spans of a document gives it back.
+    """Whether undoing the pieces of a document gives it back.
 
     Its bytes; or, where a tokenizer changes text by design (it composes characters, drops white
     space, ...), a text that has the same bare ids.
@@ -36,11 +38,11 @@ def gives_back(
         loaded: the tokenizer.
         engine: of it.
         recipe: that they were made by.
-        spans: of the document, in the order of their first tokens.
+        pieces: of the document, whole and in order, framing included.
         document_sha256: of its text.
         text: reads it; asked where the bytes are others.
     """
-    made = undone(loaded, recipe, spans)
+    made = undone(loaded, recipe, pieces)
     if sha256(made).hexdigest() == document_sha256:
         return True
     try:
@@ -66,19 +68,27 @@ def have_same_ids(
 
 
 def undone(
-    loaded: LoadedTokenizer, recipe: ResolvedRecipe, spans: Sequence[SpanOfDocument]
+    loaded: LoadedTokenizer, recipe: ResolvedRecipe, pieces: Sequence[PieceOfDocument]
 ) -> bytes:
-    """The bytes that a document's spans stand for, its parts in their order again.
+    """The bytes that a document's pieces stand for, the parts of each in the text's order again.
 
     Args:
         loaded: the tokenizer.
         recipe: that they were made by.
-        spans: of the document, in the order of their first tokens.
+        pieces: of the document, whole and in order, framing included.
     """
     tokens = token_bytes(loaded)
+    own = [ids for ids, _ in pieces]
+    if own and recipe.bos is not None:
+        own[0] = own[0][1:]
+    if own:
+        own[-1] = own[-1][:-1]
     found = b""
-    for ids, form in _pieces(recipe, spans):
-        found += piece_bytes(tokens, recipe, ids, form, continues=bool(found))
+    forms = [form if form in (Form.PSM, Form.SPM) else Form.PLAIN for _, form in pieces]
+    for form, some in groupby(zip(forms, own, strict=True), key=itemgetter(0)):
+        each = [ids for _, ids in some]
+        for ids in [np.concatenate(each)] if form == Form.PLAIN else each:
+            found += piece_bytes(tokens, recipe, ids, form, continues=bool(found))
     return found
 
 
@@ -95,7 +105,7 @@ def piece_bytes(
         continues: whether some text of its document stands before.
     """
     parts = [ids]
-    if form in (Form.PSM, Form.SPM) and recipe.fim is not None:
+    if form != Form.PLAIN and recipe.fim is not None:
         sentinels = [recipe.fim.prefix, recipe.fim.suffix, recipe.fim.middle]
         places = np.flatnonzero(np.isin(ids, sentinels)).tolist()
         if places[:1] == [0] and ids[places].tolist() == sentinels:
@@ -105,28 +115,3 @@ def piece_bytes(
     for part in parts:
         found += tokens.bytes_of(part.tolist(), continues=continues or bool(found))
     return found
-
-
-def _pieces(recipe: ResolvedRecipe, spans: Sequence[SpanOfDocument]) -> list[SpanOfDocument]:
-    """The pieces of a document without its framing, plain ones that follow each other as one.
-
-    A piece that packing cut goes on in the next span of its form; one that is permuted has its
-    prefix token once.
-    """
-    prefix = None if recipe.fim is None else recipe.fim.prefix
-    joined: list[tuple[list[IdArray], int]] = []
-    has_prefix = False
-    for ids, form in spans:
-        begins = form in (Form.PSM, Form.SPM) and prefix in ids
-        if joined and joined[-1][1] == form and not (begins and has_prefix):
-            joined[-1][0].append(ids)
-            has_prefix = has_prefix or begins
-        else:
-            joined.append(([ids], form))
-            has_prefix = begins
-    pieces = [(np.concatenate(some), form) for some, form in joined]
-    if recipe.bos is not None and pieces:
-        pieces[0] = pieces[0][0][1:], pieces[0][1]
-    if pieces:
-        pieces[-1] = pieces[-1][0][:-1], pieces[-1][1]
-    return pieces
