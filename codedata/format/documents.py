@@ -96,3 +96,9 @@ class DocumentCounts:
     def __add__(self, other: "DocumentCounts") -> "DocumentCounts":
         """Of both together."""
         return DocumentCounts(**{n: v + getattr(other, n) for n, v in vars(self).items()})
+
+
+def text_tokens(spans: Spans, num_samples: int) -> NDArray[np.int32]:
+    """How many tokens of each sample of a shard are documents', shape (num_samples,)."""
+    sizes = spans[:, 2] - spans[:, 1]
+    return np.bincount(spans[:, 0], sizes, num_samples).astype(np.int32)
