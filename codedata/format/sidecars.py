@@ -99,6 +99,9 @@ def _read(data: bytes) -> pa.Table:
     if (np.diff(numbers) <= 0).any():
         raise ValueError("its documents do not ascend")
     for column, pattern in _PATTERNS.items():
-        if not pc.all(pc.match_substring_regex(table.column(column), pattern)).as_py():
+        matches = pc.call_function(
+            "match_substring_regex", [table.column(column)], pc.MatchSubstringOptions(pattern)
+        )
+        if False in matches.unique().to_pylist():
             raise ValueError(f"{column} of a document is something else")
     return table
