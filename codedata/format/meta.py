@@ -79,6 +79,14 @@ class ShardEntry:
         """Whether sidecars lie beside it."""
         return self.spans_sha256 is not None
 
+    @property
+    def num_padding(self) -> int | None:
+        """Tokens that only fill up samples; None where it does not say."""
+        if self.num_text_tokens is not None:
+            return self.num_tokens - self.num_text_tokens
+        last = self.last_sample_tokens
+        return None if last is None else self.seq_length - last
+
     def files(self, index: int) -> dict[str, str | None]:
         """The files of the shard with a number, by name, the shard first; of each its sha256."""
         names = file_names(index, documents=self.has_documents)
