@@ -28,7 +28,8 @@ from codedata.format.meta import (
 from codedata.format.order import permutation
 from codedata.format.packing import pack_samples, split_shards
 from codedata.format.shards import Bytes, encode_shard
-from codedata.format.sidecars import encode_documents, encode_spans
+from codedata.format.sidecars import encode_documents
+from codedata.format.spans import encode_spans
 from codedata.recipe.documents import ResolvedRecipe
 from codedata.recipe.settings import Settings
 from codedata.run.checks import FoundShard

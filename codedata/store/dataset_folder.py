@@ -37,7 +37,7 @@ from codedata.format.meta import (
 )
 from codedata.format.old_cards import parse_old_card
 from codedata.format.shards import Bytes, is_fixed_width, view_shard
-from codedata.format.sidecars import view_spans
+from codedata.format.spans import view_spans
 from codedata.parallel import available_cores
 from codedata.store.base import Snapshot
 from codedata.store.files import release_pages
@@ -429,12 +429,13 @@ def read_documents(snapshot: Snapshot, index: int, entry: ShardEntry) -> Any:
         DatasetError: it is damaged.
     """
     # A tenth of a second of pyarrow, which training does without.
-    from codedata.format.sidecars import parse_documents
+    from codedata.format import sidecars
 
+    parse: Callable[[bytes, str], Any] = sidecars.parse_documents
     where = f"{snapshot.where}/{documents_name(index)}"
     data = snapshot.map(documents_name(index))
     _require_sha256(data, entry.documents_sha256, where)
-    return parse_documents(data.tobytes())
+    return parse(data.tobytes(), where)
 
 
 def _require_sha256(data: Bytes, sha256: str | None, where: str) -> None:
