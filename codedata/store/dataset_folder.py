@@ -429,13 +429,12 @@ def read_documents(snapshot: Snapshot, index: int, entry: ShardEntry) -> Any:
         DatasetError: it is damaged.
     """
     # A tenth of a second of pyarrow, which training does without.
-    from codedata.format import sidecars
+    from codedata.format.sidecars import parse_documents
 
-    parse: Callable[[bytes, str], Any] = sidecars.parse_documents
     where = f"{snapshot.where}/{documents_name(index)}"
     data = snapshot.map(documents_name(index))
     _require_sha256(data, entry.documents_sha256, where)
-    return parse(data.tobytes(), where)
+    return parse_documents(data.tobytes(), where)
 
 
 def _require_sha256(data: Bytes, sha256: str | None, where: str) -> None:
