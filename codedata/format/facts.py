@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 from codedata.errors import CorpusError
+from codedata.format.documents import DocumentCounts
 from codedata.format.meta import ShardEntry, dump_meta
 from codedata.format.packing import MAX_TOKEN_ID
 from codedata.printable import printable
@@ -125,12 +126,17 @@ class Facts(Origin):
         switches: by name.
         counts: of its shards.
         digest: of its meta.
+        recipe: how documents became samples, as a YAML has it, numbers that are not whole as text;
+            None in the reference mode.
+        documents: what became of them; None likewise.
     """
 
     name: str
     switches: Mapping[str, int | str]
     counts: Counts
     digest: str
+    recipe: Mapping[str, Any] | None = None
+    documents: DocumentCounts | None = None
 
     __pydantic_config__ = {"strict": True}  # noqa: RUF012  (pydantic's name; nobody changes it)
 
@@ -173,9 +179,24 @@ def samples_by_corpus(facts: Facts, entries: Sequence[ShardEntry]) -> dict[str, 
 
 
 def facts_of(
-    origin: Origin, *, name: str, switches: Mapping[str, int | str], entries: Sequence[ShardEntry]
+    origin: Origin,
+    *,
+    name: str,
+    switches: Mapping[str, int | str],
+    entries: Sequence[ShardEntry],
+    recipe: Mapping[str, Any] | None = None,
+    documents: DocumentCounts | None = None,
 ) -> Facts:
-    """The facts of a dataset whose meta has these entries."""
+    """The facts of a dataset whose meta has these entries.
+
+    Args:
+        origin: what it is made of.
+        name: of the dataset.
+        switches: by name.
+        entries: of its shards.
+        recipe: how documents became samples; None in the reference mode.
+        documents: what became of them; None likewise.
+    """
     return Facts(
         **vars(origin),
         name=name,
@@ -187,7 +208,20 @@ def facts_of(
             seq_length=entries[0].seq_length,
         ),
         digest=hashlib.sha256(dump_meta(entries)).hexdigest(),
+        recipe=None if recipe is None else _without_fractions(recipe),
+        documents=documents,
     )
+
+
+def _without_fractions(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping whose numbers that are not whole are text, without what is None."""
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _without_fractions(cast("Mapping[str, Any]", value))
+        return str(value) if isinstance(value, float) else value
+
+    return {name: shown(value) for name, value in values.items() if value is not None}
 
 
 def dump_facts(facts: Facts, card: bytes) -> bytes:
