@@ -19,9 +19,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codedata.arguments import did_you_mean
 from codedata.errors import CorpusError
-from codedata.printable import shortened
+from codedata.printable import did_you_mean, shortened
 
 COLUMN = "content"
 """The column of the documents where nothing else is said, and in all that codedata writes."""
