@@ -21,7 +21,7 @@ from codedata.components.split_spec import (
     split_tokenizer,
 )
 from codedata.errors import CheckFailedError
-from codedata.format.meta import ShardEntry, shard_name
+from codedata.format.meta import ShardEntry
 from codedata.layout import Layout
 from codedata.parallel import peak_memory_bytes
 from codedata.printable import first_ten
@@ -257,7 +257,7 @@ def _were_made_lately(
 def _num_bytes(published: Dataset | Version) -> int:
     if isinstance(published, Version):
         return published.num_bytes
-    names = (shard_name(index) for index in range(len(published.entries)))
+    names = (name for index, entry in enumerate(published.entries) for name in entry.files(index))
     return sum((published.folder / name).stat().st_size for name in names)
 
 
