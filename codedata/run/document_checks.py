@@ -31,14 +31,17 @@ from codedata.store.chunks import TokenChunk
 from codedata.store.dataset_folder import Dataset
 from codedata.store.files import release_pages
 from codedata.tokenize import undo_fim
-from codedata.tokenize.fim import PieceOfDocument
 from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.undo_fim import SpanOfDocument
 
 _MOST_UNDONE = 8
 """Documents of a chunk whose text is made of their ids, half of them permuted ones: some
 milliseconds."""
 
-GivesBack = Callable[[int, Sequence[PieceOfDocument]], bool]
+_MOST_UNDONE_TOKENS = 1_000_000
+"""Of one of them: it is put together in memory."""
+
+GivesBack = Callable[[int, Sequence[SpanOfDocument]], bool]
 """Whether pieces of the document with a number give its text back."""
 
 
@@ -104,7 +107,7 @@ def check_chunk(
     def own_texts() -> Sequence[Utf8]:
         return choose(task.text.documents(chunk.chars, to_end=True), chunk.chars).texts
 
-    def gives_back(number: int, pieces: Sequence[PieceOfDocument]) -> bool:
+    def gives_back(number: int, pieces: Sequence[SpanOfDocument]) -> bool:
         own_sha256 = documents.table.column("sha256")[number].as_py()
         own_text = lambda: own_texts()[number]  # noqa: E731 - asked for where bytes differ
         return undo_fim.gives_back(loaded, engine, recipe, pieces, own_sha256, own_text)
@@ -137,7 +140,7 @@ def find_documents(
             wrong.append(str(error))
         spans.append(shard.spans + np.array([num_samples, *[0] * 5], np.int32))
         num_samples += len(shard.ids)
-    wrong += lies.in_two_places()
+    wrong += lies.in_all()
     if wrong:
         return FoundDocuments(chars=chars, counts=DocumentCounts(), wrong=wrong[0])
     counts = count_documents(
@@ -161,13 +164,15 @@ class _Lies:
 
     def __init__(self, documents: ChunkDocuments) -> None:
         self._ids, self._pieces, self._table = documents.ids, documents.pieces, documents.table
-        self._num_documents = documents.table.num_rows
+        self._num_documents = int(documents.table.num_rows)
         numbers, lengths = self._pieces[:, 0], self._pieces[:, 1].astype(np.int64)
         self._piece_starts = np.append(0, np.cumsum(lengths))
         of_each = np.bincount(numbers, weights=lengths, minlength=self._num_documents)
-        self._starts = np.append(0, np.cumsum(of_each)).astype(np.int64)
+        self._starts: NDArray[np.int64] = np.append(0, np.cumsum(of_each)).astype(np.int64)
         self._num_permuted = np.append(0, np.cumsum(np.isin(self._pieces[:, 2], _PERMUTED)))
         self._found: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
+        self._nowhere: NDArray[Any] = np.arange(self._num_documents)
+        self._named: NDArray[Any] = self._nowhere
         self._taken = {number: self._empty(number) for number in self._some()}
 
     def compare(self, shard: ShardOfDocuments, settings: Settings, *, is_first: bool) -> None:
@@ -198,21 +203,24 @@ class _Lies:
         self._found.append(np.stack([places, sizes], axis=1))
         self._require_rows(shard, numbers, is_first=is_first)
 
-    def in_two_places(self) -> list[str]:
-        """What is wrong where a token lies in two places; nothing where none does."""
+    def in_all(self) -> list[str]:
+        """What is wrong of all shards together: tokens in two places, documents that none names."""
         found = np.concatenate(self._found)
         places, sizes = found[np.argsort(found[:, 0], kind="stable")].T
         twice = places[1:][places[1:] < (places + sizes)[:-1]]
-        return [f"token {self._said(twice[0])} lies in two places"] if len(twice) else []
+        wrong = [f"token {self._said(each)} lies in two places" for each in twice[:1].tolist()]
+        if not np.array_equal(self._named, self._nowhere):
+            wrong.append("documents that no shard has are not those that stand beside the first")
+        return wrong
 
-    def taken(self) -> list[tuple[int, list[PieceOfDocument]]]:
+    def taken(self) -> list[tuple[int, list[SpanOfDocument]]]:
         """Some documents that samples hold whole: numbers and pieces, as they lie there."""
         found = np.concatenate(self._found)
         numbers = np.searchsorted(self._starts, found[:, 0], "right") - 1
         packed = np.bincount(numbers, weights=found[:, 1], minlength=self._num_documents)
         whole = packed == np.diff(self._starts)
         pieces = np.searchsorted(self._pieces[:, 0], np.arange(self._num_documents + 1))
-        taken: list[tuple[int, list[PieceOfDocument]]] = []
+        taken: list[tuple[int, list[SpanOfDocument]]] = []
         for number, ids in self._taken.items():
             if whole[number]:
                 some = self._pieces[pieces[number] : pieces[number + 1]]
@@ -245,12 +253,14 @@ class _Lies:
         self, shard: ShardOfDocuments, numbers: NDArray[np.int64], *, is_first: bool
     ) -> None:
         """Refuse a table that has not the rows of the shard's documents."""
-        own = np.unique(numbers)
-        if not np.isin(own, shard.table.column("document").to_numpy()).all():
-            raise _WrongError(f"{shard.name} has documents that its table does not name")
-        rows = shard.table.column("document").to_numpy()
-        if not is_first and len(rows) != len(own):
-            raise _WrongError(f"the table of {shard.name} names documents that it has no span of")
+        own, rows = np.unique(numbers), shard.table.column("document").to_pylist()
+        self._nowhere = np.setdiff1d(self._nowhere, own)
+        if is_first:
+            self._named = np.setdiff1d(rows, own)
+        elif rows != own.tolist():
+            raise _WrongError(f"the table of {shard.name} is not of the documents in its spans")
+        if not {*own.tolist()} <= {*rows} <= {*range(self._num_documents)}:
+            raise _WrongError(f"the table of {shard.name} lacks documents, or has those of others")
         if not shard.table.equals(self._table.take(rows)):
             raise _WrongError(f"the table of {shard.name} says else of documents than the chunk")
 
@@ -266,7 +276,10 @@ class _Lies:
         """Numbers of documents from all over the chunk, half of them permuted, if so many are."""
         permuted = np.unique(self._pieces[np.isin(self._pieces[:, 2], _PERMUTED), 0])
         plain = np.setdiff1d(self._pieces[:, 0], permuted)
-        some = [_spread(each, _MOST_UNDONE // 2) for each in (permuted, plain)]
+        short = np.flatnonzero(np.diff(self._starts) <= _MOST_UNDONE_TOKENS)
+        some = [
+            _spread(np.intersect1d(each, short), _MOST_UNDONE // 2) for each in (permuted, plain)
+        ]
         return sorted(int(number) for each in some for number in each)
 
     def _empty(self, number: int) -> IdArray:
