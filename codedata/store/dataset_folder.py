@@ -434,7 +434,7 @@ def read_documents(snapshot: Snapshot, index: int, entry: ShardEntry) -> Any:
     where = f"{snapshot.where}/{documents_name(index)}"
     data = snapshot.map(documents_name(index))
     _require_sha256(data, entry.documents_sha256, where)
-    return parse_documents(data.tobytes())
+    return parse_documents(data.tobytes(), where)
 
 
 def _require_sha256(data: Bytes, sha256: str | None, where: str) -> None:
