@@ -179,7 +179,7 @@ def _figures(
     num_samples = sum(entry.num_samples for entry in entries)
     num_tokens = sum(entry.num_tokens for entry in entries)
     num_chars = sum(chunk.chars.num_chars for chunk in chunks)
-    num_padding = sum(count_padding(chunk.num_tokens, settings) for chunk in chunks)
+    num_padding = sum(count_padding(settings, chunk) for chunk in chunks)
     megabytes = num_bytes / 1e6
     figures = {
         "dagster/row_count": num_samples,
