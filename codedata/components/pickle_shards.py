@@ -21,7 +21,7 @@ from codedata.components.split_spec import (
     split_tokenizer,
 )
 from codedata.errors import CheckFailedError
-from codedata.format.meta import ShardEntry, shard_name
+from codedata.format.meta import ShardEntry
 from codedata.layout import Layout
 from codedata.parallel import peak_memory_bytes
 from codedata.printable import first_ten
@@ -75,9 +75,6 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
     shards_key = dg.AssetKey([spec.name, "pickle_shards"])
     meta_key = dg.AssetKey([spec.name, "meta_json"])
     check_keys = {**dict.fromkeys(_CHECKS, shards_key), "integrity": meta_key}
-    version = spec.code_version(
-        "seq_length", "min_sample_length", "max_dump_size", "pad_token", "chunk_size"
-    )
 
     def asset(
         key: dg.AssetKey, kind: str, columns: list[dg.TableColumn], description: str
@@ -87,7 +84,7 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
             deps=[[spec.name, "token_chunks"]],
             kinds={kind},
             description=description,
-            code_version=version,
+            code_version=spec.shards_version,
             metadata={"dagster/column_schema": dg.TableSchema(columns=columns)},
             **spec.shown,
         )
@@ -260,7 +257,7 @@ def _were_made_lately(
 def _num_bytes(published: Dataset | Version) -> int:
     if isinstance(published, Version):
         return published.num_bytes
-    names = (shard_name(index) for index in range(len(published.entries)))
+    names = (name for index, entry in enumerate(published.entries) for name in entry.files(index))
     return sum((published.folder / name).stat().st_size for name in names)
 
 
