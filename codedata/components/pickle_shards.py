@@ -3,11 +3,13 @@
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from codedata.components import documents_shown
 from codedata.components.dataset_asset import SAMPLE_COLUMNS
 from codedata.components.shown import with_separators
 from codedata.components.split_origin import command_of, split_facts
@@ -21,7 +23,7 @@ from codedata.components.split_spec import (
     split_tokenizer,
 )
 from codedata.errors import CheckFailedError
-from codedata.format.meta import ShardEntry, shard_name
+from codedata.format.meta import ShardEntry
 from codedata.layout import Layout
 from codedata.parallel import peak_memory_bytes
 from codedata.printable import first_ten
@@ -74,7 +76,12 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
     """Both assets of a split, downstream of its chunks."""
     shards_key = dg.AssetKey([spec.name, "pickle_shards"])
     meta_key = dg.AssetKey([spec.name, "meta_json"])
-    check_keys = {**dict.fromkeys(_CHECKS, shards_key), "integrity": meta_key}
+    checks, entry, beside = _CHECKS, _ENTRY, ""
+    if spec.recipe is not None:
+        checks = _CHECKS | documents_shown.CHECKS
+        entry = [*_ENTRY[:-1], *documents_shown.ENTRY, *_ENTRY[-1:]]
+        beside = documents_shown.BESIDE_SHARDS
+    check_keys = {**dict.fromkeys(checks, shards_key), "integrity": meta_key}
 
     def asset(
         key: dg.AssetKey, kind: str, columns: list[dg.TableColumn], description: str
@@ -96,14 +103,14 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
                 shards_key,
                 "pickle",
                 SAMPLE_COLUMNS[:1],
-                f"The samples of {spec.name} as dump-N.pkl.",
+                f"The samples of {spec.name} as dump-N.pkl.{beside}",
             ),
-            asset(meta_key, "json", _ENTRY, "Counts, hashes and characters of every shard."),
+            asset(meta_key, "json", entry, "Counts, hashes and characters of every shard."),
         ],
         check_specs=[
             *(
                 dg.AssetCheckSpec(name, asset=check_keys[name], blocking=True, description=what)
-                for name, what in _CHECKS.items()
+                for name, what in checks.items()
             ),
             dg.AssetCheckSpec(
                 "known_counts",
@@ -151,6 +158,9 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
         context.log.info(f"published {published.num_samples:,} samples in {where}")
         seconds = time.monotonic() - started
         figures = _figures(made.entries, _num_bytes(published), chunks, plan.settings, seconds)
+        facts = published.facts if isinstance(published, Dataset) else published.made_of
+        if facts is not None and facts.documents is not None:
+            figures |= documents_shown.figures_of(facts.documents, published.num_samples)
         figures["path"] = dg.MetadataValue.path(where)
         table = {"digest": published.digest, "shards": _shard_table(made.entries)}
         version = dg.DataVersion(published.digest)
@@ -257,7 +267,8 @@ def _were_made_lately(
 def _num_bytes(published: Dataset | Version) -> int:
     if isinstance(published, Version):
         return published.num_bytes
-    names = (shard_name(index) for index in range(len(published.entries)))
+    files = (entry.files(index) for index, entry in enumerate(published.entries))
+    names = chain.from_iterable(files)
     return sum((published.folder / name).stat().st_size for name in names)
 
 
