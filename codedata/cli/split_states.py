@@ -162,7 +162,7 @@ def _why_other_recipe(spec: "SplitSpec", facts: Facts) -> Iterator[str]:
 
 
 def _told(name: str, value: object) -> Iterator[tuple[str, str]]:
-    """The fields of a mapping, also of those within, each as facts tell it; those of None are not."""
+    """The fields of a mapping, and of those in it, each as facts tell it: None is not told."""
     if isinstance(value, Mapping):
         for inner, each in cast("Mapping[str, object]", value).items():
             yield from _told(f"{name}.{inner}", each)
