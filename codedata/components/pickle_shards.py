@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from codedata.store.publishing import check_target
 from codedata.store.roots import objects_of, require_conditional_writes
 from codedata.store.verified import remember_verified
 from codedata.store.versions import DatasetLog, Version
+from codedata.tokenize.stored_tokenizer import StoredTokenizer, store_tokenizer
 
 _CHECKS = {
     "integrity": "Every byte of structure, every hash and every total of shards and meta agrees.",
@@ -139,7 +139,14 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
             started = time.monotonic()
             threads = chunk_executor.threads
             with staged(
-                place, plan, chunks, origin, executor, reporter, num_workers=threads
+                place,
+                plan,
+                chunks,
+                origin,
+                executor,
+                reporter,
+                num_workers=threads,
+                tokenizer=_tokenizer_of_workers(layout, plan),
             ) as made:
                 for name, outcome in made.outcomes.items():
                     yield check_result(name, outcome, check_keys[name])
@@ -170,6 +177,13 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
     return pickle_shards
 
 
+def _tokenizer_of_workers(layout: Layout, plan: Plan) -> StoredTokenizer | None:
+    """The tokenizer as those have it who check documents, and do not see its files."""
+    if plan.recipe is None or (objects := objects_of(layout)) is None:
+        return None
+    return store_tokenizer(objects, plan.tokenizer)
+
+
 def _place(layout: Layout, split: str) -> Path | DatasetLog:
     """Where the dataset of a split is published."""
     require_conditional_writes(layout)
@@ -189,7 +203,7 @@ def _figures(
     num_samples = sum(entry.num_samples for entry in entries)
     num_tokens = sum(entry.num_tokens for entry in entries)
     num_chars = sum(chunk.chars.num_chars for chunk in chunks)
-    num_padding = sum(count_padding(chunk.num_tokens, settings) for chunk in chunks)
+    num_padding = sum(count_padding(settings, chunk) for chunk in chunks)
     megabytes = num_bytes / 1e6
     figures = {
         "dagster/row_count": num_samples,
@@ -267,8 +281,7 @@ def _were_made_lately(
 def _num_bytes(published: Dataset | Version) -> int:
     if isinstance(published, Version):
         return published.num_bytes
-    files = (entry.files(index) for index, entry in enumerate(published.entries))
-    names = chain.from_iterable(files)
+    names = (name for index, entry in enumerate(published.entries) for name in entry.files(index))
     return sum((published.folder / name).stat().st_size for name in names)
 
 
