@@ -23,8 +23,8 @@ from codedata.components.split_spec import (
 )
 from codedata.components.transformers_check import begin_comparison, makes_whole_split
 from codedata.errors import ExactnessError
+from codedata.format.documents import CONTROL_TOKENS, KEPT
 from codedata.format.ranges import CharRange
-from codedata.format.sidecars import CONTROL_TOKENS, KEPT
 from codedata.parallel import ChunkThreads, peak_memory_bytes
 from codedata.progress import reporter_of_run, rounded
 from codedata.resources import ChunkExecutor, DataRoot

@@ -296,9 +296,7 @@ def staged(
         tokenizer: the plan's, for workers that do not see its files.
     """
     if isinstance(place, DatasetLog):
-        yield assemble_version(
-            plan, chunks, place, origin, executor, reporter, tokenizer=tokenizer
-        )
+        yield assemble_version(plan, chunks, place, origin, executor, reporter, tokenizer=tokenizer)
         return
     with open_staging(place) as staging:
         yield assemble(plan, chunks, staging, origin, num_workers=num_workers)

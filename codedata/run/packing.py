@@ -240,9 +240,7 @@ def pack_and_read(task: PackTask) -> ReadChunk:
     if task.are_its_own:
         with suppress(DatasetError, FileNotFoundError):
             return _read_back(task, task.entries)
-    packed = pack_chunk(
-        task.settings, task.task.recipe, task.stage, task.chunk, task.first_shard
-    )
+    packed = pack_chunk(task.settings, task.task.recipe, task.stage, task.chunk, task.first_shard)
     try:
         return _read_back(task, packed.entries)
     except FileNotFoundError as error:

@@ -215,9 +215,7 @@ def require_ids(pair: tuple[ChunkTask, TokenChunk]) -> None:
     files = task.tokenizer_files()
     loaded, engine = load_tokenizer(files), engine_for(files, task.engine_choice)
     if task.recipe is None:
-        is_right = holds_ids_of(
-            loaded, engine, task.text.read_utf8, chunk.chars, chunk.read_ids()
-        )
+        is_right = holds_ids_of(loaded, engine, task.text.read_utf8, chunk.chars, chunk.read_ids())
     else:
         is_right = _holds_documents(task, task.recipe, chunk, loaded, engine)
     if not is_right:
