@@ -359,12 +359,14 @@ def _read_shards(
 def _read_one(
     snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool
 ) -> tuple[NDArray[Any], Spans | None]:
-    """A shard and its spans; where all is verified its documents are read, too."""
+    """A shard and its spans; what says which documents they are is there, and read to verify it."""
     ids = read_shard(snapshot, index, entry, verify=verify)
     if not entry.has_documents:
         return ids, None
     spans = read_spans(snapshot, index, entry, verify=verify)
-    if verify:
+    if not verify:
+        snapshot.read(documents_name(index), 0, 1)
+    else:
         known = read_documents(snapshot, index, entry).column("document").to_numpy()
         if (unknown := np.setdiff1d(spans[:, 3], known)).size:
             raise DatasetError(
