@@ -37,7 +37,7 @@ from codedata.format.meta import (
 )
 from codedata.format.old_cards import parse_old_card
 from codedata.format.shards import Bytes, is_fixed_width, view_shard
-from codedata.format.sidecars import view_spans
+from codedata.format.spans import view_spans
 from codedata.parallel import available_cores
 from codedata.store.base import Snapshot
 from codedata.store.files import release_pages
