@@ -350,10 +350,12 @@ class DatasetSplit(YamlComponent):
         with self.about("chunk_size"):
             require_few_chunks(self.name, parts, settings.chunk_size, partitions)
         others: dict[str, tuple[SplitPart, ...]] = {}
+        whole: set[str] = set()
         for index, name in enumerate(self.held_out_from):
             with self.about("held_out_from", index):
                 other = self._other_split(context, name)
             others[name] = other.parts_of(other._find_corpora(context))  # noqa: SLF001  (its own class)
+            whole |= {name} if other.recipe else set()
         for part, corpus in zip(parts, corpora, strict=True):
             with self.about("held_out_from"):
                 theirs = windows_by_corpus(part, others)
@@ -376,6 +378,7 @@ class DatasetSplit(YamlComponent):
             partitions=partitions,
             partitions_per_run=self.backfill.partitions_per_run if self.backfill else None,
             recipe=self.recipe,
+            whole=frozenset(whole),
         )
         made = split_assets.build_split(spec)
         known = [corpus for corpus in corpora if corpus is not None and corpus.num_files == 1]
