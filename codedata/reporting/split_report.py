@@ -13,10 +13,11 @@ import numpy as np
 
 from codedata.errors import CodedataError, TargetError
 from codedata.layout import ROOT_VARIABLE, Layout
+from codedata.printable import percent
 from codedata.reporting import pictures
 from codedata.reporting.description import SplitDescription, describe_split, table
 from codedata.reporting.duplicates import Duplicates, find_duplicates
-from codedata.reporting.html import percent, render
+from codedata.reporting.html import render
 from codedata.reporting.pictures import Svg
 from codedata.reporting.statistics import TokenComparison, compare_tokens, usual_divergences
 from codedata.store.files import replace_atomically
@@ -186,8 +187,15 @@ def compare_splits(reference: SplitDescription, other: SplitDescription) -> Spli
         most = np.argsort(-tokens.terms, kind="stable")[:_MOST_DIFFERING].tolist()
         p, q = first / first.sum(), second / second.sum()
         decode = reference.tokenizer.tokenizer.decode
+        roles = reference.roles | other.roles
+        said = {token: f" ({role})" for token, role in roles.items()}
         differing = [
-            (repr(decode([i], skip_special_tokens=False)), i, float(p[i]), float(q[i]))
+            (
+                f"{decode([i], skip_special_tokens=False)!r}{said.get(i, '')}",
+                i,
+                p[i].item(),
+                q[i].item(),
+            )
             for i in most
             if tokens.terms[i] > 0
         ]

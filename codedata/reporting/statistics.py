@@ -105,6 +105,16 @@ def count_tokens(dataset: Dataset, num_ids: int, pad_token: int) -> TokenCounts:
     return TokenCounts(counts=counts, chunks=chunks)
 
 
+def documents_a_sample(dataset: Dataset) -> NDArray[np.int64]:
+    """Of how many documents each sample of a dataset with documents has a part, (num_samples,)."""
+    counts: list[NDArray[np.int64]] = []
+    for entry, spans in zip(dataset.entries, dataset.spans, strict=True):
+        # Those of a document in one sample follow each other.
+        is_new = np.append(True, (spans[1:, [0, 3]] != spans[:-1, [0, 3]]).any(axis=1))
+        counts.append(np.bincount(spans[is_new, 0], minlength=entry.num_samples))
+    return np.concatenate(counts)
+
+
 def _padding(dataset: Dataset, index: int, pad_token: int) -> NDArray[np.int64]:
     """How many pad tokens fill up each sample of a shard, shape (num_samples,)."""
     entry, ids = dataset.entries[index], dataset.shards[index]
