@@ -10,7 +10,7 @@ import json
 from codedata.format.document_figures import document_figures
 from codedata.format.facts import FACTS_NAME, Facts, seal_of
 from codedata.format.old_cards import old_card_digest
-from codedata.printable import printable
+from codedata.printable import percent, printable
 
 CARD_NAME = "README.md"
 
@@ -73,7 +73,9 @@ def _of_documents(facts: Facts) -> str:
     """Where documents lie, and what became of them; nothing in the reference mode."""
     if facts.documents is None:
         return " "
-    rows = document_figures(facts.documents)
+    counts = facts.documents
+    padding = f"{counts.padding:,} ({percent(counts.padding / facts.counts.tokens)})"
+    rows = [*document_figures(counts), ("tokens of padding", padding)]
     figures = "".join(f"| {name} | {value} |\n" for name, value in rows)
     return (
         " Where documents lie\nin its samples says `dump-N.documents.npy`, and which they are "

@@ -13,16 +13,16 @@ def document_figures(counts: DocumentCounts) -> list[tuple[str, str]]:
         ("documents", f"{kept:,} of {counts.documents:,}" if some else f"{kept:,}"),
         *([("documents left out", ", ".join(some))] if some else []),
         ("tokens of documents", f"{counts.tokens:,}"),
-        ("of them dropped at the ends of chunks", _of(counts.tokens_dropped, counts.tokens)),
-        ("documents cut", _of(counts.cut, kept)),
-        ("of them though a sample could hold them", f"{counts.cut_though_short:,}"),
+        ("tokens dropped at the ends of chunks", _of(counts.tokens_dropped, counts.tokens)),
+        ("documents cut over samples", _of(counts.cut, kept)),
+        ("cut though a sample could hold them", f"{counts.cut_though_short:,}"),
     ]
     if counts.psm or counts.spm or counts.fim_too_long:
         rows += [
-            ("pieces", f"{counts.pieces:,}"),
-            ("of them asked prefix first", _of(counts.psm, counts.pieces)),
-            ("of them asked suffix first", _of(counts.spm, counts.pieces)),
-            ("drawn, but too long when permuted", _of(counts.fim_too_long, counts.pieces)),
+            ("pieces of documents", f"{counts.pieces:,}"),
+            ("pieces asked prefix first", _of(counts.psm, counts.pieces)),
+            ("pieces asked suffix first", _of(counts.spm, counts.pieces)),
+            ("pieces drawn, but too long permuted", _of(counts.fim_too_long, counts.pieces)),
         ]
     return rows
 

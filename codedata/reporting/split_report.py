@@ -33,15 +33,16 @@ class SplitComparison:
         reference: described.
         other: described.
         tokens: compared; None where the two were made with different tokenizers.
-        differing: text in quotes, id, and the shares of the reference's and the other's tokens, of
-            the ids that contribute most to their divergence, the first the most.
+        differing: text in quotes, id, the shares of the reference's and the other's tokens, and
+            what it is for where a recipe adds it to documents, of the ids that contribute most to
+            their divergence, the first the most.
         duplicates: documents of the other that are in the reference; None where a text is gone.
     """
 
     reference: SplitDescription
     other: SplitDescription
     tokens: TokenComparison | None
-    differing: Sequence[tuple[str, int, float, float]]
+    differing: Sequence[tuple[str, int, float, float, str]]
     duplicates: Duplicates | None
 
     @property
@@ -188,13 +189,10 @@ def compare_splits(reference: SplitDescription, other: SplitDescription) -> Spli
         p, q = first / first.sum(), second / second.sum()
         decode = reference.tokenizer.tokenizer.decode
         roles = reference.roles | other.roles
-        said = {token: f" ({role})" for token, role in roles.items()}
         differing = [
             (
-                f"{decode([i], skip_special_tokens=False)!r}{said.get(i, '')}",
-                i,
-                p[i].item(),
-                q[i].item(),
+                repr(decode([i], skip_special_tokens=False)),
+                *(i, float(p[i]), float(q[i]), roles.get(i, "")),
             )
             for i in most
             if tokens.terms[i] > 0
