@@ -131,7 +131,8 @@ class DatasetSplit(YamlComponent):
     recipe: Any = Field(
         default=None,
         description="How documents become samples: marked, packed, some of them asked as "
-        "fill-in-the-middle. Without it, the text is cut every seq_length tokens, unmarked.",
+        "fill-in-the-middle, as docs/howto/documents.md has it. By default none: the text is cut "
+        "every seq_length tokens, and nothing marks where a document ends.",
         json_schema_extra=schema_of_recipe(),
     )
 
