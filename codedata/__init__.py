@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from codedata.training.collate import PaddingCollator as PaddingCollator
     from codedata.training.dataset import PickledTrainerDataset as PickledTrainerDataset
     from codedata.training.loader import ResumableLoader as ResumableLoader
+    from codedata.training.packed import PackedCollator as PackedCollator
     from codedata.training.provenance import DatasetProvenance as DatasetProvenance
     from codedata.training.sampler import GlobalBatchSampler as GlobalBatchSampler
 
@@ -20,6 +21,7 @@ _EXPORTS = {
     "CodedataError": "codedata.errors",
     "DatasetProvenance": "codedata.training.provenance",
     "GlobalBatchSampler": "codedata.training.sampler",
+    "PackedCollator": "codedata.training.packed",
     "PaddingCollator": "codedata.training.collate",
     "PickledTrainerDataset": "codedata.training.dataset",
     "ResumableLoader": "codedata.training.loader",
@@ -31,6 +33,7 @@ __all__ = [
     "CodedataError",
     "DatasetProvenance",
     "GlobalBatchSampler",
+    "PackedCollator",
     "PaddingCollator",
     "PickledTrainerDataset",
     "ResumableLoader",

@@ -5,15 +5,13 @@ nearest of them.
 """
 
 import argparse
-import difflib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from codedata.errors import SettingsError
 from codedata.places import local_path
-from codedata.printable import shortened
+from codedata.printable import did_you_mean, shortened
 from codedata.progress import Verbosity
 from codedata.recipe.settings import ALL
 
@@ -32,12 +30,6 @@ class Parser(argparse.ArgumentParser):
             what = what.replace("argument COMMAND: there is no ", "there is no command ")
             message = f"{what}{shortened(wrong)!r}; {meant}"
         super().error(message)
-
-
-def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """The question that names the nearest of some words; empty where none is near."""
-    nearest = difflib.get_close_matches(wrong, list(known), n=1)
-    return f"did you mean {nearest[0]}?" if nearest else ""
 
 
 class _Version(argparse.Action):

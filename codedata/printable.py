@@ -5,6 +5,7 @@ clear a terminal, write its title, or turn around the order in which the rest is
 that is printed and is not codedata's own goes through `printable`.
 """
 
+import difflib
 import io
 import sys
 from collections.abc import Iterable
@@ -41,6 +42,12 @@ def first_ten(names: Iterable[str]) -> str:
     """Names for a message: the first ten, and whether there are more."""
     every = list(names)
     return ", ".join([*every[:10], *(["..."] if len(every) > 10 else [])])
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """The question that names the nearest of some words; empty where none is near."""
+    nearest = difflib.get_close_matches(wrong, list(known), n=1)
+    return f"did you mean {nearest[0]}?" if nearest else ""
 
 
 def why_no_path(error: Exception) -> str:

@@ -6,8 +6,9 @@ Everything is made here from fixed seeds; nothing is fetched and nothing is larg
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,27 @@ from numpy.typing import NDArray
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from codedata.format.card import CARD_NAME, render_card
+from codedata.format.document_packing import pack_documents
+from codedata.format.documents import ChunkDocuments, Form
 from codedata.format.facts import FACTS_NAME, Origin, TokenizerFacts, dump_facts, facts_of
-from codedata.format.meta import META_NAME, ShardEntry, dump_meta, parse_meta, shard_name
+from codedata.format.meta import (
+    META_NAME,
+    ShardEntry,
+    documents_name,
+    dump_meta,
+    parse_meta,
+    shard_name,
+    spans_name,
+)
 from codedata.format.ranges import CharRange
 from codedata.format.shards import encode_shard
+from codedata.format.sidecars import (
+    DOCUMENT_SCHEMA,
+    EMPTY,
+    KEPT,
+    encode_documents,
+    encode_spans,
+)
 
 BOS, PAD, EOT = "<|begin|>", "<|pad|>", "<|EOT|>"
 SINGLE_CHARACTERS = ("ü", "õ")
@@ -201,5 +219,99 @@ def write_dataset(
                 last_sample_tokens=last_sample_tokens[index] if last_sample_tokens else None,
             )
         )
+    (folder / META_NAME).write_bytes(dump_meta(entries))
+    return folder
+
+
+DOCUMENT_LENGTHS = ((5, 3, 20, 0, 6), (4, 8, 2))
+"""Tokens of each document, chunk by chunk; one of none is an empty one."""
+
+DOCUMENT_EOS = 1
+"""The last token of each."""
+
+
+def chunk_documents(lengths: Sequence[int], forms: Mapping[int, Form]) -> ChunkDocuments:
+    """Documents whose ids say which they are: 100 * (document + 1) + token, the last one EOS."""
+    rows = [number for number, length in enumerate(lengths) if length]
+    ids = [100 * (row + 1) + token for row in rows for token in range(lengths[row])]
+    ends = np.cumsum([lengths[row] for row in rows]) - 1
+    texts = [f"document {number}" * bool(length) for number, length in enumerate(lengths)]
+    columns = {
+        "document": range(len(lengths)),
+        "file": [0 for _ in lengths],
+        "row": range(10, 10 + len(lengths)),
+        "characters": [len(text) for text in texts],
+        "sha256": [hashlib.sha256(text.encode()).hexdigest() for text in texts],
+        "repository": [f"owner/{number}" if number else None for number in range(len(lengths))],
+        "path": [f"src/{number}.c" if number else None for number in range(len(lengths))],
+        "licences": [["MIT", "ISC"][:number] if number else None for number in range(len(lengths))],
+        "decision": [KEPT if length else EMPTY for length in lengths],
+    }
+    array = np.array(ids, np.uint16)
+    array[ends] = DOCUMENT_EOS
+    return ChunkDocuments(
+        ids=array,
+        pieces=np.array([(r, lengths[r], forms.get(r, Form.PLAIN)) for r in rows], np.int32),
+        table=pa.table(columns, DOCUMENT_SCHEMA),
+    )
+
+
+def write_document_dataset(
+    folder: Path,
+    chunks: Sequence[Sequence[int]] = DOCUMENT_LENGTHS,
+    *,
+    seq_length: int = 8,
+    max_dump_size: int = 2,
+    packing: str = "best_fit",
+    forms: Mapping[int, Form] = MappingProxyType({}),
+    min_sample_length: int = 0,
+) -> Path:
+    """A dataset folder with documents, as a run writes it, facts and card aside.
+
+    Args:
+        folder: to be made.
+        chunks: of each the tokens of its documents: see `chunk_documents`.
+        seq_length: tokens a sample; the pad token is 0.
+        max_dump_size: samples a shard.
+        packing: best_fit or concat.
+        forms: of those documents that are not plain, by their numbers in each chunk.
+        min_sample_length: of concat.
+    """
+    folder.mkdir(parents=True)
+    entries: list[ShardEntry] = []
+    for number, lengths in enumerate(chunks):
+        documents = chunk_documents(lengths, forms)
+        packed = pack_documents(
+            documents,
+            packing=packing,
+            order=None,
+            seq_length=seq_length,
+            min_sample_length=min_sample_length,
+            pad_token=0,
+        )
+        left_out = {*range(len(lengths))} - {*packed.spans[:, 3].tolist()}
+        for samples, spans in packed.shards(max_dump_size):
+            index, rows = len(entries), {*spans[:, 3].tolist()} | left_out
+            files = {
+                shard_name(index): b"".join(map(bytes, encode_shard(samples, pad_token=0))),
+                spans_name(index): encode_spans(spans),
+                documents_name(index): encode_documents(documents.table.take(sorted(rows))),
+            }
+            hashes = [hashlib.sha256(data).hexdigest() for data in files.values()]
+            for name, data in files.items():
+                (folder / name).write_bytes(data)
+            entries.append(
+                ShardEntry(
+                    num_samples=len(samples),
+                    num_tokens=samples.size,
+                    chars=CharRange(100 * number, 100 * number + 100),
+                    last_sample_tokens=int(spans[-1, 2]) if packing == "concat" else None,
+                    num_text_tokens=int((spans[:, 2] - spans[:, 1]).sum()),
+                    **dict(
+                        zip(("sha256", "spans_sha256", "documents_sha256"), hashes, strict=True)
+                    ),
+                )
+            )
+            left_out = set[int]()
     (folder / META_NAME).write_bytes(dump_meta(entries))
     return folder

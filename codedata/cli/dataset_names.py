@@ -9,11 +9,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codedata.arguments import did_you_mean
 from codedata.errors import DatasetError, SettingsError
 from codedata.format.meta import META_NAME
 from codedata.layout import ROOT_VARIABLE, Layout, is_name
 from codedata.places import place_at
+from codedata.printable import did_you_mean
 from codedata.progress import TERMINAL
 from codedata.store.copies import dataset_copy, dataset_log, open_at, place_of
 from codedata.store.dataset_folder import Dataset

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from yaml import MarkedYAMLError
 
-from codedata.arguments import did_you_mean
 from codedata.errors import CodedataError, SettingsError
-from codedata.printable import shortened
+from codedata.printable import did_you_mean, shortened
 from codedata.sources.registry import what_is_wrong
 
 if TYPE_CHECKING:

@@ -44,6 +44,9 @@ def run(options: argparse.Namespace) -> int:
     output = options.output or folder.with_name(f"{folder.name}-{options.to}")
     export_dataset(dataset, options.to, output)
     quoted = json.dumps(str(output), ensure_ascii=False)[1:-1]
+    written = FORMATS[options.to]
     say(f"{output}: {dataset.num_samples} samples of {dataset.seq_length} tokens")
-    say(f"open it with {FORMATS[options.to].usage.format(folder=quoted)}")
+    if dataset.spans:
+        say(f"boundaries of documents: {written.boundaries}")
+    say(f"open it with {written.usage.format(folder=quoted)}")
     return 0

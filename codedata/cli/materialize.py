@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from codedata.arguments import did_you_mean
 from codedata.cli.code_location import (
     CodeLocation,
     add_module_option,
@@ -25,7 +24,7 @@ from codedata.cli.instance import open_instance, prepare_dagster_home
 from codedata.errors import CodedataError, SettingsError
 from codedata.layout import Layout
 from codedata.parallel import available_cores
-from codedata.printable import say
+from codedata.printable import did_you_mean, say
 from codedata.progress import SHOW_BARS, TERMINAL, Verbosity
 from codedata.recipe.settings import ALL
 from codedata.store.copies import place_of, published

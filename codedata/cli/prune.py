@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from codedata.arguments import did_you_mean
 from codedata.cli.commands import Commands
 from codedata.errors import SettingsError
 from codedata.layout import ROOT_VARIABLE, Layout, is_name
-from codedata.printable import say
+from codedata.printable import did_you_mean, say
 from codedata.progress import megabytes
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ def change_sensor(spec: SplitSpec, *corpora: RawCorpus) -> dg.SensorDefinition:
     )
     def on_change(context: dg.SensorEvaluationContext, store: DataRoot) -> dg.SensorResult:
         looks = [corpus.look(store.layout) for corpus in corpora]
-        seen = [spec.code_version(*spec.settings.as_dict()), *looks]
+        seen = [spec.whole_version, *looks]
         found = hashlib.sha256(" ".join(seen).encode()).hexdigest()
         if context.cursor == found:
             return dg.SensorResult(

@@ -20,6 +20,7 @@ from codedata.components.automation import change_sensor
 from codedata.components.from_yaml import YamlComponent
 from codedata.components.overrides import override, unread_variables
 from codedata.components.raw_corpus import MANY_FILES, RawCorpus, find_corpus
+from codedata.components.recipe_schema import schema_of_recipe
 from codedata.components.scaffolding import SplitScaffolder
 from codedata.components.shown import as_written
 from codedata.components.split_files import (
@@ -37,6 +38,7 @@ from codedata.environment import variables
 from codedata.errors import SettingsError
 from codedata.layout import NAME_REMEDY, TOKENIZER_VARIABLE, Layout, is_name, switch_variable
 from codedata.places import local_path
+from codedata.recipe.documents import DocumentRecipe
 from codedata.recipe.settings import (
     ALL,
     SWITCHES,
@@ -125,6 +127,18 @@ class DatasetSplit(YamlComponent):
         f"{SWITCHES['chars_to_tokenize'].default:,}.",
     )
     chunk_size: int = _field("chunk_size")
+
+    recipe: Any = Field(
+        default=None,
+        description="How documents become samples: marked, packed, some of them asked as "
+        "fill-in-the-middle. Without it, the text is cut every seq_length tokens, unmarked.",
+        json_schema_extra=schema_of_recipe(),
+    )
+
+    @field_validator("recipe", mode="after")
+    @classmethod
+    def _is_recipe(cls, value: Any) -> DocumentRecipe | None:
+        return value if isinstance(value, DocumentRecipe | None) else DocumentRecipe.of(value)
 
     @field_validator("name", "corpus", "tokenizer_asset")
     @classmethod
@@ -361,6 +375,7 @@ class DatasetSplit(YamlComponent):
             matches_transformers=self.matches_transformers,
             partitions=partitions,
             partitions_per_run=self.backfill.partitions_per_run if self.backfill else None,
+            recipe=self.recipe,
         )
         made = split_assets.build_split(spec)
         known = [corpus for corpus in corpora if corpus is not None and corpus.num_files == 1]

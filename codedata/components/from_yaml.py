@@ -23,21 +23,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from codedata.errors import CodedataError, SettingsError
+from codedata.recipe.judging import RecipeError, no_truth
 from codedata.sources.registry import what_is_wrong
-
-
-def no_truth(name: str, value: object) -> object:
-    """The value of a field, refused where it is one of the words that YAML takes for true or false.
-
-    Raises:
-        SettingsError: it is.
-    """
-    if not isinstance(value, bool):
-        return value
-    raise SettingsError(
-        f"{name} is {str(value).lower()}, as YAML also reads yes, no, on and off; write a "
-        "number, or a word in quotes"
-    )
 
 
 class YamlComponent(dg.Component, dg.Resolvable, dg.Model):
@@ -80,7 +67,8 @@ class YamlComponent(dg.Component, dg.Resolvable, dg.Model):
     def _is_no_truth(cls, value: object, info: ValidationInfo) -> object:
         """Refuse `yes` where a number or a name belongs: pydantic would take it for 1."""
         name = info.field_name or ""
-        return value if cls.model_fields[name].annotation is bool else no_truth(name, value)
+        takes_truth = cls.model_fields[name].annotation in (bool, Any)  # whose own reader judges
+        return value if takes_truth else no_truth(name, value)
 
     def require_own_name(self, context: dg.ComponentLoadContext, what: str) -> None:
         """Refuse a name that another component of the tree has.
@@ -147,6 +135,8 @@ def _explained(
     if isinstance(own, CodedataError):
         within = own.__cause__  # of a source, whose kind judged its fields
         more = within.errors()[0]["loc"] if isinstance(within, ValidationError) else ()
+        if isinstance(own, RecipeError):
+            more = own.path[len(path) :]
         return f"{_place(positions, [*path, *more])}{own}"
     name = ".".join(map(str, path))
     return f"{_place(positions, path)}{what_is_wrong(detail, name, fields)}"

@@ -75,9 +75,6 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
     shards_key = dg.AssetKey([spec.name, "pickle_shards"])
     meta_key = dg.AssetKey([spec.name, "meta_json"])
     check_keys = {**dict.fromkeys(_CHECKS, shards_key), "integrity": meta_key}
-    version = spec.code_version(
-        "seq_length", "min_sample_length", "max_dump_size", "pad_token", "chunk_size"
-    )
 
     def asset(
         key: dg.AssetKey, kind: str, columns: list[dg.TableColumn], description: str
@@ -87,7 +84,7 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
             deps=[[spec.name, "token_chunks"]],
             kinds={kind},
             description=description,
-            code_version=version,
+            code_version=spec.shards_version,
             metadata={"dagster/column_schema": dg.TableSchema(columns=columns)},
             **spec.shown,
         )

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import Field, ValidationInfo, field_validator
 
-from codedata.components.from_yaml import no_truth
 from codedata.components.raw_corpus import RawCorpus
 from codedata.errors import SettingsError
 from codedata.format.ranges import CharRange
 from codedata.layout import NAME_REMEDY, Layout, is_name
+from codedata.recipe.judging import no_truth
 from codedata.recipe.settings import ALL, SWITCHES
 from codedata.run.checks import KNOWN_REPO
 from codedata.sources.paths import MAX_FILES

@@ -13,9 +13,9 @@ from typing import Literal, cast
 import dagster as dg
 from pydantic import Field, field_validator
 
-from codedata.components.from_yaml import no_truth
 from codedata.errors import SettingsError
 from codedata.layout import Layout
+from codedata.recipe.judging import no_truth
 from codedata.store import state
 
 Partitions = Literal["file", "chunk"]

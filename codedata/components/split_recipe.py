@@ -14,6 +14,7 @@ from codedata.components.split_parts import SplitPart
 from codedata.components.split_spec import SPLIT_TAG, SplitSpec
 from codedata.format.ranges import CharRange
 from codedata.layout import Layout
+from codedata.recipe.documents import DocumentRecipe
 from codedata.recipe.settings import Settings
 from codedata.sources.base import Source
 from codedata.sources.registry import read_source
@@ -29,6 +30,7 @@ def recipe_metadata(spec: SplitSpec) -> dict[str, Any]:
         "pad_is_named": spec.pad_is_named,
         "partitions": spec.partitions,
         "switches": spec.settings.as_dict(),
+        **({} if spec.recipe is None else {"recipe": spec.recipe.as_dict()}),
     }
     return {_RECIPE: dg.MetadataValue.json(fields)}
 
@@ -62,6 +64,7 @@ def _spec_of(job: dg.JobDefinition) -> SplitSpec:
         pad_is_named=fields["pad_is_named"],
         partitions=fields["partitions"],
         settings=Settings(**fields["switches"]),
+        recipe=DocumentRecipe.of(fields["recipe"]) if "recipe" in fields else None,
         held_out_from={},
         description="",
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import dagster as dg
 
@@ -20,6 +20,7 @@ from codedata.layout import Layout
 from codedata.parallel import side_by_side
 from codedata.printable import printable
 from codedata.progress import Reporter
+from codedata.recipe.documents import DocumentRecipe
 from codedata.recipe.settings import Settings
 from codedata.run.checks import CheckOutcome
 from codedata.run.plan import ChunkTask, Plan, open_plan
@@ -70,6 +71,7 @@ class SplitSpec:
         matches_transformers: whether it is compared with transformers.
         partitions: what a partition of its chunks is.
         partitions_per_run: most of them that a run of a backfill makes; None is all.
+        recipe: how its documents become samples; None is the reference mode.
     """
 
     name: str
@@ -84,6 +86,7 @@ class SplitSpec:
     matches_transformers: bool = True
     partitions: Partitions = "chunk"
     partitions_per_run: int | None = None
+    recipe: DocumentRecipe | None = None
 
     @property
     def shown(self) -> Shown:
@@ -91,6 +94,9 @@ class SplitSpec:
         ends = ("", *(f"_{place}" for place in range(2, len(self.parts) + 1)))
         tags = {f"codedata/corpus{end}": n for end, n in zip(ends, self.corpora, strict=True)}
         tags["codedata/seq_length"] = str(self.settings.seq_length)
+        if self.recipe is not None:
+            tags["codedata/packing"] = self.recipe.packing
+            tags["codedata/fim"] = str(self.recipe.fim.rate if self.recipe.fim else 0)
         return {
             "group_name": self.name,
             "owners": list(self.owners),
@@ -177,8 +183,13 @@ class SplitSpec:
         """Where the record of a file lies."""
         return self.part_of(file).folder(layout, file)
 
-    def code_version(self, *switches: str) -> str:
-        """What the assets' content depends on besides their inputs, as a short hash."""
+    def code_version(self, *switches: str, recipe: Mapping[str, Any] | None = None) -> str:
+        """What the assets' content depends on besides their inputs, as a short hash.
+
+        Args:
+            switches: those that decide it.
+            recipe: what of the recipe does.
+        """
         values = {switch: getattr(self.settings, switch) for switch in switches}
         if self.tokenizer_asset is not None:
             values.pop("tokenizer_base", None)  # a path below the root; the asset is upstream
@@ -188,8 +199,29 @@ class SplitSpec:
         what = [CODE_VERSION, part.corpus, values, *([part.files] if part.files != (0,) else [])]
         if others:
             what = [CODE_VERSION, [(p.corpus, p.files, p.chars) for p in self.parts], values]
+        if recipe is not None:
+            what.append({"recipe": recipe})
         text = json.dumps(what, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def chunks_version(self) -> str:
+        """What the chunks depend on besides corpus and tokenizer."""
+        switches = ("tokenizer_base", "starting_character", "chars_to_tokenize", "chunk_size")
+        recipe = self.recipe and self.recipe.of_chunks(self.settings.seq_length)
+        return self.code_version(*switches, recipe=recipe)
+
+    @property
+    def shards_version(self) -> str:
+        """What shards and meta depend on besides the chunks."""
+        switches = ("seq_length", "min_sample_length", "max_dump_size", "pad_token", "chunk_size")
+        return self.code_version(*switches, recipe=self.recipe and self.recipe.as_dict())
+
+    @property
+    def whole_version(self) -> str:
+        """What the whole split depends on, as its YAML and the environment say it."""
+        recipe = self.recipe and self.recipe.as_dict()
+        return self.code_version(*self.settings.as_dict(), recipe=recipe)
 
 
 def records_of(
@@ -276,6 +308,7 @@ def open_split(
         windows=spec.windows,
         engine=engine,
         pad_is_named=spec.pad_is_named,
+        recipe=spec.recipe,
     )
 
 

@@ -64,9 +64,7 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
         f"{spec.partitions}. Unchanged chunks are reused.",
         partitions_def=dg.StaticPartitionsDefinition(spec.partition_keys),
         backfill_policy=dg.BackfillPolicy(spec.partitions_per_run),
-        code_version=spec.code_version(
-            "tokenizer_base", "starting_character", "chars_to_tokenize", "chunk_size"
-        ),
+        code_version=spec.chunks_version,
         check_specs=[
             check(
                 "held_out",

@@ -1,7 +1,9 @@
 """One YAML -> the asset `<name>`: a tokenizer trained on a corpus, so that none is fetched."""
 
+import json
+
 import dagster as dg
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from codedata.components.from_yaml import YamlComponent
 from codedata.components.raw_corpus import find_corpus
@@ -16,7 +18,7 @@ from codedata.resources import DataRoot
 from codedata.sources.record import read_corpus
 from codedata.store import state
 from codedata.tokenize.tokenizer_files import find_tokenizer
-from codedata.tokenize.train import save_tokenizer, train_tokenizer
+from codedata.tokenize.train import BOS_TOKEN, PAD_TOKEN, save_tokenizer, train_tokenizer
 
 _LEAST_TOKENS = 258
 """The 256 bytes and the two special ones."""
@@ -37,6 +39,11 @@ class TrainedTokenizer(YamlComponent):
         default=["team:data"], description="Who answers for it: team:NAME or a mail address."
     )
     vocab_size: int = Field(default=4096, ge=_LEAST_TOKENS, description="Tokens, at most.")
+    more_tokens: list[str] = Field(
+        default_factory=list,
+        description="Special tokens besides, such as those that a split's recipe names; their ids "
+        "follow those of the others, which stay as they are.",
+    )
     chars_to_train_on: int = Field(
         default=4_000_000,
         ge=1,
@@ -53,6 +60,20 @@ class TrainedTokenizer(YamlComponent):
             )
         return name
 
+    @field_validator("more_tokens")
+    @classmethod
+    def _are_other_tokens(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        of = f"more_tokens of tokenizer {info.data.get('name')!r}"
+        for place, name in enumerate(names):
+            if not name:
+                raise SettingsError(f"{of} has an empty one; name it, or take it out")
+            if name in (BOS_TOKEN, PAD_TOKEN, *names[:place]):
+                raise SettingsError(
+                    f"{of} has {name!r}, which it has already; name others than {BOS_TOKEN} and "
+                    f"{PAD_TOKEN}, each once"
+                )
+        return names
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The asset.
 
@@ -68,6 +89,7 @@ class TrainedTokenizer(YamlComponent):
                     f"{self.corpus!r} has {corpus.num_files}; name another corpus"
                 )
         chars = CharRange(0, self.chars_to_train_on)
+        more = [json.dumps(self.more_tokens)] if self.more_tokens else []
 
         @dg.asset(
             name=self.name,
@@ -75,7 +97,7 @@ class TrainedTokenizer(YamlComponent):
             group_name=self.name,
             owners=self.owners,
             kinds={"huggingface"},
-            code_version=f"1-{self.vocab_size}-{chars.key}",
+            code_version="-".join(["1", str(self.vocab_size), chars.key, *more]),
             backfill_policy=SINGLE_RUN,
             description=f"A byte-level BPE of {self.vocab_size:,} tokens with the pre-tokenizer "
             "structure of deepseek-coder.",
@@ -89,7 +111,7 @@ class TrainedTokenizer(YamlComponent):
             pieces = (text.read(piece) for piece in window.cut(_PIECE_CHARS))
             folder = layout.tokenizer(self.name)
             with reporter_of_run(context.log.info).step(f"training {self.name}"):
-                trained = train_tokenizer(pieces, self.vocab_size)
+                trained = train_tokenizer(pieces, self.vocab_size, self.more_tokens)
                 save_tokenizer(trained, folder)
                 state.push(layout, folder)
             fingerprint = find_tokenizer(str(folder)).fingerprint

@@ -28,7 +28,7 @@ def blocks(ids: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
 
 def text_tokens(dataset: Dataset) -> NDArray[np.int32] | None:
     """How many tokens of each sample are the text's, shape (num_samples,); None: not known."""
-    if any(entry.last_sample_tokens is None for entry in dataset.entries):
+    if dataset.num_padding is None:
         return None
     counts = np.full(dataset.num_samples, dataset.seq_length, np.int32)
     for row, num_tokens in dataset.padded_samples().items():
@@ -36,16 +36,19 @@ def text_tokens(dataset: Dataset) -> NDArray[np.int32] | None:
     return counts
 
 
-def origin(dataset: Dataset) -> str:
-    """What was exported, as JSON."""
-    facts = {
+def origin(dataset: Dataset, boundaries: str) -> str:
+    """What was exported, as JSON; of documents, also what carries their boundaries."""
+    facts: dict[str, object] = {
         "digest": dataset.digest,
         "num_samples": dataset.num_samples,
         "seq_length": dataset.seq_length,
     }
+    if dataset.spans:
+        facts["boundaries"] = boundaries
     return json.dumps(facts)
 
 
-def write_origin(dataset: Dataset, folder: Path) -> None:
+def write_origin(dataset: Dataset, folder: Path, boundaries: str) -> None:
     """Write what was exported beside it, as `codedata.json`."""
-    (folder / "codedata.json").write_text(f"{origin(dataset)}\n", encoding="utf-8")
+    text = f"{origin(dataset, boundaries)}\n"
+    (folder / "codedata.json").write_text(text, encoding="utf-8")

@@ -26,24 +26,35 @@ class ExportFormat:
     Attributes:
         write: writes a dataset into an empty folder.
         usage: how the result is opened, `{folder}` being where it lies, inside quotes.
+        boundaries: what carries those of documents.
     """
 
     write: Callable[[Dataset, Path], None]
     usage: str
+    boundaries: str
 
 
 FORMATS = {
     "parquet": ExportFormat(
-        write=parquet.write, usage='datasets.load_dataset("{folder}", split="train")'
+        write=parquet.write,
+        usage='datasets.load_dataset("{folder}", split="train")',
+        boundaries=parquet.BOUNDARIES,
     ),
     "npy": ExportFormat(
-        write=npy.write, usage='numpy.load("{folder}/input_ids.npy", mmap_mode="r")'
+        write=npy.write,
+        usage='numpy.load("{folder}/input_ids.npy", mmap_mode="r")',
+        boundaries=npy.BOUNDARIES,
     ),
     "megatron": ExportFormat(
         write=megatron.write,
         usage='megatron.core.datasets.indexed_dataset.IndexedDataset("{folder}/samples")',
+        boundaries=megatron.BOUNDARIES,
     ),
-    "mds": ExportFormat(write=mds.write, usage='streaming.StreamingDataset(local="{folder}")'),
+    "mds": ExportFormat(
+        write=mds.write,
+        usage='streaming.StreamingDataset(local="{folder}")',
+        boundaries=mds.BOUNDARIES,
+    ),
 }
 
 

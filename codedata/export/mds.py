@@ -1,7 +1,7 @@
 """A dataset -> MDS shards and their index.json, which mosaicml-streaming reads (and LLM Foundry).
 
 Columns: `tokens`, int32, shape (seq_length,), and `text_tokens`, int32, where the meta says how
-many are the text's. A shard is
+many are the text's. Where documents lie in samples is not carried. A shard is
 
     number of samples, u32   offset of each sample and of the end, u32   the columns as JSON
     the samples, each its columns in the order of their names
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from codedata.export.blocks import blocks, text_tokens, write_origin
 from codedata.store.dataset_folder import Dataset
+
+BOUNDARIES = "not carried"
 
 _SHARD_BYTES = 1 << 26
 """mosaicml-streaming's own size_limit; offsets are 32 bits."""
@@ -57,7 +59,7 @@ def write(dataset: Dataset, folder: Path) -> None:
             "hashes": {"sha256": hashlib.sha256(data).hexdigest()},
         }
         shards.append({**config, "samples": len(samples), "raw_data": raw, "zip_data": None})
-    write_origin(dataset, folder)
+    write_origin(dataset, folder, BOUNDARIES)
     (folder / "index.json").write_text(
         json.dumps({"version": 2, "shards": shards}, sort_keys=True), encoding="utf-8"
     )

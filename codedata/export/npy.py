@@ -2,7 +2,9 @@
 
 input_ids.npy     uint16 or int32, shape (num_samples, seq_length)
 text_tokens.npy   int32, shape (num_samples,), where the meta says how many are the text's
-codedata.json     digest, num_samples, seq_length
+codedata.json     digest, num_samples, seq_length; with documents, boundaries
+
+Where documents lie in samples is not carried.
 """
 
 from pathlib import Path
@@ -11,6 +13,8 @@ import numpy as np
 
 from codedata.export.blocks import blocks, ids_dtype, text_tokens, write_origin
 from codedata.store.dataset_folder import Dataset
+
+BOUNDARIES = "not carried"
 
 
 def write(dataset: Dataset, folder: Path) -> None:
@@ -28,4 +32,4 @@ def write(dataset: Dataset, folder: Path) -> None:
     counts = text_tokens(dataset)
     if counts is not None:
         np.save(folder / "text_tokens.npy", counts)
-    write_origin(dataset, folder)
+    write_origin(dataset, folder, BOUNDARIES)

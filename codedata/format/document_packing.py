@@ -1,22 +1,33 @@
 """Pieces of documents -> samples, and where in them they lie. Pure.
 
-`best_fit`: pieces of at most seq_length tokens, the longest first, each into the sample with the
-least room that has enough; none is dropped. `concat`: one after the other, cut every seq_length
-tokens. Samples stand in the order of the earliest document that they hold.
+`best_fit`: parts of at most seq_length tokens, the longest first, each into the sample with the
+least room that has enough; none is dropped. `concat`: one piece after the other, cut every
+seq_length tokens. Samples stand in the order of their earliest part, and so do the parts of each.
 
 Best-fit packing: H. Ding et al., Fewer Truncations Improve Language Modeling, arXiv 2404.10830.
 """
 
-from bisect import bisect_left, insort
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.format.documents import ChunkDocuments, DocumentCounts, Form, Pieces, Spans
+from codedata.format.documents import (
+    CONTROL_TOKENS,
+    EMPTY,
+    SPAN_COLUMNS,
+    ChunkDocuments,
+    DocumentCounts,
+    Form,
+    Pieces,
+    Spans,
+)
 from codedata.format.packing import IdArray, count_samples, id_dtype
+
+Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,69 +46,83 @@ class PackedDocuments:
 
     def shards(self, max_dump_size: int) -> Iterator[tuple[IdArray, Spans]]:
         """The samples `max_dump_size` at a time, each with its spans, numbered from 0."""
-        for start in range(0, len(self.samples), max_dump_size):
-            stop = min(start + max_dump_size, len(self.samples))
-            low, high = np.searchsorted(self.spans[:, 0], [start, stop])
+        starts = range(0, len(self.samples), max_dump_size)
+        lows = np.searchsorted(self.spans[:, 0], np.array(starts, np.int32)).tolist()
+        for start, low, high in zip(starts, lows, [*lows[1:], None], strict=True):
             spans = self.spans[low:high].copy()
             spans[:, 0] -= start
-            yield self.samples[start:stop], spans
+            yield self.samples[start : start + max_dump_size], spans
 
 
-def best_fit(lengths: NDArray[np.int32], seq_length: int) -> NDArray[np.int32]:
-    """The sample of each piece, numbered as they are begun.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Parts:
+    """Parts of pieces, one sample after the other; each array of shape (num_parts,).
 
-    Of pieces that are equally long the first comes first, and of samples with equal room the one
-    that has it the longest.
+    Attributes:
+        piece: which each is a part of.
+        offset: tokens of the piece before it.
+        num_tokens: of it.
+        sample: that holds it.
+    """
+
+    piece: Numbers
+    offset: Numbers
+    num_tokens: Numbers
+    sample: Numbers
+
+
+def best_fit(lengths: NDArray[np.integer[Any]], seq_length: int) -> Numbers:
+    """The sample of each part, numbered as they are begun, in O(n log n).
+
+    Of parts that are equally long the first comes first, and of samples with equal room the one
+    that has had it the longest.
 
     Args:
-        lengths: of the pieces, shape (num_pieces,), 1 to seq_length.
+        lengths: of the parts, shape (num_parts,), 1 to seq_length.
         seq_length: tokens a sample.
     """
-    samples = np.empty(len(lengths), np.int32)
-    rooms: list[int] = []
-    with_room: dict[int, deque[int]] = {}
+    order = np.argsort(-lengths, kind="stable")
+    num_parts = len(order)
+    chosen: list[int] = []  # the sample of each part, in that order
+    # A sample with room is -(room * num_parts + place), place that of the part that left the room.
+    # Lengths fall, so what once has enough always has: `enough` is a stack, the least room on top;
+    # the others wait in a heap, the most room on top.
+    enough: list[int] = []
+    waiting: list[int] = []
     num_samples = 0
-    for piece in np.argsort(-lengths, kind="stable").tolist():
-        length = int(lengths[piece])
-        place = bisect_left(rooms, length)
-        if place < len(rooms):
-            room = rooms[place]
-            sample = with_room[room].popleft()
-            if not with_room[room]:
-                del with_room[room], rooms[place]
+    for place, length in enumerate(lengths[order].tolist()):
+        while waiting and waiting[0] <= -length * num_parts:
+            enough.append(heappop(waiting))
+        if enough:
+            room, left_by = divmod(-enough.pop(), num_parts)
+            chosen.append(chosen[left_by])
         else:
-            room, sample = seq_length, num_samples
+            room = seq_length
+            chosen.append(num_samples)
             num_samples += 1
-        samples[piece] = sample
-        if left := room - length:
-            if left not in with_room:
-                with_room[left] = deque()
-                insort(rooms, left)
-            with_room[left].append(sample)
+        room -= length
+        if room:
+            sample_with_room = -(room * num_parts + place)
+            if room >= length:
+                enough.append(sample_with_room)
+            else:
+                heappush(waiting, sample_with_room)
+    samples = np.empty(num_parts, np.int64)
+    samples[order] = chosen
     return samples
 
 
 def count_best_fit(pieces: Pieces, seq_length: int) -> int:
-    """How many samples best fit makes of the pieces of a chunk."""
-    lengths = cut_pieces(pieces, seq_length)[:, 1]
-    return int(best_fit(lengths, seq_length).max(initial=-1)) + 1
-
-
-def cut_pieces(pieces: Pieces, seq_length: int) -> Pieces:
-    """The same tokens in pieces of at most seq_length."""
-    num_parts = -(-pieces[:, 1] // seq_length)
-    parts = np.repeat(pieces, num_parts, axis=0)
-    parts[:, 1] = seq_length
-    lasts = np.cumsum(num_parts) - 1
-    parts[lasts, 1] = pieces[:, 1] - (num_parts - 1) * seq_length
-    return parts
+    """How many samples best fit makes of the pieces of a chunk, in whatever order they come."""
+    _, _, num_tokens = _cut(pieces[:, 1].astype(np.int64), seq_length)
+    return int(best_fit(num_tokens, seq_length).max(initial=-1)) + 1
 
 
 def pack_documents(
     documents: ChunkDocuments,
     *,
     packing: str,
-    order: NDArray[np.int64] | None,
+    order: Numbers | None,
     seq_length: int,
     min_sample_length: int,
     pad_token: int,
@@ -114,98 +139,130 @@ def pack_documents(
     """
     pieces = documents.pieces
     lengths = pieces[:, 1].astype(np.int64)
-    sources = np.cumsum(lengths) - lengths
-    is_first = np.diff(pieces[:, 0], prepend=-1) != 0
-    before = sources - np.maximum.accumulate(np.where(is_first, sources, 0))
+    assert lengths.min(initial=1) > 0, "each piece has a token"
+    coming = np.arange(len(pieces))
     if order is not None:
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        by_rank = np.argsort(rank[pieces[:, 0]], kind="stable")
-        pieces, lengths, sources, before = (
-            each[by_rank] for each in (pieces, lengths, sources, before)
-        )
+        coming = np.argsort(np.argsort(order)[pieces[:, 0]], kind="stable")
     if packing == "concat":
-        total = int(lengths.sum())
-        num_samples = count_samples(
-            total, seq_length=seq_length, min_sample_length=min_sample_length
-        )
-        packed = min(total, num_samples * seq_length)
-        borders = np.cumsum(lengths) - lengths
-        places = np.union1d(borders, np.arange(0, packed, seq_length))
-        places = places[places < packed]
-        which = np.searchsorted(borders, places, "right") - 1
-        offsets = places - borders[which]
-        sizes = np.diff(places, append=packed)
-        samples, starts = np.divmod(places, seq_length)
+        parts = _concatenated(lengths[coming], seq_length, min_sample_length)
     else:
-        num_parts = -(-lengths // seq_length)
-        which = np.repeat(np.arange(len(pieces)), num_parts)
-        first_parts = np.cumsum(num_parts) - num_parts
-        offsets = (np.arange(len(which)) - first_parts[which]) * seq_length
-        sizes = np.minimum(seq_length, lengths[which] - offsets)
-        samples = in_order_of_first(best_fit(sizes.astype(np.int32), seq_length))
-        by_sample = np.argsort(samples, kind="stable")
-        which, offsets, sizes, samples = (
-            each[by_sample] for each in (which, offsets, sizes, samples)
-        )
-        num_samples = int(samples[-1]) + 1 if len(samples) else 0
-        starts = np.cumsum(sizes) - sizes
-        row_starts = starts[np.searchsorted(samples, np.arange(num_samples))]
-        starts = starts - row_starts[samples]
-    dtype = np.promote_types(documents.ids.dtype, id_dtype(pad_token))
-    packed_ids = np.full((num_samples, seq_length), pad_token, dtype)
-    flat = packed_ids.reshape(-1)
-    targets = samples * seq_length + starts
-    from_ = sources[which] + offsets
-    for target, source, size in zip(targets.tolist(), from_.tolist(), sizes.tolist(), strict=True):
-        flat[target : target + size] = documents.ids[source : source + size]
-    forms = pieces[which, 2]
-    spans = np.stack(
-        [
-            samples,
-            starts,
-            starts + sizes,
-            pieces[which, 0],
-            before[which] + offsets,
-            np.where(forms == Form.TOO_LONG, Form.PLAIN, forms),
-        ],
-        axis=1,
-    ).astype(np.int32)
+        parts = _best_fitted(lengths[coming], seq_length)
+    piece = coming[parts.piece]
+    places = np.cumsum(lengths) - lengths  # in the ids, of each piece
+    places_of_documents = places[np.searchsorted(pieces[:, 0], pieces[:, 0])]
+    firsts = places[piece] + parts.offset
+    starts = _before_each(parts.num_tokens, parts.sample)
+    spans = np.empty((len(piece), len(SPAN_COLUMNS)), np.int32)
+    spans[:, 0] = parts.sample
+    spans[:, 1] = starts
+    spans[:, 2] = starts + parts.num_tokens
+    spans[:, 3] = pieces[piece, 0]
+    spans[:, 4] = firsts - places_of_documents[piece]
+    spans[:, 5] = np.where(pieces[piece, 2] == Form.TOO_LONG, Form.PLAIN, pieces[piece, 2])
+    samples = _filled(documents.ids, firsts, spans, seq_length, pad_token)
     return PackedDocuments(
-        samples=packed_ids,
-        spans=spans,
-        counts=_counts(documents, spans, num_samples * seq_length),
+        samples=samples, spans=spans, counts=_counts(documents, piece, spans, samples)
     )
 
 
-def in_order_of_first(samples: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Samples numbered anew, in the order in which they first occur."""
-    _, firsts, inverse = np.unique(samples, return_index=True, return_inverse=True)
-    rank = np.empty(len(firsts), np.int64)
-    rank[np.argsort(firsts, kind="stable")] = np.arange(len(firsts))
-    return rank[inverse]
+def _filled(
+    ids: IdArray, firsts: Numbers, spans: Spans, seq_length: int, pad_token: int
+) -> IdArray:
+    """The samples, of the ids from `firsts` on for each span; shape (num_samples, seq_length)."""
+    num_samples = int(spans[:, 0].max(initial=-1)) + 1
+    dtype = np.promote_types(ids.dtype, id_dtype(pad_token))
+    samples = np.full((num_samples, seq_length), pad_token, dtype)
+    of_spans = zip(firsts.tolist(), *spans[:, :3].T.tolist(), strict=True)
+    for first, sample, start, stop in of_spans:
+        samples[sample, start:stop] = ids[first : first + stop - start]
+    return samples
 
 
-def _counts(documents: ChunkDocuments, spans: Spans, num_cells: int) -> DocumentCounts:
-    pieces = documents.pieces
+def _concatenated(lengths: Numbers, seq_length: int, min_sample_length: int) -> _Parts:
+    """Pieces one after the other, cut every seq_length tokens; a short rest is left out."""
+    num_tokens = int(lengths.sum())
+    num_samples = count_samples(
+        num_tokens, seq_length=seq_length, min_sample_length=min_sample_length
+    )
+    num_packed = min(num_tokens, num_samples * seq_length)
+    borders = np.cumsum(lengths) - lengths
+    starts = np.union1d(borders, np.arange(0, num_packed, seq_length))
+    starts = starts[starts < num_packed]
+    piece = np.searchsorted(borders, starts, "right") - 1
+    return _Parts(
+        piece=piece,
+        offset=starts - borders[piece],
+        num_tokens=np.diff(starts, append=num_packed),
+        sample=starts // seq_length,
+    )
+
+
+def _best_fitted(lengths: Numbers, seq_length: int) -> _Parts:
+    """Pieces cut every seq_length tokens, by best fit, the samples in the order of their first."""
+    piece, offset, num_tokens = _cut(lengths, seq_length)
+    _, firsts, numbers = np.unique(
+        best_fit(num_tokens, seq_length), return_index=True, return_inverse=True
+    )
+    samples = np.argsort(np.argsort(firsts))[numbers]
+    by_sample = np.argsort(samples, kind="stable")
+    return _Parts(
+        piece=piece[by_sample],
+        offset=offset[by_sample],
+        num_tokens=num_tokens[by_sample],
+        sample=samples[by_sample],
+    )
+
+
+def _cut(lengths: Numbers, seq_length: int) -> tuple[Numbers, Numbers, Numbers]:
+    """Of each part of at most seq_length tokens: its piece, the tokens before it, and its own."""
+    piece = np.repeat(np.arange(len(lengths)), -(-lengths // seq_length))
+    offset = _before_each(np.full(len(piece), seq_length), piece)
+    return piece, offset, np.minimum(seq_length, lengths[piece] - offset)
+
+
+def _before_each(lengths: Numbers, groups: NDArray[np.integer[Any]]) -> Numbers:
+    """The sum of the lengths before each in its group; groups ascend."""
+    before = np.cumsum(lengths) - lengths
+    return before - before[np.searchsorted(groups, groups)]
+
+
+def _counts(
+    documents: ChunkDocuments, piece: Numbers, spans: Spans, samples: IdArray
+) -> DocumentCounts:
+    """What became of the documents.
+
+    Args:
+        documents: of the chunk.
+        piece: of each span.
+        spans: of the samples.
+        samples: shape (num_samples, seq_length).
+    """
+    pieces, num_documents = documents.pieces, documents.table.num_rows
     decisions = documents.table.column("decision").to_pylist()
-    packed = int((spans[:, 2] - spans[:, 1]).sum())
-    seq_length = num_cells // (int(spans[-1, 0]) + 1) if len(spans) else 1
-    num_documents = documents.table.num_rows
-    lengths = np.bincount(pieces[:, 0], weights=pieces[:, 1], minlength=num_documents)
-    in_samples = np.bincount(spans[:, 3], minlength=num_documents)
+
+    def tokens_of(numbers: NDArray[Any], tokens: NDArray[Any]) -> NDArray[Any]:
+        return np.bincount(numbers, weights=tokens, minlength=num_documents)
+
+    made = tokens_of(pieces[:, 0], pieces[:, 1])
+    packed = tokens_of(spans[:, 3], spans[:, 2] - spans[:, 1])
+    # Parts of a document may share a sample.
+    in_samples = np.unique(spans[:, 3].astype(np.int64) * len(samples) + spans[:, 0])
+    lies_in = np.bincount(in_samples // max(1, len(samples)), minlength=num_documents)
+    is_cut = (lies_in > 0) & ((lies_in > 1) | (packed < made))
+    forms = np.bincount(pieces[np.unique(piece), 2], minlength=len(Form))
+    num_tokens, num_packed = int(made.sum()), int(packed.sum())
     return DocumentCounts(
         documents=num_documents,
-        empty=decisions.count("empty"),
-        with_control_tokens=decisions.count("control tokens"),
-        tokens=int(pieces[:, 1].sum()),
-        tokens_packed=packed,
-        tokens_dropped=int(pieces[:, 1].sum()) - packed,
-        cut=int((in_samples > 1).sum()),
-        cut_though_short=int(((in_samples > 1) & (lengths <= seq_length)).sum()),
-        pieces=len(spans),
-        psm=int((spans[:, 5] == Form.PSM).sum()),
-        spm=int((spans[:, 5] == Form.SPM).sum()),
-        fim_too_long=int((pieces[:, 2] == Form.TOO_LONG).sum()),
-        padding=num_cells - packed,
+        empty=decisions.count(EMPTY),
+        with_control_tokens=decisions.count(CONTROL_TOKENS),
+        tokens=num_tokens,
+        tokens_packed=num_packed,
+        tokens_dropped=num_tokens - num_packed,
+        cut=int(is_cut.sum()),
+        cut_though_short=int((is_cut & (made <= samples.shape[1])).sum()),
+        pieces=int(forms.sum()),
+        psm=int(forms[Form.PSM]),
+        spm=int(forms[Form.SPM]),
+        fim_too_long=int(forms[Form.TOO_LONG]),
+        padding=samples.size - num_packed,
     )

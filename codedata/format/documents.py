@@ -30,6 +30,9 @@ class Form(IntEnum):
     """Plain, since the permuted form that was drawn fits into no sample; spans say PLAIN."""
 
 
+KEPT, EMPTY, CONTROL_TOKENS = "kept", "empty", "control tokens"
+"""What is decided of a document: those of no character, and of control tokens, are left out."""
+
 PIECE_COLUMNS = ("document", "num_tokens", "form")
 SPAN_COLUMNS = ("sample", "start", "stop", "document", "first_token", "form")
 
@@ -67,9 +70,9 @@ class DocumentCounts:
         tokens: of all pieces, framing and sentinels included.
         tokens_packed: of those, what samples hold.
         tokens_dropped: the rest of a chunk that `concat` leaves out.
-        cut: documents that lie in more than one sample.
-        cut_though_short: those of them that a sample could hold whole.
-        pieces: that samples hold.
+        cut: documents that lie in more than one sample, or of which `concat` dropped a part.
+        cut_though_short: those of them that a sample could hold whole, sentinels included.
+        pieces: of which samples hold at least a part; packing may have cut them.
         psm: of those, permuted, the prefix first.
         spm: permuted, the suffix first.
         fim_too_long: drawn, and left plain.
@@ -93,3 +96,9 @@ class DocumentCounts:
     def __add__(self, other: "DocumentCounts") -> "DocumentCounts":
         """Of both together."""
         return DocumentCounts(**{n: v + getattr(other, n) for n, v in vars(self).items()})
+
+
+def text_tokens(spans: Spans, num_samples: int) -> NDArray[np.int32]:
+    """How many tokens of each sample of a shard are documents', shape (num_samples,)."""
+    sizes = spans[:, 2] - spans[:, 1]
+    return np.bincount(spans[:, 0], sizes, num_samples).astype(np.int32)

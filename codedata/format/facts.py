@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 from codedata.errors import CorpusError
+from codedata.format.documents import DocumentCounts
 from codedata.format.meta import ShardEntry, dump_meta
 from codedata.format.packing import MAX_TOKEN_ID
 from codedata.printable import printable
@@ -125,12 +126,17 @@ class Facts(Origin):
         switches: by name.
         counts: of its shards.
         digest: of its meta.
+        recipe: how documents became samples, as a YAML has it, numbers that are not whole as text;
+            None in the reference mode.
+        documents: what became of them; None likewise.
     """
 
     name: str
     switches: Mapping[str, int | str]
     counts: Counts
     digest: str
+    recipe: Mapping[str, Any] | None = None
+    documents: DocumentCounts | None = None
 
     __pydantic_config__ = {"strict": True}  # noqa: RUF012  (pydantic's name; nobody changes it)
 

@@ -3,6 +3,7 @@
 The meta is the last file written and says which shards belong to the dataset:
 `{"dump-0.pkl": {"num_samples": n, "num_tokens": n * seq_length, ...}, ...}`, nothing beside the
 shards. Our own entries add what integrity needs; those of the old script have the two counts only.
+Of documents lie two files beside each shard, its sidecars; either all shards have them, or none.
 """
 
 import hashlib
@@ -20,8 +21,9 @@ META_NAME = "dump-meta_data.json"
 MAX_SHARDS = 1 << 16
 """Each is mapped, and Linux gives a process 65,530 mappings (vm.max_map_count)."""
 
-MAX_META_BYTES = 768 * MAX_SHARDS
-"""An entry takes some 350 bytes, with documents 580; a larger file is no meta."""
+MAX_META_BYTES = 512 * MAX_SHARDS
+"""An entry takes some 350 bytes, or, with documents, 600 for half as many shards; a larger file is
+no meta."""
 
 _LEAST_BYTES = 8
 """Of a value with its name, which alone has more; denser JSON takes ten times its size to parse."""
@@ -72,11 +74,30 @@ class ShardEntry:
         """Tokens a sample."""
         return self.num_tokens // self.num_samples
 
+    @property
+    def has_documents(self) -> bool:
+        """Whether sidecars lie beside it."""
+        return self.spans_sha256 is not None
+
+    @property
+    def num_padding(self) -> int | None:
+        """Tokens that only fill up samples; None where it does not say."""
+        if self.num_text_tokens is not None:
+            return self.num_tokens - self.num_text_tokens
+        last = self.last_sample_tokens
+        return None if last is None else self.seq_length - last
+
     def files(self, index: int) -> dict[str, str | None]:
         """The files of the shard with a number, by name, the shard first; of each its sha256."""
-        names = (shard_name(index), spans_name(index), documents_name(index))
-        hashes = (self.sha256, self.spans_sha256, self.documents_sha256)
-        return dict(zip(names, hashes, strict=True)) if self.spans_sha256 else {names[0]: hashes[0]}
+        names = file_names(index, documents=self.has_documents)
+        return dict(
+            zip(names, (self.sha256, self.spans_sha256, self.documents_sha256), strict=False)
+        )
+
+
+def most_shards(*, documents: bool) -> int:
+    """How many shards a dataset may have: with documents, two files of each are mapped."""
+    return MAX_SHARDS // 2 if documents else MAX_SHARDS
 
 
 def shard_name(index: int) -> str:
@@ -92,6 +113,12 @@ def spans_name(index: int) -> str:
 def documents_name(index: int) -> str:
     """The file name of what says which documents they are."""
     return f"dump-{index}.documents.parquet"
+
+
+def file_names(index: int, *, documents: bool) -> list[str]:
+    """The names of the files of the shard with a number, the shard first."""
+    sidecars = [spans_name(index), documents_name(index)] if documents else []
+    return [shard_name(index), *sidecars]
 
 
 def shard_index(name: str) -> int | None:
@@ -190,7 +217,30 @@ def _parse_meta(data: bytes) -> list[ShardEntry]:
         raise _BadMetaError(f"it names {len(entries)} shards, but not {shard_name(min(missing))}")
     if len(lengths := {entry.seq_length for entry in entries.values()}) > 1:
         raise _BadMetaError(f"its shards have samples of different lengths: {sorted(lengths)}")
+    _require_alike(entries)
     return [entries[index] for index in range(len(entries))]
+
+
+def _require_alike(entries: dict[int, ShardEntry]) -> None:
+    """Refuse entries of which only some have documents, or of which some are packed otherwise."""
+    having = {index for index, entry in entries.items() if entry.has_documents}
+    if not having:
+        return
+    if without := {*entries} - having:
+        raise _BadMetaError(
+            f"it names sidecars of {shard_name(min(having))}, and none of "
+            f"{shard_name(min(without))}"
+        )
+    if len(entries) > (most := most_shards(documents=True)):
+        raise _BadMetaError(
+            f"it names {len(entries)} shards with documents, of which a process can map two files "
+            f"each: {most} shards; make fewer, larger ones (max_dump_size, chunk_size)"
+        )
+    if len({entry.last_sample_tokens is None for entry in entries.values()}) > 1:
+        raise _BadMetaError(
+            "last_sample_tokens stands in some entries only: documents are packed by best fit, or "
+            "one after the other"
+        )
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -208,43 +258,71 @@ def _shown(value: object) -> str:
     return shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}..."
 
 
-def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
-    def count(key: str, least: int, most: int = MAX_CHARACTERS) -> int:
-        value = fields.get(key)
+@dataclass(frozen=True)
+class _Fields:
+    """What the entry of a shard says, by name."""
+
+    name: str
+    fields: dict[str, object]
+
+    def count(self, key: str, least: int, most: int = MAX_CHARACTERS) -> int:
+        value = self.fields.get(key)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise _BadMetaError(f"{key} of {name} is {_shown(value)}, not a whole number")
+            raise _BadMetaError(f"{key} of {self.name} is {_shown(value)}, not a whole number")
         if not least <= value <= most:
-            raise _BadMetaError(f"{key} of {name} is {_shown(value)}, outside {least} to {most}")
+            raise _BadMetaError(
+                f"{key} of {self.name} is {_shown(value)}, outside {least} to {most}"
+            )
         return value
 
-    def hash_of(key: str) -> str | None:
-        value = fields.get(key)
+    def sha256(self, key: str) -> str | None:
+        value = self.fields.get(key)
         if value is not None and not (isinstance(value, str) and _SHA256.fullmatch(value)):
-            raise _BadMetaError(f"{key} of {name} is {_shown(value)}, not 64 hexadecimal digits")
+            raise _BadMetaError(
+                f"{key} of {self.name} is {_shown(value)}, not 64 hexadecimal digits"
+            )
         return value
 
-    num_samples, num_tokens = count("num_samples", 1), count("num_tokens", 1)
+    def chars(self) -> CharRange | None:
+        if self.fields.keys().isdisjoint(("start_character", "stop_character")):
+            return None
+        file = self.count("file", 1) if "file" in self.fields else 0
+        chars = CharRange(self.count("start_character", 0), self.count("stop_character", 0), file)
+        if chars.num_chars < 0:
+            raise _BadMetaError(f"{self.name} covers characters {chars.start} to {chars.stop}")
+        return chars
+
+    def require_whole(self) -> None:
+        """All that stands there, so that an entry of a newer codedata is whole as well."""
+        recorded = self.fields.get("entry_sha256")
+        others = {key: value for key, value in self.fields.items() if key != "entry_sha256"}
+        if recorded is not None and recorded != _entry_sha256(self.name, others):
+            raise _BadMetaError(
+                f"the entry of {self.name} does not have the sha256 that it states, "
+                f"{_shown(recorded)}"
+            )
+
+
+def _parse_entry(name: str, fields: dict[str, object]) -> ShardEntry:
+    found, last, text = _Fields(name, fields), None, None
+    num_samples, num_tokens = found.count("num_samples", 1), found.count("num_tokens", 1)
     if num_tokens % num_samples:
         raise _BadMetaError(f"{num_tokens} tokens of {name} are not {num_samples} equal samples")
-    chars, last, text = None, None, None
-    sha256, spans, documents = map(hash_of, ("sha256", "spans_sha256", "documents_sha256"))
-    if "start_character" in fields or "stop_character" in fields:
-        file = count("file", 1) if "file" in fields else 0
-        chars = CharRange(count("start_character", 0), count("stop_character", 0), file)
-        if chars.num_chars < 0:
-            raise _BadMetaError(f"{name} covers characters {chars.start} to {chars.stop}")
+    sha256, spans, documents = map(found.sha256, ("sha256", "spans_sha256", "documents_sha256"))
+    chars, seq_length = found.chars(), num_tokens // num_samples
     if "last_sample_tokens" in fields:
-        last = count("last_sample_tokens", 1, num_tokens // num_samples)
-    if spans is not None or documents is not None:
-        text = count("num_text_tokens", num_samples, num_tokens)
+        last = found.count("last_sample_tokens", 1, seq_length)
+    if "num_text_tokens" in fields or (spans, documents) != (None, None):
+        text = found.count("num_text_tokens", num_samples, num_tokens)
         if spans is None or documents is None:
-            raise _BadMetaError(f"{name} has one of spans_sha256 and documents_sha256, not both")
-    # All that stands there, so that an entry with fields of a newer codedata is whole as well.
-    recorded = fields.pop("entry_sha256", None)
-    if recorded is not None and recorded != _entry_sha256(name, fields):
-        raise _BadMetaError(
-            f"the entry of {name} does not have the sha256 that it states, {_shown(recorded)}"
-        )
+            missing = "spans_sha256" if spans is None else "documents_sha256"
+            raise _BadMetaError(f"the entry of {name} names documents, and has no {missing}")
+        if last is not None and text != num_tokens - seq_length + last:
+            raise _BadMetaError(
+                f"{text} tokens of {name} are text (num_text_tokens), where its samples are full, "
+                f"and its last has {last} (last_sample_tokens)"
+            )
+    found.require_whole()
     return ShardEntry(
         num_samples=num_samples,
         num_tokens=num_tokens,

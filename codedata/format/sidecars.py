@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codedata.errors import DatasetError
-from codedata.format.documents import SPAN_COLUMNS, Spans
+from codedata.format.documents import CONTROL_TOKENS, EMPTY, KEPT, SPAN_COLUMNS, Spans
 from codedata.format.shards import Bytes
 
 DOCUMENT_SCHEMA = pa.schema(
@@ -33,8 +33,6 @@ DOCUMENT_SCHEMA = pa.schema(
 )
 """Of a chunk's documents, and of those of a shard: `document` is the number in the chunk, `sha256`
 that of the text as UTF-8, `decision` kept, empty or control tokens."""
-
-KEPT, EMPTY, CONTROL_TOKENS = "kept", "empty", "control tokens"
 
 
 def encode_spans(spans: Spans) -> bytes:

@@ -24,14 +24,13 @@ from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.repocard import metadata_load
 
-from codedata.arguments import did_you_mean
 from codedata.errors import CorpusError
 from codedata.hub.client import Call, limit_client, newest_commit
 from codedata.hub.files import fetch_file
 from codedata.hub.refusals import HubError, NoSuchFileError
 from codedata.hub.source import HubSource
 from codedata.layout import is_commit
-from codedata.printable import shortened
+from codedata.printable import did_you_mean, shortened
 from codedata.progress import Reporter
 from codedata.sources.columns import listed
 from codedata.sources.formats.registry import is_found

@@ -19,9 +19,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from codedata.arguments import did_you_mean
 from codedata.errors import CorpusError
-from codedata.printable import shortened
+from codedata.printable import did_you_mean, shortened
 
 COLUMN = "content"
 """The column of the documents where nothing else is said, and in all that codedata writes."""
@@ -44,7 +43,7 @@ _SHOWN = 10
 _COMPARED = 10_000
 """Names that a wrong one is compared with: a few milliseconds."""
 
-_TEXT_TYPES: tuple[Callable[[pa.DataType], bool], ...] = (
+TEXT_TYPES: tuple[Callable[[pa.DataType], bool], ...] = (
     pa.types.is_string,
     pa.types.is_large_string,
     pa.types.is_string_view,
@@ -53,6 +52,7 @@ _TEXT_TYPES: tuple[Callable[[pa.DataType], bool], ...] = (
     pa.types.is_binary_view,
     pa.types.is_fixed_size_binary,
 )
+"""What holds text, or bytes that may be text."""
 
 _JSON_EXTENSION = "arrow.json"
 """Parquet's logical type JSON: text whose form is promised."""
@@ -139,7 +139,7 @@ def find_text(schema: pa.Schema, column: str, name: str) -> Place:
     stored = type_ = place.value_type
     if getattr(type_, "extension_name", None) == _JSON_EXTENSION:
         stored = type_.storage_type
-    if not any(is_text(stored) for is_text in _TEXT_TYPES):
+    if not any(is_text(stored) for is_text in TEXT_TYPES):
         remedy = _remedy(column, "text_column")
         if pa.types.is_struct(type_):
             remedy = f"name one within it: {listed(f'{column}.{each}' for each in type_.names)}"

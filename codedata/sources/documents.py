@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from codedata.format.ranges import CharRange, Utf8
 from codedata.sources.columns import offsets
 
+ORIGINS = ("repository", "path", "licences")
+"""Where a document is from, by the names of what says so."""
+
 _SPACE_BYTE = ord(" ")
 
 _SPACE = pa.LargeStringArray.from_buffers(
@@ -84,10 +87,10 @@ class ChosenDocuments:
 
     Attributes:
         file: number of the file in its corpus.
-        texts: their bytes, in the order of the file.
+        texts: their bytes, in the order of the file; most of them where Arrow has them.
         rows: of the file, shape (num_documents,).
         num_chars: of each, shape (num_documents,).
-        origins: `repository`, `path` and `licences` of each, as far as they are kept; else null.
+        origins: `repository`, `path` and `licences` of each, as far as they are kept; else None.
     """
 
     file: int
@@ -96,23 +99,38 @@ class ChosenDocuments:
     num_chars: NDArray[np.int64]
     origins: Mapping[str, Sequence[Any]]
 
+    def some(self, which: NDArray[np.int64]) -> "ChosenDocuments":
+        """Some of them, by their places, ascending."""
+        return ChosenDocuments(
+            file=self.file,
+            texts=[self.texts[place] for place in which],
+            rows=self.rows[which],
+            num_chars=self.num_chars[which],
+            origins={name: [each[at] for at in which] for name, each in self.origins.items()},
+        )
+
 
 def choose(batches: Iterable[Documents], chars: CharRange) -> ChosenDocuments:
-    """Of documents that a range holds wholly or in part, those that begin in it."""
+    """Of documents that a range holds wholly or in part, those that begin in it, nowhere from.
+
+    One that stands where the range stops is the text's last, an empty one: see
+    `ParquetText.documents`.
+    """
     texts: list[Utf8] = []
     rows, num_chars = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for batch in batches:
-        inside = np.flatnonzero((batch.starts >= chars.start) & (batch.starts < chars.stop))
-        texts += [text.copy() for text in batch.utf8(inside)]
+        inside = np.flatnonzero(batch.starts >= chars.start)
+        some, num_bytes = [*batch.utf8(inside)], len(_data(batch.texts))
+        is_most = 2 * sum(map(len, some)) >= num_bytes  # or few would keep all in memory
+        texts += some if is_most else [text.copy() for text in some]
         rows.append(batch.rows[inside])
         num_chars.append(batch.num_chars[inside])
-    nulls = [None] * len(texts)
     return ChosenDocuments(
         file=chars.file,
         texts=texts,
         rows=np.concatenate(rows),
         num_chars=np.concatenate(num_chars),
-        origins={"repository": nulls, "path": nulls, "licences": nulls},
+        origins=dict.fromkeys(ORIGINS, [None] * len(texts)),
     )
 
 

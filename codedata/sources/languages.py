@@ -13,9 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from codedata.arguments import did_you_mean
 from codedata.errors import CorpusError
-from codedata.printable import shortened
+from codedata.printable import did_you_mean, shortened
 
 TABLE = Path(__file__).with_name("languages.json")
 

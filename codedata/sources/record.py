@@ -22,7 +22,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from itertools import accumulate, pairwise
@@ -193,16 +193,21 @@ class LeadingText(ParquetText):
             window = fetched(window, self.part.num_chars, self.path)
         return super().clip(window)
 
-    def kept(self, rows: NDArray[np.int64]) -> pa.Table:
+    def kept(self, rows: NDArray[np.int64], names: Collection[str] | None = None) -> pa.Table:
         """The columns that are kept beside the text, of some rows; see `ParquetText.kept`."""
+        places = self._places(names)
         first_rows = np.array([*accumulate(self.group_rows, initial=0)], np.int64)
         borders = np.searchsorted(rows, first_rows).tolist()
         tables = [
-            read_rows(self._parquet_of(group), self.kept_places, rows[low:high] - first_rows[group])
+            read_rows(self._parquet_of(group), places, rows[low:high] - first_rows[group])
             for group, (low, high) in enumerate(pairwise(borders))
             if low < high
         ]
-        return pa.concat_tables([kept_schema(self.kept_places).empty_table(), *tables])
+        return pa.concat_tables([kept_schema(places).empty_table(), *tables])
+
+    @property
+    def _ends_here(self) -> bool:
+        return self.part.ends_here
 
     def _decode(self, groups: Sequence[int]) -> Iterator[Batch]:
         first_rows = [*accumulate(self.group_rows, initial=0)]

@@ -8,11 +8,15 @@ process holds no more than `_MOST_OPEN` files opened, so that a plan of ten thou
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from codedata.errors import CorpusError
 from codedata.format.ranges import CharRange, Utf8
@@ -34,12 +38,14 @@ class KnownText(ABC):
         sha256: what identifies the text.
         num_chars: characters that may be used.
         ends_here: whether the text has no more than those.
+        kept_names: the columns that are kept beside the text.
     """
 
     path: Path | str
     sha256: str
     num_chars: int
     ends_here: bool = True
+    kept_names: tuple[str, ...] = ()
 
     @abstractmethod
     def open(self) -> ParquetText:
@@ -63,18 +69,22 @@ class KnownText(ABC):
         """See `ParquetText.read_utf8`."""
         return self._reaching(chars).read_utf8(chars)
 
-    def documents(self, chars: CharRange) -> Iterator[Documents]:
+    def documents(self, chars: CharRange, *, to_end: bool = False) -> Iterator[Documents]:
         """See `ParquetText.documents`."""
-        return self._reaching(chars).documents(chars)
+        return self._reaching(chars).documents(chars, to_end=to_end)
 
-    def _reaching(self, chars: CharRange) -> ParquetText:
+    def kept(self, rows: NDArray[np.int64], names: Collection[str] | None = None) -> pa.Table:
+        """See `ParquetText.kept`."""
+        return self._reaching(None).kept(rows, self.kept_names if names is None else names)
+
+    def _reaching(self, chars: CharRange | None) -> ParquetText:
         """The opened text, its row groups counted as far as some characters reach."""
         with _LOCK:  # or two that come at once would both open it
             opening = _opening(self)
         with opening.lock:
             text = opening.text or self.open()
             opening.text = text
-            if text.clip(chars) != chars:
+            if chars is not None and text.clip(chars) != chars:
                 raise CorpusError(
                     f"{self.path} is recorded with {self.num_chars} characters, but it has fewer; "
                     "materialize its corpus again"
@@ -106,6 +116,7 @@ class RecordedText(KnownText):
             sha256=corpus.sha256,
             num_chars=corpus.num_chars,
             ends_here=part is None or part.ends_here,
+            kept_names=tuple(corpus.kept),
         )
 
     def open(self) -> ParquetText:

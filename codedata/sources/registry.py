@@ -11,9 +11,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from codedata.arguments import did_you_mean
 from codedata.errors import CorpusError
-from codedata.printable import shortened
+from codedata.printable import did_you_mean, shortened
 from codedata.sources.base import Source
 
 ENTRY_POINTS = "codedata.sources"

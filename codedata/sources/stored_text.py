@@ -15,7 +15,7 @@ under a folder has it here.
 import json
 import shutil
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -31,6 +31,7 @@ from codedata.places import is_object_url
 from codedata.progress import SILENT, Reporter
 from codedata.sources import record
 from codedata.sources.columns import Columns
+from codedata.sources.documents import Documents
 from codedata.sources.formats.registry import format_of
 from codedata.sources.formats.rows import BadRows
 from codedata.sources.hashed import sha256_once
@@ -62,6 +63,7 @@ class StoredText(KnownText):
             sha256=corpus.sha256,
             num_chars=corpus.num_chars,
             ends_here=corpus.part is None or corpus.part.ends_here,
+            kept_names=tuple(corpus.kept),
         )
 
     def open(self) -> ParquetText:
@@ -98,13 +100,22 @@ class _OpenedText(record.LeadingText):
 
     def read_utf8(self, chars: CharRange) -> Utf8:
         """See `ParquetText.read_utf8`; the parts come side by side."""
+        self._bring(chars)
+        return super().read_utf8(chars)
+
+    def documents(self, chars: CharRange, *, to_end: bool = False) -> Iterator[Documents]:
+        """See `ParquetText.documents`; the parts come side by side."""
+        self._bring(chars)
+        return super().documents(chars, to_end=to_end)
+
+    def _bring(self, chars: CharRange) -> None:
+        """Have the parts here that hold a range."""
         starts = self.index.starts()
         first, stop = bisect_right(starts, chars.start) - 1, bisect_left(starts, chars.stop)
         groups = range(first, min(stop, len(self.part.parts)))
         with _threads(self.part.parts[group] for group in groups) as threads:
             for _ in threads.map(self._file_of, groups):
                 pass
-        return super().read_utf8(chars)
 
     def _parquet_of(self, group: int) -> Parquet:
         return Parquet(self._file_of(group))

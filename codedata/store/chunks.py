@@ -2,42 +2,44 @@
 # (pyarrow has no types)
 """Token chunks where they are kept: one Arrow file a chunk, its fingerprint inside.
 
-Ids (num_tokens,) -> a file, and back as a view of it. A chunk appears under its name only when it
-is whole, and one of another fingerprint is as good as missing. In a folder of this machine the name
-is the range, `<start>-<stop>.arrow`, a later chunk of the range takes its place, and what a
-stranger wrote or may write is refused. In an object store the name has all that is known of the
-chunk, so that a listing says what there is, nothing is ever replaced by other bytes, and a chunk
-that is made twice is the same object. Where it came out otherwise the second time, the one that was
-written last counts.
+Ids (num_tokens,), or documents, -> a file, and back as views of it. A chunk appears under its name
+only when it is whole, and one of another fingerprint is as good as missing. In a folder of this
+machine the name is the range, `<start>-<stop>.arrow`, a later chunk of the range takes its place,
+and what a stranger wrote or may write is refused. In an object store the name has all that is known
+of the chunk, so that a listing says what there is, nothing is ever replaced by other bytes, and a
+chunk that is made twice is the same object. Where it came out otherwise the second time, the one
+that was written last counts.
 """
 
-import hashlib
-import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, unquote
-
-import numpy as np
-import pyarrow as pa
 
 from codedata.errors import ChunkMismatchError, UntrustedError
 from codedata.format.documents import ChunkDocuments
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
-from codedata.format.shards import Bytes
-from codedata.format.sidecars import DOCUMENT_SCHEMA
+from codedata.format.token_chunks import (
+    UNREADABLE,
+    count_tokens,
+    documents_of,
+    ids_of,
+    open_chunk,
+    sha256_of_documents,
+    sha256_of_ids,
+    write_documents,
+    write_ids,
+)
 from codedata.store.local import LocalStore
 from codedata.store.object_store import Found, ObjectStore, last_written
 
-_METADATA_KEY = b"codedata.chunk"
-_COLUMN = "input_ids"
-_UNREADABLE = (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError)
-"""What a file says that is absent, no chunk, or left incomplete by a crash of the machine."""
+_Content = TypeVar("_Content", IdArray, ChunkDocuments)
 
 _LISTINGS_AT_ONCE = 16
 """Each waits for its server most of the time; of 10,000 files there are a hundred."""
@@ -53,7 +55,7 @@ class TokenChunk:
     Attributes:
         fingerprint: what its ids depend on.
         num_tokens: how many they are.
-        ids_sha256: of their bytes, little-endian.
+        ids_sha256: of their bytes, little-endian; with documents, of all that it holds.
         engine: the engine that made them.
         compared_bytes: bytes of the text that the tokenizers library then tokenized again, and
             found to give the same ids.
@@ -85,8 +87,8 @@ class TokenChunk:
         return self.store.where(self.chars)
 
     def read_ids(self) -> IdArray:
-        """The ids: see `ChunkStore.read`."""
-        return self.store.read(self)
+        """The ids, with documents those of all pieces: see `ChunkStore.read`."""
+        return self.read_documents().ids if _is_of_documents(self) else self.store.read(self)
 
     def read_documents(self) -> ChunkDocuments:
         """The documents: see `ChunkStore.read_documents`."""
@@ -130,10 +132,6 @@ class ChunkStore(Protocol):
         """
         ...
 
-    def read_documents(self, chunk: TokenChunk) -> ChunkDocuments:
-        """The documents, their ids a read-only view of what is stored; raises as `read` does."""
-        ...
-
     def read(self, chunk: TokenChunk) -> IdArray:
         """The ids, shape (num_tokens,), uint16 or int32, a read-only view of what is stored.
 
@@ -141,6 +139,10 @@ class ChunkStore(Protocol):
             ChunkMismatchError: what is stored is gone, damaged, or was replaced meanwhile.
             UntrustedError: a stranger wrote it, or may.
         """
+        ...
+
+    def read_documents(self, chunk: TokenChunk) -> ChunkDocuments:
+        """The documents, their ids a read-only view of what is stored; raises as `read` does."""
         ...
 
 
@@ -168,64 +170,74 @@ class LocalChunks:
 
     def put(self, fingerprint: ChunkFingerprint, ids: IdArray, **record: Any) -> TokenChunk:
         """See `ChunkStore.put`; one of the same range is replaced."""
-        record = {"ids_sha256": _sha256(ids), **record}
-        stored = {"fingerprint": fingerprint.as_dict(), **record}
-        store = LocalStore(self.folder, self.shared)
-        store.put(_file_name(fingerprint.chars), lambda file: _write(file, ids, stored))
-        return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=self, **record)
+        record = {"ids_sha256": sha256_of_ids(ids), **record}
+        return self._put(fingerprint, len(ids), record, partial(write_ids, ids=ids))
 
     def put_documents(
         self, fingerprint: ChunkFingerprint, documents: ChunkDocuments, **record: Any
     ) -> TokenChunk:
         """See `ChunkStore.put_documents`; one of the same range is replaced."""
-        record = {"ids_sha256": _sha256_of(documents), **record}
-        stored = {"fingerprint": fingerprint.as_dict(), **record}
-        store = LocalStore(self.folder, self.shared)
-        store.put(
-            _file_name(fingerprint.chars), lambda file: _write_documents(file, documents, stored)
-        )
-        return TokenChunk(
-            fingerprint=fingerprint, num_tokens=len(documents.ids), store=self, **record
-        )
-
-    def read_documents(self, chunk: TokenChunk) -> ChunkDocuments:
-        """See `ChunkStore.read_documents`; a view of the mapped file."""
-        try:
-            data = LocalStore(self.folder, self.shared).map(_file_name(chunk.chars))
-            documents = _parse_documents(data)
-        except UntrustedError:
-            raise
-        except _UNREADABLE as error:
-            raise ChunkMismatchError(f"chunk {chunk.where} cannot be read: {error}") from error
-        if _sha256_of(documents) != chunk.ids_sha256:
-            raise _damaged(chunk.where)
-        return documents
+        hashed = sha256_of_documents(documents, record.get("num_samples"))
+        record = {"ids_sha256": hashed, **record}
+        write = partial(write_documents, documents=documents)
+        return self._put(fingerprint, len(documents.ids), record, write)
 
     def read(self, chunk: TokenChunk) -> IdArray:
         """See `ChunkStore.read`; a view of the mapped file."""
+        return self._read(chunk, ids_of, sha256_of_ids)
+
+    def read_documents(self, chunk: TokenChunk) -> ChunkDocuments:
+        """See `ChunkStore.read_documents`; a view of the mapped file."""
+        hashed = partial(sha256_of_documents, num_samples=chunk.num_samples)
+        return self._read(chunk, documents_of, hashed)
+
+    def _put(
+        self,
+        fingerprint: ChunkFingerprint,
+        num_tokens: int,
+        record: dict[str, Any],
+        write: Callable[..., None],
+    ) -> TokenChunk:
+        chunk = TokenChunk(fingerprint=fingerprint, num_tokens=num_tokens, store=self, **record)
+        stored = {"fingerprint": fingerprint.as_dict(), **record}
+        LocalStore(self.folder, self.shared).put(
+            _file_name(fingerprint.chars), partial(write, record=stored)
+        )
+        return chunk
+
+    def _read(
+        self,
+        chunk: TokenChunk,
+        parse: Callable[[Any], _Content],
+        hashed: Callable[[_Content], str],
+    ) -> _Content:
         try:
-            stored, ids = self._open(chunk.chars)
+            stored, batch = self._open(chunk.chars)
+            content = parse(batch)
         except UntrustedError:
             raise
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise ChunkMismatchError(f"chunk {chunk.where} cannot be read: {error}") from error
-        if stored != chunk or _sha256(ids) != chunk.ids_sha256:
+        if stored != chunk or hashed(content) != chunk.ids_sha256:
             raise _damaged(chunk.where)
-        return ids
+        return content
 
     def _found(self, fingerprint: ChunkFingerprint) -> TokenChunk | None:
         try:
             chunk, _ = self._open(fingerprint.chars)
         except UntrustedError:
             raise
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
         return chunk if chunk.fingerprint == fingerprint else None
 
-    def _open(self, chars: CharRange) -> tuple[TokenChunk, IdArray]:
-        stored, ids = _parse(LocalStore(self.folder, self.shared).map(_file_name(chars)))
-        fingerprint = ChunkFingerprint.from_dict(stored.pop("fingerprint"))
-        return TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=self, **stored), ids
+    def _open(self, chars: CharRange) -> tuple[TokenChunk, Any]:
+        """What a file says that it is, and its batch."""
+        record, batch = open_chunk(LocalStore(self.folder, self.shared).map(_file_name(chars)))
+        fingerprint = ChunkFingerprint.from_dict(record.pop("fingerprint"))
+        num_tokens = count_tokens(batch, documents=fingerprint.recipe_sha256 is not None)
+        chunk = TokenChunk(fingerprint=fingerprint, num_tokens=num_tokens, store=self, **record)
+        return chunk, batch
 
 
 @dataclass(frozen=True)
@@ -233,7 +245,8 @@ class ObjectChunks:
     """Chunks of a split in an object store.
 
     A chunk is the object `<file>/<start>-<stop>.<fingerprint>.<num_tokens>.<sha256 of the ids>.
-    <engine>.<compared bytes>.<smallest id>-<largest id>.arrow`; the fingerprint is its digest.
+    <engine>.<compared bytes>.<smallest id>-<largest id>.arrow`; the fingerprint is its digest. Of
+    documents that best fit packs the counts are `<num_tokens>-<num_samples>`.
     """
 
     store: ObjectStore
@@ -261,47 +274,71 @@ class ObjectChunks:
 
     def put(self, fingerprint: ChunkFingerprint, ids: IdArray, **record: Any) -> TokenChunk:
         """See `ChunkStore.put`; one request."""
+        record["ids_sha256"] = sha256_of_ids(ids)
+        return self._put(fingerprint, ids, record, partial(write_ids, ids=ids))
+
+    def put_documents(
+        self, fingerprint: ChunkFingerprint, documents: ChunkDocuments, **record: Any
+    ) -> TokenChunk:
+        """See `ChunkStore.put_documents`; one request."""
+        record["ids_sha256"] = sha256_of_documents(documents, record.get("num_samples"))
+        write = partial(write_documents, documents=documents)
+        return self._put(fingerprint, documents.ids, record, write)
+
+    def read(self, chunk: TokenChunk) -> IdArray:
+        """See `ChunkStore.read`; in memory."""
+        return self._read(chunk, ids_of, sha256_of_ids)
+
+    def read_documents(self, chunk: TokenChunk) -> ChunkDocuments:
+        """See `ChunkStore.read_documents`; in memory."""
+        hashed = partial(sha256_of_documents, num_samples=chunk.num_samples)
+        return self._read(chunk, documents_of, hashed)
+
+    def _put(
+        self,
+        fingerprint: ChunkFingerprint,
+        ids: IdArray,
+        record: dict[str, Any],
+        write: Callable[..., None],
+    ) -> TokenChunk:
         chunk = TokenChunk(
             fingerprint=fingerprint,
             num_tokens=len(ids),
-            ids_sha256=_sha256(ids),
             bounds=(int(ids.min()), int(ids.max())) if ids.size else (0, 0),
             store=self,
             **record,
         )
         # Not the seconds: who makes it again makes the same bytes.
         stored = {"fingerprint": fingerprint.as_dict(), "ids_sha256": chunk.ids_sha256}
-        self.store.put(_object_name(chunk), lambda file: _write(file, ids, stored))
+        self.store.put(_object_name(chunk), partial(write, record=stored))
         return chunk
 
-    def put_documents(
-        self, fingerprint: ChunkFingerprint, documents: ChunkDocuments, **record: Any
-    ) -> TokenChunk:
-        """See `ChunkStore.put_documents`."""
-        raise NotImplementedError(fingerprint, documents, record)
-
-    def read_documents(self, chunk: TokenChunk) -> ChunkDocuments:
-        """See `ChunkStore.read_documents`."""
-        raise NotImplementedError(chunk)
-
-    def read(self, chunk: TokenChunk) -> IdArray:
-        """See `ChunkStore.read`; in memory."""
+    def _read(
+        self,
+        chunk: TokenChunk,
+        parse: Callable[[Any], _Content],
+        hashed: Callable[[_Content], str],
+    ) -> _Content:
         name = _object_name(chunk)
         where = self.store.where(name)
         try:
-            stored, ids = _parse(self.store.map(name))
-            fingerprint = ChunkFingerprint.from_dict(stored["fingerprint"])
+            data = self.store.map(name)
         except FileNotFoundError as error:
             raise ChunkMismatchError(f"chunk {where} is gone; run again") from error
-        except (pa.ArrowException, ValueError, LookupError, TypeError, AttributeError) as error:
+        try:
+            record, batch = open_chunk(data)
+            fingerprint = ChunkFingerprint.from_dict(record["fingerprint"])
+            content = parse(batch)
+        except UNREADABLE as error:
             raise ChunkMismatchError(f"chunk {where} cannot be read: {error}") from error
-        if fingerprint != chunk.fingerprint or _sha256(ids) != chunk.ids_sha256:
+        if fingerprint != chunk.fingerprint or hashed(content) != chunk.ids_sha256:
             raise _damaged(where)
-        return ids
+        return content
 
     def _named(self, fingerprint: ChunkFingerprint, name: str) -> TokenChunk:
         """The chunk that an object's name tells of."""
-        num_tokens, ids_sha256, rest = name[len(_begin(fingerprint)) + 1 :].split(".", 2)
+        counts, ids_sha256, rest = name[len(_begin(fingerprint)) + 1 :].split(".", 2)
+        num_tokens, _, num_samples = counts.partition("-")
         engine, compared_bytes, bounds, _ = rest.rsplit(".", 3)
         low, high = bounds.split("-")
         return TokenChunk(
@@ -311,8 +348,13 @@ class ObjectChunks:
             engine=unquote(engine),
             compared_bytes=int(compared_bytes),
             bounds=(int(low), int(high)),
+            num_samples=int(num_samples) if num_samples else None,
             store=self,
         )
+
+
+def _is_of_documents(chunk: TokenChunk) -> bool:
+    return chunk.fingerprint.recipe_sha256 is not None
 
 
 def _prefixes(fingerprints: Iterable[ChunkFingerprint]) -> list[str]:
@@ -341,7 +383,10 @@ def _object_name(chunk: TokenChunk) -> str:
     assert chunk.bounds is not None, "an object's name has them"
     low, high = chunk.bounds
     engine = quote(chunk.engine, safe="")
-    told = f"{chunk.num_tokens}.{chunk.ids_sha256}.{engine}.{chunk.compared_bytes}.{low}-{high}"
+    counts = str(chunk.num_tokens)
+    if chunk.num_samples is not None:
+        counts += f"-{chunk.num_samples}"
+    told = f"{counts}.{chunk.ids_sha256}.{engine}.{chunk.compared_bytes}.{low}-{high}"
     return f"{_begin(chunk.fingerprint)}.{told}.arrow"
 
 
@@ -349,75 +394,5 @@ def _file_name(chars: CharRange) -> str:
     return f"{chars.key}.arrow"
 
 
-def _write(file: BinaryIO, ids: IdArray, stored: dict[str, Any]) -> None:
-    # `pa.array` would import pandas where it is installed.
-    buffer = pa.py_buffer(np.ascontiguousarray(ids))
-    column = pa.Array.from_buffers(pa.from_numpy_dtype(ids.dtype), len(ids), [None, buffer])
-    schema = pa.schema(
-        [pa.field(_COLUMN, column.type, nullable=False)],
-        metadata={_METADATA_KEY: json.dumps(stored)},
-    )
-    with pa.ipc.new_file(file, schema) as writer:
-        writer.write_batch(pa.record_batch([column], schema=schema))
-
-
-def _parse(data: Bytes) -> tuple[dict[str, Any], IdArray]:
-    """What is stored beside the ids, and the ids."""
-    with pa.BufferReader(pa.py_buffer(data)) as source:
-        reader = pa.ipc.open_file(source)
-        stored = json.loads((reader.schema.metadata or {})[_METADATA_KEY])
-        if reader.num_record_batches != 1:
-            raise ValueError("it is not a token chunk")
-        column = reader.get_batch(0).column(0)
-        if pa.types.is_large_list(column.type):
-            column = column.values
-        if column.type not in (pa.uint16(), pa.int32()) or column.null_count:
-            raise ValueError("its column does not hold token ids")
-        return stored, cast("IdArray", np.from_dlpack(column))
-
-
-def _write_documents(file: BinaryIO, documents: ChunkDocuments, stored: dict[str, Any]) -> None:
-    num_documents, pieces = documents.table.num_rows, documents.pieces
-    lengths = np.bincount(pieces[:, 0], weights=pieces[:, 1], minlength=num_documents)
-    ends = np.append(0, np.cumsum(lengths)).astype(np.int64)
-    counts = np.append(0, np.cumsum(np.bincount(pieces[:, 0], minlength=num_documents)))
-    ids = pa.LargeListArray.from_arrays(pa.array(ends), pa.array(documents.ids))
-    columns = [ids]
-    for column in (1, 2):
-        values = pa.array(np.ascontiguousarray(pieces[:, column]))
-        columns.append(pa.LargeListArray.from_arrays(pa.array(counts), values))
-    table = documents.table.combine_chunks()
-    names = [_COLUMN, "piece_tokens", "piece_forms", *table.column_names]
-    columns += [column.combine_chunks() for column in table.columns]
-    batch = pa.RecordBatch.from_arrays(columns, names)
-    batch = batch.replace_schema_metadata({_METADATA_KEY: json.dumps(stored)})
-    with pa.ipc.new_file(file, batch.schema) as writer:
-        writer.write_batch(batch)
-
-
-def _parse_documents(data: Bytes) -> ChunkDocuments:
-    with pa.BufferReader(pa.py_buffer(data)) as source:
-        batch = pa.ipc.open_file(source).get_batch(0)
-        lists = [batch.column(place) for place in range(3)]
-        ids, tokens, forms = (np.from_dlpack(each.values) for each in lists)
-        counts = np.diff(np.from_dlpack(lists[1].offsets))
-        numbers = np.repeat(np.arange(len(counts)), counts)
-        pieces = np.stack([numbers, tokens, forms], axis=1).astype(np.int32)
-        names = DOCUMENT_SCHEMA.names
-        table = pa.Table.from_batches([batch.select(names)]).cast(DOCUMENT_SCHEMA)
-        return ChunkDocuments(ids=cast("IdArray", ids), pieces=pieces, table=table)
-
-
-def _sha256_of(documents: ChunkDocuments) -> str:
-    rows = json.dumps(documents.table.to_pydict(), sort_keys=True)
-    told = [_sha256(documents.ids), documents.pieces.tolist(), rows]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
-
-
 def _damaged(where: str) -> ChunkMismatchError:
     return ChunkMismatchError(f"chunk {where} is damaged or was replaced; remove it and run again")
-
-
-def _sha256(ids: IdArray) -> str:
-    little_endian = ids.astype(ids.dtype.newbyteorder("<"), copy=False)
-    return hashlib.sha256(np.ascontiguousarray(little_endian).data).hexdigest()

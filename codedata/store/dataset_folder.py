@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from codedata.errors import DatasetError
 from codedata.format.card import CARD_NAME, own_digest
-from codedata.format.documents import Spans
+from codedata.format.documents import Spans, text_tokens
 from codedata.format.facts import FACTS_NAME, MAX_FACTS_BYTES, Facts, parse_facts
 from codedata.format.foreign_shards import decode_foreign_shard
 from codedata.format.meta import (
@@ -142,10 +142,8 @@ class Dataset:
     @property
     def num_padding(self) -> int | None:
         """Tokens that only fill up samples; None where the meta does not say."""
-        text = [entry.last_sample_tokens for entry in self.entries]
-        if None in text:
-            return None
-        return len(text) * self.seq_length - sum(filter(None, text))
+        padding = [entry.num_padding for entry in self.entries]
+        return None if None in padding else sum(filter(None, padding))
 
     def padded_samples(self) -> dict[int, int]:
         """Rows of the samples that are padded, each with how many of its tokens are the text's.
@@ -154,17 +152,21 @@ class Dataset:
             DatasetError: the meta does not say; it is of the old script, or an older codedata.
         """
         padded: dict[int, int] = {}
-        row = -1
+        row = 0
         for index, entry in enumerate(self.entries):
-            row += entry.num_samples
-            if entry.last_sample_tokens is None:
+            if self.spans:
+                counts = text_tokens(self.spans[index], entry.num_samples)
+                rows = np.flatnonzero(counts < entry.seq_length)
+                padded |= zip((row + rows).tolist(), counts[rows].tolist(), strict=True)
+            elif entry.last_sample_tokens is None:
                 raise DatasetError(
                     f"{self.folder / META_NAME} does not say how many tokens of {shard_name(index)}"
                     "'s last sample are padding (last_sample_tokens), and by its id padding cannot "
                     "be told from text; make the dataset again to mask it, with the same switches"
                 )
-            if entry.last_sample_tokens < entry.seq_length:
-                padded[row] = entry.last_sample_tokens
+            elif entry.last_sample_tokens < entry.seq_length:
+                padded[row + entry.num_samples - 1] = entry.last_sample_tokens
+            row += entry.num_samples
         return padded
 
 

@@ -1,7 +1,7 @@
 """Texts -> a small byte-level BPE tokenizer of deepseek-coder's structure, and its folder."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -17,12 +17,15 @@ _ISOLATED = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-\ud7ff]+
 """The pre-tokenization of deepseek-coder's tokenizer.json, step by step."""
 
 
-def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Tokenizer:
+def train_tokenizer(
+    texts: Iterator[str], vocab_size: int, more_tokens: Sequence[str] = ()
+) -> Tokenizer:
     """Train a byte-level BPE; the same texts give the same tokenizer.
 
     Args:
         texts: what to learn merges from.
         vocab_size: tokens, the 256 bytes and the two special ones included.
+        more_tokens: special ones besides; their ids follow those, which are the same without them.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -42,6 +45,7 @@ def train_tokenizer(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     tokenizer.train_from_iterator(texts, trainer)
     assert tokenizer.token_to_id(BOS_TOKEN) == BOS_ID
     assert tokenizer.token_to_id(PAD_TOKEN) == PAD_ID
+    tokenizer.add_special_tokens([*more_tokens])
     return tokenizer
 
 

@@ -51,16 +51,23 @@ class PaddingCollator:
 
 
 def require_labels_kept(dataset: Any, collate_fn: Any) -> None:
-    """Refuse a collator that would write labels anew over a dataset that masks its padding.
+    """Refuse a collator that writes labels anew where padding is masked, or documents are known.
 
     Raises:
         DatasetError: it is a DataCollatorForLanguageModeling, which turns the labels of padding
             back into ids where they are not its tokenizer's pad token, and leaves out the loss of
-            text that is that token.
+            text that is that token, such as the end of every document.
     """
     collator = getattr(collate_fn, "data_collator", collate_fn)  # inside the Trainer's own
     if not any(each.__name__ == _WRITES_LABELS for each in type(collator).__mro__):
         return
+    if any(getattr(part, "has_documents", False) for part in parts_of(dataset)):
+        raise DatasetError(
+            f"{type(collator).__name__} makes the labels anew from the ids, -100 wherever its "
+            "tokenizer's pad token stands, which may be what ends a document, and adds an "
+            "attention_mask, with which the documents of a sample see each other; give "
+            "codedata.PackedCollator(dataset)"
+        )
     if any(getattr(part, "masks_padding", False) for part in parts_of(dataset)):
         raise DatasetError(
             f"{type(collator).__name__} makes the labels anew from the ids, so that "

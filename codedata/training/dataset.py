@@ -1,8 +1,9 @@
 """Dataset folders -> a PyTorch dataset of samples for causal language models.
 
-Each sample is {"input_ids": LongTensor (seq_length,), "labels": LongTensor (seq_length,)}. The
-samples stay in the mapped shard files, which all processes share; only the one asked for is copied
-into tensors. Nothing is unpickled: see `codedata.format.shards`.
+Each sample is {"input_ids": LongTensor (seq_length,), "labels": LongTensor (seq_length,)}, and has
+"document_ids": LongTensor (seq_length,) where the datasets have documents. The samples stay in the
+mapped shard files, which all processes share; only the one asked for is copied into tensors.
+Nothing is unpickled: see `codedata.format.shards`.
 """
 
 # PyTorch is partly without types.
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import accumulate
+from operator import index as as_index
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -31,6 +33,7 @@ from codedata.printable import printable, shortened
 from codedata.progress import SILENT, TERMINAL
 from codedata.store.copies import open_at, reopen
 from codedata.store.dataset_folder import Dataset
+from codedata.training.documents import DocumentIndex, SampleDocument, index_of, number_tokens
 
 StrPath = str | os.PathLike[str]
 Sample = dict[str, torch.Tensor]
@@ -49,6 +52,9 @@ class PickledTrainerDataset(TorchDataset[Sample]):
     by then. What lies in an object store is read from a copy in this user's cache: of one version
     for good, whatever is published later, and brought again where it is not.
 
+    Samples of datasets with documents have `document_ids`, too: of each token the number of its
+    span, 0 and up in each sample, in the list that `documents` gives of it; -1 is padding.
+
     Args:
         folders: dataset folders, as `tokenize_data` or the old script wrote them, or URLs of
             datasets in object stores (`s3://bucket/datasets/train`, `...train@7` for a version).
@@ -62,7 +68,8 @@ class PickledTrainerDataset(TorchDataset[Sample]):
 
     Raises:
         DatasetError: a folder is no whole dataset, or its samples have another length than those
-            of the first, or the facts of two name two tokenizers.
+            of the first, or the facts of two name two tokenizers, or some have documents and others
+            have none.
     """
 
     def __init__(
@@ -117,6 +124,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
                     f"{datasets[0].where} of {self.seq_length}; load them as two datasets"
                 )
         _require_one_tokenizer(datasets)
+        self._documents: DocumentIndex | None = index_of(datasets)
         self._shards: list[NDArray[Any]] = [ids for each in datasets for ids in each.shards]
         self._ends = list(accumulate(len(ids) for ids in self._shards))
 
@@ -180,6 +188,8 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         Raises:
             DatasetError: a folder's meta does not say where padding begins.
         """
+        if self._documents is not None:  # whose spans say it, sample by sample
+            return self._but(_masks_padding=True)
         starts = accumulate((each.num_samples for each in self.datasets), initial=0)
         padded = {
             start + row: num_tokens
@@ -187,6 +197,29 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             for row, num_tokens in each.padded_samples().items()
         }
         return self._but(_padded=padded, _masks_padding=True)
+
+    @property
+    def has_documents(self) -> bool:
+        """Whether it is known where documents lie in samples."""
+        return self._documents is not None
+
+    def documents(self, index: "int | np.integer[Any]") -> list[SampleDocument]:
+        """What each span of a sample is: where it stands, of which document, which is from where.
+
+        A shard's table of documents is read when this is first asked for, and kept until another
+        shard's is.
+
+        Raises:
+            DatasetError: the datasets have no documents, or the table is not as it was written.
+            IndexError: there is no such sample.
+        """
+        row = self._row(as_index(index))
+        if self._documents is None:
+            raise DatasetError(
+                f"{self.datasets[0].where} does not say where its documents lie: it was made "
+                "without a recipe; make it again with one"
+            )
+        return self._documents.describe(*self._place(row))
 
     def _but(self, **changes: Any) -> "PickledTrainerDataset":
         """Another dataset over the same files."""
@@ -242,17 +275,28 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             numbers = f"their numbers are 0 to {len(self) - 1}" if len(self) else "it has none"
             raise IndexError(f"sample {index} of {len(self)} in {where}: {numbers}") from None
 
-    def _sample(self, row: int) -> Sample:
+    def _place(self, row: int) -> tuple[int, int]:
+        """The shard of a row of all folders', and the row in it."""
         shard = bisect_right(self._ends, row)
-        ids = self._shards[shard][row - self._ends[shard]].astype(np.int64)
+        return shard, row - self._ends[shard] + len(self._shards[shard])
+
+    def _sample(self, row: int) -> Sample:
+        shard, row_of_shard = self._place(row)
+        ids = self._shards[shard][row_of_shard].astype(np.int64)
         labels = ids.copy()
         if row in self._padded:
             labels[self._padded[row] :] = IGNORED_LABEL
-        return {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
+        sample = {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
+        if self._documents is not None:
+            spans = self._documents.spans(shard, row_of_shard)
+            if self._masks_padding:
+                labels[spans[-1, 2] :] = IGNORED_LABEL
+            sample["document_ids"] = torch.from_numpy(number_tokens(spans, self.seq_length))
+        return sample
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_shards"]
+        del state["_shards"], state["_documents"]
         state["datasets"] = [
             (each.folder.absolute(), each.url, each.digest) for each in self.datasets
         ]

@@ -19,6 +19,7 @@ from codedata.store.dataset_folder import Dataset
 from codedata.training.collate import require_labels_kept
 from codedata.training.dataset import PickledTrainerDataset
 from codedata.training.identity import digest_of, parts_of, without_digest
+from codedata.training.packed import require_documents_apart
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -46,7 +47,8 @@ class DatasetProvenance(TrainerCallback, ExportableState):
 
     It finds the dataset in the Trainer itself: `Trainer(..., callbacks=[DatasetProvenance()])`.
     Before a step it also refuses a tokenizer (`processing_class`) whose ids are not the dataset's,
-    and a collator that would undo `with_padding_masked()`.
+    a collator that would undo `with_padding_masked()`, and what would let the documents of a sample
+    see each other though its batches keep them apart: an attention mask, or a cache.
 
     Attributes:
         digest: of the train_dataset, once training has begun.
@@ -83,6 +85,9 @@ class DatasetProvenance(TrainerCallback, ExportableState):
         loader = kwargs["train_dataloader"]
         dataset = loader.dataset
         require_labels_kept(dataset, loader.collate_fn)
+        require_documents_apart(
+            dataset, loader.collate_fn, getattr(kwargs["model"], "config", None)
+        )
         digest = digest_of(dataset)
         if digest is None:
             raise DatasetError(

@@ -53,3 +53,13 @@ def folder(shards: list[IdArray], tmp_path: Path) -> Path:
 def older(shards: list[IdArray], tmp_path: Path) -> Path:
     """The same samples, of a meta that does not say what is padding."""
     return scenario.write_dataset(tmp_path / "older", shards)
+
+
+def documents_of_chunks() -> list[list[int]]:
+    """The ids of each document of `scenario.write_document_dataset`, in order."""
+    return [
+        [*range(100 * number, 100 * number + length - 1), scenario.DOCUMENT_EOS]
+        for lengths in scenario.DOCUMENT_LENGTHS
+        for number, length in enumerate(lengths, 1)
+        if length
+    ]

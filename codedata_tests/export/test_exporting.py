@@ -16,6 +16,7 @@ from codedata.export.exporting import FORMATS, export_dataset
 from codedata.format.packing import IdArray
 from codedata.store.dataset_folder import open_dataset
 from codedata.store.locks import exclusive_lock
+from codedata_tests import scenario
 
 
 def test_the_command_writes_beside_the_dataset_and_says_how_to_open_it(
@@ -31,6 +32,18 @@ def test_the_command_writes_beside_the_dataset_and_says_how_to_open_it(
         assert str(output) in usage
         assert stat.S_IMODE(output.stat().st_mode) == 0o777 & ~mask
     assert sorted(os.listdir(folder.parent)) == ["train", *sorted(f"train-{to}" for to in FORMATS)]
+
+
+def test_of_documents_the_command_says_what_carries_their_boundaries(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scenario.write_document_dataset(tmp_path / "d")
+    said = {"parquet": "seq_lengths", "megatron": "sequences"}
+    for to in FORMATS:
+        assert main(["export", str(folder), "--to", to]) == 0
+        _, boundaries, usage = capsys.readouterr().out.splitlines()
+        assert boundaries == f"boundaries of documents: {said.get(to, 'not carried')}"
+        assert usage.startswith("open it with ")
 
 
 def test_what_the_command_says_opens_the_output_beside_the_name_that_was_given(

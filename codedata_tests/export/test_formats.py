@@ -13,6 +13,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,7 +21,8 @@ from codedata.export import mds
 from codedata.export.exporting import FORMATS, export_dataset
 from codedata.format.packing import IdArray
 from codedata.store.dataset_folder import open_dataset
-from codedata_tests.export.conftest import with_wide_ids
+from codedata_tests import scenario
+from codedata_tests.export.conftest import documents_of_chunks, with_wide_ids
 
 
 def exported(folder: Path, to: str) -> Path:
@@ -154,3 +156,52 @@ def test_the_same_dataset_gives_the_same_bytes_again(folder: Path, tmp_path: Pat
             for output in (exported(folder, to), tmp_path / f"again-{to}")
         )
         assert first == again
+
+
+BEST_FIT = [[5, 3], [8], [8], [4], [6], [4, 2], [8]]
+"""Tokens of each document in each sample of `scenario.write_document_dataset`, by hand."""
+
+CONCAT = [[5, 3], [8], [8], [4, 4], [2], [4, 4], [4, 2]]
+
+
+@pytest.mark.parametrize(("packing", "lengths"), [("best_fit", BEST_FIT), ("concat", CONCAT)])
+def test_documents_are_the_seq_lengths_of_a_parquet_which_has_no_padding(
+    packing: str, lengths: list[list[int]], tmp_path: Path
+) -> None:
+    folder = scenario.write_document_dataset(tmp_path / "d", packing=packing)
+    output = exported(folder, "parquet")
+    table = pq.read_table(output)
+    assert table.column_names == ["input_ids", "seq_lengths"]
+    assert table.schema.types == [pa.list_(pa.int32())] * 2
+    assert table["seq_lengths"].to_pylist() == lengths
+    rows = np.concatenate(open_dataset(folder).shards).tolist()
+    texts = [row[: sum(each)] for row, each in zip(rows, lengths, strict=True)]
+    assert table["input_ids"].to_pylist() == texts
+    assert json.loads(table.schema.metadata[b"codedata"])["boundaries"] == "seq_lengths"
+
+
+@pytest.mark.parametrize("packing", ["best_fit", "concat"])
+def test_a_document_is_one_sequence_of_megatron_s_however_samples_cut_it(
+    packing: str, tmp_path: Path
+) -> None:
+    folder = scenario.write_document_dataset(tmp_path / "d", packing=packing)
+    sequences, documents, dtype = read_megatron(exported(folder, "megatron"))
+    first, second, long, third, fourth, fifth, sixth = documents_of_chunks()
+    last = [sixth, fifth] if packing == "best_fit" else [fifth, sixth]
+    assert sequences == [first, second, long, third, fourth, *last]
+    assert len(long) > open_dataset(folder).seq_length
+    assert (documents, dtype) == ([*range(8)], "uint16")
+
+
+def test_what_carries_no_boundaries_says_so_and_knows_the_text_of_each_sample(
+    tmp_path: Path,
+) -> None:
+    folder = scenario.write_document_dataset(tmp_path / "d")
+    counts = [sum(lengths) for lengths in BEST_FIT]
+    arrays = exported(folder, "npy")
+    assert np.load(arrays / "text_tokens.npy").tolist() == counts
+    samples = read_mds(exported(folder, "mds"))
+    assert [sample["text_tokens"] for sample in samples] == [[count] for count in counts]
+    for to in ("npy", "mds"):
+        said = json.loads((folder.with_name(f"d-{to}") / "codedata.json").read_text())
+        assert said["boundaries"] == "not carried"

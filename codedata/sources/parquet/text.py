@@ -10,7 +10,7 @@ decoded once its count is known, and none behind the range's end.
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import BoundedSemaphore, Lock
@@ -24,7 +24,7 @@ from codedata.errors import CorpusError
 from codedata.format.ranges import MAX_CHARACTERS, CharRange, Utf8
 from codedata.parallel import available_cores
 from codedata.places import cache_folder
-from codedata.sources.columns import USUAL, Columns, kept_columns, text_identity
+from codedata.sources.columns import USUAL, Columns, Place, kept_columns, text_identity
 from codedata.sources.documents import Documents, cut, join
 from codedata.sources.hashed import sha256_once
 from codedata.sources.parquet.decode import Batch, count_chars, decode
@@ -68,8 +68,17 @@ class Text(Protocol):
         """The same as UTF-8."""
         ...
 
-    def documents(self, chars: CharRange) -> Iterator[Documents]:
+    def documents(self, chars: CharRange, *, to_end: bool = False) -> Iterator[Documents]:
         """The documents that such a range holds wholly or in part, batch by batch."""
+        ...
+
+    @property
+    def kept_names(self) -> tuple[str, ...]:
+        """The columns that are kept beside the text, known without reading it."""
+        ...
+
+    def kept(self, rows: NDArray[np.int64], names: Collection[str] | None = None) -> pa.Table:
+        """Those of some rows, all or some."""
         ...
 
 
@@ -226,11 +235,35 @@ class ParquetText:
             )
         return utf8
 
-    def documents(self, chars: CharRange) -> Iterator[Documents]:
+    def documents(self, chars: CharRange, *, to_end: bool = False) -> Iterator[Documents]:
         """The documents that a range holds wholly or in part, batch by batch.
 
-        An empty one is held where it stands in the range, which is one that `clip` returned.
+        An empty one is held where it stands in the range.
+
+        Args:
+            chars: a range that `clip` returned.
+            to_end: whether the text's last document, if it is empty and the range stops with the
+                text, is held too: it stands behind the last character.
         """
+        last: Documents | None = None
+        for batch in self._addressed(chars):
+            if last is not None:  # the text goes on, so that it is of the range behind this one
+                return
+            low = int(np.searchsorted(batch.stops, chars.start))
+            if low < len(batch) and batch.starts[low] < batch.stops[low] == chars.start:
+                low += 1  # of that one, only the space is in the range
+            high = int(np.searchsorted(batch.starts, chars.stop))
+            if low < high:
+                yield batch.part(low, high)
+            if to_end and high == len(batch) - 1 and batch.stops[high] == chars.stop:
+                last = batch.part(high)
+            elif batch.stops[-1] + (not to_end) >= chars.stop:
+                return
+        if last is not None and self._ends_here:
+            yield last
+
+    def _addressed(self, chars: CharRange) -> Iterator[Documents]:
+        """All documents from those on that a range begins in the row group of."""
         group_starts = self.index.starts()
         first = bisect_right(group_starts, chars.start) - 1
         position = group_starts[first]
@@ -238,7 +271,7 @@ class ParquetText:
             if not len(contents.texts):
                 continue
             ends = contents.ends + position
-            batch = Documents(
+            yield Documents(
                 texts=contents.texts,
                 file=chars.file,
                 rows=contents.rows,
@@ -246,14 +279,6 @@ class ParquetText:
                 stops=ends - 1,
             )
             position = int(ends[-1])
-            low = int(np.searchsorted(batch.stops, chars.start))
-            if low < len(batch) and batch.starts[low] < batch.stops[low] == chars.start:
-                low += 1  # of that one, only the space is in the range
-            high = int(np.searchsorted(batch.starts, chars.stop))
-            if low < high:
-                yield batch.part(low, high)
-            if position >= chars.stop:
-                break
 
     def first_documents(self, num_documents: int) -> list[str]:
         """The first documents, for a look at them."""
@@ -271,19 +296,30 @@ class ParquetText:
             for place, text in enumerate(texts)
         ]
 
-    def kept(self, rows: NDArray[np.int64]) -> pa.Table:
+    @property
+    def kept_names(self) -> tuple[str, ...]:
+        """The columns that are kept beside the text."""
+        return tuple(self.kept_places)
+
+    def kept(self, rows: NDArray[np.int64], names: Collection[str] | None = None) -> pa.Table:
         """The columns that are kept beside the text, of some rows, such as those of `Documents`.
 
         Args:
             rows: of the file, ascending, shape (num_rows,).
+            names: of the columns; None for all.
 
         Returns:
-            A row for each, in their order, a column for each of `kept_places`.
+            A row for each, in their order, a column for each of the names.
 
         Raises:
             CorpusError: the file changed or is damaged.
         """
-        return read_rows(self._parquet, self.kept_places, rows)
+        return read_rows(self._parquet, self._places(names), rows)
+
+    def _places(self, names: Collection[str] | None) -> dict[str, Place]:
+        """Of the columns that are kept, some or all."""
+        every = self.kept_places.items()
+        return {name: place for name, place in every if names is None or name in names}
 
     def _first(self, num_documents: int) -> tuple[list[str], NDArray[np.int64]]:
         """The first documents, and their rows."""
@@ -327,6 +363,11 @@ class ParquetText:
         count_to(self._parquet, self.index, stop)
         if len(self.index.groups) > known:
             write_sidecar(self._sidecar, self.index)
+
+    @property
+    def _ends_here(self) -> bool:
+        """Whether the rows that are here are all there are."""
+        return True
 
     @property
     def _sidecar(self) -> Path | None:

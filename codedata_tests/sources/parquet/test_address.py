@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from codedata.format.ranges import CharRange
 from codedata.sources import documents as unit
 from codedata.sources.documents import join
+from codedata.sources.origins import documents_of
 from codedata.sources.parquet import decode
 from codedata.sources.parquet import text as kept
 from codedata.sources.parquet.text import ParquetText
@@ -60,6 +61,7 @@ def test_any_range_is_that_slice_of_the_plain_text_and_of_its_documents(
         text = ParquetText(path)  # whose counts come in part from the sidecar
         assert text.read(text.clip(WIDE)) == plain
         borders = sorted({0, len(plain), *(cut % len(plain) for cut in cuts)})
+        begun: list[tuple[int, str]] = []
         for start, stop in pairwise(borders):
             chars = CharRange(start, stop)
             assert text.read(chars) == plain[start:stop]
@@ -78,6 +80,12 @@ def test_any_range_is_that_slice_of_the_plain_text_and_of_its_documents(
             joined = join(held, chars)
             assert joined is not None
             assert bytes(joined) == plain[start:stop].encode()
+            chosen = documents_of(text, chars)
+            texts = [bytes(each).decode() for each in chosen.texts]
+            assert chosen.num_chars.tolist() == [*map(len, texts)]
+            begun += zip(chosen.rows.tolist(), texts, strict=True)
+    whole = [(row, each) for row, each in enumerate(documents) if each is not None]
+    assert begun == whole, "of adjoining ranges each document begins in one, and is whole"
 
 
 def test_a_cut_inside_a_long_document_is_made_at_the_character(tmp_path: Path) -> None:
