@@ -158,7 +158,7 @@ def test_what_is_read_is_what_a_plain_loop_says_packing_makes(rows: list[list[in
             is_right &= not tokens & taken
             taken |= tokens
         last, end = sample, stop
-    data = encode_spans(np.array(rows, np.int64).reshape(-1, 6))
+    data = encode_spans(np.array(rows, np.int32).reshape(-1, 6))
     if is_right:
         assert view(data, last + 1).tolist() == rows
     else:
