@@ -229,7 +229,7 @@ def chunk_documents(lengths: Sequence[int], forms: Mapping[int, Form]) -> ChunkD
     """Documents whose ids say which they are: 100 * (document + 1) + token, the last one EOS."""
     rows = [number for number, length in enumerate(lengths) if length]
     ids = [100 * (row + 1) + token for row in rows for token in range(lengths[row])]
-    ends = np.cumsum([lengths[row] for row in rows]) - 1
+    ends = np.cumsum([lengths[row] for row in rows], dtype=np.int64) - 1
     texts = [f"document {number}" * bool(length) for number, length in enumerate(lengths)]
     columns = {
         "document": range(len(lengths)),
@@ -246,7 +246,9 @@ def chunk_documents(lengths: Sequence[int], forms: Mapping[int, Form]) -> ChunkD
     array[ends] = DOCUMENT_EOS
     return ChunkDocuments(
         ids=array,
-        pieces=np.array([(r, lengths[r], forms.get(r, Form.PLAIN)) for r in rows], np.int32),
+        pieces=np.array(
+            [(r, lengths[r], forms.get(r, Form.PLAIN)) for r in rows], np.int32
+        ).reshape(-1, 3),
         table=pa.table(columns, DOCUMENT_SCHEMA),
     )
 

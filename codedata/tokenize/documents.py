@@ -51,7 +51,7 @@ def tokenize_documents(
     """
     assert where
     texts = Texts.of(documents.texts)
-    found = bare_ids(loaded, engine, texts, threads=threads)
+    found = bare_ids(engine, texts, threads=threads)
     hashes = [sha256(text.data).hexdigest() for text in documents.texts]
     decisions = [_decision(recipe, texts, found, place) for place in range(len(texts))]
     if recipe.fim is None:
