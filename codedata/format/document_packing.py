@@ -47,7 +47,7 @@ class PackedDocuments:
         """The samples `max_dump_size` at a time, each with its spans, numbered from 0."""
         starts = range(0, len(self.samples), max_dump_size)
         lows = np.searchsorted(self.spans[:, 0], np.array(starts, np.int32)).tolist()
-        for start, low, high in zip(starts, lows, [*lows[1:], None], strict=True):
+        for start, low, high in zip(starts, lows, [*lows, None][1:], strict=True):
             spans = self.spans[low:high].copy()
             spans[:, 0] -= start
             yield self.samples[start : start + max_dump_size], spans
