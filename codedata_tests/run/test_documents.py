@@ -1,9 +1,10 @@
 """Documents from a corpus to a checked dataset: each one once, and whatever the chunks the same."""
 
 import re
+import secrets
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,14 +27,20 @@ from codedata.progress import SILENT
 from codedata.recipe.documents import DocumentRecipe
 from codedata.recipe.settings import Settings
 from codedata.run import compared, packing
+from codedata.run.assemble import StagedVersion, assemble_version
 from codedata.run.plan import Plan, open_plan
 from codedata.run.tokenize import tokenize
 from codedata.sources.columns import Columns
 from codedata.sources.parquet.text import ParquetText
-from codedata.store.chunks import LocalChunks
+from codedata.store.chunks import LocalChunks, ObjectChunks
 from codedata.store.dataset_folder import Dataset
+from codedata.store.object_store import ObjectStore
+from codedata.store.versions import DatasetLog, Version
+from codedata.tokenize.stored_tokenizer import store_tokenizer
 from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import scenario
+from codedata_tests.format.test_facts import ORIGIN
+from codedata_tests.run.test_packing import altered
 from codedata_tests.scenario import BOS, EOT
 
 FRAMED = {"documents": {"bos": BOS, "eos": EOT}}
@@ -111,7 +118,7 @@ def named(dataset: Dataset) -> list[int]:
     return sorted({row for table in tables for row in table.column("row").to_pylist()})
 
 
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(
     chunk_size=st.integers(1_000, 9_000),
     num_workers=st.integers(1, 3),
@@ -362,6 +369,85 @@ def test_what_says_where_documents_are_from_makes_chunks_of_their_own(
     every = [fingerprints(recipe, *keep)[0] for keep in ((), ("path",), ("path", "license"))]
     assert len(set(every)) == 3
     assert fingerprints(None) == fingerprints(None, "path", "license")
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Chunks of a plan and versions of its dataset in an object store."""
+
+    root: ObjectStore
+    plan: Plan
+
+    @property
+    def log(self) -> DatasetLog:
+        return DatasetLog(self.root.below("datasets/set"))
+
+    def packed(self) -> StagedVersion:
+        stored = ObjectChunks(self.root.below("chunks/set"))
+        tokenizer = store_tokenizer(self.root, self.plan.tokenizer)
+        tasks = self.plan.tasks(lambda _: stored, tokenizer=tokenizer)
+        with ChunkThreads(2) as threads:
+            made = tokenize(self.plan, tasks, threads, SILENT, root=None, name="set")
+            chunks = sorted((chunk for chunk, _ in made), key=lambda chunk: chunk.chars)
+            return assemble_version(
+                self.plan, chunks, self.log, ORIGIN, threads, SILENT, tokenizer=tokenizer
+            )
+
+    def files(self, version: Version) -> dict[str, bytes]:
+        return self.root.below(f"datasets/set/{version.folder}").read_many(version.names)
+
+
+@pytest.fixture
+def objects(
+    corpus: Path, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Objects:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = ObjectStore(f"memory://documents-{secrets.token_hex(8)}")
+    return Objects(root, plan_of(corpus, tokenizer, FRAMED))
+
+
+def test_in_an_object_store_lies_what_lies_in_a_folder_and_only_what_is_wrong_is_put_again(
+    objects: Objects,
+    corpus: Path,
+    tokenizer: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    local = build(corpus, tmp_path / "set", tokenizer, chunk_size=6_000)
+    version = objects.packed().publish()
+    files = objects.files(version)
+    assert files == scenario.dataset_bytes(tmp_path / "set")
+    assert version.made_of is not None
+    assert local.facts is not None
+    assert version.made_of.documents == local.facts.documents
+    assert version.made_of.recipe == local.facts.recipe
+    folder = objects.root.below(f"datasets/set/{version.folder}")
+    folder.put("dump-3.documents.npy", files["dump-2.documents.npy"])
+    folder.remove(["dump-9.documents.parquet"])
+    put: list[str] = []
+    real = ObjectStore.put
+    monkeypatch.setattr(
+        ObjectStore, "put", lambda self, name, data: [put.append(name), real(self, name, data)]
+    )
+    assert objects.packed().publish() == version, "facts too are the same, whatever was reused"
+    written = {name.rpartition("/")[2] for name in put}
+    assert written >= {"dump-3.documents.npy", "dump-9.documents.parquet"}
+    assert len([name for name in written if name.endswith(".pkl")]) < version.num_shards / 2
+    assert objects.files(version) == files
+
+
+@pytest.mark.parametrize("name", ["dump-1.documents.npy", "dump-1.documents.parquet"])
+def test_a_sidecar_that_the_store_does_not_hold_as_it_was_put_is_never_published(
+    name: str, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        flipped = altered(f"/{name}", lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+        patch.setattr(ObjectStore, "put", flipped)
+        staged = objects.packed()
+        with pytest.raises(CheckFailedError, match=rf"^integrity: .*/{re.escape(name)} does not"):
+            staged.publish()
+    assert objects.log.head() is None
+    assert objects.packed().publish().number == 1
 
 
 def test_the_reference_mode_gives_what_it_gave_before_there_were_recipes(
