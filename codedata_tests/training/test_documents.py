@@ -80,6 +80,7 @@ def test_what_each_document_of_a_sample_is_comes_from_the_table_beside_its_shard
     }
     place = attrgetter("document", "first_token", "start", "stop", "path")
     assert list(map(place, packed.documents(-4))) == [(2, 16, 0, 4, "src/2.c")]
+    assert list(map(place, packed.documents(4))) == [(4, 0, 0, 6, "src/4.c")], "of another shard"
     assert packed[2:].documents(1) == packed[[3]].documents(0) == packed.documents(3)
     assert list(map(place, packed.documents(5))) == [
         (0, 0, 0, 4, None),
