@@ -19,7 +19,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 from codedata.format.card import CARD_NAME, render_card
 from codedata.format.document_packing import pack_documents
-from codedata.format.documents import ChunkDocuments, Form
+from codedata.format.documents import EMPTY, KEPT, ChunkDocuments, Form
 from codedata.format.facts import FACTS_NAME, Origin, TokenizerFacts, dump_facts, facts_of
 from codedata.format.meta import (
     META_NAME,
@@ -32,13 +32,8 @@ from codedata.format.meta import (
 )
 from codedata.format.ranges import CharRange
 from codedata.format.shards import encode_shard
-from codedata.format.sidecars import (
-    DOCUMENT_SCHEMA,
-    EMPTY,
-    KEPT,
-    encode_documents,
-    encode_spans,
-)
+from codedata.format.sidecars import DOCUMENT_SCHEMA, encode_documents
+from codedata.format.spans import encode_spans
 
 BOS, PAD, EOT = "<|begin|>", "<|pad|>", "<|EOT|>"
 SINGLE_CHARACTERS = ("ü", "õ")
