@@ -31,8 +31,7 @@ TRAIN = {
     "meta_json": (
         "7be4eda6f6dea97d",
         2,
-        ["num_samples", "num_tokens", "sha256", "start_character", "stop_character"]
-        + ["entry_sha256"],
+        ["num_samples", "num_tokens", "sha256", "start_character", "stop_character", "entry_sha256"],
     ),
     "dataset": ("1", 2, ["input_ids", "labels"]),
     "token_figures": ("4", 0, []),
