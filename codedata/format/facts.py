@@ -208,17 +208,17 @@ def facts_of(
             seq_length=entries[0].seq_length,
         ),
         digest=hashlib.sha256(dump_meta(entries)).hexdigest(),
-        recipe=None if recipe is None else _without_fractions(recipe),
+        recipe=None if recipe is None else plain_values(recipe),
         documents=documents,
     )
 
 
-def _without_fractions(values: Mapping[str, Any]) -> dict[str, Any]:
+def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """A mapping whose numbers that are not whole are text, without what is None."""
 
     def shown(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return _without_fractions(cast("Mapping[str, Any]", value))
+            return plain_values(cast("Mapping[str, Any]", value))
         return str(value) if isinstance(value, float) else value
 
     return {name: shown(value) for name, value in values.items() if value is not None}

@@ -35,7 +35,8 @@ from codedata.format.spans import encode_spans
 from codedata.recipe.documents import DocumentRecipe, ResolvedRecipe
 from codedata.recipe.settings import Settings
 from codedata.run.checks import FoundShard, num_samples_of
-from codedata.run.document_checks import FoundDocuments, ShardOfDocuments, check_chunk
+from codedata.run.document_checks import check_chunk
+from codedata.run.found_documents import FoundDocuments, ShardOfDocuments
 from codedata.run.plan import ChunkTask, Plan
 from codedata.store.base import Stage
 from codedata.store.chunks import TokenChunk
