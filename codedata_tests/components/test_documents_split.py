@@ -25,13 +25,14 @@ FIM = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
 RECIPE = DocumentRecipe(eos=scenario.EOT, bos=scenario.BOS, fim=Fim(rate=0.5))
 OF_DOCUMENTS = {"document_tokens", "spans", "fim_undone"}
 
+ENTRY = ["num_samples", "num_tokens", "sha256", "start_character", "stop_character"]
 TRAIN = {
     "token_chunks": ("4792e500102349fd", 4, ["input_ids"]),
     "pickle_shards": ("7be4eda6f6dea97d", 3, ["input_ids"]),
     "meta_json": (
         "7be4eda6f6dea97d",
         2,
-        ["num_samples", "num_tokens", "sha256", "start_character", "stop_character", "entry_sha256"],
+        [*ENTRY, "entry_sha256"],
     ),
     "dataset": ("1", 2, ["input_ids", "labels"]),
     "token_figures": ("4", 0, []),
