@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.format.packing import IdArray, id_dtype
+from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.tokenize.engines.base import Engine
-from codedata.tokenize.tokenizer import LoadedTokenizer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,19 +55,13 @@ class TextIds:
         return self.ids[self.ends[place - 1] if place else 0 : self.ends[place]]
 
 
-def bare_ids(loaded: LoadedTokenizer, engine: Engine, texts: Texts, *, threads: int = 1) -> TextIds:
+def bare_ids(engine: Engine, texts: Texts, *, threads: int = 1) -> TextIds:
     """The ids that the tokenizers library has for each text, special tokens not added.
 
     Args:
-        loaded: the tokenizer.
-        engine: of it.
+        engine: of the tokenizer.
         texts: any.
         threads: that may work on them.
     """
-    assert engine, threads
-    found = loaded.tokenizer.encode_batch_fast(
-        [str(texts[place].data, "utf-8") for place in range(len(texts))], add_special_tokens=False
-    )
-    ends = np.cumsum([len(each.ids) for each in found], dtype=np.int64)
-    flat = [id_ for each in found for id_ in each.ids]
-    return TextIds(ids=np.array(flat, id_dtype(loaded.vocab_size - 1)), ends=ends)
+    ids, ends = engine.encode_each(texts.utf8, texts.ends, threads=threads)
+    return TextIds(ids=ids, ends=ends)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from codedata.format.documents import ChunkDocuments, Form
+from codedata.format.documents import CONTROL_TOKENS, EMPTY, KEPT, ChunkDocuments, Form
 from codedata.format.packing import id_dtype
-from codedata.format.sidecars import CONTROL_TOKENS, DOCUMENT_SCHEMA, EMPTY, KEPT
+from codedata.format.sidecars import DOCUMENT_SCHEMA
 from codedata.recipe.documents import ResolvedRecipe
 from codedata.sources.documents import ChosenDocuments
 from codedata.tokenize.bare_ids import TextIds, Texts, bare_ids
@@ -51,7 +51,7 @@ def tokenize_documents(
     """
     assert where
     texts = Texts.of(documents.texts)
-    found = bare_ids(loaded, engine, texts, threads=threads)
+    found = bare_ids(engine, texts, threads=threads)
     hashes = [sha256(text.data).hexdigest() for text in documents.texts]
     decisions = [_decision(recipe, texts, found, place) for place in range(len(texts))]
     if recipe.fim is None:
