@@ -5,9 +5,9 @@
 Against the job of the reference mode, in turn: of the same text, the corpus's leading characters,
 written to a parquet of their own; by the Dagster job of a project of two splits, with all checks
 and the report, or by `codedata.build` in a process (`--by build`). Each run is a new process with
-empty caches, as in benchmarks.end_to_end. `--splits documents best_fit concat` has the recipe without
-fill-in-the-middle, too: which part takes how long. Then: what the files beside the shards take of
-the disk, and of the time.
+empty caches, as in benchmarks.end_to_end. `--splits documents best_fit concat` has the recipe
+without fill-in-the-middle, too: which part takes how long. Then: what the files beside the shards
+take of the disk, and of the time.
 """
 
 import argparse
@@ -24,7 +24,8 @@ from typing import Any
 from benchmarks.end_to_end import write_leading_text
 from benchmarks.measuring import Cost, alternate, measure, medians, print_table, run, save
 from codedata.format.meta import documents_name, shard_name, spans_name
-from codedata.format.sidecars import encode_documents, encode_spans, parse_documents
+from codedata.format.sidecars import encode_documents, parse_documents
+from codedata.format.spans import encode_spans
 from codedata.store.dataset_folder import Dataset, open_dataset
 
 REFERENCE, DOCUMENTS = "reference", "documents"
@@ -95,8 +96,9 @@ def sidecars(dataset: Dataset) -> dict[str, float]:
     def size(name: Callable[[int], str]) -> int:
         return sum((folder / name(index)).stat().st_size for index in range(num_shards))
 
-    read = [(folder / documents_name(index)).read_bytes() for index in range(num_shards)]
-    tables = [parse_documents(data) for data in read]
+    names = [*map(documents_name, range(num_shards))]
+    read = [(folder / name).read_bytes() for name in names]
+    tables = [*map(parse_documents, read, names)]
     num_spans = sum(map(len, dataset.spans))
     return {
         "spans": num_spans,
@@ -105,7 +107,7 @@ def sidecars(dataset: Dataset) -> dict[str, float]:
         "documents, share of the shards' bytes": size(documents_name) / size(shard_name),
         "seconds to write spans": measure(lambda: [*map(encode_spans, dataset.spans)]).cpu,
         "seconds to write documents": measure(lambda: [*map(encode_documents, tables)]).cpu,
-        "seconds to read documents": measure(lambda: [*map(parse_documents, read)]).cpu,
+        "seconds to read documents": measure(lambda: [*map(parse_documents, read, names)]).cpu,
         "seconds to open": measure(lambda: open_dataset(folder)).cpu,
         "padding, share of the tokens": (dataset.num_padding or 0) / dataset.num_tokens,
     }

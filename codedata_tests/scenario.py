@@ -19,7 +19,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 from codedata.format.card import CARD_NAME, render_card
 from codedata.format.document_packing import pack_documents
-from codedata.format.documents import ChunkDocuments, Form
+from codedata.format.documents import EMPTY, KEPT, ChunkDocuments, Form
 from codedata.format.facts import FACTS_NAME, Origin, TokenizerFacts, dump_facts, facts_of
 from codedata.format.meta import (
     META_NAME,
@@ -32,13 +32,8 @@ from codedata.format.meta import (
 )
 from codedata.format.ranges import CharRange
 from codedata.format.shards import encode_shard
-from codedata.format.sidecars import (
-    DOCUMENT_SCHEMA,
-    EMPTY,
-    KEPT,
-    encode_documents,
-    encode_spans,
-)
+from codedata.format.sidecars import DOCUMENT_SCHEMA, encode_documents
+from codedata.format.spans import encode_spans
 
 BOS, PAD, EOT = "<|begin|>", "<|pad|>", "<|EOT|>"
 SINGLE_CHARACTERS = ("ü", "õ")
@@ -234,7 +229,7 @@ def chunk_documents(lengths: Sequence[int], forms: Mapping[int, Form]) -> ChunkD
     """Documents whose ids say which they are: 100 * (document + 1) + token, the last one EOS."""
     rows = [number for number, length in enumerate(lengths) if length]
     ids = [100 * (row + 1) + token for row in rows for token in range(lengths[row])]
-    ends = np.cumsum([lengths[row] for row in rows]) - 1
+    ends = np.cumsum([lengths[row] for row in rows], dtype=np.int64) - 1
     texts = [f"document {number}" * bool(length) for number, length in enumerate(lengths)]
     columns = {
         "document": range(len(lengths)),
@@ -251,7 +246,9 @@ def chunk_documents(lengths: Sequence[int], forms: Mapping[int, Form]) -> ChunkD
     array[ends] = DOCUMENT_EOS
     return ChunkDocuments(
         ids=array,
-        pieces=np.array([(r, lengths[r], forms.get(r, Form.PLAIN)) for r in rows], np.int32),
+        pieces=np.array(
+            [(r, lengths[r], forms.get(r, Form.PLAIN)) for r in rows], np.int32
+        ).reshape(-1, 3),
         table=pa.table(columns, DOCUMENT_SCHEMA),
     )
 

@@ -10,6 +10,7 @@ Best-fit packing: H. Ding et al., Fewer Truncations Improve Language Modeling, a
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from codedata.format.documents import (
     CONTROL_TOKENS,
     EMPTY,
-    SPAN_COLUMNS,
     ChunkDocuments,
     DocumentCounts,
     Form,
@@ -47,8 +47,9 @@ class PackedDocuments:
     def shards(self, max_dump_size: int) -> Iterator[tuple[IdArray, Spans]]:
         """The samples `max_dump_size` at a time, each with its spans, numbered from 0."""
         starts = range(0, len(self.samples), max_dump_size)
-        lows = np.searchsorted(self.spans[:, 0], np.array(starts, np.int32)).tolist()
-        for start, low, high in zip(starts, lows, [*lows[1:], None], strict=True):
+        borders = np.array([*starts, len(self.samples)], np.int32)
+        lows = np.searchsorted(self.spans[:, 0], borders).tolist()
+        for start, (low, high) in zip(starts, pairwise(lows), strict=True):
             spans = self.spans[low:high].copy()
             spans[:, 0] -= start
             yield self.samples[start : start + max_dump_size], spans
@@ -147,33 +148,104 @@ def pack_documents(
         parts = _concatenated(lengths[coming], seq_length, min_sample_length)
     else:
         parts = _best_fitted(lengths[coming], seq_length)
-    piece = coming[parts.piece]
-    places = np.cumsum(lengths) - lengths  # in the ids, of each piece
-    places_of_documents = places[np.searchsorted(pieces[:, 0], pieces[:, 0])]
-    firsts = places[piece] + parts.offset
-    starts = _before_each(parts.num_tokens, parts.sample)
-    spans = np.empty((len(piece), len(SPAN_COLUMNS)), np.int32)
-    spans[:, 0] = parts.sample
-    spans[:, 1] = starts
-    spans[:, 2] = starts + parts.num_tokens
-    spans[:, 3] = pieces[piece, 0]
-    spans[:, 4] = firsts - places_of_documents[piece]
-    spans[:, 5] = np.where(pieces[piece, 2] == Form.TOO_LONG, Form.PLAIN, pieces[piece, 2])
-    samples = _filled(documents.ids, firsts, spans, seq_length, pad_token)
-    return PackedDocuments(
-        samples=samples, spans=spans, counts=_counts(documents, piece, spans, samples)
+    spans = _spans_of(pieces, coming[parts.piece], parts)
+    samples = _filled(documents, spans, seq_length, pad_token)
+    counts = count_documents(documents, spans, num_samples=len(samples), seq_length=seq_length)
+    return PackedDocuments(samples=samples, spans=spans, counts=counts)
+
+
+def places_in_ids(pieces: Pieces, spans: Spans) -> Numbers:
+    """Where in the ids of a chunk's pieces the first token of each span stands."""
+    places = np.cumsum(pieces[:, 1], dtype=np.int64) - pieces[:, 1]
+    return places[np.searchsorted(pieces[:, 0], spans[:, 3])] + spans[:, 4]
+
+
+def count_documents(
+    documents: ChunkDocuments, spans: Spans, *, num_samples: int, seq_length: int
+) -> DocumentCounts:
+    """What became of the documents of a chunk.
+
+    Args:
+        documents: of the chunk.
+        spans: in all its samples, which are numbered within the chunk.
+        num_samples: of the chunk.
+        seq_length: tokens a sample.
+    """
+    pieces, num_documents = documents.pieces, documents.table.num_rows
+    decisions = documents.table.column("decision").to_pylist()
+
+    def tokens_of(numbers: NDArray[Any], tokens: NDArray[Any]) -> NDArray[Any]:
+        return np.bincount(numbers, weights=tokens, minlength=num_documents)
+
+    lengths = spans[:, 2] - spans[:, 1]
+    made, packed = tokens_of(pieces[:, 0], pieces[:, 1]), tokens_of(spans[:, 3], lengths)
+    # Spans of a document may share a sample.
+    in_samples = np.unique(spans[:, 3].astype(np.int64) * num_samples + spans[:, 0])
+    lies_in = np.bincount(in_samples // max(1, num_samples), minlength=num_documents)
+    is_cut = (lies_in > 0) & ((lies_in > 1) | (packed < made))
+    forms = np.bincount(pieces[_held(pieces, spans), 2], minlength=len(Form))
+    num_tokens, num_packed = int(made.sum()), int(packed.sum())
+    return DocumentCounts(
+        documents=num_documents,
+        empty=decisions.count(EMPTY),
+        with_control_tokens=decisions.count(CONTROL_TOKENS),
+        tokens=num_tokens,
+        tokens_packed=num_packed,
+        tokens_dropped=num_tokens - num_packed,
+        cut=int(is_cut.sum()),
+        cut_though_short=int((is_cut & (made <= seq_length)).sum()),
+        pieces=int(forms.sum()),
+        psm=int(forms[Form.PSM]),
+        spm=int(forms[Form.SPM]),
+        fim_too_long=int(forms[Form.TOO_LONG]),
+        padding=num_samples * seq_length - num_packed,
     )
 
 
-def _filled(
-    ids: IdArray, firsts: Numbers, spans: Spans, seq_length: int, pad_token: int
-) -> IdArray:
-    """The samples, of the ids from `firsts` on for each span; shape (num_samples, seq_length)."""
-    num_samples = int(spans[:, 0].max(initial=-1)) + 1
+def _held(pieces: Pieces, spans: Spans) -> NDArray[np.bool_]:
+    """Which pieces samples hold at least a part of, shape (num_pieces,)."""
+    places = np.cumsum(pieces[:, 1], dtype=np.int64) - pieces[:, 1]
+    firsts = places_in_ids(pieces, spans)
+    lasts = firsts + spans[:, 2] - spans[:, 1] - 1
+    begin = np.searchsorted(places, firsts, "right") - 1
+    end = np.searchsorted(places, lasts, "right")
+    size = len(pieces) + 1
+    held = np.cumsum(np.bincount(begin, minlength=size) - np.bincount(end, minlength=size)) > 0
+    return held[:-1]
+
+
+def _spans_of(pieces: Pieces, piece: Numbers, parts: _Parts) -> Spans:
+    """The spans of parts: one each, or of several plain ones that go on in their sample.
+
+    Args:
+        pieces: of the chunk.
+        piece: which of those each part is of.
+        parts: one sample after the other.
+    """
+    tokens_before = _before_each(pieces[:, 1].astype(np.int64), pieces[:, 0])
+    document, form = pieces[piece, 0], pieces[piece, 2] * (pieces[piece, 2] != Form.TOO_LONG)
+    first_token = tokens_before[piece] + parts.offset
+    start = _before_each(parts.num_tokens, parts.sample)
+    columns = (parts.sample, start, start + parts.num_tokens, document, first_token, form)
+    spans = np.stack(columns, axis=1).astype(np.int32)
+    before, after = spans[:-1], spans[1:]
+    goes_on = (before[:, [0, 3, 5]] == after[:, [0, 3, 5]]).all(axis=1)
+    goes_on &= after[:, 5] == Form.PLAIN
+    goes_on &= np.diff(first_token) == parts.num_tokens[:-1]
+    begins, ends = np.ones((2, len(spans)), np.bool_)
+    begins[1:], ends[:-1] = ~goes_on, ~goes_on
+    merged = spans[begins]
+    merged[:, 2] = spans[ends, 2]
+    return merged
+
+
+def _filled(documents: ChunkDocuments, spans: Spans, seq_length: int, pad_token: int) -> IdArray:
+    """The samples, shape (num_samples, seq_length)."""
+    ids, num_samples = documents.ids, int(spans[:, 0].max(initial=-1)) + 1
     dtype = np.promote_types(ids.dtype, id_dtype(pad_token))
     samples = np.full((num_samples, seq_length), pad_token, dtype)
-    of_spans = zip(firsts.tolist(), *spans[:, :3].T.tolist(), strict=True)
-    for first, sample, start, stop in of_spans:
+    firsts = places_in_ids(documents.pieces, spans).tolist()
+    for first, sample, start, stop in zip(firsts, *spans[:, :3].T.tolist(), strict=True):
         samples[sample, start:stop] = ids[first : first + stop - start]
     return samples
 
@@ -224,45 +296,3 @@ def _before_each(lengths: Numbers, groups: NDArray[np.integer[Any]]) -> Numbers:
     """The sum of the lengths before each in its group; groups ascend."""
     before = np.cumsum(lengths) - lengths
     return before - before[np.searchsorted(groups, groups)]
-
-
-def _counts(
-    documents: ChunkDocuments, piece: Numbers, spans: Spans, samples: IdArray
-) -> DocumentCounts:
-    """What became of the documents.
-
-    Args:
-        documents: of the chunk.
-        piece: of each span.
-        spans: of the samples.
-        samples: shape (num_samples, seq_length).
-    """
-    pieces, num_documents = documents.pieces, documents.table.num_rows
-    decisions = documents.table.column("decision").to_pylist()
-
-    def tokens_of(numbers: NDArray[Any], tokens: NDArray[Any]) -> NDArray[Any]:
-        return np.bincount(numbers, weights=tokens, minlength=num_documents)
-
-    made = tokens_of(pieces[:, 0], pieces[:, 1])
-    packed = tokens_of(spans[:, 3], spans[:, 2] - spans[:, 1])
-    # Parts of a document may share a sample.
-    in_samples = np.unique(spans[:, 3].astype(np.int64) * len(samples) + spans[:, 0])
-    lies_in = np.bincount(in_samples // max(1, len(samples)), minlength=num_documents)
-    is_cut = (lies_in > 0) & ((lies_in > 1) | (packed < made))
-    forms = np.bincount(pieces[np.unique(piece), 2], minlength=len(Form))
-    num_tokens, num_packed = int(made.sum()), int(packed.sum())
-    return DocumentCounts(
-        documents=num_documents,
-        empty=decisions.count(EMPTY),
-        with_control_tokens=decisions.count(CONTROL_TOKENS),
-        tokens=num_tokens,
-        tokens_packed=num_packed,
-        tokens_dropped=num_tokens - num_packed,
-        cut=int(is_cut.sum()),
-        cut_though_short=int((is_cut & (made <= samples.shape[1])).sum()),
-        pieces=int(forms.sum()),
-        psm=int(forms[Form.PSM]),
-        spm=int(forms[Form.SPM]),
-        fim_too_long=int(forms[Form.TOO_LONG]),
-        padding=samples.size - num_packed,
-    )

@@ -1,22 +1,22 @@
 # pyright: standard
 # (pyarrow has no types)
-"""The two files beside a shard of documents <-> spans and a table of documents.
+"""What the documents of a shard are <-> the bytes of `dump-N.documents.parquet`.
 
-`dump-N.documents.npy`: int32, shape (num_spans, 6), a header of numpy's format 1.0 of one form, so
-that it is read by comparing bytes. `dump-N.documents.parquet`: a row a document that the shard has
-a span of; those of the chunk that no shard has stand in the chunk's first shard.
+A table of `DOCUMENT_SCHEMA`, a row a document that the shard has a span of, ascending; those of the
+chunk that no shard has stand in the chunk's first shard. The same table gives the same bytes, by
+the same release of pyarrow; any release reads them.
 """
 
-import io
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codedata.errors import DatasetError
-from codedata.format.documents import CONTROL_TOKENS, EMPTY, KEPT, SPAN_COLUMNS, Spans
-from codedata.format.shards import Bytes
+from codedata.format.documents import CONTROL_TOKENS, EMPTY, KEPT
+from codedata.format.parquet_pages import memory_of
 
 DOCUMENT_SCHEMA = pa.schema(
     [
@@ -34,34 +34,76 @@ DOCUMENT_SCHEMA = pa.schema(
 """Of a chunk's documents, and of those of a shard: `document` is the number in the chunk, `sha256`
 that of the text as UTF-8, `decision` kept, empty or control tokens."""
 
+_FORMAT = {
+    "version": "2.6",
+    "data_page_version": "1.0",
+    "compression": "zstd",
+    "compression_level": 3,
+    "row_group_size": 1 << 20,
+    "use_dictionary": False,
+    "write_statistics": False,
+    "store_schema": False,
+    "write_page_checksum": True,
+}
+"""43 bytes a document of 174, of which the hash has 34; with dictionaries, statistics and Arrow's
+own schema 51. Without a dictionary no value is said once and meant a million times."""
 
-def encode_spans(spans: Spans) -> bytes:
-    """The bytes of `dump-N.documents.npy`."""
-    file = io.BytesIO()
-    np.lib.format.write_array(file, np.ascontiguousarray(spans, "<i4"), version=(1, 0))
-    return file.getvalue()
+_SURE_BYTES, _MOST_TIMES = 1 << 26, 1000
+"""What a file may unpack to: so much, or so many times its size, which long paths that hardly
+differ come near to."""
 
-
-def view_spans(data: Bytes, *, num_samples: int, seq_length: int, name: str) -> Spans:
-    """The spans of a shard, as a view of its file, once what must hold was found to.
-
-    Raises:
-        DatasetError: it is no such file, or its spans are not those of so many samples.
-    """
-    array: Any = np.lib.format.read_array(io.BytesIO(data.tobytes()), allow_pickle=False)
-    if array.dtype != np.dtype("<i4") or array.ndim != 2 or array.shape[1] != len(SPAN_COLUMNS):
-        raise DatasetError(f"{name} is damaged; make the dataset again")
-    assert num_samples, seq_length
-    return array
+_PATTERNS = {
+    "sha256": "^[0-9a-f]{64}$",
+    "decision": f"^({KEPT}|{EMPTY}|{CONTROL_TOKENS})$",
+}
 
 
 def encode_documents(table: pa.Table) -> bytes:
-    """The bytes of `dump-N.documents.parquet`."""
+    """The bytes of `dump-N.documents.parquet`.
+
+    Args:
+        table: of `DOCUMENT_SCHEMA`, in any chunks.
+    """
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table.combine_chunks().cast(DOCUMENT_SCHEMA), sink, **_FORMAT)
     return sink.getvalue().to_pybytes()
 
 
-def parse_documents(data: bytes) -> pa.Table:
-    """The table of a `dump-N.documents.parquet`."""
-    return pq.read_table(pa.BufferReader(data))
+def parse_documents(data: bytes, name: str) -> Any:
+    """The table of a `dump-N.documents.parquet`.
+
+    Args:
+        data: its bytes.
+        name: the file, for messages.
+
+    Raises:
+        DatasetError: it is no such file, or would take far more memory than it has bytes.
+    """
+    try:
+        return _read(data)
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
+        raise DatasetError(
+            f"{name} is damaged or was not written as documents: {error}; make the dataset again"
+        ) from error
+
+
+def _read(data: bytes) -> pa.Table:
+    """The table; raises what pyarrow raises, and ValueError."""
+    memory = memory_of(data)
+    if memory > max(_SURE_BYTES, _MOST_TIMES * len(data)):
+        raise ValueError(f"its {len(data)} bytes would take {memory} bytes of memory")
+    with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+        if not file.schema_arrow.equals(DOCUMENT_SCHEMA):
+            raise ValueError("its columns are others")
+        table = file.read(use_threads=False)
+    table.validate(full=True)
+    numbers = np.concatenate([[-1], *map(np.asarray, table.column("document").chunks)])
+    if (np.diff(numbers) <= 0).any():
+        raise ValueError("its documents do not ascend")
+    for column, pattern in _PATTERNS.items():
+        matches = pc.call_function(
+            "match_substring_regex", [table.column(column)], pc.MatchSubstringOptions(pattern)
+        )
+        if False in matches.unique().to_pylist():
+            raise ValueError(f"{column} of a document is something else")
+    return table

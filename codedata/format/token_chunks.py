@@ -118,12 +118,14 @@ def _values(batch: pa.RecordBatch) -> IdArray:
 
 
 def _ids(column: pa.Array) -> IdArray:
-    if column.type not in (pa.uint16(), pa.int32()) or column.null_count:
+    if column.type not in (pa.uint16(), pa.int32()):
         raise ValueError("its column does not hold token ids")
     return _view(column)
 
 
 def _view(column: pa.Array) -> Any:
+    if column.null_count:
+        raise ValueError("values are missing")
     return np.from_dlpack(column)
 
 
@@ -141,23 +143,23 @@ def documents_of(batch: pa.RecordBatch) -> ChunkDocuments:
         if not field.nullable
     ):
         raise ValueError("values are missing")
+    numbers = np.arange(batch.num_rows, dtype=np.int32)
     lists = batch.columns[:3]
     places, borders, of_forms = (_view(each.offsets) for each in lists)
     tokens, forms = (_view(each.values) for each in lists[1:])
+    pieces = np.stack([np.repeat(numbers, np.diff(borders)), tokens, forms], 1, dtype=np.int32)
+    ends = np.append(0, np.cumsum(tokens, dtype=np.int64))[borders]
     if (
         not np.array_equal(borders, of_forms)
-        or (borders[0], borders[-1], places[-1]) != (0, len(tokens), len(ids))
-        or len(forms) != len(tokens)
-        or not np.array_equal(np.append(0, np.cumsum(tokens, dtype=np.int64))[borders], places)
+        or not np.array_equal(ends, places)
+        or ends[-1] != len(ids)
         or tokens.min(initial=1) < 1
         or not np.isin(forms, [*Form]).all()
     ):
         raise ValueError("its pieces are not those of its ids")
-    table = pa.Table.from_arrays(batch.columns[3:], schema=DOCUMENT_SCHEMA)
-    numbers = np.arange(batch.num_rows, dtype=np.int32)
-    if not np.array_equal(_view(batch.column(3)), numbers):
+    if not np.array_equal(_view(batch.column("document")), numbers):
         raise ValueError("its documents are not numbered")
-    pieces = np.stack([np.repeat(numbers, np.diff(borders)), tokens, forms], 1, dtype=np.int32)
+    table = pa.Table.from_arrays(batch.columns[3:], schema=DOCUMENT_SCHEMA)
     return ChunkDocuments(ids=ids, pieces=pieces, table=table)
 
 

@@ -8,6 +8,7 @@ meta of one commit names; it appears under its name when it is whole.
 
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from huggingface_hub.file_download import repo_folder_name
 from codedata.errors import DatasetError
 from codedata.format.card import CARD_NAME, own_digest, render_card
 from codedata.format.facts import FACTS_NAME, dump_facts
-from codedata.format.meta import MAX_META_BYTES, META_NAME, parse_meta, shard_index, shard_name
+from codedata.format.meta import MAX_META_BYTES, META_NAME, ShardEntry, file_index, parse_meta
 from codedata.format.without_paths import without_paths
 from codedata.hub.client import Call, cache_home, limit_client, newest_commit
 from codedata.hub.files import describe, fetch_file, find_here, note_revision
@@ -51,7 +52,7 @@ def push_dataset(
     limit_client()
     dataset = open_dataset(folder, verify=True)
     texts = _public_texts(dataset, reporter)
-    names = [*(shard_name(index) for index in range(len(dataset.entries))), META_NAME]
+    names = [*_names(dataset.entries), META_NAME]
     page = page_of(repo, "dataset")
     api, options = HfApi(), {"repo_type": "dataset", "exist_ok": True}
     with Call(repo, "dataset", branch, reporter=reporter).made():
@@ -73,7 +74,7 @@ def push_dataset(
         there = api.list_repo_files(repo, repo_type="dataset", revision=head)
         texts_there = [name for name in (FACTS_NAME, CARD_NAME) if name in there]
         _require_own_texts(repo, head, texts_there, reporter)
-        stale = [name for name in there if shard_index(name) is not None and name not in names]
+        stale = [name for name in there if file_index(name) is not None and name not in names]
         stale += [name for name in texts_there if name not in texts]
         operations = [
             *(CommitOperationDelete(name) for name in stale),
@@ -201,7 +202,7 @@ def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
     with open(meta, "rb") as file:
         entries = parse_meta(file.read(MAX_META_BYTES + 1), f"{META_NAME} of {repo}")
     files = {META_NAME: meta}
-    for name in map(shard_name, range(len(entries))):
+    for name in _names(entries):
         files[name] = _fetch(repo, name, commit, reporter)
     for name in (FACTS_NAME, CARD_NAME):
         with suppress(NoSuchFileError):  # a dataset of the old script has neither
@@ -213,6 +214,11 @@ def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
         _link(path.resolve(), stage / name)
     open_dataset(stage, verify=entries[0].sha256 is not None)
     publish_folder(stage, folder)
+
+
+def _names(entries: Sequence[ShardEntry]) -> list[str]:
+    """The shards of a dataset, and what lies beside them."""
+    return [name for index, entry in enumerate(entries) for name in entry.files(index)]
 
 
 def _link(source: Path, target: Path) -> None:

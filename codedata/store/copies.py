@@ -9,7 +9,7 @@ What it is is resolved once; a copy is of one version for good, and goes with th
 on where a killed one ended.
 
 Requests: of a copy that is here those that find the version; of one that is not two more, and one
-for each 32 MB of a shard.
+for each 32 MB of a shard, or of a file beside it.
 """
 
 import hashlib
@@ -19,12 +19,13 @@ import re
 from collections.abc import Callable, Container
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from codedata.errors import DatasetError
 from codedata.format.facts import Facts
-from codedata.format.meta import META_NAME, parse_meta, shard_name
+from codedata.format.meta import META_NAME, parse_meta
 from codedata.layout import Layout
 from codedata.places import is_object_url, require_no_secret
 from codedata.progress import SILENT, Reporter, Transfer, megabytes
@@ -241,7 +242,7 @@ def bring(
         version: of it.
         put: takes a file's name, and what writes it; on any thread.
         reporter: told how far it is.
-        here: names of shards that are here already.
+        here: names of shards and sidecars that are here already.
 
     Raises:
         DatasetError: one is gone, or is not what the meta says, or the meta what the version says.
@@ -258,11 +259,12 @@ def bring(
     ):
         transfer.expect(version.num_bytes)
         futures: list[Future[object]] = []
-        for index, entry in enumerate(entries):
-            if (name := shard_name(index)) not in here:
+        files = chain.from_iterable(entry.files(i).items() for i, entry in enumerate(entries))
+        for name, sha256 in files:
+            if name not in here:
                 found = listed.get(version.name_of(name))
                 num_bytes = found and found.num_bytes
-                write = source.writer(name, num_bytes, entry.sha256, transfer)
+                write = source.writer(name, num_bytes, sha256, transfer)
                 futures.append(threads.submit(put, name, write))
         try:
             for future in futures:
@@ -293,7 +295,7 @@ class _Source:
     def writer(
         self, name: str, num_bytes: int | None, sha256: str | None, transfer: Transfer
     ) -> Callable[[BinaryIO], None]:
-        """What writes a shard into an opened file, in pieces where its size is known."""
+        """What writes a file into an opened one, in pieces where its size is known."""
 
         def write(file: BinaryIO) -> None:
             hashed = hashlib.sha256()

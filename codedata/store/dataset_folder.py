@@ -1,8 +1,9 @@
 """What is published under a name -> its meta and its shards as arrays, every byte checked.
 
 All files are of one snapshot; where a run replaces the dataset meanwhile, reading starts again with
-the new one. Only `dump-meta_data.json`, the shards it names, codedata.yaml and README.md are read,
-and nothing is unpickled.
+the new one. Only `dump-meta_data.json`, the shards and sidecars it names, codedata.yaml and
+README.md are read, and nothing is unpickled. What says which documents a shard has is hashed
+whenever it is read: when somebody asks, or all is verified.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +29,16 @@ from codedata.format.meta import (
     MAX_META_BYTES,
     META_NAME,
     ShardEntry,
+    documents_name,
     dump_meta,
+    file_index,
     parse_meta,
-    shard_index,
     shard_name,
     spans_name,
 )
 from codedata.format.old_cards import parse_old_card
-from codedata.format.shards import is_fixed_width, view_shard
-from codedata.format.sidecars import view_spans
+from codedata.format.shards import Bytes, is_fixed_width, view_shard
+from codedata.format.spans import view_spans
 from codedata.parallel import available_cores
 from codedata.store.base import Snapshot
 from codedata.store.files import release_pages
@@ -139,6 +142,15 @@ class Dataset:
         """
         return parse_texts(str(self.folder), *self.texts, self.digest)
 
+    def chunks(self) -> list[list[int]]:
+        """The numbers of each chunk's shards; where nothing says which those are, each shard's own.
+
+        Documents are numbered within their chunk.
+        """
+        chars = [entry.chars for entry in self.entries]
+        shards = groupby(range(self.num_shards), lambda index: chars[index] or index)
+        return [[*of_chunk] for _, of_chunk in shards]
+
     @property
     def num_padding(self) -> int | None:
         """Tokens that only fill up samples; None where the meta does not say."""
@@ -168,6 +180,30 @@ class Dataset:
                 padded[row + entry.num_samples - 1] = entry.last_sample_tokens
             row += entry.num_samples
         return padded
+
+    def documents(self, index: int) -> Any:
+        """The documents that shard `index` has spans of, and in a chunk's first those of no shard.
+
+        Returns:
+            An Arrow table, see `DOCUMENT_SCHEMA`: a row a document, in the order of their numbers.
+
+        Raises:
+            DatasetError: the dataset has none, or was replaced or damaged since it was opened.
+        """
+        index = range(self.num_shards)[index]
+        if not self.spans:
+            raise DatasetError(
+                f"{self.folder} does not say which documents it has: it was made without a recipe"
+            )
+        with FolderSnapshot(self.folder) as snapshot:
+            try:
+                if hashlib.sha256(snapshot.read(META_NAME)).hexdigest() != self.digest:
+                    raise DatasetError(
+                        f"{self.folder} was replaced since it was opened; open it again"
+                    )
+                return read_documents(snapshot, index, self.entries[index])
+            except FileNotFoundError as error:
+                raise DatasetError(_missing(snapshot.where, str(error.filename))) from error
 
 
 def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
@@ -214,7 +250,7 @@ def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
     """The dataset of a snapshot; see `open_snapshot`.
 
     Raises:
-        FileNotFoundError: the meta, or a shard that it names, is not there.
+        FileNotFoundError: the meta, or a file that it names, is not there.
     """
     where = f"{snapshot.where}/{META_NAME}"
     meta = snapshot.read(META_NAME, 0, MAX_META_BYTES + 1)
@@ -229,19 +265,20 @@ def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
     facts, card = (_read_text(snapshot, each, verify=verify) for each in (FACTS_NAME, CARD_NAME))
     if verify and (facts, card) != (None, None):
         _require_own(snapshot.where, facts, card, digest)
-    names = {shard_name(index) for index in range(len(entries))}
-    extra = [n for n in snapshot.list() if shard_index(n) is not None and n not in names]
+    names = {name for index, entry in enumerate(entries) for name in entry.files(index)}
+    extra = [n for n in snapshot.list() if file_index(n) is not None and n not in names]
     if extra:
         raise DatasetError(
             f"{snapshot.where} holds {min(extra)}, which its meta does not name: it is left from "
             "another run; remove it, or make the dataset again"
         )
+    found = _read_shards(snapshot, entries, verify=verify)
     return Dataset(
         folder=Path(snapshot.where),
         digest=digest,
         entries=tuple(entries),
-        shards=_read_shards(snapshot, entries, verify=verify),
-        spans=_read_spans(snapshot, entries),
+        shards=tuple(ids for ids, _ in found),
+        spans=tuple(spans for _, spans in found if spans is not None),
         texts=(facts, card),
     )
 
@@ -320,27 +357,33 @@ def _read_text(snapshot: Snapshot, name: str, *, verify: bool) -> bytes | None:
 
 def _read_shards(
     snapshot: Snapshot, entries: list[ShardEntry], *, verify: bool
-) -> tuple[NDArray[Any], ...]:
-    """Every shard, checked side by side where that is worth the threads."""
-    read = partial(read_shard, snapshot, verify=verify)
+) -> list[tuple[NDArray[Any], Spans | None]]:
+    """Every shard with its spans, checked side by side where that is worth the threads."""
+    read = partial(_read_one, snapshot, verify=verify)
     if len(entries) == 1 or sum(entry.num_tokens for entry in entries) < _WORTH_THREADS:
-        return tuple(map(read, range(len(entries)), entries))
+        return [*map(read, range(len(entries)), entries)]
     with ThreadPoolExecutor(min(available_cores(), len(entries), _MOST_THREADS)) as threads:
-        return tuple(threads.map(read, range(len(entries)), entries))
+        return [*threads.map(read, range(len(entries)), entries)]
 
 
-def _read_spans(snapshot: Snapshot, entries: list[ShardEntry]) -> tuple[Spans, ...]:
-    if entries[0].spans_sha256 is None:
-        return ()
-    return tuple(
-        view_spans(
-            snapshot.map(spans_name(index)),
-            num_samples=entry.num_samples,
-            seq_length=entry.seq_length,
-            name=f"{snapshot.where}/{spans_name(index)}",
-        )
-        for index, entry in enumerate(entries)
-    )
+def _read_one(
+    snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool
+) -> tuple[NDArray[Any], Spans | None]:
+    """A shard and its spans; what says which documents they are is there, and read to verify it."""
+    ids = read_shard(snapshot, index, entry, verify=verify)
+    if not entry.has_documents:
+        return ids, None
+    spans = read_spans(snapshot, index, entry, verify=verify)
+    if not verify:
+        snapshot.read(documents_name(index), 0, 1)
+    else:
+        known = read_documents(snapshot, index, entry).column("document").to_numpy()
+        if (unknown := np.setdiff1d(spans[:, 3], known)).size:
+            raise DatasetError(
+                f"{snapshot.where}/{documents_name(index)} lacks document {unknown[0]}, of which "
+                f"{spans_name(index)} has a span; make the dataset again"
+            )
+    return ids, spans
 
 
 def read_shard(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool) -> NDArray[Any]:
@@ -360,12 +403,52 @@ def read_shard(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: boo
     where = f"{snapshot.where}/{shard_name(index)}"
     if not len(data):
         raise DatasetError(f"{where} is empty; make the dataset again")
-    if verify and hashlib.sha256(data.data).hexdigest() != entry.sha256:
-        raise DatasetError(
-            f"{where} does not have the sha256 that its meta states; make the dataset again"
-        )
+    if verify:
+        _require_sha256(data, entry.sha256, where)
     read = view_shard if is_fixed_width(data) else decode_foreign_shard
     ids = read(data, num_samples=entry.num_samples, seq_length=entry.seq_length, name=where)
     if verify:
         release_pages(data)
     return ids
+
+
+def read_spans(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool) -> Spans:
+    """Where documents lie in a shard, checked; arguments and errors as of `read_shard`."""
+    where = f"{snapshot.where}/{spans_name(index)}"
+    data = snapshot.map(spans_name(index))
+    if verify:
+        _require_sha256(data, entry.spans_sha256, where)
+    spans = view_spans(data, num_samples=entry.num_samples, seq_length=entry.seq_length, name=where)
+    found = int((spans[:, 2] - spans[:, 1]).sum(dtype=np.int64)), int(spans[-1, 2])
+    if found != (entry.num_text_tokens, entry.last_sample_tokens or found[1]):
+        raise DatasetError(
+            f"{where} has spans of {found[0]} tokens, of the last sample up to {found[1]}, where "
+            f"its meta states {entry.num_text_tokens} (num_text_tokens) and "
+            f"{entry.last_sample_tokens} (last_sample_tokens); make the dataset again"
+        )
+    if verify:
+        release_pages(data)
+    return spans
+
+
+def read_documents(snapshot: Snapshot, index: int, entry: ShardEntry) -> Any:
+    """Which documents a shard has, as `Dataset.documents` gives them; hashed in any case.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DatasetError: it is damaged.
+    """
+    # A tenth of a second of pyarrow, which training does without.
+    from codedata.format.sidecars import parse_documents
+
+    where = f"{snapshot.where}/{documents_name(index)}"
+    data = snapshot.map(documents_name(index))
+    _require_sha256(data, entry.documents_sha256, where)
+    return parse_documents(data.tobytes(), where)
+
+
+def _require_sha256(data: Bytes, sha256: str | None, where: str) -> None:
+    if hashlib.sha256(data.data).hexdigest() != sha256:
+        raise DatasetError(
+            f"{where} does not have the sha256 that its meta states; make the dataset again"
+        )

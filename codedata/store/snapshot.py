@@ -138,6 +138,6 @@ def with_enough_files(folder: Path, opening: Callable[[], _Result]) -> _Result:
             raise
         raise DatasetError(
             f"{folder} cannot be opened: the process may have {most} files open, and each "
-            "shard takes one; raise the limit (ulimit -n), or make fewer, larger shards "
-            "(max_dump_size, chunk_size)"
+            "shard takes one, with documents two; raise the limit (ulimit -n), or make fewer, "
+            "larger shards (max_dump_size, chunk_size)"
         ) from error

@@ -25,13 +25,13 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 from codedata.errors import DatasetError, StoreError
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME, Facts
-from codedata.format.meta import MAX_SHARDS, META_NAME, parse_meta, shard_name
+from codedata.format.meta import META_NAME, file_names, most_shards, parse_meta
 from codedata.format.shards import Bytes
 from codedata.store.base import Data, Snapshot, Stage
 from codedata.store.dataset_folder import parse_texts
@@ -64,7 +64,9 @@ class Version:
         num_shards: how many it has.
         num_samples: of all shards.
         seq_length: tokens a sample.
-        num_bytes: of its shards and meta.
+        num_bytes: of its shards, their sidecars, and meta.
+        has_documents: whether sidecars lie beside its shards; records of before there were any do
+            not say so.
     """
 
     number: int
@@ -77,6 +79,7 @@ class Version:
     num_samples: int
     seq_length: int
     num_bytes: int
+    has_documents: bool = False
 
     @property
     def num_tokens(self) -> int:
@@ -103,7 +106,10 @@ class Version:
     @property
     def names(self) -> list[str]:
         """Its files that are objects, the meta last."""
-        return [*map(shard_name, range(self.num_shards)), META_NAME]
+        of_shards = (
+            file_names(index, documents=self.has_documents) for index in range(self.num_shards)
+        )
+        return [*chain.from_iterable(of_shards), META_NAME]
 
 
 @dataclass(frozen=True)
@@ -179,6 +185,8 @@ class DatasetLog:
         """
         said = {"format": FORMAT, **vars(version), "nonce": secrets.token_hex(8)}
         del said["number"]
+        if not version.has_documents:
+            del said["has_documents"]
         record = json.dumps(said, default=bytes.decode)  # facts and card are texts
         return self.store.put_if_absent(record_name(number), record.encode())
 
@@ -360,6 +368,7 @@ def _version_of(meta: bytes, folder: str, texts: Mapping[str, bytes], where: str
         num_samples=sum(entry.num_samples for entry in entries),
         seq_length=entries[0].seq_length,
         num_bytes=0,
+        has_documents=entries[0].has_documents,
     )
 
 
@@ -399,10 +408,13 @@ def _parsed(number: int, data: bytes, where: str) -> Version:
 def _read_record(record: dict[str, Any]) -> dict[str, Any]:
     if record["format"] != FORMAT:
         raise ValueError(f"format {record['format']}, of which this one knows {FORMAT}")
+    record = {"has_documents": False, **record}
     found = {each.name: record[each.name] for each in fields(Version) if each.name != "number"}
     for name in ("facts", "card"):
         found[name] = None if found[name] is None else found[name].encode()
     wrong = [name for name in _COUNTS if type(found[name]) is not int]
-    if wrong or not 0 < found["num_shards"] <= MAX_SHARDS:
+    if type(documents := found["has_documents"]) is not bool:
+        wrong.append("has_documents")
+    if wrong or not 0 < found["num_shards"] <= most_shards(documents=documents):
         raise ValueError(f"{', '.join(wrong) or 'num_shards'} cannot be")
     return found

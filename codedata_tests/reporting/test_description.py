@@ -51,7 +51,8 @@ def test_tokens_of_a_sample_are_its_text_and_parts_of_a_character_stand_together
     loaded = load_tokenizer(find_tokenizer(str(tokenizer_folder)))
     text = "int größe; // 计算 \N{GRINNING FACE} \ufffd return  x;"
     ids = loaded.tokenizer.encode(text, add_special_tokens=False).ids
-    shown = described(tmp_path, [[ids]], loaded).sample
+    [(mark, shown)] = described(tmp_path, [[ids]], loaded).sample
+    assert not mark
     assert "".join(shown) == text
     assert any("\N{GRINNING FACE}" in each for each in shown)
     assert 10 < len(shown) < len(ids)

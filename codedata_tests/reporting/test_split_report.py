@@ -14,8 +14,8 @@ from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME, dump_facts
 from codedata.format.ranges import CharRange
 from codedata.layout import Layout
-from codedata.printable import printable
-from codedata.reporting.html import percent, render
+from codedata.printable import percent, printable
+from codedata.reporting.html import render
 from codedata.reporting.split_report import (
     Report,
     compare_splits,
