@@ -43,8 +43,8 @@ _LEAD = "\n"
 """Few vocabularies merge it with what comes next; whether one did shows in the ids."""
 
 Stops = NDArray[np.int64]
-"""Shape (num_tokens + 1,): the byte of the text at which so many tokens end; -1 where that is no
-border, since some character has tokens on both sides."""
+"""Shape (num_tokens + 1,): the byte of the text at which so many tokens end, which may be one within
+a character; -1 where the library's offsets say no more than that it is."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,12 +56,14 @@ class TokenBytes:
         table: the bytes of each id; None where the vocabulary does not say.
         keeps: whether any text's bytes, or those of its NFC, are those of its ids, wherever it
             begins and ends.
+        changes: whether the text is normalized first.
         lead: goes before what is not the start of a text; empty where that is a place as any.
     """
 
     loaded: LoadedTokenizer
     table: list[bytes] | None
     keeps: bool
+    changes: bool
     lead: str
 
     @cached_property
@@ -102,17 +104,10 @@ class TokenBytes:
             ends = np.zeros(len(ids) + 1, np.int64)
             np.cumsum(self.num_bytes[ids], out=ends[1:])
             more = int(ends[-1]) - len(text)
-            if (self._is_sure(text) and not more) or self._spells(ids, text, more):
-                ends = np.maximum(ends - more, 0)
-                inner = ends[:-1]
-                inner[text[inner].view(np.int8) < FIRST] = -1
-                return ends
+            sure = self.keeps and (not self.changes or int(text.max()) < 0x80)
+            if (sure and not more) or self._spells(ids, text, more):
+                return np.maximum(ends - more, 0) if more else ends
         return _stops_by_library(str(text.data, "utf-8"), tokenizer)
-
-    def _is_sure(self, text: Utf8) -> bool:
-        """Whether ids whose bytes are as many as a text's are its own: nothing adds any."""
-        is_plain = not self.loaded.structure.get("normalizer") or int(text.max()) < 0x80
-        return self.keeps and is_plain
 
     def _spells(self, ids: IdArray, text: Utf8, more: int) -> bool:
         """Whether the bytes of ids are a text's, a space before it at most."""
@@ -130,18 +125,22 @@ def token_bytes(loaded: LoadedTokenizer) -> TokenBytes:
     affixes = model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
     is_bpe = model.get("type", "BPE") == "BPE" and not affixes
     kinds = {step.get("type") for step in steps}
-    changes = {step.get("type") for step in normalizer}
     has_lead = treats_start(normalizer, steps, [])
     table = None
     if is_bpe and "ByteLevel" in kinds:
         table = _table(loaded, _byte_level)
-    elif is_bpe and model.get("byte_fallback") and changes <= {"Prepend", "Replace"}:
+    elif (
+        is_bpe
+        and model.get("byte_fallback")
+        and {s.get("type") for s in normalizer} <= {"Prepend", "Replace"}
+    ):
         table = _table(loaded, _sentencepiece)
     is_nfc = not normalizer or normalizes_to_nfc_only(structure)
     return TokenBytes(
         loaded=loaded,
         table=table,
         keeps=table is not None and "ByteLevel" in kinds and is_nfc and not has_lead,
+        changes=bool(normalizer),
         lead=_LEAD if has_lead else "",
     )
 
