@@ -35,7 +35,7 @@ class Stretch(NamedTuple):
     @classmethod
     def of(cls, ends: NDArray[np.int64]) -> "Stretch":
         """Whole texts, by where each ends; those of no character are left out."""
-        edges = np.unique(np.append(ends, 0))
+        edges = _distinct(np.concatenate([[0], ends], dtype=np.int64))
         return cls(edges, np.ones(len(edges), np.bool_))
 
     @classmethod
@@ -77,7 +77,9 @@ class Stretch(NamedTuple):
 
     def with_edges(self, cuts: NDArray[np.int64]) -> "Stretch":
         """The same, cut at some places as well."""
-        edges = np.union1d(self.edges, cuts)
+        if not len(cuts):
+            return self
+        edges = _distinct(np.sort(np.concatenate([self.edges, cuts])))
         borders = np.zeros(len(edges), np.bool_)
         borders[np.searchsorted(edges, self.edges)] = self.borders
         return Stretch(edges, borders)
@@ -90,6 +92,11 @@ class Stretch(NamedTuple):
             some = slice(first, min(upto, last) + 1)
             yield Stretch(self.edges[some], self.borders[some])
             first = upto
+
+
+def _distinct(edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sorted numbers, each once; `np.unique` takes 0.5 us for each."""
+    return edges[np.append(True, np.diff(edges) > 0)]
 
 
 Counted = tuple[IdArray, NDArray[np.int64]]

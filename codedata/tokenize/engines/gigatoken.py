@@ -205,14 +205,15 @@ class GigatokenEngine(PieceEngine):
         )
 
     def _encode(self, text: Utf8, stretch: Stretch, threads: int) -> Counted:
-        parts, left = self._divide(text, stretch)
+        parts, is_left = self._divide(text, stretch)
+        left = is_left.tolist()
         begins, lead, spans = parts.begins, self.lead.encode(), parts.spans
         own = [
             text[start:stop].tobytes() if start in begins else lead + text[start:stop].tobytes()
-            for (start, stop), is_left in zip(spans, left, strict=True)
-            if not is_left
+            for (start, stop), other in zip(spans, left, strict=True)
+            if not other
         ]
-        places = np.flatnonzero(left).tolist()
+        places = np.flatnonzero(is_left).tolist()
         batches = (places[at : at + _BATCH] for at in range(0, len(places), _BATCH))
         others = chain.from_iterable(
             self.by_library(text, [spans[place] for place in batch], begins=begins)
@@ -220,8 +221,8 @@ class GigatokenEngine(PieceEngine):
         )
         ids = iter(self._peer.encode(own, threads=threads))
         found = [
-            next(others) if is_left else next(ids)[0 if start in begins else self._num_lead_ids :]
-            for (start, _), is_left in zip(spans, left, strict=True)
+            next(others) if other else next(ids)[0 if start in begins else self._num_lead_ids :]
+            for (start, _), other in zip(spans, left, strict=True)
         ]
         counts = np.array([*map(len, found)])
         return (
