@@ -151,7 +151,7 @@ class TrainedTokenizer(YamlComponent):
 
 
 def _made_of(folder: Path) -> Any:
-    """What the tokenizer of a folder was trained on, and its files then; None where it is unknown."""
+    """What the tokenizer of a folder was trained on, and its files then; None if unknown."""
     try:
         return json.loads((folder / _MADE_OF).read_bytes())
     except (OSError, ValueError):
