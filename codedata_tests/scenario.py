@@ -225,7 +225,9 @@ DOCUMENT_EOS = 1
 """The last token of each."""
 
 
-def chunk_documents(lengths: Sequence[int], forms: Mapping[int, Form]) -> ChunkDocuments:
+def chunk_documents(
+    lengths: Sequence[int], forms: Mapping[int, Form], *, first_row: int = 10
+) -> ChunkDocuments:
     """Documents whose ids say which they are: 100 * (document + 1) + token, the last one EOS."""
     rows = [number for number, length in enumerate(lengths) if length]
     ids = [100 * (row + 1) + token for row in rows for token in range(lengths[row])]
@@ -234,7 +236,7 @@ def chunk_documents(lengths: Sequence[int], forms: Mapping[int, Form]) -> ChunkD
     columns = {
         "document": range(len(lengths)),
         "file": [0 for _ in lengths],
-        "row": range(10, 10 + len(lengths)),
+        "row": range(first_row, first_row + len(lengths)),
         "characters": [len(text) for text in texts],
         "sha256": [hashlib.sha256(text.encode()).hexdigest() for text in texts],
         "repository": [f"owner/{number}" if number else None for number in range(len(lengths))],

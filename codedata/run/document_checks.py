@@ -121,8 +121,8 @@ def check_documents(
         packing: of the recipe.
     """
     return {
-        "document_tokens": _document_tokens(found, chunks, reported, settings, packing),
         "spans": _spans(found),
+        "document_tokens": _document_tokens(found, chunks, reported, settings, packing),
         "fim_undone": _fim_undone(found),
     }
 

@@ -158,10 +158,15 @@ class _Framed:
         return before, own, after
 
     def stops(self) -> Stops:
-        """See `TokenBytes.stops`; those that frame the document have no text."""
+        """See `TokenBytes.stops`; of the document's own tokens."""
         tokenizer = tokenizer_of(self._tokens.loaded, self.recipe)
-        found = self._tokens.stops(self._ids, self.text, tokenizer)
-        return np.concatenate([found[: self._num_before], found, found[-1:]])
+        return self._tokens.stops(self._ids, self.text, tokenizer)
+
+    def border(self, stops: Stops, place: int) -> int:
+        """The byte of the text at which token `place` begins; -1 where that is no character's."""
+        byte = int(stops[min(max(place - self._num_before, 0), len(self._ids))])
+        is_border = byte == len(self.text) or self.text[byte] & 0xC0 != 0x80
+        return byte if is_border else -1
 
 
 def _cut(document: _Framed, place: int, sha256_: str, seq_length: int) -> Iterator[_Piece]:
@@ -178,7 +183,7 @@ def _cut(document: _Framed, place: int, sha256_: str, seq_length: int) -> Iterat
         elif stop - start > (room := max(seq_length - FIM_ROOM, 0) if form else seq_length):
             stops = document.stops() if stops is None else stops
             stop = start + room
-            while stop > start and stops[stop] < 0:
+            while stop > start and document.border(stops, stop) < 0:
                 stop -= 1
             if stop == start:  # a character has more tokens than there is room for
                 form = Form.TOO_LONG if form else form
@@ -187,7 +192,7 @@ def _cut(document: _Framed, place: int, sha256_: str, seq_length: int) -> Iterat
         if form in (Form.PSM, Form.SPM):
             first, last = 0, len(document.text)
             if stops is not None:
-                first, last = int(stops[start]), int(stops[stop])
+                first, last = document.border(stops, start), document.border(stops, stop)
             parts = _parts(document.text, first, last, drawn) if 0 <= first < last else ()
             form = form if parts else Form.PLAIN
         yield _Piece(place, start, stop, form, parts)
@@ -245,7 +250,7 @@ def _permuted(
         else:
             order = [prefix, suffix, behind, middle, before, within]
         permuted.append(np.concatenate(order, dtype=within.dtype, casting="unsafe"))
-    if not tokens.keeps:
+    if tokens.table is None:
         for at in _not_given_back(tokens, engine, recipe, texts, drawn, permuted):
             permuted[at] = None
     return permuted

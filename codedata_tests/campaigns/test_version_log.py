@@ -1,7 +1,8 @@
 """Versions in an object store, whatever becomes of those who publish them, and of its server.
 
 What holds: numbers without gaps; what a publisher was told of is there for ever, and once; every
-version is whole, and what its record says; a reader sees one after the other, never a mixture.
+version is whole, with its sidecars, and what its record says; a reader sees one after the other,
+never a mixture.
 """
 
 import os
@@ -57,7 +58,7 @@ def assert_whole(log: DatasetLog, told: Sequence[tuple[int, str]]) -> list[Versi
     for each in {version.folder: version for version in versions}.values():
         assert f"of-{opened(log, each)}" == each.folder
         with log.snapshot(each) as snapshot:
-            assert len(snapshot.list()) == each.num_shards + 3
+            assert len(snapshot.list()) == len(each.names) + 2
     return versions
 
 

@@ -16,17 +16,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codedata.errors import ChunkMismatchError
+from codedata.format.documents import ChunkDocuments, Form
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
 from codedata.store import clients
 from codedata.store.chunks import LocalChunks, ObjectChunks, TokenChunk
 from codedata.store.object_store import ObjectStore
+from codedata_tests.scenario import DOCUMENT_LENGTHS, chunk_documents
 
 FINGERPRINT = ChunkFingerprint(
     corpus_sha256="c" * 64, tokenizer_sha256="d" * 64, chars=CharRange(100, 200)
 )
 IDS = np.array([5, 0, 65535, 7], np.uint16)
+OF_DOCUMENTS = dataclasses.replace(FINGERPRINT, recipe_sha256="e" * 64)
+DOCUMENTS = chunk_documents(DOCUMENT_LENGTHS[0], {1: Form.PSM})
 
 
 def find_chunk(folder: Path, fingerprint: ChunkFingerprint) -> TokenChunk | None:
@@ -207,6 +211,82 @@ def test_a_write_that_fails_leaves_the_older_chunk_and_no_temporary_file(tmp_pat
     assert os.listdir(tmp_path) == [path.name]
 
 
+# Of documents
+
+
+def told(documents: ChunkDocuments) -> tuple[object, ...]:
+    ids, pieces = documents.ids, documents.pieces
+    return ids.dtype, ids.tolist(), pieces.dtype, pieces.tolist(), documents.table.to_pydict()
+
+
+@pytest.fixture(params=["folder", "objects"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> LocalChunks | ObjectChunks:
+    if request.param == "folder":
+        return LocalChunks(tmp_path / "chunks")
+    return request.getfixturevalue("objects")
+
+
+@pytest.mark.parametrize("num_samples", [5, 0, None])
+def test_documents_are_found_and_come_back_as_they_were_stored(
+    num_samples: int | None, any_store: LocalChunks | ObjectChunks
+) -> None:
+    counts: dict[str, Any] = {} if num_samples is None else {"num_samples": num_samples}
+    documents = DOCUMENTS if num_samples != 0 else chunk_documents([0, 0], {})
+    made = any_store.put_documents(
+        OF_DOCUMENTS, documents, engine="whole", compared_bytes=7, **counts
+    )
+    assert any_store.find([OF_DOCUMENTS]) == [made]
+    for chunk in (made, *any_store.find([OF_DOCUMENTS])):
+        assert (chunk.num_tokens, chunk.num_samples) == (len(documents.ids), num_samples)
+        assert told(chunk.read_documents()) == told(documents)
+        assert chunk.read_ids().tolist() == documents.ids.tolist()
+    for other in (FINGERPRINT, dataclasses.replace(OF_DOCUMENTS, recipe_sha256="f" * 64)):
+        assert any_store.find([other]) == []
+
+
+def test_documents_are_views_of_the_file_that_outlive_it(tmp_path: Path) -> None:
+    chunk = LocalChunks(tmp_path).put_documents(
+        OF_DOCUMENTS, DOCUMENTS, engine="whole", compared_bytes=7
+    )
+    documents = chunk.read_documents()
+    path_of(chunk).unlink()
+    assert told(documents) == told(DOCUMENTS)
+    assert not documents.ids.flags.writeable
+    with pytest.raises(ChunkMismatchError, match="cannot be read"):
+        chunk.read_documents()
+
+
+@pytest.mark.parametrize("every", [pytest.param(23, marks=pytest.mark.campaign), 151])
+def test_no_flipped_bit_and_no_prefix_gives_other_documents(every: int, tmp_path: Path) -> None:
+    """A chunk is missing, or refused when it is read, or all that it says is right."""
+    store = LocalChunks(tmp_path)
+    chunk = store.put_documents(
+        OF_DOCUMENTS, DOCUMENTS, engine="whole", compared_bytes=7, num_samples=5
+    )
+    data, expected = path_of(chunk).read_bytes(), told(DOCUMENTS)
+    outcomes = {"missing": 0, "refused": 0, "right": 0}
+    for bit in range(0, len(data) * 8, every):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path_of(chunk).write_bytes(damaged)
+        found = store.find([OF_DOCUMENTS])
+        for opened in (chunk, *found):
+            try:
+                documents = opened.read_documents()
+            except ChunkMismatchError:
+                outcomes["refused" if found else "missing"] += 1
+            else:
+                outcomes["right"] += 1
+                assert told(documents) == expected, bit
+                assert opened.num_samples == 5, bit
+    assert min(outcomes.values()) > 30, outcomes
+    for num_bytes in range(0, len(data), every):
+        path_of(chunk).write_bytes(data[:num_bytes])
+        assert store.find([OF_DOCUMENTS]) == [], num_bytes
+        with pytest.raises(ChunkMismatchError):
+            chunk.read_documents()
+
+
 # In an object store
 
 
@@ -291,6 +371,26 @@ def test_a_chunk_that_is_made_twice_is_one_object_of_the_same_bytes(objects: Obj
     assert objects.store.read(name) == data
     assert first.read_ids().tolist() == second.read_ids().tolist() == [*IDS]
     assert first.where in objects.store.where(name)
+
+
+def test_the_name_of_a_chunk_tells_its_counts_and_without_a_recipe_is_as_ever(
+    objects: ObjectChunks,
+) -> None:
+    objects.put(FINGERPRINT, IDS, engine="a.b", compared_bytes=7)
+    objects.put_documents(
+        OF_DOCUMENTS, DOCUMENTS, engine="a.b", compared_bytes=7, num_samples=5, seconds=1.5
+    )
+    names = [name.split(".") for name in objects.store.list()]
+    [of_documents, reference] = sorted(names, key=lambda parts: len(parts[2]), reverse=True)
+    begin = ["00000/0000000100-0000000200", "a0901c987b6cab01b44f656a24f4f0d5"]
+    hashed = "256f44db04c6b6097ba9549d7b7b8315f46dc4664effd021b9076e0d38cde12e"
+    assert reference == [*begin, "4", hashed, "a", "b", "7", "0-65535", "arrow"]
+    assert of_documents[2] == "34-5"
+    wrong = dataclasses.replace(objects.find([OF_DOCUMENTS])[0], num_samples=6)
+    [name] = [each for each in objects.store.list() if ".34-5." in each]
+    objects.store.put(name.replace(".34-5.", ".34-6."), objects.store.read(name))
+    with pytest.raises(ChunkMismatchError, match="is damaged or was replaced"):
+        wrong.read_documents()
 
 
 def test_of_several_chunks_of_one_fingerprint_the_one_that_was_written_last_is_found(

@@ -18,7 +18,7 @@ from codedata.format.meta import META_NAME
 from codedata.store.dataset_folder import open_snapshot
 from codedata.store.object_store import Found, ObjectStore
 from codedata.store.versions import VERSIONS, DatasetLog, Version
-from codedata_tests.store.small_datasets import facts, num_shards_of, shards_of, stage
+from codedata_tests.store.small_datasets import facts, files_of, num_shards_of, stage
 
 _NUMBERS = count()
 
@@ -60,7 +60,7 @@ def test_each_version_is_kept_and_the_one_with_the_highest_number_is_the_dataset
     assert three.card == render_card(facts(3))
     assert three.made_of == facts(3)
     meta = log.store.read(f"of-3/{META_NAME}")
-    assert three.num_bytes == len(meta) + sum(map(len, shards_of(3)))
+    assert three.num_bytes == len(meta) + sum(map(len, files_of(3).values()))
     [first, *_] = log.store.list(VERSIONS)
     assert first == "_versions/0000000001.json"
     assert json.loads(log.store.read(first))["digest"] == versions[0].digest
@@ -88,11 +88,11 @@ def test_workers_write_the_shards_of_a_stage_and_the_driver_what_is_said_of_them
     by_workers = DatasetLog(ObjectStore(f"{log.store.url}-too")).stage("of-4")
     sent = pickle.dumps(by_workers)
     assert len(sent) < 500
-    for index, data in enumerate(shards_of(4)):
-        pickle.loads(sent).add_shard(index, data)
+    for name, data in files_of(4).items():
+        pickle.loads(sent).put(name, data)
     by_workers.add_facts(facts(4))
     checked = by_workers.snapshot()
-    assert checked.list() == [CARD_NAME, FACTS_NAME, *(f"dump-{i}.pkl" for i in range(4))]
+    assert checked.list() == sorted([CARD_NAME, FACTS_NAME, *files_of(4)])
     by_workers.put(META_NAME, staged.snapshot().read(META_NAME))
     assert num_shards_of(open_snapshot(lambda: nullcontext(checked), verify=True)) == 4
     assert by_workers.log.head() is None
