@@ -242,7 +242,7 @@ def _spans_of(pieces: Pieces, piece: Numbers, parts: _Parts) -> Spans:
 def _filled(documents: ChunkDocuments, spans: Spans, seq_length: int, pad_token: int) -> IdArray:
     """The samples, shape (num_samples, seq_length)."""
     ids, num_samples = documents.ids, int(spans[:, 0].max(initial=-1)) + 1
-    dtype = np.promote_types(ids.dtype, id_dtype(pad_token))
+    dtype = np.promote_types(id_dtype(pad_token), ids.dtype)
     samples = np.full((num_samples, seq_length), pad_token, dtype)
     firsts = places_in_ids(documents.pieces, spans).tolist()
     for first, sample, start, stop in zip(firsts, *spans[:, :3].T.tolist(), strict=True):

@@ -183,6 +183,16 @@ def test_a_flipped_bit_is_refused_or_changes_nothing() -> None:
         damaged(lambda data, bit=bit: data.__setitem__(bit // 8, data[bit // 8] ^ (1 << bit % 8)))
 
 
+def test_a_footer_that_says_fewer_rows_is_refused() -> None:
+    """Of a row group: three rows, as a number of 64 bits, the field after its size."""
+    rows = b"\x16\x06"
+    places = [at for at in range(len(DATA)) if DATA[at : at + 2] == rows]
+    assert places, "the footer says it"
+    for place in places:
+        data = DATA[: place + 1] + b"\x04" + DATA[place + 2 :]
+        assert "make the dataset again" in refusal(data)
+
+
 @given(place=st.integers(0, len(DATA) - 1), some=st.binary(min_size=1, max_size=12))
 def test_bytes_written_over_others_are_refused_or_change_nothing(place: int, some: bytes) -> None:
     damaged(lambda data: data.__setitem__(slice(place, place + len(some)), some))

@@ -12,6 +12,7 @@ import torch
 from codedata.errors import DatasetError
 from codedata.format.documents import Form
 from codedata.pickle_dataset import PickledTrainerDataset
+from codedata.store.object_store import ObjectStore
 from codedata_tests import scenario
 from codedata_tests.scenario import write_document_dataset
 
@@ -79,6 +80,7 @@ def test_what_each_document_of_a_sample_is_comes_from_the_table_beside_its_shard
     }
     place = attrgetter("document", "first_token", "start", "stop", "path")
     assert list(map(place, packed.documents(-4))) == [(2, 16, 0, 4, "src/2.c")]
+    assert list(map(place, packed.documents(4))) == [(4, 0, 0, 6, "src/4.c")], "of another shard"
     assert packed[2:].documents(1) == packed[[3]].documents(0) == packed.documents(3)
     assert list(map(place, packed.documents(5))) == [
         (0, 0, 0, 4, None),
@@ -140,6 +142,19 @@ def test_a_pickle_knows_documents_too(packed: PickledTrainerDataset) -> None:
     assert column(again, "document_ids") == NUMBERS[1:]
     assert again.documents(2) == packed.documents(3)
     assert again.masks_padding
+
+
+def test_at_a_url_they_come_from_the_copy(
+    packed: PickledTrainerDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    store = ObjectStore("memory://documents/datasets/train")
+    for path in packed.datasets[0].folder.iterdir():
+        store.put(path.name, path.read_bytes())
+    there = PickledTrainerDataset(store.url, quiet=True)
+    store.remove(store.list())
+    assert column(there, "document_ids") == NUMBERS
+    assert pickle.loads(pickle.dumps(there)).documents(5) == packed.documents(5)
 
 
 def test_a_dataset_without_documents_is_as_ever_and_says_so_when_it_is_asked_for_them(
