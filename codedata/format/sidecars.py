@@ -58,7 +58,7 @@ _PATTERNS = {
 }
 
 
-def encode_documents(table: pa.Table) -> bytes:
+def encode_documents(table: Any) -> bytes:
     """The bytes of `dump-N.documents.parquet`.
 
     Args:
