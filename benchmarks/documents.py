@@ -5,9 +5,9 @@
 Against the job of the reference mode, in turn: of the same text, the corpus's leading characters,
 written to a parquet of their own; by the Dagster job of a project of two splits, with all checks
 and the report, or by `codedata.build` in a process (`--by build`). Each run is a new process with
-empty caches, as in benchmarks.end_to_end. `--splits documents best_fit concat` has the recipe without
-fill-in-the-middle, too: which part takes how long. Then: what the files beside the shards take of
-the disk, and of the time.
+empty caches, as in benchmarks.end_to_end. `--splits documents best_fit concat` has the recipe
+without fill-in-the-middle, too: which part takes how long. Then: what the files beside the shards
+take of the disk, and of the time.
 """
 
 import argparse

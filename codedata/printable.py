@@ -50,6 +50,13 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     return f"did you mean {nearest[0]}?" if nearest else ""
 
 
+def percent(share: float) -> str:
+    """A share, with digits enough to see that it is not nothing."""
+    if share == 0 or share >= 0.1:
+        return f"{100 * share:.1f}%"
+    return f"{100 * share:#.2g}%" if share >= 1e-6 else f"{share:.1e}"
+
+
 def why_no_path(error: Exception) -> str:
     """What is wrong with a path, going by the error that its use gave."""
     return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -15,7 +15,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from codedata_tests import scenario
-from codedata_tests.demo import Demo
+from codedata_tests.demo import DEMO_SPLITS, Demo
 from codedata_tests.object_roots import bucket, gated, s3_gate, s3_server
 from codedata_tests.said import Said
 from codedata_tests.script_runs import OLD, PAD_ID, run_here
@@ -113,11 +113,11 @@ def corpus(documents: list[str], tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """The demo's two splits, made by the command of the README in an empty root."""
+    """The demo's three splits, made by the command of the README in an empty root."""
     root = tmp_path_factory.mktemp("demo")
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
     environment["CODEDATA_ROOT"] = str(root)
-    command = [sys.executable, "-m", "codedata", "materialize", "demo_train", "demo_validation"]
+    command = [sys.executable, "-m", "codedata", "materialize", *DEMO_SPLITS]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     environment["DAGSTER_HOME"] = str(root / ".dagster")

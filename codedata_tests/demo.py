@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+DEMO_SPLITS = ("demo_train", "demo_validation", "demo_documents")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """What `codedata materialize demo_train demo_validation` left.
+    """What `codedata materialize` of all its splits left.
 
     Attributes:
         root: CODEDATA_ROOT.

@@ -406,7 +406,7 @@ def test_the_loaders_refuse_what_is_no_path_and_no_split(here: Path) -> None:
 
 # The command line's other arguments
 
-SPLITS = "demo_train, demo_validation, train, validation"
+SPLITS = "demo_documents, demo_train, demo_validation, train, validation"
 COMMANDS: list[tuple[list[str], *tuple[str, ...]]] = [
     *((["show", "{here}/d", "--sample", n], "{here}/d", f"no sample {n}", "name one from 0 to 3")
       for n in ("4", "-1", "1000000000000000000000")),

@@ -10,13 +10,13 @@ from codedata.sources.record import read_corpus
 from codedata.tokenize.engines.registry import choose_engine
 from codedata.tokenize.tokenizer import load_tokenizer
 from codedata.tokenize.tokenizer_files import find_tokenizer
-from codedata_tests.demo import Demo
+from codedata_tests.demo import DEMO_SPLITS, Demo
 
 
 def test_the_closing_summary_says_what_was_written_where(demo: Demo) -> None:
     lines = demo.stdout.splitlines()
-    assert len(lines) == 4
-    for split, made, report in (("demo_train", *lines[:2]), ("demo_validation", *lines[2:])):
+    assert len(lines) == 2 * len(DEMO_SPLITS)
+    for split, made, report in zip(DEMO_SPLITS, lines[::2], lines[1::2], strict=True):
         assert made.startswith(f"{demo.root}/datasets/{split}: ")
         assert "samples of" in made
         assert report == f"{demo.root}/reports/{split}.html: what it is made of"

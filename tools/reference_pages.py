@@ -8,7 +8,9 @@ are committed, for those who read them on GitHub; the tests say when they are to
 """
 
 import argparse
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -20,6 +22,8 @@ from codedata import cli, tokenize_data
 from codedata.components import DatasetSplit, RawCorpus, TrainedTokenizer
 from codedata.components.split_files import CorpusOfSplit
 from codedata.components.split_partitions import Backfill
+from codedata.recipe.documents import RECIPE_FIELDS, SECTIONS, DocumentRecipe
+from codedata.recipe.judging import taken_by
 from codedata.sources.contents import Content
 from codedata.sources.registry import KINDS, fields_of
 
@@ -115,10 +119,39 @@ def components_page() -> str:
             of_one = f"{_summary(CorpusOfSplit)}\n"
             parts += ["### corpora, each of the list\n", of_one, _table(CorpusOfSplit)]
             parts += ["### backfill\n", f"{_summary(Backfill)}\n", _table(Backfill)]
+            parts += _recipe()
     return "\n".join(parts)
 
 
-def _summary(model: type[BaseModel]) -> str:
+def _recipe() -> Iterator[str]:
+    """The tables of a split's recipe, which is no model of pydantic."""
+    how = "../howto/documents.md"
+    yield f"### recipe\n\n{_summary(DocumentRecipe)} [When to use what]({how}).\n"
+    own = {"documents": "How they are marked: see below. Required.", **_meanings(RECIPE_FIELDS)}
+    yield _rows({**own, "fim": "Fill-in-the-middle: see below; null for none."})
+    for section, known in SECTIONS.items():
+        yield f"### {section}, of a recipe\n"
+        yield _rows(_meanings(known))
+
+
+def _meanings(known: Mapping[str, Field[Any]]) -> dict[str, str]:
+    """What each field of a recipe is, what it takes, and its default."""
+    found: dict[str, str] = {}
+    for name, field in known.items():
+        is_required = field.default is MISSING
+        default = "Required." if is_required else f"By default {json.dumps(field.default)}."
+        found[name] = (
+            f"{_sentence(field.metadata['help'])} {_sentence(taken_by(field).write)} {default}"
+        )
+    return found
+
+
+def _rows(meanings: Mapping[str, str]) -> str:
+    rows = (f"| `{name}` | {meaning} |" for name, meaning in meanings.items())
+    return "\n".join(["| attribute | meaning |", "|---|---|", *rows]) + "\n"
+
+
+def _summary(model: type[Any]) -> str:
     return (model.__doc__ or "").partition("\n")[0]
 
 
@@ -132,7 +165,7 @@ def _table(model: type[BaseModel]) -> str:
 
 
 def _type(field: FieldInfo) -> str:
-    if field.annotation is Any:  # the source
+    if field.annotation is Any:  # a source, a recipe
         return "see below"
     return " or ".join(f"`{each}`" for each in _types(field.annotation))
 

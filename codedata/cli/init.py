@@ -44,7 +44,11 @@ _PLACES = {
 }
 """Where each file goes."""
 
-_DEMO = ("demo_corpus", "demo_tokenizer", "demo_train", "demo_validation")
+_DEMO = ("demo_corpus", "demo_tokenizer", "demo_train", "demo_validation", "demo_documents")
+_OWN = _DEMO[:-1]
+"""Over one's own code, whose length nobody knows, two windows."""
+
+_SPLITS = "demo_train demo_validation demo_documents"
 _STACK = ("the_stack_c", "train", "validation")
 
 _MAY_BE_THERE = (".git", ".gitattributes", ".gitignore", ".venv", "venv", "LICENSE*", "README*")
@@ -80,8 +84,10 @@ def run(options: argparse.Namespace) -> int:
     names = {"my_project": package, '"codedata"': f'"codedata=={version("codedata")}"'}
     copied, said = _DEMO, ""
     if options.code is not None:
-        names |= {"demo_": "my_", "DEMO_": "MY_"}
+        names |= {_SPLITS: "my_train my_validation", "demo_": "my_", "DEMO_": "MY_"}
+        copied = _OWN
     elif options.stack is not None:
+        names |= {_SPLITS: "train validation"}
         names |= {"demo_train": "train", "demo_validation": "validation"}
         copied = _STACK
     defs = {
@@ -106,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     say(f"{project}: a project over {about}; its YAMLs are in {package}/defs")
     if said:
         say(f"left out: {said}")
-    _say_next(options.project, _renamed("demo_train demo_validation", names))
+    _say_next(options.project, _renamed(_SPLITS, names))
     if own:
         say(f"in CI: name folders of the repository in {corpus_yaml}; this machine's are not there")
     return 0

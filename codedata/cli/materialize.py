@@ -86,11 +86,11 @@ def run(options: argparse.Namespace) -> int:
     # What they have imported by now; the other commands do not need it.
     import dagster as dg
 
-    from codedata.components.default_pad import require_fitting_default
+    from codedata.components.default_pad import require_fitting_tokens
 
     for split in options.splits:
         with _about(split):
-            require_fitting_default(jobs[split].tags, layout, TERMINAL, update=options.update)
+            require_fitting_tokens(jobs[split].tags, layout, TERMINAL, update=options.update)
     SHOW_BARS.set(True)
     # Ctrl-C may come while a connection is closed, which its pool would log with a traceback.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)

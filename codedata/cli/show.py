@@ -3,6 +3,8 @@
 import argparse
 import json
 from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import accumulate
 from typing import Any
 
@@ -10,6 +12,7 @@ from codedata.arguments import whole_number
 from codedata.cli.commands import Commands
 from codedata.cli.dataset_names import add_dataset, open_named
 from codedata.errors import DatasetError
+from codedata.format.documents import DocumentCounts
 from codedata.format.facts import samples_by_corpus
 from codedata.layout import Layout
 from codedata.printable import say
@@ -26,8 +29,9 @@ def add_parser(commands: Commands) -> None:
         description="Say what is in a dataset, and decode one of its samples.",
         epilog="--json: an object with folder, url (where it is a copy of what is there), files, "
         "samples, seq_length, tokens, padding, samples_by_corpus, digest, tokenizer, "
-        "tokenizer_sha256, command, switches, and sample: index, input_ids (all of them), text; "
-        "null is what the dataset does not say, and a text that nothing here decodes.",
+        "tokenizer_sha256, command, switches, recipe, documents (of a recipe's, what became of "
+        "them), and sample: index, input_ids (all of them), text; null is what the dataset does "
+        "not say, and a text that nothing here decodes.",
     )
     add_dataset(parser)
     parser.add_argument(
@@ -72,11 +76,32 @@ def _say_counts(dataset: Dataset) -> None:
     say(f"Tokens: {dataset.num_tokens}{padding}")
     for corpus, count in (_by_corpus(dataset) or {}).items():
         say(f"  of {corpus}: {count} samples, {count * dataset.seq_length} tokens")
+    if dataset.facts is not None and dataset.facts.documents is not None:
+        _say_documents(dataset.facts.recipe or {}, dataset.facts.documents)
     say(f"Digest: {dataset.digest}")
     for index, (entry, ids) in enumerate(zip(dataset.entries, dataset.shards, strict=True)):
         chars = f", characters {entry.chars.start} to {entry.chars.stop}" if entry.chars else ""
         span = f"ids {ids.min()} to {ids.max()}"
         say(f"  dump-{index}.pkl: {entry.num_samples} samples, {span}{chars}")
+
+
+def _say_documents(recipe: Mapping[str, Any], counts: DocumentCounts) -> None:
+    """Say how documents became samples, and what became of them."""
+    documents, fim = recipe.get("documents", {}), recipe.get("fim")
+    framing = [documents.get("bos"), "document", documents.get("eos")]
+    asked = f", fill-in-the-middle of {fim['rate']} by {fim['level']}" if fim else ""
+    framed = " ".join(each for each in framing if each)
+    say(f"Recipe: {framed}, order {recipe.get('order')}, packing {recipe.get('packing')}{asked}")
+    dropped = {
+        "for control tokens": counts.with_control_tokens,
+        "empty": counts.empty,
+    }
+    left_out = "".join(f", {number} left out {why}" for why, number in dropped.items() if number)
+    cut = f"{counts.cut} in several samples, {counts.cut_though_short} of them short enough for one"
+    say(f"Documents: {counts.documents} begin in the window{left_out}; {cut}")
+    if fim:
+        forms = f"{counts.psm} prefix first, {counts.spm} suffix first"
+        say(f"Pieces: {counts.pieces}; {forms}, {counts.fim_too_long} drawn and too long")
 
 
 def _as_json(dataset: Dataset, index: int, ids: list[int], text: str | None) -> dict[str, Any]:
@@ -96,6 +121,8 @@ def _as_json(dataset: Dataset, index: int, ids: list[int], text: str | None) -> 
         "tokenizer_sha256": facts and facts.tokenizer.sha256,
         "command": facts and facts.command,
         "switches": facts and dict(facts.switches),
+        "recipe": facts and facts.recipe and dict(facts.recipe),
+        "documents": facts and facts.documents and asdict(facts.documents),
         "sample": {"index": index, "input_ids": ids, "text": text},
     }
 

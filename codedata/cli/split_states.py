@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from codedata.cli.changed_inputs import changed_inputs
 from codedata.errors import CodedataError, CorpusError
@@ -144,8 +144,30 @@ def _why_stale(spec: "SplitSpec", facts: Facts | None, layout: Layout) -> Iterat
                 yield f"pad_token was {was}, is now {now!r}"
         elif was != now:
             yield f"{name} was {was}, is now {now}"
+    yield from _why_other_recipe(spec, facts)
     yield from _why_other_tokenizer(spec, facts, layout)
     yield from _why_other_corpus(spec, facts, layout)
+
+
+def _why_other_recipe(spec: "SplitSpec", facts: Facts) -> Iterator[str]:
+    """What of a recipe is another now."""
+    was = dict(_told("recipe", facts.recipe or {}))
+    now = dict(_told("recipe", spec.recipe.as_dict() if spec.recipe else {}))
+    if bool(was) != bool(now):
+        yield "it has a recipe now, and had none" if now else "it had a recipe, and has none now"
+        return
+    for name in sorted(was.keys() | now.keys()):
+        if was.get(name) != now.get(name):
+            yield f"{name} was {was.get(name, 'none')}, is now {now.get(name, 'none')}"
+
+
+def _told(name: str, value: object) -> Iterator[tuple[str, str]]:
+    """The fields of a mapping, and of those in it, each as facts tell it: None is not told."""
+    if isinstance(value, Mapping):
+        for inner, each in cast("Mapping[str, object]", value).items():
+            yield from _told(f"{name}.{inner}", each)
+    elif value is not None:
+        yield name, str(value)
 
 
 def _is_token(name: str, token_id: object, facts: Facts, layout: Layout) -> bool:

@@ -4,6 +4,7 @@ from itertools import chain
 
 import dagster as dg
 
+from codedata.components import documents_shown
 from codedata.components.shown import with_separators
 from codedata.components.split_parts import open_windows
 from codedata.components.split_spec import SINGLE_RUN, SplitSpec, check_result
@@ -26,6 +27,7 @@ SAMPLE_COLUMNS = [
 def dataset_asset(spec: SplitSpec) -> dg.AssetsDefinition:
     """The asset of a split, downstream of its shards and meta."""
     key = dg.AssetKey([spec.name, "dataset"])
+    columns = SAMPLE_COLUMNS if spec.recipe is None else [*SAMPLE_COLUMNS, documents_shown.SAMPLE]
 
     @dg.asset(
         key=key,
@@ -33,7 +35,7 @@ def dataset_asset(spec: SplitSpec) -> dg.AssetsDefinition:
         **spec.shown,
         kinds={"pytorch"},
         code_version="1",
-        metadata={"dagster/column_schema": dg.TableSchema(columns=SAMPLE_COLUMNS)},
+        metadata={"dagster/column_schema": dg.TableSchema(columns=columns)},
         description=f"{spec.description} Loads as a PickledTrainerDataset.",
         io_manager_key="dataset_io_manager",
         backfill_policy=SINGLE_RUN,
@@ -98,7 +100,8 @@ def _shared_documents(spec: SplitSpec, layout: Layout) -> CheckOutcome:
                 f"{MOST_FETCHED_BYTES:,} that are read from an object store for it"
             )
             return CheckOutcome(passed=False, description=why, numbers={})
-        shared = find_shared(own, others)
+        is_whole = spec.recipe is not None
+        shared = find_shared(own, others, is_whole=is_whole, whole=spec.whole)
     except CorpusError as error:  # the dataset is whole without its corpus
         return CheckOutcome(passed=False, description=f"not compared: {error}", numbers={})
     return judge_shared(spec.name, shared, not_here)

@@ -131,7 +131,8 @@ class DatasetSplit(YamlComponent):
     recipe: Any = Field(
         default=None,
         description="How documents become samples: marked, packed, some of them asked as "
-        "fill-in-the-middle. Without it, the text is cut every seq_length tokens, unmarked.",
+        "fill-in-the-middle, as docs/howto/documents.md has it. By default none: the text is cut "
+        "every seq_length tokens, and nothing marks where a document ends.",
         json_schema_extra=schema_of_recipe(),
     )
 
@@ -350,10 +351,12 @@ class DatasetSplit(YamlComponent):
         with self.about("chunk_size"):
             require_few_chunks(self.name, parts, settings.chunk_size, partitions)
         others: dict[str, tuple[SplitPart, ...]] = {}
+        whole: set[str] = set()
         for index, name in enumerate(self.held_out_from):
             with self.about("held_out_from", index):
                 other = self._other_split(context, name)
             others[name] = other.parts_of(other._find_corpora(context))  # noqa: SLF001  (its own class)
+            whole |= {name} if other.recipe else set()
         for part, corpus in zip(parts, corpora, strict=True):
             with self.about("held_out_from"):
                 theirs = windows_by_corpus(part, others)
@@ -376,6 +379,7 @@ class DatasetSplit(YamlComponent):
             partitions=partitions,
             partitions_per_run=self.backfill.partitions_per_run if self.backfill else None,
             recipe=self.recipe,
+            whole=frozenset(whole),
         )
         made = split_assets.build_split(spec)
         known = [corpus for corpus in corpora if corpus is not None and corpus.num_files == 1]

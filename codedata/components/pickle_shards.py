@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from codedata.components import documents_shown
 from codedata.components.dataset_asset import SAMPLE_COLUMNS
 from codedata.components.shown import with_separators
 from codedata.components.split_origin import command_of, split_facts
@@ -39,6 +40,7 @@ from codedata.store.publishing import check_target
 from codedata.store.roots import objects_of, require_conditional_writes
 from codedata.store.verified import remember_verified
 from codedata.store.versions import DatasetLog, Version
+from codedata.tokenize.stored_tokenizer import StoredTokenizer, store_tokenizer
 
 _CHECKS = {
     "integrity": "Every byte of structure, every hash and every total of shards and meta agrees.",
@@ -74,7 +76,12 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
     """Both assets of a split, downstream of its chunks."""
     shards_key = dg.AssetKey([spec.name, "pickle_shards"])
     meta_key = dg.AssetKey([spec.name, "meta_json"])
-    check_keys = {**dict.fromkeys(_CHECKS, shards_key), "integrity": meta_key}
+    checks, entry, beside = _CHECKS, _ENTRY, ""
+    if spec.recipe is not None:
+        checks = _CHECKS | documents_shown.CHECKS
+        entry = [*_ENTRY[:-1], *documents_shown.ENTRY, *_ENTRY[-1:]]
+        beside = documents_shown.BESIDE_SHARDS
+    check_keys = {**dict.fromkeys(checks, shards_key), "integrity": meta_key}
 
     def asset(
         key: dg.AssetKey, kind: str, columns: list[dg.TableColumn], description: str
@@ -96,14 +103,14 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
                 shards_key,
                 "pickle",
                 SAMPLE_COLUMNS[:1],
-                f"The samples of {spec.name} as dump-N.pkl.",
+                f"The samples of {spec.name} as dump-N.pkl.{beside}",
             ),
-            asset(meta_key, "json", _ENTRY, "Counts, hashes and characters of every shard."),
+            asset(meta_key, "json", entry, "Counts, hashes and characters of every shard."),
         ],
         check_specs=[
             *(
                 dg.AssetCheckSpec(name, asset=check_keys[name], blocking=True, description=what)
-                for name, what in _CHECKS.items()
+                for name, what in checks.items()
             ),
             dg.AssetCheckSpec(
                 "known_counts",
@@ -132,7 +139,14 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
             started = time.monotonic()
             threads = chunk_executor.threads
             with staged(
-                place, plan, chunks, origin, executor, reporter, num_workers=threads
+                place,
+                plan,
+                chunks,
+                origin,
+                executor,
+                reporter,
+                num_workers=threads,
+                tokenizer=_tokenizer_of_workers(layout, plan),
             ) as made:
                 for name, outcome in made.outcomes.items():
                     yield check_result(name, outcome, check_keys[name])
@@ -151,6 +165,9 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
         context.log.info(f"published {published.num_samples:,} samples in {where}")
         seconds = time.monotonic() - started
         figures = _figures(made.entries, _num_bytes(published), chunks, plan.settings, seconds)
+        facts = published.facts if isinstance(published, Dataset) else published.made_of
+        if facts is not None and facts.documents is not None:
+            figures |= documents_shown.figures_of(facts.documents, published.num_samples)
         figures["path"] = dg.MetadataValue.path(where)
         table = {"digest": published.digest, "shards": _shard_table(made.entries)}
         version = dg.DataVersion(published.digest)
@@ -158,6 +175,13 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
             yield dg.MaterializeResult(asset_key=asset_key, data_version=version, metadata=metadata)
 
     return pickle_shards
+
+
+def _tokenizer_of_workers(layout: Layout, plan: Plan) -> StoredTokenizer | None:
+    """The tokenizer as those have it who check documents, and do not see its files."""
+    if plan.recipe is None or (objects := objects_of(layout)) is None:
+        return None
+    return store_tokenizer(objects, plan.tokenizer)
 
 
 def _place(layout: Layout, split: str) -> Path | DatasetLog:
@@ -179,7 +203,7 @@ def _figures(
     num_samples = sum(entry.num_samples for entry in entries)
     num_tokens = sum(entry.num_tokens for entry in entries)
     num_chars = sum(chunk.chars.num_chars for chunk in chunks)
-    num_padding = sum(count_padding(chunk.num_tokens, settings) for chunk in chunks)
+    num_padding = sum(count_padding(settings, chunk) for chunk in chunks)
     megabytes = num_bytes / 1e6
     figures = {
         "dagster/row_count": num_samples,

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from codedata.components.collecting import Collector, pull_kept, refreshed, source_with_files
 from codedata.components.corpus_metadata import corpus_metadata, file_metadata
-from codedata.components.default_pad import require_fitting_default
+from codedata.components.default_pad import require_fitting_tokens
 from codedata.components.freshness import freshness, revision_key
 from codedata.components.from_yaml import YamlComponent
 from codedata.components.scaffolding import CorpusScaffolder
@@ -169,7 +169,7 @@ class RawCorpus(YamlComponent):
         ) -> dg.MaterializeResult:
             reporter = reporter_of_run(context.log.info)
             tags = context.run.tags
-            require_fitting_default(tags, store.layout, reporter, update=config.update)
+            require_fitting_tokens(tags, store.layout, reporter, update=config.update)
             started = time.monotonic()
             with reporter.step(f"collecting {self.name}"):
                 corpus = self.materialize(store.layout, reporter, update=config.update)

@@ -1,9 +1,11 @@
 """A split -> its assets, checks and the job that makes everything in one run."""
 
+import json
+
 import dagster as dg
 
 from codedata.components.dataset_asset import dataset_asset
-from codedata.components.default_pad import DEFAULT_PAD_TAG
+from codedata.components.default_pad import DEFAULT_PAD_TAG, RECIPE_TAG
 from codedata.components.pickle_shards import pickle_shards_asset
 from codedata.components.raw_corpus import file_key, files_job
 from codedata.components.report_assets import report_assets
@@ -43,7 +45,7 @@ def build_split(spec: SplitSpec) -> dg.Definitions:
         tags={
             SPLIT_TAG: spec.name,
             **({FILES_TAG: "; ".join(fetched)} if fetched else {}),
-            **({DEFAULT_PAD_TAG: spec.settings.tokenizer_base} if _judged_first(spec) else {}),
+            **_tokens_to_judge(spec),
             **(
                 {
                     "dagster/asset_partition_range_start": keys[0],
@@ -67,9 +69,13 @@ def build_split(spec: SplitSpec) -> dg.Definitions:
     return dg.Definitions(assets=assets, asset_checks=checks, jobs=[job])
 
 
-def _judged_first(spec: SplitSpec) -> bool:
-    """Whether the pad token is one to judge by the tokenizer before the corpus is fetched."""
-    return not spec.pad_is_named and spec.tokenizer_asset is None  # which the same run may train
+def _tokens_to_judge(spec: SplitSpec) -> dict[str, str]:
+    """Tags of what the tokenizer must fit, judged before the corpus; none where a run trains it."""
+    if spec.tokenizer_asset is not None:
+        return {}
+    source, recipe = spec.settings.tokenizer_base, spec.recipe
+    pad = {} if spec.pad_is_named else {DEFAULT_PAD_TAG: source}
+    return pad | ({} if recipe is None else {RECIPE_TAG: json.dumps([source, recipe.as_dict()])})
 
 
 def _file_runs(part: SplitPart) -> str:

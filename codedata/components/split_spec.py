@@ -72,6 +72,7 @@ class SplitSpec:
         partitions: what a partition of its chunks is.
         partitions_per_run: most of them that a run of a backfill makes; None is all.
         recipe: how its documents become samples; None is the reference mode.
+        whole: which of those it is held out from have a recipe, and so whole documents.
     """
 
     name: str
@@ -87,6 +88,7 @@ class SplitSpec:
     partitions: Partitions = "chunk"
     partitions_per_run: int | None = None
     recipe: DocumentRecipe | None = None
+    whole: frozenset[str] = frozenset()
 
     @property
     def shown(self) -> Shown:

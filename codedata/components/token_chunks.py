@@ -1,12 +1,14 @@
 """The asset `<split>/token_chunks`: a partition a chunk or a file, tokenized or reused, checked."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from codedata.components import documents_shown
 from codedata.components.raw_corpus import MANY_FILES
 from codedata.components.report_assets import begin_imports
 from codedata.components.shown import with_separators
@@ -21,6 +23,7 @@ from codedata.components.split_spec import (
 )
 from codedata.components.transformers_check import begin_comparison, makes_whole_split
 from codedata.errors import ExactnessError
+from codedata.format.documents import CONTROL_TOKENS, KEPT
 from codedata.format.ranges import CharRange
 from codedata.parallel import ChunkThreads, peak_memory_bytes
 from codedata.progress import reporter_of_run, rounded
@@ -50,6 +53,10 @@ class ChunkConfig(dg.Config):
 def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.AssetsDefinition:
     """The asset of a split, downstream of its corpus and tokenizer."""
     key = dg.AssetKey([spec.name, "token_chunks"])
+    schema, what, belongs = _SCHEMA, "The ids", ""
+    if spec.recipe is not None:
+        schema = dg.TableSchema(columns=documents_shown.CHUNK)
+        what, belongs = "The documents, each as ids,", documents_shown.BEGINS_IN
 
     def check(name: str, description: str) -> dg.AssetCheckSpec:
         return dg.AssetCheckSpec(name, asset=key, blocking=True, description=description)
@@ -59,8 +66,8 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
         deps=upstream,
         **spec.shown,
         kinds={"arrow", "huggingface"},
-        metadata={"dagster/column_schema": _SCHEMA},
-        description=f"The ids of each chunk of {spec.name}'s window, one partition a "
+        metadata={"dagster/column_schema": schema},
+        description=f"{what} of each chunk of {spec.name}'s window, one partition a "
         f"{spec.partitions}. Unchanged chunks are reused.",
         partitions_def=dg.StaticPartitionsDefinition(spec.partition_keys),
         backfill_policy=dg.BackfillPolicy(spec.partitions_per_run),
@@ -69,7 +76,8 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
             check(
                 "held_out",
                 "The windows share no characters of a file with the splits it is held out from; "
-                "whether a document stands in both is told by shared_documents of the dataset.",
+                "whether a document stands in both is told by shared_documents of the dataset."
+                f"{belongs}",
             ),
             check("tokenizer_fidelity", "The ids are the tokenizer's own and decode to the text."),
             check(
@@ -178,6 +186,7 @@ class _MadeChunks:
         self._spec = spec
         self._chunks: dict[str, list[TokenChunk]] = {}
         self._reused: set[CharRange] = set()
+        self._documents: dict[CharRange, tuple[int, int] | None] = {}
 
     @property
     def chunks(self) -> list[TokenChunk]:
@@ -214,7 +223,9 @@ class _MadeChunks:
         if is_file and len(self._spec.files) >= MANY_FILES:  # two of them fit into a page of SQLite
             said = f"{num_tokens:,} tokens, {num_chars:,} characters, {len(chunks)} chunks"
             return {"in short": f"{said} ({num_reused} reused), {engine}, {rounded(seconds)} s"}
+        documents = [each for c in chunks if (each := self._documents.get(c.chars)) is not None]
         figures = {
+            **_summed(documents),
             "tokens": num_tokens,
             "characters": num_chars,
             "seconds": rounded(seconds),
@@ -238,6 +249,9 @@ class _MadeChunks:
         chunks = self.chunks
         yield check_result("matches_library", check_compared(chunks))
         with ChunkThreads(num_workers) as threads:  # that read while partitions are recorded
+            if self._spec.recipe is not None:
+                of_each = threads.map(_count_documents, chunks)
+                self._documents = dict(zip([each.chars for each in chunks], of_each, strict=True))
             found = threads.map(_bounds, chunks)
             for partition in self._context.partition_keys:
                 self._context.add_asset_metadata(self._metadata(partition), partition_key=partition)
@@ -262,3 +276,19 @@ class _MadeChunks:
 
 def _bounds(chunk: TokenChunk) -> tuple[int, int]:
     return chunk.bounds or bounds_of(chunk.read_ids())
+
+
+def _count_documents(chunk: TokenChunk) -> tuple[int, int] | None:
+    """Documents of a chunk that are kept, and dropped; None of one that is not read for it."""
+    if chunk.bounds is not None:  # in an object store
+        return None
+    counts = Counter(chunk.read_documents().table.column("decision").to_pylist())
+    return counts[KEPT], counts[CONTROL_TOKENS]
+
+
+def _summed(documents: Sequence[tuple[int, int]]) -> dict[str, int]:
+    """What is shown of the documents of chunks; nothing of unread ones."""
+    if not documents:
+        return {}
+    kept, dropped = map(sum, zip(*documents, strict=True))
+    return {"documents": kept, "documents dropped": dropped}

@@ -89,13 +89,15 @@ def _compare(
         files = {spec.file_of(key) for key in keys}  # the others need not be opened
         plan = open_split(spec, layout, check.files, files=files)
         tasks = chunk_tasks(spec, plan, layout, keys)
-        return check.compare(sample_of([task for each in tasks.values() for task in each]))
+        sample = sample_of([task for each in tasks.values() for task in each])
+        return check.compare(sample, has_documents=spec.recipe is not None)
 
 
 def _about(spec: SplitSpec, layout: Layout) -> list[str]:
     """What decides the text of a split's chunks."""
     records = records_of(spec, layout)
     windows = " ".join(part.window.key for part in spec.parts)
+    documents = [] if spec.recipe is None else ["documents"]  # of which bare ids are compared
     return [f"{records[spec.file_of(key)].sha256} {key}" for key in spec.partition_keys] + (
-        [f"{windows} {spec.settings.chunk_size}"] * (spec.partitions == "file")
+        [f"{windows} {spec.settings.chunk_size}"] * (spec.partitions == "file") + documents
     )

@@ -15,8 +15,6 @@ Source: megatron/core/datasets/indexed_dataset.py of megatron-core 0.16.
 """
 
 import struct
-from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codedata.export.blocks import blocks, ids_dtype, text_tokens, write_origin
-from codedata.format.document_packing import in_order_of_first
 from codedata.store.dataset_folder import Dataset
 
 BOUNDARIES = "sequences"
@@ -66,23 +63,17 @@ def _write_samples(dataset: Dataset, dtype: np.dtype[Any], file: BinaryIO) -> ND
 def _write_documents(dataset: Dataset, dtype: np.dtype[Any], file: BinaryIO) -> NDArray[np.int32]:
     """Write each document; how many tokens it has, shape (num_documents,)."""
     lengths: list[NDArray[np.int32]] = []
-    for shards in _chunks(dataset):
+    for shards in dataset.chunks():
         which = np.repeat(shards, [len(dataset.spans[shard]) for shard in shards])
         spans = np.concatenate([dataset.spans[shard] for shard in shards])
-        numbers = in_order_of_first(spans[:, 3])
-        by_document = np.lexsort((spans[:, 4], numbers))
+        _, firsts, numbers = np.unique(spans[:, 3], return_index=True, return_inverse=True)
+        met = firsts[numbers]  # where a document is met first
+        by_document = np.lexsort((spans[:, 4], met))
         places = zip(which[by_document].tolist(), spans[by_document].tolist(), strict=True)
         file.writelines(
             dataset.shards[shard][row, start:stop].astype(dtype).data
             for shard, (row, start, stop, *_) in places
         )
-        sizes = spans[:, 2] - spans[:, 1]
-        lengths.append(np.bincount(numbers, sizes).astype(np.int32))
+        begins = np.flatnonzero(np.diff(met[by_document], prepend=-1))
+        lengths.append(np.add.reduceat((spans[:, 2] - spans[:, 1])[by_document], begins))
     return np.concatenate(lengths)
-
-
-def _chunks(dataset: Dataset) -> Iterator[list[int]]:
-    """The numbers of the shards of each chunk, within which documents are numbered."""
-    chars = [entry.chars for entry in dataset.entries]
-    for _, shards in groupby(range(len(chars)), lambda shard: chars[shard] or shard):
-        yield list(shards)

@@ -7,9 +7,10 @@ was made of stands in `codedata.yaml`, which also states the sha256 that its car
 import hashlib
 import json
 
+from codedata.format.document_figures import document_figures
 from codedata.format.facts import FACTS_NAME, Facts, seal_of
 from codedata.format.old_cards import old_card_digest
-from codedata.printable import printable
+from codedata.printable import percent, printable
 
 CARD_NAME = "README.md"
 
@@ -45,7 +46,8 @@ from codedata import PickledTrainerDataset
 dataset = PickledTrainerDataset([{quoted}])  # this folder
 ```
 
-Each `dump-N.pkl` is a pickle of a list of lists of token ids, too. What it was made of, which
+Each `dump-N.pkl` is a pickle of a list of lists of token ids, too.{_of_documents(facts)}\
+What it was made of, which
 `{FACTS_NAME}` states in full:
 
 ```text
@@ -65,6 +67,20 @@ The command that makes it again, and the same to the last byte:
 The samples hold the text of the corpus's documents. Each document keeps its own licence and its
 authors' rights; nothing here grants more.
 {terms}""".encode()
+
+
+def _of_documents(facts: Facts) -> str:
+    """Where documents lie, and what became of them; nothing in the reference mode."""
+    if facts.documents is None:
+        return " "
+    counts = facts.documents
+    padding = f"{counts.padding:,} ({percent(counts.padding / facts.counts.tokens)})"
+    rows = [*document_figures(counts), ("tokens of padding", padding)]
+    figures = "".join(f"| {name} | {value} |\n" for name, value in rows)
+    return (
+        " Where documents lie\nin its samples says `dump-N.documents.npy`, and which they are "
+        f"`dump-N.documents.parquet`:\n\n| | |\n|---|---:|\n{figures}\n"
+    )
 
 
 def _link(repo: str) -> str:

@@ -10,6 +10,7 @@ Best-fit packing: H. Ding et al., Fewer Truncations Improve Language Modeling, a
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,9 @@ class PackedDocuments:
     def shards(self, max_dump_size: int) -> Iterator[tuple[IdArray, Spans]]:
         """The samples `max_dump_size` at a time, each with its spans, numbered from 0."""
         starts = range(0, len(self.samples), max_dump_size)
-        lows = np.searchsorted(self.spans[:, 0], np.array(starts, np.int32)).tolist()
-        for start, low, high in zip(starts, lows, [*lows[1:], None], strict=True):
+        borders = np.array([*starts, len(self.samples)], np.int32)
+        lows = np.searchsorted(self.spans[:, 0], borders).tolist()
+        for start, (low, high) in zip(starts, pairwise(lows), strict=True):
             spans = self.spans[low:high].copy()
             spans[:, 0] -= start
             yield self.samples[start : start + max_dump_size], spans
@@ -240,7 +242,7 @@ def _spans_of(pieces: Pieces, piece: Numbers, parts: _Parts) -> Spans:
 def _filled(documents: ChunkDocuments, spans: Spans, seq_length: int, pad_token: int) -> IdArray:
     """The samples, shape (num_samples, seq_length)."""
     ids, num_samples = documents.ids, int(spans[:, 0].max(initial=-1)) + 1
-    dtype = np.promote_types(ids.dtype, id_dtype(pad_token))
+    dtype = np.promote_types(id_dtype(pad_token), ids.dtype)
     samples = np.full((num_samples, seq_length), pad_token, dtype)
     firsts = places_in_ids(documents.pieces, spans).tolist()
     for first, sample, start, stop in zip(firsts, *spans[:, :3].T.tolist(), strict=True):

@@ -179,9 +179,24 @@ def samples_by_corpus(facts: Facts, entries: Sequence[ShardEntry]) -> dict[str, 
 
 
 def facts_of(
-    origin: Origin, *, name: str, switches: Mapping[str, int | str], entries: Sequence[ShardEntry]
+    origin: Origin,
+    *,
+    name: str,
+    switches: Mapping[str, int | str],
+    entries: Sequence[ShardEntry],
+    recipe: Mapping[str, Any] | None = None,
+    documents: DocumentCounts | None = None,
 ) -> Facts:
-    """The facts of a dataset whose meta has these entries."""
+    """The facts of a dataset whose meta has these entries.
+
+    Args:
+        origin: what it is made of.
+        name: of the dataset.
+        switches: by name.
+        entries: of its shards.
+        recipe: how documents became samples; None in the reference mode.
+        documents: what became of them; None likewise.
+    """
     return Facts(
         **vars(origin),
         name=name,
@@ -193,7 +208,20 @@ def facts_of(
             seq_length=entries[0].seq_length,
         ),
         digest=hashlib.sha256(dump_meta(entries)).hexdigest(),
+        recipe=None if recipe is None else plain_values(recipe),
+        documents=documents,
     )
+
+
+def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping whose numbers that are not whole are text, without what is None."""
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return plain_values(cast("Mapping[str, Any]", value))
+        return str(value) if isinstance(value, float) else value
+
+    return {name: shown(value) for name, value in values.items() if value is not None}
 
 
 def dump_facts(facts: Facts, card: bytes) -> bytes:

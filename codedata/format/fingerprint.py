@@ -27,8 +27,8 @@ class ChunkFingerprint:
         tokenizer_sha256: fingerprint of the tokenizer's files.
         chars: the chunk's characters.
         code_version: `CODE_VERSION` of the code that made the ids.
-        recipe_sha256: of what else decides a chunk of documents: see `ResolvedRecipe`; None in the
-            reference mode.
+        recipe_sha256: of what else decides a chunk of documents: the recipe's part of it, and what
+            is said of where they are from; None in the reference mode.
     """
 
     corpus_sha256: str

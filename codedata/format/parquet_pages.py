@@ -45,6 +45,8 @@ def memory_of(data: bytes) -> int:
     if data[-len(_MAGIC) :] != _MAGIC or end < 0:
         raise ValueError("it is no parquet")
     footer, _ = _struct(data, end - int.from_bytes(data[end : end + 4], "little"))
+    if footer[_NUM_ROWS] != sum(group[_NUM_ROWS] for group in footer[_ROW_GROUPS]):
+        raise ValueError("its groups do not hold its rows")
     total = 0
     for group in footer[_ROW_GROUPS]:
         for column in group[_COLUMNS]:
@@ -53,10 +55,8 @@ def memory_of(data: bytes) -> int:
                 raise ValueError("a column has a dictionary")
             start, num_values = told[_FIRST_PAGE], told[_COLUMN_VALUES]
             unpacked, of_pages = _pages(data, start, start + told[_COLUMN_BYTES])
-            most = (
-                num_values if len(told[_PATH]) > 1 else group[_NUM_ROWS]
-            )  # of a list there may be more
-            if not group[_NUM_ROWS] <= num_values == of_pages <= most:
+            more, is_list = num_values - group[_NUM_ROWS], len(told[_PATH]) > 1
+            if num_values != of_pages or more < 0 or (more and not is_list):
                 raise ValueError("a column's pages do not hold its values")
             total += unpacked + _VALUE_BYTES * num_values
     return total

@@ -8,17 +8,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from codedata.format.document_figures import document_figures
+from codedata.format.documents import Form
 from codedata.layout import Layout
-from codedata.printable import printable_lines
+from codedata.printable import percent, printable_lines
 from codedata.reporting import pictures
 from codedata.reporting.pictures import Svg, as_markdown
 from codedata.reporting.published import Published, open_published
-from codedata.reporting.statistics import TokenCounts, count_tokens
+from codedata.reporting.statistics import TokenCounts, count_tokens, documents_a_sample
 
 _SHOWN_TOKENS = 250
 """Of the first sample, enough to see that it is the text, and where its tokens end."""
 
 _BORDER = "\N{LEFT ONE EIGHTH BLOCK}"
+_MARK = "\N{MATHEMATICAL LEFT WHITE SQUARE BRACKET}{}\N{MATHEMATICAL RIGHT WHITE SQUARE BRACKET}"
+
+_FORMS = {Form.PSM: ", prefix first", Form.SPM: ", suffix first"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,8 +32,8 @@ class SplitDescription(Published):
 
     Attributes:
         tokens: counted.
-        document_lengths: characters of each document that the window has a part of, shape
-            (num_documents,); None where the text is gone.
+        document_lengths: characters of each document that the window has a part of, or with a
+            recipe of each that begins in it, shape (num_documents,); None where the text is gone.
     """
 
     tokens: TokenCounts
@@ -50,11 +55,55 @@ class SplitDescription(Published):
         """Characters a token; what was dropped at the ends of chunks counts as tokenized."""
         return self.num_chars / self.tokens.num_tokens if self.num_chars else None
 
+    @property
+    def roles(self) -> dict[int, str]:
+        """What the tokens are for that a recipe adds to documents, by id."""
+        if (recipe := self.recipe) is None:
+            return {}
+        roles = {recipe.eos: "ends documents"}
+        if recipe.bos is not None:
+            both = recipe.bos == recipe.eos
+            roles[recipe.bos] = "begins and ends documents" if both else "begins documents"
+        if (fim := recipe.fim) is not None:
+            roles |= {fim.prefix: "before a prefix", fim.suffix: "before a suffix"}
+            roles[fim.middle] = "before a middle"
+        return roles
+
     @cached_property
-    def sample(self) -> list[str]:
-        """The texts of the leading tokens of the first sample."""
-        ids = self.dataset.shards[0][0][:_SHOWN_TOKENS].tolist()
-        return self.tokenizer.tokenizer.decode_each(ids)
+    def document_figures(self) -> list[tuple[str, str]]:
+        """What became of documents, as names and figures; none in the reference mode."""
+        rows = [] if self.documents is None else document_figures(self.documents)
+        if self.dataset.spans:
+            number = self.documents_a_sample
+            rows.append(("documents a sample", f"{number.mean():.2f}, at most {number.max():,}"))
+        for token, role in self.roles.items():
+            count = int(self.tokens.counts[token])
+            rows.append(
+                (f"token {token}, {role}", f"{count:,} ({percent(count / self.tokens.num_tokens)})")
+            )
+        return rows
+
+    @cached_property
+    def documents_a_sample(self) -> NDArray[np.int64]:
+        """Of how many documents each sample has a part, shape (num_samples,)."""
+        return documents_a_sample(self.dataset)
+
+    @cached_property
+    def sample(self) -> list[tuple[str, list[str]]]:
+        """The texts of the leading tokens of the first sample.
+
+        Of a dataset with documents by span, each with what says which document begins or goes on
+        there; of another one all together.
+        """
+        ids, stop, parts = self.dataset.shards[0][0][:_SHOWN_TOKENS].tolist(), 0, []
+        for spans in self.dataset.spans[:1]:
+            for _, start, stop, number, first, form in spans[spans[:, 0] == 0].tolist():
+                begun = f" from its token {first:,}" if first else ""
+                mark = f"document {number:,}{begun}{_FORMS.get(form, '')}"
+                parts.append((mark, ids[start:stop]))
+        parts.append(("padding" if self.dataset.spans else "", ids[stop:]))
+        decode = self.tokenizer.tokenizer.decode_each
+        return [(mark, decode(some)) for mark, some in parts if some]
 
     @cached_property
     def pictures(self) -> dict[str, Svg]:
@@ -65,6 +114,8 @@ class SplitDescription(Published):
             drawn["Document lengths"] = pictures.document_lengths(
                 [(self.name, self.document_lengths)], a_sample
             )
+        if self.dataset.spans:
+            drawn["Documents a sample"] = pictures.documents_a_sample(self.documents_a_sample)
         num_tokens = [chunk.num_tokens for chunk in self.tokens.chunks]
         return drawn | {"Tokens per chunk": pictures.tokens_per_chunk(num_tokens)}
 
@@ -81,14 +132,19 @@ class SplitDescription(Published):
             (f"tokens of {corpus}", f"{count * self.dataset.seq_length:,} in {count:,} samples")
             for corpus, count in self.samples_by_corpus.items()
         ]
-        if self.document_lengths is not None:
+        if self.document_lengths is not None and self.documents is None:
             rows.append(("documents, whole or in part", f"{len(self.document_lengths):,}"))
+        rows += self.document_figures
+        sample = "".join(
+            (_MARK.format(mark) if mark else "") + _BORDER.join(texts)
+            for mark, texts in self.sample
+        )
         return "\n\n".join(
             [
                 table(rows),
                 *(as_markdown(svg, title) for title, svg in self.pictures.items()),
                 f"The first sample, its first tokens, a {_BORDER} between them:",
-                f"~~~c\n{printable_lines(_BORDER.join(self.sample).replace('~~~', ''))}\n~~~",
+                f"~~~c\n{printable_lines(sample.replace('~~~', ''))}\n~~~",
             ]
         )
 

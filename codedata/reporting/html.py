@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from codedata.printable import printable, printable_lines
+from codedata.printable import percent, printable, printable_lines
 from codedata.reporting.pictures import Svg, as_html
 
 if TYPE_CHECKING:
@@ -48,10 +48,3 @@ def render(report: "Report") -> bytes:
         version=version("codedata"),
     )
     return page.encode("utf-8", "replace")
-
-
-def percent(share: float) -> str:
-    """A share, with digits enough to see that it is not nothing."""
-    if share == 0 or share >= 0.1:
-        return f"{100 * share:.1f}%"
-    return f"{100 * share:#.2g}%" if share >= 1e-6 else f"{share:.1e}"

@@ -1,4 +1,4 @@
-"""Counts -> the three pictures of a report: SVG, 5 to 40 kB, the same bytes for the same counts.
+"""Counts -> the pictures of a report: SVG, 5 to 40 kB, the same bytes for the same counts.
 
 Nobody knows on which ground a picture will be seen: the UI has a white and a nearly black one, and
 an image cannot ask. So the ground is left transparent, and text, lines and areas have tones in the
@@ -131,6 +131,30 @@ def tokens_per_chunk(num_tokens: Sequence[int]) -> Svg:
         axes.set(xlabel="chunk", ylabel="tokens", xlim=(0.4, number + 0.6))
         axes.locator_params(axis="x", integer=True)
         axes.set_ylim(0, 1.12 * max([*num_tokens, 1]))
+        axes.grid(visible=False, axis="x")
+        return _svg(axes)
+
+
+def documents_a_sample(num_documents: NDArray[np.int64]) -> Svg:
+    """Of how many documents the samples have a part.
+
+    Args:
+        num_documents: of each sample, shape (num_samples,).
+    """
+    with _axes("Documents a sample") as axes:
+        most = int(num_documents.max(initial=1))
+        counts = np.bincount(num_documents, minlength=most + 1)
+        shares = 100 * counts / max(1, len(num_documents))
+        if most <= _MOST_BARS // 2:
+            axes.bar(range(1, most + 1), shares[1:], color=_LINES[0][0], width=0.72)
+            axes.locator_params(axis="x", integer=True)
+        else:
+            edges = np.unique(np.geomspace(1, most + 1, _MOST_BARS // 2).astype(int))
+            sums = np.add.reduceat(shares, edges[:-1])
+            axes.stairs(sums, edges, color=_LINES[0][0], fill=True)
+            axes.set_xscale("log")
+        axes.set(xlabel="documents", ylabel="% of samples")
+        axes.set_ylim(bottom=0)
         axes.grid(visible=False, axis="x")
         return _svg(axes)
 

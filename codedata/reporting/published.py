@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from codedata.errors import CorpusError, DatasetError, SettingsError
+from codedata.format.documents import DocumentCounts
 from codedata.format.facts import FACTS_NAME, samples_by_corpus
 from codedata.format.ranges import CharRange
 from codedata.format.without_paths import without_paths
 from codedata.layout import ROOT_VARIABLE, Layout, is_name
 from codedata.progress import SILENT, megabytes
+from codedata.recipe.documents import DocumentRecipe, ResolvedRecipe
 from codedata.recipe.settings import SWITCHES, Settings
 from codedata.sources.parquet.text import Window
 from codedata.sources.record import RECORD_NAME, Corpus, read_corpus
@@ -25,6 +27,7 @@ from codedata.store.roots import MOST_FETCHED_BYTES
 from codedata.store.state import pull_below
 from codedata.store.verified import open_once
 from codedata.tokenize.made_with import tokenizer_of
+from codedata.tokenize.recipe_tokens import with_ids
 from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
 
 
@@ -43,6 +46,8 @@ class Published:
         command: repeats the dataset.
         windows: what it took of the text of each file; empty where one of the texts is gone.
         no_windows: why; empty where they are there.
+        recipe: how documents became samples; None in the reference mode.
+        documents: what became of them; None likewise.
     """
 
     name: str
@@ -55,6 +60,8 @@ class Published:
     command: str
     windows: Sequence[Window]
     no_windows: str
+    recipe: ResolvedRecipe | None = None
+    documents: DocumentCounts | None = None
 
 
 def open_published(
@@ -89,26 +96,46 @@ def open_published(
         identities = {n: known.get("sha256") or known["fingerprint"] for n, known in files.items()}
         nominal = [_window_of(settings, number, known) for number, known in files.items()]
         counts = samples_by_corpus(facts, dataset.entries)
+        recipe = None if facts.recipe is None else DocumentRecipe.of(facts.recipe)
     except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(
             f"{folder / FACTS_NAME} lacks or misstates {error}: it is of codedata "
             f"{facts.versions.get('codedata')}; take that one for a report"
         ) from error
     shown = without_paths(facts)
-    tokenizer = tokenizer_of(facts, layout, tokenizers)
+    tokenizer = load_tokenizer(tokenizer_of(facts, layout, tokenizers))
     windows, no_windows = _find_windows(layout, [*identities.values()], nominal)
+    if recipe is not None:
+        windows = [each for window in windows if (each := of_whole_documents(window)) is not None]
     return Published(
         name=name,
         dataset=dataset,
         settings=settings,
-        tokenizer=load_tokenizer(tokenizer),
+        tokenizer=tokenizer,
         tokenizer_name=shown.tokenizer.source,
         corpus=shown.shown_corpus,
         samples_by_corpus=counts,
         command=shown.command,
         windows=windows,
         no_windows=no_windows,
+        recipe=None if recipe is None else with_ids(recipe, tokenizer),
+        documents=facts.documents,
     )
+
+
+def of_whole_documents(window: Window) -> Window | None:
+    """What a split with documents takes of a text: those that begin in its window, each whole.
+
+    None where none begins in it.
+    """
+    chars, text = window.chars, window.text
+    starts = (batch.starts[batch.starts >= chars.start] for batch in text.documents(chars))
+    first = next((int(some[0]) for some in starts if len(some)), None)
+    if first is None:
+        return None
+    last = text.documents(chars._replace(start=chars.stop - 1))
+    stop = max((int(batch.stops[-1]) for batch in last), default=chars.stop)
+    return Window(text=text, chars=chars._replace(start=first, stop=max(stop, chars.stop)))
 
 
 def why_too_large(layout: Layout, name: str) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 
 from codedata.errors import CodedataError, TargetError
 from codedata.layout import ROOT_VARIABLE, Layout
+from codedata.printable import percent
 from codedata.reporting import pictures
 from codedata.reporting.description import SplitDescription, describe_split, table
 from codedata.reporting.duplicates import Duplicates, find_duplicates
-from codedata.reporting.html import percent, render
+from codedata.reporting.html import render
 from codedata.reporting.pictures import Svg
 from codedata.reporting.statistics import TokenComparison, compare_tokens, usual_divergences
 from codedata.store.files import replace_atomically
@@ -32,15 +33,16 @@ class SplitComparison:
         reference: described.
         other: described.
         tokens: compared; None where the two were made with different tokenizers.
-        differing: text in quotes, id, and the shares of the reference's and the other's tokens, of
-            the ids that contribute most to their divergence, the first the most.
+        differing: text in quotes, id, the shares of the reference's and the other's tokens, and
+            what it is for where a recipe adds it to documents, of the ids that contribute most to
+            their divergence, the first the most.
         duplicates: documents of the other that are in the reference; None where a text is gone.
     """
 
     reference: SplitDescription
     other: SplitDescription
     tokens: TokenComparison | None
-    differing: Sequence[tuple[str, int, float, float]]
+    differing: Sequence[tuple[str, int, float, float, str]]
     duplicates: Duplicates | None
 
     @property
@@ -186,8 +188,12 @@ def compare_splits(reference: SplitDescription, other: SplitDescription) -> Spli
         most = np.argsort(-tokens.terms, kind="stable")[:_MOST_DIFFERING].tolist()
         p, q = first / first.sum(), second / second.sum()
         decode = reference.tokenizer.tokenizer.decode
+        roles = reference.roles | other.roles
         differing = [
-            (repr(decode([i], skip_special_tokens=False)), i, float(p[i]), float(q[i]))
+            (
+                repr(decode([i], skip_special_tokens=False)),
+                *(i, float(p[i]), float(q[i]), roles.get(i, "")),
+            )
             for i in most
             if tokens.terms[i] > 0
         ]

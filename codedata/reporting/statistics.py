@@ -1,21 +1,19 @@
 """Shards -> counts of tokens; counts of two datasets -> how much they differ.
 
 Pure numpy. Padding is counted apart and is no part of any share or distance. Where it begins is
-stated by the meta; of a dataset of the old script, which does not state it, the run of pad tokens
-that a shard ends with counts as padding.
+stated by the meta, or of a dataset with documents by their spans; of a dataset of the old script,
+which does not state it, the run of pad tokens that a shard ends with counts as padding.
 """
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codedata.errors import DatasetError
-from codedata.format.meta import ShardEntry
-from codedata.format.packing import IdArray
+from codedata.format.documents import text_tokens
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.store.dataset_folder import Dataset
@@ -36,7 +34,7 @@ class ChunkTokens:
         chars: the chunk's characters; None in a dataset of the old script, where each shard counts
             as a chunk.
         num_tokens: of its samples, without padding.
-        num_padding: pad tokens that fill up its last sample.
+        num_padding: pad tokens that fill them up.
     """
 
     chars: CharRange | None
@@ -79,8 +77,8 @@ def count_tokens(dataset: Dataset, num_ids: int, pad_token: int) -> TokenCounts:
         DatasetError: it holds a larger id.
     """
 
-    def count(entry: ShardEntry, ids: IdArray) -> tuple[Counts, int]:
-        num_padding = _count_padding(entry, ids, pad_token)
+    def count(index: int) -> tuple[Counts, int]:
+        ids, num_padding = dataset.shards[index], int(_padding(dataset, index, pad_token).sum())
         counts = np.bincount(ids.reshape(-1), minlength=num_ids)
         if len(counts) > num_ids:
             raise DatasetError(
@@ -94,26 +92,40 @@ def count_tokens(dataset: Dataset, num_ids: int, pad_token: int) -> TokenCounts:
     counts = np.zeros(num_ids, np.int64)
     paddings: list[int] = []
     with ThreadPoolExecutor(available_cores()) as threads:
-        for shard_counts, num_padding in threads.map(count, dataset.entries, dataset.shards):
+        for shard_counts, num_padding in threads.map(count, range(dataset.num_shards)):
             counts += shard_counts
             paddings.append(num_padding)
     entries = dataset.entries
     chunks: list[ChunkTokens] = []
-    for chars, shards in groupby(range(len(entries)), lambda i: entries[i].chars or i):
-        of_chunk = list(shards)
+    for of_chunk in dataset.chunks():
         num_padding = sum(paddings[i] for i in of_chunk)
         num_tokens = sum(entries[i].num_tokens for i in of_chunk) - num_padding
-        known = chars if isinstance(chars, CharRange) else None
-        chunks.append(ChunkTokens(chars=known, num_tokens=num_tokens, num_padding=num_padding))
+        chars = entries[of_chunk[0]].chars
+        chunks.append(ChunkTokens(chars=chars, num_tokens=num_tokens, num_padding=num_padding))
     return TokenCounts(counts=counts, chunks=chunks)
 
 
-def _count_padding(entry: ShardEntry, ids: IdArray, pad_token: int) -> int:
-    """Pad tokens that fill up the last of a shard's samples, shape (num_samples, seq_length)."""
-    if entry.last_sample_tokens is not None:
-        return entry.seq_length - entry.last_sample_tokens
-    text = np.flatnonzero(ids[-1] != pad_token)
-    return entry.seq_length - (int(text[-1]) + 1 if len(text) else 0)
+def documents_a_sample(dataset: Dataset) -> NDArray[np.int64]:
+    """Of how many documents each sample of a dataset with documents has a part, (num_samples,)."""
+    counts: list[NDArray[np.int64]] = []
+    for entry, spans in zip(dataset.entries, dataset.spans, strict=True):
+        # Those of a document in one sample follow each other.
+        is_new = np.append(True, (spans[1:, [0, 3]] != spans[:-1, [0, 3]]).any(axis=1))
+        counts.append(np.bincount(spans[is_new, 0], minlength=entry.num_samples))
+    return np.concatenate(counts)
+
+
+def _padding(dataset: Dataset, index: int, pad_token: int) -> NDArray[np.int64]:
+    """How many pad tokens fill up each sample of a shard, shape (num_samples,)."""
+    entry, ids = dataset.entries[index], dataset.shards[index]
+    text = np.full(entry.num_samples, entry.seq_length)
+    if dataset.spans:
+        text[:] = text_tokens(dataset.spans[index], entry.num_samples)
+    elif entry.last_sample_tokens is not None:
+        text[-1] = entry.last_sample_tokens
+    else:
+        text[-1] = np.max(np.flatnonzero(ids[-1] != pad_token), initial=-1) + 1
+    return entry.seq_length - text
 
 
 def divergence_terms(first: Counts, second: Counts) -> NDArray[np.float64]:
@@ -212,11 +224,11 @@ def usual_divergences(
     for start in np.linspace(0, dataset.num_samples - num_samples, num_pieces).astype(int):
         piece = np.zeros(len(counts), np.int64)
         from_, to = int(start), int(start) + num_samples  # rows of the shard that is at hand
-        for entry, ids in zip(dataset.entries, dataset.shards, strict=True):
-            rows = ids[max(0, from_) : max(0, to)]
-            piece += np.bincount(rows.reshape(-1), minlength=len(counts))
-            if len(rows) and to >= len(ids):
-                piece[pad_token] -= _count_padding(entry, ids, pad_token)
+        for index, ids in enumerate(dataset.shards):
+            rows = slice(max(0, from_), max(0, to))
+            if len(some := ids[rows]):
+                piece += np.bincount(some.reshape(-1), minlength=len(counts))
+                piece[pad_token] -= _padding(dataset, index, pad_token)[rows].sum()
             from_, to = from_ - len(ids), to - len(ids)
         found.append(compare_tokens(counts - piece, piece).divergence)
     return found

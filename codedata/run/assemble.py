@@ -4,40 +4,42 @@ Everything that was written is read once, from the disk, before it may be publis
 published is what was checked.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 
 from codedata.errors import DatasetError
+from codedata.format.documents import DocumentCounts
 from codedata.format.facts import Origin, Probe, TokenizerFacts, facts_of
 from codedata.format.fingerprint import CODE_VERSION, version_digest
 from codedata.format.meta import ShardEntry
+from codedata.format.ranges import CharRange
 from codedata.format.without_paths import without_paths
 from codedata.parallel import ChunkThreads, completed
 from codedata.progress import Reporter
 from codedata.recipe.settings import Settings
 from codedata.run.checks import (
     CheckOutcome,
-    FoundShard,
     check_dataset,
     check_shards,
     not_whole,
+    num_samples_of,
     require_passed,
 )
+from codedata.run.document_checks import check_documents, check_documents_of
 from codedata.run.packing import (
     PackTask,
+    ReadChunk,
     entries_there,
     first_shards,
-    num_samples_of,
     pack_and_read,
     pack_chunk,
 )
-from codedata.run.plan import Plan
+from codedata.run.plan import ChunkTask, Plan
 from codedata.run.tokenize import result_of
 from codedata.store.chunks import TokenChunk
 from codedata.store.dataset_folder import Dataset
@@ -46,6 +48,7 @@ from codedata.store.versions import DatasetLog, ObjectStage, Version
 from codedata.tokenize.engines.base import reference_ids
 from codedata.tokenize.probe import PROBE, PROBE_SHA256
 from codedata.tokenize.remembered import place_of, remember_tokenizer
+from codedata.tokenize.stored_tokenizer import StoredTokenizer
 from codedata.tokenize.tokenizer import load_tokenizer
 from codedata.tokenize.tokenizer_files import TokenizerFiles
 
@@ -144,15 +147,26 @@ def assemble(
         CorpusError: they give no sample at all.
         SettingsError: they give more shards than a dataset may have.
     """
-    settings = plan.settings
+    settings, recipe = plan.settings, plan.recipe
     firsts = first_shards(plan, chunks)
-    pack = partial(pack_chunk, settings, plan.recipe, staging)
+    pack = partial(pack_chunk, settings, recipe, staging)
     with ChunkThreads(num_workers) as threads:
-        entries = [*chain.from_iterable(threads.map(pack, chunks, firsts))]
-    facts = facts_of(origin, name=staging.target.name, switches=settings.as_dict(), entries=entries)
+        packed = [*threads.map(pack, chunks, firsts)]
+    entries = [entry for each in packed for entry in each.entries]
+    facts = facts_of(
+        origin,
+        name=staging.target.name,
+        switches=settings.as_dict(),
+        entries=entries,
+        recipe=None if recipe is None else recipe.recipe.as_dict(),
+        documents=total_of(each.counts for each in packed),
+    )
     staging.add_facts(without_paths(facts))
     staging.add_meta(entries)
     dataset, outcomes = check_dataset(staging.stage, chunks, settings, plan.engine.vocab_size)
+    if recipe is not None and dataset is not None:
+        tasks, packing = tasks_of(plan, chunks), recipe.recipe.packing
+        outcomes |= check_documents_of(dataset, tasks, chunks, settings, packing)
     return StagedDataset(staging=staging, plan=plan, dataset=dataset, outcomes=outcomes)
 
 
@@ -163,6 +177,8 @@ def assemble_version(
     origin: Origin,
     executor: Executor,
     reporter: Reporter,
+    *,
+    tokenizer: StoredTokenizer | None = None,
 ) -> StagedVersion:
     """Have workers pack chunks into an object store and read back what is there; check that.
 
@@ -173,12 +189,13 @@ def assemble_version(
         origin: for the facts, which others get to see: without paths.
         executor: that packs.
         reporter: told how far it is.
+        tokenizer: the plan's, for workers that do not see its files.
 
     Raises:
         ChunkMismatchError, CorpusError, SettingsError: see `assemble`.
         WorkerError: memory ran out, or workers died.
     """
-    settings, name = plan.settings, log.store.url.rpartition("/")[2]
+    settings, recipe, name = plan.settings, plan.recipe, log.store.url.rpartition("/")[2]
     firsts = first_shards(plan, chunks)
     folder = version_digest(
         ((each.fingerprint, each.ids_sha256, each.num_tokens) for each in chunks),
@@ -186,35 +203,50 @@ def assemble_version(
         min_sample_length=settings.min_sample_length,
         max_dump_size=settings.max_dump_size,
         pad_id=settings.pad_id,
-        documents=None if plan.recipe is None else plan.recipe.packing_facts(),
+        # Sidecars of the documents are parquets, as this release of Arrow writes them.
+        documents=None if recipe is None else [*recipe.packing_facts(), version("pyarrow")],
     )
     stage = log.stage(folder)
     there = entries_there(stage)
     tasks = [
         PackTask(
             settings=settings,
-            recipe=plan.recipe,
+            task=task,
             stage=stage,
             chunk=chunk,
             first_shard=first,
             entries=there[first:stop],
         )
-        for chunk, first, stop in zip(chunks, firsts, [*firsts[1:], None], strict=True)
-        if num_samples_of(settings, chunk)
+        for task, chunk, first, stop in zip(
+            tasks_of(plan, chunks, tokenizer), chunks, firsts, [*firsts[1:], None], strict=True
+        )
+        if recipe is not None or num_samples_of(settings, chunk)
     ]
-    packed: dict[int, list[tuple[ShardEntry, FoundShard]]] = {}
+    done: dict[CharRange, ReadChunk] = {}
     try:
         with reporter.packing(name, num_chunks=len(tasks)) as count:
             for task, future in completed(executor, pack_and_read, tasks):
-                packed[task.first_shard] = result_of(future, task.where)
-                count(sum(entry.num_tokens for entry, _ in packed[task.first_shard]))
+                done[task.chunk.chars] = found = result_of(future, task.where)
+                count(sum(entry.num_tokens for entry in found.entries))
     except DatasetError as error:
         return StagedVersion(stage=stage, plan=plan, entries=(), outcomes=not_whole(str(error)))
-    pairs = [pair for first in sorted(packed) for pair in packed[first]]
-    entries, shards = [entry for entry, _ in pairs], [found for _, found in pairs]
-    facts = facts_of(origin, name=name, switches=settings.as_dict(), entries=entries)
+    read = [done[chars] for chars in sorted(done)]
+    entries = [entry for each in read for entry in each.entries]
+    found = [each.documents for each in read if each.documents is not None]
+    counts = total_of(each.counts for each in found)
+    facts = facts_of(
+        origin,
+        name=name,
+        switches=settings.as_dict(),
+        entries=entries,
+        recipe=None if recipe is None else recipe.recipe.as_dict(),
+        documents=counts,
+    )
     stage.add_facts(without_paths(facts))
+    shards = [shard for each in read for shard in each.shards]
     outcomes = check_shards(entries, shards, chunks, settings, plan.engine.vocab_size)
+    if recipe is not None:
+        outcomes |= check_documents(found, chunks, counts, settings, recipe.recipe.packing)
     return StagedVersion(
         stage=stage,
         plan=plan,
@@ -222,6 +254,20 @@ def assemble_version(
         outcomes=outcomes,
         has_meta=entries == [*there],
     )
+
+
+def tasks_of(
+    plan: Plan, chunks: Sequence[TokenChunk], tokenizer: StoredTokenizer | None = None
+) -> list[ChunkTask]:
+    """The tasks that made the chunks of a plan, in their order."""
+    stores = {chunk.chars.file: chunk.store for chunk in chunks}
+    return plan.tasks(stores.__getitem__, tokenizer=tokenizer)
+
+
+def total_of(counts: Iterable[DocumentCounts | None]) -> DocumentCounts | None:
+    """What became of the documents of all chunks; None in the reference mode."""
+    known = [each for each in counts if each is not None]
+    return sum(known, DocumentCounts()) if known else None
 
 
 @contextmanager
@@ -234,6 +280,7 @@ def staged(
     reporter: Reporter,
     *,
     num_workers: int,
+    tokenizer: StoredTokenizer | None = None,
 ) -> Generator[StagedDataset | StagedVersion]:
     """The dataset of a plan, written and checked where it is to be published.
 
@@ -246,17 +293,18 @@ def staged(
         executor: that packs into an object store.
         reporter: told how far it is.
         num_workers: threads of this process that pack into a folder.
+        tokenizer: the plan's, for workers that do not see its files.
     """
     if isinstance(place, DatasetLog):
-        yield assemble_version(plan, chunks, place, origin, executor, reporter)
+        yield assemble_version(plan, chunks, place, origin, executor, reporter, tokenizer=tokenizer)
         return
     with open_staging(place) as staging:
         yield assemble(plan, chunks, staging, origin, num_workers=num_workers)
 
 
-def count_padding(num_tokens: int, settings: Settings) -> int:
-    """Pad tokens that the samples of a chunk of so many tokens have."""
-    return max(0, settings.count_samples(num_tokens) * settings.seq_length - num_tokens)
+def count_padding(settings: Settings, chunk: TokenChunk) -> int:
+    """Pad tokens that the samples of a chunk have."""
+    return max(0, num_samples_of(settings, chunk) * settings.seq_length - chunk.num_tokens)
 
 
 def origin_of(

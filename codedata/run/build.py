@@ -4,6 +4,7 @@
 checked, and put in its place.
 """
 
+import json
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codedata.errors import CorpusError, SettingsError
+from codedata.format.facts import plain_values
 from codedata.parallel import (
     ChunkThreads,
     available_cores,
@@ -53,21 +55,23 @@ def build(
         num_workers: threads that tokenize; None is one a core.
         engine: how to tokenize, the ids being the same.
         quiet: show no progress.
-        recipe: how documents become samples, as a YAML has it: `{"documents": {"eos": "</s>"}}`;
-            None is the reference mode.
+        recipe: how documents become samples, as a YAML has it: `{"documents": {"eos": "</s>"}}`
+            marks and packs them, whole where they fit; None is the reference mode.
         switches: those of the script, by their names: `seq_length=2048`.
 
     Returns:
         The published dataset: its `digest`, `num_samples`, `num_tokens`, and `shards`, arrays of
-        shape (num_samples, seq_length). `PickledTrainerDataset([folder])` has it for training.
+        shape (num_samples, seq_length); with a recipe also `spans`, where documents lie in them.
+        `PickledTrainerDataset([folder])` has it for training.
 
     Raises:
-        CodedataError: a switch, the corpus, the tokenizer or the target is refused.
+        CodedataError: a switch, the recipe, the corpus, the tokenizer or the target is refused.
         OSError: the disk is full or fails; an old dataset stays.
     """
     if unknown := sorted(set(switches) - set(SWITCHES)):
         raise SettingsError(f"{unknown[0]} is no switch; there are {', '.join(SWITCHES)}")
     settings = Settings(**switches)
+    documents = None if recipe is None else DocumentRecipe.of(recipe)
     workers = check_num_workers(available_cores() if num_workers is None else num_workers)
     limit_library_threads(workers)  # before the library starts any
     reporter = SILENT if quiet else TERMINAL
@@ -79,7 +83,7 @@ def build(
             find_tokenizer(settings.tokenizer_base, reporter=reporter),
             engine=engine,
             pad_is_named="pad_token" in switches,
-            recipe=None if recipe is None else DocumentRecipe.of(recipe),
+            recipe=documents,
         )
 
     if isinstance(corpus, str | PathLike):
@@ -115,13 +119,30 @@ def _build(plan: Plan, staging: Staging, *, num_workers: int, reporter: Reporter
     with ChunkThreads(num_workers) as executor:
         made = tokenize(plan, tasks, executor, reporter, root=target.parent, name=target.name)
         chunks = sorted((chunk for chunk, _ in made), key=lambda chunk: chunk.chars)
-    settings = replace(plan.settings, tokenizer_base=place_of(plan.tokenizer)).as_dict()
-    named = {name: each for name, each in settings.items() if each != SWITCHES[name].default}
-    switches = {"data_file": text.path, "tokenization_folder": target, **named}
-    options = [part for name, each in switches.items() for part in (f"--{name}", str(each))]
-    command = shlex.join(["python", "-m", "codedata.tokenize_data", *options])
     corpus = {"path": str(text.path), "sha256": text.sha256}
-    origin = origin_of(plan.tokenizer, chunks, command, corpus)
+    origin = origin_of(plan.tokenizer, chunks, _command_of(plan, target), corpus)
     dataset = assemble(plan, chunks, staging, origin, num_workers=num_workers).publish()
     staging.discard_chunks()
     return dataset
+
+
+def _command_of(plan: Plan, target: Path) -> str:
+    """What makes the dataset again: the script, or Python where there is a recipe."""
+    path, settings = plan.windows[0].text.path, plan.settings
+    settings = replace(settings, tokenizer_base=place_of(plan.tokenizer)).as_dict()
+    named = {name: each for name, each in settings.items() if each != SWITCHES[name].default}
+    if plan.recipe is None:
+        switches = {"data_file": path, "tokenization_folder": target, **named}
+        options = [part for name, each in switches.items() for part in (f"--{name}", str(each))]
+        return shlex.join(["python", "-m", "codedata.tokenize_data", *options])
+    # Paths are variables, of which facts take out what is of this machine.
+    tokenizer = named.pop("tokenizer_base", settings["tokenizer_base"])
+    switches = {"recipe": plain_values(plan.recipe.recipe.as_dict()), **named}
+    code = (
+        'from os import environ; import codedata; codedata.build(environ["CODEDATA_CORPUS"], '
+        f'{json.dumps(target.name)}, tokenizer_base=environ["CODEDATA_TOKENIZER"], '
+        f"**{json.dumps(switches)})"
+    )
+    variables = {"CODEDATA_CORPUS": path, "CODEDATA_TOKENIZER": tokenizer}
+    words = [f"{name}={shlex.quote(str(each))}" for name, each in variables.items()]
+    return " ".join([*words, shlex.join(["python", "-c", code])])

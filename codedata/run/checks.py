@@ -69,6 +69,13 @@ class FoundShard:
         )
 
 
+def num_samples_of(settings: Settings, chunk: TokenChunk) -> int:
+    """How many samples a chunk gives."""
+    if chunk.num_samples is not None:
+        return chunk.num_samples
+    return settings.count_samples(chunk.num_tokens)
+
+
 def check_dataset(
     folder: Path, chunks: Sequence[TokenChunk], settings: Settings, vocab_size: int
 ) -> tuple[Dataset | None, dict[str, CheckOutcome]]:
@@ -153,10 +160,7 @@ def _sample_counts(
     found = Counter[CharRange | None]()
     for entry, shard in zip(entries, shards, strict=True):
         found[entry.chars] += shard.num_samples
-    expected = {
-        chunk.chars: chunk.num_samples or settings.count_samples(chunk.num_tokens)
-        for chunk in chunks
-    }
+    expected = {chunk.chars: num_samples_of(settings, chunk) for chunk in chunks}
     wrong = [
         f"{chars.key} has {found[chars]} of {must}"
         for chars, must in expected.items()

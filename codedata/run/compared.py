@@ -97,6 +97,8 @@ def _by_folder(
 def _name(folder: str, some: ChunkFingerprint) -> str:
     """Of the note on a folder; other releases compare anew."""
     known_by = [some.corpus_sha256, some.tokenizer_sha256, some.code_version, *_versions()]
+    if some.recipe_sha256 is not None:
+        known_by.append(some.recipe_sha256)
     return sha256(dumps([folder, *known_by]).encode()).hexdigest()
 
 

@@ -14,11 +14,12 @@ from shutil import disk_usage
 
 from codedata.errors import SettingsError, TargetError
 from codedata.format.fingerprint import ChunkFingerprint
-from codedata.format.meta import MAX_SHARDS
+from codedata.format.meta import most_shards
 from codedata.format.packing import id_dtype
 from codedata.format.ranges import CharRange, Utf8
 from codedata.parallel import side_by_side
 from codedata.progress import megabytes
+from codedata.recipe.documents import DocumentRecipe
 from codedata.recipe.settings import Settings
 from codedata.run.plan import ChunkTask, Plan, sample_of
 from codedata.store.chunks import ChunkStore, TokenChunk
@@ -35,6 +36,9 @@ _CHARS_PER_TOKEN = 3.0
 
 _MOST_ID_BYTES = 4
 """Where it is not known whether the ids fit in two."""
+
+_WITH_SIDECARS = 1.02
+"""What says where documents lie, and which they are, takes a hundredth of a shard or two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +114,7 @@ def estimate(plan: Plan, stored: Sequence[TokenChunk], *, threads: int) -> Estim
             seconds += time.monotonic() - started
             num_chars += len(bytes(text).decode())
     each, rate = num_tokens / num_chars, num_chars / max(seconds, 1e-9)
-    num_samples, num_bytes = _needed(plan.settings, _id_bytes(plan), chunks, missing, each)
+    num_samples, num_bytes = _needed_of(plan, chunks, missing, each)
     left = sum(chars.num_chars for chars in missing)
     at_once = max(1, min(threads, len(missing)))
     return Estimate(
@@ -121,7 +125,12 @@ def estimate(plan: Plan, stored: Sequence[TokenChunk], *, threads: int) -> Estim
     )
 
 
-def guess(settings: Settings, chunks: Sequence[CharRange], files: TokenizerFiles | None) -> Guess:
+def guess(
+    settings: Settings,
+    chunks: Sequence[CharRange],
+    files: TokenizerFiles | None,
+    recipe: DocumentRecipe | None = None,
+) -> Guess:
     """What comes of a text that is not here.
 
     Args:
@@ -129,6 +138,7 @@ def guess(settings: Settings, chunks: Sequence[CharRange], files: TokenizerFiles
         chunks: of all windows.
         files: the tokenizer's, which is tried on a built-in sample of code; None where it is not
             here.
+        recipe: how documents become samples; None is the reference mode.
     """
     chars_per_token, id_bytes = _CHARS_PER_TOKEN, _MOST_ID_BYTES
     if files is not None:
@@ -137,7 +147,7 @@ def guess(settings: Settings, chunks: Sequence[CharRange], files: TokenizerFiles
         chars_per_token = len(PROBE) / len(ids)
         id_bytes = id_dtype(loaded.vocab_size - 1).itemsize
     each = 1 / chars_per_token
-    num_samples, num_bytes = _needed(settings, id_bytes, chunks, chunks, each)
+    num_samples, num_bytes = _needed(settings, recipe, id_bytes, chunks, chunks, each)
     return Guess(
         chars_per_token=chars_per_token,
         num_tokens=int(each * sum(chars.num_chars for chars in chunks)),
@@ -158,7 +168,7 @@ def require_disk_space(plan: Plan, missing: Sequence[CharRange], folder: Path) -
         TargetError: with the estimate and what is free.
     """
     chunks, each = _chunks(plan), _tokens_per_char(plan)
-    _, needed = _needed(plan.settings, _id_bytes(plan), chunks, missing, each)
+    _, needed = _needed_of(plan, chunks, missing, each)
     if needed > (free := free_bytes(folder)):
         raise TargetError(
             f"{sum(chars.num_chars for chars in chunks):,} characters need about "
@@ -173,19 +183,21 @@ def require_few_shards(plan: Plan) -> None:
     Raises:
         SettingsError: going by the first window's start.
     """
-    if len(chunks := _chunks(plan)) <= MAX_SHARDS:
+    most = most_shards(documents=plan.recipe is not None)
+    if len(chunks := _chunks(plan)) <= most:
         return
     each = _tokens_per_char(plan)
     lengths = Counter(chars.num_chars for chars in chunks)
+    recipe = plan.recipe and plan.recipe.recipe
     num_shards = sum(
         number
         for length, number in lengths.items()
-        if plan.settings.count_samples(int(each * length))
+        if _num_samples(plan.settings, recipe, int(each * length))
     )
-    if num_shards > MAX_SHARDS:
+    if num_shards > most:
         raise SettingsError(
             f"the samples of {num_shards:,} chunks would fill as many shards, more than the "
-            f"{MAX_SHARDS:,} that can be mapped; choose a larger chunk_size "
+            f"{most:,} that can be mapped; choose a larger chunk_size "
             f"({plan.settings.chunk_size}), or make several datasets, of fewer files each"
         )
 
@@ -216,8 +228,24 @@ def _id_bytes(plan: Plan) -> int:
     return id_dtype(max(plan.engine.vocab_size - 1, plan.settings.pad_id)).itemsize
 
 
+def _num_samples(settings: Settings, recipe: DocumentRecipe | None, num_tokens: int) -> int:
+    """How many samples a chunk gives, or may: best fit drops nothing, and pads hardly anything."""
+    if recipe is not None and recipe.packing == "best_fit":
+        return -(-num_tokens // settings.seq_length)
+    return settings.count_samples(num_tokens)
+
+
+def _needed_of(
+    plan: Plan, chunks: Sequence[CharRange], missing: Sequence[CharRange], tokens_per_char: float
+) -> tuple[int, int]:
+    """See `_needed`."""
+    recipe = plan.recipe and plan.recipe.recipe
+    return _needed(plan.settings, recipe, _id_bytes(plan), chunks, missing, tokens_per_char)
+
+
 def _needed(
     settings: Settings,
+    recipe: DocumentRecipe | None,
     id_bytes: int,
     chunks: Sequence[CharRange],
     missing: Sequence[CharRange],
@@ -230,6 +258,9 @@ def _needed(
         counts = Counter(chars.num_chars for chars in lengths)
         return [(int(tokens_per_char * length), number) for length, number in counts.items()]
 
-    num_samples = sum(number * settings.count_samples(each) for each, number in tokens(chunks))
+    num_samples = sum(
+        number * _num_samples(settings, recipe, each) for each, number in tokens(chunks)
+    )
     packed = num_samples * settings.seq_length * (1 + id_bytes)
-    return num_samples, packed + sum(each * number for each, number in tokens(missing)) * id_bytes
+    stored = sum(each * number for each, number in tokens(missing)) * id_bytes
+    return num_samples, int((packed + stored) * (1 if recipe is None else _WITH_SIDECARS))

@@ -118,21 +118,34 @@ class TransformersCheck:
         """Stop what goes on, and remove what lies there for it."""
         self._begun.close()
 
-    def compare(self, sample: Sequence[tuple[str, str]]) -> CheckOutcome:
-        """Have a sample compared, and wait for the answer."""
+    def compare(
+        self, sample: Sequence[tuple[str, str]], *, has_documents: bool = False
+    ) -> CheckOutcome:
+        """Have a sample compared, and wait for the answer.
+
+        Args:
+            sample: names and texts.
+            has_documents: whether a recipe says how they are framed, not the tokenizer.
+        """
         loaded = load_tokenizer(self.files)
+
+        def ids_of(text: str) -> list[int]:
+            if has_documents:
+                return loaded.tokenizer.encode(text, add_special_tokens=False).ids
+            return reference_ids(loaded, text)
+
         try:
-            job = [(name, text, reference_ids(loaded, text)) for name, text in sample]
+            texts = [(name, text, ids_of(text)) for name, text in sample]
         except TokenizerError as error:
             return not_compared(str(error))
-        answer = self.ask(job)
+        answer = self.ask({"texts": texts, "has_documents": has_documents})
         outcome = CheckOutcome(**answer["outcome"])
         if answer["is_final"]:
             write_note(_NOTES, self._note, asdict(outcome))
         return outcome
 
-    def ask(self, job: Sequence[tuple[str, str, Sequence[int]]]) -> dict[str, Any]:
-        """Give the process texts, each with its name and the ids that it should have.
+    def ask(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Give the process its job, which `transformers_child` explains.
 
         Returns:
             Its answer, or, where it gives none, one that says why.

@@ -17,26 +17,30 @@ import numpy as np
 
 from codedata.errors import ChunkMismatchError, CorpusError, DatasetError, SettingsError
 from codedata.format.document_packing import pack_documents
+from codedata.format.documents import DocumentCounts
 from codedata.format.meta import (
-    MAX_SHARDS,
     META_NAME,
     ShardEntry,
     documents_name,
+    most_shards,
     parse_meta,
+    shard_name,
     spans_name,
 )
 from codedata.format.order import permutation
-from codedata.format.packing import pack_samples, split_shards
+from codedata.format.packing import IdArray, pack_samples, split_shards
 from codedata.format.shards import Bytes, encode_shard
 from codedata.format.sidecars import encode_documents
 from codedata.format.spans import encode_spans
-from codedata.recipe.documents import ResolvedRecipe
+from codedata.recipe.documents import DocumentRecipe, ResolvedRecipe
 from codedata.recipe.settings import Settings
-from codedata.run.checks import FoundShard
-from codedata.run.plan import Plan
+from codedata.run.checks import FoundShard, num_samples_of
+from codedata.run.document_checks import check_chunk
+from codedata.run.found_documents import FoundDocuments, ShardOfDocuments
+from codedata.run.plan import ChunkTask, Plan
 from codedata.store.base import Stage
 from codedata.store.chunks import TokenChunk
-from codedata.store.dataset_folder import read_shard
+from codedata.store.dataset_folder import read_documents, read_shard, read_spans
 from codedata.store.versions import ObjectStage
 
 
@@ -46,7 +50,7 @@ class PackTask:
 
     Attributes:
         settings: the switches.
-        recipe: how documents become samples; None is the reference mode.
+        task: which made the chunk.
         stage: where its shards go.
         chunk: as it is stored.
         first_shard: the number of its first shard.
@@ -54,7 +58,7 @@ class PackTask:
     """
 
     settings: Settings
-    recipe: ResolvedRecipe | None
+    task: ChunkTask
     stage: ObjectStage
     chunk: TokenChunk
     first_shard: int
@@ -71,6 +75,34 @@ class PackTask:
     def where(self) -> str:
         """The chunk, for messages."""
         return f"chunk {self.chunk.where}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedChunk:
+    """What is known of a chunk's shards.
+
+    Attributes:
+        entries: what the meta is to say of each.
+        counts: what became of the chunk's documents; None in the reference mode.
+    """
+
+    entries: Sequence[ShardEntry]
+    counts: DocumentCounts | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadChunk:
+    """What was found of a chunk's shards where they were put.
+
+    Attributes:
+        entries: what the meta is to say of each.
+        shards: what was found of each.
+        documents: what was found of the chunk's documents; None in the reference mode.
+    """
+
+    entries: Sequence[ShardEntry]
+    shards: Sequence[FoundShard]
+    documents: FoundDocuments | None = None
 
 
 def first_shards(plan: Plan, chunks: Sequence[TokenChunk]) -> list[int]:
@@ -94,75 +126,25 @@ def first_shards(plan: Plan, chunks: Sequence[TokenChunk]) -> list[int]:
             )
     num_shards = [-(-num_samples_of(settings, chunk) // settings.max_dump_size) for chunk in chunks]
     *firsts, total = accumulate(num_shards, initial=0)
-    if total > MAX_SHARDS:
+    if total > (most := most_shards(documents=plan.recipe is not None)):
         raise SettingsError(
-            f"the samples would fill {total} shards, more than the {MAX_SHARDS} that can be "
+            f"the samples would fill {total} shards, more than the {most} that can be "
             f"mapped; choose a larger max_dump_size ({settings.max_dump_size}) or chunk_size "
             f"({settings.chunk_size})"
         )
     if not total:
         tokens = max(chunk.num_tokens for chunk in chunks)
+        if plan.recipe is not None and not tokens:
+            raise CorpusError(
+                f"in the {len(chunks)} chunks of the window no document begins that is kept: none "
+                "begins there at all, or each is empty or has a control token "
+                "(recipe.documents.control_tokens)"
+            )
         raise CorpusError(
             f"the {len(chunks)} chunks of the window give no sample: the longest has {tokens} "
             f"tokens, and one must have more than min_sample_length ({settings.min_sample_length})"
         )
     return firsts
-
-
-def num_samples_of(settings: Settings, chunk: TokenChunk) -> int:
-    """How many samples a chunk gives."""
-    if chunk.num_samples is not None:
-        return chunk.num_samples
-    return settings.count_samples(chunk.num_tokens)
-
-
-def pack_document_chunk(
-    settings: Settings,
-    recipe: ResolvedRecipe,
-    stage: Stage,
-    chunk: TokenChunk,
-    first_shard: int,
-) -> list[ShardEntry]:
-    """`pack_chunk` of a split with a recipe: each shard with its spans and documents.
-
-    Raises:
-        ChunkMismatchError: it is damaged.
-    """
-    documents, how = chunk.read_documents(), recipe.recipe
-    order = None
-    if how.order == "shuffled":
-        key = (chunk.chars.file, chunk.chars.start)
-        order = permutation(documents.table.num_rows, how.order_seed, *key)
-    packed = pack_documents(
-        documents,
-        packing=how.packing,
-        order=order,
-        seq_length=settings.seq_length,
-        min_sample_length=settings.min_sample_length,
-        pad_token=settings.pad_id,
-    )
-    nowhere = np.setdiff1d(np.arange(documents.table.num_rows), packed.spans[:, 3])
-    entries: list[ShardEntry] = []
-    for index, (samples, spans) in enumerate(packed.shards(settings.max_dump_size), first_shard):
-        hashed = sha256()
-        pieces = encode_shard(samples, pad_token=settings.pad_id)
-        stage.add_shard(index, partial(_write_hashed, pieces, hashed.update))
-        rows = np.union1d(spans[:, 3], nowhere if index == first_shard else nowhere[:0])
-        sidecars = encode_spans(spans), encode_documents(documents.table.take(rows))
-        for name, data in zip((spans_name(index), documents_name(index)), sidecars, strict=True):
-            stage.put(name, data)
-        entry = ShardEntry(
-            num_samples=len(samples),
-            num_tokens=samples.size,
-            sha256=hashed.hexdigest(),
-            chars=chunk.chars,
-            last_sample_tokens=int(spans[-1, 2]) if how.packing == "concat" else None,
-            num_text_tokens=int((spans[:, 2] - spans[:, 1]).sum()),
-            spans_sha256=sha256(sidecars[0]).hexdigest(),
-            documents_sha256=sha256(sidecars[1]).hexdigest(),
-        )
-        entries.append(entry)
-    return entries
 
 
 def pack_chunk(
@@ -171,14 +153,14 @@ def pack_chunk(
     stage: Stage,
     chunk: TokenChunk,
     first_shard: int,
-) -> list[ShardEntry]:
+) -> PackedChunk:
     """Pack a chunk and write its shards, numbered from `first_shard` on.
 
     Raises:
         ChunkMismatchError: it is damaged.
     """
     if recipe is not None:
-        return pack_document_chunk(settings, recipe, stage, chunk, first_shard)
+        return _pack_documents(settings, recipe.recipe, stage, chunk, first_shard)
     ids, pad_token, seq_length = chunk.read_ids(), settings.pad_id, settings.seq_length
     samples = pack_samples(
         ids,
@@ -201,16 +183,56 @@ def pack_chunk(
             last_sample_tokens=seq_length - max(0, num_packed - len(ids)),
         )
         entries.append(entry)
-    return entries
+    return PackedChunk(entries=entries)
 
 
-def pack_and_read(task: PackTask) -> list[tuple[ShardEntry, FoundShard]]:
+def _pack_documents(
+    settings: Settings, recipe: DocumentRecipe, stage: Stage, chunk: TokenChunk, first_shard: int
+) -> PackedChunk:
+    """`pack_chunk` of a split with a recipe: beside each shard go its spans and documents.
+
+    A document of the chunk that no shard has is named beside its first one.
+    """
+    documents, order = chunk.read_documents(), None
+    if recipe.order == "shuffled":
+        key = (chunk.chars.file, chunk.chars.start)
+        order = permutation(documents.table.num_rows, recipe.order_seed, *key)
+    packed = pack_documents(
+        documents,
+        packing=recipe.packing,
+        order=order,
+        seq_length=settings.seq_length,
+        min_sample_length=settings.min_sample_length,
+        pad_token=settings.pad_id,
+    )
+    nowhere = np.setdiff1d(np.arange(documents.table.num_rows), packed.spans[:, 3])
+    entries: list[ShardEntry] = []
+    for index, (samples, spans) in enumerate(packed.shards(settings.max_dump_size), first_shard):
+        rows = np.union1d(spans[:, 3], nowhere if index == first_shard else nowhere[:0])
+        sidecars = encode_spans(spans), encode_documents(documents.table.take(rows))
+        hashed = sha256()
+        pieces = encode_shard(samples, pad_token=settings.pad_id)
+        stage.add_shard(index, partial(_write_hashed, pieces, hashed.update))
+        for name, data in zip((spans_name(index), documents_name(index)), sidecars, strict=True):
+            stage.put(name, data)
+        entry = ShardEntry(
+            num_samples=len(samples),
+            num_tokens=samples.size,
+            sha256=hashed.hexdigest(),
+            chars=chunk.chars,
+            last_sample_tokens=int(spans[-1, 2]) if recipe.packing == "concat" else None,
+            num_text_tokens=int((spans[:, 2] - spans[:, 1]).sum()),
+            spans_sha256=sha256(sidecars[0]).hexdigest(),
+            documents_sha256=sha256(sidecars[1]).hexdigest(),
+        )
+        entries.append(entry)
+    return PackedChunk(entries=entries, counts=packed.counts)
+
+
+def pack_and_read(task: PackTask) -> ReadChunk:
     """Pack a chunk into an object store, and read back what is there; in a worker.
 
     Shards of an earlier run that are right are read, and not written again.
-
-    Returns:
-        What the meta is to say of each shard, and what was found of it.
 
     Raises:
         ChunkMismatchError: the chunk is damaged.
@@ -219,9 +241,9 @@ def pack_and_read(task: PackTask) -> list[tuple[ShardEntry, FoundShard]]:
     if task.are_its_own:
         with suppress(DatasetError, FileNotFoundError):
             return _read_back(task, task.entries)
-    entries = pack_chunk(task.settings, task.recipe, task.stage, task.chunk, task.first_shard)
+    packed = pack_chunk(task.settings, task.task.recipe, task.stage, task.chunk, task.first_shard)
     try:
-        return _read_back(task, entries)
+        return _read_back(task, packed.entries)
     except FileNotFoundError as error:
         raise DatasetError(
             f"{task.stage.snapshot().where} lacks {error.filename}, which was just put there; run "
@@ -244,14 +266,31 @@ def entries_there(stage: ObjectStage) -> Sequence[ShardEntry]:
     return entries
 
 
-def _read_back(
-    task: PackTask, entries: Sequence[ShardEntry]
-) -> list[tuple[ShardEntry, FoundShard]]:
-    snapshot = task.stage.snapshot()
-    return [
-        (entry, FoundShard.of(read_shard(snapshot, index, entry, verify=True)))
-        for index, entry in enumerate(entries, task.first_shard)
-    ]
+def _read_back(task: PackTask, entries: Sequence[ShardEntry]) -> ReadChunk:
+    """What of a chunk's shards is there, every byte of each file read; one shard at a time."""
+    snapshot, shards = task.stage.snapshot(), list[FoundShard]()
+    numbered = enumerate(entries, task.first_shard)
+
+    def read(index: int, entry: ShardEntry) -> IdArray:
+        ids = read_shard(snapshot, index, entry, verify=True)
+        shards.append(FoundShard.of(ids))
+        return ids
+
+    if task.task.recipe is None:
+        for index, entry in numbered:
+            read(index, entry)
+        return ReadChunk(entries=entries, shards=shards)
+    with_sidecars = (
+        ShardOfDocuments(
+            name=f"{snapshot.where}/{shard_name(index)}",
+            ids=read(index, entry),
+            spans=read_spans(snapshot, index, entry, verify=True),
+            table=read_documents(snapshot, index, entry),
+        )
+        for index, entry in numbered
+    )
+    found = check_chunk(task.task, task.chunk, with_sidecars, task.settings)
+    return ReadChunk(entries=entries, shards=shards, documents=found)
 
 
 def _write_hashed(

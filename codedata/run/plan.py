@@ -4,10 +4,12 @@ Texts and switches -> `Plan` -> `ChunkTask`s, one for each chunk its windows are
 tasks are small and picklable; the text and the ids never travel between processes.
 """
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from hashlib import sha256
 
 from codedata.errors import SettingsError
 from codedata.format.fingerprint import ChunkFingerprint
@@ -15,6 +17,7 @@ from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores, side_by_side
 from codedata.recipe.documents import DocumentRecipe, ResolvedRecipe
 from codedata.recipe.settings import Settings
+from codedata.sources.origins import origin_columns
 from codedata.sources.parquet.text import Text, Window
 from codedata.store.chunks import ChunkStore
 from codedata.tokenize.engines.base import Engine
@@ -61,8 +64,6 @@ class Plan:
     @cached_property
     def fingerprints(self) -> list[ChunkFingerprint]:
         """Of the chunks of all windows, in the order of their characters."""
-        recipe, seq_length = self.recipe, self.settings.seq_length
-        recipe_sha256 = None if recipe is None else recipe.chunk_sha256(seq_length)
         return [
             ChunkFingerprint(
                 corpus_sha256=window.text.sha256,
@@ -71,8 +72,20 @@ class Plan:
                 recipe_sha256=recipe_sha256,
             )
             for window in self.windows
+            for recipe_sha256 in [self._recipe_sha256(window.text)]
             for chars in window.chars.cut(self.settings.chunk_size)
         ]
+
+    def _recipe_sha256(self, text: Text) -> str | None:
+        """What beside a text and the tokenizer decides chunks of its documents.
+
+        The columns by which they are said to be from somewhere are part of it, as recorded.
+        """
+        if self.recipe is None:
+            return None
+        origins = sorted(origin_columns(text.kept_names).items())
+        decides = [self.recipe.chunk_sha256(self.settings.seq_length), origins]
+        return sha256(json.dumps(decides).encode()).hexdigest()
 
     def require_fidelity(self, files: Collection[int]) -> None:
         """Try tokenizer and engine on built-in texts, and on the start of some windows.

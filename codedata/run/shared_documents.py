@@ -3,13 +3,14 @@
 Held out means: no character of a text is in both windows. A document that a corpus holds twice may
 still stand in both, once in each; and where two windows adjoin, their border cuts one. Here both
 are counted. Documents are the same where their bytes are, by a hash of 16 bytes; empty ones are no
-text and are left out.
+text and are left out. A split that marks documents has those whole that begin in its window, and
+of the others nothing.
 
 In memory are the hashes and lengths of the split's own documents, 24 bytes each and a few times
 that while they are sorted (ten million documents: 240 MB, and 700), and a batch of the others'.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from codedata.format.ranges import CharRange
 from codedata.parallel import available_cores
 from codedata.run.checks import CheckOutcome
+from codedata.sources.documents import Documents
 from codedata.sources.parquet.text import Window
 
 _HASH_BYTES = 16
@@ -32,11 +34,28 @@ _SHOWN_CUTS = 3
 
 _HASH = np.dtype(f"S{_HASH_BYTES}")
 
-_Piece = tuple[Window, CharRange]
 
 _Read = tuple[NDArray[np.bytes_], NDArray[np.int64], list[CharRange]]
 
 _NOTHING: list[_Read] = [(np.empty(0, _HASH), np.empty(0, np.int64), [])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Taken:
+    """A window, and whether documents are taken by where they begin, or characters."""
+
+    window: Window
+    is_whole: bool
+
+    def part_of(self, documents: Documents) -> NDArray[np.bool_]:
+        """Which of some documents it has, or has a part of, if they are of its text."""
+        chars = self.window.chars
+        if self.is_whole:
+            return (documents.starts >= chars.start) & (documents.starts < chars.stop)
+        return (documents.starts < chars.stop) & (documents.stops > chars.start)
+
+
+_Piece = tuple[_Taken, CharRange]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,19 +75,36 @@ class SharedDocuments:
     cut: Sequence[CharRange]
 
 
-def find_shared(own: Sequence[Window], others: Mapping[str, Sequence[Window]]) -> SharedDocuments:
+def find_shared(
+    own: Sequence[Window],
+    others: Mapping[str, Sequence[Window]],
+    *,
+    is_whole: bool = False,
+    whole: Collection[str] = (),
+) -> SharedDocuments:
     """Count the documents of some windows that others hold too.
 
     A document that both have a part of counts as cut; as shared only if another copy of it stands
     in the others.
+
+    Args:
+        own: windows of the split.
+        others: of the others, by their names.
+        is_whole: whether the split has the documents that begin in its windows, each whole.
+        whole: which of the others have.
     """
-    all_others = [window for windows in others.values() for window in windows]
+    mine = [_Taken(window=window, is_whole=is_whole) for window in own]
+    theirs = {
+        name: [_Taken(window=window, is_whole=name in whole) for window in windows]
+        for name, windows in others.items()
+    }
+    all_others = [*chain.from_iterable(theirs.values())]
     with ThreadPoolExecutor(available_cores()) as threads:
 
         def read_own(piece: _Piece) -> list[_Read]:
             return [*_read(piece, all_others)]
 
-        read = threads.map(read_own, _pieces(own))
+        read = threads.map(read_own, _pieces(mine))
         hashes, num_chars, cut = zip(*_NOTHING, *chain.from_iterable(read), strict=True)
         known, copies = np.unique(np.concatenate(hashes), return_counts=True)
         lengths = np.unique(np.concatenate(num_chars))
@@ -76,14 +112,14 @@ def find_shared(own: Sequence[Window], others: Mapping[str, Sequence[Window]]) -
 
         def find(piece: _Piece) -> NDArray[np.bool_]:
             found = np.zeros(len(known), bool)
-            for theirs, _, _ in _read(piece, own, lengths):
-                places = _places(known, theirs)
+            for hashed, _, _ in _read(piece, mine, lengths):
+                places = _places(known, hashed)
                 found[places[places >= 0]] = True
             return found
 
         found = {
-            name: np.logical_or.reduce(list(threads.map(find, _pieces(windows))))
-            for name, windows in others.items()
+            name: np.logical_or.reduce(list(threads.map(find, _pieces(taken))))
+            for name, taken in theirs.items()
         }
     in_any = np.logical_or.reduce([np.zeros(len(known), bool), *found.values()])
     return SharedDocuments(
@@ -94,39 +130,41 @@ def find_shared(own: Sequence[Window], others: Mapping[str, Sequence[Window]]) -
     )
 
 
-def _pieces(windows: Sequence[Window]) -> list[_Piece]:
+def _pieces(taken: Sequence[_Taken]) -> list[_Piece]:
     """Windows in pieces for as many threads as there are cores."""
     return [
-        (window, piece)
-        for window in windows
-        for piece in window.chars.cut(ceil(window.chars.num_chars / available_cores()))
+        (each, piece)
+        for each in taken
+        for chars in [each.window.chars]
+        for piece in chars.cut(ceil(chars.num_chars / available_cores()))
     ]
 
 
 def _read(
-    of: _Piece, others: Sequence[Window], lengths: NDArray[np.int64] | None = None
+    of: _Piece, others: Sequence[_Taken], lengths: NDArray[np.int64] | None = None
 ) -> Iterator[_Read]:
-    """The documents that begin in a piece of a window, or in its first one reach into it.
+    """The documents that begin in a piece of a window, or, cut, in its first one reach into it.
 
     Args:
         of: a window, and some of its characters.
-        others: the windows that are compared with.
+        others: what is compared with.
         lengths: documents of others are left out, as are those that `others` have a part of.
 
     Yields:
         Of a batch, hashes and lengths of what is no empty one, and what `others` have a part of.
     """
-    window, piece = of
-    is_first = piece.start == window.chars.start
+    taken, piece = of
+    window = taken.window
+    has_parts = piece.start == window.chars.start and not taken.is_whole
     for batch in window.text.documents(piece):
-        first = 0 if is_first else int(np.searchsorted(batch.starts, piece.start))
+        first = 0 if has_parts else int(np.searchsorted(batch.starts, piece.start))
         if first == len(batch):
             continue
         some = batch.part(first)
         cut = np.zeros(len(some), bool)
         for other in others:
-            if other.text.sha256 == window.text.sha256:
-                cut |= (some.starts < other.chars.stop) & (some.stops > other.chars.start)
+            if other.window.text.sha256 == window.text.sha256:
+                cut |= other.part_of(some)
         wanted = some.num_chars > 0
         if lengths is not None:
             wanted &= ~cut & (_places(lengths, some.num_chars) >= 0)

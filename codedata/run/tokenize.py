@@ -8,7 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from pathlib import Path
+from random import SystemRandom
 from typing import TypeVar
+
+import numpy as np
 
 from codedata.errors import ChunkMismatchError, TokenizerError, WorkerError
 from codedata.format.document_packing import count_best_fit
@@ -19,11 +22,13 @@ from codedata.run.compared import add_compared, add_taken, hand_on, is_taken
 from codedata.run.estimate import finished, require_disk_space, require_few_shards
 from codedata.run.plan import ChunkTask, Plan, engine_for
 from codedata.sources.documents import choose
+from codedata.sources.origins import documents_of, with_origins
 from codedata.store.chunks import LocalChunks, ObjectChunks, TokenChunk
 from codedata.store.files import remove_leftovers
-from codedata.tokenize.documents import tokenize_documents
-from codedata.tokenize.fidelity import holds_ids_of, tokenize_and_compare
-from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.documents import holds_documents_of, tokenize_documents
+from codedata.tokenize.engines.base import Engine
+from codedata.tokenize.fidelity import STORED_CHARS, holds_ids_of, tokenize_and_compare
+from codedata.tokenize.tokenizer import LoadedTokenizer, load_tokenizer
 
 T = TypeVar("T")
 
@@ -149,15 +154,18 @@ def tokenize_document_chunk(task: ChunkTask, recipe: ResolvedRecipe) -> TokenChu
     files, chars = task.tokenizer_files(), task.chars
     engine = engine_for(files, task.engine_choice)
     loaded, started = load_tokenizer(files), time.monotonic()
-    documents, record = tokenize_documents(
-        loaded,
-        engine,
-        recipe,
-        choose(task.text.documents(chars), chars),
-        seq_length=task.seq_length,
-        threads=task.threads,
-        where=task.where,
-    )
+    try:
+        documents, record = tokenize_documents(
+            loaded,
+            engine,
+            recipe,
+            documents_of(task.text, chars),
+            seq_length=task.seq_length,
+            threads=task.threads,
+            where=task.where,
+        )
+    except TokenizerError as error:
+        raise TokenizerError(f"{error} ({task.where})") from error
     if recipe.recipe.packing == "best_fit":
         record["num_samples"] = count_best_fit(documents.pieces, task.seq_length)
     record["seconds"] = time.monotonic() - started
@@ -205,15 +213,37 @@ def require_ids(pair: tuple[ChunkTask, TokenChunk]) -> None:
     """
     task, chunk = pair
     files = task.tokenizer_files()
-    if not holds_ids_of(
-        load_tokenizer(files),
-        engine_for(files, task.engine_choice),
-        task.text.read_utf8,
-        chunk.chars,
-        chunk.read_ids(),
-    ):
+    loaded, engine = load_tokenizer(files), engine_for(files, task.engine_choice)
+    if task.recipe is None:
+        is_right = holds_ids_of(loaded, engine, task.text.read_utf8, chunk.chars, chunk.read_ids())
+    else:
+        is_right = _holds_documents(task, task.recipe, chunk, loaded, engine)
+    if not is_right:
         raise ChunkMismatchError(
             f"chunk {chunk.where} does not hold the ids that the tokenizers library has for its "
             f"text ({task.where}); remove it, or the whole folder "
             f"{chunk.where.rpartition('/')[0]}, and run again"
         )
+
+
+def _holds_documents(
+    task: ChunkTask,
+    recipe: ResolvedRecipe,
+    chunk: TokenChunk,
+    loaded: LoadedTokenizer,
+    engine: Engine,
+) -> bool:
+    """Whether a stored chunk has the documents of its text, and of some the pieces.
+
+    Which are made again from the text, nobody can foresee.
+    """
+    stored = chunk.read_documents()
+    begun = choose(task.text.documents(chunk.chars, to_end=True), chunk.chars)
+    if stored.table.column("row").to_pylist() != begun.rows.tolist():
+        return False
+    if not len(begun.rows):
+        return not len(stored.ids)
+    order = np.array(SystemRandom().sample(range(len(begun.rows)), len(begun.rows)))
+    enough = int(np.searchsorted(np.cumsum(begun.num_chars[order]), STORED_CHARS)) + 1
+    some = with_origins(begun.some(np.sort(order[:enough])), task.text)
+    return holds_documents_of(loaded, engine, recipe, some, stored, seq_length=task.seq_length)

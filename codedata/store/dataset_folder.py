@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,15 @@ class Dataset:
             DatasetError: what stands there is not as it was written, or is another dataset's.
         """
         return parse_texts(str(self.folder), *self.texts, self.digest)
+
+    def chunks(self) -> list[list[int]]:
+        """The numbers of each chunk's shards; where nothing says which those are, each shard's own.
+
+        Documents are numbered within their chunk.
+        """
+        chars = [entry.chars for entry in self.entries]
+        shards = groupby(range(self.num_shards), lambda index: chars[index] or index)
+        return [[*of_chunk] for _, of_chunk in shards]
 
     @property
     def num_padding(self) -> int | None:

@@ -1,15 +1,14 @@
 """Texts -> the ids of each alone, without any token that frames it, by the fastest exact engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.format.packing import IdArray, id_dtype
+from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.tokenize.engines.base import Engine
-from codedata.tokenize.tokenizer import LoadedTokenizer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +37,16 @@ class Texts:
         """The bytes of one."""
         return self.utf8[self.ends[place - 1] if place else 0 : self.ends[place]]
 
+    @property
+    def num_bytes(self) -> NDArray[np.int64]:
+        """Of each, shape (num_texts,)."""
+        return np.diff(self.ends, prepend=0)
+
+    def some(self, which: NDArray[np.bool_]) -> "Texts":
+        """Some of them, shape (num_texts,) says which."""
+        inside = np.repeat(which, self.num_bytes)
+        return Texts(utf8=self.utf8[inside], ends=np.cumsum(self.num_bytes[which]))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TextIds:
@@ -55,20 +64,43 @@ class TextIds:
         """The ids of one."""
         return self.ids[self.ends[place - 1] if place else 0 : self.ends[place]]
 
+    @property
+    def num_tokens(self) -> NDArray[np.int64]:
+        """Of each, shape (num_texts,)."""
+        return np.diff(self.ends, prepend=0)
 
-def bare_ids(loaded: LoadedTokenizer, engine: Engine, texts: Texts, *, threads: int = 1) -> TextIds:
+    def some(self, which: NDArray[np.bool_]) -> "TextIds":
+        """Those of some of the texts, shape (num_texts,) says of which."""
+        inside = np.repeat(which, self.num_tokens)
+        return TextIds(ids=self.ids[inside], ends=np.cumsum(self.num_tokens[which]))
+
+    def holding(self, sought: Sequence[int]) -> NDArray[np.int64]:
+        """The places of those texts that have one of some ids, ascending."""
+        found = np.flatnonzero(np.isin(self.ids, sought))
+        return np.unique(np.searchsorted(self.ends, found, "right"))
+
+    def with_others(self, others: Mapping[int, IdArray]) -> "TextIds":
+        """The same but for the ids of some texts, by their places."""
+        num_tokens, ids, upto = self.num_tokens, list[IdArray](), 0
+        for place in sorted(others):
+            start = int(self.ends[place] - num_tokens[place])
+            ids += [self.ids[upto:start], others[place]]
+            upto = int(self.ends[place])
+            num_tokens[place] = len(others[place])
+        ids.append(self.ids[upto:])
+        return TextIds(
+            ids=np.concatenate(ids, dtype=self.ids.dtype, casting="unsafe"),
+            ends=np.cumsum(num_tokens),
+        )
+
+
+def bare_ids(engine: Engine, texts: Texts, *, threads: int = 1) -> TextIds:
     """The ids that the tokenizers library has for each text, special tokens not added.
 
     Args:
-        loaded: the tokenizer.
-        engine: of it.
+        engine: of the tokenizer.
         texts: any.
         threads: that may work on them.
     """
-    assert engine, threads
-    found = loaded.tokenizer.encode_batch_fast(
-        [str(texts[place].data, "utf-8") for place in range(len(texts))], add_special_tokens=False
-    )
-    ends = np.cumsum([len(each.ids) for each in found], dtype=np.int64)
-    flat = [id_ for each in found for id_ in each.ids]
-    return TextIds(ids=np.array(flat, id_dtype(loaded.vocab_size - 1)), ends=ends)
+    ids, ends = engine.encode_each(texts.utf8, texts.ends, threads=threads)
+    return TextIds(ids=ids, ends=ends)

@@ -45,17 +45,19 @@ class LibraryTokenizer:
     Args:
         data: of a tokenizer.json.
         name: the file, for messages.
+        special_as_text: have special tokens that stand in a text read as the text they are.
 
     Raises:
         TokenizerError: it is none; and of each method, that the library fails.
     """
 
-    def __init__(self, data: bytes, name: str) -> None:
+    def __init__(self, data: bytes, name: str, *, special_as_text: bool = False) -> None:
         self._what = f"the tokenizers library cannot work with {name}"
         with library_call(f"{name} is no tokenizer"):
             self._tokenizer = Tokenizer.from_buffer(data)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = special_as_text
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> Encoding:
         """A text's ids, tokens and offsets."""

@@ -5,6 +5,7 @@ So a default that nobody chose holds only where it is one of the tokenizer's spe
 tokens. Whoever names a token may name any.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
@@ -30,7 +31,7 @@ def with_pad_id(settings: Settings, loaded: LoadedTokenizer) -> Settings:
         raise SettingsError(
             f"pad_token {shown!r} is not in the vocabulary of {settings.tokenizer_base} "
             f"({len(tokenizer.get_vocab())} tokens); name the id of one of its tokens, or the "
-            f"token: {_proposals(loaded, near=pad if isinstance(pad, str) else None)}"
+            f"token: {proposals(loaded, near=pad if isinstance(pad, str) else None)}"
         )
     return settings if isinstance(pad, int) else replace(settings, pad_token=pad_id)
 
@@ -44,15 +45,17 @@ def why_not_default(tokenizer_base: str, loaded: LoadedTokenizer) -> str | None:
     what = "is not in the vocabulary" if token is None else f"is {token!r}, a token of text,"
     return (
         f"pad_token is not named, and its default {DEFAULT_PAD_TOKEN} {what} of {tokenizer_base}; "
-        f"name the id of one of its tokens, or the token: {_proposals(loaded)}"
+        f"name the id of one of its tokens, or the token: {proposals(loaded)}"
     )
 
 
-def _proposals(loaded: LoadedTokenizer, *, near: str | None = None) -> str:
-    """The tokenizer's own pad and EOS tokens and what is spelt alike, names and ids."""
+def proposals(
+    loaded: LoadedTokenizer, *, near: str | None = None, kinds: Sequence[str] = ("pad", "eos")
+) -> str:
+    """The tokenizer's own tokens of some kinds and what is spelt alike, names and ids."""
     added = {t.content: i for i, t in sorted(loaded.tokenizer.get_added_tokens_decoder().items())}
     found: dict[str, str] = {}
-    for kind in ("pad", "eos"):
+    for kind in kinds:
         token = declared_token(loaded.config, kind)
         if token is not None and loaded.tokenizer.token_to_id(token) is not None:
             found.setdefault(token, f"its {kind.upper()} token ")

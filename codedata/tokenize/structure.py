@@ -134,8 +134,8 @@ def find_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
             return words
         known = _Known("a step that isolates newlines", steps, peer=False, cut=AFTER_NEWLINES)
     letters, spaces = (ALNUM, SPACES) if isinstance(words, str) else words
-    treats_start = _treats_start(normalizer, steps, added)
-    if treats_start:
+    has_lead = treats_start(normalizer, steps, added)
+    if has_lead:
         letters = letters_before_tokens(letters, added)
         if not letters:
             return "its added tokens end in every letter and digit"
@@ -148,7 +148,7 @@ def find_pretokenizer(structure: dict[str, Any]) -> Pretokenizer | str:
     return Pretokenizer(
         what=known.what if known else "SentencePiece's BPE" if is_sentencepiece else words_end,
         cut=cut,
-        lead=letters[-1] if treats_start else "",
+        lead=letters[-1] if has_lead else "",
         rules=known.rules if known else None,
         peer=known.peer if known else is_sentencepiece,
     )
@@ -181,7 +181,7 @@ def canonical(step: dict[str, Any]) -> dict[str, Any]:
     return step
 
 
-def _treats_start(
+def treats_start(
     normalizer: list[dict[str, Any]], steps: list[dict[str, Any]], added: list[dict[str, Any]]
 ) -> bool:
     """Whether the start of a text is a place of its own."""

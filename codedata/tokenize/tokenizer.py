@@ -24,7 +24,7 @@ from codedata.tokenize.tokenizer_json import parse_structure
 _SAVE_AGAIN = "save the tokenizer again (save_pretrained), or download its files again"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedTokenizer:
     """A tokenizer, the structure it was read from, and the ids that frame a chunk.
 

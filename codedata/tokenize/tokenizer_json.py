@@ -5,7 +5,7 @@ engines go without them: they are kept as they stand in the file until one asks.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, overload
 
@@ -73,4 +73,9 @@ def _begins(part: Raw, with_: bytes) -> bool:
 
 def without_parts(data: bytes, unwanted: Iterable[str]) -> bytes:
     """A tokenizer.json that declares null for some of its parts."""
-    return encode(decode(data, type=_Parts) | dict.fromkeys(unwanted))
+    return with_parts(data, dict.fromkeys(unwanted))
+
+
+def with_parts(data: bytes, parts: Mapping[str, Any]) -> bytes:
+    """A tokenizer.json that declares something else for some of its parts."""
+    return encode({**decode(data, type=_Parts), **parts})

@@ -4,7 +4,8 @@
 
 FOLDER/NAME holds the tokenizer's files; the name is the repository's where there is one, since
 transformers goes by that too, and config.json is then fetched. Whoever started this process writes
-a JSON list of [name, text, ids] to its stdin; if that ends without one, nobody waits any more. The
+a JSON object to its stdin: `texts`, a list of [name, text, ids], and `has_documents`, whether those
+ids are bare, since a recipe frames documents; if stdin ends without one, nobody waits any more. The
 answer is the last line of stdout, a JSON object:
 
     no_config       why there is no config.json; null where there is one
@@ -121,11 +122,12 @@ def _compare(name: str, no_config: str | None) -> dict[str, Any]:
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    job = sys.stdin.buffer.read()
-    if not job:
+    given = sys.stdin.buffer.read()
+    if not given:
         shutil.rmtree(Path.cwd())  # a run that was killed cannot
         sys.exit(1)
-    found = [(what, compare_with(tokenizer, text, ids)) for what, text, ids in json.loads(job)]
+    job = json.loads(given)
+    found = [(what, compare_with(tokenizer, text, ids)) for what, text, ids in job["texts"]]
     different = [(what, each) for what, each in found if isinstance(each, Difference)]
     framed = [each for _, each in found if isinstance(each, Framing)]
     release, kind = transformers.__version__, type(tokenizer).__name__
@@ -137,19 +139,22 @@ def _compare(name: str, no_config: str | None) -> dict[str, Any]:
             f"{first.expected}; load the tokenizer by PreTrainedTokenizerFast"
             "(tokenizer_file='tokenizer.json') where the dataset is used"
         )
+    elif job["has_documents"]:
+        said += " for the text; the frame of documents is the recipe's"
     elif framed:
         (before, after), (own_before, own_after) = framed[0].expected, framed[0].found
         said += (
             f" for the text, but frames it otherwise: it puts {own_before} before and {own_after} "
             f"after it, and chunks of the dataset have {before} and {after}"
         )
+    same_frame = {} if job["has_documents"] else {"same frame": str(not framed)}
     if no_config is not None:
         said += f"; but without {MODEL_CONFIG}, by which it chooses the tokenizer's class too: "
         said += no_config
     return {
         "passed": not different and no_config is None,
         "description": f"AutoTokenizer of transformers {release} ({kind}) gives {said}",
-        "numbers": {"transformers": release, "class": kind, "same frame": str(not framed)},
+        "numbers": {"transformers": release, "class": kind, **same_frame},
     }
 
 

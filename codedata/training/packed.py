@@ -29,6 +29,9 @@ from codedata.training.identity import parts_of
 
 logger = logging.getLogger(__name__)
 
+_TRIED_SAMPLES = 16
+"""Spread over a dataset, so that some are of several documents where there are such samples."""
+
 
 class PackedCollator:
     """Batches {"input_ids", "labels", "position_ids"}, each LongTensor (num_samples, seq_length).
@@ -121,7 +124,7 @@ def require_documents_apart(
 ) -> None:
     """Refuse what would let documents see each other though batches are made to keep them apart.
 
-    A batch of two samples is tried. One that does not keep documents apart, as of any other
+    A batch of some samples is tried. One that does not keep documents apart, as of any other
     collator, is a line in the log.
 
     Args:
@@ -135,7 +138,8 @@ def require_documents_apart(
     """
     if not any(getattr(part, "has_documents", False) for part in parts_of(dataset)):
         return
-    samples = [dataset[0], dataset[len(dataset) - 1]]
+    step = -(-len(dataset) // _TRIED_SAMPLES)
+    samples = [dataset[i] for i in range(0, len(dataset), step)]
     numbers = [each["document_ids"] for each in samples if "document_ids" in each]
     num_documents = sum(int(each.max()) + 1 for each in numbers)
     batch = collate_fn(samples)

@@ -51,7 +51,7 @@ def components_of(project: Path, monkeypatch: pytest.MonkeyPatch) -> dg.Componen
 @pytest.mark.parametrize(
     ("switches", "copied"),
     [
-        ([], ["demo_corpus", "demo_tokenizer", "demo_train", "demo_validation"]),
+        ([], ["demo_corpus", "demo_documents", "demo_tokenizer", "demo_train", "demo_validation"]),
         (["--stack", "c"], ["the_stack_c", "train", "validation"]),
     ],
 )
@@ -65,7 +65,7 @@ def test_the_yamls_of_a_project_are_the_very_files_of_the_package(
     for name in copied:
         assert filecmp.cmp(defs / name / "defs.yaml", DEFS / name / "defs.yaml", shallow=False)
     assert "my_project" not in (project / "pyproject.toml").read_text(encoding="utf-8")
-    train = copied[-2]
+    train = copied[-2]  # before validation
     assert f'load_dataset("{train}")' in (project / "train.py").read_text(encoding="utf-8")
     components_of(project, monkeypatch)
 
@@ -226,7 +226,7 @@ def test_a_folder_with_nothing_but_an_environment_and_a_repository_becomes_a_pro
     assert main(["init", "."]) == 0
     *_, first, second = capsys.readouterr().out.splitlines()
     assert "cd " not in first
-    assert first.endswith("codedata materialize demo_train demo_validation")
+    assert first.endswith("codedata materialize demo_train demo_validation demo_documents")
     assert second.endswith(" train.py")
     assert Path(second.split()[0]).exists()
     pyproject = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))

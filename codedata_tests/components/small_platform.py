@@ -11,6 +11,7 @@ from codedata.components.raw_corpus import RawCorpus
 from codedata.components.split_assets import build_split
 from codedata.components.split_parts import SplitPart
 from codedata.components.split_spec import SplitSpec
+from codedata.recipe.documents import DocumentRecipe
 from codedata.recipe.settings import Settings
 from codedata.resources import ChunkExecutor, DataRoot, DatasetIOManager, Datasets
 
@@ -36,6 +37,7 @@ class SmallPlatform:
     instance: dg.DagsterInstance
     switches: dict[str, Any] = field(default_factory=lambda: dict(SWITCHES))
     matches_transformers: bool = False  # two seconds of a core for each window
+    recipe: DocumentRecipe | None = None
 
     @property
     def store(self) -> DataRoot:
@@ -57,6 +59,7 @@ class SmallPlatform:
             description="A split of the tests.",
             matches_transformers=self.matches_transformers,
             partitions="file" if self.switches["chars_to_tokenize"] == "all" else "chunk",
+            recipe=self.recipe,
         )
 
     def definitions(self, *more: dg.AssetsDefinition) -> dg.Definitions:

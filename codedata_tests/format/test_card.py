@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from codedata.format.card import CARD_NAME, own_digest, render_card
+from codedata.format.documents import DocumentCounts
 from codedata.format.facts import FACTS_NAME, dump_facts
 from codedata_tests.format.test_facts import DIGEST, FACTS
 from codedata_tests.format.test_old_cards import OLD_CARD, OLD_DIGEST
@@ -44,6 +45,21 @@ def test_the_head_is_what_the_hub_shows_and_the_body_what_people_ask() -> None:
     assert "[me/b](https://huggingface.co/datasets/me/b) and [me/a](" in both
     here = render_card(replace(FACTS, corpus={"file": "a.parquet", "sha256": "e"}))
     assert b"huggingface" not in here
+
+
+def test_of_documents_the_card_says_where_they_lie_and_what_became_of_them() -> None:
+    counts = DocumentCounts(documents=5, empty=1, tokens=200, tokens_packed=200, cut=1, padding=56)
+    _, body = parts(render_card(replace(FACTS, documents=counts)))
+    for said in [
+        "`dump-N.documents.npy`",
+        "`dump-N.documents.parquet`",
+        "\n| | |\n|---|---:|\n| documents | 4 of 5 |\n| documents left out | 1 empty |\n",
+        "| documents cut over samples | 1 (25.0%) |\n",
+        "| tokens of padding | 56 (21.9%) |\n\nWhat it was made of, which\n`codedata.yaml`",
+    ]:
+        assert said in body
+    assert b"documents.npy" not in CARD
+    assert b"token ids, too. What it was made of, which\n" in CARD
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codedata.format.order import epoch_order
+from codedata.format.order import epoch_order, permutation
 
 
 def test_the_order_is_the_one_that_earlier_releases_gave() -> None:
@@ -12,6 +12,16 @@ def test_the_order_is_the_one_that_earlier_releases_gave() -> None:
     assert epoch_order(10, seed=0, epoch=0).tolist() == [6, 3, 8, 1, 4, 5, 9, 2, 7, 0]
     assert epoch_order(10, seed=0, epoch=1).tolist() == [1, 3, 8, 6, 2, 0, 7, 5, 4, 9]
     assert epoch_order(5, seed=7, epoch=0).tolist() == [1, 2, 4, 0, 3]
+
+
+def test_the_order_of_a_chunks_documents_is_the_one_of_all_time() -> None:
+    assert permutation(8, 0, 0, 0).tolist() == [7, 2, 0, 4, 3, 5, 6, 1]
+    assert permutation(8, 0, 3, 2**40).tolist() == [3, 5, 1, 7, 0, 2, 4, 6]
+    assert permutation(0, 0, 0, 0).tolist() == []
+    drawn_for = [
+        (seed, file, start) for seed in range(3) for file in range(9) for start in range(9)
+    ]
+    assert len({tuple(permutation(20, *each).tolist()) for each in drawn_for}) == len(drawn_for)
 
 
 @given(st.integers(0, 300), st.integers(0, 2**64), st.integers(0, 2**31))

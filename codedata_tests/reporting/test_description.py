@@ -1,10 +1,13 @@
 """What a split is made of, in words: tiny datasets, read by hand."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from codedata.format.documents import DocumentCounts, Form
+from codedata.recipe.documents import DocumentRecipe, FimIds, ResolvedRecipe
 from codedata.recipe.settings import Settings
 from codedata.reporting.description import SplitDescription
 from codedata.reporting.statistics import count_tokens
@@ -26,9 +29,9 @@ def words_tokenizer(folder: Path, words: list[str]) -> LoadedTokenizer:
 
 
 def described(
-    folder: Path, shards: list[list[list[int]]], tokenizer: LoadedTokenizer
+    folder: Path, shards: list[list[list[int]]], tokenizer: LoadedTokenizer, *, name: str = "d"
 ) -> SplitDescription:
-    dataset = open_dataset(scenario.write_dataset(folder / "d", shards))
+    dataset = open_dataset(scenario.write_dataset(folder / name, shards))
     return SplitDescription(
         name="d",
         dataset=dataset,
@@ -51,7 +54,8 @@ def test_tokens_of_a_sample_are_its_text_and_parts_of_a_character_stand_together
     loaded = load_tokenizer(find_tokenizer(str(tokenizer_folder)))
     text = "int größe; // 计算 \N{GRINNING FACE} \ufffd return  x;"
     ids = loaded.tokenizer.encode(text, add_special_tokens=False).ids
-    shown = described(tmp_path, [[ids]], loaded).sample
+    [(mark, shown)] = described(tmp_path, [[ids]], loaded).sample
+    assert not mark
     assert "".join(shown) == text
     assert any("\N{GRINNING FACE}" in each for each in shown)
     assert 10 < len(shown) < len(ids)
@@ -75,3 +79,66 @@ def test_the_markdown_has_figures_pictures_and_the_sample_in_a_fence(tmp_path: P
     assert markdown.endswith(
         "\n\nThe first sample, its first tokens, a ▏ between them:\n\n~~~c\nint▏ x▏ ▏ pad\n~~~"
     )
+
+
+RECIPE = ResolvedRecipe(
+    recipe=DocumentRecipe(eos="x", bos=";"),
+    bos=3,
+    eos=2,
+    fim=FimIds(prefix=10, suffix=11, middle=12),
+)
+
+
+def of_documents(folder: Path) -> SplitDescription:
+    """Four documents: whole, prefix first, whole, and one of three samples."""
+    lengths = (4, 3, 6, 19)
+    dataset = open_dataset(
+        scenario.write_document_dataset(folder / "d", [lengths], forms={1: Form.PSM})
+    )
+    words = [f"w{number}" for number in range(600)]
+    split = described(folder, [[[1]]], words_tokenizer(folder / "words", words), name="other")
+    return replace(
+        split,
+        dataset=dataset,
+        tokens=count_tokens(dataset, 600, PAD),
+        recipe=RECIPE,
+        documents=DocumentCounts(documents=4, tokens=32, tokens_packed=32, cut=1, pieces=4, psm=1),
+    )
+
+
+def test_the_sample_says_where_each_document_begins_goes_on_and_in_which_form(
+    tmp_path: Path,
+) -> None:
+    split = of_documents(tmp_path)
+    assert [mark for mark, _ in split.sample] == [
+        "document 0",
+        "document 1, prefix first",
+        "padding",
+    ]
+    assert "".join(split.sample[1][1]).split() == ["w200", "w201", "w1"]
+    assert "\u27e6document 0\u27e7w100" in split.markdown()
+    going_on = replace(
+        split.dataset, shards=split.dataset.shards[2:], spans=split.dataset.spans[2:]
+    )
+    (mark, _), (padding, _) = replace(split, dataset=going_on).sample
+    assert (mark, padding) == ("document 3 from its token 16", "padding")
+
+
+def test_the_figures_of_documents_say_what_a_recipe_s_tokens_are(tmp_path: Path) -> None:
+    split = of_documents(tmp_path)
+    rows = dict(split.document_figures)
+    assert rows["documents cut over samples"] == "1 (25.0%)"
+    assert rows["documents a sample"] == "1.20, at most 2"
+    assert rows["token 2, ends documents"] == "0 (0.0%)"
+    assert [name for name in rows if name.startswith("token ")] == [
+        "token 2, ends documents",
+        "token 3, begins documents",
+        "token 10, before a prefix",
+        "token 11, before a suffix",
+        "token 12, before a middle",
+    ]
+    markdown = split.markdown()
+    assert "| pieces asked prefix first | 1 (25.0%) |" in markdown
+    assert "![Documents a sample](data:image/svg+xml;base64," in markdown
+    framed = replace(RECIPE, bos=2)
+    assert replace(split, recipe=framed).roles[2] == "begins and ends documents"

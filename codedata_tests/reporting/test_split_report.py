@@ -14,8 +14,9 @@ from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME, dump_facts
 from codedata.format.ranges import CharRange
 from codedata.layout import Layout
-from codedata.printable import printable
-from codedata.reporting.html import percent, render
+from codedata.printable import percent, printable
+from codedata.reporting.html import render
+from codedata.reporting.published import of_whole_documents
 from codedata.reporting.split_report import (
     Report,
     compare_splits,
@@ -24,6 +25,7 @@ from codedata.reporting.split_report import (
     write_report,
 )
 from codedata.reporting.statistics import ChunkTokens, TokenCounts
+from codedata.sources.parquet.text import ParquetText, Window
 from codedata.sources.record import record_corpus
 from codedata.store.dataset_folder import read_facts
 from codedata_tests import scenario
@@ -430,3 +432,25 @@ def test_a_split_that_is_held_out_from_one_not_made_is_described_alone(own_root:
 def test_shares_are_written_for_people() -> None:
     shares = [percent(share) for share in (0, 1, 0.125, 0.0426, 0.0004, 0.00000012)]
     assert shares == ["0.0%", "100.0%", "12.5%", "4.3%", "0.040%", "1.2e-07"]
+
+
+def test_of_documents_a_split_has_those_that_begin_in_its_window_each_whole(tmp_path: Path) -> None:
+    documents = ["aaaa", "", "bbbb", "c" * 20, "d"]  # from 0, 5, 6, 11 and 32 on
+    text = ParquetText(scenario.write_parquet(tmp_path / "c.parquet", documents, row_group_size=2))
+
+    def whole(start: int, stop: int) -> tuple[int, int] | None:
+        found = of_whole_documents(Window.of(text, CharRange(start, stop)))
+        return None if found is None else (found.chars.start, found.chars.stop)
+
+    assert whole(0, 33) == (0, 33)
+    assert whole(0, 7) == (0, 10), "the last is whole"
+    assert whole(1, 12) == (5, 31), "of the first, another window has the begin"
+    assert whole(0, 5) == (0, 5)
+    assert whole(12, 32) is None, "of the only one"
+    assert whole(31, 33) == (32, 33)
+    for start, stop in ((0, 7), (1, 12), (5, 11)):
+        window = of_whole_documents(Window.of(text, CharRange(start, stop)))
+        assert window is not None
+        lengths = [n for each in text.documents(window.chars) for n in each.num_chars.tolist()]
+        begin = {0: 4, 5: 0, 6: 4, 11: 20, 32: 1}
+        assert lengths == [n for at, n in begin.items() if start <= at < stop]

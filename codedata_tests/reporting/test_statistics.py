@@ -1,5 +1,6 @@
 """Counts and distances of tiny datasets, worked out by hand, and what always holds of distances."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from codedata.reporting.statistics import (
     compare_tokens,
     count_tokens,
     divergence_terms,
+    documents_a_sample,
     usual_divergences,
 )
 from codedata.store.dataset_folder import Dataset, open_dataset
@@ -165,3 +167,33 @@ def test_a_dataset_of_too_few_pieces_has_no_usual_divergence(tmp_path: Path) -> 
     dataset = dataset_of(tmp_path / "d", SHARDS, None)
     counts = count_tokens(dataset, 5, PAD).counts
     assert usual_divergences(dataset, counts, 8, PAD) == []
+
+
+def test_every_sample_of_documents_may_be_padded(tmp_path: Path) -> None:
+    """Of the pads of `scenario.write_document_dataset` four end no shard."""
+    documents = [(3, 5), (6,), (7,), (5,)]
+    folder = scenario.write_document_dataset(tmp_path / "d", [sum(documents, ())], max_dump_size=4)
+    dataset = open_dataset(folder)
+    tokens = count_tokens(dataset, 600, PAD)
+    assert dataset.num_shards == 1
+    assert tokens.chunks == [
+        ChunkTokens(chars=CharRange(0, 100), num_tokens=26, num_padding=2 + 1 + 3)
+    ]
+    assert tokens.counts[PAD] == 0
+    assert tokens.counts[scenario.DOCUMENT_EOS] == 5
+
+
+def test_the_padding_of_a_piece_of_documents_is_no_part_of_its_distance(tmp_path: Path) -> None:
+    """Eight samples of one document each, half of each padding: all pieces are alike."""
+    folder = scenario.write_document_dataset(tmp_path / "d", [(4,)] * 8, seq_length=8)
+    dataset = open_dataset(folder)
+    counts = count_tokens(dataset, 600, PAD).counts
+    assert usual_divergences(dataset, counts, 8, PAD) == [0.0] * 8
+
+
+def test_parts_of_a_document_in_one_sample_are_one_document(tmp_path: Path) -> None:
+    dataset = open_dataset(scenario.write_document_dataset(tmp_path / "d"))
+    assert documents_a_sample(dataset).tolist() == [2, 1, 1, 1, 1, 2, 1]
+    spans = (np.array([(0, 0, 3, 5, 0, 1), (0, 3, 6, 5, 3, 0), (0, 6, 8, 6, 0, 0)], np.int32),)
+    one = replace(dataset, entries=dataset.entries[2:3], spans=spans)
+    assert documents_a_sample(one).tolist() == [2]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from codedata.format.facts import Origin
 from codedata.progress import Reporter
+from codedata.recipe.documents import DocumentRecipe
 from codedata.recipe.settings import Settings
 from codedata.run.assemble import assemble_version, origin_of
 from codedata.run.cluster import DaskWorkers, dask_workers
@@ -40,6 +41,7 @@ class Run:
         settings: the switches.
         name: of the split.
         engine: that tokenizes.
+        recipe: how documents become samples; None is the reference mode.
     """
 
     url: str
@@ -49,6 +51,7 @@ class Run:
     settings: Settings
     name: str = "set"
     engine: str = "whole"
+    recipe: DocumentRecipe | None = None
 
     @property
     def root(self) -> ObjectStore:
@@ -64,7 +67,9 @@ class Run:
 
     def plan(self) -> Plan:
         files = find_tokenizer(str(self.tokenizer))
-        return open_plan({0: self.text}, self.settings, files, engine=self.engine)
+        return open_plan(
+            {0: self.text}, self.settings, files, engine=self.engine, recipe=self.recipe
+        )
 
     def tasks(self, plan: Plan) -> list[ChunkTask]:
         tokenizer, chunks = store_tokenizer(self.root, plan.tokenizer), self.chunks
@@ -95,7 +100,10 @@ def drive(run: Run, say: Callable[[str], None] = lambda _: None) -> tuple[Versio
             made.append(each)
         chunks = sorted((chunk for chunk, _ in made), key=lambda chunk: chunk.chars)
         origin: Origin = origin_of(plan.tokenizer, chunks, "drive", {"sha256": run.text.sha256})
-        version = assemble_version(plan, chunks, run.log, origin, workers, reporter).publish()
+        tokenizer = store_tokenizer(run.root, plan.tokenizer)
+        version = assemble_version(
+            plan, chunks, run.log, origin, workers, reporter, tokenizer=tokenizer
+        ).publish()
     return version, [reused for _, reused in made]
 
 

@@ -20,9 +20,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+import codedata
 from codedata.errors import SettingsError, WorkerError
 from codedata.layout import Layout
 from codedata.parallel import completed
+from codedata.recipe.documents import DocumentRecipe
 from codedata.recipe.settings import Settings
 from codedata.run import cluster, compared
 from codedata.run.tokenize import result_of
@@ -196,6 +198,22 @@ def test_workers_without_a_shared_disk_make_the_bytes_of_a_local_run(
     again, reused = drive(run)
     assert again == version, "the same bytes, facts and card are the same version"
     assert all(reused)
+
+
+def test_workers_make_of_documents_the_bytes_of_a_local_run(
+    run: Run, corpus: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    recipe = {"documents": {"bos": scenario.BOS, "eos": scenario.EOT}, "order": "shuffled"}
+    few = replace(SETTINGS, chars_to_tokenize=30_000, tokenizer_base=str(tokenizer_folder))
+    local = codedata.build(
+        corpus, tmp_path / "set", num_workers=1, engine="whole", recipe=recipe, **few.as_dict()
+    )
+    documents = replace(run, name="documents", settings=few, recipe=DocumentRecipe.of(recipe))
+    version, _ = drive(documents)
+    assert published(documents, version) == scenario.dataset_bytes(tmp_path / "set")
+    assert version.made_of is not None
+    assert local.facts is not None
+    assert version.made_of.documents == local.facts.documents is not None
 
 
 def test_what_travels_is_small_and_holds_no_text_ids_or_credential(

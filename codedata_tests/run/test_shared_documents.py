@@ -51,6 +51,24 @@ def test_the_document_that_a_border_cuts_is_named_and_is_no_copy_of_itself(
     assert (found.num_shared, found.shared_with) == (1, {"train": 0, "rest": 1})
 
 
+def test_whole_documents_belong_to_the_window_in_which_they_begin(tmp_path: Path) -> None:
+    """And run into the next, if that takes characters: its split has the rest of one."""
+    documents = ["a" * 10, "b" * 10, "c" * 10]
+    text = ParquetText(scenario.write_parquet(tmp_path / "c.parquet", documents))
+    first, second = window(text, 0, 15), window(text, 15, 33)
+
+    def shared(own: Window, other: Window, **whole: bool | list[str]) -> tuple[int, int]:
+        found = find_shared([own], {"other": [other]}, **whole)  # pyright: ignore[reportArgumentType]
+        assert not found.num_shared
+        return found.num_documents, len(found.cut)
+
+    assert shared(second, first, is_whole=True, whole=["other"]) == (1, 0)
+    assert shared(first, second, is_whole=True, whole=["other"]) == (2, 0)
+    assert shared(second, first, is_whole=True) == (1, 0), "the other has a part of b, this nothing"
+    assert shared(second, first, whole=["other"]) == (2, 1), "the other has b, this its end"
+    assert shared(first, second, is_whole=True) == (2, 1)
+
+
 def test_other_files_and_corpora_are_compared_and_files_keep_their_numbers(tmp_path: Path) -> None:
     documents = scenario.c_documents(9)
     here = [

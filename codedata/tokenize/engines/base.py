@@ -10,15 +10,17 @@ a cut, with the tokenizers library. A tokenizer for which no cut is proven is th
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codedata.format.packing import IdArray, id_dtype
 from codedata.format.ranges import Utf8
+from codedata.tokenize.engines.alone import Counted, Span, Stretch, cut_text, each_alone
 from codedata.tokenize.library import LibraryTokenizer
 from codedata.tokenize.structure import Pretokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer
@@ -26,10 +28,6 @@ from codedata.tokenize.tokenizer import LoadedTokenizer
 
 class NotProvenError(Exception):
     """An engine is not proven exact for a tokenizer; the message says why."""
-
-
-Span = tuple[int, int]
-"""Start and stop in a text, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +72,22 @@ class Engine(ABC):
     def encode(self, text: Utf8, *, threads: int = 1) -> Encoded:
         """Tokenize one chunk, with up to so many threads of the caller's choice."""
 
+    @abstractmethod
+    def encode_each(
+        self, text: Utf8, ends: NDArray[np.int64], *, threads: int = 1
+    ) -> tuple[IdArray, NDArray[np.int64]]:
+        """Tokenize texts that stand one behind the other, each as if it stood alone, unframed.
+
+        Args:
+            text: all of them.
+            ends: where each ends, shape (num_texts,).
+            threads: as `encode` has them.
+
+        Returns:
+            Their ids, shape (num_tokens,), uint16 or int32, and where those of each end, shape
+            (num_texts,).
+        """
+
     def settle(self) -> None:  # noqa: B027  (most have nothing to wait for)
         """Wait for what is found out in the background and makes it faster; mostly nothing is."""
 
@@ -117,6 +131,11 @@ class PieceEngine(Engine):
         """The ids that pieces of a text have in it, without special tokens that frame it.
 
         Any integers; a piece that does not begin the text is tokenized behind `lead`.
+
+        Args:
+            text: UTF-8.
+            pieces: of it, each where the one before ends.
+            threads: that may work on them.
         """
 
     def encode(self, text: Utf8, *, threads: int = 1) -> Encoded:
@@ -133,12 +152,36 @@ class PieceEngine(Engine):
             marks=[(start, place) for (start, _), place in zip(spans, places, strict=True)],
         )
 
-    def by_library(self, text: Utf8, spans: Sequence[Span]) -> list[IdArray]:
-        """The tokenizers library's ids of some spans of a text, without special tokens."""
+    def encode_each(
+        self, text: Utf8, ends: NDArray[np.int64], *, threads: int = 1
+    ) -> tuple[IdArray, NDArray[np.int64]]:
+        """See `Engine.encode_each`; here by a call of `encode_pieces` for each text."""
+
+        def encode(stretch: Stretch) -> Counted:
+            [(start, stop)] = stretch.spans
+            alone = text[start:stop]
+            spans = list(cut_text(alone, self._pretokenizer.cut, self.piece_bytes))
+            ids = np.concatenate([*self.encode_pieces(alone, spans, threads=threads)])
+            return ids, np.array([len(ids)])
+
+        return each_alone(
+            encode, Stretch.of(ends), ends, group_bytes=1, threads=1, dtype=self._dtype
+        )
+
+    def by_library(
+        self, text: Utf8, spans: Sequence[Span], *, begins: Container[int] = (0,)
+    ) -> list[IdArray]:
+        """The tokenizers library's ids of some spans of a text, without special tokens.
+
+        Args:
+            text: of which they are.
+            spans: each from a cut, or where a text begins.
+            begins: where texts begin; what starts elsewhere is tokenized behind `lead`.
+        """
         if not spans:  # a call of the library takes longer than a glance
             return []
         texts = [str(text[start:stop].data, "utf-8") for start, stop in spans]
-        leads = [self.lead if start else "" for start, _ in spans]
+        leads = ["" if start in begins else self.lead for start, _ in spans]
         found = ids_behind(self._loaded, leads, texts)
         return [np.array(ids, self._dtype) for ids in found]
 
@@ -163,16 +206,6 @@ def _texts_with_ids(tokenizer: LibraryTokenizer) -> Iterator[str]:
     """Texts some of which have ids: a vocabulary may lack any character."""
     yield from map(chr, range(128))
     yield from tokenizer.get_vocab()
-
-
-def cut_text(text: Utf8, cut: re.Pattern[bytes], num_bytes: int) -> Iterator[Span]:
-    """Blocks of at least `num_bytes`, the last one excepted."""
-    start = 0
-    while start < len(text):
-        found = cut.search(text.data, start + num_bytes)
-        stop = found.start() if found else len(text)
-        yield start, stop
-        start = stop
 
 
 def as_utf8(text: str) -> Utf8:

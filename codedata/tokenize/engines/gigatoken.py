@@ -38,7 +38,8 @@ from codedata.parallel import available_cores
 from codedata.printable import shortened
 from codedata.tokenize.cuts import MARK
 from codedata.tokenize.differences import Twin, known_differences, probe_differences
-from codedata.tokenize.engines.base import NotProvenError, PieceEngine, Span, ids_behind
+from codedata.tokenize.engines.alone import Counted, Span, Stretch, each_alone
+from codedata.tokenize.engines.base import NotProvenError, PieceEngine, ids_behind
 from codedata.tokenize.engines.scan import Exceptions, cut_around
 from codedata.tokenize.engines.side_by_side import each_piece
 from codedata.tokenize.structure import BYTE_CHARACTERS, Pretokenizer, normalizes_to_nfc_only
@@ -60,6 +61,9 @@ _MANY_THREADS = 4
 """From so many on, those of its own outdo one call at a time, for half more CPU."""
 _BATCH = 256
 """Parts that the library gets at a time, which bounds its `Encoding` objects."""
+_GROUP_BYTES = 1 << 24
+"""Of texts that are tokenized alone, what it gets at a time: what it has found comes padded, and
+SentencePiece's way remembers words for as long."""
 _AROUND = ("{0}", "a{0}b", " {0} ", "{0}{0}", "\n{0}\n", "\t{0}  x", "({0})")
 """Where an added token is tried."""
 
@@ -179,43 +183,74 @@ class GigatokenEngine(PieceEngine):
 
     def encode_pieces(
         self, text: Utf8, pieces: Sequence[Span], *, threads: int
-    ) -> Iterator[IdArray]:
+    ) -> Sequence[IdArray]:
         """See `PieceEngine.encode_pieces`."""
-        divided = [self._divide(text, *piece) for piece in pieces]
-        parts = [part for each in divided for _, part in each]
-        left = [part for part in parts if not isinstance(part, bytes)]
-        batches = (left[at : at + _BATCH] for at in range(0, len(left), _BATCH))
-        others = chain.from_iterable(self.by_library(text, batch) for batch in batches)
-        ids = iter(self._peer.encode([p for p in parts if isinstance(p, bytes)], threads=threads))
-        for each in divided:
-            found = [
-                next(ids)[self._num_lead_ids if start else 0 :]
-                if isinstance(part, bytes)
-                else next(others)
-                for start, part in each
-            ]
-            yield found[0] if len(found) == 1 else np.concatenate(found)
+        if not pieces:
+            return []
+        stretch = Stretch.within([0, *(stop for _, stop in pieces)], len(text))
+        ids, counts = self._encode(text, stretch, threads)
+        return np.split(ids, counts[:-1].cumsum())
 
-    def _divide(self, text: Utf8, start: int, stop: int) -> list[tuple[int, bytes | Span]]:
-        """A piece in parts, by their starts: gigatoken's with the lead, the library's as spans."""
-        piece, lead = text[start:stop], self.lead.encode()
-        whole = b"".join((lead if start else b"", piece.data))
-        is_ascii = whole.isascii()
+    def encode_each(
+        self, text: Utf8, ends: NDArray[np.int64], *, threads: int = 1
+    ) -> tuple[IdArray, NDArray[np.int64]]:
+        """See `Engine.encode_each`."""
+        return each_alone(
+            lambda group: self._encode(text, group, threads),
+            Stretch.of(ends).cut(text, self._pretokenizer.cut, self.piece_bytes),
+            ends,
+            group_bytes=_GROUP_BYTES,
+            threads=1,
+            dtype=self._dtype,
+        )
+
+    def _encode(self, text: Utf8, stretch: Stretch, threads: int) -> Counted:
+        parts, is_left = self._divide(text, stretch)
+        left = is_left.tolist()
+        begins, lead, spans = parts.begins, self.lead.encode(), parts.spans
+        own = [
+            text[start:stop].tobytes() if start in begins else lead + text[start:stop].tobytes()
+            for (start, stop), other in zip(spans, left, strict=True)
+            if not other
+        ]
+        places = np.flatnonzero(is_left).tolist()
+        batches = (places[at : at + _BATCH] for at in range(0, len(places), _BATCH))
+        others = chain.from_iterable(
+            self.by_library(text, [spans[place] for place in batch], begins=begins)
+            for batch in batches
+        )
+        ids = iter(self._peer.encode(own, threads=threads))
+        found = [
+            next(others) if other else next(ids)[0 if start in begins else self._num_lead_ids :]
+            for (start, _), other in zip(spans, left, strict=True)
+        ]
+        counts = np.array([*map(len, found)])
+        return (
+            np.concatenate(found, dtype=self._dtype, casting="unsafe"),
+            np.add.reduceat(counts, np.searchsorted(parts.edges, stretch.edges[:-1])),
+        )
+
+    def _divide(self, text: Utf8, stretch: Stretch) -> tuple[Stretch, NDArray[np.bool_]]:
+        """The pieces in parts, and which of these are left to the library, shape (num_parts,)."""
+        first, last = stretch.edges[[0, -1]].tolist()
+        whole = text[first:last]
+        is_ascii = whole.tobytes().isascii()
         if self._probing is not None and not is_ascii:
             self._start_probing()
-        found = self._exceptions.find(piece, is_ascii=is_ascii)
-        if not found:
-            return [(start, whole)]
-        parts: list[tuple[int, bytes | Span]] = []
-        place = 0
-        for low, high in [*cut_around(piece, found, self._pretokenizer.cut), (len(piece),) * 2]:
-            if low > place:
-                before = lead if start + place else b""
-                parts.append((start + place, b"".join((before, piece[place:low].data))))
-            if high > low:
-                parts.append((start + low, (start + low, start + high)))
-            place = high
-        return parts
+        found = self._exceptions.find(whole, is_ascii=is_ascii)
+        of_pieces: dict[int, list[Span]] = {}
+        starts = np.array([start for start, _ in found], np.int64) + first
+        pieces = np.searchsorted(stretch.edges, starts, "right") - 1
+        for piece, (start, stop) in zip(pieces.tolist(), found, strict=True):
+            of_pieces.setdefault(piece, []).append((first + start, first + stop))
+        left: list[Span] = []
+        for piece, spans in of_pieces.items():
+            start, stop = stretch.edges[piece : piece + 2].tolist()
+            inside = [(low - start, min(high, stop) - start) for low, high in spans]
+            around = cut_around(text[start:stop], inside, self._pretokenizer.cut)
+            left += [(start + low, start + high) for low, high in around]
+        parts = stretch.with_edges(np.array(left, np.int64).ravel())
+        return parts, parts.holding(np.array([low for low, _ in left], np.int64))
 
 
 def _untruncated(loaded: LoadedTokenizer) -> bytes:

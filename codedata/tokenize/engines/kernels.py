@@ -566,34 +566,72 @@ def _alternative_end(
 def tokenize(
     text: NDArray[np.uint8],
     start: int,
-    stop: int,
+    edges: NDArray[np.int64],
+    left: NDArray[np.bool_],
     isolating: bool,
     classes: Classes,
     merges: Merges,
     table: Table,
     ids: NDArray[Any],
     spans: NDArray[np.int64],
+    counts: NDArray[np.int64],
 ) -> tuple[int, int, int]:
-    """Tokenize from an end of a pre-token on, leaving out those that are not for the kernel.
+    """Tokenize pieces from an end of a pre-token on, leaving out what is not for the kernel.
 
     Args:
         text: UTF-8.
-        start: where to start, in bytes.
-        stop: where to stop: the text's end, or an end of a pre-token.
+        start: where to start, in bytes: in one of the pieces.
+        edges: where they start and stop, shape (num_pieces + 1,): ends of texts or of pre-tokens.
+        left: shape (num_pieces,): those that are left out.
         isolating: see `Rules`.
         classes: of characters, for these rules.
         merges: of the vocabulary.
         table: pre-tokens seen before, those of this text included afterwards.
-        ids: written from the start; has room for `stop - start`.
+        ids: written from the start; has room for an id a byte.
         spans: written with what is left out, a row each: start and stop in bytes, and how many
             ids come before it.
+        counts: shape (num_pieces,): how many ids a piece got is added.
 
     Returns:
-        Where it stopped (before `stop` if `spans` is full), number of ids, number of spans.
+        Where it stopped (before the last edge if `spans` is full), number of ids, number of spans.
     """
+    piece = np.searchsorted(edges, start, "right") - 1
+    num_ids = num_spans = 0
+    while piece < len(left) and num_spans < len(spans):
+        stop = edges[piece + 1]
+        if left[piece]:
+            spans[num_spans, 0] = start
+            spans[num_spans, 1] = stop
+            spans[num_spans, 2] = num_ids
+            start = stop
+            num_spans += 1
+        else:
+            before = num_ids
+            start, num_ids, num_spans = _tokenize_piece(
+                text, start, stop, isolating, classes, merges, table, ids, num_ids, spans, num_spans
+            )
+            counts[piece] += num_ids - before
+        piece += 1
+    return start, num_ids, num_spans
+
+
+@compiled
+def _tokenize_piece(
+    text: NDArray[np.uint8],
+    start: int,
+    stop: int,
+    isolating: bool,
+    classes: Classes,
+    merges: Merges,
+    table: Table,
+    ids: NDArray[Any],
+    num_ids: int,
+    spans: NDArray[np.int64],
+    num_spans: int,
+) -> tuple[int, int, int]:
+    """`tokenize` of one piece, behind ids and spans that there are; returns where it stopped."""
     slots, arena = table.slots, table.arena
     mask = np.uint64(len(slots) // 2 - 1)
-    num_ids = num_spans = 0
     kind = classes.bytes[text[start]] if start < stop else np.uint8(ALONE)
     while start < stop and num_spans < len(spans):
         if isolating:

@@ -7,7 +7,6 @@ one character, are left to the tokenizers library. Measured in docs/performance.
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
-from codedata.tokenize.engines.base import PieceEngine, Span, cut_text
+from codedata.tokenize.engines.alone import Counted, Span, Stretch, each_alone
+from codedata.tokenize.engines.base import PieceEngine
 from codedata.tokenize.engines.compiling import loading_compiled
 from codedata.tokenize.engines.kernels import (
     ALONE,
@@ -164,7 +164,9 @@ class PretokensEngine(PieceEngine):
         self._word_ends = np.cumsum([len(word) for word in words], dtype=np.int64)
         self._firsts = np.isin(np.arange(256), [word[0] for word in words if word])
         self._tables: deque[Table] = deque()
-        self._encode_block(np.frombuffer(b"a", np.uint8), 0, 1)  # loads what is compiled
+        self._encode(
+            np.frombuffer(b"a", np.uint8), Stretch.within([0, 1], 1)
+        )  # loads what is compiled
         self._tables.clear()
 
     def encode_pieces(
@@ -172,44 +174,67 @@ class PretokensEngine(PieceEngine):
     ) -> Iterable[IdArray]:
         """See `PieceEngine.encode_pieces`."""
         text = read_only(text)
-        return each_piece(lambda piece: self._encode_block(text, *piece), pieces, threads)
+        return each_piece(
+            lambda piece: self._encode(text, Stretch.within(piece, len(text)))[0], pieces, threads
+        )
 
-    def _encode_block(self, text: Utf8, start: int, stop: int) -> IdArray:
+    def encode_each(
+        self, text: Utf8, ends: NDArray[np.int64], *, threads: int = 1
+    ) -> tuple[IdArray, NDArray[np.int64]]:
+        """See `Engine.encode_each`."""
+        text = read_only(text)
+        return each_alone(
+            lambda group: self._encode(text, group),
+            Stretch.of(ends).cut(text, self._pretokenizer.cut, self.piece_bytes),
+            ends,
+            group_bytes=self.piece_bytes,
+            threads=threads,
+            dtype=self._dtype,
+        )
+
+    def _encode(self, text: Utf8, stretch: Stretch) -> Counted:
+        start, stop = stretch.edges[[0, -1]].tolist()
         found = np.empty(stop - start, np.int64)
         num_found = find_any(text, start, stop, self._words, self._word_ends, self._firsts, found)
         if not num_found:
-            return self._encode_plain(text, start, stop)
-        small = [
-            start + end
-            for _, end in cut_text(text[start:stop], self._pretokenizer.cut, _SMALL_BLOCK_BYTES)
-        ]
-        holding = set(np.searchsorted(small, found[:num_found], "right").tolist())
-        pieces = [
-            self.by_library(text, [(low, high)])[0]
-            if place in holding
-            else self._encode_plain(text, low, high)
-            for place, (low, high) in enumerate(pairwise([start, *small]))
-        ]
-        return np.concatenate(pieces)
+            return self._encode_but(text, stretch, np.zeros(len(stretch.edges) - 1, np.bool_))
+        places = found[:num_found]
+        cut = self._pretokenizer.cut
+        small = stretch.cut(text, cut, _SMALL_BLOCK_BYTES, stretch.holding(places))
+        ids, counts = self._encode_but(text, small, small.holding(places))
+        return ids, np.add.reduceat(counts, np.searchsorted(small.edges, stretch.edges[:-1]))
 
-    def _encode_plain(self, text: Utf8, start: int, stop: int) -> IdArray:
-        """Tokenize what holds none of the added tokens that are looked for."""
+    def _encode_but(self, text: Utf8, stretch: Stretch, left: NDArray[np.bool_]) -> Counted:
+        """Tokenize pieces of which some, those that hold added tokens, are left to the library."""
         try:
             table = self._tables.pop()
         except IndexError:
             table = new_table()
+        edges = stretch.edges
+        start, stop = edges[[0, -1]].tolist()
+        behind = {*edges[:-1][left & ~stretch.borders[:-1]].tolist()}
         ids = np.empty(stop - start, self._dtype)
         spans = np.empty((_SPANS, 3), np.int64)
+        counts = np.zeros(len(left), np.int64)
         pieces: list[IdArray] = []
         while start < stop:
             start, num_ids, num_spans = tokenize(
-                text, start, stop, self._isolating, self._classes, self._merges, table, ids, spans
-            )
-            foreign = self.by_library(text, [(s, e) for s, e, _ in spans[:num_spans].tolist()])
+                text, start, edges, left, self._isolating, self._classes, self._merges, table, ids,
+                spans, counts,
+            )  # fmt: skip
+            foreign = [(low, high) for low, high, _ in spans[:num_spans].tolist()]
+            # Pre-tokens that are left to the library are what they are alone, not behind a lead.
+            begins = {low for low, _ in foreign} - behind
             place = 0
-            for others, upto in zip(foreign, spans[:num_spans, 2].tolist(), strict=True):
+            for (low, _), others, upto in zip(
+                foreign,
+                self.by_library(text, foreign, begins=begins),
+                spans[:num_spans, 2].tolist(),
+                strict=True,
+            ):
                 pieces += [ids[place:upto].copy(), others]
+                counts[np.searchsorted(edges, low, "right") - 1] += len(others)
                 place = upto
             pieces.append(ids[place:num_ids].copy())
         self._tables.append(table)
-        return np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
+        return np.concatenate(pieces) if len(pieces) > 1 else pieces[0], counts

@@ -312,6 +312,7 @@ def _encode_piece(
     text: NDArray[np.uint8],
     start: int,
     stop: int,
+    begins: bool,
     classes: NDArray[np.uint8],
     normal: NDArray[np.uint8],
     splitting: Splitting,
@@ -320,7 +321,11 @@ def _encode_piece(
     ids: NDArray[Any],
     num_ids: int,
 ) -> int:
-    """Tokenize a piece; returns how many ids are there now, or -1 for one that is the library's."""
+    """Tokenize a piece, which may begin a text.
+
+    Returns:
+        How many ids are there now, or -1 for one that is the library's.
+    """
     word = work.word
     place = np.int64(start)
     while place < stop and num_ids >= 0:
@@ -328,9 +333,10 @@ def _encode_piece(
         if is_space and not splitting.at_spaces:
             place += 1
             continue
-        if splitting.at_spaces and not is_space and place > 0:
+        is_first = begins and place == start
+        if splitting.at_spaces and not is_space and not is_first:
             return np.int64(-1)
-        has_mark = is_space or splitting.each_has_mark or (splitting.first_has_mark and place == 0)
+        has_mark = is_space or splitting.each_has_mark or (splitting.first_has_mark and is_first)
         while is_space and place < stop and classes[text[place]] == SPACE:
             place += 1
             is_space = splitting.merges_spaces
@@ -355,6 +361,7 @@ def _encode_piece(
 def encode_words(
     text: NDArray[np.uint8],
     edges: NDArray[np.int64],
+    borders: NDArray[np.bool_],
     classes: NDArray[np.uint8],
     normal: NDArray[np.uint8],
     splitting: Splitting,
@@ -369,6 +376,7 @@ def encode_words(
     Args:
         text: UTF-8.
         edges: shape (num_pieces + 1,), in bytes.
+        borders: shape (num_pieces + 1,): those where a text begins or ends.
         classes: shape (256,): the class of each byte.
         normal: shape (256,): what each is normalized to.
         splitting: into words.
@@ -382,8 +390,8 @@ def encode_words(
     for piece in range(len(left)):
         if not left[piece]:
             upto = _encode_piece(
-                text, edges[piece], edges[piece + 1], classes, normal, splitting, trie, work, ids,
-                count,
+                text, edges[piece], edges[piece + 1], borders[piece], classes, normal, splitting,
+                trie, work, ids, count,
             )  # fmt: skip
             left[piece] = upto < 0
             count = max(count, upto)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.tokenize.cuts import MARK
-from codedata.tokenize.engines.base import PieceEngine, Span, as_utf8, cut_text
+from codedata.tokenize.engines.alone import Counted, Span, Stretch, each_alone
+from codedata.tokenize.engines.base import PieceEngine, as_utf8
 from codedata.tokenize.engines.compiling import loading_compiled
 from codedata.tokenize.engines.kernels import find_any
 from codedata.tokenize.engines.side_by_side import each_piece, read_only
@@ -245,37 +246,56 @@ class WordsEngine(PieceEngine):
         self._added_ends = np.cumsum([len(word) for word in words], dtype=np.int64)
         self._firsts = np.isin(np.arange(256), [word[0] for word in words])
         self._work: deque[Work] = deque()
-        self._encode_piece(read_only(as_utf8("a")), 0, 1)  # loads what is compiled
+        self._encode(read_only(as_utf8("a")), Stretch.within([0, 1], 1))  # loads what is compiled
 
     def encode_pieces(
         self, text: Utf8, pieces: Sequence[Span], *, threads: int
     ) -> Iterable[IdArray]:
         """See `PieceEngine.encode_pieces`."""
         text = read_only(text)
-        return each_piece(lambda piece: self._encode_piece(text, *piece), pieces, threads)
+        return each_piece(
+            lambda piece: self._encode(text, Stretch.within(piece, len(text)))[0], pieces, threads
+        )
 
-    def _encode_piece(self, text: Utf8, start: int, stop: int) -> IdArray:
-        small = cut_text(text[start:stop], self._pretokenizer.cut, _SMALL_PIECE_BYTES)
-        edges = np.array([0, *(end for _, end in small)]) + start
-        left = np.zeros(len(edges) - 1, np.bool_)
+    def encode_each(
+        self, text: Utf8, ends: NDArray[np.int64], *, threads: int = 1
+    ) -> tuple[IdArray, NDArray[np.int64]]:
+        """See `Engine.encode_each`."""
+        text = read_only(text)
+        return each_alone(
+            lambda group: self._encode(text, group),
+            Stretch.of(ends).cut(text, self._pretokenizer.cut, self.piece_bytes),
+            ends,
+            group_bytes=self.piece_bytes,
+            threads=threads,
+            dtype=self._dtype,
+        )
+
+    def _encode(self, text: Utf8, stretch: Stretch) -> Counted:
+        small = stretch.cut(text, self._pretokenizer.cut, _SMALL_PIECE_BYTES)
+        edges, borders = small
+        start, stop = edges[[0, -1]].tolist()
         found = np.empty(stop - start, np.int64)
         num_found = find_any(text, start, stop, self._added, self._added_ends, self._firsts, found)
-        left[np.searchsorted(edges, found[:num_found], "right") - 1] = True
-        left[0] |= self._strips and start == 0
-        left[-1] |= self._strips and stop == len(text)
+        left = small.holding(found[:num_found])
+        if self._strips:
+            left |= borders[:-1] | borders[1:]
         try:
             work = self._work.pop()
         except IndexError:
             work = _new_work()
         ids, num_ids = np.empty(2 * (stop - start) + 1, self._dtype), np.empty(len(left), np.int64)
         encode_words(
-            text, edges, self._classes, self._normal, self._splitting, self._trie, work, left, ids,
-            num_ids,
+            text, edges, borders, self._classes, self._normal, self._splitting, self._trie, work,
+            left, ids, num_ids,
         )  # fmt: skip
         self._work.append(work)
         places = np.flatnonzero(left)
         spans = list(zip(edges[places].tolist(), edges[places + 1].tolist(), strict=True))
-        others = self.by_library(text, spans) if spans else []
+        others = self.by_library(text, spans, begins=small.begins)
         own = np.split(ids[: num_ids[-1]], num_ids[places])
+        counts = np.diff(num_ids, prepend=0)
+        counts[places] = [*map(len, others)]
         after = zip(others, own[1:], strict=True)
-        return np.concatenate([own[0], *(part for pair in after for part in pair)])
+        joined = np.concatenate([own[0], *(part for pair in after for part in pair)])
+        return joined, np.add.reduceat(counts, np.searchsorted(edges, stretch.edges[:-1]))

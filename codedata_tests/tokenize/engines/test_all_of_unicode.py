@@ -150,8 +150,10 @@ def test_what_the_vocabulary_has_no_byte_for_is_left_to_the_library(twin: Twin) 
 def test_text_beyond_ascii_stays_in_the_kernel(
     family: str, twin: Twin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_engine: PretokensEngine, _text: Utf8, spans: Sequence[Span]) -> list[IdArray]:
-        assert not spans, "the library is asked"
+    def refuse(
+        _engine: PretokensEngine, _text: Utf8, spans: Sequence[Span], *, begins: object
+    ) -> list[IdArray]:
+        assert not spans, ("the library is asked", begins)
         return []
 
     other = "é ü \u0645\u0631\u062d 한국어 e\u0301 👩\u200d👧 \x00\r\n\ue000\ufdd0\U0010ffff"

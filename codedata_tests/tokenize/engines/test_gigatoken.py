@@ -11,6 +11,7 @@ import pytest
 from tokenizers import AddedToken
 
 from codedata.tokenize.engines import gigatoken, registry
+from codedata.tokenize.engines.alone import Stretch
 from codedata.tokenize.engines.base import as_utf8, reference_ids
 from codedata.tokenize.engines.gigatoken import GigatokenEngine
 from codedata.tokenize.engines.registry import choose_engine
@@ -90,7 +91,7 @@ def test_of_an_unknown_structure_what_is_beyond_ascii_waits_for_the_comparison(
 
     def left_to_library() -> list[bool]:
         return [
-            any(not isinstance(part, bytes) for _, part in engine._divide(utf8, 0, len(utf8)))
+            bool(engine._divide(utf8, Stretch.within([0, len(utf8)], len(utf8)))[1].any())
             for utf8 in map(as_utf8, texts)
         ]
 
