@@ -137,7 +137,9 @@ def test_the_models_that_docs_name_do_not_keep_documents_apart(
 
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore")  # torch's own of flex attention
-@pytest.mark.parametrize("stance", ["force_eager", pytest.param("default", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "stance", [by_campaign("force_eager"), pytest.param("default", marks=pytest.mark.long)]
+)
 def test_flex_attention_keeps_documents_apart_by_positions_and_by_our_block_mask(
     samples: tuple[PickledTrainerDataset, Any], stance: str
 ) -> None:
