@@ -1,6 +1,6 @@
 """Texts -> the ids of each alone, without any token that frames it, by the fastest exact engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,16 @@ class Texts:
         """The bytes of one."""
         return self.utf8[self.ends[place - 1] if place else 0 : self.ends[place]]
 
+    @property
+    def num_bytes(self) -> NDArray[np.int64]:
+        """Of each, shape (num_texts,)."""
+        return np.diff(self.ends, prepend=0)
+
+    def some(self, which: NDArray[np.bool_]) -> "Texts":
+        """Some of them, shape (num_texts,) says which."""
+        inside = np.repeat(which, self.num_bytes)
+        return Texts(utf8=self.utf8[inside], ends=np.cumsum(self.num_bytes[which]))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TextIds:
@@ -53,6 +63,35 @@ class TextIds:
     def __getitem__(self, place: int) -> IdArray:
         """The ids of one."""
         return self.ids[self.ends[place - 1] if place else 0 : self.ends[place]]
+
+    @property
+    def num_tokens(self) -> NDArray[np.int64]:
+        """Of each, shape (num_texts,)."""
+        return np.diff(self.ends, prepend=0)
+
+    def some(self, which: NDArray[np.bool_]) -> "TextIds":
+        """Those of some of the texts, shape (num_texts,) says of which."""
+        inside = np.repeat(which, self.num_tokens)
+        return TextIds(ids=self.ids[inside], ends=np.cumsum(self.num_tokens[which]))
+
+    def holding(self, sought: Sequence[int]) -> NDArray[np.int64]:
+        """The places of those texts that have one of some ids, ascending."""
+        found = np.flatnonzero(np.isin(self.ids, sought))
+        return np.unique(np.searchsorted(self.ends, found, "right"))
+
+    def with_others(self, others: Mapping[int, IdArray]) -> "TextIds":
+        """The same but for the ids of some texts, by their places."""
+        num_tokens, ids, upto = self.num_tokens, list[IdArray](), 0
+        for place in sorted(others):
+            start = int(self.ends[place] - num_tokens[place])
+            ids += [self.ids[upto:start], others[place]]
+            upto = int(self.ends[place])
+            num_tokens[place] = len(others[place])
+        ids.append(self.ids[upto:])
+        return TextIds(
+            ids=np.concatenate(ids, dtype=self.ids.dtype, casting="unsafe"),
+            ends=np.cumsum(num_tokens),
+        )
 
 
 def bare_ids(engine: Engine, texts: Texts, *, threads: int = 1) -> TextIds:

@@ -7,6 +7,7 @@ a sample of every chunk's own ids is compared with the tokenizers library's, and
 that an earlier run left.
 """
 
+import re
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from codedata.errors import ExactnessError, TokenizerError
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange, Utf8
 from codedata.tokenize.agreement import first_difference
+from codedata.tokenize.bare_ids import TextIds, Texts
 from codedata.tokenize.engines.base import Encoded, Engine, as_utf8, ids_behind, reference_ids
 from codedata.tokenize.engines.whole import WholeTextEngine
 from codedata.tokenize.probe import HOSTILE, PROBE
@@ -146,6 +148,75 @@ def compare_ids(
         if num_pieces == COMPARED_PIECES:
             break
     return compared
+
+
+def compare_texts(
+    loaded: LoadedTokenizer,
+    engine: Engine,
+    texts: Texts,
+    found: TextIds,
+    *,
+    seed: int,
+    name: Callable[[int], str],
+) -> int:
+    """Tokenize some texts again: those that are short, and of others a piece from cut to cut.
+
+    Args:
+        loaded: the tokenizer.
+        engine: that made the ids.
+        texts: of which the ids are.
+        found: bare.
+        seed: chooses texts and pieces.
+        name: what a text is, by its place, for the message.
+
+    Returns:
+        Bytes of text compared, as of `compare_ids`; 0 where the engine is the library itself, or
+        where no text is short or has a place to cut at.
+
+    Raises:
+        ExactnessError: naming the text and the first difference.
+    """
+    if engine.cut is None:
+        return 0
+    random, compared = np.random.default_rng(seed), 0
+    for place in random.permutation(np.flatnonzero(texts.num_bytes)).tolist():
+        if compared > (COMPARED_PIECES - 1) * COMPARED_BYTES:
+            break
+        text, ids = texts[place], found[place]
+        start, stop = _piece_to_compare(engine.cut, text, random)
+        piece, lead = str(text[start:stop].data, "utf-8"), engine.lead if start else ""
+        [expected] = ids_behind(loaded, [lead], [piece])
+        if start == 0:
+            is_same = ids[: len(expected)].tolist() == expected
+        else:
+            is_same = _stand_in(expected, ids)
+        if not is_same or (stop - start == len(text) and len(expected) != len(ids)):
+            before = str(text[:start].data, "utf-8")
+            upto = len(loaded.tokenizer.encode(before, add_special_tokens=False).ids)
+            there = ids[upto : upto + len(expected)] if stop < len(text) else ids[upto:]
+            at = f"{name(place)}, from character {len(before)} on"
+            raise _not_exact(loaded, engine, lead, piece, (expected, there.tolist()), at)
+        compared += stop - start
+    return compared
+
+
+def _piece_to_compare(
+    cut: re.Pattern[bytes], text: Utf8, random: np.random.Generator
+) -> tuple[int, int]:
+    """Start and stop of a piece of at most COMPARED_BYTES between cuts; of none, both are equal.
+
+    That of a short text is all of it; of others, it may be their start.
+    """
+    if len(text) <= COMPARED_BYTES:
+        return 0, len(text)
+    half = COMPARED_BYTES // 2
+    drawn = max(0, int(random.integers(-COMPARED_BYTES, len(text) - COMPARED_BYTES)))
+    first = cut.search(text.data, drawn, drawn + half) if drawn else None
+    start = first.start() if first else 0
+    if len(text) - start <= COMPARED_BYTES:
+        return start, len(text)
+    last = cut.search(text.data, start + half, start + COMPARED_BYTES)
+    return start, last.start() if last else start
 
 
 def holds_ids_of(

@@ -250,7 +250,7 @@ def _permuted(
         else:
             order = [prefix, suffix, behind, middle, before, within]
         permuted.append(np.concatenate(order, dtype=within.dtype, casting="unsafe"))
-    if not tokens.keeps:
+    if tokens.table is None:
         for at in _not_given_back(tokens, engine, recipe, texts, drawn, permuted):
             permuted[at] = None
     return permuted

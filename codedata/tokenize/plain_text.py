@@ -54,7 +54,7 @@ def ids_as_text(
         texts: any.
         threads: that may work on them.
     """
-    found = bare_ids(loaded, engine, texts, threads=threads)
+    found = bare_ids(engine, texts, threads=threads)
     each: list[IdArray | None] = [
         found.ids[start:stop] for start, stop in pairwise([0, *found.ends.tolist()])
     ]

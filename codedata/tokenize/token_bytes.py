@@ -1,18 +1,19 @@
 """A tokenizer -> the bytes of text that ids stand for, and where each token of a text ends in it.
 
 Two structures say it in their vocabularies: byte-level ones, a character for each byte, and
-SentencePiece's with a token for each byte that it has no piece for. For others the library decodes,
-and gives the offsets.
+SentencePiece's BPE, with a token for each byte that it has no piece for. For others the library
+decodes, and gives the offsets.
 
-The start of a text may be a place of its own (a space is put before it). What goes on in the middle
-of a text is tokenized and decoded behind `lead`, whose own ids and text are taken off again.
+The start of a text may be a place of its own: a space is put before it. What goes on in the middle
+of a text is tokenized behind `lead`, whose own ids are taken off again.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
+from unicodedata import is_normalized
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,17 +35,23 @@ _BYTE_OF = {ord(char): byte for byte, char in BYTE_CHARACTERS.items()}
 _NEVER = re.compile(rb"[\xc0\xc1\xf5-\xff]")
 """Bytes that no UTF-8 has: what a vocabulary writes with them may be an added token's text."""
 
+_ONE_BYTE = re.compile("<0x[0-9A-F]{2}>")
+
+_MARKING = (
+    {"type": "Prepend", "prepend": MARK},
+    {"type": "Replace", "pattern": {"String": " "}, "content": MARK},
+)
+"""What SentencePiece's normalizers do that only have spaces written as `MARK`."""
+
 FIRST = -0x40
 """Signed, the bytes that a character starts with are not below it."""
-
-_ONE_BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 _LEAD = "\n"
 """Few vocabularies merge it with what comes next; whether one did shows in the ids."""
 
-Stops = NDArray[np.int64]
-"""Shape (num_tokens + 1,): the byte of the text at which so many tokens end, which may be one within
-a character; -1 where the library's offsets say no more than that it is."""
+Stops = NDArray[np.int32]
+"""Shape (num_tokens + 1,): the byte of the text at which so many tokens end, which may lie within a
+character; -1 where the library's offsets say no more than that it does."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,17 +61,16 @@ class TokenBytes:
     Attributes:
         loaded: the tokenizer.
         table: the bytes of each id; None where the vocabulary does not say.
-        keeps: whether any text's bytes, or those of its NFC, are those of its ids, wherever it
-            begins and ends.
-        changes: whether the text is normalized first.
+        composes: whether the text's NFC is what they are the bytes of.
         lead: goes before what is not the start of a text; empty where that is a place as any.
+        leads_each: whether what follows an added token is the start of a text, too.
     """
 
     loaded: LoadedTokenizer
     table: list[bytes] | None
-    keeps: bool
-    changes: bool
+    composes: bool
     lead: str
+    leads_each: bool
 
     @cached_property
     def lead_ids(self) -> list[int]:
@@ -72,25 +78,41 @@ class TokenBytes:
         return self.loaded.tokenizer.encode(self.lead, add_special_tokens=False).ids
 
     @cached_property
-    def num_bytes(self) -> NDArray[np.int64]:
+    def _num_bytes(self) -> NDArray[np.int32]:
         """Of each id, by the table."""
         table = self.table or []
-        return np.fromiter(map(len, table), np.int64, len(table))
+        return np.fromiter(map(len, table), np.int32, len(table))
 
-    def bytes_of(self, ids: Sequence[int], *, continues: bool) -> bytes:
+    @cached_property
+    def _added(self) -> NDArray[np.int64]:
+        return np.array([*self.loaded.tokenizer.get_added_tokens_decoder()], np.int64)
+
+    def bytes_of(self, ids: IdArray, *, continues: bool) -> bytes:
         """The bytes that ids stand for.
 
         Args:
             ids: any of the vocabulary.
             continues: whether they were made behind `lead`, or go on behind others.
         """
-        if self.table is not None:
-            found = b"".join(map(self.table.__getitem__, ids))
-            return found.removeprefix(b" ") if self.lead and not continues else found
-        decode = self.loaded.tokenizer.decode
-        lead = self.lead_ids if continues else []
-        whole = decode([*lead, *ids], skip_special_tokens=False)
-        return whole.removeprefix(decode(lead, skip_special_tokens=False)).encode()
+        if self.table is None:
+            decode = self.loaded.tokenizer.decode
+            lead = self.lead_ids if continues else []
+            whole = decode([*lead, *ids.tolist()], skip_special_tokens=False)
+            return whole.removeprefix(decode(lead, skip_special_tokens=False)).encode()
+        if not self.lead:
+            return self._joined(ids)
+        ends = np.flatnonzero(np.isin(ids, self._added)) + 1 if self.leads_each else []
+        first, *others = map(self._joined, np.split(ids, ends))
+        return b"".join(
+            [
+                first if continues else first.removeprefix(b" "),
+                *(each.removeprefix(b" ") for each in others),
+            ]
+        )
+
+    def _joined(self, ids: IdArray) -> bytes:
+        assert self.table is not None
+        return b"".join(map(self.table.__getitem__, ids.tolist()))
 
     def stops(self, ids: IdArray, text: Utf8, tokenizer: LibraryTokenizer) -> Stops:
         """Where the tokens of a text end in it.
@@ -100,19 +122,18 @@ class TokenBytes:
             text: not empty.
             tokenizer: that made them, which is asked where the table does not fit.
         """
-        if self.table is not None:
-            ends = np.zeros(len(ids) + 1, np.int64)
-            np.cumsum(self.num_bytes[ids], out=ends[1:])
-            more = int(ends[-1]) - len(text)
-            sure = self.keeps and (not self.changes or int(text.max()) < 0x80)
-            if (sure and not more) or self._spells(ids, text, more):
-                return np.maximum(ends - more, 0) if more else ends
-        return _stops_by_library(str(text.data, "utf-8"), tokenizer)
-
-    def _spells(self, ids: IdArray, text: Utf8, more: int) -> bool:
-        """Whether the bytes of ids are a text's, a space before it at most."""
-        spelt = self.bytes_of(ids.tolist(), continues=True)
-        return more in (0, 1) and spelt == b" " * more + text.tobytes()
+        if self.table is None:
+            return _stops_by_library(text, tokenizer)
+        ends = np.zeros(len(ids) + 1, np.int32)
+        np.cumsum(self._num_bytes.take(ids), out=ends[1:])
+        more = int(ends[-1]) - len(text)
+        if self.lead:  # a space may have been added
+            fits = more in (0, 1) and not np.isin(ids, self._added).any()
+        else:  # nothing is added, but in the place of what is composed
+            fits = more == 0 and not (self.composes and _may_be_composed(text))
+        if not fits:
+            return _stops_by_library(text, tokenizer)
+        return np.maximum(ends - more, 0) if more else ends
 
 
 @lru_cache(maxsize=4)
@@ -122,26 +143,23 @@ def token_bytes(loaded: LoadedTokenizer) -> TokenBytes:
     model: dict[str, Any] = structure.get("model") or {}
     normalizer = steps_of(structure.get("normalizer"), "normalizers")
     steps = steps_of(structure.get("pre_tokenizer"), "pretokenizers")
-    affixes = model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
-    is_bpe = model.get("type", "BPE") == "BPE" and not affixes
-    kinds = {step.get("type") for step in steps}
+    kinds = [step.get("type") for step in steps]
     has_lead = treats_start(normalizer, steps, [])
+    composes = normalizes_to_nfc_only(structure)
+    affixes = model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
     table = None
-    if is_bpe and "ByteLevel" in kinds:
-        table = _table(loaded, _byte_level)
-    elif (
-        is_bpe
-        and model.get("byte_fallback")
-        and {s.get("type") for s in normalizer} <= {"Prepend", "Replace"}
-    ):
-        table = _table(loaded, _sentencepiece)
-    is_nfc = not normalizer or normalizes_to_nfc_only(structure)
+    if model.get("type", "BPE") != "BPE" or affixes:
+        pass
+    elif kinds[-1:] == ["ByteLevel"] and (not normalizer or composes):
+        table = None if has_lead and len(steps) > 1 else _table(loaded, _byte_level)
+    elif model.get("byte_fallback") and kinds in ([], ["Metaspace"], ["Split"]):
+        table = _table(loaded, _piece) if all(step in _MARKING for step in normalizer) else None
     return TokenBytes(
         loaded=loaded,
         table=table,
-        keeps=table is not None and "ByteLevel" in kinds and is_nfc and not has_lead,
-        changes=bool(normalizer),
+        composes=composes,
         lead=_LEAD if has_lead else "",
+        leads_each=all(step.get("prepend_scheme") != "first" for step in steps),
     )
 
 
@@ -166,19 +184,23 @@ def _byte_level(token: str) -> bytes | None:
     return None if _NEVER.search(found) else found
 
 
-def _sentencepiece(token: str) -> bytes:
+def _piece(token: str) -> bytes:
+    """The bytes of a piece of SentencePiece's."""
     if _ONE_BYTE.fullmatch(token):
         return bytes([int(token[3:5], 16)])
     return token.replace(MARK, " ").encode()
 
 
-def _stops_by_library(text: str, tokenizer: LibraryTokenizer) -> Stops:
+def _may_be_composed(text: Utf8) -> bool:
+    return int(text.max()) >= 0x80 and not is_normalized("NFC", str(text.data, "utf-8"))
+
+
+def _stops_by_library(text: Utf8, tokenizer: LibraryTokenizer) -> Stops:
     """By its offsets: characters, of which those that a token has a part of are its own whole."""
-    offsets = tokenizer.encode(text, add_special_tokens=False).offsets
+    offsets = tokenizer.encode(str(text.data, "utf-8"), add_special_tokens=False).offsets
+    byte_of = np.append(np.flatnonzero(text.view(np.int8) >= FIRST), len(text))
     starts, ends = np.array(offsets, np.int64).reshape(-1, 2).T
-    starts = np.append(starts, len(text))
+    starts = np.append(starts, len(byte_of) - 1)
     starts[0] = 0
-    starts[1:][np.maximum.accumulate(ends) > starts[1:]] = -1
-    utf8 = np.frombuffer(text.encode(), np.int8)
-    byte_of = np.append(np.flatnonzero(utf8 >= FIRST), len(utf8))
-    return np.where(starts < 0, -1, byte_of[starts])
+    is_shared = np.append(False, np.maximum.accumulate(ends) > starts[1:])
+    return np.where(is_shared, -1, byte_of[starts]).astype(np.int32)

@@ -42,6 +42,8 @@ def gives_back(
         document_sha256: of its text.
         text: reads it; asked where the bytes are others.
     """
+    if any(int(ids.max(initial=0)) >= loaded.vocab_size for ids, _ in pieces):
+        return False
     made = undone(loaded, recipe, pieces)
     if sha256(made).hexdigest() == document_sha256:
         return True
@@ -113,5 +115,5 @@ def piece_bytes(
             parts = [before[1:], within[1:], behind[1:]]  # SPM's prefix stands with its middle
     found = b""
     for part in parts:
-        found += tokens.bytes_of(part.tolist(), continues=continues or bool(found))
+        found += tokens.bytes_of(part, continues=continues or bool(found))
     return found
