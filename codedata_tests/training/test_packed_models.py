@@ -86,6 +86,7 @@ def farthest(
 
 
 @torch.no_grad()
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("architecture", ["llama", *map(by_campaign, list(SIZES_OF)[1:])])
 def test_each_document_has_the_logits_and_the_loss_of_it_alone(
