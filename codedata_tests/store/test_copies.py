@@ -230,16 +230,16 @@ def test_an_object_is_fetched_all_the_same_where_who_began_it_does_not_end(
 def test_what_was_asked_for_longest_ago_goes_first_and_nothing_that_was_just_asked_for(
     log: DatasetLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, "3000")
+    monkeypatch.setenv(CACHE_VARIABLE, "6000")
     publish(log, 2)
     folder = copy(log)
-    names = [(name, put(log, name, 1000)) for name in ("a", "b", "c", "d")]
+    names = [(name, put(log, name, 2000)) for name in ("a", "b", "c", "d")]
     first, second, *_ = paths = [cached(log.store, *each) for each in names]
     assert all(path.exists() for path in paths), "what was just asked for stays"
     for seconds, path in enumerate((folder.parent, second, first, *paths[2:])):
         age(path, 3 * KEPT_SECONDS - seconds)
     cached(log.store, *names[0])
-    cached(log.store, "e", put(log, "e", 1000))
+    cached(log.store, "e", put(log, "e", 2000))
     there = [path.exists() for path in (folder, *paths)]
     assert there == [False, True, False, False, True]
     assert not [*folder.parent.parent.glob(".*")]
