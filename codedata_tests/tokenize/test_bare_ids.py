@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
-from codedata.tokenize.bare_ids import Texts, bare_ids
+from codedata.format.texts import Texts
+from codedata.tokenize.bare_ids import bare_ids
 from codedata.tokenize.engines import gigatoken
 from codedata.tokenize.engines.alone import Span
 from codedata.tokenize.engines.base import Engine, PieceEngine, as_utf8
