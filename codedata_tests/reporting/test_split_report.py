@@ -466,11 +466,11 @@ def test_splits_with_documents_are_described_and_compared_by_their_own_documents
     shutil.copytree(root / "corpora", tmp_path / "corpora")
     [corpus] = root.parent.glob("*.parquet")
     recipe = {"documents": {"bos": scenario.BOS, "eos": scenario.EOT}}
-    switches: dict[str, Any] = {"tokenizer_base": tokenizer_folder, "seq_length": 64}
+    switches: dict[str, Any] = {"tokenizer_base": str(tokenizer_folder), "seq_length": 64}
     switches |= {"pad_token": PAD_ID, "min_sample_length": 0, "chunk_size": 20_000}
     (tmp_path / "datasets").mkdir()
     for name, start, count in (("train", 0, 60_000), ("validation", 60_000, 10**9)):
-        window = {"starting_character": start, "chars_to_tokenize": count}
+        window: dict[str, Any] = {"starting_character": start, "chars_to_tokenize": count}
         folder = tmp_path / "datasets" / name
         build(corpus, folder, recipe=recipe, **switches, **window)
     report = report_on(Layout(tmp_path), ["train", "validation"])
