@@ -58,9 +58,8 @@ def ids_as_text(
     each: list[IdArray | None] = [
         found.ids[start:stop] for start, stop in pairwise([0, *found.ends.tolist()])
     ]
-    control = np.flatnonzero(np.isin(found.ids, recipe.control_ids))
-    for place in np.unique(np.searchsorted(found.ends, control, side="right")).tolist():
-        reads = recipe.recipe.control_tokens == "text"
+    reads = recipe.recipe.control_tokens == "text"
+    for place in found.holding(recipe.control_ids).tolist():
         each[place] = as_plain_text(loaded, recipe, texts[place]) if reads else None
     return each
 
