@@ -122,6 +122,7 @@ def clone(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split in ("train", "validation"):
         for name in (split, f"demo_{split}"):
             (datasets / name).symlink_to(demo.root / "datasets" / f"demo_{split}")
+    (datasets / "demo_documents").symlink_to(demo.root / "datasets" / "demo_documents")
     return folder
 
 
@@ -184,7 +185,7 @@ args = TrainingArguments(output_dir=mkdtemp(), report_to=[])
 @pytest.mark.campaign
 def test_the_python_of_the_page_on_training_runs(clone: Path, demo: Demo) -> None:
     found = blocks(ROOT / "docs" / "training.md", "python")
-    assert len(found) == 9
+    assert len(found) == 10
     out = run_in(clone, demo, sys.executable, "-c", "\n".join(found))
     assert "the checkpoint was trained on " in out
 

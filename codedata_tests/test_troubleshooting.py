@@ -10,7 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from codedata import PaddingCollator, PickledTrainerDataset, ResumableLoader, build, load_dataset
+from codedata import (
+    PackedCollator,
+    PaddingCollator,
+    PickledTrainerDataset,
+    ResumableLoader,
+    build,
+    load_dataset,
+)
 from codedata.recipe.settings import Settings
 from codedata_tests import scenario
 from codedata_tests.howto_pages import PAGES, ROOT
@@ -106,6 +113,7 @@ def test_people_meet_the_messages_of_the_page(
         ),
         "the state is of": lambda: loader.load_state_dict(state),
         "do not tell padding from text": lambda: PaddingCollator(dataset),
+        "does not say where documents lie in its samples": lambda: PackedCollator(dataset),
     }
     assert set(met) <= set(QUOTED)
     for quoted, does in met.items():

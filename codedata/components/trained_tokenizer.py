@@ -1,6 +1,9 @@
 """One YAML -> the asset `<name>`: a tokenizer trained on a corpus, so that none is fetched."""
 
 import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from pydantic import Field, ValidationInfo, field_validator
@@ -17,13 +20,18 @@ from codedata.progress import reporter_of_run
 from codedata.resources import DataRoot
 from codedata.sources.record import read_corpus
 from codedata.store import state
-from codedata.tokenize.tokenizer_files import find_tokenizer
+from codedata.store.files import replace_atomically
+from codedata.tokenize.tokenizer import load_tokenizer
+from codedata.tokenize.tokenizer_files import find_tokenizer, local_fingerprint
 from codedata.tokenize.train import BOS_TOKEN, PAD_TOKEN, save_tokenizer, train_tokenizer
 
 _LEAST_TOKENS = 258
 """The 256 bytes and the two special ones."""
 
 _PIECE_CHARS = 100_000
+
+_MADE_OF = "trained_on.json"
+"""Beside the tokenizer: training again takes as long as all else of a small split."""
 
 
 @dg.scaffold_with(TokenizerScaffolder)
@@ -107,21 +115,44 @@ class TrainedTokenizer(YamlComponent):
             pull_files(layout, self.corpus, [layout.corpus(self.corpus)])
             text = read_corpus(layout.corpus(self.corpus)).open_text()
             window = text.clip(chars)
-            context.log.info(f"training on {window.num_chars:,} characters")
-            pieces = (text.read(piece) for piece in window.cut(_PIECE_CHARS))
             folder = layout.tokenizer(self.name)
-            with reporter_of_run(context.log.info).step(f"training {self.name}"):
-                trained = train_tokenizer(pieces, self.vocab_size, self.more_tokens)
-                save_tokenizer(trained, folder)
-                state.push(layout, folder)
-            fingerprint = find_tokenizer(str(folder)).fingerprint
+            state.pull_below(layout, folder)
+            made_of = {
+                "text": text.sha256,
+                "chars": window.key,
+                "vocab_size": self.vocab_size,
+                "more_tokens": self.more_tokens,
+                "tokenizers": version("tokenizers"),
+            }
+            is_reused = _made_of(folder) == {**made_of, "files": local_fingerprint(str(folder))}
+            if is_reused:
+                context.log.info(f"{self.name} was trained on the same text: it is kept")
+            else:
+                context.log.info(f"training on {window.num_chars:,} characters")
+                pieces = (text.read(piece) for piece in window.cut(_PIECE_CHARS))
+                with reporter_of_run(context.log.info).step(f"training {self.name}"):
+                    trained = train_tokenizer(pieces, self.vocab_size, self.more_tokens)
+                    save_tokenizer(trained, folder)
+                    made_of["files"] = local_fingerprint(str(folder))
+                    replace_atomically(folder / _MADE_OF, json.dumps(made_of).encode())
+                    state.push(layout, folder)
+            files = find_tokenizer(str(folder))
             return dg.MaterializeResult(
-                data_version=dg.DataVersion(fingerprint),
+                data_version=dg.DataVersion(files.fingerprint),
                 metadata={
-                    "tokens": trained.get_vocab_size(),
-                    "fingerprint": fingerprint,
+                    "tokens": load_tokenizer(files).vocab_size,
+                    "fingerprint": files.fingerprint,
+                    "reused": is_reused,
                     "path": dg.MetadataValue.path(str(folder)),
                 },
             )
 
         return dg.Definitions(assets=[tokenizer])
+
+
+def _made_of(folder: Path) -> Any:
+    """What the tokenizer of a folder was trained on, and its files then; None if unknown."""
+    try:
+        return json.loads((folder / _MADE_OF).read_bytes())
+    except (OSError, ValueError):
+        return None

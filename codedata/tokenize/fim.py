@@ -23,8 +23,9 @@ import numpy as np
 from codedata.format.documents import Form, Pieces
 from codedata.format.packing import IdArray, id_dtype
 from codedata.format.ranges import Utf8
+from codedata.format.texts import Texts
 from codedata.recipe.documents import FIM_ROOM, Fim, ResolvedRecipe
-from codedata.tokenize.bare_ids import TextIds, Texts
+from codedata.tokenize.bare_ids import TextIds
 from codedata.tokenize.engines.base import Engine, as_utf8
 from codedata.tokenize.plain_text import ids_as_text, plain_tokenizer
 from codedata.tokenize.token_bytes import FIRST, Stops, TokenBytes, token_bytes

@@ -14,8 +14,9 @@ import numpy as np
 
 from codedata.format.packing import IdArray, id_dtype
 from codedata.format.ranges import Utf8
+from codedata.format.texts import Texts
 from codedata.recipe.documents import ResolvedRecipe
-from codedata.tokenize.bare_ids import Texts, bare_ids
+from codedata.tokenize.bare_ids import bare_ids
 from codedata.tokenize.engines.base import Engine
 from codedata.tokenize.library import LibraryTokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer

@@ -10,8 +10,8 @@ import numpy as np
 from codedata.format.documents import Form
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
+from codedata.format.texts import Texts
 from codedata.recipe.documents import ResolvedRecipe
-from codedata.tokenize.bare_ids import Texts
 from codedata.tokenize.engines.base import Engine
 from codedata.tokenize.plain_text import ids_as_text
 from codedata.tokenize.token_bytes import TokenBytes, token_bytes

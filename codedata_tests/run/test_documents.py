@@ -81,6 +81,8 @@ def expected(tokenizer: Path) -> dict[int, list[int]]:
     """The ids of each document by the tokenizers library, framed, by its row."""
     library = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     before, after = library.token_to_id(BOS), library.token_to_id(EOT)
+    assert before is not None
+    assert after is not None
     return {
         row: [before, *library.encode(DOCUMENTS[row], add_special_tokens=False).ids, after]
         for row in KEPT
@@ -158,7 +160,7 @@ def test_adjoining_windows_share_no_document_and_leave_none_out(
     corpus: Path, tokenizer: Path, expected: dict[int, list[int]], tmp_path: Path
 ) -> None:
     border = 20_011  # within a document
-    windows = {
+    windows: dict[str, dict[str, Any]] = {
         "left": {"chars_to_tokenize": border},
         "right": {"starting_character": border, "chars_to_tokenize": 10**9},
     }
@@ -222,6 +224,37 @@ def test_what_the_facts_say_to_do_again_makes_the_same_dataset(
     assert scenario.dataset_bytes(tmp_path / "again" / "set") == before
 
 
+def test_permuted_pieces_too_are_the_same_whatever_the_chunks_and_are_undone(
+    corpus: Path, tokenizer: Path, expected: dict[int, list[int]], tmp_path: Path
+) -> None:
+    recipe = {**FRAMED, "fim": FIM}
+    made = [
+        build(corpus, tmp_path / str(size), tokenizer, recipe, chunk_size=size)
+        for size in (3_000, 9_000)
+    ]
+    facts = [each.facts for each in made]
+    assert packed(made[0]) == packed(made[1]) != expected
+    counts = [each.documents for each in facts if each is not None and each.documents is not None]
+    assert counts[0].psm == counts[1].psm > 20
+    assert counts[0].spm == counts[1].spm > 20
+    assert {int(form) for spans in made[0].spans for form in spans[:, 5]} == {0, 1, 2}
+    assert facts[0] is not None
+    assert facts[0].recipe is not None
+    assert facts[0].recipe["fim"] == {
+        "rate": "0.5", "spm_rate": "0.5", "level": "context", "seed": 0,
+        "tokens": {"prefix": "<fim>", "suffix": "<rest>", "middle": "<gap>"},
+    }  # fmt: skip
+
+
+def store_another_token(patch: pytest.MonkeyPatch) -> None:
+    real = LocalChunks.put_documents
+
+    def put(self: LocalChunks, fingerprint: Any, documents: Any, **record: Any) -> Any:
+        return real(self, fingerprint, with_another_token(documents), **record)
+
+    patch.setattr(LocalChunks, "put_documents", put)
+
+
 def lose_a_piece(patch: pytest.MonkeyPatch) -> None:
     real = packing.pack_documents
 
@@ -250,8 +283,9 @@ def pack_another_token(patch: pytest.MonkeyPatch) -> None:
     [
         (lose_a_piece, "(sample_counts|document_tokens): "),
         (pack_another_token, "spans: .* has other tokens than the chunk's piece"),
+        (store_another_token, "fim_undone: documents have another text: 0, "),
     ],
-    ids=["a lost piece", "another token"],
+    ids=["a lost piece", "another token", "another text"],
 )
 def test_what_fails_a_check_of_documents_is_not_published(
     fault: Callable[[pytest.MonkeyPatch], None],
@@ -270,7 +304,7 @@ def test_what_fails_a_check_of_documents_is_not_published(
 def test_a_window_without_a_document_that_is_kept_is_refused(
     corpus: Path, tokenizer: Path, tmp_path: Path
 ) -> None:
-    inside = {"starting_character": 5, "chars_to_tokenize": 100}
+    inside: dict[str, Any] = {"starting_character": 5, "chars_to_tokenize": 100}
     with pytest.raises(CorpusError, match="no document begins that is kept"):
         build(corpus, tmp_path / "set", tokenizer, **inside)
     with pytest.raises(SettingsError, match="eos"):
@@ -330,7 +364,9 @@ def with_another_token(documents: ChunkDocuments) -> ChunkDocuments:
 
 
 def without_the_last(documents: ChunkDocuments) -> ChunkDocuments:
-    return replace(documents, table=documents.table[:-1])
+    table = documents.table[:-1]
+    pieces = documents.pieces[documents.pieces[:, 0] < table.num_rows]
+    return replace(documents, table=table, pieces=pieces, ids=documents.ids[: pieces[:, 1].sum()])
 
 
 def of_other_paths(documents: ChunkDocuments) -> ChunkDocuments:
@@ -344,13 +380,13 @@ def test_a_stored_chunk_that_is_not_of_its_text_is_refused(
 ) -> None:
     chunks, plan = LocalChunks(tmp_path), plan_of(corpus, tokenizer, FRAMED)
     made_by(plan, chunks)
-    *_, last = chunks.find(plan.fingerprints)
+    first, *_ = chunks.find(plan.fingerprints)
     chunks.put_documents(
-        last.fingerprint,
-        alter(last.read_documents()),
-        engine=last.engine,
-        compared_bytes=last.compared_bytes,
-        num_samples=last.num_samples,
+        first.fingerprint,
+        alter(first.read_documents()),
+        engine=first.engine,
+        compared_bytes=first.compared_bytes,
+        num_samples=first.num_samples,
     )
     with pytest.raises(ChunkMismatchError, match="does not hold the ids"):
         made_by(plan, chunks)
@@ -469,6 +505,11 @@ def test_the_reference_mode_gives_what_it_gave_before_there_were_recipes(
         corpus_sha256="c" * 64, tokenizer_sha256="t" * 64, chars=CharRange(0, 10, 3)
     )
     assert fingerprint.digest == "8ad6886cf088686ca9b7ca32c4db1643"
-    switches = {"seq_length": 4, "min_sample_length": 2, "max_dump_size": 3, "pad_id": 1}
-    version = version_digest([(fingerprint, "i" * 64, 7)], **switches)
+    decides: dict[str, Any] = {
+        "seq_length": 4,
+        "min_sample_length": 2,
+        "max_dump_size": 3,
+        "pad_id": 1,
+    }
+    version = version_digest([(fingerprint, "i" * 64, 7)], **decides)
     assert version == "81b4074bd08a765976b644fb7192230e"

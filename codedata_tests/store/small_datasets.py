@@ -4,6 +4,7 @@ Those of an even number of shards have documents, one a sample; their sidecars n
 """
 
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def entries_of(num_shards: int) -> list[ShardEntry]:
     ]
 
 
+@cache
 def files_of(num_shards: int) -> dict[str, bytes]:
     """Its shards and sidecars."""
     files: dict[str, bytes] = {}

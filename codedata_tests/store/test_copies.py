@@ -100,19 +100,22 @@ def test_of_many_that_ask_for_a_copy_one_brings_it(log: DatasetLog, asked: Count
     assert {asked[f"of-4/dump-{index}.pkl"] for index in range(4)} == {1}
 
 
-def test_a_copy_that_was_cut_off_or_met_a_damaged_shard_goes_on_with_what_is_here(
-    log: DatasetLog, asked: Counter[str]
+@pytest.mark.parametrize("num_shards", [3, 4])
+def test_a_copy_that_was_cut_off_or_met_a_damaged_file_goes_on_with_what_is_here(
+    num_shards: int, log: DatasetLog, asked: Counter[str]
 ) -> None:
-    publish(log, 3)
-    [*_, whole] = files_of(3).values()
-    log.store.put("of-3/dump-2.pkl", whole[:-1] + b"x")
-    with pytest.raises(DatasetError, match=r"of-3/dump-2.pkl does not have the sha256"):
+    publish(log, num_shards)
+    files = files_of(num_shards)
+    [*others, last] = (f"of-{num_shards}/{name}" for name in files)
+    [*_, whole] = files.values()
+    log.store.put(last, whole[:-1] + b"x")
+    with pytest.raises(DatasetError, match=rf"{last} does not have the sha256"):
         copy(log)
-    log.store.put("of-3/dump-2.pkl", whole)
+    log.store.put(last, whole)
     asked.clear()
-    assert num_shards_of(copy(log)) == 3
-    assert [asked[f"of-3/dump-{index}.pkl"] for index in range(3)] == [0, 0, 1]
-    log.store.put(f"of-3/{META_NAME}", b"{}")
+    assert num_shards_of(copy(log)) == num_shards
+    assert [asked[name] for name in (*others, last)] == [0] * len(others) + [1]
+    log.store.put(f"of-{num_shards}/{META_NAME}", b"{}")
     with pytest.raises(DatasetError, match=r"dump-meta_data.json is not what was published"):
         copies.bring(*copies.find_version(log.store.url), lambda *_: None, SILENT)
 
@@ -230,16 +233,16 @@ def test_an_object_is_fetched_all_the_same_where_who_began_it_does_not_end(
 def test_what_was_asked_for_longest_ago_goes_first_and_nothing_that_was_just_asked_for(
     log: DatasetLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, "3000")
+    monkeypatch.setenv(CACHE_VARIABLE, "6000")
     publish(log, 2)
     folder = copy(log)
-    names = [(name, put(log, name, 1000)) for name in ("a", "b", "c", "d")]
+    names = [(name, put(log, name, 2000)) for name in ("a", "b", "c", "d")]
     first, second, *_ = paths = [cached(log.store, *each) for each in names]
     assert all(path.exists() for path in paths), "what was just asked for stays"
     for seconds, path in enumerate((folder.parent, second, first, *paths[2:])):
         age(path, 3 * KEPT_SECONDS - seconds)
     cached(log.store, *names[0])
-    cached(log.store, "e", put(log, "e", 1000))
+    cached(log.store, "e", put(log, "e", 2000))
     there = [path.exists() for path in (folder, *paths)]
     assert there == [False, True, False, False, True]
     assert not [*folder.parent.parent.glob(".*")]

@@ -40,6 +40,11 @@ def make_file(path: Path) -> None:
 FOREIGN: list[tuple[str, Callable[[Path], None]]] = [
     *((name, make_file) for name in ("notes.txt", ".hidden", "config.json", ".dump-0.pkl.123.tmp")),
     *((name, make_file) for name in ("model.pkl", "dump-01.pkl", "dump-٣.pkl", "dump-1.pkl\n")),
+    *((name, make_file) for name in ("documents.npy", "dump-1.npy", "dump-01.documents.npy")),
+    *((name, make_file) for name in ("dump-1.documents.parquet.bak", "dump-1.documents.csv")),
+    *((name, Path.mkdir) for name in ("dump-7.documents.npy", "dump-7.documents.parquet")),
+    *((name, os.mkfifo) for name in ("dump-7.documents.npy", "dump-7.documents.parquet")),
+    ("dump-7.documents.npy", lambda path: path.symlink_to(__file__)),
     *((name, Path.mkdir) for name in ("sub", "dump-7.pkl", META_NAME)),
     ("dump-7.pkl", os.mkfifo),
     ("dump-7.pkl", lambda path: path.symlink_to(__file__)),
@@ -376,17 +381,18 @@ def die_at(step):
     sys.addaudithook(count)
 
 found = []
+publish(target, 2)  # what is imported and encoded for it is no step of the child
 for step in range(1, 1000):
-    publish(target, 2)
+    publish(target, 3)
     child = os.fork()
     if child == 0:
         die_at(step)
-        publish(target, 3)
+        publish(target, 2)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     found.append(num_shards_of(target) if target.exists() else 0)
     with publishing.open_staging(target):
-        assert num_shards_of(target) == (found[-1] or 2), step
+        assert num_shards_of(target) == (found[-1] or 3), step
     publish(target, 1)
     assert num_shards_of(target) == 1, step
     assert os.listdir(target.parent) == ["dataset"], step
@@ -413,11 +419,11 @@ def test_a_publish_killed_at_any_step_leaves_the_old_or_the_new_dataset(
     )
     assert done.returncode == 0, done.stderr
     found = [int(number) for number in done.stdout.split()]
-    assert found[-1] == 3, "the last one was not killed"
-    assert found.count(2) > 10
-    assert found.count(3) > 5
+    assert found[-1] == 2, "the last one was not killed"
+    assert found.count(3) > 15
+    assert found.count(2) > 5
     assert found.count(0) == (0 if way == "exchange" else 3)
-    assert found == sorted(found, key=[2, 0, 3].index), "first the old one, then the new one"
+    assert found == sorted(found, key=[3, 0, 2].index), "first the old one, then the new one"
 
 
 # Readers
@@ -459,7 +465,10 @@ def reader(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_reader_sees_only_whole_datasets_while_others_are_published(
     num_publishes: int, tmp_path: Path, reader: subprocess.Popen[str]
 ) -> None:
-    """Row 30: datasets of two and of five shards in turn; a mixture fails an assert of `READER`."""
+    """Row 30: datasets of two shards, with sidecars, and of five in turn.
+
+    A mixture fails an assert of `READER`.
+    """
     target = tmp_path / "dataset"
     publish(target, 2)
     if not publishing.exchange(target, target.with_name("dataset")):
@@ -473,7 +482,7 @@ def test_a_reader_sees_only_whole_datasets_while_others_are_published(
     output, errors = reader.communicate(timeout=30)
     assert reader.returncode == 0, errors
     of_two, of_five, changes = map(int, output.split())
-    assert min(of_two, of_five) > num_publishes / 4
+    assert min(of_two, of_five) > num_publishes / 10
     assert changes > num_publishes / 10
     assert sorted(os.listdir(tmp_path)) == ["dataset", "stop"]
 
