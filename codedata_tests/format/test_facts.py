@@ -218,7 +218,7 @@ def test_names_that_a_newer_codedata_adds_are_passed_over() -> None:
 def test_a_recipe_and_what_became_of_documents_are_facts_of_plain_values() -> None:
     recipe = DocumentRecipe.of(
         {
-            "documents": {"eos": "<｜end▁of▁sentence｜>"},
+            "documents": {"eos": "<\uff5cend of sentence>"},
             "fim": {"rate": 0.5, "tokens": {"prefix": "<p>", "suffix": "<s>", "middle": "<m>"}},
         }
     )
