@@ -18,8 +18,9 @@ from tokenizers.normalizers import NFC
 from codedata.errors import ExactnessError, TokenizerError
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange, Utf8
+from codedata.format.texts import Texts
 from codedata.tokenize.agreement import first_difference
-from codedata.tokenize.bare_ids import TextIds, Texts
+from codedata.tokenize.bare_ids import TextIds
 from codedata.tokenize.engines.base import Encoded, Engine, as_utf8, ids_behind, reference_ids
 from codedata.tokenize.engines.whole import WholeTextEngine
 from codedata.tokenize.probe import HOSTILE, PROBE

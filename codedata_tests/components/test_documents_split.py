@@ -113,12 +113,11 @@ def test_one_run_makes_checks_publishes_and_counts_documents_and_a_changed_recip
     of_chunks = [platform.chunk_metadata(key) for key in platform.spec.partition_keys]
     assert sum(each["documents"].value for each in of_chunks) == shown["documents"]
 
-    switches = {n: v for n, v in platform.spec.settings.as_dict().items() if n != "tokenizer_base"}
+    switches: dict[str, Any] = platform.spec.settings.as_dict()
     script = tmp_path / "script"
     codedata.build(
         platform.corpus,
         script,
-        tokenizer_base=str(platform.tokenizer),
         recipe=RECIPE.as_dict(),
         **switches,
     )

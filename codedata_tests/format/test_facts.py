@@ -207,7 +207,7 @@ def test_what_no_facts_say_is_refused_at_once_and_in_little_memory() -> None:
 
 def test_names_that_a_newer_codedata_adds_are_passed_over() -> None:
     data = dump_facts(FACTS, CARD)
-    newer = data.replace(b"engine:", b'recipe:\n  boundaries: "documents"\nengine:')
+    newer = data.replace(b"engine:", b'mixture:\n  weights: "equal"\nengine:')
     newer = sealed(newer.replace(b"  probe:", b"  vocabulary: 32022\n  probe:"))
     assert newer.count(b"\n") == data.count(b"\n") + 3
     assert parse_facts(newer) == FACTS
