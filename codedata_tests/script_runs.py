@@ -58,14 +58,17 @@ def finished_chunks(target: Path) -> dict[str, int]:
 def recorded_chunks(patch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Names of the chunks that are written in this process."""
     made: list[str] = []
-    real = LocalChunks.put
 
-    def record(self: LocalChunks, fingerprint: ChunkFingerprint, *ids: Any, **more: Any) -> Any:
-        made.append(f"{fingerprint.chars.key}.arrow")
-        return real(self, fingerprint, *ids, **more)
+    def recording(put: Callable[..., Any]) -> Callable[..., Any]:
+        def record(self: LocalChunks, fingerprint: ChunkFingerprint, *ids: Any, **more: Any) -> Any:
+            made.append(f"{fingerprint.chars.key}.arrow")
+            return put(self, fingerprint, *ids, **more)
+
+        return record
 
     with patch.context() as until_the_end:
-        until_the_end.setattr(LocalChunks, "put", record)
+        for name in ("put", "put_documents"):
+            until_the_end.setattr(LocalChunks, name, recording(getattr(LocalChunks, name)))
         yield made
 
 

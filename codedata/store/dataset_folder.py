@@ -427,7 +427,7 @@ def read_spans(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: boo
             f"{entry.last_sample_tokens} (last_sample_tokens); make the dataset again"
         )
     if verify:
-        release_pages(data)
+        release_pages(spans)
     return spans
 
 

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,12 +16,18 @@ from hypothesis import strategies as st
 
 from codedata.errors import DatasetError
 from codedata.format.meta import (
+    MAX_META_BYTES,
     MAX_SHARDS,
     ShardEntry,
+    documents_name,
     dump_meta,
+    file_index,
+    file_names,
+    most_shards,
     parse_meta,
     shard_index,
     shard_name,
+    spans_name,
 )
 from codedata.format.ranges import CharRange
 
@@ -32,6 +39,15 @@ ENTRIES = [
         num_samples=1, num_tokens=3, sha256=SHA256, chars=CharRange(100, 130), last_sample_tokens=2
     ),
 ]
+
+OF_DOCUMENTS = ShardEntry(
+    num_samples=2,
+    num_tokens=6,
+    sha256=SHA256,
+    num_text_tokens=5,
+    spans_sha256=SHA256[::-1],
+    documents_sha256=SHA256,
+)
 
 
 def refusal(meta: object) -> str:
@@ -64,6 +80,7 @@ def test_the_bytes_of_a_meta() -> None:
     assert b'"num_tokens": 6,\n    "last_sample_tokens": 1,\n' in padded
 
 
+HASHES = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
 ENTRY = st.builds(
     lambda num_samples, start, length, file, **fields: ShardEntry(
         num_samples=num_samples,
@@ -75,12 +92,24 @@ ENTRY = st.builds(
     start=st.integers(0, 2**61),
     length=st.integers(0, 2**61),
     file=st.none() | st.integers(0, 3) | st.just(2**62),
-    sha256=st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+    sha256=st.none() | HASHES,
     last_sample_tokens=st.none() | st.integers(1, 9),
+)
+WITH_DOCUMENTS = st.builds(
+    lambda entry, padding, **hashes: replace(
+        entry,
+        num_text_tokens=entry.num_tokens - padding % (entry.num_tokens - entry.num_samples + 1),
+        last_sample_tokens=None,
+        **hashes,
+    ),
+    ENTRY,
+    padding=st.integers(0, 2**40),
+    spans_sha256=HASHES,
+    documents_sha256=HASHES,
 )
 
 
-@given(st.lists(ENTRY, min_size=1, max_size=5))
+@given(st.lists(ENTRY, min_size=1, max_size=5) | st.lists(WITH_DOCUMENTS, min_size=1, max_size=5))
 def test_every_meta_comes_back_whole(entries: list[ShardEntry]) -> None:
     data = dump_meta(entries)
     assert parse_meta(data, "x") == entries
@@ -103,6 +132,107 @@ def test_a_meta_of_the_old_script_is_read() -> None:
     [entry] = parse_meta(data, "x")
     assert entry == ShardEntry(num_samples=2759, num_tokens=4237824, sha256=None, chars=None)
     assert entry.seq_length == 1536
+
+
+# Documents
+
+
+def of_documents(**fields: Any) -> dict[str, Any]:
+    """The fields of an entry with documents, with `fields` put in or over; None takes one out."""
+    entry = {"num_samples": 2, "num_tokens": 6, "num_text_tokens": 5}
+    entry |= {"spans_sha256": SHA256, "documents_sha256": SHA256, **fields}
+    return {name: value for name, value in entry.items() if value is not None}
+
+
+def test_an_entry_with_documents_is_flat_and_names_the_files_beside_its_shard() -> None:
+    files = {shard_name(7): SHA256, spans_name(7): SHA256[::-1], documents_name(7): SHA256}
+    assert OF_DOCUMENTS.files(7) == files
+    assert [*files] == file_names(7, documents=True)
+    assert [*files] == ["dump-7.pkl", "dump-7.documents.npy", "dump-7.documents.parquet"]
+    assert ENTRIES[0].files(7) == {"dump-7.pkl": SHA256}
+    assert (OF_DOCUMENTS.has_documents, ENTRIES[0].has_documents) == (True, False)
+    data = dump_meta([OF_DOCUMENTS])
+    text = (
+        f'    "sha256": "{SHA256}",\n    "num_text_tokens": 5,\n'
+        f'    "spans_sha256": "{SHA256[::-1]}",\n    "documents_sha256": "{SHA256}",\n    "entry_'
+    )
+    assert text in data.decode()
+    assert parse_meta(data, "x") == [OF_DOCUMENTS]
+
+
+def test_an_entry_whose_documents_are_said_in_part_or_contradict_its_counts_is_refused() -> None:
+    for change, reason in (
+        (
+            {"spans_sha256": None},
+            "the entry of dump-0.pkl names documents, and has no spans_sha256",
+        ),
+        (
+            {"documents_sha256": None},
+            "the entry of dump-0.pkl names documents, and has no documents_sha256",
+        ),
+        (
+            {"documents_sha256": None, "spans_sha256": None},
+            "the entry of dump-0.pkl names documents, and has no spans_sha256",
+        ),
+        ({"num_text_tokens": None}, "num_text_tokens of dump-0.pkl is None, not a whole number"),
+        ({"num_text_tokens": True}, "num_text_tokens of dump-0.pkl is True, not a whole number"),
+        ({"num_text_tokens": 1}, "num_text_tokens of dump-0.pkl is 1, outside 2 to 6"),
+        ({"num_text_tokens": 7}, "num_text_tokens of dump-0.pkl is 7, outside 2 to 6"),
+        ({"spans_sha256": "0"}, "spans_sha256 of dump-0.pkl is '0', not 64 hexadecimal digits"),
+        ({"documents_sha256": 5}, "documents_sha256 of dump-0.pkl is 5, not 64 hexadecimal digits"),
+        (
+            {"last_sample_tokens": 1},
+            (
+                "5 tokens of dump-0.pkl are text (num_text_tokens), where its samples are full, "
+                "and its last has 1 (last_sample_tokens)"
+            ),
+        ),
+    ):
+        assert refusal({"dump-0.pkl": of_documents(**change)}) == reason
+    for last in (None, 2):
+        fields = of_documents(last_sample_tokens=last)
+        [entry] = parse_meta(json.dumps({"dump-0.pkl": fields}).encode(), "x")
+        assert (entry.num_text_tokens, entry.last_sample_tokens) == (5, last)
+
+
+def test_either_all_shards_have_documents_packed_in_one_way_or_none_has_any() -> None:
+    meta = {"dump-0.pkl": of_documents(), "dump-1.pkl": one()["dump-0.pkl"]}
+    assert refusal(meta) == "it names sidecars of dump-0.pkl, and none of dump-1.pkl"
+    meta = {"dump-0.pkl": of_documents(last_sample_tokens=2), "dump-1.pkl": of_documents()}
+    assert refusal(meta).startswith("last_sample_tokens stands in some entries only")
+
+
+def test_a_dataset_with_documents_has_half_as_many_shards_at_most_and_its_meta_fits() -> None:
+    assert (most_shards(documents=False), most_shards(documents=True)) == (1 << 16, 1 << 15)
+    digits = 10**15
+    entry = ShardEntry(
+        num_samples=digits,
+        num_tokens=digits * 8192,
+        sha256=SHA256,
+        chars=CharRange(digits, 2 * digits, digits),
+        last_sample_tokens=8192,
+        num_text_tokens=digits * 8192,
+        spans_sha256=SHA256,
+        documents_sha256=SHA256,
+    )
+    data = dump_meta([entry] * 100)
+    assert len(data) / 100 * most_shards(documents=True) < MAX_META_BYTES
+    number = most_shards(documents=True)
+    meta = {shard_name(index): of_documents() for index in range(number + 1)}
+    assert refusal(meta).startswith(f"it names {number + 1} shards with documents, of which a pro")
+
+
+def test_the_names_of_sidecars_are_exactly_those() -> None:
+    for index in (0, 7, 10**18 - 1):
+        assert [file_index(name) for name in file_names(index, documents=True)] == [index] * 3
+        assert shard_index(spans_name(index)) is shard_index(documents_name(index)) is None
+    for name in BAD_NAMES:
+        assert file_index(name) is None, ascii(name)
+        for ending in (".documents.npy", ".documents.parquet"):
+            sidecar = name.replace(".pkl", ending)
+            assert file_index(sidecar) is None, ascii(sidecar)
+    for name in ("dump-0.documents", "dump-0.npy", "dump-0.documents.pkl", "dump-0.documentsxnpy"):
+        assert file_index(name) is None
 
 
 # Names of shards
@@ -277,6 +407,9 @@ NEARLY_METAS = st.dictionaries(
             "start_character": COUNTS,
             "stop_character": COUNTS,
             "entry_sha256": JSON,
+            "num_text_tokens": COUNTS,
+            "spans_sha256": st.just(SHA256) | JSON,
+            "documents_sha256": st.just(SHA256) | JSON,
         },
     )
     | JSON,

@@ -139,6 +139,47 @@ def test_a_smaller_dataset_takes_the_place_of_a_larger_one_in_one_commit(
     assert scenario.dataset_bytes(fetched().folder) == scenario.dataset_bytes(sets / "small")
 
 
+def test_sidecars_go_and_come_with_their_shards_and_none_is_left_of_an_older_dataset(
+    account: Hub, sets: Path, tmp_path: Path
+) -> None:
+    many, few = (
+        scenario.write_facts(scenario.write_document_dataset(tmp_path / name, chunks))
+        for name, chunks in (("many", [[5, 3, 20], [4, 8]]), ("few", [[7, 2]]))
+    )
+    for folder in (many, few, sets / "small", many):
+        assert push(folder) == 0
+        files = account.repos["dataset", REPO].files()
+        files.pop(".gitattributes", None)
+        assert files == contents(folder)
+        back = fetched()
+        assert contents(back.folder) == files
+        assert open_dataset(back.folder, verify=True).digest == open_dataset(folder).digest
+        assert [each.tolist() for each in back.spans] == [
+            each.tolist() for each in open_dataset(folder).spans
+        ]
+    assert back.documents(0).num_rows == 3
+    assert "dump-0.documents.parquet" in files
+
+
+@pytest.mark.parametrize("name", ["dump-0.documents.npy", "dump-1.documents.parquet"])
+def test_a_sidecar_that_is_gone_or_damaged_is_neither_pushed_nor_fetched(
+    name: str, account: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scenario.write_facts(scenario.write_document_dataset(tmp_path / "set"))
+    assert push(folder) == 0
+    repo = account.repos["dataset", REPO]
+    files = repo.files()
+    without = {each: data for each, data in files.items() if each != name}
+    repo.commit(without)
+    assert name in fetch_error()
+    repo.commit({**without, name: files[name][:-1] + b"x"})
+    assert f"{name} does not have the sha256" in fetch_error()
+    head = repo.refs["main"]
+    (folder / name).unlink()
+    assert f"lacks {name}, which its meta names" in refused(folder, capsys)
+    assert repo.refs["main"] == head
+
+
 def test_a_branch_is_made_where_there_is_none(account: Hub, dataset: Path) -> None:
     assert push(dataset, "--branch", "v2", "--message", "Second") == 0
     repo = account.repos["dataset", REPO]

@@ -100,19 +100,22 @@ def test_of_many_that_ask_for_a_copy_one_brings_it(log: DatasetLog, asked: Count
     assert {asked[f"of-4/dump-{index}.pkl"] for index in range(4)} == {1}
 
 
-def test_a_copy_that_was_cut_off_or_met_a_damaged_shard_goes_on_with_what_is_here(
-    log: DatasetLog, asked: Counter[str]
+@pytest.mark.parametrize("num_shards", [3, 4])
+def test_a_copy_that_was_cut_off_or_met_a_damaged_file_goes_on_with_what_is_here(
+    num_shards: int, log: DatasetLog, asked: Counter[str]
 ) -> None:
-    publish(log, 3)
-    [*_, whole] = files_of(3).values()
-    log.store.put("of-3/dump-2.pkl", whole[:-1] + b"x")
-    with pytest.raises(DatasetError, match=r"of-3/dump-2.pkl does not have the sha256"):
+    publish(log, num_shards)
+    files = files_of(num_shards)
+    [*others, last] = (f"of-{num_shards}/{name}" for name in files)
+    [*_, whole] = files.values()
+    log.store.put(last, whole[:-1] + b"x")
+    with pytest.raises(DatasetError, match=rf"{last} does not have the sha256"):
         copy(log)
-    log.store.put("of-3/dump-2.pkl", whole)
+    log.store.put(last, whole)
     asked.clear()
-    assert num_shards_of(copy(log)) == 3
-    assert [asked[f"of-3/dump-{index}.pkl"] for index in range(3)] == [0, 0, 1]
-    log.store.put(f"of-3/{META_NAME}", b"{}")
+    assert num_shards_of(copy(log)) == num_shards
+    assert [asked[name] for name in (*others, last)] == [0] * len(others) + [1]
+    log.store.put(f"of-{num_shards}/{META_NAME}", b"{}")
     with pytest.raises(DatasetError, match=r"dump-meta_data.json is not what was published"):
         copies.bring(*copies.find_version(log.store.url), lambda *_: None, SILENT)
 

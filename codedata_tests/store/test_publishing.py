@@ -465,7 +465,10 @@ def reader(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_reader_sees_only_whole_datasets_while_others_are_published(
     num_publishes: int, tmp_path: Path, reader: subprocess.Popen[str]
 ) -> None:
-    """Row 30: datasets of two and of five shards in turn; a mixture fails an assert of `READER`."""
+    """Row 30: datasets of two shards, with sidecars, and of five in turn.
+
+    A mixture fails an assert of `READER`.
+    """
     target = tmp_path / "dataset"
     publish(target, 2)
     if not publishing.exchange(target, target.with_name("dataset")):
@@ -479,7 +482,7 @@ def test_a_reader_sees_only_whole_datasets_while_others_are_published(
     output, errors = reader.communicate(timeout=30)
     assert reader.returncode == 0, errors
     of_two, of_five, changes = map(int, output.split())
-    assert min(of_two, of_five) > num_publishes / 4
+    assert min(of_two, of_five) > num_publishes / 10
     assert changes > num_publishes / 10
     assert sorted(os.listdir(tmp_path)) == ["dataset", "stop"]
 

@@ -17,7 +17,7 @@ from codedata.format.facts import FACTS_NAME
 from codedata.format.meta import META_NAME
 from codedata.store.dataset_folder import open_snapshot
 from codedata.store.object_store import Found, ObjectStore
-from codedata.store.versions import VERSIONS, DatasetLog, Version
+from codedata.store.versions import VERSIONS, DatasetLog, Version, record_name
 from codedata_tests.store.small_datasets import facts, files_of, num_shards_of, stage
 
 _NUMBERS = count()
@@ -129,12 +129,27 @@ def test_a_record_that_is_none_and_one_that_was_removed_are_said(log: DatasetLog
         ({"num_shards": 1 << 40}, "num_shards cannot be"),
         ({"num_bytes": "1"}, "num_bytes cannot be"),
         ({"facts": 3}, "'int' object has no attribute 'encode'"),
+        ({"has_documents": 1}, "has_documents cannot be"),
+        ({"num_shards": (1 << 15) + 1, "has_documents": True}, "num_shards cannot be"),
     ):
         log.store.put("_versions/0000000002.json", json.dumps({**record, **change}).encode())
         with pytest.raises(DatasetError, match=rf"2.json is not as a version's record .*{why}"):
             log.head()
     log.store.put("_versions/0000000002.json", json.dumps({**record, "more": 1}).encode())
     assert opened(log) == 2
+
+
+def test_a_record_says_that_a_version_has_documents_and_else_is_as_ever(log: DatasetLog) -> None:
+    ever = {"format", "folder", "digest", "facts", "card", "made", "num_shards", "num_samples"}
+    ever |= {"seq_length", "num_bytes", "nonce"}
+    for number, num_shards in ((1, 3), (2, 2)):
+        version = publish(log, num_shards)
+        record = json.loads(log.store.read(record_name(number)))
+        assert version.has_documents == (num_shards == 2)
+        assert record.keys() == ({*ever, "has_documents"} if version.has_documents else ever)
+        assert version.names == [*files_of(num_shards), META_NAME]
+    assert log.versions() == [log.version(1), log.head()]
+    assert json.loads(log.store.read(record_name(2)))["has_documents"] is True
 
 
 # Several at once
@@ -212,13 +227,20 @@ def test_behind_a_list_that_lags_the_head_is_found_and_nothing_is_published_over
     assert last.num_bytes == publish(DatasetLog(ObjectStore(f"{log.store.url}-2")), 4).num_bytes
 
 
-def test_what_is_not_all_there_is_not_published(log: DatasetLog) -> None:
+@pytest.mark.parametrize(
+    ("num_shards", "gone"),
+    [(3, "dump-1.pkl"), (4, "dump-3.documents.npy"), (4, "dump-0.documents.parquet")],
+)
+def test_what_is_not_all_there_is_not_published(
+    num_shards: int, gone: str, log: DatasetLog
+) -> None:
     publish(log, 2)
-    staged = log.stage("of-3")
-    stage(staged, 3)
-    log.store.remove(["of-3/dump-1.pkl"])
+    staged = log.stage("new")
+    stage(staged, num_shards)
+    log.store.remove([f"new/{gone}"])
+    number = len(files_of(num_shards)) + 1
     with pytest.raises(
-        StoreError, match=r"of-3/dump-1.pkl is gone .1 of 4 .*nothing was published"
+        StoreError, match=rf"new/{gone} is gone .1 of {number} .*nothing was published"
     ):
         staged.publish()
     assert [each.number for each in log.versions()] == [1]
