@@ -15,6 +15,7 @@ from codedata.format.documents import ChunkDocuments
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.format.sidecars import DOCUMENT_SCHEMA
+from codedata.format.texts import Texts
 from codedata.recipe.documents import DocumentRecipe, ResolvedRecipe
 from codedata.sources.documents import ChosenDocuments
 from codedata.tokenize.bare_ids import TextIds, bare_ids
