@@ -1,6 +1,6 @@
 """Tokenization of documents, each alone, against the same engine on their text as one chunk.
 
-    python -m benchmarks.documents_alone --corpus PARQUET --tokenizer FOLDER [--tokenizer FOLDER ...]
+    python -m benchmarks.documents_alone --corpus PARQUET --tokenizer FOLDER [--tokenizer ...]
 
 Twice: the corpus's first documents, and their text cut into documents of 30 characters. CPU of one
 thread; ratios are medians of alternating pairs of one run.
@@ -20,6 +20,7 @@ from codedata.format.texts import Texts
 from codedata.sources.documents import choose
 from codedata.sources.parquet.text import ParquetText
 from codedata.tokenize.bare_ids import bare_ids
+from codedata.tokenize.engines.base import Engine
 from codedata.tokenize.engines.registry import choose_engine
 from codedata.tokenize.tokenizer import load_tokenizer
 from codedata.tokenize.tokenizer_files import find_tokenizer
@@ -40,6 +41,18 @@ def _short(text: Texts) -> Texts:
     return Texts(utf8=text.utf8, ends=np.unique(np.append(starts[places - 1], len(text.utf8))))
 
 
+def _against(engine: Engine, chunk: Texts, texts: Texts, pairs: int) -> tuple[float, float]:
+    """How much more CPU texts take than a chunk of as many bytes: times, and seconds."""
+    found = [
+        (_seconds(lambda: engine.encode(chunk.utf8)), _seconds(lambda: bare_ids(engine, texts)))
+        for _ in range(pairs + 1)
+    ][1:]  # the first ones are warming up
+    return (
+        statistics.median(alone / together for together, alone in found),
+        statistics.median(alone - together for together, alone in found),
+    )
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -54,24 +67,10 @@ def main() -> None:
     rows: list[list[str]] = []
     for folder in options.tokenizer:
         engine = choose_engine(load_tokenizer(find_tokenizer(folder)))
-        found: list[tuple[float, float]] = []
-        for texts in (documents, short):
-            pairs = [
-                (
-                    _seconds(lambda: engine.encode(documents.utf8)),
-                    _seconds(lambda texts=texts: bare_ids(engine, texts)),
-                )
-                for _ in range(options.pairs + 1)
-            ][1:]
-            found.append(
-                (
-                    statistics.median(alone / chunk for chunk, alone in pairs),
-                    statistics.median(alone - chunk for chunk, alone in pairs) / len(texts),
-                )
-            )
-        rows.append(
-            [Path(folder).name, engine.name, f"{found[0][0]:.2f}", f"{found[1][1] * 1e6:.1f}"]
-        )
+        ratio, _ = _against(engine, documents, documents, options.pairs)
+        _, more = _against(engine, documents, short, options.pairs)
+        us = f"{more / len(short) * 1e6:.1f}"
+        rows.append([Path(folder).name, engine.name, f"{ratio:.2f}", us])
     print(
         f"{len(documents):,} documents of {len(documents.utf8):,} bytes, {len(short):,} short ones"
     )
