@@ -41,6 +41,20 @@ def test_the_demo_has_several_chunks_and_thousands_of_samples(
     assert not {entry.chars for each in validation.datasets for entry in each.entries} & chunks
 
 
+def test_the_demo_s_documents_are_whole_where_they_fit_and_half_are_asked_in_the_middle(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEDATA_ROOT", str(demo.root))
+    [dataset] = codedata.load_dataset("demo_documents", verify=True).datasets
+    assert dataset.facts is not None
+    counts = dataset.facts.documents
+    assert counts is not None
+    assert counts.documents > 300
+    assert counts.cut_though_short == counts.tokens_dropped == 0
+    assert 0.4 < (counts.psm + counts.spm) / counts.pieces < 0.6
+    assert counts.padding < 0.01 * dataset.num_tokens
+
+
 def test_the_demo_s_tokenizer_has_the_structure_that_the_fast_engine_is_exact_for(
     demo: Demo,
 ) -> None:

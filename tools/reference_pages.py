@@ -9,7 +9,7 @@ are committed, for those who read them on GitHub; the tests say when they are to
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field
 from pathlib import Path
 from types import NoneType, UnionType
@@ -125,30 +125,29 @@ def components_page() -> str:
 
 def _recipe() -> Iterator[str]:
     """The tables of a split's recipe, which is no model of pydantic."""
-    how = "../howto/documents.md"
-    yield f"### recipe\n\n{_summary(DocumentRecipe)} [When to use what]({how}).\n"
-    own = {"documents": "How they are marked: see below. Required.", **_meanings(RECIPE_FIELDS)}
-    yield _rows({**own, "fim": "Fill-in-the-middle: see below; null for none."})
+    how = "[When to use what](../howto/documents.md)"
+    yield f"### recipe\n\n{_summary(DocumentRecipe)} {how}.\n"
+    documents = ("`documents`", "see below", "required", "How they are marked.")
+    fim = ("`fim`", "see below, or null", "`null`", "Fill-in-the-middle; null for none.")
+    yield _rows([documents, *_cells(RECIPE_FIELDS), fim])
     for section, known in SECTIONS.items():
         yield f"### {section}, of a recipe\n"
-        yield _rows(_meanings(known))
+        yield _rows(_cells(known))
 
 
-def _meanings(known: Mapping[str, Field[Any]]) -> dict[str, str]:
-    """What each field of a recipe is, what it takes, and its default."""
-    found: dict[str, str] = {}
+def _cells(known: Mapping[str, Field[Any]]) -> Iterator[tuple[str, ...]]:
+    """What each field of a recipe takes, its default, and what it is."""
     for name, field in known.items():
         is_required = field.default is MISSING
-        default = "Required." if is_required else f"By default {json.dumps(field.default)}."
-        found[name] = (
-            f"{_sentence(field.metadata['help'])} {_sentence(taken_by(field).write)} {default}"
-        )
-    return found
+        default = "required" if is_required else f"`{json.dumps(field.default)}`"
+        yield f"`{name}`", taken_by(field).write, default, _sentence(field.metadata["help"])
 
 
-def _rows(meanings: Mapping[str, str]) -> str:
-    rows = (f"| `{name}` | {meaning} |" for name, meaning in meanings.items())
-    return "\n".join(["| attribute | meaning |", "|---|---|", *rows]) + "\n"
+def _rows(cells: Iterable[tuple[str, ...]]) -> str:
+    rows = (f"| {' | '.join(each)} |" for each in cells)
+    return (
+        "\n".join(["| attribute | takes | default | meaning |", "|---|---|---|---|", *rows]) + "\n"
+    )
 
 
 def _summary(model: type[Any]) -> str:

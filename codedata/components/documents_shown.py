@@ -3,6 +3,7 @@
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from codedata.format.documents import DocumentCounts
 from codedata.format.sidecars import DOCUMENT_SCHEMA
@@ -37,22 +38,27 @@ BEGINS_IN = " A document belongs to the window in which its first character stan
 
 _OF_DOCUMENTS = {
     "document": "Its number in the chunk.",
-    "file": "Of the corpus.",
-    "row": "Of the file.",
-    "characters": "Of the text.",
-    "sha256": "Of the text as UTF-8.",
-    "repository": "Where the corpus says it.",
-    "path": "Likewise.",
-    "licences": "Likewise.",
+    "file": "The number of its file in the split.",
+    "row": "Its row in the file.",
+    "characters": "How many it has.",
+    "sha256": "Of its text as UTF-8.",
+    "repository": "That it is of, where the corpus says so.",
+    "path": "Its own, where the corpus says so.",
+    "licences": "Its own, where the corpus says so.",
     "decision": "Kept, empty, or dropped for its control tokens.",
 }
+
+
+def _named(kind: pa.DataType) -> str:
+    return f"list of {kind.value_type}" if pa.types.is_list(kind) else str(kind)
+
 
 CHUNK = [
     dg.TableColumn("input_ids", "list of uint16 or int32", "The ids of a document, a row each."),
     dg.TableColumn("piece_tokens", "list of int32", "How many of them each of its pieces has."),
     dg.TableColumn("piece_forms", "list of int32", "Of each: 0 plain, 1 PSM, 2 SPM, 3 too long."),
     *(
-        dg.TableColumn(field.name, str(field.type), _OF_DOCUMENTS[field.name])
+        dg.TableColumn(field.name, _named(field.type), _OF_DOCUMENTS[field.name])
         for field in DOCUMENT_SCHEMA
     ),
 ]

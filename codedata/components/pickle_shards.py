@@ -164,10 +164,7 @@ def pickle_shards_asset(spec: SplitSpec) -> dg.AssetsDefinition:
         where = place.store.url if isinstance(place, DatasetLog) else str(place)
         context.log.info(f"published {published.num_samples:,} samples in {where}")
         seconds = time.monotonic() - started
-        figures = _figures(made.entries, _num_bytes(published), chunks, plan.settings, seconds)
-        facts = published.facts if isinstance(published, Dataset) else published.made_of
-        if facts is not None and facts.documents is not None:
-            figures |= documents_shown.figures_of(facts.documents, published.num_samples)
+        figures = _figures(made.entries, published, chunks, plan.settings, seconds)
         figures["path"] = dg.MetadataValue.path(where)
         table = {"digest": published.digest, "shards": _shard_table(made.entries)}
         version = dg.DataVersion(published.digest)
@@ -194,7 +191,7 @@ def _place(layout: Layout, split: str) -> Path | DatasetLog:
 
 def _figures(
     entries: Sequence[ShardEntry],
-    num_bytes: int,
+    published: Dataset | Version,
     chunks: Sequence[TokenChunk],
     settings: Settings,
     seconds: float,
@@ -204,7 +201,9 @@ def _figures(
     num_tokens = sum(entry.num_tokens for entry in entries)
     num_chars = sum(chunk.chars.num_chars for chunk in chunks)
     num_padding = sum(count_padding(settings, chunk) for chunk in chunks)
-    megabytes = num_bytes / 1e6
+    megabytes = _num_bytes(published) / 1e6
+    facts = published.facts if isinstance(published, Dataset) else published.made_of
+    counts = facts and facts.documents
     figures = {
         "dagster/row_count": num_samples,
         "shards": len(entries),
@@ -213,6 +212,7 @@ def _figures(
         "seq_length": settings.seq_length,
         "characters": num_chars,
         "tokens per character": rounded(sum(each.num_tokens for each in chunks) / num_chars),
+        **(documents_shown.figures_of(counts, num_samples) if counts else {}),
         "padding share": rounded(num_padding / num_tokens),
         "seconds": rounded(seconds),
         "MB": rounded(megabytes),

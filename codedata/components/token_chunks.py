@@ -53,10 +53,11 @@ class ChunkConfig(dg.Config):
 def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.AssetsDefinition:
     """The asset of a split, downstream of its corpus and tokenizer."""
     key = dg.AssetKey([spec.name, "token_chunks"])
-    schema, what, belongs = _SCHEMA, "The ids", ""
+    schema, what, belongs = _SCHEMA, "The ids of each chunk of {}'s window", ""
     if spec.recipe is not None:
         schema = dg.TableSchema(columns=documents_shown.CHUNK)
-        what, belongs = "The documents, each as ids,", documents_shown.BEGINS_IN
+        what = "The documents that begin in each chunk of {}'s window, as ids"
+        belongs = documents_shown.BEGINS_IN
 
     def check(name: str, description: str) -> dg.AssetCheckSpec:
         return dg.AssetCheckSpec(name, asset=key, blocking=True, description=description)
@@ -67,8 +68,8 @@ def token_chunks_asset(spec: SplitSpec, upstream: list[dg.AssetDep]) -> dg.Asset
         **spec.shown,
         kinds={"arrow", "huggingface"},
         metadata={"dagster/column_schema": schema},
-        description=f"{what} of each chunk of {spec.name}'s window, one partition a "
-        f"{spec.partitions}. Unchanged chunks are reused.",
+        description=f"{what.format(spec.name)}, one partition a {spec.partitions}. Unchanged "
+        "chunks are reused.",
         partitions_def=dg.StaticPartitionsDefinition(spec.partition_keys),
         backfill_policy=dg.BackfillPolicy(spec.partitions_per_run),
         code_version=spec.chunks_version,

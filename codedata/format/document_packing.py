@@ -86,8 +86,9 @@ def best_fit(lengths: NDArray[np.integer[Any]], seq_length: int) -> Numbers:
     num_parts = len(order)
     chosen: list[int] = []  # the sample of each part, in that order
     # A sample with room is -(room * num_parts + place), place that of the part that left the room.
-    # Lengths fall, so what once has enough always has: `enough` is a stack, the least room on top;
-    # the others wait in a heap, the most room on top.
+    # Lengths fall, so a sample with enough room for one part has it for all after it, and what
+    # comes to have enough has less room than all that had it before: `enough` is a stack, the least
+    # room on top. The others wait in a heap, the most room on top.
     enough: list[int] = []
     waiting: list[int] = []
     num_samples = 0

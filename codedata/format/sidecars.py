@@ -48,7 +48,7 @@ _FORMAT = {
 """43 bytes a document of 174, of which the hash has 34; with dictionaries, statistics and Arrow's
 own schema 51. Without a dictionary no value is said once and meant a million times."""
 
-_SURE_BYTES, _MOST_TIMES = 1 << 26, 1000
+_SURE_BYTES, _MOST_TIMES = 1 << 24, 1000
 """What a file may unpack to: so much, or so many times its size, which long paths that hardly
 differ come near to."""
 
@@ -58,7 +58,7 @@ _PATTERNS = {
 }
 
 
-def encode_documents(table: pa.Table) -> bytes:
+def encode_documents(table: Any) -> bytes:
     """The bytes of `dump-N.documents.parquet`.
 
     Args:

@@ -86,7 +86,7 @@ def _broken(
 ) -> Iterator[tuple[NDArray[np.bool_], str]]:
     """For each rule which spans break it, shape (num_spans,), and what is to be said of one."""
     # int64, in which nothing that int32 holds overflows; a column is contiguous.
-    sample, start, stop, document, first_token, form = spans.T.astype(np.int64)
+    sample, start, stop, document, first_token, form = spans.T.astype(np.int64, order="C")
     step = np.diff(sample, prepend=-1)
     yield (step < 0) | (step > 1) | (sample >= num_samples), "is not of the sample that comes next"
     expected = np.where(step == 0, np.concatenate([[0], stop])[:-1], 0)

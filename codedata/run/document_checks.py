@@ -12,6 +12,7 @@ from functools import cache
 from codedata.format.documents import DocumentCounts
 from codedata.format.meta import shard_name
 from codedata.format.ranges import CharRange, Utf8
+from codedata.format.texts import Texts
 from codedata.parallel import available_cores
 from codedata.printable import first_ten
 from codedata.recipe.documents import Packing
@@ -47,7 +48,7 @@ def check_chunk(
     loaded, engine = load_tokenizer(files), engine_for(files, task.engine_choice)
 
     @cache
-    def own_texts() -> Sequence[Utf8]:
+    def own_texts() -> Texts | Sequence[Utf8]:
         return choose(task.text.documents(chunk.chars, to_end=True), chunk.chars).texts
 
     def gives_back(number: int, pieces: Sequence[PieceOfDocument]) -> bool:

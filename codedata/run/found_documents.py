@@ -147,7 +147,7 @@ class _Lies:
             zip(triples, places.tolist(), strict=True)
         ):
             tokens = shard.ids[sample, start:stop]
-            if not np.array_equal(tokens, self._ids[place : place + stop - start]):
+            if (tokens != self._ids[place : place + stop - start]).any():
                 which = np.arange(len(spans)) == at
                 raise _wrong(shard, spans, which, "has other tokens than the chunk's piece")
             if (taken := self._taken.get(number := int(numbers[at]))) is not None:
@@ -236,7 +236,8 @@ class _Lies:
         return sorted(int(number) for each in some for number in each)
 
     def _empty(self, number: int) -> IdArray:
-        return np.zeros(self._starts[number + 1] - self._starts[number], self._ids.dtype)
+        size = int(self._starts[number + 1] - self._starts[number])
+        return np.zeros_like(self._ids, shape=size)
 
     def _said(self, place: int) -> str:
         number = int(np.searchsorted(self._starts, place, "right")) - 1
@@ -248,8 +249,7 @@ _PERMUTED = (Form.PSM, Form.SPM)
 
 def _spread(numbers: NDArray[Any], most: int) -> NDArray[Any]:
     """So many of some numbers, from all over them."""
-    places = np.linspace(0, len(numbers) - 1, min(most, len(numbers))).astype(np.int64)
-    return numbers[places]
+    return numbers[np.linspace(0, len(numbers) - 1, min(most, len(numbers)), dtype=np.int64)]
 
 
 def _wrong(

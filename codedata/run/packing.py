@@ -205,7 +205,7 @@ def _pack_documents(
         min_sample_length=settings.min_sample_length,
         pad_token=settings.pad_id,
     )
-    nowhere = np.setdiff1d(np.arange(documents.table.num_rows), packed.spans[:, 3])
+    nowhere = np.setdiff1d(np.arange(int(documents.table.num_rows)), packed.spans[:, 3])
     entries: list[ShardEntry] = []
     for index, (samples, spans) in enumerate(packed.shards(settings.max_dump_size), first_shard):
         rows = np.union1d(spans[:, 3], nowhere if index == first_shard else nowhere[:0])

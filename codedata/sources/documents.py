@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from codedata.format.ranges import CharRange, Utf8
+from codedata.format.texts import Texts
 from codedata.sources.columns import offsets
 
 ORIGINS = ("repository", "path", "licences")
@@ -87,14 +88,14 @@ class ChosenDocuments:
 
     Attributes:
         file: number of the file in its corpus.
-        texts: their bytes, in the order of the file; most of them where Arrow has them.
+        texts: their bytes, in the order of the file.
         rows: of the file, shape (num_documents,).
         num_chars: of each, shape (num_documents,).
         origins: `repository`, `path` and `licences` of each, as far as they are kept; else None.
     """
 
     file: int
-    texts: Sequence[Utf8]
+    texts: Texts | Sequence[Utf8]
     rows: NDArray[np.int64]
     num_chars: NDArray[np.int64]
     origins: Mapping[str, Sequence[Any]]
@@ -103,7 +104,7 @@ class ChosenDocuments:
         """Some of them, by their places, ascending."""
         return ChosenDocuments(
             file=self.file,
-            texts=[self.texts[place] for place in which],
+            texts=Texts.of([self.texts[place] for place in which]),
             rows=self.rows[which],
             num_chars=self.num_chars[which],
             origins={name: [each[at] for at in which] for name, each in self.origins.items()},
@@ -113,24 +114,27 @@ class ChosenDocuments:
 def choose(batches: Iterable[Documents], chars: CharRange) -> ChosenDocuments:
     """Of documents that a range holds wholly or in part, those that begin in it, nowhere from.
 
+    Their bytes are copied once, and batches let go one by one.
+
     One that stands where the range stops is the text's last, an empty one: see
     `ParquetText.documents`.
     """
-    texts: list[Utf8] = []
-    rows, num_chars = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    utf8, nothing = bytearray(), np.empty(0, np.int64)
+    num_bytes, rows, num_chars = [nothing], [nothing], [nothing]
     for batch in batches:
-        inside = np.flatnonzero(batch.starts >= chars.start)
-        some, num_bytes = [*batch.utf8(inside)], len(_data(batch.texts))
-        is_most = 2 * sum(map(len, some)) >= num_bytes  # or few would keep all in memory
-        texts += some if is_most else [text.copy() for text in some]
-        rows.append(batch.rows[inside])
-        num_chars.append(batch.num_chars[inside])
+        some = batch.part(int(np.searchsorted(batch.starts, chars.start)))
+        places = offsets(some.texts)
+        utf8 += _data(some.texts)[places[0] : places[-1]].data
+        num_bytes.append(np.diff(places))
+        rows.append(some.rows)
+        num_chars.append(some.num_chars)
+    ends = np.cumsum(np.concatenate(num_bytes))
     return ChosenDocuments(
         file=chars.file,
-        texts=texts,
+        texts=Texts(utf8=np.frombuffer(utf8, np.uint8), ends=ends),
         rows=np.concatenate(rows),
         num_chars=np.concatenate(num_chars),
-        origins=dict.fromkeys(ORIGINS, [None] * len(texts)),
+        origins=dict.fromkeys(ORIGINS, [None] * len(ends)),
     )
 
 

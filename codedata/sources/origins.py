@@ -48,7 +48,9 @@ def documents_of(text: Text, chars: CharRange) -> ChosenDocuments:
     Raises:
         CorpusError: the text cannot be read.
     """
-    return with_origins(choose(text.documents(chars, to_end=True), chars), text)
+    chosen = choose(text.documents(chars, to_end=True), chars)
+    pa.default_memory_pool().release_unused()
+    return with_origins(chosen, text)
 
 
 def with_origins(documents: ChosenDocuments, text: Text) -> ChosenDocuments:

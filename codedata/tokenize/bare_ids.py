@@ -7,45 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codedata.format.packing import IdArray
-from codedata.format.ranges import Utf8
+from codedata.format.texts import Texts
 from codedata.tokenize.engines.base import Engine
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Texts:
-    """Texts, one behind the other.
-
-    Attributes:
-        utf8: their bytes.
-        ends: where each ends in them, shape (num_texts,).
-    """
-
-    utf8: Utf8
-    ends: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, texts: Sequence[Utf8]) -> "Texts":
-        """Some texts, copied."""
-        ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-        return cls(utf8=np.concatenate([np.empty(0, np.uint8), *texts]), ends=ends)
-
-    def __len__(self) -> int:
-        """How many."""
-        return len(self.ends)
-
-    def __getitem__(self, place: int) -> Utf8:
-        """The bytes of one."""
-        return self.utf8[self.ends[place - 1] if place else 0 : self.ends[place]]
-
-    @property
-    def num_bytes(self) -> NDArray[np.int64]:
-        """Of each, shape (num_texts,)."""
-        return np.diff(self.ends, prepend=0)
-
-    def some(self, which: NDArray[np.bool_]) -> "Texts":
-        """Some of them, shape (num_texts,) says which."""
-        inside = np.repeat(which, self.num_bytes)
-        return Texts(utf8=self.utf8[inside], ends=np.cumsum(self.num_bytes[which]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from codedata.format.documents import CONTROL_TOKENS, EMPTY, KEPT, ChunkDocuments, Form, Pieces
 from codedata.format.packing import IdArray
 from codedata.format.sidecars import DOCUMENT_SCHEMA
+from codedata.format.texts import Texts
 from codedata.recipe.documents import ResolvedRecipe
 from codedata.sources.documents import ChosenDocuments
-from codedata.tokenize.bare_ids import TextIds, Texts, bare_ids
+from codedata.tokenize.bare_ids import TextIds, bare_ids
 from codedata.tokenize.engines.base import Engine
 from codedata.tokenize.engines.whole import WholeTextEngine
 from codedata.tokenize.fidelity import compare_texts

@@ -21,18 +21,22 @@ from typing import NamedTuple
 import numpy as np
 
 from codedata.format.documents import Form, Pieces
-from codedata.format.packing import IdArray
+from codedata.format.packing import IdArray, id_dtype
 from codedata.format.ranges import Utf8
+from codedata.format.texts import Texts
 from codedata.recipe.documents import FIM_ROOM, Fim, ResolvedRecipe
-from codedata.tokenize.bare_ids import TextIds, Texts
+from codedata.tokenize.bare_ids import TextIds
 from codedata.tokenize.engines.base import Engine, as_utf8
-from codedata.tokenize.plain_text import ids_as_text, tokenizer_of
+from codedata.tokenize.plain_text import ids_as_text, plain_tokenizer
 from codedata.tokenize.token_bytes import FIRST, Stops, TokenBytes, token_bytes
 from codedata.tokenize.tokenizer import LoadedTokenizer
-from codedata.tokenize.undo_fim import have_same_ids, piece_bytes
+from codedata.tokenize.undo_fim import PERMUTED, gives_back
 
 _BITS = 64
 """Of each of the four numbers that are drawn."""
+
+_Ids = list[IdArray]
+"""One behind the other."""
 
 
 class Draws(NamedTuple):
@@ -96,31 +100,26 @@ def fim_pieces(
         is its place in `texts`.
     """
     tokens = token_bytes(loaded)
-    documents = [_Framed(tokens, recipe, texts[at], ids[at]) for at in range(len(texts))]
-    pieces = [
-        piece
-        for place, document in enumerate(documents)
-        for piece in _cut(document, place, sha256s[place], seq_length)
+    documents = [
+        _Framed(tokens, recipe, texts[at], ids[at], seq_length) for at in range(len(texts))
     ]
-    drawn = [piece for piece in pieces if piece.parts]
-    permuted = iter(_permuted(tokens, engine, recipe, texts, drawn, threads))
-    arrays: list[IdArray | list[int]] = [ids.ids[:0]]
+    pieces = [
+        [*_cut(document, sha256_)] for document, sha256_ in zip(documents, sha256s, strict=True)
+    ]
+    permuted = iter(_permuted(tokens, engine, recipe, documents, pieces, threads))
+    arrays: list[IdArray] = [ids.ids[:0]]
     rows: list[tuple[int, int, int]] = []
-    for piece in pieces:
-        before, body, after = documents[piece.document].part(piece.start, piece.stop)
-        form = piece.form
-        if piece.parts:
-            found = next(permuted)
-            if found is None:
-                form = Form.PLAIN
-            elif len(before) + len(found) + len(after) > seq_length:
-                form = Form.TOO_LONG
-            else:
-                body = found
-        arrays += (before, body, after)
-        rows.append((piece.document, len(before) + len(body) + len(after), form))
-    flat = np.concatenate(arrays, dtype=ids.ids.dtype, casting="unsafe")
-    return flat, np.array(rows, np.int32).reshape(-1, 3)
+    for place, (document, some) in enumerate(zip(documents, pieces, strict=True)):
+        made = [document.made(piece, next(permuted) if piece.parts else None) for piece in some]
+        if document.may_lose and any(form in PERMUTED for _, form in made):
+            whole = [(np.concatenate(own), form) for own, form in made]
+            text = document.text
+            if not gives_back(loaded, engine, recipe, whole, sha256s[place], lambda own=text: own):
+                made = [document.made(piece, None) for piece in some]
+        for own, form in made:
+            arrays += own
+            rows.append((place, sum(map(len, own)), form))
+    return np.concatenate(arrays), np.array(rows, np.int32).reshape(-1, 3)
 
 
 class _Piece(NamedTuple):
@@ -131,7 +130,6 @@ class _Piece(NamedTuple):
             start at, and that the last one stops at; else none.
     """
 
-    document: int
     start: int
     stop: int
     form: Form
@@ -142,61 +140,79 @@ class _Framed:
     """A document's ids between those that frame it."""
 
     def __init__(
-        self, tokens: TokenBytes, recipe: ResolvedRecipe, text: Utf8, ids: IdArray
+        self,
+        tokens: TokenBytes,
+        recipe: ResolvedRecipe,
+        text: Utf8,
+        ids: IdArray,
+        seq_length: int,
     ) -> None:
-        self.text, self.recipe = text, recipe
+        self.text, self.recipe, self.seq_length = text, recipe, seq_length
         self._tokens, self._ids = tokens, ids
-        self._num_before = 0 if recipe.bos is None else 1
-        self.num_tokens = self._num_before + len(ids) + 1
+        self._before = np.array([] if recipe.bos is None else [recipe.bos], ids.dtype)
+        self._after = np.array([recipe.eos], ids.dtype)
+        self.num_tokens = len(self._before) + len(ids) + 1
 
-    def part(self, start: int, stop: int) -> tuple[list[int], IdArray, list[int]]:
-        """Tokens `start` to `stop`: those before, within and behind the document's own."""
-        bos, num_before = self.recipe.bos, self._num_before
-        before = [] if bos is None or start else [bos]
-        after = [self.recipe.eos] if stop == self.num_tokens else []
-        own = self._ids[max(start - num_before, 0) : max(stop - num_before, 0)]
-        return before, own, after
+    @property
+    def may_lose(self) -> bool:
+        """See `TokenBytes.may_lose`."""
+        return self._tokens.may_lose(self._ids, self.text)
+
+    def made(self, piece: _Piece, permuted: _Ids | None) -> tuple[_Ids, Form]:
+        """The ids of a piece and its form; plain where the permuted ids are none, or too many."""
+        before = self._before if piece.start == 0 else self._before[:0]
+        after = self._after if piece.stop == self.num_tokens else self._after[:0]
+        form = piece.form
+        if piece.parts:
+            if permuted is not None:
+                framed = [before, *permuted, after]
+                if sum(map(len, framed)) <= self.seq_length:
+                    return framed, form
+            form = Form.PLAIN if permuted is None else Form.TOO_LONG
+        start, stop = (max(at - len(self._before), 0) for at in (piece.start, piece.stop))
+        return [before, self._ids[start:stop], after], form
 
     def stops(self) -> Stops:
         """See `TokenBytes.stops`; of the document's own tokens."""
-        tokenizer = tokenizer_of(self._tokens.loaded, self.recipe)
-        return self._tokens.stops(self._ids, self.text, tokenizer)
+        control = self.recipe.control_ids if self.recipe.recipe.control_tokens == "text" else ()
+        return self._tokens.stops(
+            self._ids, self.text, lambda: plain_tokenizer(self._tokens.loaded, control)
+        )
 
     def border(self, stops: Stops, place: int) -> int:
         """The byte of the text at which token `place` begins; -1 where that is no character's."""
-        byte = int(stops[min(max(place - self._num_before, 0), len(self._ids))])
+        byte = int(stops[min(max(place - len(self._before), 0), len(self._ids))])
         is_border = byte == len(self.text) or self.text[byte] & 0xC0 != 0x80
         return byte if is_border else -1
 
 
-def _cut(document: _Framed, place: int, sha256_: str, seq_length: int) -> Iterator[_Piece]:
+def _cut(document: _Framed, sha256_: str) -> Iterator[_Piece]:
     """The pieces of a document, as they are drawn."""
     fim, num_tokens = document.recipe.recipe.fim, document.num_tokens
+    seq_length = document.seq_length
     assert fim is not None
     stops: Stops | None = None
-    start = number = 0
+    start = number = first = 0
     while start < num_tokens:
         drawn = draws(fim.seed, sha256_, number)
-        form, stop = drawn.form(fim), num_tokens
+        form, stop, last = drawn.form(fim), num_tokens, len(document.text)
         if fim.level == "document":
             form = Form.TOO_LONG if form and num_tokens > seq_length else form
         elif stop - start > (room := max(seq_length - FIM_ROOM, 0) if form else seq_length):
             stops = document.stops() if stops is None else stops
             stop = start + room
-            while stop > start and document.border(stops, stop) < 0:
+            while (last := document.border(stops, stop)) < 0 and stop > start:
                 stop -= 1
             if stop == start:  # a character has more tokens than there is room for
                 form = Form.TOO_LONG if form else form
                 stop = min(start + seq_length, num_tokens)
+                last = document.border(stops, stop)
         parts: tuple[int, ...] = ()
-        if form in (Form.PSM, Form.SPM):
-            first, last = 0, len(document.text)
-            if stops is not None:
-                first, last = document.border(stops, start), document.border(stops, stop)
+        if form in PERMUTED:
             parts = _parts(document.text, first, last, drawn) if 0 <= first < last else ()
             form = form if parts else Form.PLAIN
-        yield _Piece(place, start, stop, form, parts)
-        start, number = stop, number + 1
+        yield _Piece(start, stop, form, parts)
+        start, first, number = stop, last, number + 1
 
 
 def _parts(text: Utf8, first: int, last: int, drawn: Draws) -> tuple[int, int, int, int]:
@@ -214,45 +230,48 @@ def _permuted(
     tokens: TokenBytes,
     engine: Engine,
     recipe: ResolvedRecipe,
-    texts: Texts,
-    drawn: Sequence[_Piece],
+    documents: Sequence[_Framed],
+    pieces: Sequence[Sequence[_Piece]],
     threads: int,
-) -> list[IdArray | None]:
-    """The ids of pieces without framing, permuted; None where a part cannot be had alone.
+) -> list[_Ids | None]:
+    """The ids of all pieces that are drawn, permuted, without framing.
 
-    Its ids have a control token, or do not give back its text.
+    None where a part cannot be had alone: its ids would have a control token, or merge with those
+    of the lead.
     """
     assert recipe.fim is not None
     lead = as_utf8(tokens.lead)
     parts: list[Utf8] = []
-    num_leading: list[int] = []
-    for piece in drawn:
-        text = texts[piece.document]
-        for start, stop in pairwise(piece.parts):
-            leads = bool(tokens.lead) and start > 0
-            parts.append(np.concatenate([lead, text[start:stop]]) if leads else text[start:stop])
-            num_leading.append(len(tokens.lead_ids) if leads else 0)
+    leads: list[bool] = []
+    spm: list[bool] = []
+    for document, some in zip(documents, pieces, strict=True):
+        for piece in some:
+            for start, stop in pairwise(piece.parts):
+                part = document.text[start:stop]
+                leads.append(start > 0 and len(lead) > 0)
+                parts.append(np.concatenate([lead, part]) if leads[-1] else part)
+            if piece.parts:
+                spm.append(piece.form == Form.SPM)
     found = ids_as_text(tokens.loaded, engine, recipe, Texts.of(parts), threads=threads)
     if tokens.lead:
-        leading = zip(found, num_leading, strict=True)
-        found = [_behind(tokens.lead_ids[:num_ids], ids) for ids, num_ids in leading]
-    ids_of = recipe.fim
-    prefix, suffix, middle = [ids_of.prefix], [ids_of.suffix], [ids_of.middle]
-    permuted: list[IdArray | None] = []
-    for piece, before, within, behind in zip(
-        drawn, found[::3], found[1::3], found[2::3], strict=True
+        found = [
+            _behind(tokens.lead_ids, ids) if has_lead else ids
+            for ids, has_lead in zip(found, leads, strict=True)
+        ]
+    prefix, suffix, middle = (
+        np.array([each], id_dtype(tokens.loaded.vocab_size - 1))
+        for each in (recipe.fim.prefix, recipe.fim.suffix, recipe.fim.middle)
+    )
+    permuted: list[_Ids | None] = []
+    for suffix_first, before, within, behind in zip(
+        spm, found[::3], found[1::3], found[2::3], strict=True
     ):
         if before is None or within is None or behind is None:
             permuted.append(None)
-            continue
-        if piece.form == Form.PSM:
-            order = [prefix, before, suffix, behind, middle, within]
+        elif suffix_first:
+            permuted.append([prefix, suffix, behind, middle, before, within])
         else:
-            order = [prefix, suffix, behind, middle, before, within]
-        permuted.append(np.concatenate(order, dtype=within.dtype, casting="unsafe"))
-    if tokens.table is None:
-        for at in _not_given_back(tokens, engine, recipe, texts, drawn, permuted):
-            permuted[at] = None
+            permuted.append([prefix, before, suffix, behind, middle, within])
     return permuted
 
 
@@ -261,24 +280,3 @@ def _behind(leading: Sequence[int], ids: IdArray | None) -> IdArray | None:
     if ids is None or ids[: len(leading)].tolist() != leading:
         return None
     return ids[len(leading) :]
-
-
-def _not_given_back(
-    tokens: TokenBytes,
-    engine: Engine,
-    recipe: ResolvedRecipe,
-    texts: Texts,
-    drawn: Sequence[_Piece],
-    permuted: Sequence[IdArray | None],
-) -> list[int]:
-    """Those pieces whose text does not come back, nor one that has the same ids."""
-    doubtful: dict[int, tuple[Utf8, Utf8]] = {}
-    for at, (piece, ids) in enumerate(zip(drawn, permuted, strict=True)):
-        if ids is not None:
-            start, *_, stop = piece.parts
-            text = texts[piece.document][start:stop]
-            made = piece_bytes(tokens, recipe, ids, piece.form, continues=start > 0)
-            if made != text.tobytes():
-                doubtful[at] = np.frombuffer(made, np.uint8), text
-    same = have_same_ids(tokens.loaded, engine, recipe, [*doubtful.values()])
-    return [at for at, is_same in zip(doubtful, same, strict=True) if not is_same]

@@ -14,8 +14,9 @@ import numpy as np
 
 from codedata.format.packing import IdArray, id_dtype
 from codedata.format.ranges import Utf8
+from codedata.format.texts import Texts
 from codedata.recipe.documents import ResolvedRecipe
-from codedata.tokenize.bare_ids import Texts, bare_ids
+from codedata.tokenize.bare_ids import bare_ids
 from codedata.tokenize.engines.base import Engine
 from codedata.tokenize.library import LibraryTokenizer
 from codedata.tokenize.tokenizer import LoadedTokenizer
@@ -58,25 +59,20 @@ def ids_as_text(
     each: list[IdArray | None] = [
         found.ids[start:stop] for start, stop in pairwise([0, *found.ends.tolist()])
     ]
-    control = np.flatnonzero(np.isin(found.ids, recipe.control_ids))
-    for place in np.unique(np.searchsorted(found.ends, control, side="right")).tolist():
-        reads = recipe.recipe.control_tokens == "text"
+    reads = recipe.recipe.control_tokens == "text"
+    for place in found.holding(recipe.control_ids).tolist():
         each[place] = as_plain_text(loaded, recipe, texts[place]) if reads else None
     return each
 
 
-def tokenizer_of(loaded: LoadedTokenizer, recipe: ResolvedRecipe) -> LibraryTokenizer:
-    """The library's tokenizer that gives the bare ids of any document that is kept."""
-    if recipe.recipe.control_tokens == "drop":
-        return loaded.tokenizer
-    return plain_tokenizer(loaded, recipe.control_ids)
-
-
 @lru_cache(maxsize=4)
 def plain_tokenizer(loaded: LoadedTokenizer, control_ids: tuple[int, ...]) -> LibraryTokenizer:
-    """The tokenizer that reads some of its added tokens as text, and is the same in all else."""
+    """The tokenizer that reads some of its added tokens as text, and gives the other bare ids too.
+
+    It has no post-processor, which may put some blanks out of the tokens' offsets.
+    """
     declared = cast("list[dict[str, Any]]", loaded.structure.get("added_tokens") or [])
     control = {loaded.tokenizer.id_to_token(control_id) for control_id in control_ids}
     added = [token | {"special": token["content"] in control} for token in declared]
-    data = with_parts(loaded.json_bytes, {"added_tokens": added})
+    data = with_parts(loaded.json_bytes, {"added_tokens": added, "post_processor": None})
     return LibraryTokenizer(data, str(loaded.files.tokenizer_json), special_as_text=True)

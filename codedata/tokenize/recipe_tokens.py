@@ -5,7 +5,14 @@ None is added to a vocabulary: a model has no row for it.
 
 from codedata.errors import SettingsError
 from codedata.printable import shortened
-from codedata.recipe.documents import AUTO, DocumentRecipe, Fim, FimIds, ResolvedRecipe
+from codedata.recipe.documents import (
+    AUTO,
+    FIM_TOKENS,
+    DocumentRecipe,
+    Fim,
+    FimIds,
+    ResolvedRecipe,
+)
 from codedata.tokenize.padding import proposals
 from codedata.tokenize.tokenizer import LoadedTokenizer
 
@@ -22,8 +29,6 @@ FIM_FAMILIES = {
 Source: what `llama_vocab::impl::load` looks for in src/llama-vocab.cpp of
 https://github.com/ggml-org/llama.cpp
 """
-
-_FIM_FIELDS = ("prefix", "suffix", "middle")
 
 
 def with_ids(recipe: DocumentRecipe, loaded: LoadedTokenizer) -> ResolvedRecipe:
@@ -55,9 +60,9 @@ def _fim_ids(fim: Fim, loaded: LoadedTokenizer) -> FimIds:
     names = _family_of(loaded) if fim.tokens == AUTO else fim.tokens
     ids = [
         _id_of(name, f"recipe.fim.tokens, the {field},", loaded)
-        for field, name in zip(_FIM_FIELDS, names, strict=True)
+        for field, name in zip(FIM_TOKENS, names, strict=True)
     ]
-    return FimIds(**dict(zip(_FIM_FIELDS, ids, strict=True)))
+    return FimIds(**dict(zip(FIM_TOKENS, ids, strict=True)))
 
 
 def _family_of(loaded: LoadedTokenizer) -> tuple[str, str, str]:
@@ -70,7 +75,7 @@ def _family_of(loaded: LoadedTokenizer) -> tuple[str, str, str]:
     }
     if len(found) == 1:
         return next(iter(found.values()))
-    remedy = "name them: tokens: [prefix, suffix, middle]"
+    remedy = "name them: tokens: {prefix: ..., suffix: ..., middle: ...}"
     if found:
         which = "; ".join(f"{family}: {', '.join(names)}" for family, names in found.items())
         raise SettingsError(

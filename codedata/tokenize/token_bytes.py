@@ -63,14 +63,16 @@ class TokenBytes:
         table: the bytes of each id; None where the vocabulary does not say.
         composes: whether the text's NFC is what they are the bytes of.
         lead: goes before what is not the start of a text; empty where that is a place as any.
-        leads_each: whether what follows an added token is the start of a text, too.
+        prepends: whether a text gets its space whatever it begins with.
+        marks: whether a text's own `MARK`s are taken for spaces.
     """
 
     loaded: LoadedTokenizer
     table: list[bytes] | None
     composes: bool
     lead: str
-    leads_each: bool
+    prepends: bool
+    marks: bool
 
     @cached_property
     def lead_ids(self) -> list[int]:
@@ -99,31 +101,35 @@ class TokenBytes:
             lead = self.lead_ids if continues else []
             whole = decode([*lead, *ids.tolist()], skip_special_tokens=False)
             return whole.removeprefix(decode(lead, skip_special_tokens=False)).encode()
-        if not self.lead:
-            return self._joined(ids)
-        ends = np.flatnonzero(np.isin(ids, self._added)) + 1 if self.leads_each else []
-        first, *others = map(self._joined, np.split(ids, ends))
-        return b"".join(
-            [
-                first if continues else first.removeprefix(b" "),
-                *(each.removeprefix(b" ") for each in others),
-            ]
-        )
+        found = b"".join(map(self.table.__getitem__, ids.tolist()))
+        if not self.lead or continues:
+            return found
+        is_own = not self.prepends and found[1:2] in (b"", b" ")
+        return found if is_own else found.removeprefix(b" ")
 
-    def _joined(self, ids: IdArray) -> bytes:
-        assert self.table is not None
-        return b"".join(map(self.table.__getitem__, ids.tolist()))
+    def may_lose(self, ids: IdArray, text: Utf8) -> bool:
+        """Whether the bytes of a text's ids may be no text that has the same ids.
 
-    def stops(self, ids: IdArray, text: Utf8, tokenizer: LibraryTokenizer) -> Stops:
+        Of the others they are the text's own, or its NFC, wherever it is cut.
+
+        Args:
+            ids: its bare ids.
+            text: any.
+        """
+        if self.table is None or (self.lead and np.isin(ids, self._added).any()):
+            return True
+        return self.marks and MARK.encode() in text.tobytes()
+
+    def stops(self, ids: IdArray, text: Utf8, tokenizer: Callable[[], LibraryTokenizer]) -> Stops:
         """Where the tokens of a text end in it.
 
         Args:
             ids: its bare ids.
             text: not empty.
-            tokenizer: that made them, which is asked where the table does not fit.
+            tokenizer: gives the one that made them, which is asked where the table does not fit.
         """
         if self.table is None:
-            return _stops_by_library(text, tokenizer)
+            return _stops_by_library(text, tokenizer())
         ends = np.zeros(len(ids) + 1, np.int32)
         np.cumsum(self._num_bytes.take(ids), out=ends[1:])
         more = int(ends[-1]) - len(text)
@@ -132,7 +138,7 @@ class TokenBytes:
         else:  # nothing is added, but in the place of what is composed
             fits = more == 0 and not (self.composes and _may_be_composed(text))
         if not fits:
-            return _stops_by_library(text, tokenizer)
+            return _stops_by_library(text, tokenizer())
         return np.maximum(ends - more, 0) if more else ends
 
 
@@ -159,7 +165,8 @@ def token_bytes(loaded: LoadedTokenizer) -> TokenBytes:
         table=table,
         composes=composes,
         lead=_LEAD if has_lead else "",
-        leads_each=all(step.get("prepend_scheme") != "first" for step in steps),
+        prepends=any(step.get("type") == "Prepend" for step in normalizer),
+        marks="ByteLevel" not in kinds,
     )
 
 

@@ -10,12 +10,14 @@ import numpy as np
 from codedata.format.documents import Form
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
+from codedata.format.texts import Texts
 from codedata.recipe.documents import ResolvedRecipe
-from codedata.tokenize.bare_ids import Texts
 from codedata.tokenize.engines.base import Engine
 from codedata.tokenize.plain_text import ids_as_text
 from codedata.tokenize.token_bytes import TokenBytes, token_bytes
 from codedata.tokenize.tokenizer import LoadedTokenizer
+
+PERMUTED = (Form.PSM, Form.SPM)
 
 PieceOfDocument = tuple[IdArray, int]
 """The ids of a piece, framing included, and its form."""
@@ -32,7 +34,7 @@ def gives_back(
     """Whether undoing the pieces of a document gives it back.
 
     Its bytes; or, where a tokenizer changes text by design (it composes characters, drops white
-    space, ...), a text that has the same bare ids.
+    space, ...), a text that has the same bare ids; or its bare ids, where none is permuted.
 
     Args:
         loaded: the tokenizer.
@@ -51,22 +53,11 @@ def gives_back(
         made.decode()
     except UnicodeDecodeError:
         return False
-    [same] = have_same_ids(loaded, engine, recipe, [(np.frombuffer(made, np.uint8), text())])
-    return same
-
-
-def have_same_ids(
-    loaded: LoadedTokenizer,
-    engine: Engine,
-    recipe: ResolvedRecipe,
-    pairs: Sequence[tuple[Utf8, Utf8]],
-) -> list[bool]:
-    """Whether the two texts of each pair have the same bare ids, and such as documents may have."""
-    found = ids_as_text(loaded, engine, recipe, Texts.of([text for pair in pairs for text in pair]))
-    return [
-        one is not None and other is not None and np.array_equal(one, other)
-        for one, other in zip(found[::2], found[1::2], strict=True)
-    ]
+    texts = Texts.of([text(), np.frombuffer(made, np.uint8)])
+    own, found = ids_as_text(loaded, engine, recipe, texts)
+    if all(form not in PERMUTED for _, form in pieces):
+        found = np.concatenate(_without_frame(recipe, pieces))
+    return own is not None and found is not None and np.array_equal(own, found)
 
 
 def undone(
@@ -80,21 +71,24 @@ def undone(
         pieces: of the document, whole and in order, framing included.
     """
     tokens = token_bytes(loaded)
-    own = [ids for ids, _ in pieces]
-    if own and recipe.bos is not None:
-        own[0] = own[0][1:]
-    if own:
-        own[-1] = own[-1][:-1]
+    own = _without_frame(recipe, pieces)
     found = b""
-    forms = [form if form in (Form.PSM, Form.SPM) else Form.PLAIN for _, form in pieces]
+    forms = [form if form in PERMUTED else Form.PLAIN for _, form in pieces]
     for form, some in groupby(zip(forms, own, strict=True), key=itemgetter(0)):
         each = [ids for _, ids in some]
         for ids in [np.concatenate(each)] if form == Form.PLAIN else each:
-            found += piece_bytes(tokens, recipe, ids, form, continues=bool(found))
+            found += _piece_bytes(tokens, recipe, ids, form, continues=bool(found))
     return found
 
 
-def piece_bytes(
+def _without_frame(recipe: ResolvedRecipe, pieces: Sequence[PieceOfDocument]) -> list[IdArray]:
+    own = [ids for ids, _ in pieces]
+    if recipe.bos is not None:
+        own[0] = own[0][1:]
+    return [*own[:-1], own[-1][:-1]]
+
+
+def _piece_bytes(
     tokens: TokenBytes, recipe: ResolvedRecipe, ids: IdArray, form: int, *, continues: bool
 ) -> bytes:
     """The bytes that a piece without framing stands for.

@@ -182,8 +182,8 @@ class PickledTrainerDataset(TorchDataset[Sample]):
     def with_padding_masked(self) -> "PickledTrainerDataset":
         """The same samples, their labels -100 where a sample is padded, so that no loss counts it.
 
-        Padding is found by its position, which the meta states, never by its id: the pad token may
-        be one that the text has as well.
+        Padding is found by its position, which the meta states, or where documents end, never by
+        its id: the pad token may be one that the text has as well.
 
         Raises:
             DatasetError: a folder's meta does not say where padding begins.

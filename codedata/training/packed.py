@@ -45,7 +45,8 @@ class PackedCollator:
     Flattened, for flash attention, the batch is one row (1, num_samples * seq_length) and has
     `cu_seq_lens_q` and `cu_seq_lens_k`, int32 (num_documents + 1,), where each document of the row
     begins and the last one ends, and `max_length_q` and `max_length_k`, the tokens of the longest,
-    as int. Padding stays, so that all batches have one shape.
+    as int. Padding stays, so that all batches have one shape. Other attention computes the same of
+    such a row, but by a mask of all its tokens by all.
 
     Args:
         dataset: whose samples are collated, with documents, or torch's Subset or ConcatDataset of

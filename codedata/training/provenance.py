@@ -86,7 +86,7 @@ class DatasetProvenance(TrainerCallback, ExportableState):
         dataset = loader.dataset
         require_labels_kept(dataset, loader.collate_fn)
         require_documents_apart(
-            dataset, loader.collate_fn, getattr(kwargs["model"], "config", None)
+            dataset, loader.collate_fn, getattr(kwargs.get("model"), "config", None)
         )
         digest = digest_of(dataset)
         if digest is None:

@@ -196,7 +196,7 @@ def test_a_document_is_one_sequence_of_megatron_s_however_samples_cut_it(
 def test_what_carries_no_boundaries_says_so_and_knows_the_text_of_each_sample(
     tmp_path: Path,
 ) -> None:
-    folder = scenario.write_document_dataset(tmp_path / "d")
+    folder = scenario.write_document_dataset(tmp_path / "d", max_dump_size=8)
     counts = [sum(lengths) for lengths in BEST_FIT]
     arrays = exported(folder, "npy")
     assert np.load(arrays / "text_tokens.npy").tolist() == counts

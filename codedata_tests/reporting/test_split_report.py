@@ -6,9 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from codedata import build
 from codedata.cli import main
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME, dump_facts
@@ -454,3 +458,44 @@ def test_of_documents_a_split_has_those_that_begin_in_its_window_each_whole(tmp_
         lengths = [n for each in text.documents(window.chars) for n in each.num_chars.tolist()]
         begin = {0: 4, 5: 0, 6: 4, 11: 20, 32: 1}
         assert lengths == [n for at, n in begin.items() if start <= at < stop]
+
+
+def test_splits_with_documents_are_described_and_compared_by_their_own_documents(
+    root: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(root / "corpora", tmp_path / "corpora")
+    [corpus] = root.parent.glob("*.parquet")
+    recipe = {"documents": {"bos": scenario.BOS, "eos": scenario.EOT}}
+    switches: dict[str, Any] = {"tokenizer_base": str(tokenizer_folder), "seq_length": 64}
+    switches |= {"pad_token": PAD_ID, "min_sample_length": 0, "chunk_size": 20_000}
+    (tmp_path / "datasets").mkdir()
+    for name, start, count in (("train", 0, 60_000), ("validation", 60_000, 10**9)):
+        window: dict[str, Any] = {"starting_character": start, "chars_to_tokenize": count}
+        folder = tmp_path / "datasets" / name
+        build(corpus, folder, recipe=recipe, **switches, **window)
+    report = report_on(Layout(tmp_path), ["train", "validation"])
+    [compared] = report.comparisons
+    assert compared.duplicates is not None
+    assert compared.duplicates.num_in_both == 0, "their border cuts none"
+    texts = pq.read_table(corpus)["content"].to_pylist()
+    lengths = [split.document_lengths for split in report.splits]
+    assert [n for each in lengths if each is not None for n in each] == [*map(len, texts)]
+    text = Page(render(report)).text
+    eot = report.splits[0].tokenizer.tokenizer.token_to_id(scenario.EOT)
+    for split, own in zip(report.splits, lengths, strict=True):
+        assert split.documents is not None
+        assert own is not None
+        assert split.documents.documents == len(own)
+        assert split.tokens.num_padding == split.documents.padding > 0
+        assert split.tokens.counts[eot] == len(own)
+        assert f"token {eot}, ends documents {len(own)} (" in text
+    assert ", whole or in part" not in text
+    assert "documents cut over samples" in text
+    assert "document 0 <|begin|>" in text
+    train, validation = report.splits
+    only = np.zeros_like(validation.tokens.counts)
+    only[eot] = 100
+    tokens = replace(validation.tokens, counts=only)
+    first, *_ = compare_splits(train, replace(validation, tokens=tokens)).differing
+    assert first[:2] == ("'<|EOT|>'", eot)
+    assert first[4] == "ends documents"

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -205,8 +206,9 @@ def test_workers_make_of_documents_the_bytes_of_a_local_run(
 ) -> None:
     recipe = {"documents": {"bos": scenario.BOS, "eos": scenario.EOT}, "order": "shuffled"}
     few = replace(SETTINGS, chars_to_tokenize=30_000, tokenizer_base=str(tokenizer_folder))
+    switches: dict[str, Any] = few.as_dict()
     local = codedata.build(
-        corpus, tmp_path / "set", num_workers=1, engine="whole", recipe=recipe, **few.as_dict()
+        corpus, tmp_path / "set", num_workers=1, engine="whole", recipe=recipe, **switches
     )
     documents = replace(run, name="documents", settings=few, recipe=DocumentRecipe.of(recipe))
     version, _ = drive(documents)

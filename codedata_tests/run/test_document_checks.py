@@ -9,6 +9,7 @@ import pytest
 from codedata.format.documents import DocumentCounts
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.ranges import CharRange
+from codedata.recipe.documents import Packing
 from codedata.recipe.settings import Settings
 from codedata.run.document_checks import check_documents
 from codedata.run.found_documents import FoundDocuments
@@ -32,7 +33,7 @@ TOTAL = COUNTS[0] + COUNTS[1]
 def failed(
     found: Sequence[FoundDocuments],
     reported: DocumentCounts | None = TOTAL,
-    packing: str = "concat",
+    packing: Packing = "concat",
 ) -> dict[str, str]:
     """What failed checks say."""
     chunks = [

@@ -81,6 +81,8 @@ def expected(tokenizer: Path) -> dict[int, list[int]]:
     """The ids of each document by the tokenizers library, framed, by its row."""
     library = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     before, after = library.token_to_id(BOS), library.token_to_id(EOT)
+    assert before is not None
+    assert after is not None
     return {
         row: [before, *library.encode(DOCUMENTS[row], add_special_tokens=False).ids, after]
         for row in KEPT
@@ -158,7 +160,7 @@ def test_adjoining_windows_share_no_document_and_leave_none_out(
     corpus: Path, tokenizer: Path, expected: dict[int, list[int]], tmp_path: Path
 ) -> None:
     border = 20_011  # within a document
-    windows = {
+    windows: dict[str, dict[str, Any]] = {
         "left": {"chars_to_tokenize": border},
         "right": {"starting_character": border, "chars_to_tokenize": 10**9},
     }
@@ -302,7 +304,7 @@ def test_what_fails_a_check_of_documents_is_not_published(
 def test_a_window_without_a_document_that_is_kept_is_refused(
     corpus: Path, tokenizer: Path, tmp_path: Path
 ) -> None:
-    inside = {"starting_character": 5, "chars_to_tokenize": 100}
+    inside: dict[str, Any] = {"starting_character": 5, "chars_to_tokenize": 100}
     with pytest.raises(CorpusError, match="no document begins that is kept"):
         build(corpus, tmp_path / "set", tokenizer, **inside)
     with pytest.raises(SettingsError, match="eos"):
@@ -388,6 +390,32 @@ def test_a_stored_chunk_that_is_not_of_its_text_is_refused(
     )
     with pytest.raises(ChunkMismatchError, match="does not hold the ids"):
         made_by(plan, chunks)
+
+
+def test_what_was_compared_of_one_recipe_stands_for_no_other(
+    corpus: Path, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    chunks = LocalChunks(tmp_path / "chunks")
+    one, other = (
+        plan_of(corpus, tokenizer, {"documents": FRAMED["documents"] | {"control_tokens": each}})
+        for each in ("drop", "text")
+    )
+    made_by(one, chunks)
+    compared.note(chunks.find(one.fingerprints))
+    first, *_ = chunks.find(one.fingerprints)
+    same = chunks.put_documents(
+        other.fingerprints[0],
+        first.read_documents(),
+        engine=first.engine,
+        compared_bytes=first.compared_bytes,
+        num_samples=first.num_samples,
+    )
+    assert same.ids_sha256 == first.ids_sha256
+    for plan, chunk, is_compared in ((one, first, True), (other, same, False)):
+        compared._known.clear()  # pyright: ignore[reportPrivateUsage]
+        compared.recall(plan.tasks(lambda _: chunks))
+        assert compared.is_compared(chunk) is is_compared
 
 
 def test_what_says_where_documents_are_from_makes_chunks_of_their_own(
@@ -503,6 +531,11 @@ def test_the_reference_mode_gives_what_it_gave_before_there_were_recipes(
         corpus_sha256="c" * 64, tokenizer_sha256="t" * 64, chars=CharRange(0, 10, 3)
     )
     assert fingerprint.digest == "8ad6886cf088686ca9b7ca32c4db1643"
-    switches = {"seq_length": 4, "min_sample_length": 2, "max_dump_size": 3, "pad_id": 1}
-    version = version_digest([(fingerprint, "i" * 64, 7)], **switches)
+    decides: dict[str, Any] = {
+        "seq_length": 4,
+        "min_sample_length": 2,
+        "max_dump_size": 3,
+        "pad_id": 1,
+    }
+    version = version_digest([(fingerprint, "i" * 64, 7)], **decides)
     assert version == "81b4074bd08a765976b644fb7192230e"

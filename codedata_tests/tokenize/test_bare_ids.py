@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
-from codedata.tokenize.bare_ids import Texts, bare_ids
+from codedata.format.texts import Texts
+from codedata.tokenize.bare_ids import bare_ids
 from codedata.tokenize.engines import gigatoken
 from codedata.tokenize.engines.alone import Span
 from codedata.tokenize.engines.base import Engine, PieceEngine, as_utf8
@@ -83,14 +84,26 @@ def hostile_documents(random_: random.Random, tokens: Sequence[str]) -> list[str
     return texts
 
 
+FEW = [
+    *("deepseek-coder", "starcoder2", "qwen2", "roberta", "llama2", "mistral", "t5", "xlm-r"),
+    *("bert", "unknown", "all flags", "white space stripped behind tokens that are words"),
+]
+"""One of each way to treat where a text begins, and of each engine."""
+
+
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("name", [*TWINS, *TRAPS])
 @pytest.mark.parametrize(
-    ("num_lists", "seed"),
+    ("name", "num_lists", "seed"),
     [
-        (4, 1),
-        pytest.param(60, 2, marks=pytest.mark.campaign),
-        pytest.param(3_000, 3, marks=pytest.mark.long),
+        *((name, 4, 1) for name in FEW),
+        *(
+            pytest.param(name, num_lists, seed, marks=mark)
+            for name in (*TWINS, *TRAPS)
+            for num_lists, seed, mark in (
+                (15, 2, pytest.mark.campaign),
+                (3_000, 3, pytest.mark.long),
+            )
+        ),
     ],
 )
 def test_documents_have_the_ids_that_the_library_has_for_each_alone(
@@ -117,7 +130,7 @@ def test_documents_have_the_ids_that_the_library_has_for_each_alone(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(texts=st.lists(st.one_of(st.text(max_size=20), st.sampled_from(PIECES))))
 def test_any_documents_have_the_ids_of_each_alone(

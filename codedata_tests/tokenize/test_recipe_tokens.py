@@ -69,7 +69,7 @@ def test_auto_is_refused_where_no_family_or_more_than_one_is_there(tmp_path: Pat
         SettingsError, match=r"^recipe.fim.tokens is auto, and .* of no family"
     ) as no:
         with_ids(recipe("auto"), bare)
-    assert "name them: tokens: [prefix, suffix, middle]" in str(no.value)
+    assert "name them: tokens: {prefix: ..., suffix: ..., middle: ...}" in str(no.value)
     assert bare.tokenizer.token_to_id("<fim_middle>") is None, "none was added"
     both = [*FIM_FAMILIES["SantaCoder"], *FIM_FAMILIES["GLM"]]
     with pytest.raises(SettingsError, match="has those of 2 families") as two:
@@ -111,16 +111,9 @@ def test_a_token_that_text_has_is_refused_since_it_would_drop_nearly_all(tmp_pat
     assert with_ids(recipe(eos=never), loaded).eos == 255, "a byte that no text has is none of text"
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        recipe(("<pre>", "<suf>", "<pre>")),
-        recipe(("<pre>", "<suf>", scenario.EOT)),
-        recipe((scenario.BOS, "<suf>", "<mid>"), bos=scenario.BOS),
-    ],
-)
-def test_sentinels_are_three_that_are_neither_bos_nor_eos(
-    wrong: DocumentRecipe, tmp_path: Path
-) -> None:
-    with pytest.raises(SettingsError, match="are not three tokens beside eos"):
-        with_ids(wrong, loaded_with(tmp_path, NAMES))
+def test_eos_is_no_sentinel_of_the_family_that_auto_finds(tmp_path: Path) -> None:
+    prefix, *_ = FIM_FAMILIES["GLM"]
+    loaded = loaded_with(tmp_path, FIM_FAMILIES["GLM"])
+    for wrong in (recipe("auto", eos=prefix), recipe("auto", bos=prefix)):
+        with pytest.raises(SettingsError, match=r"are not three tokens beside eos .* and bos"):
+            with_ids(wrong, loaded)

@@ -86,6 +86,7 @@ def farthest(
 
 
 @torch.no_grad()
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("architecture", ["llama", *map(by_campaign, list(SIZES_OF)[1:])])
 def test_each_document_has_the_logits_and_the_loss_of_it_alone(
@@ -137,7 +138,9 @@ def test_the_models_that_docs_name_do_not_keep_documents_apart(
 
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore")  # torch's own of flex attention
-@pytest.mark.parametrize("stance", ["force_eager", pytest.param("default", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "stance", [by_campaign("force_eager"), pytest.param("default", marks=pytest.mark.long)]
+)
 def test_flex_attention_keeps_documents_apart_by_positions_and_by_our_block_mask(
     samples: tuple[PickledTrainerDataset, Any], stance: str
 ) -> None:

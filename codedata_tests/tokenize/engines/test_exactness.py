@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 
 from codedata.errors import SettingsError
 from codedata.tokenize.engines import pretokens
@@ -193,6 +194,24 @@ def test_a_cut_after_a_newline_does_change_the_ids_of_a_gpt2_like_tokenizer(
     wrong = BlocksEngine(gpt2_like, dataclasses.replace(found, cut=AFTER_NEWLINES))
     assert right.encode(as_utf8(text)).ids.tolist() == reference_ids(gpt2_like, text)
     assert wrong.encode(as_utf8(text)).ids.tolist() != reference_ids(gpt2_like, text)
+
+
+def test_long_pretokens_are_merged_with_nothing_before_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library has those, and pieces with added tokens, some of which follow a cut."""
+    tokenizer = scenario.train_tokenizer(scenario.starcoder_like())
+    tokenizer.add_tokens([AddedToken(word, single_word=True) for word in ("int", " if")])
+    structure = json.loads(tokenizer.to_str())
+    structure["model"]["vocab"]["Za"] = 900
+    structure["model"]["merges"].insert(0, ["Z", "a"])
+    loaded = loaded_from(structure, tmp_path)
+    engine = choose_engine(loaded, "pretokens")
+    assert engine.lead == "Z", "it would be merged"
+    for size in (1, 1_000):
+        monkeypatch.setattr(pretokens, "_SMALL_BLOCK_BYTES", size)
+        for text in ("x;\n" + "a" * 300, "a" * 300 + "\nint", "x int y\tint z int", "x if y if"):
+            require_exact(loaded, [engine], text)
 
 
 def test_what_a_table_forgets_is_merged_again(
