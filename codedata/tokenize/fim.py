@@ -30,10 +30,13 @@ from codedata.tokenize.engines.base import Engine, as_utf8
 from codedata.tokenize.plain_text import ids_as_text, plain_tokenizer
 from codedata.tokenize.token_bytes import FIRST, Stops, TokenBytes, token_bytes
 from codedata.tokenize.tokenizer import LoadedTokenizer
-from codedata.tokenize.undo_fim import PERMUTED, PieceOfDocument, gives_back
+from codedata.tokenize.undo_fim import PERMUTED, gives_back
 
 _BITS = 64
 """Of each of the four numbers that are drawn."""
+
+_Ids = list[IdArray]
+"""One behind the other."""
 
 
 class Draws(NamedTuple):
@@ -97,30 +100,25 @@ def fim_pieces(
         is its place in `texts`.
     """
     tokens = token_bytes(loaded)
-    documents = [_Framed(tokens, recipe, texts[at], ids[at]) for at in range(len(texts))]
+    documents = [
+        _Framed(tokens, recipe, texts[at], ids[at], seq_length) for at in range(len(texts))
+    ]
     pieces = [
-        [*_cut(document, sha256_, seq_length)]
-        for document, sha256_ in zip(documents, sha256s, strict=True)
+        [*_cut(document, sha256_)] for document, sha256_ in zip(documents, sha256s, strict=True)
     ]
     permuted = iter(_permuted(tokens, engine, recipe, documents, pieces, threads))
     arrays: list[IdArray] = [ids.ids[:0]]
     rows: list[tuple[int, int, int]] = []
     for place, (document, some) in enumerate(zip(documents, pieces, strict=True)):
-        made = [
-            document.made(piece, next(permuted) if piece.parts else None, seq_length)
-            for piece in some
-        ]
-        is_permuted = any(form in PERMUTED for _, form in made)
-        if (
-            is_permuted
-            and document.may_lose
-            and not gives_back(
-                loaded, engine, recipe, made, sha256s[place], lambda own=document: own.text
-            )
-        ):
-            made = [document.made(piece, None, seq_length) for piece in some]
-        arrays += [piece for piece, _ in made]
-        rows += [(place, len(piece), form) for piece, form in made]
+        made = [document.made(piece, next(permuted) if piece.parts else None) for piece in some]
+        if document.may_lose and any(form in PERMUTED for _, form in made):
+            whole = [(np.concatenate(own), form) for own, form in made]
+            text = document.text
+            if not gives_back(loaded, engine, recipe, whole, sha256s[place], lambda own=text: own):
+                made = [document.made(piece, None) for piece in some]
+        for own, form in made:
+            arrays += own
+            rows.append((place, sum(map(len, own)), form))
     return np.concatenate(arrays), np.array(rows, np.int32).reshape(-1, 3)
 
 
@@ -142,9 +140,14 @@ class _Framed:
     """A document's ids between those that frame it."""
 
     def __init__(
-        self, tokens: TokenBytes, recipe: ResolvedRecipe, text: Utf8, ids: IdArray
+        self,
+        tokens: TokenBytes,
+        recipe: ResolvedRecipe,
+        text: Utf8,
+        ids: IdArray,
+        seq_length: int,
     ) -> None:
-        self.text, self.recipe = text, recipe
+        self.text, self.recipe, self.seq_length = text, recipe, seq_length
         self._tokens, self._ids = tokens, ids
         self._before = np.array([] if recipe.bos is None else [recipe.bos], ids.dtype)
         self._after = np.array([recipe.eos], ids.dtype)
@@ -155,17 +158,19 @@ class _Framed:
         """See `TokenBytes.may_lose`."""
         return self._tokens.may_lose(self._ids, self.text)
 
-    def made(self, piece: _Piece, permuted: IdArray | None, seq_length: int) -> PieceOfDocument:
+    def made(self, piece: _Piece, permuted: _Ids | None) -> tuple[_Ids, Form]:
         """The ids of a piece and its form; plain where the permuted ids are none, or too many."""
         before = self._before if piece.start == 0 else self._before[:0]
         after = self._after if piece.stop == self.num_tokens else self._after[:0]
-        if permuted is not None and len(before) + len(permuted) + len(after) <= seq_length:
-            return np.concatenate([before, permuted, after]), piece.form
-        start, stop = (max(at - len(self._before), 0) for at in (piece.start, piece.stop))
         form = piece.form
         if piece.parts:
+            if permuted is not None:
+                framed = [before, *permuted, after]
+                if sum(map(len, framed)) <= self.seq_length:
+                    return framed, form
             form = Form.PLAIN if permuted is None else Form.TOO_LONG
-        return np.concatenate([before, self._ids[start:stop], after]), form
+        start, stop = (max(at - len(self._before), 0) for at in (piece.start, piece.stop))
+        return [before, self._ids[start:stop], after], form
 
     def stops(self) -> Stops:
         """See `TokenBytes.stops`; of the document's own tokens."""
@@ -181,34 +186,33 @@ class _Framed:
         return byte if is_border else -1
 
 
-def _cut(document: _Framed, sha256_: str, seq_length: int) -> Iterator[_Piece]:
+def _cut(document: _Framed, sha256_: str) -> Iterator[_Piece]:
     """The pieces of a document, as they are drawn."""
     fim, num_tokens = document.recipe.recipe.fim, document.num_tokens
+    seq_length = document.seq_length
     assert fim is not None
     stops: Stops | None = None
-    start = number = 0
+    start = number = first = 0
     while start < num_tokens:
         drawn = draws(fim.seed, sha256_, number)
-        form, stop = drawn.form(fim), num_tokens
+        form, stop, last = drawn.form(fim), num_tokens, len(document.text)
         if fim.level == "document":
             form = Form.TOO_LONG if form and num_tokens > seq_length else form
         elif stop - start > (room := max(seq_length - FIM_ROOM, 0) if form else seq_length):
             stops = document.stops() if stops is None else stops
             stop = start + room
-            while stop > start and document.border(stops, stop) < 0:
+            while (last := document.border(stops, stop)) < 0 and stop > start:
                 stop -= 1
             if stop == start:  # a character has more tokens than there is room for
                 form = Form.TOO_LONG if form else form
                 stop = min(start + seq_length, num_tokens)
+                last = document.border(stops, stop)
         parts: tuple[int, ...] = ()
         if form in PERMUTED:
-            first, last = 0, len(document.text)
-            if stops is not None:
-                first, last = document.border(stops, start), document.border(stops, stop)
             parts = _parts(document.text, first, last, drawn) if 0 <= first < last else ()
             form = form if parts else Form.PLAIN
         yield _Piece(start, stop, form, parts)
-        start, number = stop, number + 1
+        start, first, number = stop, last, number + 1
 
 
 def _parts(text: Utf8, first: int, last: int, drawn: Draws) -> tuple[int, int, int, int]:
@@ -229,7 +233,7 @@ def _permuted(
     documents: Sequence[_Framed],
     pieces: Sequence[Sequence[_Piece]],
     threads: int,
-) -> list[IdArray | None]:
+) -> list[_Ids | None]:
     """The ids of all pieces that are drawn, permuted, without framing.
 
     None where a part cannot be had alone: its ids would have a control token, or merge with those
@@ -258,16 +262,16 @@ def _permuted(
         np.array([each], id_dtype(tokens.loaded.vocab_size - 1))
         for each in (recipe.fim.prefix, recipe.fim.suffix, recipe.fim.middle)
     )
-    permuted: list[IdArray | None] = []
+    permuted: list[_Ids | None] = []
     for suffix_first, before, within, behind in zip(
         spm, found[::3], found[1::3], found[2::3], strict=True
     ):
         if before is None or within is None or behind is None:
             permuted.append(None)
         elif suffix_first:
-            permuted.append(np.concatenate([prefix, suffix, behind, middle, before, within]))
+            permuted.append([prefix, suffix, behind, middle, before, within])
         else:
-            permuted.append(np.concatenate([prefix, before, suffix, behind, middle, within]))
+            permuted.append([prefix, before, suffix, behind, middle, within])
     return permuted
 
 
