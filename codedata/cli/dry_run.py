@@ -155,7 +155,8 @@ class DryRun:
         if spec.takes_all:
             say(f"  tokens    how many, and how long they take, is known when {what} {is_here}")
             return
-        found = guess(spec.settings, list(spec.chunk_ranges.values()), tokenizer)
+        chunks = list(spec.chunk_ranges.values())
+        found = guess(spec.settings, chunks, tokenizer, spec.recipe)
         ratio = f", at {found.chars_per_token:.2g} characters a token"
         self._say_size(spec, found.num_tokens, ratio, found.num_samples, found.num_bytes + fetched)
         say(f"  tokenize  how long is known when {what} {is_here}")

@@ -18,7 +18,6 @@ from codedata.resources import DataRoot
 from codedata.store.roots import objects_of
 
 if TYPE_CHECKING:
-    from codedata.format.documents import DocumentCounts
     from codedata.reporting.split_report import Report, SplitComparison, SplitDescription
 
 _DRAWN_WITH = (
@@ -124,22 +123,10 @@ def _token_metadata(split: "SplitDescription") -> dict[str, Any]:
         "vocabulary used": split.vocab_used,
         "vocabulary coverage": rounded(split.vocab_used / split.tokenizer.vocab_size),
         **({} if split.document_lengths is None else {"documents": len(split.document_lengths)}),
-        **({} if split.documents is None else _document_metadata(split.documents)),
     }
+    if split.dataset.spans:
+        figures["documents a sample"] = rounded(float(split.documents_a_sample.mean()))
     return with_separators(figures)
-
-
-def _document_metadata(counts: "DocumentCounts") -> dict[str, Any]:
-    pieces = max(1, counts.pieces)
-    return {
-        "documents": counts.documents - counts.empty - counts.with_control_tokens,
-        "documents left out": counts.empty + counts.with_control_tokens,
-        "documents cut": counts.cut,
-        "documents cut though short": counts.cut_though_short,
-        "tokens dropped": counts.tokens_dropped,
-        "share of pieces permuted": rounded((counts.psm + counts.spm) / pieces),
-        "share of pieces too long": rounded(counts.fim_too_long / pieces),
-    }
 
 
 def _comparison_metadata(report: "Report") -> dict[str, Any]:

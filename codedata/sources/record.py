@@ -50,7 +50,7 @@ from codedata.sources.parquet.decode import Batch, decode
 from codedata.sources.parquet.footer import Parquet
 from codedata.sources.parquet.index import Counts, TextIndex
 from codedata.sources.parquet.rows import read_rows
-from codedata.sources.parquet.text import ParquetText
+from codedata.sources.parquet.text import ParquetText, named_places
 from codedata.store.files import replace_atomically
 
 if TYPE_CHECKING:
@@ -178,7 +178,11 @@ class LeadingText(ParquetText):
     @cached_property
     def kept_places(self) -> dict[str, Place]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The columns that are kept beside the text, by name."""
-        schema = self._parquet_of(0).footer.schema
+        return self._kept_in(0)
+
+    def _kept_in(self, group: int) -> dict[str, Place]:
+        """Those of a part, which are those of any: none is fetched that is not read."""
+        schema = self._parquet_of(group).footer.schema
         others = tuple(name for name in schema.names if name != COLUMN)
         return kept_columns(schema, Columns(keep=others), str(self.path))
 
@@ -195,13 +199,16 @@ class LeadingText(ParquetText):
 
     def kept(self, rows: NDArray[np.int64], names: Collection[str] | None = None) -> pa.Table:
         """The columns that are kept beside the text, of some rows; see `ParquetText.kept`."""
-        places = self._places(names)
         first_rows = np.array([*accumulate(self.group_rows, initial=0)], np.int64)
         borders = np.searchsorted(rows, first_rows).tolist()
-        tables = [
-            read_rows(self._parquet_of(group), places, rows[low:high] - first_rows[group])
+        wanted = {
+            group: rows[low:high] - first_rows[group]
             for group, (low, high) in enumerate(pairwise(borders))
             if low < high
+        }
+        places = named_places(self._kept_in(next(iter(wanted), 0)), names)
+        tables = [
+            read_rows(self._parquet_of(group), places, some) for group, some in wanted.items()
         ]
         return pa.concat_tables([kept_schema(places).empty_table(), *tables])
 

@@ -16,12 +16,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import codedata
 from codedata.layout import Layout
+from codedata.recipe.documents import DocumentRecipe
 from codedata.sources.record import record_corpus
 from codedata.sources.stored_text import store_corpus
+from codedata_tests import scenario
 from codedata_tests.campaigns import machine
 from codedata_tests.campaigns.machine import PROCESSES
 from codedata_tests.object_roots import GatedBucket
@@ -195,18 +199,32 @@ class Drivers:
         return True
 
 
-@pytest.mark.parametrize(("num_hurts", "share_of_faults"), [(20, 0.0), (200, 0.0), (40, 0.03)])
+RECIPE = {"documents": {"bos": scenario.BOS, "eos": scenario.EOT}, "order": "shuffled"}
+
+
+@pytest.mark.parametrize(
+    ("num_hurts", "share_of_faults", "recipe"),
+    [(20, 0.0, None), (200, 0.0, None), (40, 0.03, None), (40, 0.0, RECIPE)],
+)
 def test_workers_and_drivers_that_are_hurt_at_random_lose_and_mix_nothing(
     num_hurts: int,
     share_of_faults: float,
+    recipe: dict[str, Any] | None,
     served: GatedBucket,
     processes: Processes,
     run: Run,
     expected: dict[str, bytes],
+    corpus: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Where requests fail, lists lag by a second, too."""
+    if recipe is not None:
+        run = replace(run, recipe=DocumentRecipe.of(recipe))
+        switches = {**SETTINGS.as_dict(), "tokenizer_base": str(run.tokenizer)}
+        local = tmp_path / "local"
+        codedata.build(corpus, local, num_workers=1, engine="whole", recipe=recipe, **switches)
+        expected = scenario.dataset_bytes(local)
     random_, hurt, num_runs, num_versions = random.Random(num_hurts), Counter[str](), 0, 0
     served.gate.fault = sometimes(random_, share_of_faults, SLOW_DOWN, BROKEN, LOST, CUT)
     num_chunks = len(run.plan().fingerprints)

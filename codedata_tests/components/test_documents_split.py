@@ -110,6 +110,11 @@ def test_one_run_makes_checks_publishes_and_counts_documents_and_a_changed_recip
     assert shown["documents"] == counts.documents - counts.empty - counts.with_control_tokens
     assert shown["documents cut"] == counts.cut
     assert shown["documents cut though short"] == 0
+    told = shown_of(result, "token_figures")
+    assert told["documents"] == counts.documents
+    assert told["documents a sample"] > 1
+    assert f"| documents cut over samples | {counts.cut:,} (" in told["report"]
+    assert "![Documents a sample](" in told["report"]
     of_chunks = [platform.chunk_metadata(key) for key in platform.spec.partition_keys]
     assert sum(each["documents"].value for each in of_chunks) == shown["documents"]
 

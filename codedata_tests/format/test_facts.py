@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codedata.errors import CorpusError
+from codedata.format.documents import DocumentCounts
 from codedata.format.facts import (
     MAX_FACTS_BYTES,
     Counts,
@@ -28,6 +29,7 @@ from codedata.format.facts import (
 )
 from codedata.format.meta import ShardEntry, dump_meta
 from codedata.format.without_paths import without_paths
+from codedata.recipe.documents import DocumentRecipe
 
 ENTRIES = [
     ShardEntry(num_samples=3, num_tokens=3 * 64, sha256="a" * 64),
@@ -207,10 +209,37 @@ def test_what_no_facts_say_is_refused_at_once_and_in_little_memory() -> None:
 
 def test_names_that_a_newer_codedata_adds_are_passed_over() -> None:
     data = dump_facts(FACTS, CARD)
-    newer = data.replace(b"engine:", b'mixture:\n  weights: "equal"\nengine:')
+    newer = data.replace(b"engine:", b'mixture:\n  by: "tokens"\nengine:')
     newer = sealed(newer.replace(b"  probe:", b"  vocabulary: 32022\n  probe:"))
     assert newer.count(b"\n") == data.count(b"\n") + 3
     assert parse_facts(newer) == FACTS
+
+
+def test_a_recipe_and_what_became_of_documents_are_facts_of_plain_values() -> None:
+    recipe = DocumentRecipe.of(
+        {
+            "documents": {"eos": "<\uff5cend of sentence>"},
+            "fim": {"rate": 0.5, "tokens": {"prefix": "<p>", "suffix": "<s>", "middle": "<m>"}},
+        }
+    )
+    counts = DocumentCounts(documents=12, empty=1, tokens=99, tokens_packed=99, psm=3)
+    facts = facts_of(
+        ORIGIN,
+        name="train",
+        switches=SWITCHES,
+        entries=ENTRIES,
+        recipe=recipe.as_dict(),
+        documents=counts,
+    )
+    data = dump_facts(facts, CARD)
+    assert parse_facts(data) == facts
+    assert facts.documents == counts
+    assert b'recipe:\n  documents:\n    eos: "<\xef\xbd\x9cend' in data
+    assert b'  fim:\n    rate: "0.5"\n' in data
+    assert facts.recipe is not None
+    assert DocumentRecipe.of(facts.recipe) == recipe
+    with pytest.raises(ValueError, match=r"lacks or misstates documents\.empty"):
+        parse_facts(sealed(data.replace(b"  empty: 1", b'  empty: "1"')))
 
 
 def test_a_corpus_of_more_files_than_facts_can_name_is_refused() -> None:

@@ -392,6 +392,32 @@ def test_a_stored_chunk_that_is_not_of_its_text_is_refused(
         made_by(plan, chunks)
 
 
+def test_what_was_compared_of_one_recipe_stands_for_no_other(
+    corpus: Path, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    chunks = LocalChunks(tmp_path / "chunks")
+    one, other = (
+        plan_of(corpus, tokenizer, {"documents": FRAMED["documents"] | {"control_tokens": each}})
+        for each in ("drop", "text")
+    )
+    made_by(one, chunks)
+    compared.note(chunks.find(one.fingerprints))
+    first, *_ = chunks.find(one.fingerprints)
+    same = chunks.put_documents(
+        other.fingerprints[0],
+        first.read_documents(),
+        engine=first.engine,
+        compared_bytes=first.compared_bytes,
+        num_samples=first.num_samples,
+    )
+    assert same.ids_sha256 == first.ids_sha256
+    for plan, chunk, is_compared in ((one, first, True), (other, same, False)):
+        compared._known.clear()  # pyright: ignore[reportPrivateUsage]
+        compared.recall(plan.tasks(lambda _: chunks))
+        assert compared.is_compared(chunk) is is_compared
+
+
 def test_what_says_where_documents_are_from_makes_chunks_of_their_own(
     corpus: Path, tokenizer: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""A small published dataset, and everything that can happen to its files.
+"""Small published datasets, one with documents, and everything that can happen to their files.
 
 Whatever is changed of the dataset, `verify` finds; without it a reader refuses, or reads samples of
 the shape that the meta says. Only a card that is gone, beside its facts, is not missed.
@@ -6,7 +6,7 @@ the shape that the meta says. Only a card that is gone, beside its facts, is not
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, permutations
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 from codedata.cli import main
 from codedata.errors import DatasetError
 from codedata.format.card import CARD_NAME
-from codedata.format.meta import META_NAME, shard_name
+from codedata.format.meta import META_NAME, documents_name, shard_name, spans_name
 from codedata.format.ranges import CharRange
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata_tests import scenario
@@ -28,6 +28,7 @@ Change = dict[str, bytes | None]
 
 
 CARD_REMOVED: Change = {CARD_NAME: None}
+DOCUMENTS_OF_ANY = documents_name(0)
 SHARDS = [[[1, 2, 3, 4], [5, 6, 7, 8]], [[70_000, 9, 9, 9]], [[9, 8, 7, 6], [5, 4, 3, 534]]]
 
 
@@ -37,8 +38,9 @@ def changed_files(files: Files) -> Iterator[tuple[str, Change]]:
         yield "removed", {name: None}
         for tail in (b"\0", b" ", b"\n", b".", b"e.", data):
             yield "lengthened", {name: data + tail}
-        for start in range(0, len(data), 7):
-            stop = start + 7
+        size = max(7, len(data) // 12) if DOCUMENTS_OF_ANY in files else 7
+        for start in range(0, len(data), size):
+            stop = start + size
             yield "bytes lost", {name: data[:start] + data[stop:]}
             yield "bytes doubled", {name: data[:stop] + data[start:]}
             yield "zeros", {name: data[:start] + bytes(len(data[start:stop])) + data[stop:]}
@@ -54,8 +56,9 @@ def changed_folder(files: Files) -> Iterator[tuple[str, Change]]:
     for name, data in own.items():
         for new in (f"{name}.bak", name.upper(), f".{name}", "dump-00.pkl", "dump-99.pkl"):
             yield "renamed", {name: None, new: data}
-        for number in (len(own) - 1, 99, 10**9):
-            yield "added", {shard_name(number): data}
+        for number in (len(files) // 2, 99, 10**9):
+            for new in (shard_name(number), spans_name(number), documents_name(number)):
+                yield "added", {new: data}
 
 
 def changed_meta(files: Files) -> Iterator[tuple[str, Change]]:
@@ -77,7 +80,8 @@ def changed_meta(files: Files) -> Iterator[tuple[str, Change]]:
                 yield "a number changed", as_written({**meta, name: {**fields, key: wrong}})
     last = list(meta)[-1]
     kept = {key: meta[key] for key in meta if key != last}
-    yield "the last shard lost with its entry", {**as_written(kept), last: None}
+    beside: Change = {name: None for name in files if name.startswith(f"{last[:-4]}.")}
+    yield "the last shard lost with its entry", {**as_written(kept), **beside}
     yield "entries in another order", as_written(dict(reversed(meta.items())))
 
 
@@ -95,11 +99,19 @@ def apply(folder: Path, change: Change) -> None:
             (folder / name).write_bytes(data)
 
 
+def write_reference(folder: Path) -> Path:
+    return scenario.write_dataset(folder, SHARDS, chars=CharRange(0, 75).cut(25))
+
+
+def write_documents(folder: Path) -> Path:
+    return scenario.write_document_dataset(folder, [[3, 6], [4]], seq_length=4)
+
+
+@pytest.mark.parametrize("write", [write_reference, write_documents])
 def test_every_change_of_a_dataset_is_refused_where_it_is_verified_and_crashes_no_loader(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    write: Callable[[Path], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = scenario.write_dataset(tmp_path / "d", SHARDS, chars=CharRange(0, 75).cut(25))
-    scenario.write_facts(folder)
+    folder = scenario.write_facts(write(tmp_path / "d"))
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     samples, num_read, kinds = read(folder, verify=True), 0, Counter[str]()
     for what, change in chain(changed_files(files), changed_folder(files), changed_meta(files)):
@@ -126,5 +138,5 @@ def test_every_change_of_a_dataset_is_refused_where_it_is_verified_and_crashes_n
         apply(folder, {name: files.get(name) for name in change})
     assert num_read > 10
     assert len(kinds) >= 16
-    assert kinds["bytes lost"] > 200
+    assert kinds["bytes lost"] > 80
     assert read(folder, verify=True) == samples

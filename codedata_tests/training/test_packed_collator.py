@@ -79,6 +79,7 @@ def test_a_flattened_batch_is_one_row_with_the_bounds_of_its_documents_padding_o
     assert batch["cu_seq_lens_q"].dtype == batch["cu_seq_lens_k"].dtype == torch.int32
 
 
+@pytest.mark.campaign
 def test_the_block_mask_lets_a_token_see_what_stands_before_it_in_its_document() -> None:
     positions = torch.tensor(BATCH["position_ids"][2:])
     mask = PackedCollator.block_mask(positions)

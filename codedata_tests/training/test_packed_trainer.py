@@ -29,7 +29,7 @@ def packed(tmp_path: Path) -> PickledTrainerDataset:
     return PickledTrainerDataset(folder, quiet=True)
 
 
-def trainer_on(dataset: Any, output: Path, **options: Any) -> Trainer:
+def trainer_on(dataset: Any, output: Path, **options: Any) -> Any:
     """Of a model whose attention does something, with our collator unless another is given."""
     torch.manual_seed(0)
     model = tiny_model(1024, initializer_range=0.2)
@@ -91,6 +91,7 @@ def test_the_trainer_s_loss_is_the_mean_over_what_each_document_says_of_itself(
     assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.campaign
 def test_a_run_that_goes_on_ends_with_the_weights_of_one_that_was_never_stopped(
     packed: PickledTrainerDataset, tmp_path: Path
 ) -> None:
@@ -148,7 +149,13 @@ def test_what_would_let_documents_see_each_other_without_a_word_is_refused_befor
     ), "which takes document_ids out of the samples"
 
 
-@pytest.mark.parametrize("collator", [default_data_collator, DataCollatorWithFlattening()])
+@pytest.mark.parametrize(
+    "collator",
+    [
+        default_data_collator,
+        pytest.param(DataCollatorWithFlattening(), marks=pytest.mark.campaign),
+    ],
+)
 def test_batches_that_keep_documents_together_are_trained_on_with_a_line_in_the_log(
     packed: PickledTrainerDataset,
     tmp_path: Path,

@@ -314,12 +314,7 @@ class ParquetText:
         Raises:
             CorpusError: the file changed or is damaged.
         """
-        return read_rows(self._parquet, self._places(names), rows)
-
-    def _places(self, names: Collection[str] | None) -> dict[str, Place]:
-        """Of the columns that are kept, some or all."""
-        every = self.kept_places.items()
-        return {name: place for name, place in every if names is None or name in names}
+        return read_rows(self._parquet, named_places(self.kept_places, names), rows)
 
     def _first(self, num_documents: int) -> tuple[list[str], NDArray[np.int64]]:
         """The first documents, and their rows."""
@@ -383,6 +378,11 @@ class ParquetText:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget()
+
+
+def named_places(places: dict[str, Place], names: Collection[str] | None) -> dict[str, Place]:
+    """Some columns by their names; None for all."""
+    return {name: place for name, place in places.items() if names is None or name in names}
 
 
 def clipped(window: CharRange, length: int, path: Path | str) -> CharRange:
