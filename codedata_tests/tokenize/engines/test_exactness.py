@@ -201,7 +201,7 @@ def test_long_pretokens_are_merged_with_nothing_before_them(
 ) -> None:
     """The library has those, and pieces with added tokens, some of which follow a cut."""
     tokenizer = scenario.train_tokenizer(scenario.starcoder_like())
-    tokenizer.add_tokens([AddedToken("int", single_word=True)])
+    tokenizer.add_tokens([AddedToken(word, single_word=True) for word in ("int", " if")])
     structure = json.loads(tokenizer.to_str())
     structure["model"]["vocab"]["Za"] = 900
     structure["model"]["merges"].insert(0, ["Z", "a"])
@@ -210,7 +210,7 @@ def test_long_pretokens_are_merged_with_nothing_before_them(
     assert engine.lead == "Z", "it would be merged"
     for size in (1, 1_000):
         monkeypatch.setattr(pretokens, "_SMALL_BLOCK_BYTES", size)
-        for text in ("x;\n" + "a" * 300, "a" * 300 + "\nint", "x int y\tint z int", "xint int"):
+        for text in ("x;\n" + "a" * 300, "a" * 300 + "\nint", "x int y\tint z int", "x if y if"):
             require_exact(loaded, [engine], text)
 
 

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from codedata.format.texts import Texts
+from codedata.tokenize.bare_ids import bare_ids
 from codedata.tokenize.engines.base import as_utf8, reference_ids
 from codedata.tokenize.engines.registry import choose_engine
 from codedata.tokenize.engines.words import WordsEngine, build_trie
@@ -73,9 +75,15 @@ def wordpiece(tokens: list[str], max_chars: int = 6) -> dict[str, Any]:
 
 
 def require_exact(structure: dict[str, Any], text: str, folder: Path) -> LoadedTokenizer:
+    """As one text, and as the middle one of three and in parts, each alone."""
     loaded = loaded_from(structure, folder)
-    found = choose_engine(loaded, "words").encode(as_utf8(text)).ids.tolist()
-    assert found == reference_ids(loaded, text), text
+    engine = choose_engine(loaded, "words")
+    assert engine.encode(as_utf8(text)).ids.tolist() == reference_ids(loaded, text), text
+    parts = [text[: len(text) // 3], text, text[len(text) // 3 :]]
+    found = bare_ids(engine, Texts.of([as_utf8(part) for part in parts]))
+    assert [found[at].tolist() for at in range(3)] == [
+        loaded.tokenizer.encode(part, add_special_tokens=False).ids for part in parts
+    ], text
     return loaded
 
 
@@ -95,6 +103,14 @@ def require_exact(structure: dict[str, Any], text: str, folder: Path) -> LoadedT
     pre_tokenizer="metaspace",
     normalizer=[],
     text="a((b (( a",
+)
+@example(
+    tokens=["a", "b"],
+    scores=[-0.1] * 12,
+    byte_fallback=False,
+    pre_tokenizer="metaspace",
+    normalizer=NORMALIZERS[2],
+    text="a b ",
 )
 @example(
     tokens=["a", "▁"],
