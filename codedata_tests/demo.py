@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-
 DEMO_SPLITS = ("demo_train", "demo_validation", "demo_documents")
 
 

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from codedata import cli, definitions, layout, tokenize_data
 from codedata.components import DatasetSplit, RawCorpus
 from codedata.export.exporting import FORMATS
+from codedata.recipe.documents import DocumentRecipe
 from codedata.sources.registry import KINDS
 from codedata.store.cache import CACHE_VARIABLE
 from codedata.store.locks import NO_LOCK_VARIABLE
@@ -123,6 +125,7 @@ def clone(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in (split, f"demo_{split}"):
             (datasets / name).symlink_to(demo.root / "datasets" / f"demo_{split}")
     (datasets / "demo_documents").symlink_to(demo.root / "datasets" / "demo_documents")
+    (datasets / "demo_documents").symlink_to(demo.root / "datasets" / "demo_documents")
     return folder
 
 
@@ -190,6 +193,18 @@ def test_the_python_of_the_page_on_training_runs(clone: Path, demo: Demo) -> Non
     assert "the checkpoint was trained on " in out
 
 
+@pytest.mark.campaign
+def test_the_page_on_documents_is_of_the_demo(clone: Path, demo: Demo) -> None:
+    page = ROOT / "docs" / "howto" / "documents.md"
+    [recipe] = blocks(page, "yaml")
+    assert DocumentRecipe.of(yaml.safe_load(recipe)["recipe"]).fim is not None
+    [commands] = blocks(page, "bash")
+    assert commands.splitlines()[0].rpartition(" ")[2] in demo.stdout
+    assert "demo_documents" in run_in(clone, demo, "bash", "-euc", commands.splitlines()[1])
+    [program] = blocks(page, "python")
+    assert "SPM" in run_in(clone, demo, sys.executable, "-c", program).upper()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_python_of_a_page_is_python(page: Path) -> None:
     for block in blocks(page, "python"):
@@ -205,9 +220,9 @@ def test_the_page_on_components_has_all_that_their_yaml_may_have() -> None:
     page = runpy.run_path(str(ROOT / "tools" / "reference_pages.py"))["components_page"]()
     *_, split = page.partition("## DatasetSplit")
     for component, text in ((RawCorpus, page.removesuffix(split)), (DatasetSplit, split)):
-        yaml = component.get_model_cls()
-        assert yaml is not None
-        for name in yaml.model_json_schema()["properties"]:
+        fields = component.get_model_cls()
+        assert fields is not None
+        for name in fields.model_json_schema()["properties"]:
             assert f"| `{name}` |" in text
     for kind, point in KINDS.items():
         [table] = re.findall(

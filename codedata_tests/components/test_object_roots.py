@@ -19,8 +19,11 @@ from codedata.components.split_spec import SplitSpec, records_of, split_tokenize
 from codedata.format.ranges import CharRange
 from codedata.layout import ROOT_VARIABLE, Layout
 from codedata.progress import SILENT, Reporter
+from codedata.recipe.documents import DocumentRecipe
 from codedata.recipe.settings import SWITCHES, Settings
 from codedata.resources import DataRoot, resources
+from codedata.store.copies import published
+from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
 from codedata_tests.components.small_platform import SmallPlatform, failure
 from codedata_tests.components.yamls import tree_of
@@ -134,6 +137,10 @@ def test_a_trained_tokenizer_and_the_partitions_of_a_split_are_those_of_the_stor
     layout = elsewhere()
     files = split_tokenizer(split_over(1, layout), layout, SILENT)
     assert files.fingerprint == event.metadata["fingerprint"].value
+    elsewhere()
+    again = definitions.resolve_implicit_global_asset_job_def().execute_in_process()
+    [event] = again.asset_materializations_for_node("tok")
+    assert event.metadata["reused"].value, "which another machine trained"
     assert recorded_partitions(layout, "s") == "file"
 
 
@@ -163,7 +170,7 @@ def test_behind_a_list_that_lags_a_run_has_its_own_chunks_and_waits_for_those_ju
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    published = "small/pickle_shards", "small/meta_json"
+    shards = "small/pickle_shards", "small/meta_json"
     said: list[str] = []
     monkeypatch.setattr(Reporter, "say", lambda _, line: said.append(line))
 
@@ -176,7 +183,7 @@ def test_behind_a_list_that_lags_a_run_has_its_own_chunks_and_waits_for_those_ju
         platform = PlatformInStore(tmp_path, corpus, tokenizer_folder, instance, url=gated.url)
         gated.gate.lag_seconds = 600.0
         monkeypatch.setattr(pickle_shards, "_LISTED_AGAIN_AFTER", ())
-        assert platform.make("c/raw_parquet", "small/token_chunks", *published).success
+        assert platform.make("c/raw_parquet", "small/token_chunks", *shards).success
 
         def until_it_lags_no_more() -> Iterator[float]:
             yield 0.01
@@ -184,7 +191,7 @@ def test_behind_a_list_that_lags_a_run_has_its_own_chunks_and_waits_for_those_ju
             yield 0.01
 
         monkeypatch.setattr(pickle_shards, "_LISTED_AGAIN_AFTER", until_it_lags_no_more())
-        assert platform.make(*published).success
+        assert platform.make(*shards).success
         first, _ = looked_again()
         assert first.startswith("4 chunks of small (00000/0000001000-0000031000, ")
         assert "were made just now, and the store does not list them yet; looking again" in first
@@ -192,5 +199,31 @@ def test_behind_a_list_that_lags_a_run_has_its_own_chunks_and_waits_for_those_ju
         gated.gate.lag_seconds = 600.0
         monkeypatch.setattr(pickle_shards, "_LISTED_AGAIN_AFTER", (0.01,) * 3)
         elsewhere = replace(platform, instance=another)
-        assert "4 of 4 chunks" in failure(elsewhere.make(*published))
+        assert "4 of 4 chunks" in failure(elsewhere.make(*shards))
         assert not looked_again(), "nobody has made them lately"
+
+
+@pytest.mark.campaign
+def test_documents_in_a_store_are_checked_by_workers_and_are_those_of_a_folder(
+    bucket: str, platform: SmallPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    platform.recipe = DocumentRecipe(eos=scenario.EOT, bos=scenario.BOS)
+    here = platform.run()
+    assert here.success
+    with dg.DagsterInstance.ephemeral() as instance:
+        there = PlatformInStore(
+            tmp_path / "there",
+            platform.corpus,
+            platform.tokenizer,
+            instance,
+            recipe=platform.recipe,
+            url=bucket,
+        )
+        result = there.run()
+        assert result.success, failure(result)
+    checks = {each.check_name for each in result.get_asset_check_evaluations()}
+    assert {"document_tokens", "spans", "fim_undone"} <= checks
+    layout = Layout.at(bucket, ROOT_VARIABLE)
+    digest = open_dataset(platform.dataset_folder).digest
+    assert published(layout, "small", verify=True).digest == digest
