@@ -33,7 +33,9 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write a dataset in another format, and say how it is opened."""
-    from codedata.export.exporting import FORMATS, export_dataset  # pyarrow, only where it is used
+    # pyarrow, only where it is used
+    from codedata.export.blocks import NOT_CARRIED
+    from codedata.export.exporting import FORMATS, export_dataset
 
     dataset = open_named(options.dataset)
     folder = dataset.folder.absolute()
@@ -47,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
     written = FORMATS[options.to]
     say(f"{output}: {dataset.num_samples} samples of {dataset.seq_length} tokens")
     if dataset.spans:
-        say(f"boundaries of documents: {written.boundaries}")
+        carrying = [name for name, each in FORMATS.items() if each.boundaries != NOT_CARRIED]
+        remedy = f"; {' and '.join(carrying)} carry them" if options.to not in carrying else ""
+        say(f"boundaries of documents: {written.boundaries}{remedy}")
     say(f"open it with {written.usage.format(folder=quoted)}")
     return 0

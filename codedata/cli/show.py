@@ -92,13 +92,11 @@ def _say_documents(recipe: Mapping[str, Any], counts: DocumentCounts) -> None:
     asked = f", fill-in-the-middle of {fim['rate']} by {fim['level']}" if fim else ""
     framed = " ".join(each for each in framing if each)
     say(f"Recipe: {framed}, order {recipe.get('order')}, packing {recipe.get('packing')}{asked}")
-    dropped = {
-        "for control tokens": counts.with_control_tokens,
-        "empty": counts.empty,
-    }
-    left_out = "".join(f", {number} left out {why}" for why, number in dropped.items() if number)
+    left_out = {"empty": counts.empty, "with control tokens": counts.with_control_tokens}
+    less = "".join(f", {number} {why}" for why, number in left_out.items() if number)
+    kept = counts.documents - sum(left_out.values())
     cut = f"{counts.cut} in several samples, {counts.cut_though_short} of them short enough for one"
-    say(f"Documents: {counts.documents} begin in the window{left_out}; {cut}")
+    say(f"Documents: {kept}{less and f' ({less[2:]} left out)'}; {cut}")
     if fim:
         forms = f"{counts.psm} prefix first, {counts.spm} suffix first"
         say(f"Pieces: {counts.pieces}; {forms}, {counts.fim_too_long} drawn and too long")

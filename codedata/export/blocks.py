@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from codedata.store.dataset_folder import Dataset
 
+NOT_CARRIED = "not carried"
+"""Of the boundaries of documents."""
+
 _BLOCK_TOKENS = 1 << 20
 """Tokens copied at a time, 4 MB as int32; a sample that has more is copied whole."""
 

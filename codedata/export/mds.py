@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.export.blocks import blocks, text_tokens, write_origin
+from codedata.export.blocks import NOT_CARRIED, blocks, text_tokens, write_origin
 from codedata.store.dataset_folder import Dataset
 
-BOUNDARIES = "not carried"
+BOUNDARIES = NOT_CARRIED
 
 _SHARD_BYTES = 1 << 26
 """mosaicml-streaming's own size_limit; offsets are 32 bits."""

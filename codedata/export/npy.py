@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from codedata.export.blocks import blocks, ids_dtype, text_tokens, write_origin
+from codedata.export.blocks import NOT_CARRIED, blocks, ids_dtype, text_tokens, write_origin
 from codedata.store.dataset_folder import Dataset
 
-BOUNDARIES = "not carried"
+BOUNDARIES = NOT_CARRIED
 
 
 def write(dataset: Dataset, folder: Path) -> None:

@@ -177,7 +177,7 @@ def _spans(found: Sequence[FoundDocuments]) -> CheckOutcome:
     return CheckOutcome(
         passed=not wrong,
         description=f"spans are wrong: {'; '.join(wrong[:3])}" if wrong else right,
-        numbers={"spans": sum(each.counts.pieces for each in found), "chunks": len(found)},
+        numbers={"spans": sum(each.num_spans for each in found), "chunks": len(found)},
     )
 
 

@@ -52,6 +52,7 @@ class FoundDocuments:
     Attributes:
         chars: of the chunk.
         counts: what became of its documents, by the spans as they lie.
+        num_spans: of all shards.
         wrong: the first span or row that is not as it must be, in a sentence; empty where none is.
         num_undone: documents whose text was made of their ids.
         not_given_back: of them those that have another text: their numbers in the chunk.
@@ -59,6 +60,7 @@ class FoundDocuments:
 
     chars: CharRange
     counts: DocumentCounts
+    num_spans: int = 0
     wrong: str = ""
     num_undone: int = 0
     not_given_back: tuple[int, ...] = ()
@@ -97,16 +99,18 @@ def find_documents(
         spans.append(shard.spans + np.array([num_samples, *[0] * 5], np.int32))
         num_samples += len(shard.ids)
     wrong += lies.in_all()
+    every = np.concatenate(spans)
     if wrong:
-        return FoundDocuments(chars=chars, counts=DocumentCounts(), wrong=wrong[0])
-    counts = count_documents(
-        documents, np.concatenate(spans), num_samples=num_samples, seq_length=seq_length
-    )
+        return FoundDocuments(
+            chars=chars, counts=DocumentCounts(), num_spans=len(every), wrong=wrong[0]
+        )
+    counts = count_documents(documents, every, num_samples=num_samples, seq_length=seq_length)
     taken = lies.taken()
     not_given_back = [number for number, pieces in taken if not gives_back(number, pieces)]
     return FoundDocuments(
         chars=chars,
         counts=counts,
+        num_spans=len(every),
         num_undone=len(taken),
         not_given_back=tuple(not_given_back),
     )

@@ -240,7 +240,9 @@ def pack_and_read(task: PackTask) -> ReadChunk:
     """
     if task.are_its_own:
         with suppress(DatasetError, FileNotFoundError):
-            return _read_back(task, task.entries)
+            found = _read_back(task, task.entries)
+            if found.documents is None or not found.documents.wrong:
+                return found
     packed = pack_chunk(task.settings, task.task.recipe, task.stage, task.chunk, task.first_shard)
     try:
         return _read_back(task, packed.entries)

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
+import codedata
 from codedata.cli import main
 from codedata.format.ranges import CharRange
 from codedata.layout import ROOT_VARIABLE, TOKENIZER_VARIABLE
@@ -132,5 +134,36 @@ def test_json_has_all_ids_and_what_the_dataset_was_made_of(
         "tokenizer_sha256": files.fingerprint,
         "command": "codedata materialize train",
         "switches": {"tokenizer_base": "mine"},
+        "recipe": None,
+        "documents": None,
         "sample": {"index": 1, "input_ids": [5, 6, 7, 8], "text": text},
     }
+
+
+def test_of_documents_it_is_said_how_they_became_samples_and_what_became_of_them(
+    tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    documents = ["int a;\n" * 30, "", f"char {scenario.EOT}", "int b;\n" * 3]
+    made = codedata.build(
+        documents,
+        tmp_path / "documents",
+        tokenizer_base=str(tokenizer_folder),
+        pad_token=scenario.PAD,
+        seq_length=32,
+        recipe={"documents": {"eos": scenario.EOT, "bos": scenario.BOS}},
+    )
+    assert made.facts is not None
+    assert made.facts.documents is not None
+    lines = shown(capsys, made.folder)
+    assert lines[3:5] == [
+        "Recipe: <|begin|> document <|EOT|>, order corpus, packing best_fit",
+        (
+            "Documents: 2 (1 empty, 1 with control tokens left out); 1 in several samples, "
+            "0 of them short enough for one"
+        ),
+    ]
+    found = json.loads("\n".join(shown(capsys, made.folder, "--json")))
+    assert found["recipe"]["documents"] == {
+        "bos": scenario.BOS, "eos": scenario.EOT, "control_tokens": "drop",
+    }  # fmt: skip
+    assert found["documents"] == asdict(made.facts.documents)

@@ -39,10 +39,11 @@ def test_of_documents_the_command_says_what_carries_their_boundaries(
 ) -> None:
     folder = scenario.write_document_dataset(tmp_path / "d")
     said = {"parquet": "seq_lengths", "megatron": "sequences"}
+    nothing = "not carried; parquet and megatron carry them"
     for to in FORMATS:
         assert main(["export", str(folder), "--to", to]) == 0
         _, boundaries, usage = capsys.readouterr().out.splitlines()
-        assert boundaries == f"boundaries of documents: {said.get(to, 'not carried')}"
+        assert boundaries == f"boundaries of documents: {said.get(to, nothing)}"
         assert usage.startswith("open it with ")
 
 

@@ -65,7 +65,8 @@ def test_of_right_shards_all_is_counted_and_documents_are_put_together_from_them
         return number != 4
 
     one = found(shards(), gives_back)
-    assert (one.wrong, one.num_undone, one.not_given_back) == ("", 3, (4,))
+    assert (one.wrong, one.num_spans) == ("", 4)
+    assert (one.num_undone, one.not_given_back) == (3, (4,))
     assert taken == {
         0: [([1, 2, 3], Form.PLAIN)],
         2: [([4, 5, 6, 7], Form.PSM), ([8, 1], Form.TOO_LONG)],

@@ -13,7 +13,7 @@ from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.format.texts import Texts
 from codedata.tokenize.bare_ids import bare_ids
-from codedata.tokenize.engines import gigatoken
+from codedata.tokenize.engines import alone, gigatoken
 from codedata.tokenize.engines.alone import Span
 from codedata.tokenize.engines.base import Engine, PieceEngine, as_utf8
 from codedata.tokenize.engines.registry import choose_engine
@@ -125,6 +125,7 @@ def test_documents_have_the_ids_that_the_library_has_for_each_alone(
             for constant, values in constants:
                 monkeypatch.setattr(f"{ENGINES}.{module}.{constant}", random_.choice(values))
         monkeypatch.setattr(gigatoken, "_GROUP_BYTES", random_.choice((1, 50, 1 << 20)))
+        monkeypatch.setattr(alone, "_MOST_PIECES", random_.choice((1, 3, 1 << 14)))
         texts = hostile_documents(random_, tokens)
         require_alone(loaded, engines, texts, threads=random_.choice((1, 2)))
 

@@ -29,7 +29,7 @@ def packed(tmp_path: Path) -> PickledTrainerDataset:
     return PickledTrainerDataset(folder, quiet=True)
 
 
-def trainer_on(dataset: Any, output: Path, **options: Any) -> Trainer:
+def trainer_on(dataset: Any, output: Path, **options: Any) -> Any:
     """Of a model whose attention does something, with our collator unless another is given."""
     torch.manual_seed(0)
     model = tiny_model(1024, initializer_range=0.2)

@@ -16,6 +16,9 @@ from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.tokenize.engines.side_by_side import each_piece
 
+_MOST_PIECES = 1 << 14
+"""Of a group, since each costs some objects of Python: 15 MB in all."""
+
 Span = tuple[int, int]
 """Start and stop in a text, in bytes."""
 
@@ -85,11 +88,12 @@ class Stretch(NamedTuple):
         return Stretch(edges, borders)
 
     def groups(self, num_bytes: int) -> Iterator["Stretch"]:
-        """Groups of pieces, of as few that have so many bytes, the last one excepted."""
+        """Groups of pieces, of as few that have so many bytes, but for the last one, or of many."""
         first, last = 0, len(self.edges) - 1
         while first < last:
             upto = int(np.searchsorted(self.edges, self.edges[first] + num_bytes))
-            some = slice(first, min(upto, last) + 1)
+            upto = min(upto, first + _MOST_PIECES, last)
+            some = slice(first, upto + 1)
             yield Stretch(self.edges[some], self.borders[some])
             first = upto
 
@@ -118,7 +122,7 @@ def each_alone(
         encode: tokenizes a group.
         stretch: the texts, in pieces.
         ends: where each text ends, shape (num_texts,).
-        group_bytes: what a group has at least, the last one excepted.
+        group_bytes: what a group has at least, unless it is the last one or of many pieces.
         threads: how many groups may be tokenized at once.
         dtype: of the ids.
     """

@@ -105,6 +105,14 @@ def require_exact(structure: dict[str, Any], text: str, folder: Path) -> LoadedT
     text="a((b (( a",
 )
 @example(
+    tokens=["a", "b"],
+    scores=[-0.1] * 12,
+    byte_fallback=False,
+    pre_tokenizer="metaspace",
+    normalizer=NORMALIZERS[2],
+    text="a b ",
+)
+@example(
     tokens=["a", "▁"],
     scores=[-0.1] * 12,
     byte_fallback=False,
