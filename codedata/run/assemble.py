@@ -230,7 +230,7 @@ def assemble_version(
                 count(sum(entry.num_tokens for entry in found.entries))
     except DatasetError as error:
         return StagedVersion(stage=stage, plan=plan, entries=(), outcomes=not_whole(str(error)))
-    read = [done[chars] for chars in sorted(done)]
+    read = [done[task.chunk.chars] for task in tasks]  # as their shards are numbered
     entries = [entry for each in read for entry in each.entries]
     found = [each.documents for each in read if each.documents is not None]
     counts = total_of(each.counts for each in found)

@@ -14,6 +14,7 @@ from codedata.format.meta import META_NAME
 from codedata.format.ranges import CharRange
 from codedata.parallel import ChunkThreads
 from codedata.progress import SILENT
+from codedata.recipe.documents import DocumentRecipe
 from codedata.recipe.settings import Settings
 from codedata.run import compared
 from codedata.run import tokenize as tokenizing
@@ -22,11 +23,13 @@ from codedata.run.plan import ChunkTask, Plan, open_plan
 from codedata.run.tokenize import stored_chunks, tokenize
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.chunks import ObjectChunks, TokenChunk
+from codedata.store.dataset_folder import open_snapshot
 from codedata.store.object_store import ObjectStore
 from codedata.store.pruning import remove_folder, unused_folders
 from codedata.store.versions import DatasetLog, Version
 from codedata.tokenize.stored_tokenizer import store_tokenizer
 from codedata.tokenize.tokenizer_files import find_tokenizer
+from codedata_tests import scenario
 from codedata_tests.format.test_facts import ORIGIN
 
 SETTINGS = Settings(
@@ -67,6 +70,36 @@ def log_of(root: ObjectStore) -> DatasetLog:
 def pack(root: ObjectStore, plan: Plan, chunks: list[TokenChunk]) -> StagedVersion:
     with ChunkThreads(2) as threads:
         return assemble_version(plan, chunks, log_of(root), ORIGIN, threads, SILENT)
+
+
+@pytest.mark.parametrize(
+    "recipe", [None, DocumentRecipe(eos=scenario.EOT)], ids=["text", "documents"]
+)
+def test_the_shards_of_several_files_are_numbered_file_by_file(
+    root: ObjectStore, tokenizer_folder: Path, tmp_path: Path, recipe: DocumentRecipe | None
+) -> None:
+    """Chunks of a file begin where those of the one before it do."""
+    texts = {
+        file: ParquetText(
+            scenario.write_parquet(tmp_path / f"{file}.parquet", scenario.c_documents(9, file))
+        )
+        for file in range(3)
+    }
+    files = find_tokenizer(str(tokenizer_folder))
+    plan = open_plan(texts, SETTINGS, files, engine="whole", recipe=recipe)
+    stored = ObjectChunks(root.below("chunks/set"))
+    tokenizer = store_tokenizer(root, plan.tokenizer)
+    tasks = plan.tasks(lambda _: stored, tokenizer=tokenizer)
+    assert len(tasks) > 2 * len(texts)
+    with ChunkThreads(2) as threads:
+        made = {c.chars: c for c, _ in tokenize(plan, tasks, threads, SILENT, root=None, name="")}
+        chunks = [made[task.chars] for task in tasks]
+        assemble_version(
+            plan, chunks, log_of(root), ORIGIN, threads, SILENT, tokenizer=tokenizer
+        ).publish()
+    dataset = open_snapshot(log_of(root).snapshot, verify=True)
+    ranges = [entry.chars for entry in dataset.entries if entry.chars]
+    assert list(dict.fromkeys(ranges)) == [c.chars for c in chunks if c.chars in {*ranges}]
 
 
 def altered(name: str, alter: Callable[[bytes], bytes]) -> Callable[..., None]:
