@@ -31,7 +31,7 @@ from codedata_tests.tokenize.twins import TWINS
 
 LONG = "<|one token that takes many without it|>"
 PERMUTED = (Form.PSM, Form.SPM)
-ALWAYS = {"rate": 1.0}
+ALWAYS: dict[str, Any] = {"rate": 1.0}
 
 EXACT = ("deepseek-coder", "codellama", "starcoder2", "llama3", "mistral", "gemma3")
 """Twins whose ids give back any text's bytes, but for `▁` and blanks beside some added tokens."""
@@ -317,7 +317,7 @@ RECIPES = st.fixed_dictionaries(
 def test_undoing_gives_the_document_back(
     name: str,
     text: str,
-    fim: dict[str, object],
+    fim: dict[str, Any],
     bos: bool,
     seq_length: int,
     of_twin: dict[str, FimTokenizer],
