@@ -488,7 +488,7 @@ def test_of_a_tokenizer_that_is_here_or_may_not_be_asked_for_nothing_is_said(
 
 def answer_about(source: str, find: Find) -> dict[str, Any]:
     with closing(TransformersCheck(find(source), [])) as check:
-        return check.ask([])
+        return check.ask({"texts": [], "has_documents": False})
 
 
 def test_config_json_is_fetched_for_transformers_and_else_why_it_is_not_is_told(
