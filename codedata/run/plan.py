@@ -22,7 +22,12 @@ from codedata.sources.parquet.text import Text, Window
 from codedata.store.chunks import ChunkStore
 from codedata.tokenize.engines.base import Engine
 from codedata.tokenize.engines.registry import AUTO, choose_engine
-from codedata.tokenize.fidelity import SAMPLE_CHARS, check_built_in, check_sample
+from codedata.tokenize.fidelity import (
+    SAMPLE_CHARS,
+    check_built_in,
+    check_sample,
+    without_special_tokens,
+)
 from codedata.tokenize.padding import why_not_default, with_pad_id
 from codedata.tokenize.recipe_tokens import with_ids
 from codedata.tokenize.stored_tokenizer import StoredTokenizer
@@ -101,8 +106,10 @@ class Plan:
         check_built_in(loaded, engine)
 
         def try_on(window: Window) -> None:
-            where = f"{window.text.path} from {window.chars.start} on"
-            check_sample(loaded, engine, sample_of(window), where)
+            where, text = f"{window.text.path} from {window.chars.start} on", sample_of(window)
+            if self.recipe is not None:  # which has a rule of its own for them
+                text = without_special_tokens(loaded, text)
+            check_sample(loaded, engine, text, where)
 
         side_by_side(try_on, windows[:: max(1, -(-len(windows) // _MOST_WINDOWS))])
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import groupby
@@ -197,13 +197,22 @@ class Dataset:
             )
         with FolderSnapshot(self.folder) as snapshot:
             try:
-                if hashlib.sha256(snapshot.read(META_NAME)).hexdigest() != self.digest:
-                    raise DatasetError(
-                        f"{self.folder} was replaced since it was opened; open it again"
-                    )
                 return read_documents(snapshot, index, self.entries[index])
-            except FileNotFoundError as error:
+            except (FileNotFoundError, DatasetError) as error:
+                self._require_there(snapshot)
+                if isinstance(error, DatasetError):
+                    raise
                 raise DatasetError(_missing(snapshot.where, str(error.filename))) from error
+
+    def _require_there(self, snapshot: Snapshot) -> None:
+        """Refuse a folder that holds another dataset by now.
+
+        Raises:
+            DatasetError: it does.
+        """
+        with suppress(FileNotFoundError):
+            if hashlib.sha256(snapshot.read(META_NAME)).hexdigest() != self.digest:
+                raise DatasetError(f"{self.folder} was replaced since it was opened; open it again")
 
 
 def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:

@@ -76,6 +76,14 @@ def check_sample(loaded: LoadedTokenizer, engine: Engine, text: str, name: str) 
     _check_round_trip(loaded, text, name)
 
 
+def without_special_tokens(loaded: LoadedTokenizer, text: str) -> str:
+    """A text without what stands for special tokens, which decoders may surround with spaces."""
+    added = loaded.tokenizer.get_added_tokens_decoder().values()
+    for content in sorted((t.content for t in added if t.special), key=len, reverse=True):
+        text = text.replace(content, "")
+    return text
+
+
 def _check_ids(loaded: LoadedTokenizer, engine: Engine, text: str, name: str) -> None:
     expected, found = reference_ids(loaded, text), engine.encode(as_utf8(text)).ids.tolist()
     if expected != found:

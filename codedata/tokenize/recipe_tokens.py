@@ -30,6 +30,9 @@ Source: what `llama_vocab::impl::load` looks for in src/llama-vocab.cpp of
 https://github.com/ggml-org/llama.cpp
 """
 
+_BEFORE = ("", "x", "\n", " ", "  ")
+"""What a token is tried behind: at its start a text may have other ones, and decoders strip it."""
+
 
 def with_ids(recipe: DocumentRecipe, loaded: LoadedTokenizer) -> ResolvedRecipe:
     """The recipe with the ids that a tokenizer has for its tokens.
@@ -113,4 +116,7 @@ def _text_has(token_id: int, loaded: LoadedTokenizer) -> bool:
     if token_id in tokenizer.get_added_tokens_decoder():
         return False
     text = tokenizer.decode([token_id], skip_special_tokens=False)
-    return token_id in tokenizer.encode(text, add_special_tokens=False).ids
+    return any(
+        token_id in tokenizer.encode(before + text, add_special_tokens=False).ids
+        for before in _BEFORE
+    )

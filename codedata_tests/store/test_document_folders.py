@@ -67,7 +67,7 @@ def test_spans_outlive_their_folder_and_its_documents_do_not(folder: Path, tmp_p
         dataset.documents(0)
     write_document_dataset(folder, packing="concat")
     with pytest.raises(DatasetError, match=rf"{folder} was replaced since it was opened; open it"):
-        dataset.documents(0)
+        dataset.documents(1)
     assert open_dataset(folder).documents(0).num_rows == 4
 
 

@@ -2,11 +2,12 @@
 """A recipe's tokens by name: their ids, the families that `auto` knows, and what is refused."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from codedata.errors import SettingsError
 from codedata.recipe.documents import DocumentRecipe, FimIds
@@ -109,6 +110,23 @@ def test_a_token_that_text_has_is_refused_since_it_would_drop_nearly_all(tmp_pat
     never = loaded.tokenizer.id_to_token(255)
     assert never is not None
     assert with_ids(recipe(eos=never), loaded).eos == 255, "a byte that no text has is none of text"
+
+
+def test_a_word_that_decoders_strip_of_its_space_is_a_token_of_text_too(tmp_path: Path) -> None:
+    tokenizer = Tokenizer(models.BPE(byte_fallback=False, fuse_unk=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first", split=False)
+    trainer = trainers.BpeTrainer(vocab_size=300, show_progress=False)
+    tokenizer.train_from_iterator(scenario.c_documents(9), trainer)
+    tokenizer.add_special_tokens([scenario.EOT])
+    folder = scenario.save_tokenizer(tokenizer, tmp_path / "metaspace")
+    loaded = load_tokenizer(find_tokenizer(str(folder)))
+    frequent = Counter(loaded.tokenizer.encode("  ".join(scenario.c_documents(9))).tokens)
+    words = [token for token, _ in frequent.most_common(60) if re.fullmatch(r"▁?[a-z]+", token)]
+    assert {word[0] == "▁" for word in words} == {False, True}
+    for token in ("▁", *words):
+        with pytest.raises(SettingsError, match="is a token of text"):
+            with_ids(recipe(None, eos=token), loaded)
 
 
 def test_eos_is_no_sentinel_of_the_family_that_auto_finds(tmp_path: Path) -> None:
