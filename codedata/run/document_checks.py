@@ -60,6 +60,7 @@ def check_chunk(
         chunk.chars,
         documents,
         shards,
+        recipe,
         seq_length=settings.seq_length,
         pad_id=settings.pad_id,
         gives_back=gives_back,

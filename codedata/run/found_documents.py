@@ -1,10 +1,11 @@
 """A chunk of documents, and its shards with their sidecars as they lie -> what is found of them.
 
 Every token of every sample is compared with the chunk's own, every row beside a shard with the
-chunk's, and some documents are put together again of what training gets. Pure.
+chunk's, the chunk's pieces with their forms, and some documents are put together again of what
+training gets. Pure.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from codedata.format.document_packing import count_documents
 from codedata.format.documents import SPAN_COLUMNS, ChunkDocuments, DocumentCounts, Form, Spans
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
+from codedata.recipe.documents import ResolvedRecipe
+from codedata.tokenize.fim_forms import PERMUTED, other_than_form
 from codedata.tokenize.undo_fim import PieceOfDocument
 
 _MOST_UNDONE = 8
@@ -53,7 +56,8 @@ class FoundDocuments:
         chars: of the chunk.
         counts: what became of its documents, by the spans as they lie.
         num_spans: of all shards.
-        wrong: the first span or row that is not as it must be, in a sentence; empty where none is.
+        wrong: the first piece, span or row that is not as it must be, in a sentence; empty where
+            none is.
         num_undone: documents whose text was made of their ids.
         not_given_back: of them those that have another text: their numbers in the chunk.
     """
@@ -74,6 +78,7 @@ def find_documents(
     chars: CharRange,
     documents: ChunkDocuments,
     shards: Iterable[ShardOfDocuments],
+    recipe: ResolvedRecipe,
     *,
     seq_length: int,
     pad_id: int,
@@ -85,11 +90,12 @@ def find_documents(
         chars: of the chunk.
         documents: of the chunk, as they are stored.
         shards: its shards, in order.
+        recipe: that its pieces were made by.
         seq_length: tokens a sample.
         pad_id: what fills up samples.
         gives_back: judges what was put together of some documents.
     """
-    lies, wrong = _Lies(documents), list[str]()
+    lies, wrong = _Lies(documents), [*_of_other_forms(documents, recipe)]
     spans, num_samples = [np.empty((0, len(SPAN_COLUMNS)), np.int32)], 0
     for number, shard in enumerate(shards):
         try:
@@ -116,6 +122,17 @@ def find_documents(
     )
 
 
+def _of_other_forms(documents: ChunkDocuments, recipe: ResolvedRecipe) -> Iterator[str]:
+    """What is wrong of the first piece whose tokens are not of its form; spans have the same."""
+    sha256s, pieces = documents.table.column("sha256"), documents.pieces
+    found = other_than_form(recipe, documents.ids, pieces, lambda number: sha256s[number].as_py())
+    for piece in map(int, found[:1]):
+        document, _, form = map(int, pieces[piece])
+        number = piece - int(np.searchsorted(pieces[:, 0], document))
+        said = f"the tokens of piece {number} of document {document}"
+        yield f"{said} are not of form {Form(form).name}"
+
+
 class _Lies:
     """Where the tokens of a chunk lie, as shard after shard is looked at."""
 
@@ -126,7 +143,7 @@ class _Lies:
         self._piece_starts = np.append(0, np.cumsum(lengths))
         of_each = np.bincount(numbers, weights=lengths, minlength=self._num_documents)
         self._starts: NDArray[np.int64] = np.append(0, np.cumsum(of_each)).astype(np.int64)
-        self._num_permuted = np.append(0, np.cumsum(np.isin(self._pieces[:, 2], _PERMUTED)))
+        self._num_permuted = np.append(0, np.cumsum(np.isin(self._pieces[:, 2], PERMUTED)))
         self._found: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
         self._nowhere: NDArray[Any] = np.arange(self._num_documents)
         self._named: NDArray[Any] = self._nowhere
@@ -231,7 +248,7 @@ class _Lies:
 
     def _some(self) -> list[int]:
         """Numbers of documents from all over the chunk, half of them permuted, if so many are."""
-        permuted = np.unique(self._pieces[np.isin(self._pieces[:, 2], _PERMUTED), 0])
+        permuted = np.unique(self._pieces[np.isin(self._pieces[:, 2], PERMUTED), 0])
         plain = np.setdiff1d(self._pieces[:, 0], permuted)
         short = np.flatnonzero(np.diff(self._starts) <= _MOST_UNDONE_TOKENS)
         some = [
@@ -246,9 +263,6 @@ class _Lies:
     def _said(self, place: int) -> str:
         number = int(np.searchsorted(self._starts, place, "right")) - 1
         return f"{place - self._starts[number]} of document {number}"
-
-
-_PERMUTED = (Form.PSM, Form.SPM)
 
 
 def _spread(numbers: NDArray[Any], most: int) -> NDArray[Any]:

@@ -12,9 +12,7 @@ nothing.
 Cost: ten microseconds a piece, and tokenizing the text of those that are drawn.
 """
 
-import struct
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -24,52 +22,17 @@ from codedata.format.documents import Form, Pieces
 from codedata.format.packing import IdArray, id_dtype
 from codedata.format.ranges import Utf8
 from codedata.format.texts import Texts
-from codedata.recipe.documents import FIM_ROOM, Fim, ResolvedRecipe
+from codedata.recipe.documents import FIM_ROOM, ResolvedRecipe
 from codedata.tokenize.bare_ids import TextIds
 from codedata.tokenize.engines.base import Engine, as_utf8
+from codedata.tokenize.fim_forms import PERMUTED, Draws, draws
 from codedata.tokenize.plain_text import ids_as_text, plain_tokenizer
 from codedata.tokenize.token_bytes import FIRST, Stops, TokenBytes, token_bytes
 from codedata.tokenize.tokenizer import LoadedTokenizer
-from codedata.tokenize.undo_fim import PERMUTED, gives_back
-
-_BITS = 64
-"""Of each of the four numbers that are drawn."""
+from codedata.tokenize.undo_fim import gives_back
 
 _Ids = list[IdArray]
 """One behind the other."""
-
-
-class Draws(NamedTuple):
-    """What was drawn for a piece: numbers below 2**64.
-
-    Attributes:
-        fim: decides whether it is asked as fill-in-the-middle.
-        spm: and whether its suffix comes first.
-        first: a place to cut it at.
-        second: the other one.
-    """
-
-    fim: int
-    spm: int
-    first: int
-    second: int
-
-    def form(self, fim: Fim) -> Form:
-        """The form of the piece."""
-        if self.fim >= fim.rate * 2**_BITS:
-            return Form.PLAIN
-        return Form.SPM if self.spm < fim.spm_rate * 2**_BITS else Form.PSM
-
-    def cuts(self, num_chars: int) -> tuple[int, int]:
-        """The characters before the middle and before the suffix: 0 to all, each as likely."""
-        places = [(number * (num_chars + 1)) >> _BITS for number in (self.first, self.second)]
-        return min(places), max(places)
-
-
-def draws(seed: int, document_sha256: str, piece: int) -> Draws:
-    """What is drawn for a piece of a document, by its number in it."""
-    drawn = sha256(f"{seed}:{document_sha256}:{piece}".encode()).digest()
-    return Draws(*struct.unpack(">4Q", drawn))
 
 
 def fim_pieces(

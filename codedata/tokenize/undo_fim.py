@@ -13,11 +13,10 @@ from codedata.format.ranges import Utf8
 from codedata.format.texts import Texts
 from codedata.recipe.documents import ResolvedRecipe
 from codedata.tokenize.engines.base import Engine
+from codedata.tokenize.fim_forms import PERMUTED, other_than_form
 from codedata.tokenize.plain_text import ids_as_text
 from codedata.tokenize.token_bytes import TokenBytes, token_bytes
 from codedata.tokenize.tokenizer import LoadedTokenizer
-
-PERMUTED = (Form.PSM, Form.SPM)
 
 PieceOfDocument = tuple[IdArray, int]
 """The ids of a piece, framing included, and its form."""
@@ -31,7 +30,7 @@ def gives_back(
     document_sha256: str,
     text: Callable[[], Utf8],
 ) -> bool:
-    """Whether undoing the pieces of a document gives it back.
+    """Whether undoing the pieces of a document gives it back, and each has its form.
 
     Its bytes; or, where a tokenizer changes text by design (it composes characters, drops white
     space, ...), a text that has the same bare ids; or its bare ids, where none is permuted.
@@ -46,17 +45,24 @@ def gives_back(
     """
     if any(int(ids.max(initial=0)) >= loaded.vocab_size for ids, _ in pieces):
         return False
+    rows = np.array([(0, len(ids), form) for ids, form in pieces], np.int32)
+    whole = np.concatenate([ids for ids, _ in pieces])
+    if len(other_than_form(recipe, whole, rows, lambda _: document_sha256)):
+        return False
     made = undone(loaded, recipe, pieces)
     if sha256(made).hexdigest() == document_sha256:
         return True
+    if all(form not in PERMUTED for _, form in pieces):
+        [own] = ids_as_text(loaded, engine, recipe, Texts.of([text()]))
+        found = np.concatenate(_without_frame(recipe, pieces))
+        return own is not None and np.array_equal(own, found)
     try:
         made.decode()
     except UnicodeDecodeError:
         return False
-    texts = Texts.of([text(), np.frombuffer(made, np.uint8)])
-    own, found = ids_as_text(loaded, engine, recipe, texts)
-    if all(form not in PERMUTED for _, form in pieces):
-        found = np.concatenate(_without_frame(recipe, pieces))
+    own, found = ids_as_text(
+        loaded, engine, recipe, Texts.of([text(), np.frombuffer(made, np.uint8)])
+    )
     return own is not None and found is not None and np.array_equal(own, found)
 
 
@@ -103,10 +109,9 @@ def _piece_bytes(
     parts = [ids]
     if form != Form.PLAIN and recipe.fim is not None:
         sentinels = [recipe.fim.prefix, recipe.fim.suffix, recipe.fim.middle]
-        places = np.flatnonzero(np.isin(ids, sentinels)).tolist()
-        if places[:1] == [0] and ids[places].tolist() == sentinels:
-            _, before, behind, within = np.split(ids, places)
-            parts = [before[1:], within[1:], behind[1:]]  # SPM's prefix stands with its middle
+        places = np.flatnonzero(np.isin(ids, sentinels))
+        _, before, behind, within = np.split(ids, places)
+        parts = [before[1:], within[1:], behind[1:]]  # SPM's prefix stands with its middle
     found = b""
     for part in parts:
         found += tokens.bytes_of(part, continues=continues or bool(found))

@@ -12,9 +12,16 @@ import pytest
 from codedata.format.documents import ChunkDocuments, DocumentCounts, Form
 from codedata.format.ranges import CharRange
 from codedata.format.sidecars import DOCUMENT_SCHEMA
+from codedata.recipe.documents import DocumentRecipe, FimIds, ResolvedRecipe
 from codedata.run.found_documents import FoundDocuments, ShardOfDocuments, find_documents
 
 PAD = 9
+RECIPE = ResolvedRecipe(
+    recipe=DocumentRecipe.of({"documents": {"eos": "e"}, "fim": {"tokens": ["p", "s", "m"]}}),
+    bos=None,
+    eos=8,
+    fim=FimIds(prefix=4, suffix=6, middle=7),
+)
 CHARS = CharRange(0, 50)
 DECISIONS = ["kept", "empty", "kept", "control tokens", "kept"]
 DOCUMENTS = ChunkDocuments(
@@ -52,9 +59,13 @@ def shards() -> list[ShardOfDocuments]:
 
 
 def found(
-    shards: Sequence[ShardOfDocuments], gives_back: Callable[[int, Any], bool] = lambda *_: True
+    shards: Sequence[ShardOfDocuments],
+    gives_back: Callable[[int, Any], bool] = lambda *_: True,
+    documents: ChunkDocuments = DOCUMENTS,
 ) -> FoundDocuments:
-    return find_documents(CHARS, DOCUMENTS, shards, seq_length=4, pad_id=PAD, gives_back=gives_back)
+    return find_documents(
+        CHARS, documents, shards, RECIPE, seq_length=4, pad_id=PAD, gives_back=gives_back
+    )
 
 
 def test_of_right_shards_all_is_counted_and_documents_are_put_together_from_them() -> None:
@@ -136,6 +147,26 @@ def test_what_is_wrong_is_told_with_its_place(name: str) -> None:
     one = found(altered)
     assert re.search(said, one.wrong), one.wrong
     assert one.counts == DocumentCounts()
+
+
+@pytest.mark.parametrize(
+    ("piece", "form", "said"),
+    [
+        (0, Form.PSM, "the tokens of piece 0 of document 0 are not of form PSM"),
+        (1, Form.SPM, "the tokens of piece 0 of document 2 are not of form SPM"),
+        (1, Form.PLAIN, "the tokens of piece 0 of document 2 are not of form PLAIN"),
+        (2, Form.SPM, "the tokens of piece 1 of document 2 are not of form SPM"),
+    ],
+)
+def test_a_form_that_its_tokens_do_not_have_is_found_though_spans_say_it_too(
+    piece: int, form: Form, said: str
+) -> None:
+    pieces, altered = DOCUMENTS.pieces.copy(), shards()
+    pieces[piece, 2] = form
+    span = (altered[0], 1) if piece == 0 else (altered[piece - 1], 0)
+    span[0].spans[span[1], 5] = form
+    one = found(altered, documents=replace(DOCUMENTS, pieces=pieces))
+    assert (one.wrong, one.counts) == (said, DocumentCounts())
 
 
 def test_tokens_that_lie_in_two_places_are_found() -> None:

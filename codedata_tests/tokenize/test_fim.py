@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 
 from codedata.format.documents import Form
+from codedata.format.packing import IdArray
 from codedata.recipe.documents import Fim, ResolvedRecipe
 from codedata.tokenize.engines.base import as_utf8
 from codedata.tokenize.engines.whole import WholeTextEngine
-from codedata.tokenize.fim import draws
+from codedata.tokenize.fim_forms import PERMUTED, draws
 from codedata.tokenize.token_bytes import token_bytes
 from codedata.tokenize.undo_fim import PieceOfDocument, gives_back, undone
 from codedata_tests import scenario
@@ -30,7 +31,6 @@ from codedata_tests.tokenize.hostile import hostile_text
 from codedata_tests.tokenize.twins import TWINS
 
 LONG = "<|one token that takes many without it|>"
-PERMUTED = (Form.PSM, Form.SPM)
 ALWAYS: dict[str, Any] = {"rate": 1.0}
 
 EXACT = ("deepseek-coder", "codellama", "starcoder2", "llama3", "mistral", "gemma3")
@@ -386,6 +386,10 @@ def test_what_is_not_the_document_is_found(of_twin: dict[str, FimTokenizer]) -> 
             )
 
         assert not is_found(pieces)
+        for place, (ids, form) in enumerate(pieces):
+            for other in {*PERMUTED, Form.PLAIN} - {form if form in PERMUTED else Form.PLAIN}:
+                changed = [*pieces[:place], (ids, other), *pieces[place + 1 :]]
+                assert is_found(changed), "whatever bytes they give"
         assert is_found(pieces[:-1])
         assert is_found([pieces[1], pieces[0], *pieces[2:]])
         place = next(
@@ -398,3 +402,22 @@ def test_what_is_not_the_document_is_found(of_twin: dict[str, FimTokenizer]) -> 
         wide = ids.astype(np.int32)
         wide[4] = tokenizer.loaded.vocab_size
         assert is_found([*pieces[:place], (wide, form), *pieces[place + 1 :]])
+
+
+def test_ids_that_spell_no_text_are_compared_as_they_are_where_none_is_permuted(
+    tmp_path: Path,
+) -> None:
+    tokenizer = scenario.train_tokenizer(scenario.gpt2_like(), vocab_size=256)
+    tokenizer.add_tokens([AddedToken("é")])
+    byte = fim_tokenizer(json.loads(tokenizer.to_str()), tmp_path)
+    recipe, text = byte.recipe(rate=0.0), "a é b"
+    [[(ids, form)]] = byte.pieces(recipe, [text], 16)
+    assert b"\xe9" in undone(byte.loaded, recipe, [(ids, form)]), "the vocabulary's, for a byte"
+
+    def is_given_back(ids: IdArray) -> bool:
+        pieces = [(ids, form)]
+        own = lambda: as_utf8(text)  # noqa: E731 - asked for where bytes differ
+        return gives_back(byte.loaded, byte.engine, recipe, pieces, hash_of(text), own)
+
+    assert is_given_back(ids)
+    assert not is_given_back(ids[[0, 2, 1, *range(3, len(ids))]])

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codedata.tokenize.fim import draws
-from codedata.tokenize.undo_fim import PERMUTED, undone
+from codedata.tokenize.fim_forms import PERMUTED, draws
+from codedata.tokenize.undo_fim import undone
 from codedata_tests import scenario
 from codedata_tests.export.test_own_readers import environment_with
 from codedata_tests.tokenize.fim_documents import fim_tokenizer, hash_of
