@@ -99,7 +99,8 @@ def _say_documents(recipe: Mapping[str, Any], counts: DocumentCounts) -> None:
     say(f"Documents: {kept}{less and f' ({less[2:]} left out)'}; {cut}")
     if fim:
         forms = f"{counts.psm} prefix first, {counts.spm} suffix first"
-        say(f"Pieces: {counts.pieces}; {forms}, {counts.fim_too_long} drawn and too long")
+        plain = f"{counts.fim_too_long} drawn and too long, {counts.fim_left_plain} left plain"
+        say(f"Pieces: {counts.pieces}; {forms}, {plain}")
 
 
 def _as_json(dataset: Dataset, index: int, ids: list[int], text: str | None) -> dict[str, Any]:

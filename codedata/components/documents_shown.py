@@ -83,5 +83,6 @@ def figures_of(counts: DocumentCounts, num_samples: int) -> dict[str, Any]:
         "PSM share of pieces": rounded(counts.psm / pieces),
         "SPM share of pieces": rounded(counts.spm / pieces),
         "pieces too long for FIM": counts.fim_too_long,
+        "pieces not to be permuted": counts.fim_left_plain,
         "tokens dropped": counts.tokens_dropped,
     }

@@ -17,12 +17,13 @@ def document_figures(counts: DocumentCounts) -> list[tuple[str, str]]:
         ("documents cut over samples", _of(counts.cut, kept)),
         ("cut though a sample could hold them", f"{counts.cut_though_short:,}"),
     ]
-    if counts.psm or counts.spm or counts.fim_too_long:
+    if counts.psm or counts.spm or counts.fim_too_long or counts.fim_left_plain:
         rows += [
             ("pieces of documents", f"{counts.pieces:,}"),
             ("pieces asked prefix first", _of(counts.psm, counts.pieces)),
             ("pieces asked suffix first", _of(counts.spm, counts.pieces)),
             ("pieces drawn, but too long permuted", _of(counts.fim_too_long, counts.pieces)),
+            ("pieces drawn, but not to be permuted", _of(counts.fim_left_plain, counts.pieces)),
         ]
     return rows
 

@@ -199,6 +199,7 @@ def count_documents(
         psm=int(forms[Form.PSM]),
         spm=int(forms[Form.SPM]),
         fim_too_long=int(forms[Form.TOO_LONG]),
+        fim_left_plain=int(forms[Form.LEFT_PLAIN]),
         padding=num_samples * seq_length - num_packed,
     )
 
@@ -224,7 +225,7 @@ def _spans_of(pieces: Pieces, piece: Numbers, parts: _Parts) -> Spans:
         parts: one sample after the other.
     """
     tokens_before = _before_each(pieces[:, 1].astype(np.int64), pieces[:, 0])
-    document, form = pieces[piece, 0], pieces[piece, 2] * (pieces[piece, 2] != Form.TOO_LONG)
+    document, form = pieces[piece, 0], pieces[piece, 2] * (pieces[piece, 2] < Form.TOO_LONG)
     first_token = tokens_before[piece] + parts.offset
     start = _before_each(parts.num_tokens, parts.sample)
     columns = (parts.sample, start, start + parts.num_tokens, document, first_token, form)

@@ -28,6 +28,8 @@ class Form(IntEnum):
     SPM = 2
     TOO_LONG = 3
     """Plain, since the permuted form that was drawn fits into no sample; spans say PLAIN."""
+    LEFT_PLAIN = 4
+    """Drawn likewise, but its parts cannot be tokenized alone, or would not give the text back."""
 
 
 KEPT, EMPTY, CONTROL_TOKENS = "kept", "empty", "control tokens"
@@ -75,7 +77,9 @@ class DocumentCounts:
         pieces: of which samples hold at least a part; packing may have cut them.
         psm: of those, permuted, the prefix first.
         spm: permuted, the suffix first.
-        fim_too_long: drawn, and left plain.
+        fim_too_long: drawn, and left plain since the permuted form fits into no sample.
+        fim_left_plain: drawn, and left plain for another reason: a part would be a control token,
+            the permuted pieces would not give the document back, there is no text but framing.
         padding: tokens that fill up samples.
     """
 
@@ -91,6 +95,7 @@ class DocumentCounts:
     psm: int = 0
     spm: int = 0
     fim_too_long: int = 0
+    fim_left_plain: int = 0
     padding: int = 0
 
     def __add__(self, other: "DocumentCounts") -> "DocumentCounts":

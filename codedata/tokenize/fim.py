@@ -131,7 +131,7 @@ class _Framed:
                 framed = [before, *permuted, after]
                 if sum(map(len, framed)) <= self.seq_length:
                     return framed, form
-            form = Form.PLAIN if permuted is None else Form.TOO_LONG
+            form = Form.LEFT_PLAIN if permuted is None else Form.TOO_LONG
         start, stop = (max(at - len(self._before), 0) for at in (piece.start, piece.stop))
         return [before, self._ids[start:stop], after], form
 
@@ -173,7 +173,7 @@ def _cut(document: _Framed, sha256_: str) -> Iterator[_Piece]:
         parts: tuple[int, ...] = ()
         if form in PERMUTED:
             parts = _parts(document.text, first, last, drawn) if 0 <= first < last else ()
-            form = form if parts else Form.PLAIN
+            form = form if parts else Form.LEFT_PLAIN
         yield _Piece(start, stop, form, parts)
         start, first, number = stop, last, number + 1
 

@@ -197,9 +197,12 @@ def test_a_recipe_that_does_not_fit_the_tokenizer_is_refused_before_the_corpus_i
 def test_counts_are_figures_that_a_plot_can_take() -> None:
     from codedata.components.documents_shown import figures_of
 
-    counts = DocumentCounts(documents=9, empty=2, with_control_tokens=1, pieces=8, psm=2, spm=1)
+    counts = DocumentCounts(
+        documents=9, empty=2, with_control_tokens=1, pieces=8, psm=2, spm=1, fim_left_plain=3
+    )
     figures = figures_of(counts, 4)
     assert figures["documents"] == 6
     assert figures["pieces a sample"] == 2
     assert (figures["PSM share of pieces"], figures["SPM share of pieces"]) == (0.25, 0.125)
+    assert (figures["pieces too long for FIM"], figures["pieces not to be permuted"]) == (0, 3)
     assert figures_of(DocumentCounts(), 0)["pieces a sample"] == 0

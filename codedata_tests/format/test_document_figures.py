@@ -7,7 +7,9 @@ PLAIN = DocumentCounts(
     documents=1_010, empty=7, with_control_tokens=3, tokens=20_000, tokens_packed=19_000,
     tokens_dropped=1_000, cut=250, cut_though_short=50, pieces=1_000, padding=5,
 )  # fmt: skip
-WITH_FIM = PLAIN + DocumentCounts(pieces=1_000, psm=500, spm=480, fim_too_long=20)
+WITH_FIM = PLAIN + DocumentCounts(
+    pieces=1_000, psm=500, spm=480, fim_too_long=20, fim_left_plain=40
+)
 
 
 def test_documents_are_those_that_samples_have_and_what_was_left_out_is_said() -> None:
@@ -32,4 +34,5 @@ def test_fill_in_the_middle_is_shares_of_the_pieces_by_form() -> None:
         ("pieces asked prefix first", "500 (25.0%)"),
         ("pieces asked suffix first", "480 (24.0%)"),
         ("pieces drawn, but too long permuted", "20 (1.0%)"),
+        ("pieces drawn, but not to be permuted", "40 (2.0%)"),
     ]

@@ -29,7 +29,7 @@ from codedata.format.documents import (
 from codedata.format.order import permutation
 
 PAD = 0
-PLAIN, PSM, SPM, TOO_LONG = Form
+PLAIN, PSM, SPM, TOO_LONG, LEFT_PLAIN = Form
 
 Piece = tuple[int, Form]
 """Its tokens and its form."""
@@ -201,7 +201,7 @@ def test_a_shuffled_order_decides_who_is_first_and_nothing_of_a_document() -> No
 
 
 def test_pieces_that_ask_for_their_middle_are_counted_by_form_and_are_spans_of_their_own() -> None:
-    documents = documents_of([(8, PSM), (7, SPM), (2, PLAIN)], [(3, TOO_LONG)], 2)
+    documents = documents_of([(8, PSM), (7, SPM), (2, LEFT_PLAIN)], [(3, TOO_LONG)], 2)
     packed = pack(documents)
     assert packed.spans.tolist() == [
         [0, 0, 8, 0, 0, PSM],
@@ -219,6 +219,7 @@ def test_pieces_that_ask_for_their_middle_are_counted_by_form_and_are_spans_of_t
         psm=1,
         spm=1,
         fim_too_long=1,
+        fim_left_plain=1,
         padding=2,
     )
 
@@ -436,6 +437,7 @@ def test_spans_hold_every_token_once_and_in_order(
     assert counts.psm == forms.count(PSM)
     assert counts.spm == forms.count(SPM)
     assert counts.fim_too_long == forms.count(TOO_LONG)
+    assert counts.fim_left_plain == forms.count(LEFT_PLAIN)
 
 
 @settings(max_examples=25)

@@ -19,5 +19,6 @@ def test_the_numbers_of_forms_are_part_of_the_format() -> None:
         "PSM": 1,
         "SPM": 2,
         "TOO_LONG": 3,
+        "LEFT_PLAIN": 4,
     }
     assert PIECE_COLUMNS == ("document", "num_tokens", "form")

@@ -187,7 +187,7 @@ WRONG = {
         "piece_tokens", lambda _: lists([0, 1, 2, 4, 4, 5], [5, 3, 21, -1, 6])
     ),
     "a form that there is not": column_of(
-        "piece_forms", lambda _: lists([0, 1, 2, 3, 3, 4], [0, 4, 0, 0])
+        "piece_forms", lambda _: lists([0, 1, 2, 3, 3, 4], [0, 5, 0, 0])
     ),
     "fewer forms than pieces": column_of(
         "piece_forms", lambda _: lists([0, 1, 2, 3, 3, 3], [0, 1, 0])

@@ -200,6 +200,7 @@ def test_a_piece_ends_before_the_character_that_does_not_fit(single: FimTokenize
     [pieces] = single.pieces(single.recipe(**ALWAYS), ["🙂" * 5], 16)
     assert [len(ids) for ids, _ in pieces] == [1 + 4 + 3, 8 + 3, 8 + 3, 1]
     assert [form in PERMUTED for _, form in pieces] == [True, True, True, False]
+    assert pieces[-1][1] == Form.LEFT_PLAIN
     assert shown(single, pieces[-1:]) == ["<|eos|>"], "framing counts, and has no text to permute"
     [pieces] = single.pieces(single.recipe(rate=0.0), ["🙂" * 5], 16)
     assert [len(ids) for ids, _ in pieces] == [1 + 12, 8 + 1]
@@ -254,7 +255,7 @@ def test_a_part_that_is_a_control_token_alone_leaves_its_piece_plain(tmp_path: P
     words = fim_tokenizer(structure, tmp_path, single_word=True)
     text = "x<fim_suffix>y"
     alone = next(s for s in range(9_999) if draws(s, hash_of(text), 0).cuts(14) == (1, 13))
-    for control_tokens, form in {"drop": Form.PLAIN, "text": Form.PSM}.items():
+    for control_tokens, form in {"drop": Form.LEFT_PLAIN, "text": Form.PSM}.items():
         recipe = words.recipe(**ALWAYS, spm_rate=0.0, seed=alone, control_tokens=control_tokens)
         [pieces] = words.pieces(recipe, [text], 64)
         assert [each for _, each in pieces] == [form]
@@ -354,8 +355,12 @@ def test_documents_of_every_family_come_back(name: str, of_twin: dict[str, FimTo
         every = tokenizer.pieces(recipe, texts, seq_length)
         forms = Counter(form for pieces in every for _, form in pieces)
         assert forms[Form.PSM] > 0 < forms[Form.SPM]
+        assert forms[Form.LEFT_PLAIN] > 0 or name not in CHANGING[2:]
         for text, pieces in zip(texts, every, strict=True):
             check_pieces(recipe, pieces, seq_length)
+            for number, (_, form) in enumerate(pieces):
+                drawn = draws(0, hash_of(text), number).form(Fim(rate=0.8))
+                assert (form == Form.PLAIN) == (drawn == Form.PLAIN), "what is drawn is counted"
             assert gives_back(
                 tokenizer.loaded,
                 tokenizer.engine,
@@ -386,7 +391,10 @@ def test_what_is_not_the_document_is_found(of_twin: dict[str, FimTokenizer]) -> 
             )
 
         assert not is_found(pieces)
-        for place, (ids, form) in enumerate(pieces):
+        of_each_form = {form: place for place, (_, form) in enumerate(pieces)}
+        assert {*PERMUTED, Form.PLAIN} <= {*of_each_form}
+        for form, place in of_each_form.items():
+            ids = pieces[place][0]
             for other in {*PERMUTED, Form.PLAIN} - {form if form in PERMUTED else Form.PLAIN}:
                 changed = [*pieces[:place], (ids, other), *pieces[place + 1 :]]
                 assert is_found(changed), "whatever bytes they give"

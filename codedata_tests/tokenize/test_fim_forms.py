@@ -47,7 +47,7 @@ def test_pieces_of_every_form_and_those_of_no_document() -> None:
 @pytest.mark.parametrize("piece", range(len(RIGHT)))
 def test_each_other_form_is_told_from_its_tokens(piece: int) -> None:
     document, ids, form = RIGHT[piece]
-    plain = {PLAIN, Form.TOO_LONG}
+    plain = {PLAIN, Form.TOO_LONG, Form.LEFT_PLAIN}
     for other in {*Form} - (plain if form in plain else {form}):
         changed = [*RIGHT[:piece], (document, ids, other), *RIGHT[piece + 1 :]]
         assert wrong(recipe(rate=1.0, spm_rate=1.0), *changed) == [piece]
