@@ -9,7 +9,8 @@ Draws are a hash of the seed, the document's sha256 and the piece's number, so t
 pieces depend on it, the tokenizer and the recipe alone: chunks, workers and their order change
 nothing.
 
-Cost: ten microseconds a piece, and tokenizing the text of those that are drawn.
+Cost: ten microseconds a piece, and tokenizing the text of those that are drawn; a kilobyte for each
+document of a group, of which there is one at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,8 +18,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from codedata.format.documents import Form, Pieces
+from codedata.format.documents import PIECE_COLUMNS, Form, Pieces
 from codedata.format.packing import IdArray, id_dtype
 from codedata.format.ranges import Utf8
 from codedata.format.texts import Texts
@@ -33,6 +35,12 @@ from codedata.tokenize.undo_fim import gives_back
 
 _Ids = list[IdArray]
 """One behind the other."""
+
+_GROUP_BYTES = 1 << 24
+"""Of the documents that are gone through together: enough for all threads."""
+
+_GROUP_DOCUMENTS = 1 << 14
+"""At most: their objects take some 20 MB."""
 
 
 def fim_pieces(
@@ -62,15 +70,65 @@ def fim_pieces(
         Their ids, one piece behind the other, shape (num_tokens,), and a row a piece; the document
         is its place in `texts`.
     """
-    tokens = token_bytes(loaded)
-    documents = [
-        _Framed(tokens, recipe, texts[at], ids[at], seq_length) for at in range(len(texts))
-    ]
+    job = _Job(
+        loaded=loaded,
+        engine=engine,
+        recipe=recipe,
+        seq_length=seq_length,
+        threads=threads,
+        tokens=token_bytes(loaded),
+        before=np.array([] if recipe.bos is None else [recipe.bos], ids.ids.dtype),
+        after=np.array([recipe.eos], ids.ids.dtype),
+    )
+    arrays, rows = [ids.ids[:0]], [np.empty((0, len(PIECE_COLUMNS)), np.int32)]
+    for places in _groups(texts.ends):
+        documents = [_Framed(job, texts[place], ids[place]) for place in places]
+        own_ids, own_rows = _pieces_of(job, documents, [sha256s[place] for place in places])
+        own_rows[:, 0] += places.start
+        arrays.append(own_ids)
+        rows.append(own_rows)
+    return np.concatenate(arrays), np.concatenate(rows)
+
+
+def _groups(ends: NDArray[np.int64]) -> Iterator[range]:
+    """The places of texts that are gone through together, by where each ends."""
+    start = 0
+    while start < len(ends):
+        first_byte = int(ends[start - 1]) if start else 0
+        stop = int(np.searchsorted(ends, first_byte + _GROUP_BYTES, "right"))
+        stop = min(max(stop, start + 1), start + _GROUP_DOCUMENTS)
+        yield range(start, stop)
+        start = stop
+
+
+class _Job(NamedTuple):
+    """What is the same for all documents.
+
+    Attributes:
+        before: what stands before each.
+        after: what stands after each.
+    """
+
+    loaded: LoadedTokenizer
+    engine: Engine
+    recipe: ResolvedRecipe
+    seq_length: int
+    threads: int
+    tokens: TokenBytes
+    before: IdArray
+    after: IdArray
+
+
+def _pieces_of(
+    job: _Job, documents: "Sequence[_Framed]", sha256s: Sequence[str]
+) -> tuple[IdArray, Pieces]:
+    """The pieces of some documents; see `fim_pieces`."""
+    loaded, engine, recipe = job.loaded, job.engine, job.recipe
     pieces = [
         [*_cut(document, sha256_)] for document, sha256_ in zip(documents, sha256s, strict=True)
     ]
-    permuted = iter(_permuted(tokens, engine, recipe, documents, pieces, threads))
-    arrays: list[IdArray] = [ids.ids[:0]]
+    permuted = iter(_permuted(job, documents, pieces))
+    arrays: list[IdArray] = []
     rows: list[tuple[int, int, int]] = []
     for place, (document, some) in enumerate(zip(documents, pieces, strict=True)):
         made = [document.made(piece, next(permuted) if piece.parts else None) for piece in some]
@@ -82,7 +140,7 @@ def fim_pieces(
         for own, form in made:
             arrays += own
             rows.append((place, sum(map(len, own)), form))
-    return np.concatenate(arrays), np.array(rows, np.int32).reshape(-1, 3)
+    return np.concatenate(arrays), np.array(rows, np.int32)
 
 
 class _Piece(NamedTuple):
@@ -102,57 +160,48 @@ class _Piece(NamedTuple):
 class _Framed:
     """A document's ids between those that frame it."""
 
-    def __init__(
-        self,
-        tokens: TokenBytes,
-        recipe: ResolvedRecipe,
-        text: Utf8,
-        ids: IdArray,
-        seq_length: int,
-    ) -> None:
-        self.text, self.recipe, self.seq_length = text, recipe, seq_length
-        self._tokens, self._ids = tokens, ids
-        self._before = np.array([] if recipe.bos is None else [recipe.bos], ids.dtype)
-        self._after = np.array([recipe.eos], ids.dtype)
-        self.num_tokens = len(self._before) + len(ids) + 1
+    __slots__ = ("_ids", "job", "num_tokens", "text")
+
+    def __init__(self, job: _Job, text: Utf8, ids: IdArray) -> None:
+        self.job, self.text, self._ids = job, text, ids
+        self.num_tokens = len(job.before) + len(ids) + len(job.after)
 
     @property
     def may_lose(self) -> bool:
         """See `TokenBytes.may_lose`."""
-        return self._tokens.may_lose(self._ids, self.text)
+        return self.job.tokens.may_lose(self._ids, self.text)
 
     def made(self, piece: _Piece, permuted: _Ids | None) -> tuple[_Ids, Form]:
         """The ids of a piece and its form; plain where the permuted ids are none, or too many."""
-        before = self._before if piece.start == 0 else self._before[:0]
-        after = self._after if piece.stop == self.num_tokens else self._after[:0]
+        before = self.job.before if piece.start == 0 else self.job.before[:0]
+        after = self.job.after if piece.stop == self.num_tokens else self.job.after[:0]
         form = piece.form
         if piece.parts:
             if permuted is not None:
                 framed = [before, *permuted, after]
-                if sum(map(len, framed)) <= self.seq_length:
+                if sum(map(len, framed)) <= self.job.seq_length:
                     return framed, form
             form = Form.LEFT_PLAIN if permuted is None else Form.TOO_LONG
-        start, stop = (max(at - len(self._before), 0) for at in (piece.start, piece.stop))
+        start, stop = (max(at - len(self.job.before), 0) for at in (piece.start, piece.stop))
         return [before, self._ids[start:stop], after], form
 
     def stops(self) -> Stops:
         """See `TokenBytes.stops`; of the document's own tokens."""
-        control = self.recipe.control_ids if self.recipe.recipe.control_tokens == "text" else ()
-        return self._tokens.stops(
-            self._ids, self.text, lambda: plain_tokenizer(self._tokens.loaded, control)
-        )
+        recipe, loaded = self.job.recipe, self.job.loaded
+        control = recipe.control_ids if recipe.recipe.control_tokens == "text" else ()
+        return self.job.tokens.stops(self._ids, self.text, lambda: plain_tokenizer(loaded, control))
 
     def border(self, stops: Stops, place: int) -> int:
         """The byte of the text at which token `place` begins; -1 where that is no character's."""
-        byte = int(stops[min(max(place - len(self._before), 0), len(self._ids))])
+        byte = int(stops[min(max(place - len(self.job.before), 0), len(self._ids))])
         is_border = byte == len(self.text) or self.text[byte] & 0xC0 != 0x80
         return byte if is_border else -1
 
 
 def _cut(document: _Framed, sha256_: str) -> Iterator[_Piece]:
     """The pieces of a document, as they are drawn."""
-    fim, num_tokens = document.recipe.recipe.fim, document.num_tokens
-    seq_length = document.seq_length
+    fim, num_tokens = document.job.recipe.recipe.fim, document.num_tokens
+    seq_length = document.job.seq_length
     assert fim is not None
     stops: Stops | None = None
     start = number = first = 0
@@ -190,18 +239,14 @@ def _parts(text: Utf8, first: int, last: int, drawn: Draws) -> tuple[int, int, i
 
 
 def _permuted(
-    tokens: TokenBytes,
-    engine: Engine,
-    recipe: ResolvedRecipe,
-    documents: Sequence[_Framed],
-    pieces: Sequence[Sequence[_Piece]],
-    threads: int,
+    job: _Job, documents: Sequence[_Framed], pieces: Sequence[Sequence[_Piece]]
 ) -> list[_Ids | None]:
     """The ids of all pieces that are drawn, permuted, without framing.
 
     None where a part cannot be had alone: its ids would have a control token, or merge with those
     of the lead.
     """
+    recipe, tokens = job.recipe, job.tokens
     assert recipe.fim is not None
     lead = as_utf8(tokens.lead)
     parts: list[Utf8] = []
@@ -215,14 +260,14 @@ def _permuted(
                 parts.append(np.concatenate([lead, part]) if leads[-1] else part)
             if piece.parts:
                 spm.append(piece.form == Form.SPM)
-    found = ids_as_text(tokens.loaded, engine, recipe, Texts.of(parts), threads=threads)
+    found = ids_as_text(job.loaded, job.engine, recipe, Texts.of(parts), threads=job.threads)
     if tokens.lead:
         found = [
             _behind(tokens.lead_ids, ids) if has_lead else ids
             for ids, has_lead in zip(found, leads, strict=True)
         ]
     prefix, suffix, middle = (
-        np.array([each], id_dtype(tokens.loaded.vocab_size - 1))
+        np.array([each], id_dtype(job.loaded.vocab_size - 1))
         for each in (recipe.fim.prefix, recipe.fim.suffix, recipe.fim.middle)
     )
     permuted: list[_Ids | None] = []

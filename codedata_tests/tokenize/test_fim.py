@@ -16,6 +16,7 @@ from tokenizers import AddedToken
 from codedata.format.documents import Form
 from codedata.format.packing import IdArray
 from codedata.recipe.documents import Fim, ResolvedRecipe
+from codedata.tokenize import fim
 from codedata.tokenize.engines.base import as_utf8
 from codedata.tokenize.engines.whole import WholeTextEngine
 from codedata.tokenize.fim_forms import PERMUTED, draws
@@ -266,7 +267,9 @@ def test_a_part_that_is_a_control_token_alone_leaves_its_piece_plain(tmp_path: P
 # A document's pieces are its own
 
 
-def test_pieces_depend_on_nothing_but_the_document(of_twin: dict[str, FimTokenizer]) -> None:
+def test_pieces_depend_on_nothing_but_the_document(
+    of_twin: dict[str, FimTokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokenizer = of_twin["starcoder2"]
     recipe = tokenizer.recipe()
     texts = [*HARD, *scenario.c_documents(4, seed=2)]
@@ -288,6 +291,26 @@ def test_pieces_depend_on_nothing_but_the_document(of_twin: dict[str, FimTokeniz
     assert is_same(tokenizer.pieces(recipe, texts, 64, engine=library), range(len(texts)))
     [twice, again] = tokenizer.pieces(recipe, [texts[-1]] * 2, 64)
     assert [ids.tolist() for ids, _ in twice] == [ids.tolist() for ids, _ in again]
+    for limit, most in {"_GROUP_BYTES": 100, "_GROUP_DOCUMENTS": 3}.items():
+        monkeypatch.setattr(fim, limit, most)
+        assert is_same(tokenizer.pieces(recipe, texts, 64), range(len(texts)))
+
+
+def test_few_documents_are_gone_through_together(
+    single: FimTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fim, "_GROUP_BYTES", 10)
+    monkeypatch.setattr(fim, "_GROUP_DOCUMENTS", 3)
+    groups: list[int] = []
+    of_group = fim._pieces_of
+
+    def counted(job: Any, documents: Sequence[Any], *more: Any) -> Any:
+        groups.append(len(documents))
+        return of_group(job, documents, *more)
+
+    monkeypatch.setattr(fim, "_pieces_of", counted)
+    single.pieces(single.recipe(), ["abcdefghijkl", *"abcd", "abcde", "ab", "cde", "x"], 64)
+    assert groups == [1, 3, 3, 2], "of ten bytes and three documents at most, or one alone"
 
 
 # Undoing
