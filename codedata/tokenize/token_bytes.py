@@ -89,6 +89,16 @@ class TokenBytes:
     def _added(self) -> NDArray[np.int64]:
         return np.array([*self.loaded.tokenizer.get_added_tokens_decoder()], np.int64)
 
+    @cached_property
+    def _doubtful(self) -> NDArray[np.int64]:
+        """Added tokens that may stand for other bytes than in the table, or beside other spaces."""
+        if self.table is None or self.lead:
+            return self._added
+        added = self.loaded.tokenizer.get_added_tokens_decoder().items()
+        table = self.table
+        doubtful = [id_ for id_, token in added if table[id_] != token.content.encode()]
+        return np.array(doubtful, np.int64)
+
     def bytes_of(self, ids: IdArray, *, continues: bool) -> bytes:
         """The bytes that ids stand for.
 
@@ -116,7 +126,7 @@ class TokenBytes:
             ids: its bare ids.
             text: any.
         """
-        if self.table is None or (self.lead and np.isin(ids, self._added).any()):
+        if self.table is None or (len(self._doubtful) and np.isin(ids, self._doubtful).any()):
             return True
         return self.marks and MARK.encode() in text.tobytes()
 

@@ -435,14 +435,13 @@ def test_what_is_not_the_document_is_found(of_twin: dict[str, FimTokenizer]) -> 
         assert is_found([*pieces[:place], (wide, form), *pieces[place + 1 :]])
 
 
-def test_ids_that_spell_no_text_are_compared_as_they_are_where_none_is_permuted(
-    tmp_path: Path,
-) -> None:
+def test_ids_that_spell_no_text_are_compared_as_they_are_and_left_plain(tmp_path: Path) -> None:
     tokenizer = scenario.train_tokenizer(scenario.gpt2_like(), vocab_size=256)
     tokenizer.add_tokens([AddedToken("é")])
     byte = fim_tokenizer(json.loads(tokenizer.to_str()), tmp_path)
-    recipe, text = byte.recipe(rate=0.0), "a é b"
+    recipe, text = byte.recipe(**ALWAYS), "a é b"
     [[(ids, form)]] = byte.pieces(recipe, [text], 16)
+    assert form == Form.LEFT_PLAIN
     assert b"\xe9" in undone(byte.loaded, recipe, [(ids, form)]), "the vocabulary's, for a byte"
 
     def is_given_back(ids: IdArray) -> bool:
