@@ -92,11 +92,13 @@ class TokenBytes:
     @cached_property
     def _doubtful(self) -> NDArray[np.int64]:
         """Added tokens that may stand for other bytes than in the table, or beside other spaces."""
-        if self.table is None or self.lead:
-            return self._added
-        added = self.loaded.tokenizer.get_added_tokens_decoder().items()
         table = self.table
-        doubtful = [id_ for id_, token in added if table[id_] != token.content.encode()]
+        if table is None or self.lead:
+            return self._added
+        added = self.loaded.tokenizer.get_added_tokens_decoder()
+        own = {id_: token.content.encode() for id_, token in added.items()}
+        as_spaces = (MARK.encode(), b" ")
+        doubtful = [i for i, o in own.items() if table[i] not in (o, o.replace(*as_spaces))]
         return np.array(doubtful, np.int64)
 
     def bytes_of(self, ids: IdArray, *, continues: bool) -> bytes:
