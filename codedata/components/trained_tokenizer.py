@@ -30,6 +30,9 @@ _LEAST_TOKENS = 258
 
 _PIECE_CHARS = 100_000
 
+_VERSION = "1"
+"""Raised whenever a change of this package trains another tokenizer on the same text."""
+
 _MADE_OF = "trained_on.json"
 """Beside the tokenizer: training again takes as long as all else of a small split."""
 
@@ -105,7 +108,7 @@ class TrainedTokenizer(YamlComponent):
             group_name=self.name,
             owners=self.owners,
             kinds={"huggingface"},
-            code_version="-".join(["1", str(self.vocab_size), chars.key, *more]),
+            code_version="-".join([_VERSION, str(self.vocab_size), chars.key, *more]),
             backfill_policy=SINGLE_RUN,
             description=f"A byte-level BPE of {self.vocab_size:,} tokens with the pre-tokenizer "
             "structure of deepseek-coder.",
@@ -118,6 +121,7 @@ class TrainedTokenizer(YamlComponent):
             folder = layout.tokenizer(self.name)
             state.pull_below(layout, folder)
             made_of = {
+                "version": _VERSION,
                 "text": text.sha256,
                 "chars": window.key,
                 "vocab_size": self.vocab_size,

@@ -227,19 +227,26 @@ class ResolvedRecipe:
         bos: id of the token before each document; None for none.
         eos: of the one after each.
         fim: None for none.
+        others: of the tokenizer's own tokens of these kinds that the recipe does not use.
     """
 
     recipe: DocumentRecipe
     bos: int | None
     eos: int
     fim: FimIds | None
+    others: tuple[int, ...] = ()
+
+    @property
+    def used_ids(self) -> tuple[int, ...]:
+        """The ids that the recipe puts between those of text, sorted."""
+        fim = (self.fim.prefix, self.fim.suffix, self.fim.middle) if self.fim else ()
+        framing = (self.eos,) if self.bos is None else (self.bos, self.eos)
+        return tuple(sorted({*framing, *fim}))
 
     @property
     def control_ids(self) -> tuple[int, ...]:
         """The ids that text may not have, sorted."""
-        fim = (self.fim.prefix, self.fim.suffix, self.fim.middle) if self.fim else ()
-        framing = (self.eos,) if self.bos is None else (self.bos, self.eos)
-        return tuple(sorted({*framing, *fim}))
+        return tuple(sorted({*self.used_ids, *self.others}))
 
     def chunk_sha256(self, seq_length: int) -> str:
         """What stands for all that decides a chunk beside its text and the tokenizer.
@@ -247,7 +254,7 @@ class ResolvedRecipe:
         Where pieces are permuted, or counted into samples, that is seq_length too.
         """
         recipe = self.recipe
-        decides: list[Any] = [self.bos, self.eos, recipe.control_tokens]
+        decides: list[Any] = [self.bos, self.eos, recipe.control_tokens, *self.others]
         if recipe.fim is not None:
             assert self.fim is not None
             of_fim = {**asdict(recipe.fim), **asdict(self.fim)}

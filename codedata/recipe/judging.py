@@ -165,6 +165,7 @@ def _seed(given: Any) -> int:
 def _token(given: Any) -> str:
     if not isinstance(given, str) or not given:
         raise TypeError
+    given.encode()  # a lone surrogate is no name
     return given
 
 

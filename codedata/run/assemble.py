@@ -14,7 +14,14 @@ from pathlib import Path
 
 from codedata.errors import DatasetError
 from codedata.format.documents import DocumentCounts
-from codedata.format.facts import Origin, Probe, TokenizerFacts, facts_of
+from codedata.format.facts import (
+    FACTS_NAME,
+    Origin,
+    Probe,
+    TokenizerFacts,
+    facts_of,
+    parse_facts,
+)
 from codedata.format.fingerprint import CODE_VERSION, version_digest
 from codedata.format.meta import ShardEntry
 from codedata.format.ranges import CharRange
@@ -246,7 +253,10 @@ def assemble_version(
     shards = [shard for each in read for shard in each.shards]
     outcomes = check_shards(entries, shards, chunks, settings, plan.engine.vocab_size)
     if recipe is not None:
-        outcomes |= check_documents(found, chunks, counts, settings, recipe.recipe.packing)
+        staged_facts = parse_facts(stage.snapshot().read(FACTS_NAME))
+        outcomes |= check_documents(
+            found, chunks, staged_facts.documents, settings, recipe.recipe.packing
+        )
     return StagedVersion(
         stage=stage,
         plan=plan,

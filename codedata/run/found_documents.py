@@ -193,6 +193,7 @@ class _Lies:
         is_first = np.diff(samples, prepend=-1) != 0
         expected = np.where(is_first, 0, np.roll(stops, 1))
         wrong = (starts != expected) | (stops <= starts) | (firsts < 0)
+        wrong |= stops > shard.ids.shape[1]
         wrong |= (numbers < 0) | (numbers >= self._num_documents)
         if wrong.any():
             raise _wrong(shard, spans, wrong, "does not follow the one before it, or is of nothing")

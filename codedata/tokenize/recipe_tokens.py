@@ -14,7 +14,7 @@ from codedata.recipe.documents import (
     ResolvedRecipe,
 )
 from codedata.tokenize.padding import proposals
-from codedata.tokenize.tokenizer import LoadedTokenizer
+from codedata.tokenize.tokenizer import LoadedTokenizer, declared_token
 
 FIM_FAMILIES = {
     "DeepSeek": ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"),  # noqa: RUF001
@@ -46,8 +46,9 @@ def with_ids(recipe: DocumentRecipe, loaded: LoadedTokenizer) -> ResolvedRecipe:
     if recipe.bos is not None:
         bos = _id_of(recipe.bos, "recipe.documents.bos", loaded, kind="bos")
     fim = None if recipe.fim is None else _fim_ids(recipe.fim, loaded)
-    resolved = ResolvedRecipe(recipe=recipe, bos=bos, eos=eos, fim=fim)
-    if fim is not None and len(resolved.control_ids) != len({bos, eos} - {None}) + 3:
+    others = tuple(sorted(_own_control_ids(loaded)))
+    resolved = ResolvedRecipe(recipe=recipe, bos=bos, eos=eos, fim=fim, others=others)
+    if fim is not None and len(resolved.used_ids) != len({bos, eos} - {None}) + 3:
         names = [
             loaded.tokenizer.id_to_token(each) for each in (fim.prefix, fim.suffix, fim.middle)
         ]
@@ -59,6 +60,15 @@ def with_ids(recipe: DocumentRecipe, loaded: LoadedTokenizer) -> ResolvedRecipe:
     return resolved
 
 
+def _own_control_ids(loaded: LoadedTokenizer) -> set[int]:
+    """The BOS and EOS that a tokenizer declares, and the tokens of each family that it has."""
+    declared = (declared_token(loaded.config, kind) for kind in ("bos", "eos"))
+    names = [token for token in declared if token is not None]
+    names += [name for family in _families_of(loaded).values() for name in family]
+    ids = {loaded.tokenizer.token_to_id(name) for name in names}
+    return {each for each in ids if each is not None and not _text_has(each, loaded)}
+
+
 def _fim_ids(fim: Fim, loaded: LoadedTokenizer) -> FimIds:
     names = _family_of(loaded) if fim.tokens == AUTO else fim.tokens
     ids = [
@@ -68,14 +78,19 @@ def _fim_ids(fim: Fim, loaded: LoadedTokenizer) -> FimIds:
     return FimIds(**dict(zip(FIM_TOKENS, ids, strict=True)))
 
 
-def _family_of(loaded: LoadedTokenizer) -> tuple[str, str, str]:
-    """The three names that a tokenizer's vocabulary has all of."""
+def _families_of(loaded: LoadedTokenizer) -> dict[str, tuple[str, str, str]]:
+    """The families all three of whose tokens a tokenizer's vocabulary has."""
     token_to_id = loaded.tokenizer.token_to_id
-    found = {
+    return {
         family: names
         for family, names in FIM_FAMILIES.items()
         if all(token_to_id(name) is not None for name in names)
     }
+
+
+def _family_of(loaded: LoadedTokenizer) -> tuple[str, str, str]:
+    """The three names that a tokenizer's vocabulary has all of."""
+    found = _families_of(loaded)
     if len(found) == 1:
         return next(iter(found.values()))
     remedy = "name them: tokens: {prefix: ..., suffix: ..., middle: ...}"

@@ -96,7 +96,13 @@ class DocumentIndex:
             self._table = (shard, table, rows)
         _, table, rows = self._table
         spans = self.spans(shard, row).tolist()
-        found = table.take([rows[document] for _, _, _, document, _, _ in spans]).to_pylist()
+        numbers = [document for _, _, _, document, _, _ in spans]
+        if missing := {*numbers} - {*rows}:
+            raise DatasetError(
+                f"the documents of shard {shard} have no row for document {min(missing)}, which "
+                "its spans name; make the dataset again"
+            )
+        found = table.take([rows[number] for number in numbers]).to_pylist()
         return [
             SampleDocument(
                 start=start,

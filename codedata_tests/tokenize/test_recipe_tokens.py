@@ -101,6 +101,16 @@ def test_a_name_that_is_no_token_is_refused_with_what_the_tokenizer_has(tmp_path
     assert len(str(found.value)) < 800
 
 
+def test_what_a_recipe_does_not_use_is_a_control_token_all_the_same(tmp_path: Path) -> None:
+    """A document that holds a sentinel literally would ask the model for a middle."""
+    names = FIM_FAMILIES["StarCoder, Granite"]
+    loaded = loaded_with(tmp_path, names, bos_token=scenario.BOS, eos_token=";")
+    found = with_ids(recipe(None), loaded)
+    ids = {loaded.tokenizer.token_to_id(name) for name in names}
+    assert {*found.control_ids} == {*ids, 256, 258}, "and no ; of the text, whatever is declared"
+    assert found.used_ids == (258,)
+
+
 def test_a_token_that_text_has_is_refused_since_it_would_drop_nearly_all(tmp_path: Path) -> None:
     loaded = loaded_with(tmp_path, NAMES, eos_token=scenario.EOT)
     with pytest.raises(
