@@ -149,6 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
     hub: Hub
     blobs: bool
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else what follows the headers comes 40 ms later
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base names it)
         """Keep the tests' output clean."""

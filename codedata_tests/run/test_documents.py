@@ -498,7 +498,13 @@ def test_in_an_object_store_lies_what_lies_in_a_folder_and_only_what_is_wrong_is
     assert objects.files(version) == files
 
 
-@pytest.mark.parametrize("name", ["dump-1.documents.npy", "dump-1.documents.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dump-1.documents.npy",
+        pytest.param("dump-1.documents.parquet", marks=pytest.mark.campaign),
+    ],
+)
 def test_a_sidecar_that_the_store_does_not_hold_as_it_was_put_is_never_published(
     name: str, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -256,7 +256,7 @@ def test_documents_are_views_of_the_file_that_outlive_it(tmp_path: Path) -> None
         chunk.read_documents()
 
 
-@pytest.mark.parametrize("every", [pytest.param(23, marks=pytest.mark.campaign), 151])
+@pytest.mark.parametrize("every", [pytest.param(23, marks=pytest.mark.campaign), 307])
 def test_no_flipped_bit_and_no_prefix_gives_other_documents(every: int, tmp_path: Path) -> None:
     """A chunk is missing, or refused when it is read, or all that it says is right."""
     store = LocalChunks(tmp_path)
@@ -279,7 +279,7 @@ def test_no_flipped_bit_and_no_prefix_gives_other_documents(every: int, tmp_path
                 outcomes["right"] += 1
                 assert told(documents) == expected, bit
                 assert opened.num_samples == 5, bit
-    assert min(outcomes.values()) > 30, outcomes
+    assert min(outcomes.values()) > 15, outcomes
     for num_bytes in range(0, len(data), every):
         path_of(chunk).write_bytes(data[:num_bytes])
         assert store.find([OF_DOCUMENTS]) == [], num_bytes

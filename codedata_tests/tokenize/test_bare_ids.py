@@ -131,7 +131,7 @@ def test_documents_have_the_ids_that_the_library_has_for_each_alone(
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(texts=st.lists(st.one_of(st.text(max_size=20), st.sampled_from(PIECES))))
 def test_any_documents_have_the_ids_of_each_alone(

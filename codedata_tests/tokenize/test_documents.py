@@ -135,7 +135,13 @@ def test_a_document_with_a_control_token_is_kept_as_text_where_the_recipe_says_s
     )
 
 
-@pytest.mark.parametrize("fim", [None, {"rate": 0.7, "tokens": ["<|pad|>", "ü", "õ"]}])
+@pytest.mark.parametrize(
+    "fim",
+    [
+        pytest.param(None, marks=pytest.mark.campaign),
+        {"rate": 0.7, "tokens": ["<|pad|>", "ü", "õ"]},
+    ],
+)
 def test_what_becomes_of_a_document_depends_on_nothing_beside_it(
     fim: dict[str, Any] | None, deepseek_like: LoadedTokenizer
 ) -> None:

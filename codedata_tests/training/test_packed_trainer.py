@@ -59,7 +59,7 @@ def loss_of_documents_alone(model: Any, batches: list[dict[str, Any]]) -> float:
     return sum(losses) / len(losses)
 
 
-@pytest.mark.parametrize("flattened", [False, True])
+@pytest.mark.parametrize("flattened", [False, pytest.param(True, marks=pytest.mark.campaign)])
 def test_the_trainer_s_loss_is_the_mean_over_what_each_document_says_of_itself(
     packed: PickledTrainerDataset, tmp_path: Path, flattened: bool
 ) -> None:

@@ -28,7 +28,7 @@ DOCUMENTS = st.lists(st.one_of(st.none(), TEXTS), min_size=1, max_size=25)
 WIDE = CharRange(0, 10**9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     documents=DOCUMENTS,
     row_group_size=st.integers(1, 30),
