@@ -125,7 +125,6 @@ def clone(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in (split, f"demo_{split}"):
             (datasets / name).symlink_to(demo.root / "datasets" / f"demo_{split}")
     (datasets / "demo_documents").symlink_to(demo.root / "datasets" / "demo_documents")
-    (datasets / "demo_documents").symlink_to(demo.root / "datasets" / "demo_documents")
     return folder
 
 
