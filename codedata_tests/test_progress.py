@@ -2,9 +2,11 @@
 
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from codedata import progress
 from codedata.format.ranges import CharRange
 from codedata.progress import TERMINAL, Reporter, Verbosity, telling
 
@@ -17,7 +19,7 @@ def test_a_line_a_chunk_has_count_rate_and_the_time_that_is_left(
     """One chunk of five was reused; 3 of the other 12 million characters take ten seconds."""
     said: list[str] = []
     now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now))
     reporter = Reporter(said.append, in_terminal=False)
     with reporter.tokenizing("train", reused=CHARS[:1], missing=CHARS[1:]) as count:
         now += 10
@@ -37,7 +39,7 @@ def test_a_pipe_has_no_bar_but_lines_some_seconds_apart(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now))
     with TERMINAL.tokenizing("train", reused=CHARS[:1], missing=CHARS[1:]) as count:
         for chars in CHARS[1:]:
             now += 3
