@@ -12,6 +12,7 @@ that was written last counts.
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -146,8 +147,54 @@ class ChunkStore(Protocol):
         ...
 
 
+class _Chunks(ABC):
+    """What chunks of text and chunks of documents have in common, wherever they are kept."""
+
+    def put(self, fingerprint: ChunkFingerprint, ids: IdArray, **record: Any) -> TokenChunk:
+        """See `ChunkStore.put`."""
+        record = {"ids_sha256": sha256_of_ids(ids), **record}
+        return self._put(fingerprint, ids, record, partial(write_ids, ids=ids))
+
+    def put_documents(
+        self, fingerprint: ChunkFingerprint, documents: ChunkDocuments, **record: Any
+    ) -> TokenChunk:
+        """See `ChunkStore.put_documents`."""
+        hashed = sha256_of_documents(documents, record.get("num_samples"))
+        record = {"ids_sha256": hashed, **record}
+        write = partial(write_documents, documents=documents)
+        return self._put(fingerprint, documents.ids, record, write)
+
+    def read(self, chunk: TokenChunk) -> IdArray:
+        """See `ChunkStore.read`."""
+        return self._read(chunk, ids_of, sha256_of_ids)
+
+    def read_documents(self, chunk: TokenChunk) -> ChunkDocuments:
+        """See `ChunkStore.read_documents`."""
+        hashed = partial(sha256_of_documents, num_samples=chunk.num_samples)
+        return self._read(chunk, documents_of, hashed)
+
+    @abstractmethod
+    def _put(
+        self,
+        fingerprint: ChunkFingerprint,
+        ids: IdArray,
+        record: dict[str, Any],
+        write: Callable[..., None],
+    ) -> TokenChunk:
+        """Store what `write` writes into a file, given `record`."""
+
+    @abstractmethod
+    def _read(
+        self,
+        chunk: TokenChunk,
+        parse: Callable[[Any], _Content],
+        hashed: Callable[[_Content], str],
+    ) -> _Content:
+        """What a stored chunk's batch is parsed to, if it has the chunk's hash."""
+
+
 @dataclass(frozen=True)
-class LocalChunks:
+class LocalChunks(_Chunks):
     """Chunks in a folder of this machine, those of one file of a corpus.
 
     Attributes:
@@ -168,37 +215,15 @@ class LocalChunks:
         there = (each for each in fingerprints if _file_name(each.chars) in names)
         return [chunk for each in there if (chunk := self._found(each)) is not None]
 
-    def put(self, fingerprint: ChunkFingerprint, ids: IdArray, **record: Any) -> TokenChunk:
-        """See `ChunkStore.put`; one of the same range is replaced."""
-        record = {"ids_sha256": sha256_of_ids(ids), **record}
-        return self._put(fingerprint, len(ids), record, partial(write_ids, ids=ids))
-
-    def put_documents(
-        self, fingerprint: ChunkFingerprint, documents: ChunkDocuments, **record: Any
-    ) -> TokenChunk:
-        """See `ChunkStore.put_documents`; one of the same range is replaced."""
-        hashed = sha256_of_documents(documents, record.get("num_samples"))
-        record = {"ids_sha256": hashed, **record}
-        write = partial(write_documents, documents=documents)
-        return self._put(fingerprint, len(documents.ids), record, write)
-
-    def read(self, chunk: TokenChunk) -> IdArray:
-        """See `ChunkStore.read`; a view of the mapped file."""
-        return self._read(chunk, ids_of, sha256_of_ids)
-
-    def read_documents(self, chunk: TokenChunk) -> ChunkDocuments:
-        """See `ChunkStore.read_documents`; a view of the mapped file."""
-        hashed = partial(sha256_of_documents, num_samples=chunk.num_samples)
-        return self._read(chunk, documents_of, hashed)
-
     def _put(
         self,
         fingerprint: ChunkFingerprint,
-        num_tokens: int,
+        ids: IdArray,
         record: dict[str, Any],
         write: Callable[..., None],
     ) -> TokenChunk:
-        chunk = TokenChunk(fingerprint=fingerprint, num_tokens=num_tokens, store=self, **record)
+        """See `_Chunks._put`; one of the same range is replaced."""
+        chunk = TokenChunk(fingerprint=fingerprint, num_tokens=len(ids), store=self, **record)
         stored = {"fingerprint": fingerprint.as_dict(), **record}
         LocalStore(self.folder, self.shared).put(
             _file_name(fingerprint.chars), partial(write, record=stored)
@@ -241,7 +266,7 @@ class LocalChunks:
 
 
 @dataclass(frozen=True)
-class ObjectChunks:
+class ObjectChunks(_Chunks):
     """Chunks of a split in an object store.
 
     A chunk is the object `<file>/<start>-<stop>.<fingerprint>.<num_tokens>.<sha256 of the ids>.
@@ -271,28 +296,6 @@ class ObjectChunks:
             for begin, fingerprint in wanted.items()
             if begin in found
         ]
-
-    def put(self, fingerprint: ChunkFingerprint, ids: IdArray, **record: Any) -> TokenChunk:
-        """See `ChunkStore.put`; one request."""
-        record["ids_sha256"] = sha256_of_ids(ids)
-        return self._put(fingerprint, ids, record, partial(write_ids, ids=ids))
-
-    def put_documents(
-        self, fingerprint: ChunkFingerprint, documents: ChunkDocuments, **record: Any
-    ) -> TokenChunk:
-        """See `ChunkStore.put_documents`; one request."""
-        record["ids_sha256"] = sha256_of_documents(documents, record.get("num_samples"))
-        write = partial(write_documents, documents=documents)
-        return self._put(fingerprint, documents.ids, record, write)
-
-    def read(self, chunk: TokenChunk) -> IdArray:
-        """See `ChunkStore.read`; in memory."""
-        return self._read(chunk, ids_of, sha256_of_ids)
-
-    def read_documents(self, chunk: TokenChunk) -> ChunkDocuments:
-        """See `ChunkStore.read_documents`; in memory."""
-        hashed = partial(sha256_of_documents, num_samples=chunk.num_samples)
-        return self._read(chunk, documents_of, hashed)
 
     def _put(
         self,
