@@ -6,7 +6,6 @@ one character, are left to the tokenizers library. Measured in docs/performance.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 
 from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
-from codedata.tokenize.engines.alone import Counted, Span, Stretch, each_alone
-from codedata.tokenize.engines.base import PieceEngine
+from codedata.tokenize.engines.alone import Counted, Stretch
 from codedata.tokenize.engines.compiling import loading_compiled
 from codedata.tokenize.engines.kernels import (
     ALONE,
@@ -38,7 +36,7 @@ from codedata.tokenize.engines.kernels import (
     find_any,
     tokenize,
 )
-from codedata.tokenize.engines.side_by_side import each_piece, read_only
+from codedata.tokenize.engines.stretches import StretchEngine
 from codedata.tokenize.structure import (
     BYTE_CHARACTERS,
     Pretokenizer,
@@ -128,7 +126,7 @@ def _why_not_merged(model: dict[str, Any]) -> str | None:
     return None
 
 
-class PretokensEngine(PieceEngine):
+class PretokensEngine(StretchEngine):
     """Merges each distinct pre-token once; remembers them from chunk to chunk."""
 
     name = "pretokens"
@@ -168,29 +166,6 @@ class PretokensEngine(PieceEngine):
             np.frombuffer(b"a", np.uint8), Stretch.within([0, 1], 1)
         )  # loads what is compiled
         self._tables.clear()
-
-    def encode_pieces(
-        self, text: Utf8, pieces: Sequence[Span], *, threads: int
-    ) -> Iterable[IdArray]:
-        """See `PieceEngine.encode_pieces`."""
-        text = read_only(text)
-        return each_piece(
-            lambda piece: self._encode(text, Stretch.within(piece, len(text)))[0], pieces, threads
-        )
-
-    def encode_each(
-        self, text: Utf8, ends: NDArray[np.int64], *, threads: int = 1
-    ) -> tuple[IdArray, NDArray[np.int64]]:
-        """See `Engine.encode_each`."""
-        text = read_only(text)
-        return each_alone(
-            lambda group: self._encode(text, group),
-            Stretch.of(ends).cut(text, self._pretokenizer.cut, self.piece_bytes),
-            ends,
-            group_bytes=self.piece_bytes,
-            threads=threads,
-            dtype=self._dtype,
-        )
 
     def _encode(self, text: Utf8, stretch: Stretch) -> Counted:
         start, stop = stretch.edges[[0, -1]].tolist()

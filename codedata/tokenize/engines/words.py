@@ -7,20 +7,20 @@ the tokenizers library. Measured in docs/performance.md.
 
 import json
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.format.packing import IdArray
 from codedata.format.ranges import Utf8
 from codedata.tokenize.cuts import MARK
-from codedata.tokenize.engines.alone import Counted, Span, Stretch, each_alone
-from codedata.tokenize.engines.base import PieceEngine, as_utf8
+from codedata.tokenize.engines.alone import Counted, Stretch
+from codedata.tokenize.engines.base import as_utf8
 from codedata.tokenize.engines.compiling import loading_compiled
 from codedata.tokenize.engines.kernels import find_any
-from codedata.tokenize.engines.side_by_side import each_piece, read_only
+from codedata.tokenize.engines.side_by_side import read_only
+from codedata.tokenize.engines.stretches import StretchEngine
 from codedata.tokenize.engines.tries import (
     ALONE,
     INSIDE,
@@ -208,7 +208,7 @@ def _new_work() -> Work:
     )
 
 
-class WordsEngine(PieceEngine):
+class WordsEngine(StretchEngine):
     """Cuts each ASCII word into tokens by the model's own rule."""
 
     name = "words"
@@ -247,29 +247,6 @@ class WordsEngine(PieceEngine):
         self._firsts = np.isin(np.arange(256), [word[0] for word in words])
         self._work: deque[Work] = deque()
         self._encode(read_only(as_utf8("a")), Stretch.within([0, 1], 1))  # loads what is compiled
-
-    def encode_pieces(
-        self, text: Utf8, pieces: Sequence[Span], *, threads: int
-    ) -> Iterable[IdArray]:
-        """See `PieceEngine.encode_pieces`."""
-        text = read_only(text)
-        return each_piece(
-            lambda piece: self._encode(text, Stretch.within(piece, len(text)))[0], pieces, threads
-        )
-
-    def encode_each(
-        self, text: Utf8, ends: NDArray[np.int64], *, threads: int = 1
-    ) -> tuple[IdArray, NDArray[np.int64]]:
-        """See `Engine.encode_each`."""
-        text = read_only(text)
-        return each_alone(
-            lambda group: self._encode(text, group),
-            Stretch.of(ends).cut(text, self._pretokenizer.cut, self.piece_bytes),
-            ends,
-            group_bytes=self.piece_bytes,
-            threads=threads,
-            dtype=self._dtype,
-        )
 
     def _encode(self, text: Utf8, stretch: Stretch) -> Counted:
         small = stretch.cut(text, self._pretokenizer.cut, _SMALL_PIECE_BYTES)
