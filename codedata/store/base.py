@@ -33,6 +33,14 @@ class Snapshot(Protocol):
         """The names, sorted."""
         ...
 
+    def sizes(self, of: Callable[[str], bool]) -> dict[str, int]:
+        """The bytes that each file has whose name a function takes."""
+        ...
+
+    def keep(self) -> "Snapshot":
+        """The same files, to be read as long as somebody holds it."""
+        ...
+
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """The bytes of a range.
 

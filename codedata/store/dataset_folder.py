@@ -1,4 +1,4 @@
-"""What is published under a name -> its meta and its shards as arrays, every byte checked.
+"""What is published under a name -> its meta, and its shards as arrays when they are asked for.
 
 All files are of one snapshot; where a run replaces the dataset meanwhile, reading starts again with
 the new one. Only `dump-meta_data.json`, the shards and sidecars it names, codedata.yaml and
@@ -6,9 +6,11 @@ README.md are read, and nothing is unpickled. What says which documents a shard 
 whenever it is read: when somebody asks, or all is verified.
 """
 
+import errno
 import hashlib
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -24,7 +26,6 @@ from codedata.errors import DatasetError
 from codedata.format.card import CARD_NAME, own_digest
 from codedata.format.documents import Spans, text_tokens
 from codedata.format.facts import FACTS_NAME, MAX_FACTS_BYTES, Facts, parse_facts
-from codedata.format.foreign_shards import decode_foreign_shard
 from codedata.format.meta import (
     MAX_META_BYTES,
     META_NAME,
@@ -37,11 +38,9 @@ from codedata.format.meta import (
     spans_name,
 )
 from codedata.format.old_cards import parse_old_card
-from codedata.format.shards import Bytes, is_fixed_width, view_shard
-from codedata.format.spans import view_spans
 from codedata.parallel import available_cores
 from codedata.store.base import Snapshot
-from codedata.store.files import release_pages
+from codedata.store.shard_files import Each, ShardFiles, read_documents
 from codedata.store.snapshot import NAME_IT, FolderSnapshot, with_enough_files
 
 _MOST_THREADS = 16
@@ -65,11 +64,7 @@ class Dataset:
         folder: its path, or what its store calls its place.
         digest: sha256 of the meta's bytes, which names the dataset's content.
         entries: what the meta says of each shard.
-        shards: for each shard the ids, uint16 or int32, shape (num_samples, seq_length), read-only:
-            views of the mapped files, or decoded arrays where `pickle.dump` wrote them; in memory
-            where the filesystem maps no files.
-        spans: for each shard where documents lie in it, shape (num_spans, 6): see
-            `codedata.format.documents.Spans`; none of a dataset without documents.
+        files: its shards, mapped and checked when they are asked for.
         texts: the bytes of codedata.yaml and of README.md; None for one that cannot be read.
         url: of the version that the folder is a copy of; None of any other folder.
     """
@@ -77,10 +72,31 @@ class Dataset:
     folder: Path
     digest: str
     entries: tuple[ShardEntry, ...]
-    shards: tuple[NDArray[Any], ...]
-    spans: tuple[Spans, ...] = ()
+    files: ShardFiles = field(repr=False)
     texts: tuple[bytes | None, bytes | None] = field(default=(None, None), repr=False)
     url: str | None = None
+
+    @property
+    def shards(self) -> Sequence[NDArray[Any]]:
+        """For each shard the ids, uint16 or int32, shape (num_samples, seq_length), read-only.
+
+        Views of the mapped files, or decoded arrays where `pickle.dump` wrote them; in memory where
+        the filesystem maps no files. Each is checked when it is first asked for.
+        """
+        return Each(self.num_shards, self.files.ids)
+
+    @property
+    def spans(self) -> Sequence[Spans]:
+        """For each shard where documents lie in it, shape (num_spans, 6): see `Spans`.
+
+        None of a dataset without documents.
+        """
+        return Each(self.num_shards if self.has_documents else 0, self.files.spans)
+
+    @property
+    def has_documents(self) -> bool:
+        """Whether it says where documents lie in its samples."""
+        return self.entries[0].has_documents
 
     @property
     def where(self) -> str:
@@ -164,22 +180,35 @@ class Dataset:
             DatasetError: the meta does not say; it is of the old script, or an older codedata.
         """
         padded: dict[int, int] = {}
+        last: list[int] = [] if self.has_documents else self.last_sample_tokens().tolist()
         row = 0
         for index, entry in enumerate(self.entries):
-            if self.spans:
+            if self.has_documents:
                 counts = text_tokens(self.spans[index], entry.num_samples)
                 rows = np.flatnonzero(counts < entry.seq_length)
                 padded |= zip((row + rows).tolist(), counts[rows].tolist(), strict=True)
-            elif entry.last_sample_tokens is None:
-                raise DatasetError(
-                    f"{self.folder / META_NAME} does not say how many tokens of {shard_name(index)}"
-                    "'s last sample are padding (last_sample_tokens), and by its id padding cannot "
-                    "be told from text; make the dataset again to mask it, with the same switches"
-                )
-            elif entry.last_sample_tokens < entry.seq_length:
-                padded[row + entry.num_samples - 1] = entry.last_sample_tokens
+            elif last[index] < entry.seq_length:
+                padded[row + entry.num_samples - 1] = last[index]
             row += entry.num_samples
         return padded
+
+    def last_sample_tokens(self) -> NDArray[np.int32]:
+        """For each shard how many tokens of its last sample are the text's, shape (num_shards,).
+
+        Of a dataset without documents no other sample is padded.
+
+        Raises:
+            DatasetError: the meta does not say; it is of the old script, or an older codedata.
+        """
+        last = [entry.last_sample_tokens for entry in self.entries]
+        if None in last:
+            raise DatasetError(
+                f"{self.folder / META_NAME} does not say how many tokens of "
+                f"{shard_name(last.index(None))}'s last sample are padding (last_sample_tokens), "
+                "and by its id padding cannot be told from text; make the dataset again to mask "
+                "it, with the same switches"
+            )
+        return np.array(last, np.int32)
 
     def documents(self, index: int) -> Any:
         """The documents that shard `index` has spans of, and in a chunk's first those of no shard.
@@ -191,7 +220,7 @@ class Dataset:
             DatasetError: the dataset has none, or was replaced or damaged since it was opened.
         """
         index = range(self.num_shards)[index]
-        if not self.spans:
+        if not self.has_documents:
             raise DatasetError(
                 f"{self.folder} does not say which documents it has: it was made without a recipe"
             )
@@ -274,22 +303,38 @@ def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
     facts, card = (_read_text(snapshot, each, verify=verify) for each in (FACTS_NAME, CARD_NAME))
     if verify and (facts, card) != (None, None):
         _require_own(snapshot.where, facts, card, digest)
-    names = {name for index, entry in enumerate(entries) for name in entry.files(index)}
-    extra = [n for n in snapshot.list() if file_index(n) is not None and n not in names]
-    if extra:
-        raise DatasetError(
-            f"{snapshot.where} holds {min(extra)}, which its meta does not name: it is left from "
-            "another run; remove it, or make the dataset again"
-        )
-    found = _read_shards(snapshot, entries, verify=verify)
+    _require_files(snapshot, entries)
+    files = ShardFiles(snapshot.keep(), entries)
+    if verify:
+        _verify_shards(files, snapshot, entries)
     return Dataset(
         folder=Path(snapshot.where),
         digest=digest,
         entries=tuple(entries),
-        shards=tuple(ids for ids, _ in found),
-        spans=tuple(spans for _, spans in found if spans is not None),
+        files=files,
         texts=(facts, card),
     )
+
+
+def _require_files(snapshot: Snapshot, entries: Sequence[ShardEntry]) -> None:
+    """Refuse a dataset of which a file is missing, or too many, or has a size that it cannot have.
+
+    Raises:
+        FileNotFoundError: one that the meta names is not there.
+        DatasetError: one is there that it does not name, or was cut off.
+    """
+    sizes = snapshot.sizes(lambda name: file_index(name) is not None)
+    for index, entry in enumerate(entries):
+        for name in entry.files(index):
+            if (num_bytes := sizes.pop(name, None)) is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+            if not num_bytes:
+                raise DatasetError(f"{snapshot.where}/{name} is empty; make the dataset again")
+    if sizes:
+        raise DatasetError(
+            f"{snapshot.where} holds {min(sizes)}, which its meta does not name: it is left from "
+            "another run; remove it, or make the dataset again"
+        )
 
 
 def _missing(where: str, name: str) -> str:
@@ -364,100 +409,31 @@ def _read_text(snapshot: Snapshot, name: str, *, verify: bool) -> bytes | None:
         return None
 
 
-def _read_shards(
-    snapshot: Snapshot, entries: list[ShardEntry], *, verify: bool
-) -> list[tuple[NDArray[Any], Spans | None]]:
-    """Every shard with its spans, checked side by side where that is worth the threads."""
-    read = partial(_read_one, snapshot, verify=verify)
+def _verify_shards(files: ShardFiles, snapshot: Snapshot, entries: Sequence[ShardEntry]) -> None:
+    """Check every shard and what lies beside it, side by side where that is worth the threads."""
+    verify = partial(_verify_one, files, snapshot)
     if len(entries) == 1 or sum(entry.num_tokens for entry in entries) < _WORTH_THREADS:
-        return [*map(read, range(len(entries)), entries)]
+        for index, entry in enumerate(entries):
+            verify(index, entry)
+        return
     with ThreadPoolExecutor(min(available_cores(), len(entries), _MOST_THREADS)) as threads:
-        return [*threads.map(read, range(len(entries)), entries)]
+        for _ in threads.map(verify, range(len(entries)), entries):
+            pass
 
 
-def _read_one(
-    snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool
-) -> tuple[NDArray[Any], Spans | None]:
-    """A shard and its spans; what says which documents they are is there, and read to verify it."""
-    ids = read_shard(snapshot, index, entry, verify=verify)
-    if not entry.has_documents:
-        return ids, None
-    spans = read_spans(snapshot, index, entry, verify=verify)
-    if not verify:
-        snapshot.read(documents_name(index), 0, 1)
-    else:
-        known = read_documents(snapshot, index, entry).column("document").to_numpy()
-        if (unknown := np.setdiff1d(spans[:, 3], known)).size:
-            raise DatasetError(
-                f"{snapshot.where}/{documents_name(index)} lacks document {unknown[0]}, of which "
-                f"{spans_name(index)} has a span; make the dataset again"
-            )
-    return ids, spans
-
-
-def read_shard(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool) -> NDArray[Any]:
-    """The ids of one shard, checked; shape (num_samples, seq_length).
-
-    Args:
-        snapshot: of the dataset, or of what is staged.
-        index: the shard's number.
-        entry: what the meta says of it.
-        verify: also recompute its hash.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        DatasetError: it is damaged or of another shape.
-    """
-    data = snapshot.map(shard_name(index))
-    where = f"{snapshot.where}/{shard_name(index)}"
-    if not len(data):
-        raise DatasetError(f"{where} is empty; make the dataset again")
-    if verify:
-        _require_sha256(data, entry.sha256, where)
-    read = view_shard if is_fixed_width(data) else decode_foreign_shard
-    ids = read(data, num_samples=entry.num_samples, seq_length=entry.seq_length, name=where)
-    if verify:
-        release_pages(data)
-    return ids
-
-
-def read_spans(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool) -> Spans:
-    """Where documents lie in a shard, checked; arguments and errors as of `read_shard`."""
-    where = f"{snapshot.where}/{spans_name(index)}"
-    data = snapshot.map(spans_name(index))
-    if verify:
-        _require_sha256(data, entry.spans_sha256, where)
-    spans = view_spans(data, num_samples=entry.num_samples, seq_length=entry.seq_length, name=where)
-    found = int((spans[:, 2] - spans[:, 1]).sum(dtype=np.int64)), int(spans[-1, 2])
-    if found != (entry.num_text_tokens, entry.last_sample_tokens or found[1]):
+def _verify_one(files: ShardFiles, snapshot: Snapshot, index: int, entry: ShardEntry) -> None:
+    if entry.sha256 is None:
         raise DatasetError(
-            f"{where} has spans of {found[0]} tokens, of the last sample up to {found[1]}, where "
-            f"its meta states {entry.num_text_tokens} (num_text_tokens) and "
-            f"{entry.last_sample_tokens} (last_sample_tokens); make the dataset again"
+            f"{snapshot.where}/{shard_name(index)} has no sha256 in its meta; make the dataset "
+            "again to have it verified"
         )
-    if verify:
-        release_pages(spans)
-    return spans
-
-
-def read_documents(snapshot: Snapshot, index: int, entry: ShardEntry) -> Any:
-    """Which documents a shard has, as `Dataset.documents` gives them; hashed in any case.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        DatasetError: it is damaged.
-    """
-    # A tenth of a second of pyarrow, which training does without.
-    from codedata.format.sidecars import parse_documents
-
-    where = f"{snapshot.where}/{documents_name(index)}"
-    data = snapshot.map(documents_name(index))
-    _require_sha256(data, entry.documents_sha256, where)
-    return parse_documents(data.tobytes(), where)
-
-
-def _require_sha256(data: Bytes, sha256: str | None, where: str) -> None:
-    if hashlib.sha256(data.data).hexdigest() != sha256:
+    files.ids(index)
+    if not entry.has_documents:
+        return
+    spans = files.spans(index)
+    known = read_documents(snapshot, index, entry).column("document").to_numpy()
+    if (unknown := np.setdiff1d(spans[:, 3], known)).size:
         raise DatasetError(
-            f"{where} does not have the sha256 that its meta states; make the dataset again"
+            f"{snapshot.where}/{documents_name(index)} lacks document {unknown[0]}, of which "
+            f"{spans_name(index)} has a span; make the dataset again"
         )

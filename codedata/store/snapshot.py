@@ -9,6 +9,7 @@ import errno
 import os
 import resource
 import stat
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -61,6 +62,28 @@ class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
     def list(self) -> Sequence[str]:
         """The names in the folder."""
         return sorted(os.listdir(self._descriptor))
+
+    def sizes(self, of: Callable[[str], bool]) -> dict[str, int]:
+        """See `Snapshot.sizes`; one look at the folder."""
+        found: dict[str, int] = {}
+        with os.scandir(self._descriptor) as entries:
+            for entry in entries:
+                if of(entry.name):
+                    try:
+                        about = entry.stat()
+                    except OSError:
+                        about = None
+                    if about is None or not stat.S_ISREG(about.st_mode):
+                        self._open(entry.name).close()  # says what is wrong with it
+                    found[entry.name] = about.st_size if about else 0
+        return found
+
+    def keep(self) -> "FolderSnapshot":
+        """See `Snapshot.keep`."""
+        kept = object.__new__(type(self))
+        kept._folder, kept._descriptor = self._folder, os.dup(self._descriptor)
+        weakref.finalize(kept, os.close, kept._descriptor)
+        return kept
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """See `Snapshot.read`."""

@@ -21,7 +21,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -326,6 +326,16 @@ class ObjectSnapshot:
         prefix = f"{self.folder}/" if self.folder else ""
         found = (name.removeprefix(prefix) for name in self.log.store.list(prefix))
         return sorted({*(name for name in found if "/" not in name), *self.texts})
+
+    def sizes(self, of: Callable[[str], bool]) -> dict[str, int]:
+        """See `Snapshot.sizes`."""
+        prefix = f"{self.folder}/" if self.folder else ""
+        found = {n.removeprefix(prefix): f.num_bytes for n, f in self.log.store.scan(prefix)}
+        return {name: num_bytes for name, num_bytes in found.items() if of(name)}
+
+    def keep(self) -> "ObjectSnapshot":
+        """See `Snapshot.keep`."""
+        return self
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """See `Snapshot.read`."""

@@ -11,11 +11,9 @@ Nothing is unpickled: see `codedata.format.shards`.
 
 import json
 import os
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from itertools import accumulate
 from operator import index as as_index
 from pathlib import Path
 from typing import Any, cast, overload
@@ -33,14 +31,14 @@ from codedata.printable import printable, shortened
 from codedata.progress import SILENT, TERMINAL
 from codedata.store.copies import open_at, reopen
 from codedata.store.dataset_folder import Dataset
-from codedata.training.documents import DocumentIndex, SampleDocument, index_of, number_tokens
+from codedata.training.batches import IGNORED_LABEL, Sample, Samples
+from codedata.training.documents import SampleDocument
+from codedata.training.reader import SampleReader
+
+__all__ = ["IGNORED_LABEL", "PickledTrainerDataset", "Sample"]
 
 StrPath = str | os.PathLike[str]
-Sample = dict[str, torch.Tensor]
 Indices = Sequence[int] | NDArray[np.integer[Any]] | torch.Tensor
-
-IGNORED_LABEL = -100
-"""What torch's cross_entropy passes over, and so every model of transformers: its ignore_index."""
 
 
 class PickledTrainerDataset(TorchDataset[Sample]):
@@ -80,8 +78,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             for place in tqdm(_places(folders), desc="Finding files", disable=quiet)
         ]
         self._adopt(opened)
-        self._rows: range | NDArray[np.int64] = range(self._ends[-1])
-        self._padded: dict[int, int] = {}  # row -> its tokens that are the text's
+        self._rows: range | NDArray[np.int64] = range(len(self._reader))
         self._masks_padding = False
         if not quiet:
             self._report()
@@ -117,31 +114,22 @@ class PickledTrainerDataset(TorchDataset[Sample]):
     def _adopt(self, datasets: list[Dataset]) -> None:
         self.datasets = datasets
         self.seq_length = datasets[0].seq_length
-        for dataset in datasets[1:]:
-            if dataset.seq_length != self.seq_length:
-                raise DatasetError(
-                    f"{dataset.where} has samples of {dataset.seq_length} tokens, but "
-                    f"{datasets[0].where} of {self.seq_length}; load them as two datasets"
-                )
-        _require_one_tokenizer(datasets)
-        self._documents: DocumentIndex | None = index_of(datasets)
-        self._shards: list[NDArray[Any]] = [ids for each in datasets for ids in each.shards]
-        self._ends = list(accumulate(len(ids) for ids in self._shards))
+        self._reader = SampleReader(datasets)
 
     def _report(self) -> None:
-        num_files = len(self._shards)
+        num_files = self._reader.num_shards
         tqdm.write(
             f"Checked {len(self.datasets)} folders and found {num_files} files with extension: pkl"
         )
         tqdm.write(f"Total samples: {self.total_samples}")
         tqdm.write(f"Total tokens: {self.total_tokens}")
         named = (
-            (each.folder / shard_name(i), ids)
+            (each.folder / shard_name(i), entry.num_samples)
             for each in self.datasets
-            for i, ids in enumerate(each.shards)
+            for i, entry in enumerate(each.entries)
         )
-        for path, ids in tqdm(named, desc="Loading tokenized data"):
-            tqdm.write(f"Loaded {len(ids)} vectors from {path}")
+        for path, num_samples in tqdm(named, desc="Loading tokenized data"):
+            tqdm.write(f"Loaded {num_samples} vectors from {path}")
 
     @property
     def total_samples(self) -> int:
@@ -167,7 +155,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         digests, rows = [each.content_digest for each in self.datasets], self._rows
         if isinstance(rows, np.ndarray):
             part = sha256(rows.astype("<i8").tobytes()).hexdigest()
-        elif len(digests) == 1 and rows == range(self._ends[-1]):
+        elif len(digests) == 1 and rows == range(len(self._reader)):
             return digests[0]
         else:
             few = len(rows) < 2
@@ -188,20 +176,14 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         Raises:
             DatasetError: a folder's meta does not say where padding begins.
         """
-        if self._documents is not None:  # whose spans say it, sample by sample
-            return self._but(_masks_padding=True)
-        starts = accumulate((each.num_samples for each in self.datasets), initial=0)
-        padded = {
-            start + row: num_tokens
-            for start, each in zip(starts, self.datasets, strict=False)
-            for row, num_tokens in each.padded_samples().items()
-        }
-        return self._but(_padded=padded, _masks_padding=True)
+        if not self.has_documents:  # whose spans say it, sample by sample
+            _ = self._reader.padded_rows
+        return self._but(_masks_padding=True)
 
     @property
     def has_documents(self) -> bool:
         """Whether it is known where documents lie in samples."""
-        return self._documents is not None
+        return self._reader.index is not None
 
     def documents(self, index: "int | np.integer[Any]") -> list[SampleDocument]:
         """What each span of a sample is: where it stands, of which document, which is from where.
@@ -214,12 +196,12 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             IndexError: there is no such sample.
         """
         row = self._row(as_index(index))
-        if self._documents is None:
+        if self._reader.index is None:
             raise DatasetError(
                 f"{self.datasets[0].where} does not say where its documents lie: it was made "
                 "without a recipe; make it again with one"
             )
-        return self._documents.describe(*self._place(row))
+        return self._reader.index.describe(*self._reader.place(row))
 
     def _but(self, **changes: Any) -> "PickledTrainerDataset":
         """Another dataset over the same files."""
@@ -262,8 +244,19 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             )
         if not is_list:
             return self._sample(self._row(int(numbers)))
-        rows = np.array([self._row(number) for number in numbers.tolist()], np.int64)
-        return self._but(_rows=rows)
+        return self._but(_rows=np.array(self._rows_of(numbers.tolist()), np.int64))
+
+    def __getitems__(self, indices: Sequence[int]) -> Samples:
+        """The samples of some indices, gathered in one go: what torch's DataLoader asks for.
+
+        Raises:
+            IndexError: there is no such sample.
+        """
+        rows = self._rows_of(indices)
+        return Samples(self._reader.read(rows, masks_padding=self._masks_padding))
+
+    def _rows_of(self, indices: Sequence[int]) -> list[int]:
+        return [self._row(number) for number in indices]
 
     def _row(self, index: int) -> int:
         """The row of all folders' that a sample of this dataset is."""
@@ -275,28 +268,13 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             numbers = f"their numbers are 0 to {len(self) - 1}" if len(self) else "it has none"
             raise IndexError(f"sample {index} of {len(self)} in {where}: {numbers}") from None
 
-    def _place(self, row: int) -> tuple[int, int]:
-        """The shard of a row of all folders', and the row in it."""
-        shard = bisect_right(self._ends, row)
-        return shard, row - self._ends[shard] + len(self._shards[shard])
-
     def _sample(self, row: int) -> Sample:
-        shard, row_of_shard = self._place(row)
-        ids = self._shards[shard][row_of_shard].astype(np.int64)
-        labels = ids.copy()
-        if row in self._padded:
-            labels[self._padded[row] :] = IGNORED_LABEL
-        sample = {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
-        if self._documents is not None:
-            spans = self._documents.spans(shard, row_of_shard)
-            if self._masks_padding:
-                labels[spans[-1, 2] :] = IGNORED_LABEL
-            sample["document_ids"] = torch.from_numpy(number_tokens(spans, self.seq_length))
-        return sample
+        batch = self._reader.read([row], masks_padding=self._masks_padding).expand()
+        return {name: tensor[0] for name, tensor in batch.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_shards"], state["_documents"]
+        del state["_reader"]
         state["datasets"] = [
             (each.folder.absolute(), each.url, each.digest) for each in self.datasets
         ]
@@ -314,22 +292,6 @@ class PickledTrainerDataset(TorchDataset[Sample]):
                 )
             reopened.append(dataset)
         self._adopt(reopened)
-
-
-def _require_one_tokenizer(datasets: Sequence[Dataset]) -> None:
-    """Refuse datasets whose facts name two tokenizers; those without facts may be of any."""
-    if len(datasets) == 1:  # whose facts need not be read
-        return
-    known = [(each.where, each.facts.tokenizer) for each in datasets if each.facts is not None]
-    for where, tokenizer in known[1:]:
-        first_where, first = known[0]
-        if tokenizer.sha256 != first.sha256:
-            raise DatasetError(
-                f"{where} was tokenized with {tokenizer.source} (sha256 {tokenizer.sha256}), but "
-                f"{first_where} with {first.source} (sha256 {first.sha256}), and the same ids are "
-                "other tokens in each; load them as two datasets, or make one again with the "
-                "other's tokenizer"
-            )
 
 
 def _places(folders: Any) -> list[Path | str]:

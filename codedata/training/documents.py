@@ -68,13 +68,14 @@ class DocumentIndex:
     def __init__(self, datasets: Sequence[Dataset]) -> None:
         self._datasets = datasets
         self._ends = list(accumulate(each.num_shards for each in datasets))
-        self._spans = [spans for each in datasets for spans in each.spans]
+        self._files = [(each.files, i) for each in datasets for i in range(each.num_shards)]
         self._starts: dict[int, NDArray[np.intp]] = {}
         self._table: tuple[int, Any, dict[int, int]] = (-1, None, {})
 
     def spans(self, shard: int, row: int) -> Spans:
         """Those of a sample, shape (num_spans, 6), one at least; its tokens behind are padding."""
-        spans = self._spans[shard]
+        files, index = self._files[shard]
+        spans = files.spans(index)
         starts = self._starts.get(shard)
         if starts is None:
             samples = np.ascontiguousarray(spans[:, SPAN_COLUMNS.index("sample")])
@@ -123,9 +124,9 @@ def index_of(datasets: Sequence[Dataset]) -> DocumentIndex | None:
     Raises:
         DatasetError: some have, and others have not.
     """
-    without = [each for each in datasets if not each.spans]
+    without = [each for each in datasets if not each.has_documents]
     if without and len(without) < len(datasets):
-        having = next(each for each in datasets if each.spans)
+        having = next(each for each in datasets if each.has_documents)
         raise DatasetError(
             f"{having.where} says where documents lie in its samples, but {without[0].where} does "
             "not; load them as two datasets, or make that one again with a recipe"
@@ -133,8 +134,6 @@ def index_of(datasets: Sequence[Dataset]) -> DocumentIndex | None:
     return None if without else DocumentIndex(datasets)
 
 
-def number_tokens(spans: Spans, seq_length: int) -> NDArray[np.int64]:
-    """The number of the span that each token of a sample is of, 0 and up; `PADDING` behind them."""
-    numbers = np.full(seq_length, PADDING, np.int64)
-    numbers[: spans[-1, 2]] = np.repeat(np.arange(len(spans)), spans[:, 2] - spans[:, 1])
-    return numbers
+def number_tokens(spans: Spans) -> NDArray[np.int16]:
+    """The number of the span, 0 and up, of each token that is no padding."""
+    return np.repeat(np.arange(len(spans), dtype=np.int16), spans[:, 2] - spans[:, 1])

@@ -11,12 +11,12 @@ are done, whatever the number of workers and ranks.
 from collections.abc import Iterator, Mapping, Sized
 from typing import Any, cast
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import SettingsError
+from codedata.training.batches import Sample, Samples, StoredBatch, collate_samples
 from codedata.training.collate import require_labels_kept
-from codedata.training.dataset import Sample
 from codedata.training.sampler import GlobalBatchSampler
 
 
@@ -84,6 +84,8 @@ class ResumableLoader(DataLoader[Sample]):
                 "in_order=False gives batches in the order in which workers finish them, so that "
                 "no position says which are done; leave it out"
             )
+        if options.get("collate_fn") is None:
+            options["collate_fn"] = _collate
         super().__init__(dataset, batch_sampler=sampler, **options)
         self._move()
 
@@ -109,7 +111,7 @@ class ResumableLoader(DataLoader[Sample]):
         for batch in super().__iter__():
             self._require_newest(this)
             self._num_delivered += 1
-            yield batch
+            yield batch.expand() if isinstance(batch, StoredBatch) else batch
         self._require_newest(this)
         self._move_on()
 
@@ -144,3 +146,10 @@ class ResumableLoader(DataLoader[Sample]):
                 "the loader was moved while this iteration was under way, by load_state_dict, "
                 "set_epoch or another iteration; iterate over it anew"
             )
+
+
+def _collate(samples: list[Sample]) -> Sample | StoredBatch:
+    """Their batch; as it is stored where it goes to another process."""
+    if isinstance(samples, Samples) and get_worker_info() is not None:
+        return samples.stored
+    return collate_samples(samples)
