@@ -93,7 +93,7 @@ class Described:
 
     @property
     def eos_token_id(self) -> int | None:
-        """What ends a document: the recipe's, else tokenizer_config.json's; None where there is none.
+        """What ends a document: by the recipe, else by tokenizer_config.json; None without any.
 
         Errors as of `tokenizer`.
         """
@@ -138,23 +138,18 @@ class _KnownTokenizer:
         files: where they are.
         facts: of a dataset that it made, where one says so.
         vocab_size: one more than the largest id that it can give.
-        names: its BOS, EOS and pad tokens by their kind, those that it has.
-        ids: of these.
+        ids: of its BOS, EOS and pad token by their kind, those that it has.
     """
 
     files: TokenizerFiles
     facts: Facts | None
     vocab_size: int
-    names: Mapping[str, str]
     ids: Mapping[str, int]
 
     @classmethod
     def of(cls, files: TokenizerFiles, facts: Facts | None) -> "_KnownTokenizer":
         loaded = _load(files)
-        names = dict(_special_tokens(loaded, facts))
-        found = {kind: loaded.tokenizer.token_to_id(name) for kind, name in names.items()}
-        ids = {kind: token_id for kind, token_id in found.items() if token_id is not None}
-        return cls(files, facts, loaded.vocab_size, names, ids)
+        return cls(files, facts, loaded.vocab_size, dict(_special_ids(loaded, facts)))
 
     @cached_property
     def for_transformers(self) -> "PreTrainedTokenizerFast":
@@ -165,10 +160,8 @@ class _KnownTokenizer:
         exact = Tokenizer.from_buffer(loaded.json_bytes)
         exact.no_truncation()
         exact.no_padding()
-        added = {each.content: each for each in exact.get_added_tokens_decoder().values()}
-        special = {
-            f"{kind}_token": added[name] for kind, name in self.names.items() if name in added
-        }
+        added = exact.get_added_tokens_decoder()
+        special = {f"{kind}_token": added[i] for kind, i in self.ids.items() if i in added}
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_object=exact, chat_template=loaded.config.get("chat_template"), **special
         )
@@ -190,14 +183,16 @@ def _load(files: TokenizerFiles) -> LoadedTokenizer:
     return load_tokenizer.__wrapped__(files)
 
 
-def _special_tokens(loaded: LoadedTokenizer, facts: Facts | None) -> Iterator[tuple[str, str]]:
+def _special_ids(loaded: LoadedTokenizer, facts: Facts | None) -> Iterator[tuple[str, int]]:
     """BOS, EOS and pad token, by their kind: the samples' own go before the config's."""
     framing = ((facts and facts.recipe) or {}).get("documents", {})
-    pad_id = _pad_id(facts)
-    own = {**framing, "pad": None if pad_id is None else loaded.tokenizer.id_to_token(pad_id)}
     for kind in ("bos", "eos", "pad"):
-        if name := own.get(kind) or declared_token(loaded.config, kind):
-            yield kind, name
+        name = framing.get(kind) or declared_token(loaded.config, kind)
+        found = None if name is None else loaded.tokenizer.token_to_id(name)
+        if kind == "pad" and (pad_id := _pad_id(facts)) is not None:
+            found = pad_id
+        if found is not None:
+            yield kind, found
 
 
 def _pad_id(facts: Facts | None) -> int | None:
