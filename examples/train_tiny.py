@@ -116,7 +116,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--count_padding",
         action="store_true",
-        help="have padding in the loss, as the reference has",
+        help="the loss counts padding, as with the reference",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the model and of the order")
     options = parser.parse_args()

@@ -48,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--count_padding",
         action="store_true",
-        help="have padding in the loss, as the reference has",
+        help="the loss counts padding, as with the reference",
     )
     options = parser.parse_args()
     options.output = options.output or Path("runs/trainer-real" if options.real else "runs/trainer")

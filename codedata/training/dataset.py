@@ -286,7 +286,7 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         del state["_reader"]
-        state.pop("_known", None)  # the tokenizer; a worker that asks for it looks for it
+        state.pop("_tokenizer", None)  # a process that asks for it looks for it again
         state["datasets"] = [
             (each.folder.absolute(), each.url, each.digest) for each in self.datasets
         ]
