@@ -144,22 +144,28 @@ class Datasets(dg.ConfigurableResource):
 
     store: DataRoot
 
-    def load(self, split: str, *, verify: bool = False) -> "PickledTrainerDataset":
-        """The dataset of a split.
+    def load(
+        self, split: str, *, mask_padding: bool = True, verify: bool = False
+    ) -> "PickledTrainerDataset":
+        """The dataset of a split; arguments as of `codedata.load_dataset`.
 
         Raises:
-            DatasetError: it was not materialized, or is damaged.
+            DatasetError: it was not materialized, is damaged, or does not say where its padding is.
         """
-        from codedata.training.dataset import PickledTrainerDataset  # torch, only where it is used
+        from codedata.loading import open_for_training  # torch, only where it is used
 
         place = place_of(self.store.layout, split)
-        return PickledTrainerDataset([place], quiet=True, verify=verify)
+        return open_for_training(place, mask_padding=mask_padding, verify=verify)
 
 
 class DatasetIOManager(dg.ConfigurableIOManager):
     """Loads `<split>/dataset` as a PickledTrainerDataset; the assets write the files themselves."""
 
     store: DataRoot
+    mask_padding: bool = Field(
+        default=True,
+        description="Have labels of -100 where samples are padded; else labels are the input ids.",
+    )
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Refuse: a dataset is published by `<split>/pickle_shards`, not by returning a value.
@@ -174,7 +180,8 @@ class DatasetIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> "PickledTrainerDataset":
         """The dataset of the split that the upstream asset belongs to."""
-        return Datasets(store=self.store).load(context.asset_key.path[0])
+        split = context.asset_key.path[0]
+        return Datasets(store=self.store).load(split, mask_padding=self.mask_padding)
 
 
 store = DataRoot()

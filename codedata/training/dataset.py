@@ -33,6 +33,7 @@ from codedata.progress import SILENT, TERMINAL
 from codedata.store.copies import open_at, reopen
 from codedata.store.dataset_folder import Dataset
 from codedata.training.batches import IGNORED_LABEL, Sample, Samples, StoredBatch
+from codedata.training.described import Described, summary
 from codedata.training.documents import SampleDocument
 from codedata.training.reader import SampleReader
 
@@ -42,7 +43,7 @@ StrPath = str | os.PathLike[str]
 Indices = Sequence[int] | NDArray[np.integer[Any]] | torch.Tensor
 
 
-class PickledTrainerDataset(TorchDataset[Sample]):
+class PickledTrainerDataset(Described, TorchDataset[Sample]):
     """The samples of one or more dataset folders, in the order of folders, shards and rows.
 
     A sequence: `len`, negative indices and iteration as a list has them. A slice is another dataset
@@ -211,6 +212,16 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         other.__dict__ = {**self.__dict__, **changes}
         return other
 
+    def __repr__(self) -> str:
+        has_hashes = all(entry.sha256 for each in self.datasets for entry in each.entries)
+        return summary(
+            type(self).__name__,
+            self.datasets,
+            num_samples=len(self),
+            masks_padding=self._masks_padding,
+            digest=self.digest if has_hashes else None,  # of the old script it takes all ids
+        )
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -302,6 +313,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         del state["_reader"]
+        state.pop("_tokenizer", None)  # a process that asks for it looks for it again
         state["datasets"] = [
             (each.folder.absolute(), each.url, each.digest) for each in self.datasets
         ]
