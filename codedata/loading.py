@@ -1,10 +1,6 @@
 """A split's name -> its published dataset, in plain Python without dagster."""
 
-from pathlib import Path
-
-from codedata.errors import DatasetError
-from codedata.layout import Layout, is_name
-from codedata.store.copies import place_of
+from codedata.store.copies import published_place
 from codedata.training.dataset import PickledTrainerDataset
 
 
@@ -19,15 +15,4 @@ def load_dataset(name: str, *, quiet: bool = True, verify: bool = False) -> Pick
     Raises:
         DatasetError: the name is none, or the dataset was not materialized, or is damaged.
     """
-    if not is_name(name):
-        raise DatasetError(
-            f"{name!r} is no name of a split; name one, such as 'train', or open a folder with "
-            "PickledTrainerDataset"
-        )
-    place = place_of(Layout.from_environment(), name)
-    if isinstance(place, Path) and not place.exists():
-        raise DatasetError(
-            f"split {name!r} has no dataset in {place}; run `codedata materialize {name}`, or set "
-            "CODEDATA_ROOT to the folder that holds it"
-        )
-    return PickledTrainerDataset([place], quiet=quiet, verify=verify)
+    return PickledTrainerDataset(published_place(name), quiet=quiet, verify=verify)
