@@ -100,7 +100,13 @@ class MixedRows:
     def __getitem__(self, index: int) -> int: ...
     @overload
     def __getitem__(self, index: slice) -> "MixedRows": ...
-    def __getitem__(self, index: int | slice) -> "int | MixedRows":
+    @overload
+    def __getitem__(self, index: NDArray[np.int64]) -> NDArray[np.int64]: ...
+    def __getitem__(
+        self, index: int | slice | NDArray[np.int64]
+    ) -> "int | MixedRows | NDArray[np.int64]":
+        if isinstance(index, np.ndarray):
+            return np.array([self[number] for number in index.tolist()], np.int64)
         if isinstance(index, slice):
             other = object.__new__(MixedRows)
             other.__dict__ = {**self.__dict__, "places": self.places[index]}

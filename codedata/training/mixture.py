@@ -14,15 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
-from codedata.errors import DatasetError, SettingsError
+from codedata.errors import CodedataError, DatasetError, SettingsError
 from codedata.format.mixing import MixedRows, MixedSource
 from codedata.format.order import BlockOrder, ComputedOrder, InOrder, Order
-from codedata.layout import is_name
+from codedata.layout import Layout, is_name
 from codedata.printable import shortened
 from codedata.recipe.mixture import (
     MixturePlan,
@@ -34,11 +35,14 @@ from codedata.recipe.mixture import (
     share_of,
     whole_number,
 )
-from codedata.store.copies import published_place
+from codedata.store.copies import place_of, published_place
+from codedata.store.mixtures import mixture_of
 from codedata.training.dataset import PickledTrainerDataset
 
 Shuffle = bool | Literal["blocks"]
 Rows = range | NDArray[np.int64]
+
+_YAML_FIELDS = ("sources", "num_samples", "seed", "shuffle")
 
 _DIGEST_BITS = 63
 """Of a source's digest, for the seed of its order: a number of int64."""
@@ -124,7 +128,12 @@ class Mixture(PickledTrainerDataset):
             shuffle=bool(self._shuffle),
         )
         if mask_padding:
-            self.__dict__ = self.with_padding_masked().__dict__
+            try:
+                self.__dict__ = self.with_padding_masked().__dict__
+            except DatasetError as error:
+                raise DatasetError(
+                    f"{error}; or mix with mask_padding=False, and the loss counts its padding"
+                ) from error
 
     def _order_of(
         self, dataset: PickledTrainerDataset, name: str, digest: str
@@ -142,6 +151,14 @@ class Mixture(PickledTrainerDataset):
                 "dataset or a slice of it, or shuffle=True"
             )
         return partial(BlockOrder, ends, self._seed, key)
+
+    def __repr__(self) -> str:
+        sources = "; ".join(each.shown for each in self.plan.sources)
+        part = "" if len(self) == self.plan.num_samples else f"{len(self):,} of "
+        return (
+            f"Mixture({part}{self.plan.num_samples:,} samples of {self.seq_length:,} tokens: "
+            f"{sources})"
+        )
 
     @property
     def sources(self) -> tuple[SourcePlan, ...]:
@@ -193,6 +210,66 @@ class Mixture(PickledTrainerDataset):
         return dict(zip(names, rows.drawn(number), strict=True))
 
 
+def published_mixture(layout: Layout, name: str, *, mask_padding: bool = True) -> Mixture:
+    """The mixture that was materialized under a name.
+
+    Raises:
+        DatasetError: there is none, or a source is another dataset by now; see `Mixture`, too.
+        SettingsError: the name is none.
+    """
+    record = mixture_of(layout, name)
+    sources: list[dict[str, Any]] = []
+    for each, digest in zip(record.plan.sources, record.digests, strict=True):
+        dataset = PickledTrainerDataset(place_of(layout, each.name), quiet=True)
+        if dataset.digest != digest:
+            raise DatasetError(
+                f"mixture {name!r} was made of split {each.name!r} with digest {digest}, which is "
+                f"another by now ({dataset.digest}); run `codedata materialize {name}` to mix what "
+                "is there"
+            )
+        sources.append(
+            {
+                "dataset": dataset,
+                "weight": each.weight,
+                "max_epochs": each.max_epochs,
+                "start": each.start,
+                "name": each.name,
+            }
+        )
+    return Mixture(
+        sources,
+        num_samples=record.plan.num_samples,
+        seed=record.seed,
+        shuffle=cast("Shuffle", record.shuffle),
+        mask_padding=mask_padding,
+    )
+
+
+def mixture_of_yaml(path: Path, *, mask_padding: bool = True) -> Mixture:
+    """The mixture that a YAML describes: `sources`, and what else `Mixture` takes, by its names.
+
+    Raises:
+        SettingsError: it cannot be read, or something in it does not fit.
+        DatasetError: see `Mixture`.
+    """
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} is no YAML of a mixture that can be read: {error}") from error
+    fields: Mapping[str, Any] = said if isinstance(said, Mapping) else {}
+    unknown = next((name for name in fields if name not in _YAML_FIELDS), None)
+    if "sources" not in fields or unknown is not None:
+        what = f"has {unknown!r}" if unknown is not None else "has no sources"
+        raise SettingsError(
+            f"{path} {what}; a mixture's YAML has sources, a list of {{dataset: ..., weight: ...}}, "
+            "and may have num_samples, seed and shuffle"
+        )
+    try:
+        return Mixture(**fields, mask_padding=mask_padding)
+    except CodedataError as error:
+        raise type(error)(f"{path}: {error}") from None
+
+
 def _opened(
     sources: Sequence[Mapping[str, Any]],
 ) -> tuple[list[PickledTrainerDataset], list[SourceShare]]:
@@ -229,9 +306,7 @@ def _name_of(dataset: Any) -> str:
     return Path(os.fspath(dataset)).name if isinstance(dataset, str | os.PathLike) else ""
 
 
-def _require_others(
-    opened: Sequence[PickledTrainerDataset], shares: Sequence[SourceShare]
-) -> None:
+def _require_others(opened: Sequence[PickledTrainerDataset], shares: Sequence[SourceShare]) -> None:
     """Refuse sources that have a sample in common, whatever folder it lies in."""
     known = dict[str, list[tuple[Rows, str]]]()
     for source, share in zip(opened, shares, strict=True):

@@ -46,7 +46,9 @@ def test_the_most_draws_are_those_that_one_more_would_exceed(
     given_weights: list[Fraction], data: st.DataObject
 ) -> None:
     shares = Shares([Fraction(weight) for weight in given_weights])
-    has = data.draw(st.lists(st.integers(0, 10**7), min_size=len(given_weights), max_size=len(given_weights)))
+    has = data.draw(
+        st.lists(st.integers(0, 10**7), min_size=len(given_weights), max_size=len(given_weights))
+    )
 
     def fits(draws: int) -> bool:
         return all(count <= has for count, has in zip(shares.counts(draws), has, strict=True))
