@@ -33,6 +33,7 @@ from codedata.tokenize.engines.registry import AUTO, known_choice  # noqa: E402
 if TYPE_CHECKING:
     from codedata.run.matches_transformers import TransformersCheck
     from codedata.training.dataset import PickledTrainerDataset
+    from codedata.training.mixture import Mixture
 
 
 class DataRoot(dg.ConfigurableResource):
@@ -155,9 +156,22 @@ class Datasets(dg.ConfigurableResource):
         place = place_of(self.store.layout, split)
         return PickledTrainerDataset([place], quiet=True, verify=verify)
 
+    def load_mixture(self, name: str) -> "Mixture":
+        """The mixture that was materialized under a name.
+
+        Raises:
+            DatasetError: it was not, or a dataset of it is another by now.
+        """
+        from codedata.training.mixture import published_mixture  # as above
+
+        return published_mixture(self.store.layout, name)
+
 
 class DatasetIOManager(dg.ConfigurableIOManager):
-    """Loads `<split>/dataset` as a PickledTrainerDataset; the assets write the files themselves."""
+    """Loads `<split>/dataset` as a PickledTrainerDataset, `<name>/mixture` as a Mixture.
+
+    The assets write the files themselves.
+    """
 
     store: DataRoot
 
@@ -173,8 +187,9 @@ class DatasetIOManager(dg.ConfigurableIOManager):
         )
 
     def load_input(self, context: dg.InputContext) -> "PickledTrainerDataset":
-        """The dataset of the split that the upstream asset belongs to."""
-        return Datasets(store=self.store).load(context.asset_key.path[0])
+        """The dataset of the split, or the mixture, that the upstream asset is."""
+        datasets, (name, *what) = Datasets(store=self.store), context.asset_key.path
+        return datasets.load_mixture(name) if what == ["mixture"] else datasets.load(name)
 
 
 store = DataRoot()

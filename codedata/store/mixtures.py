@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from codedata.errors import DatasetError, SettingsError
@@ -66,6 +67,12 @@ class MixtureRecord:
         }
 
 
+def place_of_mixture(layout: Layout, name: str) -> Path | str:
+    """Where the record of a mixture is, for people: a path, or a URL."""
+    path = layout.mixture(name)
+    return path if layout.url is None else f"{layout.url}/{state.state_name(layout, path)}"
+
+
 def publish_mixture(layout: Layout, record: MixtureRecord) -> None:
     """Have a record below the root, in place of the one before.
 
@@ -91,8 +98,8 @@ def find_mixture(layout: Layout, name: str) -> MixtureRecord | None:
         return _parsed(json.loads(data))
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"{path} is no record of a mixture that can be read ({type(error).__name__}: {error}); "
-            f"run `codedata materialize {name}`"
+            f"{place_of_mixture(layout, name)} is no record of a mixture that can be read "
+            f"({type(error).__name__}: {error}); run `codedata materialize {name}`"
         ) from error
 
 
@@ -110,7 +117,7 @@ def mixture_of(layout: Layout, name: str) -> MixtureRecord:
         )
     if (record := find_mixture(layout, name)) is None:
         raise DatasetError(
-            f"there is no mixture {name!r} in {layout.shown}/mixtures; run `codedata materialize "
+            f"there is no mixture {name!r} in {layout.shown}; run `codedata materialize "
             f"{name}`, or set CODEDATA_ROOT to the folder that holds it"
         )
     return record

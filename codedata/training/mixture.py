@@ -261,8 +261,8 @@ def mixture_of_yaml(path: Path, *, mask_padding: bool = True) -> Mixture:
     if "sources" not in fields or unknown is not None:
         what = f"has {unknown!r}" if unknown is not None else "has no sources"
         raise SettingsError(
-            f"{path} {what}; a mixture's YAML has sources, a list of {{dataset: ..., weight: ...}}, "
-            "and may have num_samples, seed and shuffle"
+            f"{path} {what}; a mixture's YAML has sources, a list of {{dataset: ..., weight: "
+            "...}, and may have num_samples, seed and shuffle"
         )
     try:
         return Mixture(**fields, mask_padding=mask_padding)
@@ -318,8 +318,8 @@ def _require_others(opened: Sequence[PickledTrainerDataset], shares: Sequence[So
                 if _have_common(own, theirs):
                     raise DatasetError(
                         f"sources {name!r} and {share.name!r} of the mixture have the same samples "
-                        f"of {dataset.where}, which would come again without a word; name one, with "
-                        "the sum of their weights, and max_epochs if its samples shall come again"
+                        f"of {dataset.where}, which would come again without a word; name one, "
+                        "with the sum of their weights, and max_epochs if they shall come again"
                     )
             known[dataset.content_digest].append((own, share.name))
 

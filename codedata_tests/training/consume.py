@@ -1,8 +1,8 @@
 """A training run without a model: each rank notes the samples it was given, and saves the state.
 
 `python -m codedata_tests.training.consume` with FOLDER RUN GLOBAL_BATCH_SIZE NUM_WORKERS EPOCHS
-SAVE_EVERY; goes on from RUN/state.json where that is. FOLDER may be the YAML of a mixture. Its log (see runs.py) has the epoch of each
-batch; the ranks of a run wait for each other after each.
+SAVE_EVERY; goes on from RUN/state.json where that is. FOLDER may be the YAML of a mixture. Its log
+(see runs.py) has the epoch of each batch; the ranks of a run wait for each other after each.
 """
 
 import json
