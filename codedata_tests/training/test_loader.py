@@ -189,11 +189,11 @@ def test_torchdata_s_stateful_loader_resumes_the_sampler_too(folder: Path) -> No
     [
         pytest.param((1, 1), (2, 0), "True", computed, id="one rank"),
         *(
-            pytest.param(*each, id=said, marks=pytest.mark.campaign)
-            for said, *each in [
-                ("two ranks, one, two", (2, 1, 2), (2, 0, 0), "True", computed),
-                ("by blocks", (1, 2), (2, 0), "blocks", by_blocks),
-                ("of an earlier release", (1, 1), (2, 0), "True", stored),
+            pytest.param(*each, id=said, marks=marker)
+            for marker, said, *each in [
+                (pytest.mark.campaign, "two, one, two", (2, 1, 2), (2, 0, 0), "True", computed),
+                (pytest.mark.campaign, "by blocks", (1, 2), (2, 0), "blocks", by_blocks),
+                (pytest.mark.long, "of an earlier release", (1, 1), (2, 0), "True", stored),
             ]
         ),
     ],
