@@ -133,7 +133,7 @@ def _by_corpus(dataset: Dataset) -> dict[str, int] | None:
 
 
 def _sample(dataset: Dataset, index: int) -> list[int]:
-    ends = list(accumulate(len(ids) for ids in dataset.shards))
+    ends = list(accumulate(entry.num_samples for entry in dataset.entries))
     shard = bisect_right(ends, index)
     return dataset.shards[shard][index - ends[shard]].tolist()
 

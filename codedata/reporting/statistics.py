@@ -224,11 +224,12 @@ def usual_divergences(
     for start in np.linspace(0, dataset.num_samples - num_samples, num_pieces).astype(int):
         piece = np.zeros(len(counts), np.int64)
         from_, to = int(start), int(start) + num_samples  # rows of the shard that is at hand
-        for index, ids in enumerate(dataset.shards):
-            rows = slice(max(0, from_), max(0, to))
-            if len(some := ids[rows]):
+        for index, entry in enumerate(dataset.entries):
+            if from_ < entry.num_samples and to > 0:
+                rows = slice(max(0, from_), to)
+                some = dataset.shards[index][rows]
                 piece += np.bincount(some.reshape(-1), minlength=len(counts))
                 piece[pad_token] -= _padding(dataset, index, pad_token)[rows].sum()
-            from_, to = from_ - len(ids), to - len(ids)
+            from_, to = from_ - entry.num_samples, to - entry.num_samples
         found.append(compare_tokens(counts - piece, piece).divergence)
     return found

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from codedata.errors import CheckFailedError, DatasetError
@@ -90,7 +91,7 @@ def check_dataset(
     except DatasetError as error:
         return None, not_whole(str(error))
     with ThreadPoolExecutor(available_cores()) as threads:
-        shards = [*threads.map(_mapped_shard, dataset.shards)]
+        shards = [*threads.map(partial(_mapped_shard, dataset), range(dataset.num_shards))]
     return dataset, check_shards(dataset.entries, shards, chunks, settings, vocab_size)
 
 
@@ -187,8 +188,8 @@ def _sequence_lengths(shards: Sequence[FoundShard], settings: Settings) -> Check
     )
 
 
-def _mapped_shard(shard: IdArray) -> FoundShard:
-    found = FoundShard.of(shard)
+def _mapped_shard(dataset: Dataset, index: int) -> FoundShard:
+    found = FoundShard.of(shard := dataset.shards[index])
     release_pages(shard)
     return found
 

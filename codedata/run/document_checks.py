@@ -89,13 +89,14 @@ def check_documents_of(
 
     def shards(indices: Sequence[int]) -> Iterator[ShardOfDocuments]:
         for index in indices:
+            ids = dataset.shards[index]
             yield ShardOfDocuments(
                 name=shard_name(index),
-                ids=dataset.shards[index],
+                ids=ids,
                 spans=dataset.spans[index],
                 table=dataset.documents(index),
             )
-            release_pages(dataset.shards[index])
+            release_pages(ids)
 
     def find(task: ChunkTask, chunk: TokenChunk) -> FoundDocuments:
         return check_chunk(task, chunk, shards(of_chunk.get(chunk.chars, ())), settings)

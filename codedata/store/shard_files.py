@@ -27,7 +27,7 @@ from codedata.errors import DatasetError
 from codedata.format.documents import Spans
 from codedata.format.foreign_shards import decode_foreign_shard
 from codedata.format.meta import META_NAME, ShardEntry, documents_name, shard_name, spans_name
-from codedata.format.shards import Bytes, is_fixed_width, view_shard
+from codedata.format.shards import Bytes, is_fixed_width, stored_dtype, view_shard
 from codedata.format.spans import view_spans
 from codedata.store.base import Snapshot
 from codedata.store.checked import Checked
@@ -165,6 +165,12 @@ class ShardFiles:
         """
         return self._get(2 * index)
 
+    def dtype(self, index: int) -> np.dtype[Any]:
+        """The dtype of a shard's ids, of which nothing else is looked at; errors as of `ids`."""
+        data, _ = self._tell(shard_name(index), lambda: self._map(2 * index))
+        found = stored_dtype(data)
+        return self.ids(index).dtype if found is None else found
+
     def spans(self, index: int) -> Spans:
         """Where documents lie in a shard, shape (num_spans, 6), read-only; errors as of `ids`."""
         return self._get(2 * index + 1)
@@ -208,21 +214,26 @@ class ShardFiles:
         return array
 
     def _tell(self, name: str, read: Callable[[], _Result]) -> _Result:
-        """What is read, or why it is not there as it was when it was opened."""
-        where = f"{self._snapshot.where}/{name}"
-        try:
-            return with_enough_files(where, read)
-        except (FileNotFoundError, DatasetError) as error:
-            if self._was_replaced():
-                raise DatasetError(
-                    f"{self._snapshot.where} was replaced since it was opened; open it again"
-                ) from error
-            if isinstance(error, DatasetError):
-                raise
-            raise DatasetError(
-                f"{self._snapshot.where} lacks {name}, which its meta names: it was removed since "
-                "it was opened; make the dataset again"
-            ) from error
+        """What is read of a file, or why it is not there as it was when it was opened."""
+
+        def opening() -> _Result:
+            try:
+                return read()
+            except (FileNotFoundError, DatasetError) as error:
+                raise self._why_not(name, error) from error
+
+        return with_enough_files(f"{self._snapshot.where}/{name}", opening)
+
+    def _why_not(self, name: str, error: Exception) -> DatasetError:
+        where = self._snapshot.where
+        if self._was_replaced():
+            return DatasetError(f"{where} was replaced since it was opened; open it again")
+        if isinstance(error, DatasetError):
+            return error
+        return DatasetError(
+            f"{where} lacks {name}, which its meta names: it was removed since it was opened; make "
+            "the dataset again"
+        )
 
     def _was_replaced(self) -> bool:
         try:
