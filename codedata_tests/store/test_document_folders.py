@@ -8,7 +8,6 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,21 +202,21 @@ def forged(folder: Path, change: Callable[[ShardEntry], ShardEntry]) -> Path:
         key: hashlib.sha256((folder / name).read_bytes()).hexdigest()
         for key, name in (("spans_sha256", SPANS), ("documents_sha256", DOCUMENTS))
     }
-    (folder / META_NAME).write_bytes(dump_meta([replace(entry, **hashes), *others]))
+    (folder / META_NAME).write_bytes(dump_meta([entry._replace(**hashes), *others]))
     return folder
 
 
 def test_a_meta_that_says_other_counts_than_the_spans_is_refused(
     folder: Path, tmp_path: Path
 ) -> None:
-    message = refusal(forged(folder, lambda entry: replace(entry, num_text_tokens=15)))
+    message = refusal(forged(folder, lambda entry: entry._replace(num_text_tokens=15)))
     assert message.startswith(f"{folder / SPANS} has spans of 16 tokens")
     concat = write_document_dataset(tmp_path / "concat", packing="concat")
     spans = np.array(open_dataset(concat).spans[0])
     spans[1, 2] -= 1  # the first sample is not full, which the last one makes up for
     (concat / SPANS).write_bytes(encode_spans(spans))
     lacks_one = forged(
-        concat, lambda entry: replace(entry, num_text_tokens=15, last_sample_tokens=7)
+        concat, lambda entry: entry._replace(num_text_tokens=15, last_sample_tokens=7)
     )
     message = refusal(lacks_one)
     assert message.startswith(f"{concat / SPANS} has spans of 15 tokens, of the last sample up to")
