@@ -56,6 +56,7 @@ def firsts(shards: Any) -> list[int]:
 
 
 def test_of_many_shards_some_are_mapped_at_a_time_and_what_somebody_holds_stays(own: Path) -> None:
+    shard_files._mapped.let_all_go()
     before = num_descriptors()
     opened = open_dataset(own)
     assert num_descriptors() == before + 1, "of the folder"
@@ -65,7 +66,7 @@ def test_of_many_shards_some_are_mapped_at_a_time_and_what_somebody_holds_stays(
     assert num_descriptors() <= before + 200
     shutil.rmtree(own)
     assert view.tolist() == [[7]]
-    assert opened.shards[MANY - 1].tolist() == [[MANY - 1, 1]], "asked for lately"
+    assert opened.shards[MANY - 1].tolist() == [[MANY - 1, 1]], "mapped lately"
     with pytest.raises(
         DatasetError, match=f"{own} was replaced since it was opened; open it again"
     ):
@@ -74,13 +75,13 @@ def test_of_many_shards_some_are_mapped_at_a_time_and_what_somebody_holds_stays(
     assert num_descriptors() == before
 
 
-def test_what_was_asked_for_last_stays(many: Path) -> None:
-    opened = open_dataset(many)
-    mine = opened.shards[5]
-    for index in range(MANY):
-        assert opened.shards[5] is mine
-        assert len(opened.shards[index]) == 1
-    assert opened.shards[6] is not mine
+def test_what_was_mapped_lately_is_not_mapped_again_and_what_was_before_is(many: Path) -> None:
+    opened, other = open_dataset(many), open_dataset(many)
+    first, second = opened.shards[0], other.shards[0]
+    assert firsts(opened.shards[1:100]) == firsts(other.shards[1:100]) == [*range(1, 100)]
+    assert opened.shards[0] is not first
+    assert other.shards[99] is other.shards[99]
+    assert (first == second).all()
 
 
 def test_a_large_dataset_that_is_replaced_is_named_when_the_next_shard_is_asked_for(
