@@ -44,7 +44,7 @@ class StoredSpans:
         return torch.from_numpy(of_tokens.reshape(shape))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredBatch:
     """Samples as they are stored.
 
@@ -106,7 +106,7 @@ def joined(batches: Sequence[StoredBatch], places: NDArray[np.intp]) -> StoredBa
     return StoredBatch(ids, num_labels, spans)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Uncollated:
     """What a worker hands on: samples as they are stored, and what makes their batch of them.
 

@@ -276,9 +276,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
 
     def _rows_of(self, indices: Sequence[int]) -> list[int]:
         try:
-            if isinstance(self._rows, np.ndarray):
-                return self._rows[np.asarray(indices, np.int64)].tolist()
-            return [*map(self._rows.__getitem__, indices)]
+            return [*map(int, map(self._rows.__getitem__, indices))]
         except IndexError:
             return [self._row(index) for index in indices]  # which names the sample
 
@@ -293,11 +291,15 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             raise IndexError(f"sample {index} of {len(self)} in {where}: {numbers}") from None
 
     def _sample(self, row: int) -> Sample:
-        if self._masks_padding or self.has_documents:
-            batch = self._reader.read([row], masks_padding=self._masks_padding, is_wide=True)
-            return {name: tensor[0] for name, tensor in batch.expand().items()}
-        ids = self._reader.row(row).astype(np.int64)
-        return {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(ids.copy())}
+        reader = self._reader
+        if reader.index is not None:
+            batch = reader.read([row], masks_padding=self._masks_padding, is_wide=True).expand()
+            return {name: tensor[0] for name, tensor in batch.items()}
+        ids = reader.row(row).astype(np.int64)
+        labels = ids.copy()
+        if self._masks_padding:
+            labels[reader.text_tokens(row) :] = IGNORED_LABEL
+        return {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

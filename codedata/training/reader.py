@@ -46,6 +46,11 @@ class SampleReader:
         self._starts = [*accumulate(counts, initial=0)]
         self._ends = self._starts[1:]
         self._first_shards = [*accumulate((each.num_shards for each in datasets), initial=0)]
+        self._ids = datasets[0].files.ids if len(datasets) == 1 else self._ids_of_several
+
+    def _ids_of_several(self, shard: int) -> NDArray[Any]:
+        which = bisect_right(self._first_shards, shard) - 1
+        return self.datasets[which].files.ids(shard - self._first_shards[which])
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -63,9 +68,7 @@ class SampleReader:
     def row(self, row: int) -> NDArray[Any]:
         """The ids of a sample as they lie in the mapped file; errors as of `read`."""
         shard = bisect_right(self._ends, row)
-        which = bisect_right(self._first_shards, shard) - 1
-        ids = self.datasets[which].files.ids(shard - self._first_shards[which])
-        return ids[row - self._starts[shard]]
+        return self._ids(shard)[row - self._starts[shard]]
 
     @cached_property
     def padded_rows(self) -> NDArray[np.int32]:
@@ -75,6 +78,11 @@ class SampleReader:
             DatasetError: a meta does not say.
         """
         return np.concatenate([each.last_sample_tokens() for each in self.datasets])
+
+    def text_tokens(self, row: int) -> int:
+        """How many tokens of a sample without documents are the text's; errors as of `read`."""
+        shard = bisect_right(self._ends, row)
+        return int(self.padded_rows[shard]) if row + 1 == self._ends[shard] else self.seq_length
 
     def read(
         self, rows: Sequence[int], *, masks_padding: bool, is_wide: bool = False
@@ -104,18 +112,8 @@ class SampleReader:
 
     def _num_labels(self, rows: Sequence[int]) -> NDArray[np.int32] | None:
         """How many tokens of each sample are the text's; None where all are."""
-        shards = [bisect_right(self._ends, row) for row in rows]
-        last, ends = self.padded_rows, self._ends
-        padded = {
-            number: last[shard]
-            for number, (row, shard) in enumerate(zip(rows, shards, strict=True))
-            if row + 1 == ends[shard]
-        }
-        if not padded:
-            return None
-        counts = np.full(len(rows), self.seq_length, np.int32)
-        counts[[*padded]] = [*padded.values()]
-        return counts
+        counts = [*map(self.text_tokens, rows)]
+        return None if min(counts, default=0) == self.seq_length else np.array(counts, np.int32)
 
 
 def _require_one_tokenizer(datasets: Sequence[Dataset]) -> None:
