@@ -1,5 +1,8 @@
 """Rows of opened datasets, one dataset after the other -> samples as they are stored."""
 
+# PyTorch is partly without types.
+# pyright: reportUnknownMemberType=false
+
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
@@ -7,11 +10,12 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from codedata.errors import DatasetError
 from codedata.store.dataset_folder import Dataset
-from codedata.training.batches import StoredBatch
+from codedata.training.batches import IGNORED_LABEL, Sample, StoredBatch
 from codedata.training.documents import DocumentIndex, index_of, stored_spans
 
 
@@ -65,11 +69,6 @@ class SampleReader:
         shard = bisect_right(self._ends, row)
         return shard, row - self._starts[shard]
 
-    def row(self, row: int) -> NDArray[Any]:
-        """The ids of a sample as they lie in the mapped file; errors as of `read`."""
-        shard = bisect_right(self._ends, row)
-        return self._ids(shard)[row - self._starts[shard]]
-
     @cached_property
     def padded_rows(self) -> NDArray[np.int32]:
         """For each shard how many tokens of its last sample are the text's; no others are padded.
@@ -79,10 +78,17 @@ class SampleReader:
         """
         return np.concatenate([each.last_sample_tokens() for each in self.datasets])
 
-    def text_tokens(self, row: int) -> int:
-        """How many tokens of a sample without documents are the text's; errors as of `read`."""
+    def sample(self, row: int, masks_padding: bool) -> Sample:
+        """A sample, in memory of its own; arguments and errors as of `read`."""
+        if self.index is not None:
+            batch = self.read([row], masks_padding=masks_padding, is_wide=True).expand()
+            return {name: tensor[0] for name, tensor in batch.items()}
         shard = bisect_right(self._ends, row)
-        return int(self.padded_rows[shard]) if row + 1 == self._ends[shard] else self.seq_length
+        ids = self._ids(shard)[row - self._starts[shard]].astype(np.int64)
+        labels = ids.copy()
+        if masks_padding and row + 1 == self._ends[shard]:
+            labels[self.padded_rows[shard] :] = IGNORED_LABEL
+        return {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
 
     def read(
         self, rows: Sequence[int], *, masks_padding: bool, is_wide: bool = False
@@ -100,7 +106,8 @@ class SampleReader:
         """
         ids = np.empty((len(rows), self.seq_length), np.int64 if is_wide else np.uint16)
         for number, row in enumerate(rows):  # faster than an indexed take a shard
-            found = self.row(row)
+            shard = bisect_right(self._ends, row)
+            found = self._ids(shard)[row - self._starts[shard]]
             if found.itemsize > ids.itemsize:
                 ids = ids.astype(found.dtype)
             ids[number] = found
@@ -112,8 +119,11 @@ class SampleReader:
 
     def _num_labels(self, rows: Sequence[int]) -> NDArray[np.int32] | None:
         """How many tokens of each sample are the text's; None where all are."""
-        counts = [*map(self.text_tokens, rows)]
-        return None if min(counts, default=0) == self.seq_length else np.array(counts, np.int32)
+        shards = [bisect_right(self._ends, row) for row in rows]
+        is_last = [row + 1 == self._ends[shard] for row, shard in zip(rows, shards, strict=True)]
+        if not any(is_last):
+            return None
+        return np.where(is_last, self.padded_rows[shards], self.seq_length).astype(np.int32)
 
 
 def _require_one_tokenizer(datasets: Sequence[Dataset]) -> None:
