@@ -129,18 +129,18 @@ class ResumableLoader(DataLoader[Sample]):
                 yield batch.batch() if isinstance(batch, Uncollated) else batch
             return
         # What torch's own iteration draws, for what is drawn after.
-        torch.empty((), dtype=torch.int64).random_(generator=self.generator)
+        generator = cast("torch.Generator | None", self.generator)
+        torch.empty((), dtype=torch.int64).random_(generator=generator)
         for indices in self.batch_sampler:
             yield collate(view.__getitems__(indices))
 
     def _gathering(self) -> tuple[Any, Callable[[StoredBatch], Batch]]:
-        """The dataset that gives stored batches, and what collates those; or None."""
-        if self.collate_fn is collate_samples:
-            collate = StoredBatch.expand
-        else:
-            collate = getattr(self.collate_fn, "collate_stored", None)
-        view = None if collate is None else stored_view(self.dataset)
-        return view, cast("Callable[[StoredBatch], Batch]", collate)
+        """The dataset that gives stored batches, None where it or the collator has no such way."""
+        collate_fn = cast("Any", self.collate_fn)
+        if collate_fn is collate_samples:
+            return stored_view(self.dataset), StoredBatch.expand
+        collate = getattr(collate_fn, "collate_stored", None)
+        return (stored_view(self.dataset), collate) if collate else (None, StoredBatch.expand)
 
     def _get_iterator(self) -> Any:
         """Torch's; of stored batches where there are such, since tensors are slow to hand over."""
