@@ -5,8 +5,8 @@
     False       shuffle=False; and a dataset that brings its own order, which has one epoch
     True        what shuffle=True was before orders were computed: only states have it
 
-A state's order is gone on with, whatever would be taken today, if what was asked for is the same. Its
-name stands under `shuffle` in states, so that a codedata which does not know it refuses it.
+A state's order is gone on with, whatever would be taken today, if the same was asked for. Its name
+stands under `shuffle` in states, so that a codedata which does not know it refuses it.
 """
 
 # PyTorch is partly without types.
@@ -87,7 +87,7 @@ class EpochOrders:
         if self._own is not None and epoch > 0:
             raise SettingsError(
                 f"epoch {epoch} of a {type(self._own).__name__}: it is gone through once, in its "
-                f"own order, and its {self._num_samples} samples are done; make one of more samples"
+                f"own order, and its {self._num_samples} samples are done; make one of more num_samples"
             )
         if self._made is None or self._made[:2] != (self.name, epoch):
             self._made = (self.name, epoch, self._make(epoch))
