@@ -87,7 +87,8 @@ class EpochOrders:
         if self._own is not None and epoch > 0:
             raise SettingsError(
                 f"epoch {epoch} of a {type(self._own).__name__}: it is gone through once, in its "
-                f"own order, and its {self._num_samples} samples are done; make one of more num_samples"
+                f"own order, and its {self._num_samples} samples are done; make one of more "
+                "num_samples"
             )
         if self._made is None or self._made[:2] != (self.name, epoch):
             self._made = (self.name, epoch, self._make(epoch))
