@@ -33,6 +33,7 @@ from codedata.progress import SILENT, TERMINAL
 from codedata.store.copies import open_at, reopen
 from codedata.store.dataset_folder import Dataset
 from codedata.training.batches import IGNORED_LABEL, Sample, Samples, StoredBatch
+from codedata.training.described import Described, summary
 from codedata.training.documents import SampleDocument
 from codedata.training.reader import SampleReader
 
@@ -42,7 +43,7 @@ StrPath = str | os.PathLike[str]
 Indices = Sequence[int] | NDArray[np.integer[Any]] | torch.Tensor
 
 
-class PickledTrainerDataset(TorchDataset[Sample]):
+class PickledTrainerDataset(Described, TorchDataset[Sample]):
     """The samples of one or more dataset folders, in the order of folders, shards and rows.
 
     A sequence: `len`, negative indices and iteration as a list has them. A slice is another dataset
@@ -164,6 +165,17 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             part = [*rows[:1], len(rows), 1] if few else [rows.start, len(rows), rows.step]
         return sha256(json.dumps([digests, part]).encode()).hexdigest()
 
+    def shard_ends(self) -> NDArray[np.int64] | None:
+        """After which number of its samples each shard ends, for a shuffle by blocks of shards.
+
+        Returns:
+            Ascending, shape (num_shards,); None where rows were picked, or a slice has a step.
+        """
+        rows = self._rows
+        if not isinstance(rows, range) or (rows.step != 1 and len(rows) > 1):
+            return None
+        return np.clip(self._reader.ends - rows.start, 0, len(rows))
+
     @property
     def masks_padding(self) -> bool:
         """Whether the labels of padding are -100."""
@@ -210,6 +222,16 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         other = object.__new__(type(self))
         other.__dict__ = {**self.__dict__, **changes}
         return other
+
+    def __repr__(self) -> str:
+        has_hashes = all(entry.sha256 for each in self.datasets for entry in each.entries)
+        return summary(
+            type(self).__name__,
+            self.datasets,
+            num_samples=len(self),
+            masks_padding=self._masks_padding,
+            digest=self.digest if has_hashes else None,  # of the old script it takes all ids
+        )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -294,6 +316,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         del state["_reader"]
+        state.pop("_tokenizer", None)  # a process that asks for it looks for it again
         state["datasets"] = [
             (each.folder.absolute(), each.url, each.digest) for each in self.datasets
         ]

@@ -60,6 +60,11 @@ class SampleReader:
         return self._starts[-1]
 
     @property
+    def ends(self) -> NDArray[np.int64]:
+        """After which row each shard ends, shape (num_shards,)."""
+        return np.array(self._ends, np.int64)
+
+    @property
     def num_shards(self) -> int:
         """Shards of all datasets."""
         return self._first_shards[-1]
