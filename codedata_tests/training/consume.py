@@ -7,6 +7,7 @@ SAVE_EVERY; goes on from RUN/state.json where that is. FOLDER may be the YAML of
 
 import json
 import os
+import random
 import sys
 import time
 from pathlib import Path
@@ -36,7 +37,7 @@ def main() -> None:
     state = run / "state.json"
     if state.exists():
         loader.load_state_dict(json.loads(state.read_text()))
-    step = 0
+    step, speed = 0, random.Random(rank)
     with open(run / f"rank-{rank}.jsonl", "a", encoding="utf-8") as log:
         for epoch in range(loader.epoch, num_epochs):
             for batch in loader:
@@ -46,7 +47,7 @@ def main() -> None:
                     torch.distributed.barrier()
                 if rank == 0 and step % save_every == 0:
                     replace_atomically(state, json.dumps(loader.state_dict()).encode())
-                time.sleep(0.02)
+                time.sleep(speed.uniform(0, 0.04))
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
