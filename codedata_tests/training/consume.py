@@ -8,6 +8,7 @@ each other after each.
 
 import json
 import os
+import random
 import sys
 import time
 from pathlib import Path
@@ -39,7 +40,7 @@ def main() -> None:
     state = run / "state.json"
     if state.exists():
         loader.load_state_dict(json.loads(state.read_text()))
-    step = 0
+    step, speed = 0, random.Random(rank)
     with open(run / f"rank-{rank}.jsonl", "a", encoding="utf-8") as log:
         for epoch in range(loader.epoch, num_epochs):
             for batch in loader:
@@ -49,7 +50,7 @@ def main() -> None:
                     torch.distributed.barrier()
                 if rank == 0 and step % save_every == 0:
                     replace_atomically(state, json.dumps(loader.state_dict()).encode())
-                time.sleep(0.02)
+                time.sleep(speed.uniform(0, 0.04))
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
