@@ -138,15 +138,19 @@ class MixedRows:
         first = block * BLOCK
         size = min(BLOCK, self._num_samples - first)
         before, after = self._shares.counts(first), self._shares.counts(first + size)
-        numbers = np.subtract(after, before)
+        numbers = [there - here for here, there in zip(before, after, strict=True)]
         kinds = np.repeat(np.arange(len(numbers)), numbers)
         if self._shuffle:
             kinds = kinds[permutation(size, self._seed, block)]
         else:
-            distances = [(np.arange(number) + 0.5) / max(number, 1) for number in numbers]
+            distances = [
+                np.linspace(0, 1, number, endpoint=False) + 0.5 / number
+                for number in numbers
+                if number
+            ]
             kinds = kinds[np.argsort(np.concatenate(distances), kind="stable")]
         rows = np.empty(size, np.int64)
-        drawn = zip(self._sources, before, numbers.tolist(), strict=True)
+        drawn = zip(self._sources, before, numbers, strict=True)
         rows[np.argsort(kinds, kind="stable")] = np.concatenate(
             [source.drawn(count, number) for source, count, number in drawn]
         )

@@ -276,7 +276,7 @@ def test_a_state_says_what_is_drawn_and_resumes_with_other_workers_and_batches(
     assert state["drawn"] == mixed.drawn(40)
     resumed = loader_of(mixed, global_batch_size=16)
     resumed.load_state_dict(state)
-    assert seen + [*chain.from_iterable(map(firsts_of, resumed))] == firsts(mixed)
+    assert [*seen, *chain.from_iterable(map(firsts_of, resumed))] == firsts(mixed)
     other = loader_of(Mixture(sources(), seed=4))
     with pytest.raises(SettingsError, match="the state is of dataset"):
         other.load_state_dict(state)
