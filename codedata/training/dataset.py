@@ -164,6 +164,17 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             part = [*rows[:1], len(rows), 1] if few else [rows.start, len(rows), rows.step]
         return sha256(json.dumps([digests, part]).encode()).hexdigest()
 
+    def shard_ends(self) -> NDArray[np.int64] | None:
+        """After which number of its samples each shard ends, for a shuffle by blocks of shards.
+
+        Returns:
+            Ascending, shape (num_shards,); None where rows were picked, or a slice has a step.
+        """
+        rows = self._rows
+        if not isinstance(rows, range) or (rows.step != 1 and len(rows) > 1):
+            return None
+        return np.clip(self._reader.ends - rows.start, 0, len(rows))
+
     @property
     def masks_padding(self) -> bool:
         """Whether the labels of padding are -100."""

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 from codedata.errors import SettingsError
 from codedata.training.batches import Sample, Samples, StoredBatch, collate_samples
 from codedata.training.collate import require_labels_kept
+from codedata.training.epoch_orders import Shuffle
 from codedata.training.sampler import GlobalBatchSampler
 
 
@@ -38,7 +39,8 @@ class ResumableLoader(DataLoader[Sample]):
         global_batch_size: samples of all ranks together in one step of the optimizer.
         micro_batch_size: samples that a rank loads at once; by default its whole share.
         seed: of the order.
-        shuffle: whether each epoch has an order of its own.
+        shuffle: whether each epoch has an order of its own; "blocks" for one of some shards at a
+            time.
         drop_last: leave out what fills no global batch at an epoch's end.
         rank: of this process; by default torch.distributed's, else torchrun's.
         world_size: number of ranks, likewise.
@@ -60,7 +62,7 @@ class ResumableLoader(DataLoader[Sample]):
         global_batch_size: int,
         micro_batch_size: int | None = None,
         seed: int = 0,
-        shuffle: bool = True,
+        shuffle: Shuffle = True,
         drop_last: bool = True,
         rank: int | None = None,
         world_size: int | None = None,

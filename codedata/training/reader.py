@@ -55,6 +55,11 @@ class SampleReader:
         return dataset.files.ids(index)
 
     @property
+    def ends(self) -> NDArray[np.int64]:
+        """After which row each shard ends, shape (num_shards,)."""
+        return np.array(self._ends, np.int64)
+
+    @property
     def num_shards(self) -> int:
         """Shards of all datasets."""
         return len(self._places)
