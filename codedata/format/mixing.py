@@ -39,21 +39,6 @@ class MixedSource:
     order: Callable[[int], Order]
     start: int
 
-    def drawn(self, first: int, number: int) -> NDArray[np.int64]:
-        """The rows of some draws in a row, the first one by its number after `start`."""
-        size = len(self.rows)
-        parts: list[NDArray[np.int64]] = []
-        draw, stop = self.start + first, self.start + first + number
-        while draw < stop:
-            epoch, place = divmod(draw, size)
-            taken = min(size - place, stop - draw)
-            parts.append(self.order(epoch).take(place, place + taken))
-            draw += taken
-        samples = np.concatenate(parts) if parts else np.empty(0, np.int64)
-        if isinstance(self.rows, range):
-            return samples * self.rows.step + self.rows.start
-        return self.rows[samples]
-
 
 class MixedRows:
     """The rows that a mixture draws, by their place: a sequence, whose slices are such too.
@@ -82,9 +67,12 @@ class MixedRows:
 
     def _keep_blocks(self) -> None:
         self._block = lru_cache(_KEPT_BLOCKS)(self._make_block)
+        # A block may have the end of an epoch of a source, and the beginning of its next.
+        self._order = lru_cache(2 * len(self._sources))(self._make_order)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_block"}
+        kept = ("_block", "_order")
+        return {name: value for name, value in self.__dict__.items() if name not in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = state
@@ -143,15 +131,28 @@ class MixedRows:
         if self._shuffle:
             kinds = kinds[permutation(size, self._seed, block)]
         else:
-            distances = [
-                np.linspace(0, 1, number, endpoint=False) + 0.5 / number
-                for number in numbers
-                if number
-            ]
+            distances = [(np.arange(n, dtype=np.float64) + 0.5) / n for n in numbers if n]
             kinds = kinds[np.argsort(np.concatenate(distances), kind="stable")]
         rows = np.empty(size, np.int64)
-        drawn = zip(self._sources, before, numbers, strict=True)
         rows[np.argsort(kinds, kind="stable")] = np.concatenate(
-            [source.drawn(count, number) for source, count, number in drawn]
+            [self._drawn(number, *of) for number, of in enumerate(zip(before, after, strict=True))]
         )
         return kinds, rows
+
+    def _make_order(self, number: int, epoch: int) -> Order:
+        return self._sources[number].order(epoch)
+
+    def _drawn(self, number: int, first: int, stop: int) -> NDArray[np.int64]:
+        """The rows of some draws in a row of a source, by their numbers after its `start`."""
+        source = self._sources[number]
+        size, draw, stop = len(source.rows), source.start + first, source.start + stop
+        parts = [np.empty(0, np.int64)]
+        while draw < stop:
+            epoch, place = divmod(draw, size)
+            taken = min(size - place, stop - draw)
+            parts.append(self._order(number, epoch).take(place, place + taken))
+            draw += taken
+        samples = np.concatenate(parts)
+        if isinstance(source.rows, range):
+            return samples * source.rows.step + source.rows.start
+        return source.rows[samples]

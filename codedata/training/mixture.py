@@ -167,7 +167,7 @@ class Mixture(PickledTrainerDataset):
     @property
     def in_order(self) -> bool:
         """Whether it stands in the order of training, so that nobody is to shuffle it."""
-        return isinstance(self._rows, MixedRows)
+        return isinstance(self._rows, MixedRows) and self._rows.places.step == 1
 
     @property
     def digest(self) -> str:
@@ -195,7 +195,7 @@ class Mixture(PickledTrainerDataset):
             SettingsError: there are not so many, or this is no part of the order of a mixture.
         """
         rows = self._rows
-        if not isinstance(rows, MixedRows) or rows.places.step != 1:
+        if not isinstance(rows, MixedRows) or not self.in_order:
             raise SettingsError(
                 "samples that were picked of a mixture are no part of its order; ask the mixture, "
                 "or a slice of it"
