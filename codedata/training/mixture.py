@@ -185,6 +185,13 @@ class Mixture(PickledTrainerDataset):
         part = [places.start, len(places), places.step if len(places) > 1 else 1]
         return sha256(json.dumps([digest, part]).encode()).hexdigest()
 
+    def _rows_of(self, indices: Sequence[int]) -> list[int]:
+        if isinstance(self._rows, MixedRows) and len(indices):
+            start, stop = indices[0], indices[0] + len(indices)
+            if 0 <= start and stop <= len(self) and [*indices] == [*range(start, stop)]:
+                return self._rows.run(start, stop)
+        return super()._rows_of(indices)
+
     def drawn(self, num_samples: int | None = None) -> dict[str, int]:
         """How many draws of each source are done, for the `start` of a next stage.
 
