@@ -18,18 +18,40 @@ from codedata.training.mixture import Mixture, Shuffle
 _YAML_FIELDS = ("sources", "num_samples", "seed", "shuffle")
 
 
-def load_dataset(name: str, *, quiet: bool = True, verify: bool = False) -> PickledTrainerDataset:
+def load_dataset(
+    name: str, *, mask_padding: bool = True, quiet: bool = True, verify: bool = False
+) -> PickledTrainerDataset:
     """Open the dataset of a split, `$CODEDATA_ROOT/datasets/<name>`; of a URL, a copy of it.
 
     Args:
         name: the split's name.
+        mask_padding: have labels of -100 where samples are padded, so that no loss counts it; else
+            labels are the input ids, as the reference script has them.
         quiet: print nothing.
         verify: also recompute all hashes.
 
     Raises:
-        DatasetError: the name is none, or the dataset was not materialized, or is damaged.
+        DatasetError: the name is none, or the dataset was not materialized, is damaged, or does not
+            say where its padding is.
     """
-    return PickledTrainerDataset(published_place(name), quiet=quiet, verify=verify)
+    return open_for_training(
+        published_place(name), mask_padding=mask_padding, quiet=quiet, verify=verify
+    )
+
+
+def open_for_training(
+    place: Path | str, *, mask_padding: bool, quiet: bool = True, verify: bool = False
+) -> PickledTrainerDataset:
+    """Open a dataset folder, or what is published at a URL; arguments and errors as above."""
+    dataset = PickledTrainerDataset([place], quiet=quiet, verify=verify)
+    if not mask_padding:
+        return dataset
+    try:
+        return dataset.with_padding_masked()
+    except DatasetError as error:
+        raise DatasetError(
+            f"{error}; or load it with mask_padding=False, and the loss counts its padding"
+        ) from error
 
 
 def load_mixture(mixture: str | os.PathLike[str], *, mask_padding: bool = True) -> Mixture:

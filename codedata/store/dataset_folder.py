@@ -6,13 +6,11 @@ README.md are read, and nothing is unpickled. What says which documents a shard 
 whenever it is read: when somebody asks, or all is verified.
 """
 
-import errno
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import groupby
@@ -32,16 +30,16 @@ from codedata.format.meta import (
     ShardEntry,
     documents_name,
     dump_meta,
-    file_index,
     parse_meta,
     shard_name,
     spans_name,
 )
 from codedata.format.old_cards import parse_old_card
-from codedata.parallel import available_cores
+from codedata.parallel import available_cores, map_in_order
 from codedata.store.base import Snapshot
-from codedata.store.shard_files import Each, ShardFiles, read_documents
-from codedata.store.snapshot import NAME_IT, FolderSnapshot, with_enough_files
+from codedata.store.file_sizes import require_files
+from codedata.store.shard_files import Each, ShardFiles, read_documents, with_enough_files
+from codedata.store.snapshot import NAME_IT, FolderSnapshot
 
 _MOST_THREADS = 16
 """Shards checked side by side; a few threads already read as fast as memory does."""
@@ -224,24 +222,7 @@ class Dataset:
             raise DatasetError(
                 f"{self.folder} does not say which documents it has: it was made without a recipe"
             )
-        with FolderSnapshot(self.folder) as snapshot:
-            try:
-                return read_documents(snapshot, index, self.entries[index])
-            except (FileNotFoundError, DatasetError) as error:
-                self._require_there(snapshot)
-                if isinstance(error, DatasetError):
-                    raise
-                raise DatasetError(_missing(snapshot.where, str(error.filename))) from error
-
-    def _require_there(self, snapshot: Snapshot) -> None:
-        """Refuse a folder that holds another dataset by now.
-
-        Raises:
-            DatasetError: it does.
-        """
-        with suppress(FileNotFoundError):
-            if hashlib.sha256(snapshot.read(META_NAME)).hexdigest() != self.digest:
-                raise DatasetError(f"{self.folder} was replaced since it was opened; open it again")
+        return self.files.documents(index)
 
 
 def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
@@ -252,7 +233,7 @@ def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
         verify: recompute every hash, too.
     """
     return with_enough_files(
-        folder, lambda: open_snapshot(lambda: FolderSnapshot(folder), verify=verify)
+        str(folder), lambda: open_snapshot(lambda: FolderSnapshot(folder), verify=verify)
     )
 
 
@@ -303,8 +284,9 @@ def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
     facts, card = (_read_text(snapshot, each, verify=verify) for each in (FACTS_NAME, CARD_NAME))
     if verify and (facts, card) != (None, None):
         _require_own(snapshot.where, facts, card, digest)
-    _require_files(snapshot, entries)
-    files = ShardFiles(snapshot.keep(), entries)
+    require_files(snapshot, entries)
+    files = ShardFiles(snapshot.keep(), entries, digest)
+    files.hold()
     if verify:
         _verify_shards(files, snapshot, entries)
     return Dataset(
@@ -314,27 +296,6 @@ def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
         files=files,
         texts=(facts, card),
     )
-
-
-def _require_files(snapshot: Snapshot, entries: Sequence[ShardEntry]) -> None:
-    """Refuse a dataset of which a file is missing, or too many, or has a size that it cannot have.
-
-    Raises:
-        FileNotFoundError: one that the meta names is not there.
-        DatasetError: one is there that it does not name, or was cut off.
-    """
-    sizes = snapshot.sizes(lambda name: file_index(name) is not None)
-    for index, entry in enumerate(entries):
-        for name in entry.files(index):
-            if (num_bytes := sizes.pop(name, None)) is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-            if not num_bytes:
-                raise DatasetError(f"{snapshot.where}/{name} is empty; make the dataset again")
-    if sizes:
-        raise DatasetError(
-            f"{snapshot.where} holds {min(sizes)}, which its meta does not name: it is left from "
-            "another run; remove it, or make the dataset again"
-        )
 
 
 def _missing(where: str, name: str) -> str:
@@ -411,26 +372,27 @@ def _read_text(snapshot: Snapshot, name: str, *, verify: bool) -> bytes | None:
 
 def _verify_shards(files: ShardFiles, snapshot: Snapshot, entries: Sequence[ShardEntry]) -> None:
     """Check every shard and what lies beside it, side by side where that is worth the threads."""
-    verify = partial(_verify_one, files, snapshot)
+    verify, numbers = partial(_verify_one, files, snapshot, entries), range(len(entries))
     if len(entries) == 1 or sum(entry.num_tokens for entry in entries) < _WORTH_THREADS:
-        for index, entry in enumerate(entries):
-            verify(index, entry)
+        for index in numbers:
+            verify(index)
         return
     with ThreadPoolExecutor(min(available_cores(), len(entries), _MOST_THREADS)) as threads:
-        for _ in threads.map(verify, range(len(entries)), entries):
+        for _ in map_in_order(threads, verify, numbers):
             pass
 
 
-def _verify_one(files: ShardFiles, snapshot: Snapshot, index: int, entry: ShardEntry) -> None:
+def _verify_one(
+    files: ShardFiles, snapshot: Snapshot, entries: Sequence[ShardEntry], index: int
+) -> None:
+    entry = entries[index]
     if entry.sha256 is None:
         raise DatasetError(
             f"{snapshot.where}/{shard_name(index)} has no sha256 in its meta; make the dataset "
             "again to have it verified"
         )
-    files.ids(index)
-    if not entry.has_documents:
+    if (spans := files.verify(index)) is None:
         return
-    spans = files.spans(index)
     known = read_documents(snapshot, index, entry).column("document").to_numpy()
     if (unknown := np.setdiff1d(spans[:, 3], known)).size:
         raise DatasetError(

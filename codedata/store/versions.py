@@ -21,7 +21,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from typing import Any
 from codedata.errors import DatasetError, StoreError
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME, Facts
-from codedata.format.meta import META_NAME, file_names, most_shards, parse_meta
+from codedata.format.meta import MAX_SHARDS, META_NAME, file_names, parse_meta
 from codedata.format.shards import Bytes
 from codedata.store.base import Data, Snapshot, Stage
 from codedata.store.dataset_folder import parse_texts
@@ -327,11 +327,11 @@ class ObjectSnapshot:
         found = (name.removeprefix(prefix) for name in self.log.store.list(prefix))
         return sorted({*(name for name in found if "/" not in name), *self.texts})
 
-    def sizes(self, of: Callable[[str], bool]) -> dict[str, int]:
+    def sizes(self, prefix: str) -> dict[str, int | None]:
         """See `Snapshot.sizes`."""
-        prefix = f"{self.folder}/" if self.folder else ""
-        found = {n.removeprefix(prefix): f.num_bytes for n, f in self.log.store.scan(prefix)}
-        return {name: num_bytes for name, num_bytes in found.items() if of(name)}
+        folder = f"{self.folder}/" if self.folder else ""
+        found = self.log.store.scan(f"{folder}{prefix}")
+        return {name.removeprefix(folder): each.num_bytes for name, each in found}
 
     def keep(self) -> "ObjectSnapshot":
         """See `Snapshot.keep`."""
@@ -348,6 +348,10 @@ class ObjectSnapshot:
         """See `Snapshot.map`."""
         with _as(name):
             return self.log.store.map(_object_name(self.folder, name))
+
+    def map_file(self, name: str) -> tuple[Bytes, os.stat_result | None]:
+        """See `Snapshot.map_file`."""
+        return self.map(name), None
 
     def is_current(self) -> bool:
         """Whether nothing was published since."""
@@ -423,8 +427,8 @@ def _read_record(record: dict[str, Any]) -> dict[str, Any]:
     for name in ("facts", "card"):
         found[name] = None if found[name] is None else found[name].encode()
     wrong = [name for name in _COUNTS if type(found[name]) is not int]
-    if type(documents := found["has_documents"]) is not bool:
+    if type(found["has_documents"]) is not bool:
         wrong.append("has_documents")
-    if wrong or not 0 < found["num_shards"] <= most_shards(documents=documents):
+    if wrong or not 0 < found["num_shards"] <= MAX_SHARDS:
         raise ValueError(f"{', '.join(wrong) or 'num_shards'} cannot be")
     return found

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import get_worker_info
 from tqdm import tqdm
 
 from codedata.errors import DatasetError
@@ -32,7 +33,8 @@ from codedata.printable import printable, shortened
 from codedata.progress import SILENT, TERMINAL
 from codedata.store.copies import open_at, reopen
 from codedata.store.dataset_folder import Dataset
-from codedata.training.batches import IGNORED_LABEL, Sample, Samples
+from codedata.training.batches import IGNORED_LABEL, Sample, Samples, StoredBatch
+from codedata.training.described import Described, summary
 from codedata.training.documents import SampleDocument
 from codedata.training.reader import SampleReader
 
@@ -42,7 +44,7 @@ StrPath = str | os.PathLike[str]
 Indices = Sequence[int] | NDArray[np.integer[Any]] | torch.Tensor
 
 
-class PickledTrainerDataset(TorchDataset[Sample]):
+class PickledTrainerDataset(Described, TorchDataset[Sample]):
     """The samples of one or more dataset folders, in the order of folders, shards and rows.
 
     A sequence: `len`, negative indices and iteration as a list has them. A slice is another dataset
@@ -78,9 +80,13 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             _open(place, quiet=quiet, verify=verify)
             for place in tqdm(_places(folders), desc="Finding files", disable=quiet)
         ]
+        self._start(opened, quiet=quiet)
+
+    def _start(self, opened: list[Dataset], *, quiet: bool) -> None:
         self._adopt(opened)
         self._rows: range | NDArray[np.int64] | MixedRows = range(len(self._reader))
         self._masks_padding = False
+        self._gives_stored = False
         if not quiet:
             self._report()
 
@@ -222,11 +228,22 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         other.__dict__ = {**self.__dict__, **changes}
         return other
 
+    def __repr__(self) -> str:
+        has_hashes = all(entry.sha256 for each in self.datasets for entry in each.entries)
+        return summary(
+            type(self).__name__,
+            self.datasets,
+            num_samples=len(self),
+            masks_padding=self._masks_padding,
+            digest=self.digest if has_hashes else None,  # of the old script it takes all ids
+        )
+
     def __len__(self) -> int:
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Sample]:
-        return (self._sample(int(row)) for row in self._rows)
+        sample, masks_padding = self._reader.sample, self._masks_padding
+        return (sample(int(row), masks_padding) for row in self._rows)
 
     @overload
     def __getitem__(self, index: "int | np.integer[Any]") -> Sample: ...
@@ -242,7 +259,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         if isinstance(index, slice):
             return self._but(_rows=self._rows[index])
         if type(index) is int:  # a training loop's: without numpy
-            return self._sample(self._row(index))
+            return self._reader.sample(self._row(index), self._masks_padding)
         numbers = np.asarray(index)
         is_list = numbers.ndim == 1 and not isinstance(index, tuple)
         are_whole = numbers.dtype.kind in "iu" or not numbers.size
@@ -254,20 +271,40 @@ class PickledTrainerDataset(TorchDataset[Sample]):
                 "mask), and dataset[0] has the columns"
             )
         if not is_list:
-            return self._sample(self._row(int(numbers)))
+            return self._reader.sample(self._row(int(numbers)), self._masks_padding)
         return self._but(_rows=np.array(self._rows_of(numbers.tolist()), np.int64))
 
-    def __getitems__(self, indices: Sequence[int]) -> Samples:
+    def __getitems__(self, indices: Sequence[int]) -> "list[Sample] | StoredBatch":
         """The samples of some indices, gathered in one go: what torch's DataLoader asks for.
 
         Raises:
             IndexError: there is no such sample.
         """
-        rows = self._rows_of(indices)
-        return Samples(self._reader.read(rows, masks_padding=self._masks_padding))
+        if not self._is_plain:
+            return [self[index] for index in indices]
+        stored = self._reader.read(
+            self._rows_of(indices),
+            masks_padding=self._masks_padding,
+            is_wide=get_worker_info() is None or not self._gives_stored,
+        )
+        return stored if self._gives_stored else Samples(stored)
+
+    def storing(self) -> "PickledTrainerDataset | None":
+        """The same samples, of which `__getitems__` gives a StoredBatch; None of a subclass's own.
+
+        A subclass that changes samples gives its own, one by one.
+        """
+        return self._but(_gives_stored=True) if self._is_plain else None
+
+    @property
+    def _is_plain(self) -> bool:
+        return type(self).__getitem__ is PickledTrainerDataset.__getitem__
 
     def _rows_of(self, indices: Sequence[int]) -> list[int]:
-        return [self._row(number) for number in indices]
+        try:
+            return [*map(int, map(self._rows.__getitem__, indices))]
+        except IndexError:
+            return [self._row(index) for index in indices]  # which names the sample
 
     def _row(self, index: int) -> int:
         """The row of all folders' that a sample of this dataset is."""
@@ -279,13 +316,10 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             numbers = f"their numbers are 0 to {len(self) - 1}" if len(self) else "it has none"
             raise IndexError(f"sample {index} of {len(self)} in {where}: {numbers}") from None
 
-    def _sample(self, row: int) -> Sample:
-        batch = self._reader.read([row], masks_padding=self._masks_padding).expand()
-        return {name: tensor[0] for name, tensor in batch.items()}
-
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         del state["_reader"]
+        state.pop("_tokenizer", None)  # a process that asks for it looks for it again
         state["datasets"] = [
             (each.folder.absolute(), each.url, each.digest) for each in self.datasets
         ]

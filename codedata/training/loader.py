@@ -8,17 +8,21 @@ are done, whatever the number of workers and ranks.
 # PyTorch and transformers are partly without types.
 # pyright: reportUnknownMemberType=false
 
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
+from copy import copy
+from functools import partial
 from typing import Any, cast
 
-from torch.utils.data import DataLoader, get_worker_info
+import torch
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import SettingsError
-from codedata.training.batches import Sample, Samples, StoredBatch, collate_samples
+from codedata.training.batches import Batch, Sample, StoredBatch, Uncollated, collate_samples
 from codedata.training.collate import require_labels_kept
 from codedata.training.epoch_orders import Shuffle
 from codedata.training.sampler import GlobalBatchSampler
+from codedata.training.stored_views import stored_view
 
 
 class ResumableLoader(DataLoader[Sample]):
@@ -87,7 +91,7 @@ class ResumableLoader(DataLoader[Sample]):
                 "no position says which are done; leave it out"
             )
         if options.get("collate_fn") is None:
-            options["collate_fn"] = _collate
+            options["collate_fn"] = collate_samples
         super().__init__(dataset, batch_sampler=sampler, **options)
         self._move()
 
@@ -110,12 +114,42 @@ class ResumableLoader(DataLoader[Sample]):
     def __iter__(self) -> Iterator[Sample]:  # pyright: ignore[reportIncompatibleMethodOverride]
         self._move_on()  # after what an iteration left early had given
         this = self._iteration
-        for batch in super().__iter__():
+        for batch in self._batches():
             self._require_newest(this)
             self._num_delivered += 1
-            yield batch.expand() if isinstance(batch, StoredBatch) else batch
+            yield batch
         self._require_newest(this)
         self._move_on()
+
+    def _batches(self) -> Iterator[Batch]:
+        """Those of an iteration; where no worker and no thread has a part in them, by no more."""
+        view, collate = self._gathering()
+        if view is None or self.num_workers or self.pin_memory:
+            for batch in super().__iter__():
+                yield batch.batch() if isinstance(batch, Uncollated) else batch
+            return
+        # What torch's own iteration draws, for what is drawn after.
+        generator = cast("torch.Generator | None", self.generator)
+        torch.empty((), dtype=torch.int64).random_(generator=generator)
+        for indices in self.batch_sampler:
+            yield collate(view.__getitems__(indices))
+
+    def _gathering(self) -> tuple[Any, Callable[[StoredBatch], Batch]]:
+        """The dataset that gives stored batches, None where it or the collator has no such way."""
+        collate_fn = cast("Any", self.collate_fn)
+        if collate_fn is collate_samples:
+            return stored_view(self.dataset), StoredBatch.expand
+        collate = getattr(collate_fn, "collate_stored", None)
+        return (stored_view(self.dataset), collate) if collate else (None, StoredBatch.expand)
+
+    def _get_iterator(self) -> Any:
+        """Torch's; of stored batches where there are such, since tensors are slow to hand over."""
+        view, collate = self._gathering()
+        if view is None:
+            return super()._get_iterator()
+        gathering = copy(self)
+        gathering.__dict__.update(dataset=view, collate_fn=partial(Uncollated, collate=collate))
+        return super(ResumableLoader, gathering)._get_iterator()
 
     def state_dict(self) -> dict[str, Any]:
         """The position after the batches that were delivered; a dict of JSON's types.
@@ -148,10 +182,3 @@ class ResumableLoader(DataLoader[Sample]):
                 "the loader was moved while this iteration was under way, by load_state_dict, "
                 "set_epoch or another iteration; iterate over it anew"
             )
-
-
-def _collate(samples: list[Sample]) -> Sample | StoredBatch:
-    """Their batch; as it is stored where it goes to another process."""
-    if isinstance(samples, Samples) and get_worker_info() is not None:
-        return samples.stored
-    return collate_samples(samples)

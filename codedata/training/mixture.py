@@ -92,8 +92,7 @@ class Mixture(PickledTrainerDataset):
         )
         if why := self.plan.why_not:
             raise SettingsError(why)
-        self._adopt([dataset for each in opened for dataset in each.datasets])
-        self._masks_padding = False
+        self._start([dataset for each in opened for dataset in each.datasets], quiet=True)
         first, mixed = 0, list[MixedSource]()
         for each, share, digest in zip(opened, shares, self._digests, strict=True):
             mixed.append(
@@ -188,7 +187,7 @@ class Mixture(PickledTrainerDataset):
     def _rows_of(self, indices: Sequence[int]) -> list[int]:
         if isinstance(self._rows, MixedRows) and len(indices):
             start, stop = indices[0], indices[0] + len(indices)
-            if 0 <= start and stop <= len(self) and [*indices] == [*range(start, stop)]:
+            if start >= 0 and stop <= len(self) and [*indices] == [*range(start, stop)]:
                 return self._rows.run(start, stop)
         return super()._rows_of(indices)
 

@@ -1,5 +1,8 @@
 """Rows of opened datasets, one dataset after the other -> samples as they are stored."""
 
+# PyTorch is partly without types.
+# pyright: reportUnknownMemberType=false
+
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
@@ -7,12 +10,13 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from codedata.errors import DatasetError
 from codedata.store.dataset_folder import Dataset
-from codedata.training.batches import StoredBatch
-from codedata.training.documents import PADDING, DocumentIndex, index_of, number_tokens
+from codedata.training.batches import IGNORED_LABEL, Sample, StoredBatch
+from codedata.training.documents import DocumentIndex, index_of, stored_spans
 
 
 class SampleReader:
@@ -43,16 +47,17 @@ class SampleReader:
         _require_one_tokenizer(datasets)
         self.index: DocumentIndex | None = index_of(datasets)
         counts = (entry.num_samples for each in datasets for entry in each.entries)
-        self._ends = list(accumulate(counts))
-        self._places = [(each, i) for each in datasets for i in range(each.num_shards)]
+        self._starts = [*accumulate(counts, initial=0)]
+        self._ends = self._starts[1:]
+        self._first_shards = [*accumulate((each.num_shards for each in datasets), initial=0)]
+        self._ids = datasets[0].files.ids if len(datasets) == 1 else self._ids_of_several
+
+    def _ids_of_several(self, shard: int) -> NDArray[Any]:
+        which = bisect_right(self._first_shards, shard) - 1
+        return self.datasets[which].files.ids(shard - self._first_shards[which])
 
     def __len__(self) -> int:
-        return self._ends[-1]
-
-    def ids(self, shard: int) -> NDArray[Any]:
-        """The ids of a shard, by its number over all datasets."""
-        dataset, index = self._places[shard]
-        return dataset.files.ids(index)
+        return self._starts[-1]
 
     @property
     def ends(self) -> NDArray[np.int64]:
@@ -62,12 +67,12 @@ class SampleReader:
     @property
     def num_shards(self) -> int:
         """Shards of all datasets."""
-        return len(self._places)
+        return self._first_shards[-1]
 
     def place(self, row: int) -> tuple[int, int]:
-        """The shard of a row, and the row in it."""
+        """The shard of a row, by its number over all datasets, and the row in it."""
         shard = bisect_right(self._ends, row)
-        return shard, row - (self._ends[shard - 1] if shard else 0)
+        return shard, row - self._starts[shard]
 
     @cached_property
     def padded_rows(self) -> NDArray[np.int32]:
@@ -78,48 +83,52 @@ class SampleReader:
         """
         return np.concatenate([each.last_sample_tokens() for each in self.datasets])
 
-    def read(self, rows: Sequence[int], *, masks_padding: bool) -> StoredBatch:
+    def sample(self, row: int, masks_padding: bool) -> Sample:
+        """A sample, in memory of its own; arguments and errors as of `read`."""
+        if self.index is not None:
+            batch = self.read([row], masks_padding=masks_padding, is_wide=True).expand()
+            return {name: tensor[0] for name, tensor in batch.items()}
+        shard = bisect_right(self._ends, row)
+        ids = self._ids(shard)[row - self._starts[shard]].astype(np.int64)
+        labels = ids.copy()
+        if masks_padding and row + 1 == self._ends[shard]:
+            labels[self.padded_rows[shard] :] = IGNORED_LABEL
+        return {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
+
+    def read(
+        self, rows: Sequence[int], *, masks_padding: bool, is_wide: bool = False
+    ) -> StoredBatch:
         """Samples, in the order of rows.
 
         Args:
             rows: each 0 to `len` - 1.
             masks_padding: whether padding has no labels.
+            is_wide: whether ids are int64 at once, since no other process is to have them.
 
         Raises:
             DatasetError: a shard is gone or damaged; or padding is to be masked, and a meta does
                 not say where it is.
         """
-        places = [self.place(row) for row in rows]
-        found = [self.ids(shard)[row] for shard, row in places]
-        dtype = np.result_type(*{each.dtype for each in found}) if found else np.uint16
-        ids = np.empty((len(found), self.seq_length), dtype)
-        for number, each in enumerate(found):
-            ids[number] = each
-        if self.index is None:
-            counts = self._num_labels(places) if masks_padding else None
-            return StoredBatch(ids=ids, num_labels=counts)
-        spans = [self.index.spans(shard, row) for shard, row in places]
-        ends = np.array([each[-1, 2] for each in spans], np.int32)
-        documents = np.full(ids.shape, PADDING, np.int16)
-        for number, each in enumerate(spans):
-            documents[number, : ends[number]] = number_tokens(each)
-        return StoredBatch(
-            ids=ids, num_labels=ends if masks_padding else None, document_ids=documents
-        )
+        ids = np.empty((len(rows), self.seq_length), np.int64 if is_wide else np.uint16)
+        for number, row in enumerate(rows):  # faster than an indexed take a shard
+            shard = bisect_right(self._ends, row)
+            found = self._ids(shard)[row - self._starts[shard]]
+            if found.itemsize > ids.itemsize:
+                ids = ids.astype(found.dtype)
+            ids[number] = found
+        if self.index is not None:
+            found = [self.index.spans(*self.place(row)) for row in rows]
+            spans, num_tokens = stored_spans(found, self.seq_length)
+            return StoredBatch(ids, num_tokens if masks_padding else None, spans)
+        return StoredBatch(ids, self._num_labels(rows) if masks_padding else None)
 
-    def _num_labels(self, places: Sequence[tuple[int, int]]) -> NDArray[np.int32]:
-        last = self.padded_rows
-        return np.array(
-            [
-                last[shard] if self._is_last(shard, row) else self.seq_length
-                for shard, row in places
-            ],
-            np.int32,
-        )
-
-    def _is_last(self, shard: int, row: int) -> bool:
-        start = self._ends[shard - 1] if shard else 0
-        return start + row + 1 == self._ends[shard]
+    def _num_labels(self, rows: Sequence[int]) -> NDArray[np.int32] | None:
+        """How many tokens of each sample are the text's; None where all are."""
+        shards = [bisect_right(self._ends, row) for row in rows]
+        is_last = [row + 1 == self._ends[shard] for row, shard in zip(rows, shards, strict=True)]
+        if not any(is_last):
+            return None
+        return np.where(is_last, self.padded_rows[shards], self.seq_length).astype(np.int32)
 
 
 def _require_one_tokenizer(datasets: Sequence[Dataset]) -> None:

@@ -156,7 +156,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         self._is_drawn = True
 
     def upcoming(self) -> Iterator[list[int]]:
-        """This rank's batches from the position on, to the epoch's end; the position stays.
+        """This rank's batches from where the iteration begins to the epoch's end; nothing moves.
 
         Raises:
             SettingsError: the dataset brings its own order, and is done.
