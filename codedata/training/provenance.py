@@ -189,10 +189,10 @@ def _require_once(
             "beginning; set dataloader_drop_last=True"
         )
     if isinstance(sampler, RandomSampler):
-        logger.warning(
-            "the Trainer shuffles the mixture, which stands in the order of training: weights hold "
-            "for all of it and not for its parts; "
-            'TrainingArguments(train_sampling_strategy="sequential") takes its order'
+        raise DatasetError(
+            f"{number}, and stands in the order of training, which the Trainer would shuffle: its "
+            "weights would hold for the whole and for no part of it; set "
+            'TrainingArguments(train_sampling_strategy="sequential")'
         )
 
 
