@@ -10,14 +10,14 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from codedata.format.meta import (
     ShardEntry,
     documents_name,
     dump_meta,
-    file_index,
+    is_file_name,
     parse_meta,
     shard_name,
     spans_name,
@@ -42,6 +42,9 @@ from codedata.parallel import available_cores
 from codedata.store.base import Snapshot
 from codedata.store.shard_files import Each, ShardFiles, read_documents
 from codedata.store.snapshot import NAME_IT, FolderSnapshot, with_enough_files
+
+if TYPE_CHECKING:
+    from codedata.store.streamed import Stream
 
 _MOST_THREADS = 16
 """Shards checked side by side; a few threads already read as fast as memory does."""
@@ -66,7 +69,9 @@ class Dataset:
         entries: what the meta says of each shard.
         files: its shards, mapped and checked when they are asked for.
         texts: the bytes of codedata.yaml and of README.md; None for one that cannot be read.
-        url: of the version that the folder is a copy of; None of any other folder.
+        url: of the version that the folder is a copy of, or that is streamed; None of any other
+            folder.
+        stream: what is streamed, in place of a folder.
     """
 
     folder: Path
@@ -75,6 +80,7 @@ class Dataset:
     files: ShardFiles = field(repr=False)
     texts: tuple[bytes | None, bytes | None] = field(default=(None, None), repr=False)
     url: str | None = None
+    stream: "Stream | None" = field(default=None, repr=False)
 
     @property
     def shards(self) -> Sequence[NDArray[Any]]:
@@ -224,6 +230,8 @@ class Dataset:
             raise DatasetError(
                 f"{self.folder} does not say which documents it has: it was made without a recipe"
             )
+        if self.stream is not None:
+            return self.files.documents(index)
         with FolderSnapshot(self.folder) as snapshot:
             try:
                 return read_documents(snapshot, index, self.entries[index])
@@ -303,7 +311,7 @@ def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
     facts, card = (_read_text(snapshot, each, verify=verify) for each in (FACTS_NAME, CARD_NAME))
     if verify and (facts, card) != (None, None):
         _require_own(snapshot.where, facts, card, digest)
-    _require_files(snapshot, entries)
+    require_files(snapshot.where, snapshot.sizes(is_file_name), entries)
     files = ShardFiles(snapshot.keep(), entries)
     if verify:
         _verify_shards(files, snapshot, entries)
@@ -316,23 +324,28 @@ def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
     )
 
 
-def _require_files(snapshot: Snapshot, entries: Sequence[ShardEntry]) -> None:
+def require_files(where: str, sizes: Mapping[str, int], entries: Sequence[ShardEntry]) -> None:
     """Refuse a dataset of which a file is missing, or too many, or has a size that it cannot have.
+
+    Args:
+        where: of the dataset, for messages.
+        sizes: of the shards, and what lies beside them, that are there.
+        entries: what the meta says.
 
     Raises:
         FileNotFoundError: one that the meta names is not there.
         DatasetError: one is there that it does not name, or was cut off.
     """
-    sizes = snapshot.sizes(lambda name: file_index(name) is not None)
+    others = dict(sizes)
     for index, entry in enumerate(entries):
         for name in entry.files(index):
-            if (num_bytes := sizes.pop(name, None)) is None:
+            if (num_bytes := others.pop(name, None)) is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
             if not num_bytes:
-                raise DatasetError(f"{snapshot.where}/{name} is empty; make the dataset again")
-    if sizes:
+                raise DatasetError(f"{where}/{name} is empty; make the dataset again")
+    if others:
         raise DatasetError(
-            f"{snapshot.where} holds {min(sizes)}, which its meta does not name: it is left from "
+            f"{where} holds {min(others)}, which its meta does not name: it is left from "
             "another run; remove it, or make the dataset again"
         )
 

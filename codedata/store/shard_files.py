@@ -76,13 +76,13 @@ class _Mapped:
                 self._arrays.popitem(last=False)
         return made
 
-    def forget(self, owner: int) -> None:
+    def forget(self, owner: int, is_gone: Callable[[str], bool] = lambda _: True) -> None:
         with self._lock:
-            for key in [key for key in self._arrays if key[0] == owner]:
+            for key in [key for key in self._arrays if key[0] == owner and is_gone(key[1])]:
                 del self._arrays[key]
 
 
-_mapped = _Mapped(_MOST_MAPPED)
+MAPPED = _Mapped(_MOST_MAPPED)
 
 
 class ShardFiles:
@@ -98,7 +98,7 @@ class ShardFiles:
         self._checked: set[str] = set()
 
     def __del__(self) -> None:
-        _mapped.forget(id(self))
+        MAPPED.forget(id(self))
 
     def ids(self, index: int) -> NDArray[Any]:
         """The ids of a shard, uint16 or int32, shape (num_samples, seq_length), read-only.
@@ -112,14 +112,28 @@ class ShardFiles:
         """Where documents lie in a shard, shape (num_spans, 6), read-only; errors as of `ids`."""
         return self._get(spans_name(index), lambda: self._read(read_spans, spans_name, index))
 
+    def fetch(self, index: int) -> None:
+        """Have a shard here, and its spans; those of a folder are."""
+
+    def num_bytes(self, index: int) -> int:  # noqa: ARG002  (of a stream)
+        """Of what `fetch` fetches."""
+        return 0
+
+    def documents(self, index: int) -> Any:
+        """Which documents a shard has, as `Dataset.documents` gives them; errors as of `ids`."""
+        return read_documents(self._snapshot, index, self._entries[index])
+
     def _get(self, name: str, read: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        return _mapped.get(self, name, read)
+        return MAPPED.get(self, name, read)
+
+    def _is_hashed(self, name: str) -> bool:
+        return name in self._checked
 
     def _read(
         self, read: Callable[..., NDArray[Any]], name_of: Callable[[int], str], index: int
     ) -> NDArray[Any]:
         name, entry = name_of(index), self._entries[index]
-        verify = name not in self._checked and entry.sha256 is not None
+        verify = not self._is_hashed(name) and entry.sha256 is not None
         try:
             found = read(self._snapshot, index, entry, verify=verify)
         except FileNotFoundError as error:

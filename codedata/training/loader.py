@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import SettingsError
+from codedata.training.ahead import fetched_ahead
 from codedata.training.batches import Sample, Samples, StoredBatch, collate_samples
 from codedata.training.collate import require_labels_kept
 from codedata.training.sampler import GlobalBatchSampler
@@ -108,10 +109,14 @@ class ResumableLoader(DataLoader[Sample]):
     def __iter__(self) -> Iterator[Sample]:  # pyright: ignore[reportIncompatibleMethodOverride]
         self._move_on()  # after what an iteration left early had given
         this = self._iteration
-        for batch in super().__iter__():
-            self._require_newest(this)
-            self._num_delivered += 1
-            yield batch.expand() if isinstance(batch, StoredBatch) else batch
+        batches = super().__iter__()  # which forks the workers, before there are threads
+        with fetched_ahead(self.dataset, self.batch_sampler.upcoming) as ahead:
+            for batch in batches:
+                self._require_newest(this)
+                self._num_delivered += 1
+                if ahead is not None:
+                    ahead.deliver()
+                yield batch.expand() if isinstance(batch, StoredBatch) else batch
         self._require_newest(this)
         self._move_on()
 

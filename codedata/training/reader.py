@@ -59,6 +59,30 @@ class SampleReader:
         """Shards of all datasets."""
         return len(self._places)
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether shards come here only when they are asked for."""
+        return any(each.stream is not None for each in self.datasets)
+
+    def shards_of(self, rows: NDArray[np.int64]) -> NDArray[np.intp]:
+        """The shards of rows."""
+        return np.searchsorted(self._ends, rows, side="right")
+
+    def fetch(self, shard: int) -> None:
+        """Have a shard here, and its spans, before they are asked for.
+
+        Raises:
+            DatasetError: they are gone or damaged.
+            StoreError: the store does not give them.
+        """
+        dataset, index = self._places[shard]
+        dataset.files.fetch(index)
+
+    def num_bytes(self, shard: int) -> int:
+        """Of what `fetch` fetches: none of what is in a folder."""
+        dataset, index = self._places[shard]
+        return dataset.files.num_bytes(index)
+
     def place(self, row: int) -> tuple[int, int]:
         """The shard of a row, and the row in it."""
         shard = bisect_right(self._ends, row)

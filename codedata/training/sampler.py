@@ -138,18 +138,26 @@ class GlobalBatchSampler(Sampler[list[int]]):
         if self._is_drawn:  # a loaded position is for one iteration
             self.set_epoch(self.epoch)
         self._num_drawn = 0
+        for batch in self.upcoming():
+            self._num_drawn += 1
+            yield batch
+        self._is_drawn = True
+
+    def upcoming(self) -> Iterator[list[int]]:
+        """The batches from the position on, which stays where it is."""
         order = (
             epoch_order(self.num_samples, seed=self.seed, epoch=self.epoch)
             if self.shuffle
             else np.arange(self.num_samples)
         )
+        return self._batches_from(self._samples_done, order)
+
+    def _batches_from(self, samples_done: int, order: NDArray[np.int64]) -> Iterator[list[int]]:
         stop = self.num_samples - (self.global_batch_size - 1 if self.drop_last else 0)
-        for start in range(self._samples_done, stop, self.global_batch_size):
+        for start in range(samples_done, stop, self.global_batch_size):
             share = self._share(order[start : start + self.global_batch_size])
             for first in range(0, len(share), self.micro_batch_size):
-                self._num_drawn += 1
                 yield share[first : first + self.micro_batch_size].tolist()
-        self._is_drawn = True
 
     def state_after(self, num_batches: int) -> dict[str, Any]:
         """The position when this rank is done with so many batches of the current iteration.
