@@ -42,6 +42,7 @@ from codedata.store.cache import (
 )
 from codedata.store.dataset_folder import Dataset, require_files
 from codedata.store.files import map_file
+from codedata.store.given_up import require_wanted
 from codedata.store.shard_files import MAPPED, ShardFiles
 
 PIECE_BYTES = 32 << 20
@@ -210,6 +211,7 @@ class StreamSnapshot:
     def _write(self, name: str, sha256: str, num_bytes: int, file: BinaryIO) -> None:
         hashed = hashlib.sha256()
         for start in range(0, num_bytes, PIECE_BYTES):
+            require_wanted()
             try:
                 piece = self._remote.read(name, start, min(num_bytes, start + PIECE_BYTES))
             except FileNotFoundError as error:

@@ -10,12 +10,15 @@ here: whoever needs the sample asks for its shard again, and says why it does no
 in folders is not touched.
 """
 
+import os
 import threading
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from itertools import islice
 from math import inf
 from typing import Any, cast
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +27,7 @@ from torch.utils.data import ConcatDataset, Subset
 from codedata.errors import CodedataError
 from codedata.progress import logger
 from codedata.store.cache import cache_place, max_cache_bytes
+from codedata.store.given_up import Waits
 from codedata.training.identity import parts_of
 from codedata.training.reader import SampleReader
 
@@ -55,11 +59,12 @@ class Ahead:
         self._next: tuple[Shard, int, int] | None = None
         self._window: dict[Shard, int] = {}
         self._num_bytes = self._num_delivered = self._num_walked = 0
-        self._wake_at, self._is_closed = inf, False
-        self._turn = threading.Condition()
+        self._wake_at, self._is_closed, self._pid = inf, False, os.getpid()
+        self._turn, self._waits = threading.Condition(), Waits()
 
     def start(self) -> None:
         """Begin to fetch."""
+        _OPEN.add(self)
         for number in range(_AT_ONCE):
             name = f"codedata-ahead-{number}"
             threading.Thread(target=self._run, name=name, daemon=True).start()
@@ -72,8 +77,11 @@ class Ahead:
                 self._turn.notify_all()
 
     def close(self) -> None:
-        """End, once what is under way is here; nobody waits for that."""
+        """End, and give up what is under way."""
+        if os.getpid() != self._pid:  # a process that was forked has none of the threads
+            return
         self._is_closed = True
+        self._waits.give_up()
         with self._turn:
             self._turn.notify_all()
 
@@ -81,7 +89,10 @@ class Ahead:
         while (shard := self._take()) is not None:
             reader, number = shard
             try:
-                reader.fetch(number)
+                with self._waits.here():
+                    reader.fetch(number)
+            except CancelledError:
+                return
             except (CodedataError, OSError) as error:
                 logger.info("not fetched ahead: %s", error)
                 with self._turn:
@@ -141,6 +152,18 @@ class Ahead:
             for first_batch, last_batch, shard in sorted(found, key=lambda each: each[:2]):
                 yield shard, first_batch, last_batch
             start, length = start + len(batches), min(2 * length, _LONGEST_WALK)
+
+
+_OPEN: WeakSet[Ahead] = WeakSet()
+
+
+def _close_all() -> None:
+    for ahead in [*_OPEN]:
+        ahead.close()
+
+
+# Before the threads of libraries are ended, whose requests would fail and say so: `atexit` is after.
+cast("Any", threading)._register_atexit(_close_all)  # noqa: SLF001
 
 
 def _shards(
