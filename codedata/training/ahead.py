@@ -162,7 +162,7 @@ def _close_all() -> None:
         ahead.close()
 
 
-# Before the threads of libraries are ended, whose requests would fail and say so: `atexit` is after.
+# Before threads of libraries end, whose requests would fail and say so; `atexit` comes after.
 cast("Any", threading)._register_atexit(_close_all)  # noqa: SLF001
 
 
