@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codedata.errors import CodedataError as CodedataError
     from codedata.loading import load_dataset as load_dataset
+    from codedata.loading import load_mixture as load_mixture
     from codedata.run.build import build as build
     from codedata.training.collate import PaddingCollator as PaddingCollator
     from codedata.training.dataset import PickledTrainerDataset as PickledTrainerDataset
     from codedata.training.loader import ResumableLoader as ResumableLoader
+    from codedata.training.mixture import Mixture as Mixture
     from codedata.training.packed import PackedCollator as PackedCollator
     from codedata.training.provenance import DatasetProvenance as DatasetProvenance
     from codedata.training.sampler import GlobalBatchSampler as GlobalBatchSampler
@@ -21,24 +23,28 @@ _EXPORTS = {
     "CodedataError": "codedata.errors",
     "DatasetProvenance": "codedata.training.provenance",
     "GlobalBatchSampler": "codedata.training.sampler",
+    "Mixture": "codedata.training.mixture",
     "PackedCollator": "codedata.training.packed",
     "PaddingCollator": "codedata.training.collate",
     "PickledTrainerDataset": "codedata.training.dataset",
     "ResumableLoader": "codedata.training.loader",
     "build": "codedata.run.build",
     "load_dataset": "codedata.loading",
+    "load_mixture": "codedata.loading",
 }
 
 __all__ = [
     "CodedataError",
     "DatasetProvenance",
     "GlobalBatchSampler",
+    "Mixture",
     "PackedCollator",
     "PaddingCollator",
     "PickledTrainerDataset",
     "ResumableLoader",
     "build",
     "load_dataset",
+    "load_mixture",
 ]
 
 

@@ -4,6 +4,7 @@
     <root>/tokenizers/<name>/   trained tokenizers
     <root>/chunks/<split>/      token chunks, a folder a file of the corpus
     <root>/datasets/<split>/    published datasets
+    <root>/mixtures/<name>.json what a mixture is made of
     <root>/reports/<split>.html what a split is made of
     <root>/.dagster/            the Dagster instance of the command line
     <root>/.dagster-<uid>/      that of a user who may not write it
@@ -128,6 +129,10 @@ class Layout:
     def dataset(self, split: str) -> Path:
         """The folder of a split's published dataset."""
         return self.root / "datasets" / split
+
+    def mixture(self, name: str) -> Path:
+        """The record of a mixture of datasets."""
+        return self.root / "mixtures" / f"{name}.json"
 
     def report(self, split: str) -> Path:
         """The page that says what a split is made of."""

@@ -33,6 +33,7 @@ from codedata.tokenize.engines.registry import AUTO, known_choice  # noqa: E402
 if TYPE_CHECKING:
     from codedata.run.matches_transformers import TransformersCheck
     from codedata.training.dataset import PickledTrainerDataset
+    from codedata.training.mixture import Mixture
 
 
 class DataRoot(dg.ConfigurableResource):
@@ -144,22 +145,41 @@ class Datasets(dg.ConfigurableResource):
 
     store: DataRoot
 
-    def load(self, split: str, *, verify: bool = False) -> "PickledTrainerDataset":
-        """The dataset of a split.
+    def load(
+        self, split: str, *, mask_padding: bool = True, verify: bool = False
+    ) -> "PickledTrainerDataset":
+        """The dataset of a split; arguments as of `codedata.load_dataset`.
 
         Raises:
-            DatasetError: it was not materialized, or is damaged.
+            DatasetError: it was not materialized, is damaged, or does not say where its padding is.
         """
-        from codedata.training.dataset import PickledTrainerDataset  # torch, only where it is used
+        from codedata.loading import open_for_training  # torch, only where it is used
 
         place = place_of(self.store.layout, split)
-        return PickledTrainerDataset([place], quiet=True, verify=verify)
+        return open_for_training(place, mask_padding=mask_padding, verify=verify)
+
+    def load_mixture(self, name: str, *, mask_padding: bool = True) -> "Mixture":
+        """The mixture that was materialized under a name.
+
+        Raises:
+            DatasetError: it was not, or a dataset of it is another by now.
+        """
+        from codedata.training.mixture import published_mixture  # as above
+
+        return published_mixture(self.store.layout, name, mask_padding=mask_padding)
 
 
 class DatasetIOManager(dg.ConfigurableIOManager):
-    """Loads `<split>/dataset` as a PickledTrainerDataset; the assets write the files themselves."""
+    """Loads `<split>/dataset` as a PickledTrainerDataset, `<name>/mixture` as a Mixture.
+
+    The assets write the files themselves.
+    """
 
     store: DataRoot
+    mask_padding: bool = Field(
+        default=True,
+        description="Have labels of -100 where samples are padded; else labels are the input ids.",
+    )
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Refuse: a dataset is published by `<split>/pickle_shards`, not by returning a value.
@@ -172,9 +192,11 @@ class DatasetIOManager(dg.ConfigurableIOManager):
             "this IO manager publish their folder and return a MaterializeResult"
         )
 
-    def load_input(self, context: dg.InputContext) -> "PickledTrainerDataset":
-        """The dataset of the split that the upstream asset belongs to."""
-        return Datasets(store=self.store).load(context.asset_key.path[0])
+    def load_input(self, context: dg.InputContext) -> "PickledTrainerDataset | Mixture":
+        """The dataset of the split, or the mixture, that the upstream asset is."""
+        datasets, (name, *what) = Datasets(store=self.store), context.asset_key.path
+        load = datasets.load_mixture if what == ["mixture"] else datasets.load
+        return load(name, mask_padding=self.mask_padding)
 
 
 store = DataRoot()

@@ -113,7 +113,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--micro_batch_size", type=int, default=1, help="samples at once, a rank")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that load")
     parser.add_argument("--eval_samples", type=int, default=32)
-    parser.add_argument("--mask_padding", action="store_true", help="leave padding out of the loss")
+    parser.add_argument(
+        "--count_padding",
+        action="store_true",
+        help="the loss counts padding, as with the reference",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the model and of the order")
     options = parser.parse_args()
     options.output = options.output or Path("runs/tiny-real" if options.real else "runs/tiny")
@@ -123,10 +127,9 @@ def parse_arguments() -> argparse.Namespace:
 def open_datasets(options: argparse.Namespace) -> list[PickledTrainerDataset]:
     """What to train on, and what to evaluate on."""
     splits = ["train", "validation"] if options.real else ["demo_train", "demo_validation"]
-    datasets = [load_dataset(split) for split in splits]
-    if options.mask_padding:
-        datasets = [dataset.with_padding_masked() for dataset in datasets]
-    return [datasets[0], datasets[1][: options.eval_samples]]
+    mask_padding = not options.count_padding
+    train, validation = (load_dataset(split, mask_padding=mask_padding) for split in splits)
+    return [train, validation[: options.eval_samples]]
 
 
 def start_process() -> torch.device:
@@ -159,9 +162,7 @@ def run(options: argparse.Namespace, device: torch.device) -> None:
 
     train, validation = open_datasets(options)
     torch.manual_seed(options.seed)
-    folders = [*train.datasets, *validation.datasets]
-    vocab_size = 1 + max(int(ids.max()) for each in folders for ids in each.shards)
-    model = TinyModel(vocab_size, train.seq_length).to(device)
+    model = TinyModel(train.vocab_size, train.seq_length).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     loader = ResumableLoader(
         train,

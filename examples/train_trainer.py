@@ -18,7 +18,14 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments, set_seed
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Trainer,
+    TrainingArguments,
+    default_data_collator,
+    set_seed,
+)
 
 from codedata import CodedataError, DatasetProvenance, PickledTrainerDataset
 from codedata.layout import Layout
@@ -37,7 +44,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=4, help="samples of each rank")
     parser.add_argument("--num_workers", type=int, default=0, help="processes that load")
     parser.add_argument("--eval_samples", type=int, default=32)
-    parser.add_argument("--mask_padding", action="store_true", help="leave padding out of the loss")
+    parser.add_argument("--tokenizer", help="the datasets' own, where it is not found by itself")
+    parser.add_argument(
+        "--count_padding",
+        action="store_true",
+        help="the loss counts padding, as with the reference",
+    )
     options = parser.parse_args()
     options.output = options.output or Path("runs/trainer-real" if options.real else "runs/trainer")
     prefix = "" if options.real else "demo_"
@@ -70,13 +82,14 @@ def run(options: argparse.Namespace) -> None:
         return
     train = PickledTrainerDataset(options.dataset_paths, quiet=True)
     validation = PickledTrainerDataset(options.validation_paths, quiet=True)
-    if options.mask_padding:
+    if not options.count_padding:
         train, validation = train.with_padding_masked(), validation.with_padding_masked()
+    if options.tokenizer is not None:
+        train.load_tokenizer(options.tokenizer)
 
     set_seed(0)
-    folders = [*train.datasets, *validation.datasets]
     config = LlamaConfig(
-        vocab_size=1 + max(int(ids.max()) for each in folders for ids in each.shards),
+        vocab_size=train.vocab_size,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=1,
@@ -113,6 +126,8 @@ def run(options: argparse.Namespace) -> None:
         args=arguments,
         train_dataset=train,
         eval_dataset=validation[: options.eval_samples],
+        processing_class=train.tokenizer,  # into checkpoints; DatasetProvenance tries it, too
+        data_collator=default_data_collator,
         callbacks=[DatasetProvenance()],
     )
     trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))

@@ -27,7 +27,7 @@ def require_all_defined(defs: "dg.Definitions") -> None:
         SettingsError: naming it, what it needs, and where its YAML says so.
     """
     # Loaded with the definitions, where they have any of ours.
-    from codedata.components import DatasetSplit, TrainedTokenizer
+    from codedata.components import DatasetSplit, Mixture, TrainedTokenizer
 
     graph = defs.resolve_asset_graph()
     defined = graph.get_all_asset_keys() - graph.unexecutable_asset_keys
@@ -35,6 +35,10 @@ def require_all_defined(defs: "dg.Definitions") -> None:
         made = [each.path[0] for each in sorted(defined) if each.path[1:] == key.path[1:]]
         for child in sorted(graph.get(key).child_keys):
             owner = _component_of(graph.get(child).metadata)
+            if isinstance(owner, Mixture):
+                of = next(i for i, e in enumerate(owner.sources) if [e.dataset] == [*key.path[:1]])
+                with owner.about("sources", of, "dataset"):
+                    raise _undefined(f"mixture {owner.name!r}", key, made, "sources")
             if isinstance(owner, DatasetSplit | TrainedTokenizer):
                 what = "split" if isinstance(owner, DatasetSplit) else "tokenizer"
                 needs: dict[tuple[str | int, ...], list[str | None]] = {
@@ -56,11 +60,13 @@ def _component_of(metadata: Any) -> object:
     return getattr(metadata.get("dagster/component_origin"), "instance", None)
 
 
-def _undefined(what: str, key: "dg.AssetKey", made: list[str]) -> SettingsError:
+def _undefined(
+    what: str, key: "dg.AssetKey", made: list[str], fields: str = "corpus or tokenizer_asset"
+) -> SettingsError:
     meant = f" {near}" if (near := did_you_mean(key.path[0], made)) else ""
     return SettingsError(
         f"{what} needs the asset {key.to_user_string()!r}, which nothing defines;{meant} correct "
-        "corpus or tokenizer_asset in its defs.yaml, or add the one it names"
+        f"{fields} in its defs.yaml, or add the one it names"
     )
 
 

@@ -1,13 +1,15 @@
-"""`codedata list`: each split of the code location: made, stale and why, or missing."""
+"""`codedata list`: each split and mixture of the code location: made, stale and why, or missing."""
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from codedata.cli.code_location import add_module_option, find_code_location, load_definitions
 from codedata.cli.commands import Commands
 from codedata.cli.corpus_files import load_with_files
 from codedata.cli.dataset_names import layout_of_root, shown_path
+from codedata.cli.mixtures import MixtureState, mixture_states
 from codedata.cli.split_states import SplitState, states_of
 from codedata.printable import say
 
@@ -24,7 +26,8 @@ def add_parser(commands: Commands) -> None:
         "why, or is missing.",
         epilog="--json: an object with module, root, and splits, each with name, state (made, "
         "stale, missing, damaged), why (a list of lines), folder, samples, seq_length, tokens and "
-        "digest; the last four are null where there is no dataset.",
+        "digest; the last four are null where there is no dataset. And mixtures, each with name, "
+        "state, why, path of its record, samples and digest.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument(
@@ -49,12 +52,13 @@ def run(options: argparse.Namespace) -> int:
         defs = load_with_files(location, layout, None, refresh=True)
     else:
         defs = load_definitions(location)
-    states = states_of(defs, layout)
+    states, mixtures = states_of(defs, layout), mixture_states(defs, layout)
     if options.json:
         found = {
             "module": location.module,
             "root": layout.shown,
             "splits": [state.as_json() for state in states],
+            "mixtures": [state.as_json() for state in mixtures],
         }
         print(json.dumps(found, indent=2))
         return 0
@@ -65,14 +69,20 @@ def run(options: argparse.Namespace) -> int:
         project = f" of {location.folder}" if is_above else ""
         root = layout.shown if is_above else shown_path(layout.url or layout.root)
         say(f"splits of {location.module}{project}, below {root}")
-    rows = [_row(state) for state in states]
+    _say_rows(states, [_row(state) for state in states])
+    if mixtures:
+        say("mixtures of them")
+        _say_rows(mixtures, [_mixture_row(state) for state in mixtures])
+    return 0
+
+
+def _say_rows(states: Sequence[SplitState | MixtureState], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for state, row in zip(states, rows, strict=True):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         say("  ".join(cells).rstrip())
         for why in state.why:
             say(f"{'':{widths[0]}}  {why}")
-    return 0
 
 
 def _row(state: SplitState) -> list[str]:
@@ -81,3 +91,9 @@ def _row(state: SplitState) -> list[str]:
         counts = f"{state.num_samples:,} samples of {state.seq_length:,} tokens"
     digest = (state.digest or "")[:_DIGEST_CHARS]
     return [state.name, state.state, counts, digest, shown_path(state.folder)]
+
+
+def _mixture_row(state: MixtureState) -> list[str]:
+    counts = "" if state.num_samples is None else f"{state.num_samples:,} samples"
+    digest = (state.digest or "")[:_DIGEST_CHARS]
+    return [state.name, state.state, counts, digest, shown_path(state.path)]

@@ -1,4 +1,4 @@
-"""`codedata materialize`: the jobs of splits, one after the other, in this process."""
+"""`codedata materialize`: the jobs of splits and mixtures, one after the other, in this process."""
 
 import argparse
 import logging
@@ -21,6 +21,7 @@ from codedata.cli.corpus_files import load_with_files
 from codedata.cli.dataset_names import spaced, summary
 from codedata.cli.dry_run import DryRun
 from codedata.cli.instance import open_instance, prepare_dagster_home
+from codedata.cli.mixtures import mixtures_of, say_dry_run, say_mixture
 from codedata.errors import CodedataError, SettingsError
 from codedata.layout import Layout
 from codedata.parallel import available_cores
@@ -39,11 +40,11 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "materialize",
-        help="make the datasets of splits",
-        description="Run each split's job in turn, and publish its dataset if every check passes. "
-        "What an earlier run finished is kept.",
+        help="make the datasets of splits, and mixtures of them",
+        description="Run the job of each split or mixture in turn, and publish its dataset if "
+        "every check passes. What an earlier run finished is kept.",
     )
-    parser.add_argument("splits", nargs="+", metavar=SPLIT, help="name of a split")
+    parser.add_argument("splits", nargs="+", metavar=SPLIT, help="name of a split or a mixture")
     parser.add_argument(
         "--force", action="store_true", help="tokenize again what is stored and right"
     )
@@ -77,11 +78,16 @@ def run(options: argparse.Namespace) -> int:
     defs = load_with_files(location, layout, options.splits, refresh=options.update)
     jobs = {job.name: job for job in defs.resolve_all_job_defs()}
     _require_splits(jobs, options.splits, location)
+    mixtures = mixtures_of(defs)
     if home is None:
-        dry_run = DryRun(defs, options.splits, force=options.force)
+        splits = [name for name in options.splits if name not in mixtures]
+        dry_run = DryRun(defs, splits, force=options.force)
         for split in options.splits:
             with _about(split):
-                dry_run.say(split)
+                if split in mixtures:
+                    say_dry_run(layout, split, mixtures[split])
+                else:
+                    dry_run.say(split)
         return 0
     # What they have imported by now; the other commands do not need it.
     import dagster as dg
@@ -103,10 +109,10 @@ def run(options: argparse.Namespace) -> int:
                         job.execute_in_process(instance=instance, run_config=config, tags=tags)
                 except dg.DagsterExecutionInterruptedError as error:  # Ctrl-C
                     raise KeyboardInterrupt from error
-            say(f"{place_of(layout, split)}: {summary(published(layout, split))}")
-            if (page := layout.report(split)).exists():
-                where = page if layout.url is None else f"{layout.url}/reports/{page.name}"
-                say(f"{where}: what it is made of")
+            if split in mixtures:
+                say_mixture(layout, split)
+            else:
+                _say_split(layout, split)
             sys.stdout.flush()  # the next one may take hours
     TERMINAL.say(
         f"codedata: done in {time.monotonic() - started:.1f} s; codedata {version('codedata')}, "
@@ -114,6 +120,13 @@ def run(options: argparse.Namespace) -> int:
         f"{platform.system()} {platform.machine()}, {available_cores()} cores"
     )
     return 0
+
+
+def _say_split(layout: Layout, split: str) -> None:
+    say(f"{place_of(layout, split)}: {summary(published(layout, split))}")
+    if (page := layout.report(split)).exists():
+        where = page if layout.url is None else f"{layout.url}/reports/{page.name}"
+        say(f"{where}: what it is made of")
 
 
 @contextmanager
@@ -133,9 +146,10 @@ def _about(split: str) -> Iterator[None]:
 
 
 def _require_splits(jobs: dict[str, Any], names: Sequence[str], location: CodeLocation) -> None:
+    from codedata.components.mixture import MIXTURE_TAG
     from codedata.components.split_spec import SPLIT_TAG
 
-    splits = sorted(name for name, job in jobs.items() if SPLIT_TAG in job.tags)
+    splits = sorted(name for name, job in jobs.items() if {SPLIT_TAG, MIXTURE_TAG} & {*job.tags})
     unknown = next((name for name in names if name not in splits), None)
     if unknown is None:
         return

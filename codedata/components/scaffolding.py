@@ -135,14 +135,47 @@ class SplitScaffolder(YamlScaffolder):
             yield from _field(name, field, said)
 
 
-def _corpus_and_splits(defs: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The fields of the first corpus in a folder, and those of each split over it."""
+class MixtureScaffolder(YamlScaffolder):
+    """A mixture of the splits of its project."""
+
+    def attributes(self, folder: Path) -> Iterator[str]:
+        """The lines of a mixture's fields."""
+        from codedata.components.mixture import Mixture, SourceOfMixture  # which has this one
+
+        splits = [each for each in _defined(folder.parent)["DatasetSplit"] if each.get("name")]
+        if not splits:
+            raise SettingsError(
+                f"no split is defined in {folder.parent}, that could be mixed; first "
+                "`dg scaffold defs codedata.components.DatasetSplit NAME`"
+            )
+        has_others = any(not each.get("held_out_from") for each in splits)
+        for name, field in Mixture.model_fields.items():
+            if name != "sources":
+                yield from _field(name, field, {"name": folder.name})
+                continue
+            yield from _comment(f"{field.description} A comment are those that are held out.")
+            for inner, its_field in SourceOfMixture.model_fields.items():
+                yield from _comment(f"{inner}: {its_field.description}")
+            yield "  sources:"
+            for split in splits:
+                sign = "# " if has_others and split.get("held_out_from") else ""
+                yield f"    {sign}- {{dataset: {split['name']}, weight: 1, max_epochs: 1}}"
+
+
+def _defined(defs: Path) -> dict[str, list[dict[str, Any]]]:
+    """The fields of each corpus and split in a folder."""
     found: dict[str, list[dict[str, Any]]] = {"RawCorpus": [], "DatasetSplit": []}
     for path in sorted(defs.rglob("defs.yaml")):
         for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
             if isinstance(document, dict):
                 kind = str(document.get("type")).rpartition(".")[2]
                 found.get(kind, []).append(document.get("attributes") or {})
+    return found
+
+
+def _corpus_and_splits(defs: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The fields of the first corpus in a folder, and those of each split over it."""
+    found = _defined(defs)
     if not found["RawCorpus"]:
         raise SettingsError(
             f"no corpus is defined in {defs}, that a split could be made of; first "

@@ -168,6 +168,12 @@ class Facts(Origin):
         return ", ".join(known)
 
 
+def pad_id_of(facts: Facts | None) -> int | None:
+    """What fills up samples; None where nothing says it."""
+    pad = facts and facts.switches.get("pad_token")
+    return pad if isinstance(pad, int) else None
+
+
 def samples_by_corpus(facts: Facts, entries: Sequence[ShardEntry]) -> dict[str, int]:
     """How many samples of a dataset are of each of its corpora; empty where it has one."""
     counts = dict.fromkeys(facts.corpora, 0)

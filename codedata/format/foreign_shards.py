@@ -17,7 +17,7 @@ refused: nothing is looked up, called, memoised or nested. One grammar, so one m
 
 import struct
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from codedata.errors import DatasetError
 from codedata.format.packing import MAX_TOKEN_ID, id_dtype
 from codedata.format.shards import Bytes
+
+_Count = TypeVar("_Count", int, NDArray[np.int64])
 
 _BATCH = 1000
 """Items between MARK and APPENDS: `_BATCHSIZE` of CPython's pickle."""
@@ -69,14 +71,28 @@ def decode_foreign_shard(
     Raises:
         DatasetError: the bytes are anything else than that list of lists.
     """
-    least_bytes, most_bytes = num_samples * (2 * seq_length + 2), num_samples * (6 * seq_length + 9)
-    if not least_bytes <= len(data) <= 2 * most_bytes + 64:
-        raise DatasetError(
-            f"{name} has {len(data)} bytes, which cannot be {num_samples} samples of {seq_length} "
-            "tokens: it is truncated, or belongs to another meta; make the dataset again"
-        )
+    require_foreign_size(len(data), num_samples, seq_length, name)
     decoder = _Decoder(bytes(data), num_samples, seq_length, name)
     return decoder.decode()
+
+
+def foreign_bounds(num_samples: _Count, seq_length: _Count) -> tuple[_Count, _Count]:
+    """The fewest and the most bytes that such a shard may have; of arrays of counts arrays."""
+    return num_samples * (2 * seq_length + 2), 2 * num_samples * (6 * seq_length + 9) + 64
+
+
+def require_foreign_size(num_bytes: int, num_samples: int, seq_length: int, name: str) -> None:
+    """Refuse what cannot be such a shard, by its size.
+
+    Raises:
+        DatasetError: naming it.
+    """
+    least_bytes, most_bytes = foreign_bounds(num_samples, seq_length)
+    if not least_bytes <= num_bytes <= most_bytes:
+        raise DatasetError(
+            f"{name} has {num_bytes} bytes, which cannot be {num_samples} samples of {seq_length} "
+            "tokens: it is truncated, or belongs to another meta; make the dataset again"
+        )
 
 
 class _Decoder:

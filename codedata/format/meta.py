@@ -133,11 +133,6 @@ def file_index(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def is_file_name(name: str) -> bool:
-    """Whether a shard may have the name, or a file beside one."""
-    return file_index(name) is not None
-
-
 def _entry_fields(entry: ShardEntry) -> dict[str, object]:
     fields: dict[str, object] = {"num_samples": entry.num_samples, "num_tokens": entry.num_tokens}
     fields["last_sample_tokens"], fields["sha256"] = entry.last_sample_tokens, entry.sha256

@@ -12,7 +12,7 @@ Opcodes: https://github.com/python/cpython/blob/3.11/Lib/pickletools.py
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from codedata.errors import DatasetError
 from codedata.format.packing import MAX_TOKEN_ID, IdArray
 
 Bytes = NDArray[np.uint8]
+
+_Count = TypeVar("_Count", int, NDArray[np.int64])
 
 HEADER = b"\x80\x02]("
 ROW_HEADER = b"]("
@@ -90,7 +92,15 @@ def is_fixed_width(data: Bytes) -> bool:
     return head[:-1] == start and head[-1] in _ID_DTYPES
 
 
-def view_shard(data: Bytes, *, num_samples: int, seq_length: int, name: str) -> NDArray[Any]:
+def shard_bytes(num_samples: _Count, seq_length: _Count, id_bytes: int) -> _Count:
+    """How many bytes a shard takes whose ids take two or four; of arrays of counts an array."""
+    stride = len(ROW_HEADER) + seq_length * (1 + id_bytes) + len(ROW_TRAILER)
+    return len(HEADER) + num_samples * stride + len(TRAILER)
+
+
+def view_shard(
+    data: Bytes, *, num_samples: int, seq_length: int, name: str, is_checked: bool = False
+) -> NDArray[Any]:
     """The ids of a fixed-width shard, as a view of its bytes, once every byte is checked.
 
     Args:
@@ -98,6 +108,7 @@ def view_shard(data: Bytes, *, num_samples: int, seq_length: int, name: str) -> 
         num_samples: rows, as the meta says.
         seq_length: ids a row, as the meta says.
         name: the shard, for messages.
+        is_checked: these very bytes were, and only how many they are is looked at.
 
     Returns:
         Read-only, uint16 or int32 (little-endian), shape (num_samples, seq_length).
@@ -106,15 +117,17 @@ def view_shard(data: Bytes, *, num_samples: int, seq_length: int, name: str) -> 
         DatasetError: a byte is not the one that the format has in its place.
     """
     opcode = int(data[len(HEADER) + len(ROW_HEADER)])
-    stride = len(ROW_HEADER) + seq_length * (1 + _ID_DTYPES[opcode].itemsize) + len(ROW_TRAILER)
-    expected_bytes = len(HEADER) + num_samples * stride + len(TRAILER)
+    expected_bytes = shard_bytes(num_samples, seq_length, _ID_DTYPES[opcode].itemsize)
     if len(data) != expected_bytes:
         raise DatasetError(
             f"{name} has {len(data)} bytes, but {num_samples} samples of {seq_length} tokens take "
             f"{expected_bytes}: it is truncated, or belongs to another meta; make the dataset again"
         )
-    rows = data[len(HEADER) : -len(TRAILER)].reshape(num_samples, stride)
+    rows = data[len(HEADER) : -len(TRAILER)].reshape(num_samples, -1)
     ids = _view_ids(rows, opcode)
+    ids.flags.writeable = False
+    if is_checked:
+        return ids
     if bytes(data[-len(TRAILER) :]) != TRAILER:
         raise _wrong_byte(name, f"the last {len(TRAILER)} bytes")
     row = _empty_row(seq_length, opcode)
@@ -129,7 +142,6 @@ def view_shard(data: Bytes, *, num_samples: int, seq_length: int, name: str) -> 
         if (((ones ^ row) | (zeros ^ row)) & fixed).any():
             wrong = (((block ^ row) & fixed) != 0).any(axis=1)
             raise _wrong_byte(name, f"sample {start + int(np.argmax(wrong))}")
-    ids.flags.writeable = False
     return ids
 
 

@@ -5,7 +5,7 @@ them, into this user's own, which is bounded. Requests: one for the commit of a 
 each page of the list, and one for each 32 MB of a file.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -51,12 +51,12 @@ class HubRemote:
                 raise no_dataset(self.repo, self.commit)
             return meta, self._text(FACTS_NAME), self._text(CARD_NAME)
 
-    def sizes(self, of: Callable[[str], bool]) -> dict[str, int]:
+    def sizes(self, prefix: str) -> dict[str, int | None]:
         """See `Remote.sizes`."""
         with _said(self), self._call().made():
             tree = HfApi().list_repo_tree(self.repo, revision=self.commit, repo_type="dataset")
             files = (each for each in tree if isinstance(each, RepoFile))
-            return {each.path: each.size for each in files if of(each.path)}
+            return {each.path: each.size for each in files if each.path.startswith(prefix)}
 
     def read(self, name: str, start: int, stop: int) -> bytes:
         """See `Remote.read`."""

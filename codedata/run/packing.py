@@ -274,9 +274,12 @@ def _read_back(task: PackTask, entries: Sequence[ShardEntry]) -> ReadChunk:
     numbered = enumerate(entries, task.first_shard)
 
     def read(index: int, entry: ShardEntry) -> IdArray:
-        ids = read_shard(snapshot, index, entry, verify=True)
+        ids = read_shard(*file(shard_name(index)), entry)
         shards.append(FoundShard.of(ids))
         return ids
+
+    def file(name: str) -> tuple[Bytes, str]:
+        return snapshot.map(name), f"{snapshot.where}/{name}"
 
     if task.task.recipe is None:
         for index, entry in numbered:
@@ -286,7 +289,7 @@ def _read_back(task: PackTask, entries: Sequence[ShardEntry]) -> ReadChunk:
         ShardOfDocuments(
             name=f"{snapshot.where}/{shard_name(index)}",
             ids=read(index, entry),
-            spans=read_spans(snapshot, index, entry, verify=True),
+            spans=read_spans(*file(spans_name(index)), entry),
             table=read_documents(snapshot, index, entry),
         )
         for index, entry in numbered

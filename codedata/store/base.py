@@ -6,6 +6,7 @@ in the one that was opened. Nothing here needs a rename: a folder of this machin
 store writes a version and then its number.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, Protocol
@@ -33,8 +34,8 @@ class Snapshot(Protocol):
         """The names, sorted."""
         ...
 
-    def sizes(self, of: Callable[[str], bool]) -> dict[str, int]:
-        """The bytes that each file has whose name a function takes."""
+    def sizes(self, prefix: str) -> dict[str, int | None]:
+        """The bytes of each file whose name begins so; None of what is no plain file."""
         ...
 
     def keep(self) -> "Snapshot":
@@ -54,6 +55,18 @@ class Snapshot(Protocol):
 
         Raises:
             FileNotFoundError: as `read` does.
+        """
+        ...
+
+    def map_file(self, name: str) -> tuple[Bytes, os.stat_result | None]:
+        """All bytes, as `map` gives them, and of which file in which state they are.
+
+        Raises:
+            FileNotFoundError: as `read` does.
+
+        Returns:
+            The bytes, and what `fstat` says of the file that was opened, as it was before; None
+            where it is none of this machine.
         """
         ...
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from codedata.errors import DatasetError
 from codedata.format.facts import Facts
 from codedata.format.meta import META_NAME, parse_meta
-from codedata.layout import Layout
+from codedata.layout import Layout, is_name
 from codedata.places import is_object_url, require_no_secret
 from codedata.progress import SILENT, Reporter, Transfer, megabytes
 from codedata.store.base import Data
@@ -57,6 +57,26 @@ _NUMBERED = re.compile(r"(?P<url>.+)@(?P<number>[0-9]{1,10})", re.ASCII)
 def place_of(layout: Layout, split: str) -> Path | str:
     """Where a split's dataset is published: a folder, or a URL."""
     return layout.dataset(split) if layout.url is None else f"{layout.url}/datasets/{split}"
+
+
+def published_place(split: str) -> Path | str:
+    """Where the dataset of a split is, below `$CODEDATA_ROOT`.
+
+    Raises:
+        DatasetError: the name is none, or nothing is there.
+    """
+    if not is_name(split):
+        raise DatasetError(
+            f"{split!r} is no name of a split; name one, such as 'train', or open a folder with "
+            "PickledTrainerDataset"
+        )
+    place = place_of(Layout.from_environment(), split)
+    if isinstance(place, Path) and not place.exists():
+        raise DatasetError(
+            f"split {split!r} has no dataset in {place}; run `codedata materialize {split}`, or "
+            "set CODEDATA_ROOT to the folder that holds it"
+        )
+    return place
 
 
 def dataset_log(url: str) -> "DatasetLog":

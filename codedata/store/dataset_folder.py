@@ -6,13 +6,11 @@ README.md are read, and nothing is unpickled. What says which documents a shard 
 whenever it is read: when somebody asks, or all is verified.
 """
 
-import errno
 import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import groupby
@@ -32,7 +30,6 @@ from codedata.format.meta import (
     ShardEntry,
     documents_name,
     dump_meta,
-    is_file_name,
     parse_meta,
     shard_name,
     spans_name,
@@ -40,8 +37,9 @@ from codedata.format.meta import (
 from codedata.format.old_cards import parse_old_card
 from codedata.parallel import available_cores
 from codedata.store.base import Snapshot
-from codedata.store.shard_files import Each, ShardFiles, read_documents
-from codedata.store.snapshot import NAME_IT, FolderSnapshot, with_enough_files
+from codedata.store.file_sizes import require_files
+from codedata.store.shard_files import Each, ShardFiles, read_documents, with_enough_files
+from codedata.store.snapshot import NAME_IT, FolderSnapshot
 
 if TYPE_CHECKING:
     from codedata.store.streamed import Stream
@@ -108,6 +106,11 @@ class Dataset:
     def where(self) -> str:
         """Where it was read from, for people."""
         return self.url or str(self.folder)
+
+    @property
+    def place(self) -> str:
+        """Where its files are: a folder of this machine, or the URL of what is streamed."""
+        return self.where if self.stream else str(self.folder)
 
     @property
     def seq_length(self) -> int:
@@ -209,7 +212,7 @@ class Dataset:
         last = [entry.last_sample_tokens for entry in self.entries]
         if None in last:
             raise DatasetError(
-                f"{self.folder / META_NAME} does not say how many tokens of "
+                f"{self.place}/{META_NAME} does not say how many tokens of "
                 f"{shard_name(last.index(None))}'s last sample are padding (last_sample_tokens), "
                 "and by its id padding cannot be told from text; make the dataset again to mask "
                 "it, with the same switches"
@@ -230,26 +233,7 @@ class Dataset:
             raise DatasetError(
                 f"{self.folder} does not say which documents it has: it was made without a recipe"
             )
-        if self.stream is not None:
-            return self.files.documents(index)
-        with FolderSnapshot(self.folder) as snapshot:
-            try:
-                return read_documents(snapshot, index, self.entries[index])
-            except (FileNotFoundError, DatasetError) as error:
-                self._require_there(snapshot)
-                if isinstance(error, DatasetError):
-                    raise
-                raise DatasetError(_missing(snapshot.where, str(error.filename))) from error
-
-    def _require_there(self, snapshot: Snapshot) -> None:
-        """Refuse a folder that holds another dataset by now.
-
-        Raises:
-            DatasetError: it does.
-        """
-        with suppress(FileNotFoundError):
-            if hashlib.sha256(snapshot.read(META_NAME)).hexdigest() != self.digest:
-                raise DatasetError(f"{self.folder} was replaced since it was opened; open it again")
+        return self.files.documents(index)
 
 
 def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
@@ -260,7 +244,7 @@ def open_dataset(folder: Path, *, verify: bool = False) -> Dataset:
         verify: recompute every hash, too.
     """
     return with_enough_files(
-        folder, lambda: open_snapshot(lambda: FolderSnapshot(folder), verify=verify)
+        str(folder), lambda: open_snapshot(lambda: FolderSnapshot(folder), verify=verify)
     )
 
 
@@ -311,8 +295,9 @@ def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
     facts, card = (_read_text(snapshot, each, verify=verify) for each in (FACTS_NAME, CARD_NAME))
     if verify and (facts, card) != (None, None):
         _require_own(snapshot.where, facts, card, digest)
-    require_files(snapshot.where, snapshot.sizes(is_file_name), entries)
-    files = ShardFiles(snapshot.keep(), entries)
+    require_files(snapshot, entries)
+    files = ShardFiles(snapshot.keep(), entries, digest)
+    files.hold()
     if verify:
         _verify_shards(files, snapshot, entries)
     return Dataset(
@@ -322,32 +307,6 @@ def read_dataset(snapshot: Snapshot, *, verify: bool) -> Dataset:
         files=files,
         texts=(facts, card),
     )
-
-
-def require_files(where: str, sizes: Mapping[str, int], entries: Sequence[ShardEntry]) -> None:
-    """Refuse a dataset of which a file is missing, or too many, or has a size that it cannot have.
-
-    Args:
-        where: of the dataset, for messages.
-        sizes: of the shards, and what lies beside them, that are there.
-        entries: what the meta says.
-
-    Raises:
-        FileNotFoundError: one that the meta names is not there.
-        DatasetError: one is there that it does not name, or was cut off.
-    """
-    others = dict(sizes)
-    for index, entry in enumerate(entries):
-        for name in entry.files(index):
-            if (num_bytes := others.pop(name, None)) is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-            if not num_bytes:
-                raise DatasetError(f"{where}/{name} is empty; make the dataset again")
-    if others:
-        raise DatasetError(
-            f"{where} holds {min(others)}, which its meta does not name: it is left from "
-            "another run; remove it, or make the dataset again"
-        )
 
 
 def _missing(where: str, name: str) -> str:
@@ -440,10 +399,8 @@ def _verify_one(files: ShardFiles, snapshot: Snapshot, index: int, entry: ShardE
             f"{snapshot.where}/{shard_name(index)} has no sha256 in its meta; make the dataset "
             "again to have it verified"
         )
-    files.ids(index)
-    if not entry.has_documents:
+    if (spans := files.verify(index)) is None:
         return
-    spans = files.spans(index)
     known = read_documents(snapshot, index, entry).column("document").to_numpy()
     if (unknown := np.setdiff1d(spans[:, 3], known)).size:
         raise DatasetError(

@@ -63,16 +63,21 @@ def map_file(file: BinaryIO) -> Bytes:
     return np.frombuffer(mapped, np.uint8)
 
 
+def mapping_of(data: NDArray[Any]) -> mmap.mmap | None:
+    """The mapped file that an array is a view of; None where it lies in memory."""
+    mapped: Any = data
+    while mapped is not None and not hasattr(mapped, "madvise"):
+        mapped = mapped.obj if isinstance(mapped, memoryview) else getattr(mapped, "base", None)
+    return mapped
+
+
 def release_pages(data: NDArray[Any]) -> None:
     """Take what was read of a mapped file out of this process's memory; it stays in the file.
 
     Args:
         data: of `map_file`, or a view of it; what is no mapped file stays as it is.
     """
-    mapped: Any = data
-    while mapped is not None and not hasattr(mapped, "madvise"):
-        mapped = mapped.obj if isinstance(mapped, memoryview) else getattr(mapped, "base", None)
-    if mapped is not None:
+    if (mapped := mapping_of(data)) is not None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 

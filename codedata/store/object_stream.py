@@ -4,7 +4,6 @@ Requests: one for the meta, where it is not in the cache; one for 1,000 names of
 for each 32 MB of a file.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from codedata.errors import DatasetError
@@ -42,9 +41,9 @@ class ObjectRemote:
             ) from error
         return meta, self.version.facts, self.version.card
 
-    def sizes(self, of: Callable[[str], bool]) -> dict[str, int]:
+    def sizes(self, prefix: str) -> dict[str, int | None]:
         """See `Remote.sizes`."""
-        return ObjectSnapshot(self.log, self.version.folder, {}).sizes(of)
+        return ObjectSnapshot(self.log, self.version.folder, {}).sizes(prefix)
 
     def read(self, name: str, start: int, stop: int) -> bytes:
         """See `Remote.read`."""

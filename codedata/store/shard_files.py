@@ -1,15 +1,24 @@
 """The meta's entries and the files of a dataset -> the arrays of a shard, when they are asked for.
 
 A file is mapped, and checked whole before anything of it is given: its structure, and the sha256
-that the meta states. Of all datasets of a process some files are mapped at a time, those that were
-asked for last; an array that somebody holds stays mapped. Nothing is unpickled.
+that the meta states; what was checked in the state that it is in is not checked again
+(`store/checked.py`). Of all datasets of a process some files are mapped at a time, those that were
+asked for last; an array that somebody holds stays mapped. A dataset of few files has all of them
+from the start, and so outlives its folder. Nothing is unpickled.
 """
 
+import errno
 import hashlib
+import os
+import resource
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar, overload
+from weakref import ReferenceType, WeakSet, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +26,29 @@ from numpy.typing import NDArray
 from codedata.errors import DatasetError
 from codedata.format.documents import Spans
 from codedata.format.foreign_shards import decode_foreign_shard
-from codedata.format.meta import ShardEntry, documents_name, shard_name, spans_name
+from codedata.format.meta import META_NAME, ShardEntry, documents_name, shard_name, spans_name
 from codedata.format.shards import Bytes, is_fixed_width, view_shard
 from codedata.format.spans import view_spans
 from codedata.store.base import Snapshot
-from codedata.store.files import release_pages
+from codedata.store.checked import Checked
+from codedata.store.files import mapping_of, release_pages
 
 _Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 _MOST_MAPPED = 192
 """Files of a process at a time: before Python 3.13 each mapping holds a descriptor, of which a
 process has 1,024 by default."""
+
+_SHARE_OF_MEMORY = 2
+"""What is decoded, or lies on a filesystem that maps no files, takes memory that is not the file's;
+a loader's workers share the machine's."""
+
+_FEW_FILES = 64
+"""A dataset of so many has them mapped at opening..."""
+
+_MOST_HELD = 256
+"""...as long as those of a process are no more than these."""
 
 
 class Each(Sequence[_Item]):
@@ -50,67 +71,108 @@ class Each(Sequence[_Item]):
     def __getitem__(self, index: slice) -> Sequence[_Item]: ...
     def __getitem__(self, index: int | slice) -> _Item | Sequence[_Item]:
         found = self._numbers[index]
-        return self._get(found) if isinstance(found, int) else [self._get(each) for each in found]
+        if isinstance(found, int):
+            return self._get(found)
+        return Each(len(found), lambda number: self._get(found[number]))
 
     def __iter__(self) -> Iterator[_Item]:
         return map(self._get, self._numbers)
 
 
-class _Mapped:
-    """The arrays that were asked for last, of all datasets of this process."""
+class _Recent:
+    """Which arrays were asked for last, of all datasets of this process; others are let go.
+
+    Args:
+        most: what all of them may cost, though the last one is kept in any case.
+    """
 
     def __init__(self, most: int) -> None:
-        self._most, self._lock = most, Lock()
-        self._arrays: OrderedDict[tuple[int, str], NDArray[Any]] = OrderedDict()
+        self._most, self._cost, self.lock = most, 0, Lock()
+        self._kept: OrderedDict[tuple[int, int], tuple[ReferenceType[ShardFiles], int]]
+        self._kept = OrderedDict()
 
-    def get(self, owner: object, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        key = id(owner), name
-        with self._lock:
-            if (found := self._arrays.get(key)) is not None:
-                self._arrays.move_to_end(key)
-                return found
-        made = make()
-        with self._lock:
-            self._arrays[key] = made
-            if len(self._arrays) > self._most:
-                self._arrays.popitem(last=False)
-        return made
+    def touch(self, key: tuple[int, int]) -> None:
+        try:
+            self._kept.move_to_end(key)
+        except KeyError:  # another thread let it go just now
+            return
 
-    def forget(self, owner: int, is_gone: Callable[[str], bool] = lambda _: True) -> None:
-        with self._lock:
-            for key in [key for key in self._arrays if key[0] == owner and is_gone(key[1])]:
-                del self._arrays[key]
+    def add(self, files: "ShardFiles", key: tuple[int, int], cost: int) -> None:
+        with self.lock:
+            self._kept[key] = ref(files), cost
+            self._cost += cost
+            while self._cost > self._most and len(self._kept) > 1:
+                self._let_go()
+
+    def drop(self, key: tuple[int, int]) -> None:
+        with self.lock:
+            _, cost = self._kept.pop(key, (None, 0))
+            self._cost -= cost
+
+    def let_all_go(self) -> None:
+        with self.lock:
+            while self._kept:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        (_, number), (of, cost) = self._kept.popitem(last=False)
+        self._cost -= cost
+        if (files := of()) is not None:
+            files.let_go(number)
 
 
-MAPPED = _Mapped(_MOST_MAPPED)
+_mapped = _Recent(_MOST_MAPPED)
+_in_memory = _Recent(
+    os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _SHARE_OF_MEMORY
+)  # bytes
 
 
 class ShardFiles:
-    """The shards of a dataset and what lies beside them.
+    """The shards of a dataset and what lies beside them; any thread, and processes that are forked.
 
     Args:
         snapshot: of the dataset, kept open.
         entries: what the meta says of each shard.
+        digest: sha256 of the meta.
     """
 
-    def __init__(self, snapshot: Snapshot, entries: Sequence[ShardEntry]) -> None:
-        self._snapshot, self._entries = snapshot, entries
-        self._checked: set[str] = set()
+    def __init__(self, snapshot: Snapshot, entries: Sequence[ShardEntry], digest: str) -> None:
+        self._snapshot, self._entries, self._digest = snapshot, entries, digest
+        self._checked = Checked(f"{digest} {Path(snapshot.where).absolute()}", 2 * len(entries))
+        self._arrays: dict[int, tuple[NDArray[Any], _Recent | None]] = {}
+        self.held: dict[int, tuple[Bytes, os.stat_result | None]] = {}
+        self._own, self.locks = next(_numbers), dict[int, Lock]()
+        _opened.add(self)
 
-    def __del__(self) -> None:
-        MAPPED.forget(id(self))
+    def hold(self) -> None:
+        """Map all files now, if they are few.
+
+        Raises:
+            FileNotFoundError: one is not there.
+            DatasetError: one cannot be opened.
+        """
+        with_spans = self._entries[0].has_documents
+        numbers = range(0, 2 * len(self._entries), 1 if with_spans else 2)
+        num_held = sum(len(files.held) for files in [*_opened])
+        if len(numbers) > _FEW_FILES or num_held + len(numbers) > _MOST_HELD:
+            return
+        try:
+            self.held = {n: self._snapshot.map_file(_name_of(n)) for n in numbers}
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
 
     def ids(self, index: int) -> NDArray[Any]:
         """The ids of a shard, uint16 or int32, shape (num_samples, seq_length), read-only.
 
         Raises:
-            DatasetError: it is gone or damaged.
+            DatasetError: it is gone or damaged, or the dataset was replaced since it was opened.
         """
-        return self._get(shard_name(index), lambda: self._read(read_shard, shard_name, index))
+        return self._get(2 * index)
 
     def spans(self, index: int) -> Spans:
         """Where documents lie in a shard, shape (num_spans, 6), read-only; errors as of `ids`."""
-        return self._get(spans_name(index), lambda: self._read(read_spans, spans_name, index))
+        return self._get(2 * index + 1)
 
     def fetch(self, index: int) -> None:
         """Have a shard here, and its spans; those of a folder are."""
@@ -121,63 +183,207 @@ class ShardFiles:
 
     def documents(self, index: int) -> Any:
         """Which documents a shard has, as `Dataset.documents` gives them; errors as of `ids`."""
-        return read_documents(self._snapshot, index, self._entries[index])
+        name = documents_name(index)
+        return self._tell(name, lambda: read_documents(self._snapshot, index, self._entries[index]))
 
-    def _get(self, name: str, read: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        return MAPPED.get(self, name, read)
+    def verify(self, index: int) -> Spans | None:
+        """Read a shard whatever was checked of it before; its spans, if it has any.
 
-    def _is_hashed(self, name: str) -> bool:
-        return name in self._checked
+        Raises:
+            FileNotFoundError: a file is not there.
+            DatasetError: it is damaged.
+        """
+        self._verify(2 * index)
+        return self._verify(2 * index + 1) if self._entries[index].has_documents else None
 
-    def _read(
-        self, read: Callable[..., NDArray[Any]], name_of: Callable[[int], str], index: int
-    ) -> NDArray[Any]:
-        name, entry = name_of(index), self._entries[index]
-        verify = not self._is_hashed(name) and entry.sha256 is not None
+    def let_go(self, number: int) -> None:
+        """Keep the array of a file no longer."""
+        self._arrays.pop(number, None)
+
+    def _drop(self, number: int) -> None:
+        """Let go of an array that others would be let go of for."""
+        _mapped.drop((self._own, number))
+        self.let_go(number)
+
+    def _get(self, number: int) -> NDArray[Any]:
+        if (found := self._arrays.get(number)) is not None:
+            array, recent = found
+            if recent is not None:
+                recent.touch((self._own, number))
+            return array
+        with self.locks.setdefault(number, Lock()):
+            if (found := self._arrays.get(number)) is not None:
+                return found[0]
+            array = self._tell(_name_of(number), lambda: self._take(number))
+            recent = None
+            if number not in self.held:
+                recent = _in_memory if mapping_of(array) is None else _mapped
+            self._arrays[number] = array, recent
+        self.locks.pop(number, None)
+        if recent is not None:
+            recent.add(self, (self._own, number), 1 if recent is _mapped else array.nbytes)
+        return array
+
+    def _tell(self, name: str, read: Callable[[], _Result]) -> _Result:
+        """What is read, or why it is not there as it was when it was opened."""
+        where = f"{self._snapshot.where}/{name}"
         try:
-            found = read(self._snapshot, index, entry, verify=verify)
-        except FileNotFoundError as error:
+            return with_enough_files(where, read)
+        except (FileNotFoundError, DatasetError) as error:
+            if self._was_replaced():
+                raise DatasetError(
+                    f"{self._snapshot.where} was replaced since it was opened; open it again"
+                ) from error
+            if isinstance(error, DatasetError):
+                raise
             raise DatasetError(
                 f"{self._snapshot.where} lacks {name}, which its meta names: it was removed since "
-                "it was opened; open it again, or make the dataset again"
+                "it was opened; make the dataset again"
             ) from error
-        self._checked.add(name)
+
+    def _was_replaced(self) -> bool:
+        try:
+            meta = self._snapshot.read(META_NAME)
+        except FileNotFoundError:
+            return not self._snapshot.is_current()
+        return hashlib.sha256(meta).hexdigest() != self._digest
+
+    def _take(self, number: int) -> NDArray[Any]:
+        data, status = self._map(number)
+        if (sha256 := self._sha256(number)) is None:
+            return self._read(number, data, is_checked=False)
+        with self._checked.once(number, sha256, status) as is_checked:
+            return self._read(number, data, is_checked=is_checked)
+
+    def _verify(self, number: int) -> NDArray[Any]:
+        data, status = self._map(number)
+        found = self._read(number, data, is_checked=False)
+        if (sha256 := self._sha256(number)) is not None:
+            self._checked.note(number, sha256, status)
         return found
 
+    def _map(self, number: int) -> tuple[Bytes, os.stat_result | None]:
+        """A file, and what says in which state it is: of one that is held, as it is by now."""
+        name = _name_of(number)
+        if (held := self.held.get(number)) is None:
+            return self._snapshot.map_file(name)
+        try:
+            data, now = self._snapshot.map_file(name)
+        except (FileNotFoundError, DatasetError):
+            return held[0], None
+        is_same = now and held[1] and os.path.samestat(now, held[1])
+        return (data, now) if is_same else (held[0], None)
 
-def read_shard(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool) -> NDArray[Any]:
+    def _read(
+        self, number: int, data: Bytes, *, is_checked: bool, is_hashed: bool = False
+    ) -> NDArray[Any]:
+        index, is_spans = divmod(number, 2)
+        where = f"{self._snapshot.where}/{_name_of(number)}"
+        read = read_spans if is_spans else read_shard
+        entry = self._entries[index]
+        return read(data, where, entry, is_checked=is_checked, is_hashed=is_hashed)
+
+    def _sha256(self, number: int) -> str | None:
+        entry = self._entries[number // 2]
+        return entry.spans_sha256 if number % 2 else entry.sha256
+
+
+_numbers = count()
+_opened: WeakSet[ShardFiles] = WeakSet()
+
+
+def _after_fork() -> None:
+    """Locks that other threads of the parent held are nobody's here."""
+    _mapped.lock, _in_memory.lock = Lock(), Lock()
+    for files in [*_opened]:
+        files.locks = {}
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def with_enough_files(where: str, opening: Callable[[], _Result]) -> _Result:
+    """What a function opens; where too many files are open, once those are closed that may be.
+
+    Raises:
+        DatasetError: there are still too many.
+    """
+    try:
+        return opening()
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+    _mapped.let_all_go()
+    try:
+        return opening()
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        raise DatasetError(
+            f"{where} cannot be opened: the process may have {most} files open, and has as many; "
+            "raise the limit (ulimit -n), or close what is open"
+        ) from error
+
+
+def _name_of(number: int) -> str:
+    """The name of a file by its number: the shard's, then that of its spans."""
+    return spans_name(number // 2) if number % 2 else shard_name(number // 2)
+
+
+def read_shard(
+    data: Bytes,
+    where: str,
+    entry: ShardEntry,
+    *,
+    is_checked: bool = False,
+    is_hashed: bool = False,
+) -> NDArray[Any]:
     """The ids of one shard, checked; shape (num_samples, seq_length).
 
     Args:
-        snapshot: of the dataset, or of what is staged.
-        index: the shard's number.
+        data: of its file.
+        where: it is, for messages.
         entry: what the meta says of it.
-        verify: also recompute its hash.
+        is_checked: these very bytes were, structure and hash.
+        is_hashed: their hash was, as that of what arrives from elsewhere.
 
     Raises:
-        FileNotFoundError: it is not there.
         DatasetError: it is damaged or of another shape.
     """
-    data = snapshot.map(shard_name(index))
-    where = f"{snapshot.where}/{shard_name(index)}"
     if not len(data):
-        raise DatasetError(f"{where} is empty; make the dataset again")
-    if verify:
+        raise empty(where)
+    if not (is_checked or is_hashed):
         _require_sha256(data, entry.sha256, where)
-    read = view_shard if is_fixed_width(data) else decode_foreign_shard
+    read = partial(view_shard, is_checked=is_checked)
+    if not is_fixed_width(data):
+        read = decode_foreign_shard
     ids = read(data, num_samples=entry.num_samples, seq_length=entry.seq_length, name=where)
-    if verify:
+    if not is_checked:
         release_pages(data)
     return ids
 
 
-def read_spans(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: bool) -> Spans:
+def read_spans(
+    data: Bytes,
+    where: str,
+    entry: ShardEntry,
+    *,
+    is_checked: bool = False,
+    is_hashed: bool = False,
+) -> Spans:
     """Where documents lie in a shard, checked; arguments and errors as of `read_shard`."""
-    where = f"{snapshot.where}/{spans_name(index)}"
-    data = snapshot.map(spans_name(index))
-    if verify:
+    if not (is_checked or is_hashed):
         _require_sha256(data, entry.spans_sha256, where)
-    spans = view_spans(data, num_samples=entry.num_samples, seq_length=entry.seq_length, name=where)
+    spans = view_spans(
+        data,
+        num_samples=entry.num_samples,
+        seq_length=entry.seq_length,
+        name=where,
+        is_checked=is_checked,
+    )
+    if is_checked:
+        return spans
     found = int((spans[:, 2] - spans[:, 1]).sum(dtype=np.int64)), int(spans[-1, 2])
     if found != (entry.num_text_tokens, entry.last_sample_tokens or found[1]):
         raise DatasetError(
@@ -185,8 +391,7 @@ def read_spans(snapshot: Snapshot, index: int, entry: ShardEntry, *, verify: boo
             f"its meta states {entry.num_text_tokens} (num_text_tokens) and "
             f"{entry.last_sample_tokens} (last_sample_tokens); make the dataset again"
         )
-    if verify:
-        release_pages(spans)
+    release_pages(spans)
     return spans
 
 
@@ -206,8 +411,13 @@ def read_documents(snapshot: Snapshot, index: int, entry: ShardEntry) -> Any:
     return parse_documents(data.tobytes(), where)
 
 
+def empty(where: str) -> DatasetError:
+    """What is said of a file without a byte."""
+    return DatasetError(f"{where} is empty; make the dataset again")
+
+
 def _require_sha256(data: Bytes, sha256: str | None, where: str) -> None:
-    if hashlib.sha256(data.data).hexdigest() != sha256:
+    if sha256 is not None and hashlib.sha256(data.data).hexdigest() != sha256:
         raise DatasetError(
             f"{where} does not have the sha256 that its meta states; make the dataset again"
         )

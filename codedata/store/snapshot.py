@@ -7,24 +7,18 @@ are refused.
 
 import errno
 import os
-import resource
 import stat
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 from codedata.errors import DatasetError
 from codedata.format.shards import Bytes
 from codedata.printable import shortened, why_no_path
 from codedata.store.files import map_file, read_range
 from codedata.store.owners import whose
-
-_Result = TypeVar("_Result")
-
-_MANY_FILES = 1 << 16
-"""Where the system sets no hard limit on open files; macOS refuses to set 'infinite'."""
 
 NAME_IT = "name the folder of a dataset"
 _COPY_IT = "put the file itself in its place, or make the dataset again"
@@ -63,19 +57,19 @@ class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
         """The names in the folder."""
         return sorted(os.listdir(self._descriptor))
 
-    def sizes(self, of: Callable[[str], bool]) -> dict[str, int]:
+    def sizes(self, prefix: str) -> dict[str, int | None]:
         """See `Snapshot.sizes`; one look at the folder."""
-        found: dict[str, int] = {}
+        found: dict[str, int | None] = {}
         with os.scandir(self._descriptor) as entries:
             for entry in entries:
-                if of(entry.name):
+                if entry.name.startswith(prefix):
                     try:
-                        about = entry.stat()
-                    except OSError:
-                        about = None
-                    if about is None or not stat.S_ISREG(about.st_mode):
-                        self._open(entry.name).close()  # says what is wrong with it
-                    found[entry.name] = about.st_size if about else 0
+                        status = entry.stat()
+                    except OSError:  # a link to nothing, or to what is closed
+                        found[entry.name] = None
+                    else:
+                        is_file = stat.S_ISREG(status.st_mode)
+                        found[entry.name] = status.st_size if is_file else None
         return found
 
     def keep(self) -> "FolderSnapshot":
@@ -94,6 +88,12 @@ class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
         """See `Snapshot.map`."""
         with self._open(name) as file:
             return map_file(file)
+
+    def map_file(self, name: str) -> tuple[Bytes, os.stat_result | None]:
+        """See `Snapshot.map_file`."""
+        with self._open(name) as file:
+            status = os.fstat(file.fileno())
+            return map_file(file), status
 
     def is_current(self) -> bool:
         """Whether the folder is still the one under its name."""
@@ -138,29 +138,3 @@ class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
             who = whose(path) if os.access(path, os.F_OK) else closed
             return f"{who}; {_LET_READ}, or make the dataset again"
         return None if error.errno == errno.EMFILE else f"{error.strerror}; {_COPY_IT}"
-
-
-def with_enough_files(folder: Path, opening: Callable[[], _Result]) -> _Result:
-    """What a function opens, once more with the highest limit where too many files are open.
-
-    Raises:
-        DatasetError: it needs more.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = _MANY_FILES if hard == resource.RLIM_INFINITY else hard
-    try:
-        return opening()
-    except OSError as error:
-        if error.errno != errno.EMFILE:
-            raise
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    try:
-        return opening()
-    except OSError as error:
-        if error.errno != errno.EMFILE:
-            raise
-        raise DatasetError(
-            f"{folder} cannot be opened: the process may have {most} files open, and each "
-            "shard takes one, with documents two; raise the limit (ulimit -n), or make fewer, "
-            "larger shards (max_dump_size, chunk_size)"
-        ) from error

@@ -12,7 +12,7 @@ and another process asks for no listing.
 
 import hashlib
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,9 @@ from codedata.format.meta import (
     ShardEntry,
     file_index,
     file_names,
-    is_file_name,
     parse_meta,
+    shard_name,
+    spans_name,
 )
 from codedata.format.shards import Bytes
 from codedata.printable import printable
@@ -40,10 +41,11 @@ from codedata.store.cache import (
     max_cache_bytes,
     open_shard,
 )
-from codedata.store.dataset_folder import Dataset, require_files
+from codedata.store.dataset_folder import Dataset
+from codedata.store.file_sizes import require_files
 from codedata.store.files import map_file
 from codedata.store.given_up import require_wanted
-from codedata.store.shard_files import MAPPED, ShardFiles
+from codedata.store.shard_files import ShardFiles, empty
 
 PIECE_BYTES = 32 << 20
 """Of a file at once: three requests for a shard of 10,000 samples of 1,536 ids in three bytes each.
@@ -71,8 +73,8 @@ class Remote(Protocol):
         """
         ...
 
-    def sizes(self, of: Callable[[str], bool]) -> dict[str, int]:
-        """The bytes that each file has whose name a function takes: a listing."""
+    def sizes(self, prefix: str) -> dict[str, int | None]:
+        """See `Snapshot.sizes`: a listing."""
         ...
 
     def read(self, name: str, start: int, stop: int) -> bytes:
@@ -113,30 +115,32 @@ class Stream:
                 "without stream=True, which copies it, or make it again"
             )
         num_bytes = self._listed(entries) if self.num_bytes is None else self.num_bytes
+        snapshot, digest = (
+            StreamSnapshot(self.remote, entries, num_bytes),
+            hashlib.sha256(meta).hexdigest(),
+        )
         return Dataset(
             folder=Path(where),
-            digest=hashlib.sha256(meta).hexdigest(),
+            digest=digest,
             entries=entries,
-            files=StreamedFiles(StreamSnapshot(self.remote, entries, num_bytes), entries),
+            files=StreamedFiles(snapshot, entries, digest),
             texts=(texts[0], texts[1]),
             url=where,
             stream=Stream(self.remote, num_bytes),
         )
 
     def _listed(self, entries: Sequence[ShardEntry]) -> NDArray[np.int64]:
-        where, sizes = self.remote.where, self.remote.sizes(is_file_name)
-        try:
-            require_files(where, sizes, entries)
-        except FileNotFoundError as error:
-            raise DatasetError(_gone(where, str(error.filename))) from error
-        largest = max(sizes, key=lambda name: sizes[name])
-        if sizes[largest] > (most := max_cache_bytes(cache_place("shards"))):
+        listing = _Listing(self.remote)
+        require_files(listing, entries)
+        sizes, most = listing.found, max_cache_bytes(cache_place("shards"))
+        of_each = [[sizes[name] for name in entry.files(i)] for i, entry in enumerate(entries)]
+        num_bytes = np.array(of_each, np.int64)
+        if num_bytes.max() > most:
             raise DatasetError(
-                f"{where} has {largest} of {megabytes(sizes[largest])}, more than the "
+                f"{self.remote.where} has a file of {megabytes(num_bytes.max())}, more than the "
                 f"{megabytes(most)} that the cache may have; raise {CACHE_VARIABLE}"
             )
-        of_each = [[sizes[name] for name in entry.files(i)] for i, entry in enumerate(entries)]
-        return np.array(of_each, np.int64)
+        return num_bytes
 
 
 class StreamSnapshot:
@@ -160,11 +164,11 @@ class StreamSnapshot:
 
     def list(self) -> Sequence[str]:
         """See `Snapshot.list`."""
-        return sorted(self.sizes(lambda _: True))
+        return sorted(self.sizes(""))
 
-    def sizes(self, of: Callable[[str], bool]) -> dict[str, int]:
+    def sizes(self, prefix: str) -> dict[str, int | None]:
         """See `Snapshot.sizes`."""
-        return self._remote.sizes(of)
+        return self._remote.sizes(prefix)
 
     def keep(self) -> "StreamSnapshot":
         """See `Snapshot.keep`."""
@@ -176,8 +180,12 @@ class StreamSnapshot:
 
     def map(self, name: str) -> Bytes:
         """See `Snapshot.map`."""
+        return self.map_file(name)[0]
+
+    def map_file(self, name: str) -> tuple[Bytes, None]:
+        """See `Snapshot.map_file`; nothing need be remembered of what was hashed on its way."""
         with _told_if_slow(f"{self.where}/{name}"), self._open(name) as file:
-            return map_file(file)
+            return map_file(file), None
 
     def fetch(self, name: str) -> None:
         """Have a file in the cache, as far as it has room."""
@@ -225,6 +233,36 @@ class StreamSnapshot:
             )
 
 
+class _Listing:
+    """The names and sizes of a version, before any of its files is brought here.
+
+    Args:
+        remote: where they lie.
+    """
+
+    def __init__(self, remote: Remote) -> None:
+        self.where, self.found = remote.where, remote.sizes("dump-")
+
+    def sizes(self, prefix: str) -> dict[str, int | None]:
+        """See `Snapshot.sizes`."""
+        return {name: size for name, size in self.found.items() if name.startswith(prefix)}
+
+    def map(self, name: str) -> Bytes:
+        """Asked for a file that does not have the size that it should have.
+
+        Raises:
+            DatasetError: it is gone, or has another.
+        """
+        if (num_bytes := self.found.get(name)) is None:
+            raise DatasetError(_gone(self.where, name))
+        if not num_bytes:
+            raise empty(f"{self.where}/{name}")
+        raise DatasetError(
+            f"{self.where}/{name} has {num_bytes} bytes, which are none of a file as its meta "
+            "states it: it was cut off, or something wrote over it; make the dataset again"
+        )
+
+
 class StreamedFiles(ShardFiles):
     """The shards of a stream; each was hashed when it arrived.
 
@@ -233,6 +271,12 @@ class StreamedFiles(ShardFiles):
     """
 
     _snapshot: StreamSnapshot
+
+    def __init__(
+        self, snapshot: StreamSnapshot, entries: Sequence[ShardEntry], digest: str
+    ) -> None:
+        super().__init__(snapshot, entries, digest)
+        self._seen: set[int] = set()
 
     def fetch(self, index: int) -> None:
         """Have a shard here, and its spans, before they are asked for.
@@ -248,16 +292,19 @@ class StreamedFiles(ShardFiles):
         """Of what `fetch` fetches."""
         return self._snapshot.num_bytes_of(index)
 
-    def _get(self, name: str, read: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        def mapped() -> NDArray[Any]:
-            found = read()
-            MAPPED.forget(id(self), self._snapshot.is_gone)
-            return found
+    def _take(self, number: int) -> NDArray[Any]:
+        index, is_spans = divmod(number, 2)
+        name = (spans_name if is_spans else shard_name)(index)
+        data, is_seen = self._snapshot.map(name), number in self._seen
+        found = self._read(number, data, is_checked=is_seen, is_hashed=True)
+        self._seen.add(number)
+        for held in [*self._arrays]:
+            if self._snapshot.is_gone((spans_name if held % 2 else shard_name)(held // 2)):
+                self._drop(held)
+        return found
 
-        return super()._get(name, mapped)
-
-    def _is_hashed(self, name: str) -> bool:  # noqa: ARG002  (any)
-        return True
+    def _was_replaced(self) -> bool:
+        return False
 
 
 def _gone(where: str, name: str) -> str:

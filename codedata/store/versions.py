@@ -21,7 +21,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -327,11 +327,11 @@ class ObjectSnapshot:
         found = (name.removeprefix(prefix) for name in self.log.store.list(prefix))
         return sorted({*(name for name in found if "/" not in name), *self.texts})
 
-    def sizes(self, of: Callable[[str], bool]) -> dict[str, int]:
+    def sizes(self, prefix: str) -> dict[str, int | None]:
         """See `Snapshot.sizes`."""
-        prefix = f"{self.folder}/" if self.folder else ""
-        found = {n.removeprefix(prefix): f.num_bytes for n, f in self.log.store.scan(prefix)}
-        return {name: num_bytes for name, num_bytes in found.items() if of(name)}
+        folder = f"{self.folder}/" if self.folder else ""
+        found = self.log.store.scan(f"{folder}{prefix}")
+        return {name.removeprefix(folder): each.num_bytes for name, each in found}
 
     def keep(self) -> "ObjectSnapshot":
         """See `Snapshot.keep`."""
@@ -348,6 +348,10 @@ class ObjectSnapshot:
         """See `Snapshot.map`."""
         with _as(name):
             return self.log.store.map(_object_name(self.folder, name))
+
+    def map_file(self, name: str) -> tuple[Bytes, os.stat_result | None]:
+        """See `Snapshot.map_file`."""
+        return self.map(name), None
 
     def is_current(self) -> bool:
         """Whether nothing was published since."""

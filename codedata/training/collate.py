@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import DatasetError
-from codedata.training.dataset import IGNORED_LABEL, PickledTrainerDataset, Sample
+from codedata.training.batches import IGNORED_LABEL, Batch, Sample, StoredBatch, collate_samples
+from codedata.training.dataset import PickledTrainerDataset
 from codedata.training.identity import parts_of
 
 _WRITES_LABELS = "DataCollatorForLanguageModeling"
@@ -40,11 +40,19 @@ class PaddingCollator:
                     "collator and to the loader"
                 )
 
-    def __call__(self, samples: Sequence[Sample]) -> Sample:
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
         """One batch of samples, in their order."""
-        labels = torch.stack([sample["labels"] for sample in samples])
+        return self._masked(collate_samples(samples))
+
+    def collate_stored(self, stored: StoredBatch) -> Batch:
+        """The same batch, of samples as they are stored."""
+        return self._masked(stored.expand())
+
+    @staticmethod
+    def _masked(batch: Batch) -> Batch:
+        labels = batch["labels"]
         return {
-            "input_ids": torch.stack([sample["input_ids"] for sample in samples]),
+            "input_ids": batch["input_ids"],
             "labels": labels,
             "attention_mask": (labels != IGNORED_LABEL).long(),
         }

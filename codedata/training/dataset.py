@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import get_worker_info
 from tqdm import tqdm
 
 from codedata.errors import DatasetError
@@ -31,7 +32,8 @@ from codedata.printable import printable, shortened
 from codedata.progress import SILENT, TERMINAL
 from codedata.store.copies import open_at, reopen
 from codedata.store.dataset_folder import Dataset
-from codedata.training.batches import IGNORED_LABEL, Sample, Samples
+from codedata.training.batches import IGNORED_LABEL, Sample, Samples, StoredBatch
+from codedata.training.described import Described, summary
 from codedata.training.documents import SampleDocument
 from codedata.training.reader import SampleReader
 
@@ -41,7 +43,7 @@ StrPath = str | os.PathLike[str]
 Indices = Sequence[int] | NDArray[np.integer[Any]] | torch.Tensor
 
 
-class PickledTrainerDataset(TorchDataset[Sample]):
+class PickledTrainerDataset(Described, TorchDataset[Sample]):
     """The samples of one or more dataset folders, in the order of folders, shards and rows.
 
     A sequence: `len`, negative indices and iteration as a list has them. A slice is another dataset
@@ -90,6 +92,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         self._adopt(opened)
         self._rows: range | NDArray[np.int64] = range(len(self._reader))
         self._masks_padding = False
+        self._gives_stored = False
         if not quiet:
             self._report()
 
@@ -149,7 +152,7 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         tqdm.write(f"Total samples: {self.total_samples}")
         tqdm.write(f"Total tokens: {self.total_tokens}")
         named = (
-            (f"{each.where if each.stream else each.folder}/{shard_name(i)}", entry.num_samples)
+            (f"{each.place}/{shard_name(i)}", entry.num_samples)
             for each in self.datasets
             for i, entry in enumerate(each.entries)
         )
@@ -246,6 +249,16 @@ class PickledTrainerDataset(TorchDataset[Sample]):
         other.__dict__ = {**self.__dict__, **changes}
         return other
 
+    def __repr__(self) -> str:
+        has_hashes = all(entry.sha256 for each in self.datasets for entry in each.entries)
+        return summary(
+            type(self).__name__,
+            self.datasets,
+            num_samples=len(self),
+            masks_padding=self._masks_padding,
+            digest=self.digest if has_hashes else None,  # of the old script it takes all ids
+        )
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -283,17 +296,39 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             return self._sample(self._row(int(numbers)))
         return self._but(_rows=np.array(self._rows_of(numbers.tolist()), np.int64))
 
-    def __getitems__(self, indices: Sequence[int]) -> Samples:
+    def __getitems__(self, indices: Sequence[int]) -> "list[Sample] | StoredBatch":
         """The samples of some indices, gathered in one go: what torch's DataLoader asks for.
 
         Raises:
             IndexError: there is no such sample.
         """
-        rows = self._rows_of(indices)
-        return Samples(self._reader.read(rows, masks_padding=self._masks_padding))
+        if not self._is_plain:
+            return [self[index] for index in indices]
+        stored = self._reader.read(
+            self._rows_of(indices),
+            masks_padding=self._masks_padding,
+            is_wide=get_worker_info() is None or not self._gives_stored,
+        )
+        return stored if self._gives_stored else Samples(stored)
+
+    def storing(self) -> "PickledTrainerDataset | None":
+        """The same samples, of which `__getitems__` gives a StoredBatch; None of a subclass's own.
+
+        A subclass that changes samples gives its own, one by one.
+        """
+        return self._but(_gives_stored=True) if self._is_plain else None
+
+    @property
+    def _is_plain(self) -> bool:
+        return type(self).__getitem__ is PickledTrainerDataset.__getitem__
 
     def _rows_of(self, indices: Sequence[int]) -> list[int]:
-        return [self._row(number) for number in indices]
+        try:
+            if isinstance(self._rows, np.ndarray):
+                return self._rows[np.asarray(indices, np.int64)].tolist()
+            return [*map(self._rows.__getitem__, indices)]
+        except IndexError:
+            return [self._row(index) for index in indices]  # which names the sample
 
     def _row(self, index: int) -> int:
         """The row of all folders' that a sample of this dataset is."""
@@ -306,12 +341,16 @@ class PickledTrainerDataset(TorchDataset[Sample]):
             raise IndexError(f"sample {index} of {len(self)} in {where}: {numbers}") from None
 
     def _sample(self, row: int) -> Sample:
-        batch = self._reader.read([row], masks_padding=self._masks_padding).expand()
-        return {name: tensor[0] for name, tensor in batch.items()}
+        if self._masks_padding or self.has_documents:
+            batch = self._reader.read([row], masks_padding=self._masks_padding, is_wide=True)
+            return {name: tensor[0] for name, tensor in batch.expand().items()}
+        ids = self._reader.row(row).astype(np.int64)
+        return {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(ids.copy())}
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         del state["_reader"]
+        state.pop("_tokenizer", None)  # a process that asks for it looks for it again
         state["datasets"] = [
             (each.folder.absolute(), each.url, each.digest, each.stream) for each in self.datasets
         ]

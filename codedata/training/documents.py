@@ -2,11 +2,12 @@
 # (pyarrow has no types)
 """Shards and rows of opened datasets -> the spans of a sample, and which documents they are.
 
-The spans of a shard stay in its mapped file, sorted by sample; where each sample's begin is worked
-out when one is first asked for. The tables of documents are read when somebody asks what a span is,
-one shard's at a time.
+The spans of a shard stay in its mapped file, sorted by sample, so that those of a sample are found
+by bisection. The tables of documents are read when somebody asks what a span is, one shard's at a
+time.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -18,9 +19,12 @@ from numpy.typing import NDArray
 from codedata.errors import DatasetError
 from codedata.format.documents import SPAN_COLUMNS, Form, Spans
 from codedata.store.dataset_folder import Dataset
+from codedata.training.batches import StoredSpans
 
 PADDING = -1
 """The document of a token that fills up a sample: no span's number."""
+
+_SAMPLE, _START, _STOP = (SPAN_COLUMNS.index(name) for name in ("sample", "start", "stop"))
 
 _DESCRIBED = ("file", "row", "characters", "sha256", "repository", "path")
 
@@ -67,21 +71,21 @@ class DocumentIndex:
 
     def __init__(self, datasets: Sequence[Dataset]) -> None:
         self._datasets = datasets
-        self._ends = list(accumulate(each.num_shards for each in datasets))
-        self._files = [(each.files, i) for each in datasets for i in range(each.num_shards)]
-        self._starts: dict[int, NDArray[np.intp]] = {}
+        self._first_shards = [*accumulate((each.num_shards for each in datasets), initial=0)]
         self._table: tuple[int, Any, dict[int, int]] = (-1, None, {})
 
     def spans(self, shard: int, row: int) -> Spans:
         """Those of a sample, shape (num_spans, 6), one at least; its tokens behind are padding."""
-        files, index = self._files[shard]
-        spans = files.spans(index)
-        starts = self._starts.get(shard)
-        if starts is None:
-            samples = np.ascontiguousarray(spans[:, SPAN_COLUMNS.index("sample")])
-            starts = np.searchsorted(samples, np.arange(samples[-1] + 2))
-            self._starts[shard] = starts
-        return spans[starts[row] : starts[row + 1]]
+        dataset, index = self._place(shard)
+        spans = dataset.files.spans(index)
+        samples = spans[:, _SAMPLE].data  # a bisection of which copies no column
+        start = bisect_left(samples, row)
+        stop = bisect_left(samples, row + 1, start, min(len(spans), start + dataset.seq_length))
+        return spans[start:stop]
+
+    def _place(self, shard: int) -> tuple[Dataset, int]:
+        which = bisect_right(self._first_shards, shard) - 1
+        return self._datasets[which], shard - self._first_shards[which]
 
     def describe(self, shard: int, row: int) -> list[SampleDocument]:
         """What each span of a sample is, in their order.
@@ -90,9 +94,8 @@ class DocumentIndex:
             DatasetError: the shard's table is not as it was written.
         """
         if self._table[0] != shard:
-            which = next(i for i, end in enumerate(self._ends) if shard < end)
-            first = self._ends[which] - self._datasets[which].num_shards
-            table = self._datasets[which].documents(shard - first)
+            dataset, index = self._place(shard)
+            table = dataset.documents(index)
             rows = {number: row for row, number in enumerate(table["document"].to_pylist())}
             self._table = (shard, table, rows)
         _, table, rows = self._table
@@ -134,6 +137,22 @@ def index_of(datasets: Sequence[Dataset]) -> DocumentIndex | None:
     return None if without else DocumentIndex(datasets)
 
 
-def number_tokens(spans: Spans) -> NDArray[np.int16]:
-    """The number of the span, 0 and up, of each token that is no padding."""
-    return np.repeat(np.arange(len(spans), dtype=np.int16), spans[:, 2] - spans[:, 1])
+def stored_spans(spans: Sequence[Spans], seq_length: int) -> tuple[StoredSpans, NDArray[np.int32]]:
+    """The spans of samples, with the padding of each; and how many tokens of each are the text's.
+
+    Args:
+        spans: of each sample.
+        seq_length: tokens a sample.
+    """
+    counts = np.array([len(each) for each in spans])
+    joined = np.concatenate(spans) if len(spans) else np.zeros((0, len(SPAN_COLUMNS)), np.int32)
+    ends = np.array([each[-1, _STOP] for each in spans], np.int32)
+    behind = np.cumsum(counts)  # of each sample's spans: where its padding goes
+    lengths = np.insert(joined[:, _STOP] - joined[:, _START], behind, seq_length - ends)
+    numbers = np.arange(len(joined)) - np.repeat(behind - counts, counts)
+    numbers = np.insert(numbers, behind, PADDING)
+    is_there = lengths > 0
+    found = StoredSpans(
+        lengths=lengths[is_there].astype(np.int32), numbers=numbers[is_there].astype(np.int32)
+    )
+    return found, ends

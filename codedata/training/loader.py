@@ -8,17 +8,21 @@ are done, whatever the number of workers and ranks.
 # PyTorch and transformers are partly without types.
 # pyright: reportUnknownMemberType=false
 
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
+from copy import copy
+from functools import partial
 from typing import Any, cast
 
-from torch.utils.data import DataLoader, get_worker_info
+import torch
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import SettingsError
 from codedata.training.ahead import fetched_ahead
-from codedata.training.batches import Sample, Samples, StoredBatch, collate_samples
+from codedata.training.batches import Batch, Sample, StoredBatch, Uncollated, collate_samples
 from codedata.training.collate import require_labels_kept
 from codedata.training.sampler import GlobalBatchSampler
+from codedata.training.stored_views import stored_view
 
 
 class ResumableLoader(DataLoader[Sample]):
@@ -86,7 +90,7 @@ class ResumableLoader(DataLoader[Sample]):
                 "no position says which are done; leave it out"
             )
         if options.get("collate_fn") is None:
-            options["collate_fn"] = _collate
+            options["collate_fn"] = collate_samples
         super().__init__(dataset, batch_sampler=sampler, **options)
         self._move()
 
@@ -109,16 +113,47 @@ class ResumableLoader(DataLoader[Sample]):
     def __iter__(self) -> Iterator[Sample]:  # pyright: ignore[reportIncompatibleMethodOverride]
         self._move_on()  # after what an iteration left early had given
         this = self._iteration
-        batches = super().__iter__()  # which forks the workers, before there are threads
+        batches = self._batches()  # which forks the workers, before there are threads
         with fetched_ahead(self.dataset, self.batch_sampler.upcoming) as ahead:
             for batch in batches:
                 self._require_newest(this)
                 self._num_delivered += 1
                 if ahead is not None:
                     ahead.deliver()
-                yield batch.expand() if isinstance(batch, StoredBatch) else batch
+                yield batch
         self._require_newest(this)
         self._move_on()
+
+    def _batches(self) -> Iterator[Batch]:
+        """Those of an iteration; where no worker and no thread has a part in them, by no more.
+
+        Workers there are from now on, not only from the first batch.
+        """
+        view, collate = self._gathering()
+        if view is None or self.num_workers or self.pin_memory:
+            loaded = super().__iter__()
+            return (each.batch() if isinstance(each, Uncollated) else each for each in loaded)
+        # What torch's own iteration draws, for what is drawn after.
+        torch.empty((), dtype=torch.int64).random_(generator=self.generator)
+        return (collate(view.__getitems__(indices)) for indices in self.batch_sampler)
+
+    def _gathering(self) -> tuple[Any, Callable[[StoredBatch], Batch]]:
+        """The dataset that gives stored batches, and what collates those; or None."""
+        if self.collate_fn is collate_samples:
+            collate = StoredBatch.expand
+        else:
+            collate = getattr(self.collate_fn, "collate_stored", None)
+        view = None if collate is None else stored_view(self.dataset)
+        return view, cast("Callable[[StoredBatch], Batch]", collate)
+
+    def _get_iterator(self) -> Any:
+        """Torch's; of stored batches where there are such, since tensors are slow to hand over."""
+        view, collate = self._gathering()
+        if view is None:
+            return super()._get_iterator()
+        gathering = copy(self)
+        gathering.__dict__.update(dataset=view, collate_fn=partial(Uncollated, collate=collate))
+        return super(ResumableLoader, gathering)._get_iterator()
 
     def state_dict(self) -> dict[str, Any]:
         """The position after the batches that were delivered; a dict of JSON's types.
@@ -151,10 +186,3 @@ class ResumableLoader(DataLoader[Sample]):
                 "the loader was moved while this iteration was under way, by load_state_dict, "
                 "set_epoch or another iteration; iterate over it anew"
             )
-
-
-def _collate(samples: list[Sample]) -> Sample | StoredBatch:
-    """Their batch; as it is stored where it goes to another process."""
-    if isinstance(samples, Samples) and get_worker_info() is not None:
-        return samples.stored
-    return collate_samples(samples)

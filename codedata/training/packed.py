@@ -23,7 +23,8 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import DatasetError
-from codedata.training.dataset import IGNORED_LABEL, PickledTrainerDataset, Sample
+from codedata.training.batches import IGNORED_LABEL, Batch, Sample, StoredBatch, collate_samples
+from codedata.training.dataset import PickledTrainerDataset
 from codedata.training.documents import PADDING
 from codedata.training.identity import parts_of
 
@@ -69,7 +70,7 @@ class PackedCollator:
                 )
         self.flattened = flattened
 
-    def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
         """One batch of samples, in their order."""
         if not all("document_ids" in sample for sample in samples):
             raise DatasetError(
@@ -77,14 +78,21 @@ class PackedCollator:
                 "Trainer took them out, which TrainingArguments(remove_unused_columns=False) keeps "
                 "it from"
             )
-        documents = torch.stack([sample["document_ids"] for sample in samples])
-        batch = {name: torch.stack([s[name] for s in samples]) for name in ("input_ids", "labels")}
+        return self._apart(collate_samples(samples))
+
+    def collate_stored(self, stored: StoredBatch) -> Batch:
+        """The same batch, of samples as they are stored."""
+        return self._apart(stored.expand())
+
+    def _apart(self, batch: Batch) -> Batch:
+        documents = batch["document_ids"]
         starts = torch.ones_like(documents, dtype=torch.bool)
         starts[:, 1:] = documents[:, 1:] != documents[:, :-1]
-        batch["labels"].masked_fill_(starts | (documents == PADDING), IGNORED_LABEL)
+        labels = batch["labels"].masked_fill(starts | (documents == PADDING), IGNORED_LABEL)
         tokens = torch.arange(documents.shape[1]).expand_as(documents)
-        batch["position_ids"] = tokens - (tokens * starts).cummax(dim=1).values
-        return _flattened(batch, starts) if self.flattened else batch
+        positions = tokens - (tokens * starts).cummax(dim=1).values
+        apart = {"input_ids": batch["input_ids"], "labels": labels, "position_ids": positions}
+        return _flattened(apart, starts) if self.flattened else apart
 
     @staticmethod
     def block_mask(position_ids: torch.Tensor) -> Any:
@@ -108,7 +116,7 @@ class PackedCollator:
         return create_block_mask(sees, rows, None, tokens, tokens, device=position_ids.device)
 
 
-def _flattened(batch: dict[str, torch.Tensor], starts: torch.Tensor) -> dict[str, Any]:
+def _flattened(batch: Batch, starts: torch.Tensor) -> Batch:
     """The rows of a batch as one, with the lengths of its documents."""
     begins = starts.flatten().nonzero().flatten()
     lengths = torch.cat([begins, begins.new_tensor([starts.numel()])])

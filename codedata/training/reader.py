@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from codedata.errors import DatasetError
 from codedata.store.dataset_folder import Dataset
+from codedata.store.shard_files import ShardFiles
 from codedata.training.batches import StoredBatch
-from codedata.training.documents import PADDING, DocumentIndex, index_of, number_tokens
+from codedata.training.documents import DocumentIndex, index_of, stored_spans
 
 
 class SampleReader:
@@ -43,21 +44,17 @@ class SampleReader:
         _require_one_tokenizer(datasets)
         self.index: DocumentIndex | None = index_of(datasets)
         counts = (entry.num_samples for each in datasets for entry in each.entries)
-        self._ends = list(accumulate(counts))
-        self._places = [(each, i) for each in datasets for i in range(each.num_shards)]
+        self._starts = [*accumulate(counts, initial=0)]
+        self._ends = self._starts[1:]
+        self._first_shards = [*accumulate((each.num_shards for each in datasets), initial=0)]
 
     def __len__(self) -> int:
-        return self._ends[-1]
-
-    def ids(self, shard: int) -> NDArray[Any]:
-        """The ids of a shard, by its number over all datasets."""
-        dataset, index = self._places[shard]
-        return dataset.files.ids(index)
+        return self._starts[-1]
 
     @property
     def num_shards(self) -> int:
         """Shards of all datasets."""
-        return len(self._places)
+        return self._first_shards[-1]
 
     @property
     def is_streamed(self) -> bool:
@@ -66,7 +63,7 @@ class SampleReader:
 
     def shards_of(self, rows: NDArray[np.int64]) -> NDArray[np.intp]:
         """The shards of rows."""
-        return np.searchsorted(self._ends, rows, side="right")
+        return np.searchsorted(self._ends_of_shards, rows, side="right")
 
     def fetch(self, shard: int) -> None:
         """Have a shard here, and its spans, before they are asked for.
@@ -75,18 +72,33 @@ class SampleReader:
             DatasetError: they are gone or damaged.
             StoreError: the store does not give them.
         """
-        dataset, index = self._places[shard]
-        dataset.files.fetch(index)
+        files, index = self._files_of(shard)
+        files.fetch(index)
 
     def num_bytes(self, shard: int) -> int:
         """Of what `fetch` fetches: none of what is in a folder."""
-        dataset, index = self._places[shard]
-        return dataset.files.num_bytes(index)
+        files, index = self._files_of(shard)
+        return files.num_bytes(index)
+
+    def _files_of(self, shard: int) -> tuple[ShardFiles, int]:
+        which = bisect_right(self._first_shards, shard) - 1
+        return self.datasets[which].files, shard - self._first_shards[which]
+
+    @cached_property
+    def _ends_of_shards(self) -> NDArray[np.int64]:
+        return np.array(self._ends)
 
     def place(self, row: int) -> tuple[int, int]:
-        """The shard of a row, and the row in it."""
+        """The shard of a row, by its number over all datasets, and the row in it."""
         shard = bisect_right(self._ends, row)
-        return shard, row - (self._ends[shard - 1] if shard else 0)
+        return shard, row - self._starts[shard]
+
+    def row(self, row: int) -> NDArray[Any]:
+        """The ids of a sample as they lie in the mapped file; errors as of `read`."""
+        shard = bisect_right(self._ends, row)
+        which = bisect_right(self._first_shards, shard) - 1
+        ids = self.datasets[which].files.ids(shard - self._first_shards[which])
+        return ids[row - self._starts[shard]]
 
     @cached_property
     def padded_rows(self) -> NDArray[np.int32]:
@@ -97,48 +109,46 @@ class SampleReader:
         """
         return np.concatenate([each.last_sample_tokens() for each in self.datasets])
 
-    def read(self, rows: Sequence[int], *, masks_padding: bool) -> StoredBatch:
+    def read(
+        self, rows: Sequence[int], *, masks_padding: bool, is_wide: bool = False
+    ) -> StoredBatch:
         """Samples, in the order of rows.
 
         Args:
             rows: each 0 to `len` - 1.
             masks_padding: whether padding has no labels.
+            is_wide: whether ids are int64 at once, since no other process is to have them.
 
         Raises:
             DatasetError: a shard is gone or damaged; or padding is to be masked, and a meta does
                 not say where it is.
         """
-        places = [self.place(row) for row in rows]
-        found = [self.ids(shard)[row] for shard, row in places]
-        dtype = np.result_type(*{each.dtype for each in found}) if found else np.uint16
-        ids = np.empty((len(found), self.seq_length), dtype)
-        for number, each in enumerate(found):
-            ids[number] = each
-        if self.index is None:
-            counts = self._num_labels(places) if masks_padding else None
-            return StoredBatch(ids=ids, num_labels=counts)
-        spans = [self.index.spans(shard, row) for shard, row in places]
-        ends = np.array([each[-1, 2] for each in spans], np.int32)
-        documents = np.full(ids.shape, PADDING, np.int16)
-        for number, each in enumerate(spans):
-            documents[number, : ends[number]] = number_tokens(each)
-        return StoredBatch(
-            ids=ids, num_labels=ends if masks_padding else None, document_ids=documents
-        )
+        ids = np.empty((len(rows), self.seq_length), np.int64 if is_wide else np.uint16)
+        for number, row in enumerate(rows):  # faster than an indexed take a shard
+            found = self.row(row)
+            if found.itemsize > ids.itemsize:
+                ids = ids.astype(found.dtype)
+            ids[number] = found
+        if self.index is not None:
+            found = [self.index.spans(*self.place(row)) for row in rows]
+            spans, num_tokens = stored_spans(found, self.seq_length)
+            return StoredBatch(ids, num_tokens if masks_padding else None, spans)
+        return StoredBatch(ids, self._num_labels(rows) if masks_padding else None)
 
-    def _num_labels(self, places: Sequence[tuple[int, int]]) -> NDArray[np.int32]:
-        last = self.padded_rows
-        return np.array(
-            [
-                last[shard] if self._is_last(shard, row) else self.seq_length
-                for shard, row in places
-            ],
-            np.int32,
-        )
-
-    def _is_last(self, shard: int, row: int) -> bool:
-        start = self._ends[shard - 1] if shard else 0
-        return start + row + 1 == self._ends[shard]
+    def _num_labels(self, rows: Sequence[int]) -> NDArray[np.int32] | None:
+        """How many tokens of each sample are the text's; None where all are."""
+        shards = [bisect_right(self._ends, row) for row in rows]
+        last, ends = self.padded_rows, self._ends
+        padded = {
+            number: last[shard]
+            for number, (row, shard) in enumerate(zip(rows, shards, strict=True))
+            if row + 1 == ends[shard]
+        }
+        if not padded:
+            return None
+        counts = np.full(len(rows), self.seq_length, np.int32)
+        counts[[*padded]] = [*padded.values()]
+        return counts
 
 
 def _require_one_tokenizer(datasets: Sequence[Dataset]) -> None:

@@ -115,7 +115,7 @@ from codedata.errors import DatasetError
 from codedata.store.dataset_folder import open_dataset
 
 folders = sorted(Path(sys.argv[1]).iterdir())
-assert open_dataset(Path(sys.argv[2])).num_samples == 2
+assert len(open_dataset(Path(sys.argv[2])).shards[0]) == 2
 fired, notes, report = Path(os.environ["CODEDATA_TRAP"]), [], {}
 listening = False
 sys.addaudithook(lambda event, args: notes.append(event) if listening else None)
@@ -126,7 +126,7 @@ for verify in (False, True):
         start = time.process_time()
         listening = True
         try:
-            open_dataset(folder, verify=verify)
+            _ = [*open_dataset(folder, verify=verify).shards]
             said = None
         except DatasetError as error:
             said = str(error)
@@ -144,7 +144,7 @@ print(json.dumps(report))
 HARMLESS = {
     "builtins.id",
     "open",
-    "os.listdir",
+    "os.scandir",
     "mmap.__new__",
     "_thread.start_new_thread",
     "_thread.start_joinable_thread",

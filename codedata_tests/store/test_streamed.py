@@ -130,8 +130,13 @@ def test_a_listing_that_does_not_fit_the_meta_is_refused_at_once(log: DatasetLog
     with pytest.raises(DatasetError, match=r"train@1 holds dump-7.pkl, which its meta does not"):
         opened(log)
     log.store.remove(["of-3/dump-7.pkl"])
+    whole = log.store.read("of-3/dump-1.pkl")
     log.store.put("of-3/dump-1.pkl", b"")
     with pytest.raises(DatasetError, match=r"train@1/dump-1.pkl is empty"):
+        opened(log)
+    log.store.put("of-3/dump-1.pkl", whole[:-1])
+    said = rf"train@1/dump-1.pkl has {len(whole) - 1} bytes, which are none .*: it was cut off"
+    with pytest.raises(DatasetError, match=said):
         opened(log)
 
 

@@ -1,8 +1,8 @@
 """A training run without a model: each rank notes the samples it was given, and saves the state.
 
 `python -m codedata_tests.training.consume` with FOLDER RUN GLOBAL_BATCH_SIZE NUM_WORKERS EPOCHS
-SAVE_EVERY; goes on from RUN/state.json where that is. Its log (see runs.py) has the epoch of each
-batch; the ranks of a run wait for each other after each.
+SAVE_EVERY; goes on from RUN/state.json where that is. FOLDER may be the YAML of a mixture. Its log
+(see runs.py) has the epoch of each batch; the ranks of a run wait for each other after each.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch.distributed
 
+from codedata.loading import load_mixture
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.store.files import replace_atomically
 from codedata.training.loader import ResumableLoader
@@ -25,8 +26,9 @@ def main() -> None:
     if "RANK" in os.environ:
         torch.distributed.init_process_group("gloo")
     rank = rank_of_this_process()
+    is_mixture = folder.suffix == ".yaml"
     loader = ResumableLoader(
-        PickledTrainerDataset(folder, quiet=True),
+        load_mixture(folder) if is_mixture else PickledTrainerDataset(folder, quiet=True),
         global_batch_size=batch_size,
         seed=11,
         num_workers=num_workers,

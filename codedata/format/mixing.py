@@ -1,0 +1,153 @@
+"""Shares of sources, and the order of each -> the order of a mixture, a block of places at a time.
+
+    block b     places b * BLOCK and following: of each source as many as its share has by the
+                block's end less those by its beginning, shuffled by `permutation(., seed, b)`
+    draw k      of a source, counted over all blocks: sample k % n of the order of its epoch k // n
+
+Nothing is stored but the last blocks that were asked for.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codedata.format.order import Order, permutation
+from codedata.format.shares import Shares
+
+BLOCK = 4096
+"""Places within which sources are shuffled: some batches of a large run; 100 us to work out."""
+
+_KEPT_BLOCKS = 256
+"""8 MB: whoever draws places at random from a million samples works out each block once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedSource:
+    """What a mixture draws from a source.
+
+    Attributes:
+        rows: where each of its samples lies among those of all sources.
+        order: of an epoch.
+        start: how many of its draws were done before.
+    """
+
+    rows: range | NDArray[np.int64]
+    order: Callable[[int], Order]
+    start: int
+
+    def drawn(self, first: int, number: int) -> NDArray[np.int64]:
+        """The rows of some draws in a row, the first one by its number after `start`."""
+        size = len(self.rows)
+        parts: list[NDArray[np.int64]] = []
+        draw, stop = self.start + first, self.start + first + number
+        while draw < stop:
+            epoch, place = divmod(draw, size)
+            taken = min(size - place, stop - draw)
+            parts.append(self.order(epoch).take(place, place + taken))
+            draw += taken
+        samples = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        if isinstance(self.rows, range):
+            return samples * self.rows.step + self.rows.start
+        return self.rows[samples]
+
+
+class MixedRows:
+    """The rows that a mixture draws, by their place: a sequence, whose slices are such too.
+
+    Args:
+        sources: what is mixed.
+        shares: of each.
+        num_samples: places there are.
+        seed: of what is shuffled.
+        shuffle: False puts sources into each block at equal distances.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[MixedSource],
+        shares: Shares,
+        *,
+        num_samples: int,
+        seed: int,
+        shuffle: bool,
+    ) -> None:
+        self._sources, self._shares = tuple(sources), shares
+        self._num_samples, self._seed, self._shuffle = num_samples, seed, shuffle
+        self.places = range(num_samples)
+        self._keep_blocks()
+
+    def _keep_blocks(self) -> None:
+        self._block = lru_cache(_KEPT_BLOCKS)(self._make_block)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_block"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        self._keep_blocks()
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[int]:
+        return (self[index] for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> "MixedRows": ...
+    @overload
+    def __getitem__(self, index: NDArray[np.int64]) -> NDArray[np.int64]: ...
+    def __getitem__(
+        self, index: int | slice | NDArray[np.int64]
+    ) -> "int | MixedRows | NDArray[np.int64]":
+        if isinstance(index, np.ndarray):
+            return np.array([self[number] for number in index.tolist()], np.int64)
+        if isinstance(index, slice):
+            other = object.__new__(MixedRows)
+            other.__dict__ = {**self.__dict__, "places": self.places[index]}
+            return other
+        block, place = divmod(self.places[index], BLOCK)
+        return int(self._block(block)[1][place])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every place is there."""
+        return self.places == range(self._num_samples)
+
+    def drawn(self, number: int) -> list[int]:
+        """How many draws of each source are done with the first places, `start` included.
+
+        Args:
+            number: of places, 0 to `len`, of rows whose step is 1.
+        """
+        place = self.places.start + number
+        block, rest = divmod(place, BLOCK)
+        counts = self._shares.counts(block * BLOCK)
+        if rest:
+            of_block = np.bincount(self._block(block)[0][:rest], minlength=len(counts))
+            counts = [count + int(more) for count, more in zip(counts, of_block, strict=True)]
+        return [each.start + count for each, count in zip(self._sources, counts, strict=True)]
+
+    def _make_block(self, block: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """The source of each place of a block, and its row."""
+        first = block * BLOCK
+        size = min(BLOCK, self._num_samples - first)
+        before, after = self._shares.counts(first), self._shares.counts(first + size)
+        numbers = np.subtract(after, before)
+        kinds = np.repeat(np.arange(len(numbers)), numbers)
+        if self._shuffle:
+            kinds = kinds[permutation(size, self._seed, block)]
+        else:
+            distances = [(np.arange(number) + 0.5) / max(number, 1) for number in numbers]
+            kinds = kinds[np.argsort(np.concatenate(distances), kind="stable")]
+        rows = np.empty(size, np.int64)
+        drawn = zip(self._sources, before, numbers.tolist(), strict=True)
+        rows[np.argsort(kinds, kind="stable")] = np.concatenate(
+            [source.drawn(count, number) for source, count, number in drawn]
+        )
+        return kinds, rows

@@ -1,0 +1,51 @@
+"""A dataset, or torch's Subset and ConcatDataset of such -> the same, giving stored batches."""
+
+# PyTorch is partly without types.
+# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownVariableType=false
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+import numpy as np
+from torch.utils.data import ConcatDataset, Subset
+
+from codedata.training.batches import StoredBatch, joined
+
+
+def stored_view(dataset: Any) -> Any:
+    """A dataset of the same samples, of which `__getitems__` gives a StoredBatch.
+
+    Returns:
+        None where a part of it has none: a dataset of another kind, or a subclass, which may give
+        other samples than it has; or where its parts have other lengths, or documents in some only.
+    """
+    if type(dataset) is Subset:
+        if (part := stored_view(dataset.dataset)) is None:
+            return None
+        view = copy(dataset)
+        view.dataset = part
+        return view
+    if type(dataset) is ConcatDataset:
+        parts = [stored_view(part) for part in dataset.datasets]
+        return None if None in parts else _Concatenated(parts)
+    storing = getattr(dataset, "storing", None)
+    return None if storing is None else storing()
+
+
+class _Concatenated(ConcatDataset[Any]):
+    """Torch's, which gathers nothing by itself."""
+
+    def __getitems__(self, indices: Sequence[int]) -> StoredBatch:
+        numbers = np.asarray(indices)
+        which = np.searchsorted(self.cumulative_sizes, numbers, side="right")
+        parts = np.unique(which)
+        starts = [0, *self.cumulative_sizes]
+        places = [np.flatnonzero(which == part) for part in parts]
+        batches = [
+            self.datasets[part].__getitems__((numbers[of_part] - starts[part]).tolist())
+            for part, of_part in zip(parts.tolist(), places, strict=True)
+        ]
+        return joined(batches, np.concatenate(places))

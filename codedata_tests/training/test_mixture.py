@@ -1,0 +1,326 @@
+"""Mixture: a dataset of several by weight, in one order, on any ranks and workers, after kills."""
+
+import json
+import pickle
+import shutil
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from codedata import PackedCollator, PaddingCollator, PickledTrainerDataset, ResumableLoader
+from codedata.errors import CodedataError, DatasetError, SettingsError
+from codedata.layout import ROOT_VARIABLE
+from codedata.training.identity import digest_of
+from codedata.training.mixture import Mixture
+from codedata_tests import scenario
+from codedata_tests.training import runs
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
+)
+
+SOURCES = {"code": (700, 0), "docs": (90, 1000), "notes": (120, 2000)}
+"""Samples of each, and the number of the first."""
+
+WEIGHTS: dict[str, dict[str, Any]] = {
+    "code": {"weight": 7},
+    "docs": {"weight": 2, "max_epochs": 2.5},
+    "notes": {"weight": 1},
+}
+NUM_SAMPLES = 1000
+"""As many as max_epochs allow: of code 700, of docs 200, of notes 100."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A root with three splits, and `mix.yaml` over them."""
+    for name, (number, first) in SOURCES.items():
+        shards = np.array_split(scenario.numbered(number, first=first), 3)
+        place = tmp_path / "datasets" / name
+        scenario.write_dataset(place, shards, last_sample_tokens=[4, 4, 3])
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def sources(**changes: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"dataset": name, **each} | changes.get(name, {}) for name, each in WEIGHTS.items()]
+
+
+def firsts(samples: Any) -> list[int]:
+    return [int(sample["input_ids"][0]) for sample in samples]
+
+
+def test_a_mixture_is_a_sequence_of_its_sources_samples_in_one_order(folder: Path) -> None:
+    mixed = Mixture(sources(), seed=3)
+    assert len(mixed) == NUM_SAMPLES
+    order = firsts(mixed)
+    names = {name: (first, first + number) for name, (number, first) in SOURCES.items()}
+    for name, (start, stop) in names.items():
+        drawn = [number for number in order if start <= number < stop]
+        assert len(drawn) == mixed.drawn()[name] == {"code": 700, "docs": 200, "notes": 100}[name]
+        size = stop - start
+        for epoch in range(0, len(drawn), size):
+            part = drawn[epoch : epoch + size]
+            assert len({*part}) == len(part), "no sample comes again before all came"
+    assert {*order[:32]} == {*firsts(mixed.__getitems__(range(32)))}  # pyright: ignore[reportArgumentType]
+    assert firsts([mixed[-1], mixed[np.int64(7)]]) == [order[-1], order[7]]
+    assert firsts(mixed[10:500:7]) == order[10:500:7]
+    assert firsts(mixed[[5, 5, -1]]) == [order[5], order[5], order[-1]]
+    with pytest.raises(IndexError, match=r"sample 1000 of 1000 in .*numbers are 0 to 999"):
+        mixed[NUM_SAMPLES]
+    assert repr(mixed[3:]) == (
+        "Mixture(997 of 1,000 samples of 4 tokens: code 70.0%: 700 of 700 samples, 1.00 epochs; "
+        "docs 20.0%: 200 of 90 samples, 2.22 epochs; notes 10.0%: 100 of 120 samples, 0.83 epochs)"
+    )
+
+
+def test_the_order_is_known_and_stays_from_release_to_release(folder: Path) -> None:
+    mixed = Mixture(sources(), seed=3)
+    assert firsts(mixed[:12]) == []
+    assert firsts(Mixture(sources(), seed=3, shuffle="blocks")[:12]) == []
+    assert firsts(Mixture(sources(), shuffle=False)[:12]) == [
+        *(0, 1, 1000, 2, 2000, 3, 4, 1001, 5, 6, 7, 8)
+    ]
+
+
+def test_its_digest_is_of_sources_weights_and_order_and_of_the_part_of_a_slice(
+    folder: Path,
+) -> None:
+    mixed = Mixture(sources())
+    same = [
+        {**each, "weight": each["weight"] / 2, "name": f"x{i}"} for i, each in enumerate(sources())
+    ]
+    assert mixed.digest == Mixture(same, num_samples=NUM_SAMPLES).digest == mixed[:].digest
+    others = [
+        Mixture(sources(), seed=1),
+        Mixture(sources(), num_samples=999),
+        Mixture(sources(code={"start": 1}), num_samples=990),
+        Mixture(
+            sources(
+                code={"dataset": PickledTrainerDataset(folder / "datasets/code", quiet=True)[:-1]}
+            )
+        ),
+        mixed[1:],
+        mixed[:500],
+        mixed[[1, 2]],
+    ]
+    assert len({mixed.digest, *(each.digest for each in others)}) == 8
+    assert digest_of(mixed) == mixed.digest
+    assert [each.in_order for each in (mixed, mixed[1:], mixed[[1, 2]])] == [True, True, False]
+
+
+def test_padding_is_masked_unless_it_is_not_to_be(folder: Path) -> None:
+    mixed = Mixture(sources())
+    padded = [sample for sample in mixed if (sample["labels"] == -100).any()]
+    assert {int(sample["input_ids"][0]) for sample in padded} == {699, 1089}
+    assert all(sample["labels"].tolist()[3:] == [-100] for sample in padded)
+    batch = PaddingCollator(mixed)([mixed[i] for i in range(len(mixed))])
+    assert int((batch["attention_mask"] == 0).sum()) == len(padded)
+    plain = Mixture(sources(), mask_padding=False)
+    assert not any((sample["labels"] == -100).any() for sample in plain)
+    assert plain.digest == mixed.digest
+    scenario.write_dataset(folder / "old", [[[1, 2, 3, 4]]])
+    with pytest.raises(DatasetError, match=r"; or mix with mask_padding=False, and the loss"):
+        Mixture([{"dataset": folder / "old", "weight": 1}])
+
+
+def test_a_source_may_be_a_part_of_a_dataset_of_several_folders(folder: Path) -> None:
+    both = PickledTrainerDataset(
+        [folder / "datasets" / name for name in ("code", "docs")], quiet=True
+    )
+    mixed = Mixture(
+        [
+            {"dataset": both[650:740], "weight": 2, "name": "cut"},
+            {"dataset": both[[3, 1, 2]], "weight": 1, "name": "picked"},
+            {"dataset": folder / "datasets" / "notes", "weight": 1},
+        ]
+    )
+    assert len(mixed) == 13, "three of a source of a quarter"
+    order = firsts(mixed)
+    assert {number for number in order if number < 10} == {1, 2, 3}
+    assert sum(650 <= number < 700 or 1000 <= number < 1040 for number in order) == 7
+    assert firsts(pickle.loads(pickle.dumps(mixed))) == order
+
+
+def test_documents_of_a_mixture_are_those_of_its_sources(tmp_path: Path) -> None:
+    for name, lengths in {"a": scenario.DOCUMENT_LENGTHS, "b": ((7, 9), (3, 3, 8))}.items():
+        scenario.write_document_dataset(tmp_path / name, lengths)
+    folders = [tmp_path / "a", tmp_path / "b"]
+    mixed = Mixture([{"dataset": each, "weight": 1} for each in folders])
+    both = PickledTrainerDataset(folders, quiet=True).with_padding_masked()
+    place = {tuple(sample["input_ids"].tolist()): i for i, sample in enumerate(both)}
+    rows = [place[tuple(sample["input_ids"].tolist())] for sample in mixed]
+    assert len(rows) > 5
+    for index, row in enumerate(rows):
+        assert mixed.documents(index) == both.documents(row)
+        assert all(mixed[index][name].equal(both[row][name]) for name in both[row])
+    batch = PackedCollator(mixed)([mixed[i] for i in range(4)])
+    assert batch["position_ids"].shape == (4, 8)
+    scenario.write_dataset(tmp_path / "plain", [scenario.numbered(3, 8)])
+    with pytest.raises(DatasetError, match=r"says where documents lie .* does not"):
+        Mixture([{"dataset": each, "weight": 1} for each in (*folders, tmp_path / "plain")])
+
+
+def test_what_cannot_be_mixed_is_refused_before_a_sample_is_read(folder: Path) -> None:
+    code = PickledTrainerDataset(folder / "datasets" / "code", quiet=True)
+    scenario.write_dataset(folder / "long", [[[1] * 5]])
+    shutil.copytree(folder / "datasets" / "docs", folder / "copied")
+    for name, tokenizer in {"tok_a": "one", "tok_b": "two"}.items():
+        scenario.write_facts(
+            scenario.write_dataset(folder / name, [[[len(name), int(name == "tok_a"), 1, 1]]]),
+            tokenizer,
+        )
+
+    def refused(*given: Any, **options: Any) -> str:
+        listed = [
+            each if isinstance(each, dict) else {"dataset": each, "weight": 1} for each in given
+        ]
+        with pytest.raises(CodedataError) as error:
+            Mixture(listed, **options)
+        return str(error.value)
+
+    assert "the same samples of" in refused("docs", folder / "copied")
+    assert "sources 'code' and 'part' of the mixture" in refused(
+        "code", {"dataset": code[600:], "weight": 1, "name": "part"}
+    )
+    assert "the same samples" in refused(
+        {"dataset": code[[1, 7]], "weight": 1, "name": "a"}, {"dataset": code[5::-1], "weight": 1}
+    )
+    assert (
+        len(
+            Mixture(
+                [
+                    {"dataset": code[:10], "weight": 1, "name": "a"},
+                    {"dataset": code[10:], "weight": 1},
+                ]
+            )
+        )
+        == 20
+    )
+    assert "has samples of 5 tokens" in refused("code", folder / "long", mask_padding=False)
+    assert "was tokenized with two" in refused(folder / "tok_a", folder / "tok_b")
+    assert "split 'nothing' has no dataset in" in refused("code", "nothing")
+    assert "source 'docs': 500 draws of 90 samples are 5.56 epochs" in refused(
+        "code", "docs", num_samples=1000
+    )
+    assert "a source of a mixture is a mixture" in refused(Mixture(sources()))
+    assert "shuffle is 'block'; write True, False or 'blocks'" in refused("code", shuffle="block")
+    assert "lie in no blocks" in refused({"dataset": code[[1, 2]], "weight": 1}, shuffle="blocks")
+    assert "num_samples is '0'; write a whole number of 1 or more" in refused("code", num_samples=0)
+    assert "seed of a mixture is '-1'" in refused("code", seed=-1)
+    with pytest.raises(SettingsError, match=r"sources of a mixture are 'code'; write a list"):
+        Mixture("code")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_next_stage_of_other_weights_goes_on_in_each_source(folder: Path) -> None:
+    first = Mixture(sources(), num_samples=300, seed=5)
+    done = first.drawn(200)
+    assert done == {name: len(of) for name, of in by_source(firsts(first[:200])).items()}
+    starts = {name: {"start": start, "weight": 1} for name, start in done.items()}
+    second = Mixture(sources(**starts)[::-1], num_samples=150, seed=5)
+    both = by_source([*firsts(first[:200]), *firsts(second)])
+    whole = by_source(firsts(Mixture(sources(), seed=5)))
+    for name, drawn in both.items():
+        assert drawn[: len(whole[name])] == whole[name][: len(drawn)]
+        assert second.drawn()[name] == len(drawn)
+    assert first[100:].drawn(100) == done
+    with pytest.raises(SettingsError, match="num_samples is 301, but the mixture has 300"):
+        first.drawn(301)
+    with pytest.raises(SettingsError, match="are no part of its order; ask the mixture"):
+        first[[1]].drawn()
+
+
+def by_source(order: list[int]) -> dict[str, list[int]]:
+    return {
+        name: [number for number in order if first <= number < first + size]
+        for name, (size, first) in SOURCES.items()
+    }
+
+
+# Loading
+
+
+def loader_of(dataset: Mixture, **options: Any) -> ResumableLoader:
+    return ResumableLoader(dataset, **{"global_batch_size": 8, **options})
+
+
+def test_ranks_and_workers_get_the_same_order_between_them(folder: Path) -> None:
+    mixed = Mixture(sources(), seed=3)
+    order = firsts(mixed)
+    expected = [order[start : start + 8] for start in range(0, 1000, 8)]
+    for world, num_workers in ((1, 0), (1, 2), (2, 0), (4, 0)):
+        loaders = [
+            loader_of(mixed, rank=rank, world_size=world, num_workers=num_workers)
+            for rank in range(world)
+        ]
+        shares = zip(*([firsts_of(batch) for batch in loader] for loader in loaders), strict=True)
+        assert [list(chain.from_iterable(share)) for share in shares] == expected
+
+
+def firsts_of(batch: dict[str, torch.Tensor]) -> list[int]:
+    return batch["input_ids"][:, 0].tolist()
+
+
+def test_a_state_says_what_is_drawn_and_resumes_with_other_workers_and_batches(
+    folder: Path,
+) -> None:
+    mixed = Mixture(sources(), seed=3)
+    loader = loader_of(mixed, num_workers=2)
+    batches = iter(loader)
+    seen = [*chain.from_iterable(firsts_of(next(batches)) for _ in range(5))]
+    state = json.loads(json.dumps(loader.state_dict()))
+    assert state["drawn"] == mixed.drawn(40)
+    resumed = loader_of(mixed, global_batch_size=16)
+    resumed.load_state_dict(state)
+    assert seen + [*chain.from_iterable(map(firsts_of, resumed))] == firsts(mixed)
+    other = loader_of(Mixture(sources(), seed=4))
+    with pytest.raises(SettingsError, match="the state is of dataset"):
+        other.load_state_dict(state)
+
+
+def test_a_second_epoch_is_refused_since_the_mixture_says_how_often_samples_come(
+    folder: Path,
+) -> None:
+    loader = loader_of(Mixture(sources(), num_samples=16))
+    assert len([*loader]) == 2
+    with pytest.raises(SettingsError, match=r"num_samples"):
+        next(iter(loader))
+
+
+@pytest.mark.parametrize(
+    ("ranks", "num_workers"),
+    [
+        pytest.param((1, 1), (2, 0), id="one rank"),
+        pytest.param((2, 1), (0, 2), id="two ranks, one", marks=pytest.mark.campaign),
+    ],
+)
+def test_a_killed_run_on_a_mixture_goes_on_with_the_very_same_samples(
+    folder: Path, ranks: tuple[int, ...], num_workers: tuple[int, ...]
+) -> None:
+    yaml = folder / "mix.yaml"
+    yaml.write_text(json.dumps({"sources": sources(), "num_samples": 240, "seed": 7}))
+    expected = firsts(Mixture(sources(), num_samples=240, seed=7))
+    done = 0
+    for attempt, (world, workers) in enumerate(zip(ranks, num_workers, strict=True)):
+        run, is_last = folder / f"run-{attempt}", attempt == len(ranks) - 1
+        run.mkdir()
+        if attempt:
+            shutil.copy(folder / f"run-{attempt - 1}/state.json", run)
+        arguments = [str(yaml), str(run), "8", str(workers), "1", "3"]
+        process = runs.start("codedata_tests.training.consume", arguments, ranks=world)
+        if is_last:
+            assert process.wait(60) == 0
+        else:
+            runs.kill_after(process, run, world - 1, 14)
+        logs = [runs.logged(run, rank) for rank in range(world)]
+        seen = [*chain.from_iterable(line[1] for of in zip(*logs, strict=False) for line in of)]
+        assert seen == expected[done : done + len(seen)]
+        if is_last:
+            assert done + len(seen) == len(expected)
+        else:
+            done = json.loads((run / "state.json").read_text())["samples_done"]
+            assert 96 <= done <= len(seen)
