@@ -20,6 +20,9 @@ from codedata.store.dataset_folder import Dataset
 
 _SHOWN_TOKENS = 400
 
+_SHOWN_SHARDS = 100
+"""Each is read for its smallest and largest id."""
+
 
 def add_parser(commands: Commands) -> None:
     """Add the command."""
@@ -70,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _say_counts(dataset: Dataset) -> None:
-    say(f"{dataset.where}: {len(dataset.shards)} files")
+    say(f"{dataset.where}: {dataset.num_shards} files")
     say(f"Samples: {dataset.num_samples} of {dataset.seq_length} tokens")
     padding = "" if dataset.num_padding is None else f", of them {dataset.num_padding} padding"
     say(f"Tokens: {dataset.num_tokens}{padding}")
@@ -79,10 +82,13 @@ def _say_counts(dataset: Dataset) -> None:
     if dataset.facts is not None and dataset.facts.documents is not None:
         _say_documents(dataset.facts.recipe or {}, dataset.facts.documents)
     say(f"Digest: {dataset.digest}")
-    for index, (entry, ids) in enumerate(zip(dataset.entries, dataset.shards, strict=True)):
+    for index, entry in enumerate(dataset.entries[:_SHOWN_SHARDS]):
+        ids = dataset.shards[index]
         chars = f", characters {entry.chars.start} to {entry.chars.stop}" if entry.chars else ""
         span = f"ids {ids.min()} to {ids.max()}"
         say(f"  dump-{index}.pkl: {entry.num_samples} samples, {span}{chars}")
+    if dataset.num_shards > _SHOWN_SHARDS:
+        say(f"  and {dataset.num_shards - _SHOWN_SHARDS} more")
 
 
 def _say_documents(recipe: Mapping[str, Any], counts: DocumentCounts) -> None:
@@ -133,7 +139,7 @@ def _by_corpus(dataset: Dataset) -> dict[str, int] | None:
 
 
 def _sample(dataset: Dataset, index: int) -> list[int]:
-    ends = list(accumulate(len(ids) for ids in dataset.shards))
+    ends = list(accumulate(entry.num_samples for entry in dataset.entries))
     shard = bisect_right(ends, index)
     return dataset.shards[shard][index - ends[shard]].tolist()
 

@@ -19,7 +19,7 @@ _BLOCK_TOKENS = 1 << 20
 
 def ids_dtype(dataset: Dataset) -> np.dtype[Any]:
     """The dtype that holds the ids of all shards: uint16, or int32 where one shard needs it."""
-    return np.result_type(*{ids.dtype for ids in dataset.shards}).newbyteorder("<")
+    return np.result_type(*{*map(dataset.files.dtype, range(dataset.num_shards))}).newbyteorder("<")
 
 
 def blocks(ids: NDArray[Any], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:

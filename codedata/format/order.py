@@ -9,7 +9,7 @@
 An order depends on the seed, what it is drawn for and how many are to be ordered: not on ranks,
 workers, batch sizes, or the releases of numpy and torch. numpy keeps the streams of its bit
 generators and of SeedSequence, though not those of Generator.permutation (NEP 19), so keys are
-theirs, and all that follows is arithmetic on 64-bit integers that docs/reference/order.md states.
+theirs, and all that follows is arithmetic on 64-bit integers, which docs/format.md states, too.
 """
 
 from collections.abc import Sequence
@@ -177,25 +177,11 @@ class BlockOrder(Order):
         return self._shard_starts[shard] + (drawn - before)
 
 
-def epoch_order(num_samples: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order in which an epoch goes through the samples.
-
-    Args:
-        num_samples: how many there are; ten million take a second and 240 MB.
-        seed: 0 or more.
-        epoch: 0 or more.
-
-    Returns:
-        Each of 0 to num_samples - 1 once, shape (num_samples,).
-    """
-    return permutation(num_samples, seed, epoch)
-
-
 def permutation(number: int, seed: int, *key: int) -> NDArray[np.int64]:
     """An order that a seed draws.
 
     Args:
-        number: how many are ordered.
+        number: how many are ordered; ten million take a second and 240 MB.
         seed: 0 or more.
         key: what it is drawn for, numbers of 0 or more: an epoch, or a chunk's file and start.
 

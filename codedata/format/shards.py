@@ -92,6 +92,11 @@ def is_fixed_width(data: Bytes) -> bool:
     return head[:-1] == start and head[-1] in _ID_DTYPES
 
 
+def stored_dtype(data: Bytes) -> np.dtype[Any] | None:
+    """The dtype of the ids of a fixed-width shard, by its first bytes; None of any other."""
+    return _ID_DTYPES[int(data[len(HEADER) + len(ROW_HEADER)])] if is_fixed_width(data) else None
+
+
 def shard_bytes(num_samples: _Count, seq_length: _Count, id_bytes: int) -> _Count:
     """How many bytes a shard takes whose ids take two or four; of arrays of counts an array."""
     stride = len(ROW_HEADER) + seq_length * (1 + id_bytes) + len(ROW_TRAILER)

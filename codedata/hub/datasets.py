@@ -74,7 +74,7 @@ def push_dataset(
         there = api.list_repo_files(repo, repo_type="dataset", revision=head)
         texts_there = [name for name in (FACTS_NAME, CARD_NAME) if name in there]
         _require_own_texts(repo, head, texts_there, reporter)
-        stale = [name for name in there if file_index(name) is not None and name not in names]
+        stale = [name for name in sorted({*there} - {*names}) if file_index(name) is not None]
         stale += [name for name in texts_there if name not in texts]
         operations = [
             *(CommitOperationDelete(name) for name in stale),

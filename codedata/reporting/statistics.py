@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from codedata.errors import DatasetError
 from codedata.format.documents import text_tokens
 from codedata.format.ranges import CharRange
-from codedata.parallel import available_cores
+from codedata.parallel import available_cores, map_in_order
 from codedata.store.dataset_folder import Dataset
 from codedata.store.files import release_pages
 
@@ -92,7 +92,7 @@ def count_tokens(dataset: Dataset, num_ids: int, pad_token: int) -> TokenCounts:
     counts = np.zeros(num_ids, np.int64)
     paddings: list[int] = []
     with ThreadPoolExecutor(available_cores()) as threads:
-        for shard_counts, num_padding in threads.map(count, range(dataset.num_shards)):
+        for shard_counts, num_padding in map_in_order(threads, count, range(dataset.num_shards)):
             counts += shard_counts
             paddings.append(num_padding)
     entries = dataset.entries
@@ -224,11 +224,12 @@ def usual_divergences(
     for start in np.linspace(0, dataset.num_samples - num_samples, num_pieces).astype(int):
         piece = np.zeros(len(counts), np.int64)
         from_, to = int(start), int(start) + num_samples  # rows of the shard that is at hand
-        for index, ids in enumerate(dataset.shards):
+        for index, entry in enumerate(dataset.entries):
             rows = slice(max(0, from_), max(0, to))
-            if len(some := ids[rows]):
-                piece += np.bincount(some.reshape(-1), minlength=len(counts))
+            if rows.start < min(rows.stop, entry.num_samples):
+                ids = dataset.shards[index][rows]
+                piece += np.bincount(ids.reshape(-1), minlength=len(counts))
                 piece[pad_token] -= _padding(dataset, index, pad_token)[rows].sum()
-            from_, to = from_ - len(ids), to - len(ids)
+            from_, to = from_ - entry.num_samples, to - entry.num_samples
         found.append(compare_tokens(counts - piece, piece).divergence)
     return found

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from codedata.format.fingerprint import CODE_VERSION, version_digest
 from codedata.format.meta import ShardEntry
 from codedata.format.ranges import CharRange
 from codedata.format.without_paths import without_paths
-from codedata.parallel import ChunkThreads, completed
+from codedata.parallel import ChunkThreads, completed, map_in_order
 from codedata.progress import Reporter
 from codedata.recipe.settings import Settings
 from codedata.run.checks import (
@@ -39,6 +38,7 @@ from codedata.run.checks import (
 )
 from codedata.run.document_checks import check_documents, check_documents_of
 from codedata.run.packing import (
+    PackedChunk,
     PackTask,
     ReadChunk,
     entries_there,
@@ -156,9 +156,12 @@ def assemble(
     """
     settings, recipe = plan.settings, plan.recipe
     firsts = first_shards(plan, chunks)
-    pack = partial(pack_chunk, settings, recipe, staging)
+
+    def pack(chunk_and_first: tuple[TokenChunk, int]) -> PackedChunk:
+        return pack_chunk(settings, recipe, staging, *chunk_and_first)
+
     with ChunkThreads(num_workers) as threads:
-        packed = [*threads.map(pack, chunks, firsts)]
+        packed = [*map_in_order(threads, pack, zip(chunks, firsts, strict=True))]
     entries = [entry for each in packed for entry in each.entries]
     facts = facts_of(
         origin,

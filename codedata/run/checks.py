@@ -6,15 +6,15 @@ chunks they were packed from, the switches, the vocabulary, the published counts
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from codedata.errors import CheckFailedError, DatasetError
 from codedata.format.meta import ShardEntry
 from codedata.format.packing import IdArray
 from codedata.format.ranges import CharRange
-from codedata.parallel import available_cores
+from codedata.parallel import side_by_side
 from codedata.printable import first_ten
 from codedata.recipe.settings import Settings
 from codedata.sources.record import Corpus
@@ -89,8 +89,7 @@ def check_dataset(
         dataset = open_dataset(folder, verify=True)
     except DatasetError as error:
         return None, not_whole(str(error))
-    with ThreadPoolExecutor(available_cores()) as threads:
-        shards = [*threads.map(_mapped_shard, dataset.shards)]
+    shards = side_by_side(partial(_find_shard, dataset), range(dataset.num_shards))
     return dataset, check_shards(dataset.entries, shards, chunks, settings, vocab_size)
 
 
@@ -187,9 +186,10 @@ def _sequence_lengths(shards: Sequence[FoundShard], settings: Settings) -> Check
     )
 
 
-def _mapped_shard(shard: IdArray) -> FoundShard:
-    found = FoundShard.of(shard)
-    release_pages(shard)
+def _find_shard(dataset: Dataset, index: int) -> FoundShard:
+    ids = dataset.shards[index]
+    found = FoundShard.of(ids)
+    release_pages(ids)
     return found
 
 

@@ -6,14 +6,13 @@ that training gets. What travels from a worker are counts and sentences.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from codedata.format.documents import DocumentCounts
 from codedata.format.meta import shard_name
 from codedata.format.ranges import CharRange, Utf8
 from codedata.format.texts import Texts
-from codedata.parallel import available_cores
+from codedata.parallel import side_by_side
 from codedata.printable import first_ten
 from codedata.recipe.documents import Packing
 from codedata.recipe.settings import Settings
@@ -89,19 +88,20 @@ def check_documents_of(
 
     def shards(indices: Sequence[int]) -> Iterator[ShardOfDocuments]:
         for index in indices:
+            ids = dataset.shards[index]
             yield ShardOfDocuments(
                 name=shard_name(index),
-                ids=dataset.shards[index],
+                ids=ids,
                 spans=dataset.spans[index],
                 table=dataset.documents(index),
             )
-            release_pages(dataset.shards[index])
+            release_pages(ids)
 
-    def find(task: ChunkTask, chunk: TokenChunk) -> FoundDocuments:
+    def find(made: tuple[ChunkTask, TokenChunk]) -> FoundDocuments:
+        task, chunk = made
         return check_chunk(task, chunk, shards(of_chunk.get(chunk.chars, ())), settings)
 
-    with ThreadPoolExecutor(available_cores()) as threads:
-        found = [*threads.map(find, tasks, chunks)]
+    found = side_by_side(find, zip(tasks, chunks, strict=True))
     facts = dataset.facts
     return check_documents(found, chunks, facts and facts.documents, settings, packing)
 

@@ -14,7 +14,7 @@ from shutil import disk_usage
 
 from codedata.errors import SettingsError, TargetError
 from codedata.format.fingerprint import ChunkFingerprint
-from codedata.format.meta import most_shards
+from codedata.format.meta import MAX_SHARDS
 from codedata.format.packing import id_dtype
 from codedata.format.ranges import CharRange, Utf8
 from codedata.parallel import side_by_side
@@ -183,8 +183,7 @@ def require_few_shards(plan: Plan) -> None:
     Raises:
         SettingsError: going by the first window's start.
     """
-    most = most_shards(documents=plan.recipe is not None)
-    if len(chunks := _chunks(plan)) <= most:
+    if len(chunks := _chunks(plan)) <= MAX_SHARDS:
         return
     each = _tokens_per_char(plan)
     lengths = Counter(chars.num_chars for chars in chunks)
@@ -194,10 +193,10 @@ def require_few_shards(plan: Plan) -> None:
         for length, number in lengths.items()
         if _num_samples(plan.settings, recipe, int(each * length))
     )
-    if num_shards > most:
+    if num_shards > MAX_SHARDS:
         raise SettingsError(
             f"the samples of {num_shards:,} chunks would fill as many shards, more than the "
-            f"{most:,} that can be mapped; choose a larger chunk_size "
+            f"{MAX_SHARDS:,} that a dataset may have; choose a larger chunk_size "
             f"({plan.settings.chunk_size}), or make several datasets, of fewer files each"
         )
 

@@ -19,10 +19,10 @@ from codedata.errors import ChunkMismatchError, CorpusError, DatasetError, Setti
 from codedata.format.document_packing import pack_documents
 from codedata.format.documents import DocumentCounts
 from codedata.format.meta import (
+    MAX_SHARDS,
     META_NAME,
     ShardEntry,
     documents_name,
-    most_shards,
     parse_meta,
     shard_name,
     spans_name,
@@ -126,10 +126,10 @@ def first_shards(plan: Plan, chunks: Sequence[TokenChunk]) -> list[int]:
             )
     num_shards = [-(-num_samples_of(settings, chunk) // settings.max_dump_size) for chunk in chunks]
     *firsts, total = accumulate(num_shards, initial=0)
-    if total > (most := most_shards(documents=plan.recipe is not None)):
+    if total > MAX_SHARDS:
         raise SettingsError(
-            f"the samples would fill {total} shards, more than the {most} that can be "
-            f"mapped; choose a larger max_dump_size ({settings.max_dump_size}) or chunk_size "
+            f"the samples would fill {total:,} shards, more than the {MAX_SHARDS:,} that a dataset "
+            f"may have; choose a larger max_dump_size ({settings.max_dump_size}) or chunk_size "
             f"({settings.chunk_size})"
         )
     if not total:

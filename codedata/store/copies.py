@@ -16,8 +16,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Container
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -27,6 +27,7 @@ from codedata.errors import DatasetError
 from codedata.format.facts import Facts
 from codedata.format.meta import META_NAME, parse_meta
 from codedata.layout import Layout, is_name
+from codedata.parallel import map_in_order
 from codedata.places import is_object_url, require_no_secret
 from codedata.progress import SILENT, Reporter, Transfer, megabytes
 from codedata.store.base import Data
@@ -258,7 +259,7 @@ def _copy(log: "DatasetLog", version: "Version", reporter: Reporter) -> Path:
                 version,
                 lambda name, data: replace_atomically(stage / name, data),
                 reporter,
-                here=os.listdir(stage),
+                here=frozenset(os.listdir(stage)),
             )
             fsync_folder(stage)
             home.mkdir(mode=0o700, exist_ok=True)
@@ -273,7 +274,7 @@ def bring(
     put: Callable[[str, Data], object],
     reporter: Reporter,
     *,
-    here: Container[str] = (),
+    here: Set[str] = frozenset(),
 ) -> None:
     """Bring the files of a version, several at once, each hashed as it arrives.
 
@@ -293,25 +294,20 @@ def bring(
         raise DatasetError(f"{where} is not what was published; make the dataset again")
     entries = parse_meta(meta, where)
     listed = log.store.found(version.name_of("dump-"))
+    files = chain.from_iterable(entry.files(i).items() for i, entry in enumerate(entries))
     with (
         reporter.transfer(log.store.url) as transfer,
         ThreadPoolExecutor(min(_AT_ONCE, len(entries))) as threads,
     ):
         transfer.expect(version.num_bytes)
-        futures: list[Future[object]] = []
-        files = chain.from_iterable(entry.files(i).items() for i, entry in enumerate(entries))
-        for name, sha256 in files:
-            if name not in here:
-                found = listed.get(version.name_of(name))
-                num_bytes = found and found.num_bytes
-                write = source.writer(name, num_bytes, sha256, transfer)
-                futures.append(threads.submit(put, name, write))
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+
+        def bring_one(file: tuple[str, str | None]) -> None:
+            name, sha256 = file
+            found = listed.get(version.name_of(name))
+            put(name, source.writer(name, found and found.num_bytes, sha256, transfer))
+
+        for _ in map_in_order(threads, bring_one, (file for file in files if file[0] not in here)):
+            pass
     for name, data in {**version.texts, META_NAME: meta}.items():
         put(name, data)
 

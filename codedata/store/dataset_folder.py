@@ -35,7 +35,7 @@ from codedata.format.meta import (
     spans_name,
 )
 from codedata.format.old_cards import parse_old_card
-from codedata.parallel import available_cores
+from codedata.parallel import available_cores, map_in_order
 from codedata.store.base import Snapshot
 from codedata.store.file_sizes import require_files
 from codedata.store.shard_files import Each, ShardFiles, read_documents, with_enough_files
@@ -383,17 +383,20 @@ def _read_text(snapshot: Snapshot, name: str, *, verify: bool) -> bytes | None:
 
 def _verify_shards(files: ShardFiles, snapshot: Snapshot, entries: Sequence[ShardEntry]) -> None:
     """Check every shard and what lies beside it, side by side where that is worth the threads."""
-    verify = partial(_verify_one, files, snapshot)
+    verify, numbers = partial(_verify_one, files, snapshot, entries), range(len(entries))
     if len(entries) == 1 or sum(entry.num_tokens for entry in entries) < _WORTH_THREADS:
-        for index, entry in enumerate(entries):
-            verify(index, entry)
+        for index in numbers:
+            verify(index)
         return
     with ThreadPoolExecutor(min(available_cores(), len(entries), _MOST_THREADS)) as threads:
-        for _ in threads.map(verify, range(len(entries)), entries):
+        for _ in map_in_order(threads, verify, numbers):
             pass
 
 
-def _verify_one(files: ShardFiles, snapshot: Snapshot, index: int, entry: ShardEntry) -> None:
+def _verify_one(
+    files: ShardFiles, snapshot: Snapshot, entries: Sequence[ShardEntry], index: int
+) -> None:
+    entry = entries[index]
     if entry.sha256 is None:
         raise DatasetError(
             f"{snapshot.where}/{shard_name(index)} has no sha256 in its meta; make the dataset "

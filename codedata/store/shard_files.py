@@ -3,8 +3,8 @@
 A file is mapped, and checked whole before anything of it is given: its structure, and the sha256
 that the meta states; what was checked in the state that it is in is not checked again
 (`store/checked.py`). Of all datasets of a process some files are mapped at a time, those that were
-asked for last; an array that somebody holds stays mapped. A dataset of few files has all of them
-from the start, and so outlives its folder. Nothing is unpickled.
+mapped last; an array that somebody holds stays. A dataset of few files has all of them from the
+start, and so outlives its folder. Nothing is unpickled.
 """
 
 import errno
@@ -27,7 +27,7 @@ from codedata.errors import DatasetError
 from codedata.format.documents import Spans
 from codedata.format.foreign_shards import decode_foreign_shard
 from codedata.format.meta import META_NAME, ShardEntry, documents_name, shard_name, spans_name
-from codedata.format.shards import Bytes, is_fixed_width, view_shard
+from codedata.format.shards import Bytes, is_fixed_width, stored_dtype, view_shard
 from codedata.format.spans import view_spans
 from codedata.store.base import Snapshot
 from codedata.store.checked import Checked
@@ -80,7 +80,9 @@ class Each(Sequence[_Item]):
 
 
 class _Recent:
-    """Which arrays were asked for last, of all datasets of this process; others are let go.
+    """The arrays that were made last, of all datasets of this process; the others are let go.
+
+    Not those that were asked for last: training has no favourites, and asks for each sample.
 
     Args:
         most: what all of them may cost, though the last one is kept in any case.
@@ -91,16 +93,11 @@ class _Recent:
         self._kept: OrderedDict[tuple[int, int], tuple[ReferenceType[ShardFiles], int]]
         self._kept = OrderedDict()
 
-    def touch(self, key: tuple[int, int]) -> None:
-        try:
-            self._kept.move_to_end(key)
-        except KeyError:  # another thread let it go just now
-            return
-
     def add(self, files: "ShardFiles", key: tuple[int, int], cost: int) -> None:
         with self.lock:
+            _, before = self._kept.pop(key, (None, 0))
             self._kept[key] = ref(files), cost
-            self._cost += cost
+            self._cost += cost - before
             while self._cost > self._most and len(self._kept) > 1:
                 self._let_go()
 
@@ -139,7 +136,7 @@ class ShardFiles:
     def __init__(self, snapshot: Snapshot, entries: Sequence[ShardEntry], digest: str) -> None:
         self._snapshot, self._entries, self._digest = snapshot, entries, digest
         self._checked = Checked(f"{digest} {Path(snapshot.where).absolute()}", 2 * len(entries))
-        self._arrays: dict[int, tuple[NDArray[Any], _Recent | None]] = {}
+        self._arrays: dict[int, NDArray[Any]] = {}
         self.held: dict[int, tuple[Bytes, os.stat_result | None]] = {}
         self._own, self.locks = next(_numbers), dict[int, Lock]()
         _opened.add(self)
@@ -168,11 +165,19 @@ class ShardFiles:
         Raises:
             DatasetError: it is gone or damaged, or the dataset was replaced since it was opened.
         """
-        return self._get(2 * index)
+        found = self._arrays.get(2 * index)  # for each sample
+        return self._get(2 * index) if found is None else found
+
+    def dtype(self, index: int) -> np.dtype[Any]:
+        """The dtype of a shard's ids, of which nothing else is looked at; errors as of `ids`."""
+        data, _ = self._tell(shard_name(index), lambda: self._map(2 * index))
+        found = stored_dtype(data)
+        return self.ids(index).dtype if found is None else found
 
     def spans(self, index: int) -> Spans:
         """Where documents lie in a shard, shape (num_spans, 6), read-only; errors as of `ids`."""
-        return self._get(2 * index + 1)
+        found = self._arrays.get(2 * index + 1)
+        return self._get(2 * index + 1) if found is None else found
 
     def fetch(self, index: int) -> None:
         """Have a shard here, and its spans; those of a folder are."""
@@ -206,40 +211,38 @@ class ShardFiles:
         self.let_go(number)
 
     def _get(self, number: int) -> NDArray[Any]:
-        if (found := self._arrays.get(number)) is not None:
-            array, recent = found
-            if recent is not None:
-                recent.touch((self._own, number))
-            return array
         with self.locks.setdefault(number, Lock()):
-            if (found := self._arrays.get(number)) is not None:
-                return found[0]
-            array = self._tell(_name_of(number), lambda: self._take(number))
-            recent = None
-            if number not in self.held:
-                recent = _in_memory if mapping_of(array) is None else _mapped
-            self._arrays[number] = array, recent
+            if (array := self._arrays.get(number)) is None:
+                array = self._tell(_name_of(number), lambda: self._take(number))
+                self._arrays[number] = array
+                if number not in self.held:
+                    is_mapped = mapping_of(array) is not None
+                    recent, cost = (_mapped, 1) if is_mapped else (_in_memory, array.nbytes)
+                    recent.add(self, (self._own, number), cost)
         self.locks.pop(number, None)
-        if recent is not None:
-            recent.add(self, (self._own, number), 1 if recent is _mapped else array.nbytes)
         return array
 
     def _tell(self, name: str, read: Callable[[], _Result]) -> _Result:
-        """What is read, or why it is not there as it was when it was opened."""
-        where = f"{self._snapshot.where}/{name}"
-        try:
-            return with_enough_files(where, read)
-        except (FileNotFoundError, DatasetError) as error:
-            if self._was_replaced():
-                raise DatasetError(
-                    f"{self._snapshot.where} was replaced since it was opened; open it again"
-                ) from error
-            if isinstance(error, DatasetError):
-                raise
-            raise DatasetError(
-                f"{self._snapshot.where} lacks {name}, which its meta names: it was removed since "
-                "it was opened; make the dataset again"
-            ) from error
+        """What is read of a file, or why it is not there as it was when it was opened."""
+
+        def opening() -> _Result:
+            try:
+                return read()
+            except (FileNotFoundError, DatasetError) as error:
+                raise self._why_not(name, error) from error
+
+        return with_enough_files(f"{self._snapshot.where}/{name}", opening)
+
+    def _why_not(self, name: str, error: Exception) -> DatasetError:
+        where = self._snapshot.where
+        if self._was_replaced():
+            return DatasetError(f"{where} was replaced since it was opened; open it again")
+        if isinstance(error, DatasetError):
+            return error
+        return DatasetError(
+            f"{where} lacks {name}, which its meta names: it was removed since it was opened; make "
+            "the dataset again"
+        )
 
     def _was_replaced(self) -> bool:
         try:

@@ -31,7 +31,7 @@ from typing import Any
 from codedata.errors import DatasetError, StoreError
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME, Facts
-from codedata.format.meta import META_NAME, file_names, most_shards, parse_meta
+from codedata.format.meta import MAX_SHARDS, META_NAME, file_names, parse_meta
 from codedata.format.shards import Bytes
 from codedata.store.base import Data, Snapshot, Stage
 from codedata.store.dataset_folder import parse_texts
@@ -427,8 +427,8 @@ def _read_record(record: dict[str, Any]) -> dict[str, Any]:
     for name in ("facts", "card"):
         found[name] = None if found[name] is None else found[name].encode()
     wrong = [name for name in _COUNTS if type(found[name]) is not int]
-    if type(documents := found["has_documents"]) is not bool:
+    if type(found["has_documents"]) is not bool:
         wrong.append("has_documents")
-    if wrong or not 0 < found["num_shards"] <= most_shards(documents=documents):
+    if wrong or not 0 < found["num_shards"] <= MAX_SHARDS:
         raise ValueError(f"{', '.join(wrong) or 'num_shards'} cannot be")
     return found

@@ -38,13 +38,13 @@ class StoredSpans:
     lengths: NDArray[np.int32]
     numbers: NDArray[np.int32]
 
-    def per_token(self, of_spans: NDArray[Any], shape: tuple[int, ...]) -> torch.Tensor:
-        """What each span has, for each of its tokens: a LongTensor (num_samples, seq_length)."""
-        of_tokens = np.repeat(of_spans.astype(np.int64), self.lengths)
+    def number_tokens(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """Of each token the number of its span, a LongTensor (num_samples, seq_length)."""
+        of_tokens = np.repeat(self.numbers.astype(np.int64), self.lengths)
         return torch.from_numpy(of_tokens.reshape(shape))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredBatch:
     """Samples as they are stored.
 
@@ -70,14 +70,17 @@ class StoredBatch:
 
         Labels have memory of their own. The ids are copied where they are not int64.
         """
-        ids = self.ids.astype(np.int64, copy=False)
-        labels = ids.copy()
+        input_ids = self.ids.astype(np.int64, copy=False)
+        labels = input_ids.copy()
         if self.num_labels is not None:
-            for row in np.flatnonzero(self.num_labels < ids.shape[1]).tolist():
+            for row in np.flatnonzero(self.num_labels < labels.shape[1]).tolist():
                 labels[row, self.num_labels[row] :] = IGNORED_LABEL
-        batch: Batch = {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
+        batch: Batch = {
+            "input_ids": torch.from_numpy(input_ids),
+            "labels": torch.from_numpy(labels),
+        }
         if self.spans is not None:
-            batch["document_ids"] = self.spans.per_token(self.spans.numbers, ids.shape)
+            batch["document_ids"] = self.spans.number_tokens(labels.shape)
         return batch
 
 
@@ -106,7 +109,7 @@ def joined(batches: Sequence[StoredBatch], places: NDArray[np.intp]) -> StoredBa
     return StoredBatch(ids, num_labels, spans)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Uncollated:
     """What a worker hands on: samples as they are stored, and what makes their batch of them.
 

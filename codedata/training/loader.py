@@ -21,6 +21,7 @@ from codedata.errors import SettingsError
 from codedata.training.ahead import fetched_ahead
 from codedata.training.batches import Batch, Sample, StoredBatch, Uncollated, collate_samples
 from codedata.training.collate import require_labels_kept
+from codedata.training.epoch_orders import Shuffle
 from codedata.training.sampler import GlobalBatchSampler
 from codedata.training.stored_views import stored_view
 
@@ -43,7 +44,8 @@ class ResumableLoader(DataLoader[Sample]):
         global_batch_size: samples of all ranks together in one step of the optimizer.
         micro_batch_size: samples that a rank loads at once; by default its whole share.
         seed: of the order.
-        shuffle: whether each epoch has an order of its own.
+        shuffle: whether each epoch has an order of its own; "blocks" for one of some shards at a
+            time.
         drop_last: leave out what fills no global batch at an epoch's end.
         rank: of this process; by default torch.distributed's, else torchrun's.
         world_size: number of ranks, likewise.
@@ -65,7 +67,7 @@ class ResumableLoader(DataLoader[Sample]):
         global_batch_size: int,
         micro_batch_size: int | None = None,
         seed: int = 0,
-        shuffle: bool = True,
+        shuffle: Shuffle = True,
         drop_last: bool = True,
         rank: int | None = None,
         world_size: int | None = None,
@@ -134,17 +136,23 @@ class ResumableLoader(DataLoader[Sample]):
             loaded = super().__iter__()
             return (each.batch() if isinstance(each, Uncollated) else each for each in loaded)
         # What torch's own iteration draws, for what is drawn after.
+<<<<<<< HEAD
         torch.empty((), dtype=torch.int64).random_(generator=self.generator)
         return (collate(view.__getitems__(indices)) for indices in self.batch_sampler)
+=======
+        generator = cast("torch.Generator | None", self.generator)
+        torch.empty((), dtype=torch.int64).random_(generator=generator)
+        for indices in self.batch_sampler:
+            yield collate(view.__getitems__(indices))
+>>>>>>> training
 
     def _gathering(self) -> tuple[Any, Callable[[StoredBatch], Batch]]:
-        """The dataset that gives stored batches, and what collates those; or None."""
-        if self.collate_fn is collate_samples:
-            collate = StoredBatch.expand
-        else:
-            collate = getattr(self.collate_fn, "collate_stored", None)
-        view = None if collate is None else stored_view(self.dataset)
-        return view, cast("Callable[[StoredBatch], Batch]", collate)
+        """The dataset that gives stored batches, None where it or the collator has no such way."""
+        collate_fn = cast("Any", self.collate_fn)
+        if collate_fn is collate_samples:
+            return stored_view(self.dataset), StoredBatch.expand
+        collate = getattr(collate_fn, "collate_stored", None)
+        return (stored_view(self.dataset), collate) if collate else (None, StoredBatch.expand)
 
     def _get_iterator(self) -> Any:
         """Torch's; of stored batches where there are such, since tensors are slow to hand over."""

@@ -1,4 +1,4 @@
-"""Packing what is stored: the plan's own chunks, in order; no more shards than can be mapped."""
+"""Packing what is stored: the plan's own chunks, in order; no more shards than there may be."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from codedata.errors import ChunkMismatchError, SettingsError
-from codedata.format import meta
 from codedata.format.fingerprint import ChunkFingerprint
 from codedata.format.meta import ShardEntry
 from codedata.recipe.settings import Settings
-from codedata.run import assemble
+from codedata.run import assemble, packing
 from codedata.run.plan import open_plan
 from codedata.sources.parquet.text import ParquetText
 from codedata.store.chunks import LocalChunks
@@ -72,11 +71,11 @@ def test_other_chunks_than_the_plan_s_are_refused(pack: Pack, choose: Chosen) ->
         pack(choose)
 
 
-def test_more_shards_than_can_be_mapped_are_refused(
+def test_more_shards_than_a_dataset_may_have_are_refused(
     pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(meta, "MAX_SHARDS", 8)
+    monkeypatch.setattr(packing, "MAX_SHARDS", 8)
     assert len(pack(list)) == 8
-    monkeypatch.setattr(meta, "MAX_SHARDS", 7)
+    monkeypatch.setattr(packing, "MAX_SHARDS", 7)
     with pytest.raises(SettingsError, match=r"fill 8 shards, more than the 7 .* max_dump_size"):
         pack(list)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from codedata.errors import SettingsError
-from codedata.format import meta
 from codedata.recipe.documents import DocumentRecipe
 from codedata.recipe.settings import Settings
+from codedata.run import estimate as estimating
 from codedata.run.estimate import estimate, finished, guess, require_few_shards
 from codedata.run.plan import Plan, open_plan
 from codedata.run.tokenize import tokenize_chunk
@@ -58,9 +58,9 @@ def test_more_threads_than_chunks_are_of_no_use(plan: Plan, tmp_path: Path) -> N
 def test_more_chunks_than_there_may_be_shards_are_refused_before_any_is_made(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(meta, "MAX_SHARDS", len(plan.fingerprints))
+    monkeypatch.setattr(estimating, "MAX_SHARDS", len(plan.fingerprints))
     require_few_shards(plan)
-    monkeypatch.setattr(meta, "MAX_SHARDS", len(plan.fingerprints) - 1)
+    monkeypatch.setattr(estimating, "MAX_SHARDS", len(plan.fingerprints) - 1)
     with pytest.raises(SettingsError, match=r"of \d+ chunks .* larger chunk_size \(60000\)"):
         require_few_shards(plan)
     longer = replace(plan, settings=replace(plan.settings, min_sample_length=10**6))
@@ -82,6 +82,6 @@ def test_of_documents_best_fit_drops_nothing_and_what_lies_beside_shards_takes_r
     assert before.num_bytes > 1.01 * without.num_bytes
     guessed = guess(settings, [chunk.chars for chunk in chunks], files, recipe)
     assert guessed.num_bytes > guess(settings, [chunk.chars for chunk in chunks], files).num_bytes
-    monkeypatch.setattr(meta, "MAX_SHARDS", 2 * len(chunks) - 2)
-    with pytest.raises(SettingsError, match=f"more than the {len(chunks) - 1} that can be mapped"):
+    monkeypatch.setattr(estimating, "MAX_SHARDS", len(chunks) - 1)
+    with pytest.raises(SettingsError, match=f"more than the {len(chunks) - 1} that a dataset may"):
         require_few_shards(plan)

@@ -7,7 +7,6 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -230,14 +229,14 @@ def forged(folder: Path, change: Callable[[ShardEntry], ShardEntry]) -> Path:
         key: hashlib.sha256((folder / name).read_bytes()).hexdigest()
         for key, name in (("spans_sha256", SPANS), ("documents_sha256", DOCUMENTS))
     }
-    (folder / META_NAME).write_bytes(dump_meta([replace(entry, **hashes), *others]))
+    (folder / META_NAME).write_bytes(dump_meta([entry._replace(**hashes), *others]))
     return folder
 
 
 def test_a_meta_that_says_other_counts_than_the_spans_is_refused(
     folder: Path, tmp_path: Path
 ) -> None:
-    forged(folder, lambda entry: replace(entry, num_text_tokens=15))
+    forged(folder, lambda entry: entry._replace(num_text_tokens=15))
     message = refusal(folder, touched=True)
     assert message.startswith(f"{folder / SPANS} has spans of 16 tokens")
     concat = write_document_dataset(tmp_path / "concat", packing="concat")
@@ -245,7 +244,7 @@ def test_a_meta_that_says_other_counts_than_the_spans_is_refused(
     spans[1, 2] -= 1  # the first sample is not full, which the last one makes up for
     (concat / SPANS).write_bytes(encode_spans(spans))
     lacks_one = forged(
-        concat, lambda entry: replace(entry, num_text_tokens=15, last_sample_tokens=7)
+        concat, lambda entry: entry._replace(num_text_tokens=15, last_sample_tokens=7)
     )
     message = refusal(lacks_one, touched=True)
     assert message.startswith(f"{concat / SPANS} has spans of 15 tokens, of the last sample up to")

@@ -14,7 +14,7 @@ import pytest
 from codedata.errors import DatasetError, StoreError
 from codedata.format.card import CARD_NAME, render_card
 from codedata.format.facts import FACTS_NAME
-from codedata.format.meta import META_NAME
+from codedata.format.meta import MAX_SHARDS, META_NAME
 from codedata.store.dataset_folder import open_snapshot
 from codedata.store.object_store import Found, ObjectStore
 from codedata.store.versions import VERSIONS, DatasetLog, Version, record_name
@@ -130,7 +130,7 @@ def test_a_record_that_is_none_and_one_that_was_removed_are_said(log: DatasetLog
         ({"num_bytes": "1"}, "num_bytes cannot be"),
         ({"facts": 3}, "'int' object has no attribute 'encode'"),
         ({"has_documents": 1}, "has_documents cannot be"),
-        ({"num_shards": (1 << 15) + 1, "has_documents": True}, "num_shards cannot be"),
+        ({"num_shards": MAX_SHARDS + 1, "has_documents": True}, "num_shards cannot be"),
     ):
         log.store.put("_versions/0000000002.json", json.dumps({**record, **change}).encode())
         with pytest.raises(DatasetError, match=rf"2.json is not as a version's record .*{why}"):

@@ -1,8 +1,9 @@
 """A training run without a model: each rank notes the samples it was given, and saves the state.
 
 `python -m codedata_tests.training.consume` with FOLDER RUN GLOBAL_BATCH_SIZE NUM_WORKERS EPOCHS
-SAVE_EVERY; goes on from RUN/state.json where that is. FOLDER may be the YAML of a mixture. Its log
-(see runs.py) has the epoch of each batch; the ranks of a run wait for each other after each.
+SAVE_EVERY SHUFFLE (True or blocks); goes on from RUN/state.json where that is. FOLDER may be the
+YAML of a mixture. Its log (see runs.py) has the epoch of each batch; the ranks of a run wait for
+each other after each.
 """
 
 import json
@@ -22,7 +23,8 @@ from codedata_tests.training.runs import note, rank_of_this_process
 
 def main() -> None:
     folder, run = Path(sys.argv[1]), Path(sys.argv[2])
-    batch_size, num_workers, num_epochs, save_every = map(int, sys.argv[3:])
+    batch_size, num_workers, num_epochs, save_every = map(int, sys.argv[3:7])
+    shuffle = "blocks" if sys.argv[7] == "blocks" else True
     if "RANK" in os.environ:
         torch.distributed.init_process_group("gloo")
     rank = rank_of_this_process()
@@ -31,6 +33,7 @@ def main() -> None:
         load_mixture(folder) if is_mixture else PickledTrainerDataset(folder, quiet=True),
         global_batch_size=batch_size,
         seed=11,
+        shuffle=shuffle,
         num_workers=num_workers,
     )
     state = run / "state.json"

@@ -1,0 +1,206 @@
+"""Shards that are mapped when they are asked for: some at a time, and each is what was opened."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier, Event, Thread
+from typing import Any
+
+import numpy as np
+import pytest
+
+from codedata.errors import DatasetError
+from codedata.store import shard_files
+from codedata.store.dataset_folder import open_dataset
+from codedata_tests import scenario
+from codedata_tests.store.test_dataset_folder import write_old_dataset
+
+MANY = 300
+"""Shards, more than are mapped at a time."""
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("many") / "d"
+    return scenario.write_dataset(folder, [[[index, 1]] for index in range(MANY)])
+
+
+@pytest.fixture
+def own(many: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(many, tmp_path / "own"))
+
+
+def num_descriptors() -> int:
+    return len(os.listdir("/dev/fd"))
+
+
+def in_child(call: Callable[[], object]) -> None:
+    """Call a function in a forked process, which must end well."""
+    if (pid := os.fork()) == 0:
+        status = 1
+        try:
+            call()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def firsts(shards: Any) -> list[int]:
+    return [int(ids[0, 0]) for ids in shards]
+
+
+def test_of_many_shards_some_are_mapped_at_a_time_and_what_somebody_holds_stays(own: Path) -> None:
+    shard_files._mapped.let_all_go()
+    before = num_descriptors()
+    opened = open_dataset(own)
+    assert num_descriptors() == before + 1, "of the folder"
+    view = opened.shards[7][:, :1]
+    for _ in range(2):
+        assert firsts(opened.shards) == [*range(MANY)]
+    assert num_descriptors() <= before + 200
+    shutil.rmtree(own)
+    assert view.tolist() == [[7]]
+    assert opened.shards[MANY - 1].tolist() == [[MANY - 1, 1]], "mapped lately"
+    with pytest.raises(
+        DatasetError, match=f"{own} was replaced since it was opened; open it again"
+    ):
+        opened.shards[0]
+    del opened, view
+    assert num_descriptors() == before
+
+
+def test_what_was_mapped_lately_is_not_mapped_again_and_what_was_before_is(many: Path) -> None:
+    opened, other = open_dataset(many), open_dataset(many)
+    first, second = opened.shards[0], other.shards[0]
+    assert firsts(opened.shards[1:100]) == firsts(other.shards[1:100]) == [*range(1, 100)]
+    assert opened.shards[0] is not first
+    assert other.shards[99] is other.shards[99]
+    assert (first == second).all()
+
+
+def test_a_large_dataset_that_is_replaced_is_named_when_the_next_shard_is_asked_for(
+    own: Path,
+) -> None:
+    opened = open_dataset(own)
+    assert opened.shards[0].tolist() == [[0, 1]]
+    shutil.rmtree(own)
+    scenario.write_dataset(own, [[[9, 9]] for _ in range(MANY)])
+    for _ in range(2):
+        with pytest.raises(DatasetError, match="was replaced since it was opened; open it again"):
+            opened.shards[1]
+    within = open_dataset(own)
+    (own / "dump-3.pkl").unlink()
+    with pytest.raises(DatasetError, match=r"lacks dump-3\.pkl, .* removed since it was opened"):
+        within.shards[3]
+    other = scenario.write_dataset(own.parent / "other", [[[8, 8]] for _ in range(MANY)])
+    shutil.copytree(other, own, dirs_exist_ok=True)
+    with pytest.raises(DatasetError, match="was replaced since it was opened; open it again"):
+        within.shards[4]
+
+
+def test_a_child_and_its_parent_do_not_disturb_each_other(own: Path) -> None:
+    opened = open_dataset(own)
+    mine = opened.shards[0]
+    in_child(lambda: firsts(opened.shards) == [*range(MANY)] or pytest.fail("other ids"))
+    assert mine.tolist() == [[0, 1]]
+    assert firsts(opened.shards) == [*range(MANY)]
+
+
+def test_a_child_that_is_forked_while_a_thread_checks_a_shard_reads_it(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(own / "cache"))
+    opened, check = open_dataset(own), shard_files._require_sha256
+    is_checking, go_on = Event(), Event()
+
+    def check_later(*arguments: Any) -> None:
+        is_checking.set()
+        assert go_on.wait(60)
+        check(*arguments)
+
+    monkeypatch.setattr(shard_files, "_require_sha256", check_later)
+    thread = Thread(target=lambda: opened.shards[3])
+    thread.start()
+    assert is_checking.wait(60)
+    monkeypatch.setattr(shard_files, "_require_sha256", check)
+    in_child(lambda: opened.shards[3].tolist() == [[3, 1]] or pytest.fail("other ids"))
+    go_on.set()
+    thread.join()
+
+
+def test_threads_that_ask_for_one_shard_check_it_once(
+    many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", "nowhere")
+    opened, check, checked = open_dataset(many), shard_files._require_sha256, list[str]()
+
+    def counted(data: Any, sha256: str, where: str) -> None:
+        checked.append(where)
+        check(data, sha256, where)
+
+    monkeypatch.setattr(shard_files, "_require_sha256", counted)
+    barrier = Barrier(8)
+
+    def read_all(_: int) -> list[int]:
+        barrier.wait()
+        return firsts(opened.shards[:100])
+
+    with ThreadPoolExecutor(8) as threads:
+        assert [*threads.map(read_all, range(8))] == [[*range(100)]] * 8
+    assert len(checked) == len({*checked}) == 100
+
+
+def test_what_is_decoded_into_memory_is_let_go_by_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards of the old script, of a dataset that is too large to be held."""
+    shards = [[[index] * 500, [1] * 500] for index in range(66)]
+    opened = open_dataset(write_old_dataset(tmp_path / "old", shards, 4))
+    monkeypatch.setattr(shard_files, "_in_memory", shard_files._Recent(10_000))
+    decoded = opened.shards[0]
+    assert (decoded.dtype, decoded.nbytes) == (np.uint16, 2000)
+    assert opened.shards[0] is decoded
+    assert firsts(opened.shards) == [*range(66)]
+    assert opened.shards[0] is not decoded
+    assert opened.shards[65] is opened.shards[65]
+
+
+LITTLE_ROOM = """
+import os, resource, sys
+from pathlib import Path
+from codedata.store.dataset_folder import open_dataset
+opened = open_dataset(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 50))
+assert [int(ids[0, 0]) for ids in opened.shards] == [*range(300)]
+others = []
+try:
+    while True:
+        others.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    assert opened.shards[100].tolist() == [[100, 1]]
+try:
+    while True:
+        others.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    held = opened.shards[100]
+opened.shards[0]
+"""
+
+
+def test_where_few_files_may_be_open_the_dataset_does_with_those_and_where_none_the_limit_is_named(
+    many: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LITTLE_ROOM, str(many)], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.splitlines()[-1] == (
+        f"codedata.errors.DatasetError: {many}/dump-0.pkl cannot be opened: the process may have "
+        "40 files open, and has as many; raise the limit (ulimit -n), or close what is open"
+    )
