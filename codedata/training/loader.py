@@ -136,15 +136,9 @@ class ResumableLoader(DataLoader[Sample]):
             loaded = super().__iter__()
             return (each.batch() if isinstance(each, Uncollated) else each for each in loaded)
         # What torch's own iteration draws, for what is drawn after.
-<<<<<<< HEAD
-        torch.empty((), dtype=torch.int64).random_(generator=self.generator)
-        return (collate(view.__getitems__(indices)) for indices in self.batch_sampler)
-=======
         generator = cast("torch.Generator | None", self.generator)
         torch.empty((), dtype=torch.int64).random_(generator=generator)
-        for indices in self.batch_sampler:
-            yield collate(view.__getitems__(indices))
->>>>>>> training
+        return (collate(view.__getitems__(indices)) for indices in self.batch_sampler)
 
     def _gathering(self) -> tuple[Any, Callable[[StoredBatch], Batch]]:
         """The dataset that gives stored batches, None where it or the collator has no such way."""

@@ -15,12 +15,8 @@ from numpy.typing import NDArray
 
 from codedata.errors import DatasetError
 from codedata.store.dataset_folder import Dataset
-<<<<<<< HEAD
 from codedata.store.shard_files import ShardFiles
-from codedata.training.batches import StoredBatch
-=======
 from codedata.training.batches import IGNORED_LABEL, Sample, StoredBatch
->>>>>>> training
 from codedata.training.documents import DocumentIndex, index_of, stored_spans
 
 
