@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from functools import cache
 from itertools import islice
 from math import inf
 from typing import Any, cast
@@ -25,9 +26,11 @@ from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, Subset
 
 from codedata.errors import CodedataError
-from codedata.progress import logger
-from codedata.store.cache import cache_place, max_cache_bytes
+from codedata.printable import printable
+from codedata.progress import logger, megabytes
+from codedata.store.cache import CACHE_VARIABLE, cache_place, max_cache_bytes
 from codedata.store.given_up import Waits
+from codedata.training.epoch_orders import BLOCK_SHARDS, Shuffle
 from codedata.training.identity import parts_of
 from codedata.training.reader import SampleReader
 
@@ -185,20 +188,43 @@ def _shards(
         yield *dataset.shards_of(indices), places
 
 
+@cache
+def _warn_of_small_cache(where: str, shuffle: Shuffle, num_bytes: int, most_bytes: int) -> None:
+    """Say, once a process, that shards will go before they were used up."""
+    other = "give shuffle='blocks', or " if shuffle is True else ""
+    logger.warning(
+        printable(
+            f"{where}: with shuffle={shuffle!r} batches are of {megabytes(num_bytes)} of shards at "
+            f"a time, more than the {megabytes(most_bytes)} that the cache may have, so that they "
+            f"are fetched over and over; {other}raise {CACHE_VARIABLE}"
+        )
+    )
+
+
 @contextmanager
 def fetched_ahead(
-    dataset: Any, upcoming: Callable[[], Iterator[list[int]]]
+    dataset: Any, upcoming: Callable[[], Iterator[list[int]]], shuffle: Shuffle
 ) -> Generator[Ahead | None]:
     """Fetch shards ahead as long as the block lasts; None where nothing is streamed.
 
     Args:
         dataset: of which batches are drawn.
         upcoming: gives the batches that will be, which other threads go through.
+        shuffle: how they are drawn.
     """
-    if not any(getattr(part, "is_streamed", False) for part in parts_of(dataset)):
+    streamed = [part for part in parts_of(dataset) if getattr(part, "is_streamed", False)]
+    if not streamed:
         yield None
         return
-    ahead = Ahead(dataset, upcoming(), max_cache_bytes(cache_place("shards")) // 2)
+    most_bytes = max_cache_bytes(cache_place("shards"))
+    streams = {each.where: each.stream for part in streamed for each in part.datasets}
+    for where, stream in streams.items():
+        if stream is not None and (sizes := stream.num_bytes) is not None and shuffle:
+            at_once = len(sizes) if shuffle is True else min(len(sizes), BLOCK_SHARDS)
+            num_bytes = int(sizes.sum()) * at_once // len(sizes)
+            if num_bytes > most_bytes:
+                _warn_of_small_cache(where, shuffle, num_bytes, most_bytes)
+    ahead = Ahead(dataset, upcoming(), most_bytes // 2)
     ahead.start()
     try:
         yield ahead

@@ -116,7 +116,8 @@ class ResumableLoader(DataLoader[Sample]):
         self._move_on()  # after what an iteration left early had given
         this = self._iteration
         batches = self._batches()  # which forks the workers, before there are threads
-        with fetched_ahead(self.dataset, self.batch_sampler.upcoming) as ahead:
+        sampler = self.batch_sampler
+        with fetched_ahead(self.dataset, sampler.upcoming, sampler.shuffle) as ahead:
             for batch in batches:
                 self._require_newest(this)
                 self._num_delivered += 1

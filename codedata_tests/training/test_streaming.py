@@ -22,6 +22,7 @@ from codedata.errors import DatasetError, StoreError
 from codedata.store import requests
 from codedata.store.cache import CACHE_VARIABLE, cache_place
 from codedata.store.object_store import ObjectStore
+from codedata.training import ahead, epoch_orders
 from codedata_tests import scenario
 from codedata_tests.object_roots import GatedBucket
 from codedata_tests.sources.loopback_s3 import STALL, UNAVAILABLE, wait_until
@@ -129,22 +130,44 @@ def test_shards_come_ahead_of_their_samples_as_many_as_fit_into_half_of_the_cach
     wait_until(lambda: not threads_ahead())
 
 
+@pytest.mark.parametrize("shuffle", [False, "blocks"])
 def test_a_run_that_goes_on_in_the_middle_fetches_only_what_is_yet_to_come(
-    url: str, folder: Path, gated: GatedBucket, cache: Path
-) -> None:
-    first = loader_of(streamed(url), shuffle=False)
-    before = firsts(first, 20)
+    shuffle: Any, url: str, folder: Path, gated: GatedBucket, cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(epoch_orders, "BLOCK_SHARDS", 4)
+    first = loader_of(streamed(url), shuffle=shuffle)
+    before = firsts(first, 15)
     state = json.loads(json.dumps(first.state_dict()))
-    assert state["samples_done"] == 160
+    assert state["samples_done"] == 120
     wait_until(lambda: not threads_ahead())
     for each in cache.iterdir():
         each.unlink()
     gated.gate.requests.clear()
-    resumed = loader_of(streamed(url), shuffle=False, num_workers=1)
+    resumed = loader_of(streamed(url), shuffle=shuffle, num_workers=1)
     resumed.load_state_dict(state)
-    local = loader_of(PickledTrainerDataset(folder, quiet=True), shuffle=False)
-    assert before + firsts(resumed) == firsts(local)
-    assert sorted(fetched(gated)) == ["dump-10.pkl", "dump-11.pkl", "dump-8.pkl", "dump-9.pkl"]
+    local = loader_of(PickledTrainerDataset(folder, quiet=True), shuffle=shuffle)
+    rest = firsts(resumed)
+    assert before + rest == firsts(local)
+    needed = {f"dump-{row // SHARD_SAMPLES}.pkl" for batch in rest for row in batch}
+    assert sorted(fetched(gated)) == sorted(needed)
+    assert len(needed) == (8 if shuffle else 6)
+
+
+def test_an_order_that_needs_all_shards_at_once_is_warned_of_where_the_cache_is_smaller(
+    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(8 * (folder / "dump-0.pkl").stat().st_size))
+    dataset = streamed(url)
+    monkeypatch.setattr(ahead, "BLOCK_SHARDS", 4)
+    with caplog.at_level("WARNING", "codedata"):
+        firsts(loader_of(dataset, shuffle="blocks"), 1)
+        assert not [each for each in caplog.records if each.name == "codedata"]
+        for _ in range(2):
+            firsts(loader_of(dataset), 1)
+    [said] = [each.getMessage() for each in caplog.records if each.name == "codedata"]
+    assert said.startswith(f"{url}: with shuffle=True batches are of 0.0 MB of shards at a time, ")
+    assert said.endswith("; give shuffle='blocks', or raise CODEDATA_CACHE_BYTES")
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
