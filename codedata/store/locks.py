@@ -125,7 +125,7 @@ def waiting_lock(
 
 @contextmanager
 def _held(path: Path, take: Callable[[], Callable[[], object] | None]) -> Generator[None]:
-    release = take() if _locks_are_wanted() else None
+    release = take() if locks_are_wanted() else None
     if release is None:
         yield
         return
@@ -152,7 +152,12 @@ def go_without_locks() -> None:
     os.environ[NO_LOCK_VARIABLE] = "1"
 
 
-def _locks_are_wanted() -> bool:
+def locks_are_wanted() -> bool:
+    """Whether locks are to be taken, as the environment says.
+
+    Raises:
+        SettingsError: it says neither.
+    """
     value = variables().get(NO_LOCK_VARIABLE, "")
     if value not in ("", "0", "1"):
         raise SettingsError(f"{NO_LOCK_VARIABLE} is {value!r}; write 1 to go without locks, or 0")

@@ -60,6 +60,12 @@ class ResumableLoader(DataLoader[Sample]):
 
     batch_sampler: GlobalBatchSampler  # pyright: ignore[reportIncompatibleVariableOverride]
 
+    _is_accelerate_prepared = True
+    """Accelerator.prepare leaves it as it is: each rank has its share already."""
+
+    use_stateful_dataloader = True
+    """Accelerator.save_state and load_state keep its position."""
+
     def __init__(
         self,
         dataset: TorchDataset[Sample],
