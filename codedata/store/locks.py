@@ -8,6 +8,7 @@ who holds it, for the other one's message.
 """
 
 import errno
+import fcntl
 import os
 import socket
 import time
@@ -219,6 +220,8 @@ def _release_flock(path: Path, descriptor: int) -> None:
     with suppress(OSError):  # what cannot be removed is in nobody's way
         if is_still(path, descriptor):
             path.unlink()  # before it is released: whoever waits for this one takes another
+    with suppress(OSError):  # closing it would not do where a process was forked meanwhile
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
 
