@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from codedata.loading import load_dataset as load_dataset
     from codedata.loading import load_mixture as load_mixture
     from codedata.run.build import build as build
+    from codedata.training.batches import collate_samples as collate_samples
     from codedata.training.collate import PaddingCollator as PaddingCollator
     from codedata.training.dataset import PickledTrainerDataset as PickledTrainerDataset
     from codedata.training.loader import ResumableLoader as ResumableLoader
@@ -29,6 +30,7 @@ _EXPORTS = {
     "PickledTrainerDataset": "codedata.training.dataset",
     "ResumableLoader": "codedata.training.loader",
     "build": "codedata.run.build",
+    "collate_samples": "codedata.training.batches",
     "load_dataset": "codedata.loading",
     "load_mixture": "codedata.loading",
 }
@@ -43,6 +45,7 @@ __all__ = [
     "PickledTrainerDataset",
     "ResumableLoader",
     "build",
+    "collate_samples",
     "load_dataset",
     "load_mixture",
 ]

@@ -20,7 +20,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from codedata.format.card import CARD_NAME, render_card
 from codedata.format.document_packing import pack_documents
 from codedata.format.documents import EMPTY, KEPT, ChunkDocuments, Form
-from codedata.format.facts import FACTS_NAME, Origin, TokenizerFacts, dump_facts, facts_of
+from codedata.format.facts import FACTS_NAME, Origin, Probe, TokenizerFacts, dump_facts, facts_of
 from codedata.format.meta import (
     META_NAME,
     ShardEntry,
@@ -169,7 +169,13 @@ def dataset_bytes(folder: Path) -> dict[str, bytes]:
 
 
 def write_facts(
-    folder: Path, tokenizer: str = "mine", *, sha256: str = "", revision: str | None = None
+    folder: Path,
+    tokenizer: str = "mine",
+    *,
+    sha256: str = "",
+    revision: str | None = None,
+    probe: Probe | None = None,
+    switches: Mapping[str, int | str] = MappingProxyType({}),
 ) -> Path:
     """The dataset folder, with facts and card that name a tokenizer."""
     origin = Origin(
@@ -178,13 +184,14 @@ def write_facts(
             source=tokenizer,
             sha256=sha256 or hashlib.sha256(tokenizer.encode()).hexdigest(),
             revision=revision,
+            probe=probe,
         ),
         engine="whole",
         versions={"codedata": "0"},
         command="codedata materialize train",
     )
     entries = parse_meta((folder / META_NAME).read_bytes(), "meta")
-    facts = facts_of(origin, name=folder.name, switches={}, entries=entries)
+    facts = facts_of(origin, name=folder.name, switches=switches, entries=entries)
     card = render_card(facts)
     (folder / FACTS_NAME).write_bytes(dump_facts(facts, card))
     (folder / CARD_NAME).write_bytes(card)

@@ -45,7 +45,11 @@ def test_the_demo_s_documents_are_whole_where_they_fit_and_half_are_asked_in_the
     demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CODEDATA_ROOT", str(demo.root))
-    [dataset] = codedata.load_dataset("demo_documents", verify=True).datasets
+    documents = codedata.load_dataset("demo_documents", verify=True)
+    eos = documents[0]["input_ids"][documents.documents(0)[0].stop - 1]
+    assert eos == documents.eos_token_id == documents.tokenizer.eos_token_id
+    assert documents.vocab_size == len(documents.tokenizer)
+    [dataset] = documents.datasets
     assert dataset.facts is not None
     counts = dataset.facts.documents
     assert counts is not None

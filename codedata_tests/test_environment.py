@@ -39,7 +39,7 @@ def test_plain_python_takes_what_is_ours_and_leaves_the_environment_alone(folder
     root = folder / "with space" / "root"
     assert variables() == {"CODEDATA_ROOT": str(root), "CODEDATA_TRAIN_SEQ_LENGTH": "64"}
     assert Layout.from_environment().root == root
-    scenario.write_dataset(root / "datasets/train", [[[1, 2]]])
+    scenario.write_dataset(root / "datasets/train", [[[1, 2]]], last_sample_tokens=[2])
     assert len(load_dataset("train")) == 1
     assert dict(os.environ) == before
 

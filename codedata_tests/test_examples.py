@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codedata.tokenize.tokenizer_files import find_tokenizer
 from codedata_tests import scenario
 from codedata_tests.demo import Demo
 
@@ -96,20 +97,24 @@ def test_where_padding_is_masked_neither_micro_batches_nor_ranks_change_the_loss
 ) -> None:
     rows = np.random.default_rng(0).integers(1, 50, (64, 1, 32))
     text_tokens = [2 + 30 * (row % 2) for row in range(len(rows))]
+    sha256 = find_tokenizer(str(demo.root / "tokenizers" / "demo_tokenizer")).fingerprint
     for name in ("demo_train", "demo_validation"):
         folder = tmp_path / "datasets" / name
         scenario.write_dataset(folder, list(rows), last_sample_tokens=text_tokens)
+        scenario.write_facts(folder, "demo_tokenizer", sha256=sha256)
+    (tmp_path / "tokenizers").symlink_to(demo.root / "tokenizers")
     padded = replace(demo, environment={**demo.environment, "CODEDATA_ROOT": str(tmp_path)})
 
     def run(name: str, *switches: str, ranks: int = 1) -> dict[str, float]:
         script = [str(EXAMPLES / "train_tiny.py"), "--output", str(tmp_path / name)]
-        script += ["--mask_padding", "--max_steps", "5", "--eval_samples", "8", *switches]
+        script += ["--max_steps", "5", "--eval_samples", "8", *switches]
         return losses(finish(start(padded, *script, ranks=ranks)))
 
     one = run("one")
     assert len(one) == 6
     assert run("four", "--micro_batch_size", "4") == pytest.approx(one, abs=2e-3)
     assert run("ranks", "--micro_batch_size", "2", ranks=2) == pytest.approx(one, abs=2e-3)
+    assert run("reference", "--count_padding")["step 1"] != pytest.approx(one["step 1"], abs=2e-3)
 
 
 def eval_losses(run: Path) -> list[tuple[int, float]]:
@@ -130,7 +135,7 @@ def test_the_trainer_goes_on_after_a_kill_on_two_ranks_and_refuses_another_datas
     def script(output: str, batch_size: int) -> list[str]:
         switches = ["--max_steps", "8", "--save_every", "4", "--eval_samples", "8"]
         switches += ["--batch_size", str(batch_size), "--output", str(tmp_path / output)]
-        return [str(EXAMPLES / "train_trainer.py"), *switches, "--mask_padding"]
+        return [str(EXAMPLES / "train_trainer.py"), *switches]
 
     finish(start(demo, *script("whole", 4)))
     whole = eval_losses(tmp_path / "whole")
@@ -168,6 +173,7 @@ def test_one_flag_takes_the_real_splits(demo: Demo, tmp_path: Path, name: str) -
     for split in ("train", "validation"):
         (tmp_path / "datasets" / split).symlink_to(demo.root / "datasets" / f"demo_{split}")
     real = replace(demo, environment={**demo.environment, "CODEDATA_ROOT": str(tmp_path)})
+    (tmp_path / "tokenizers").symlink_to(demo.root / "tokenizers")
     switches = ["--real", "--max_steps", "1", "--eval_samples", "8"]
     out = finish(start(real, str(EXAMPLES / name), *switches, "--output", str(tmp_path / "out")))
     assert losses(out) or "eval_loss" in out

@@ -11,11 +11,14 @@ from codedata import PickledTrainerDataset, load_dataset
 from codedata.errors import DatasetError
 from codedata.format.ranges import CharRange
 from codedata.layout import ROOT_VARIABLE
+from codedata.resources import DataRoot, Datasets
 from codedata.store.object_store import ObjectStore
 from codedata_tests import scenario
 
 SHARDS = [[[1, 2, 3, 4], [5, 6, 7, 8]], [[9, 10, 11, 600]]]
 CHARS = [CharRange(0, 100), CharRange(100, 150)]
+TEXT_TOKENS = [4, 2]
+LABELS = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, -100, -100]]
 
 
 def damage(folder: Path) -> Path:
@@ -29,11 +32,17 @@ def damage(folder: Path) -> Path:
 def test_load_dataset_opens_a_dataset_below_the_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = scenario.write_dataset(tmp_path / "datasets" / "train", SHARDS, chars=CHARS)
+    folder = scenario.write_dataset(
+        tmp_path / "datasets" / "train", SHARDS, chars=CHARS, last_sample_tokens=TEXT_TOKENS
+    )
     monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
     dataset = load_dataset("train")
     samples = [sample for shard in SHARDS for sample in shard]
     assert [sample["input_ids"].tolist() for sample in dataset] == samples
+    assert [sample["labels"].tolist() for sample in dataset] == LABELS
+    plain = load_dataset("train", mask_padding=False)
+    assert [sample["labels"].tolist() for sample in plain] == samples
+    assert plain.digest == dataset.digest
     assert capsys.readouterr() == ("", ""), "it is quiet"
     damage(folder)
     assert len(load_dataset("train")) == 3
@@ -41,10 +50,26 @@ def test_load_dataset_opens_a_dataset_below_the_root(
         load_dataset("train", verify=True)
 
 
+def test_of_a_dataset_that_does_not_say_where_padding_is_labels_are_loaded_on_request_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario.write_dataset(tmp_path / "datasets" / "old", SHARDS)
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    for load in (load_dataset, Datasets(store=DataRoot()).load):
+        with pytest.raises(DatasetError) as refusal:
+            load("old")
+        assert "(last_sample_tokens)" in str(refusal.value)
+        assert str(refusal.value).endswith(
+            "; or load it with mask_padding=False, and the loss counts its padding"
+        )
+        assert load("old", mask_padding=False)[-1]["labels"].tolist() == SHARDS[1][0]
+
+
 def test_the_root_is_the_folder_data_where_no_variable_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scenario.write_dataset(tmp_path / "data" / "datasets" / "train", SHARDS)
+    folder = tmp_path / "data" / "datasets" / "train"
+    scenario.write_dataset(folder, SHARDS, last_sample_tokens=TEXT_TOKENS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(ROOT_VARIABLE, raising=False)
     assert len(load_dataset("train")) == 3
@@ -56,7 +81,9 @@ def test_load_dataset_opens_a_copy_of_a_dataset_below_a_url(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    folder = scenario.write_dataset(tmp_path / "train", SHARDS, chars=CHARS)
+    folder = scenario.write_dataset(
+        tmp_path / "train", SHARDS, chars=CHARS, last_sample_tokens=TEXT_TOKENS
+    )
     store = ObjectStore("memory://loading/datasets/train")
     for path in folder.iterdir():
         store.put(path.name, path.read_bytes())

@@ -206,7 +206,8 @@ def test_the_corpus_of_the_environment_is_a_path_too(
 def test_everything_below_a_home_folder_is_found(
     home: Path, tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scenario.write_dataset(home / "root/datasets/train", [[[1, 2], [3, 4]]])
+    folder = home / "root/datasets/train"
+    scenario.write_dataset(folder, [[[1, 2], [3, 4]]], last_sample_tokens=[2])
     (home / "t").symlink_to(tokenizer_folder)
     monkeypatch.setenv(ROOT, "~/root")
     assert Layout.from_environment().root == home / "root"

@@ -82,6 +82,7 @@ def test_people_meet_the_messages_of_the_page(
     folder = scenario.write_dataset(tmp_path / "set", [[[1, 2, 3]] * 4])
     other = scenario.write_dataset(tmp_path / "other", [[[1, 2]] * 4])
     changed = scenario.write_dataset(tmp_path / "changed", [[[1, 2]] * 4])
+    scenario.write_dataset(tmp_path / "datasets" / "old", [[[1, 2]]])
     shard = changed / "dump-0.pkl"
     shard.write_bytes(shard.read_bytes().replace(b"M\x01", b"M\x03"))
     parquet = tmp_path / "c.parquet"
@@ -112,6 +113,8 @@ def test_people_meet_the_messages_of_the_page(
             dataset, global_batch_size=3, rank=0, world_size=2
         ),
         "the state is of": lambda: loader.load_state_dict(state),
+        "does not say which tokenizer made it": lambda: dataset.vocab_size,
+        "or load it with mask_padding=False": lambda: load_dataset("old"),
         "do not tell padding from text": lambda: PaddingCollator(dataset),
         "does not say where documents lie in its samples": lambda: PackedCollator(dataset),
     }

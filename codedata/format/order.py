@@ -9,7 +9,7 @@
 An order depends on the seed, what it is drawn for and how many are to be ordered: not on ranks,
 workers, batch sizes, or the releases of numpy and torch. numpy keeps the streams of its bit
 generators and of SeedSequence, though not those of Generator.permutation (NEP 19), so keys are
-theirs, and all that follows is arithmetic on 64-bit integers that docs/reference/order.md states.
+theirs, and all that follows is arithmetic on 64-bit integers, which docs/format.md states, too.
 """
 
 from collections.abc import Sequence
@@ -36,8 +36,6 @@ Places = NDArray[np.int64]
 class Order(Protocol):
     """A permutation of the numbers from 0 to its length - 1, of which any part can be asked for."""
 
-    name: str  # of how it is made, in the states of loaders
-
     def __len__(self) -> int:
         """How many numbers it has."""
         ...
@@ -54,8 +52,6 @@ class Order(Protocol):
 class InOrder(Order):
     """Each number at its own place."""
 
-    name = "stored"
-
     def __init__(self, number: int) -> None:
         self._number = number
 
@@ -69,8 +65,6 @@ class InOrder(Order):
 
 class StoredOrder(Order):
     """`permutation`, made at once and held: 8 bytes a number."""
-
-    name = "keys"
 
     def __init__(self, number: int, seed: int, *key: int) -> None:
         self._numbers = permutation(number, seed, *key)
@@ -107,8 +101,6 @@ class ComputedOrder(Order):
         seed: 0 or more.
         key: what it is drawn for, numbers from 0 to 2**32 - 1, such as an epoch.
     """
-
-    name = "feistel"
 
     def __init__(self, number: int, seed: int, *key: int) -> None:
         self._number = number
@@ -149,7 +141,6 @@ class BlockOrder(Order):
         *key: int,
         blocks: int = BLOCK_SHARDS,
     ) -> None:
-        self.name = f"blocks:{blocks}"
         edges = np.unique(np.append(0, np.asarray(ends, np.int64)))
         self._drawn_for = (seed, *key)
         shards = ComputedOrder(len(edges) - 1, seed, *key, 0).take(0, len(edges) - 1)
@@ -177,25 +168,11 @@ class BlockOrder(Order):
         return self._shard_starts[shard] + (drawn - before)
 
 
-def epoch_order(num_samples: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order in which an epoch goes through the samples.
-
-    Args:
-        num_samples: how many there are; ten million take a second and 240 MB.
-        seed: 0 or more.
-        epoch: 0 or more.
-
-    Returns:
-        Each of 0 to num_samples - 1 once, shape (num_samples,).
-    """
-    return permutation(num_samples, seed, epoch)
-
-
 def permutation(number: int, seed: int, *key: int) -> NDArray[np.int64]:
     """An order that a seed draws.
 
     Args:
-        number: how many are ordered.
+        number: how many are ordered; ten million take a second and 240 MB.
         seed: 0 or more.
         key: what it is drawn for, numbers of 0 or more: an epoch, or a chunk's file and start.
 

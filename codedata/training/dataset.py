@@ -165,6 +165,17 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
             part = [*rows[:1], len(rows), 1] if few else [rows.start, len(rows), rows.step]
         return sha256(json.dumps([digests, part]).encode()).hexdigest()
 
+    def shard_ends(self) -> NDArray[np.int64] | None:
+        """After which number of its samples each shard ends, for a shuffle by blocks of shards.
+
+        Returns:
+            Ascending, shape (num_shards,); None where rows were picked, or a slice has a step.
+        """
+        rows = self._rows
+        if not isinstance(rows, range) or (rows.step != 1 and len(rows) > 1):
+            return None
+        return np.clip(self._reader.ends - rows.start, 0, len(rows))
+
     @property
     def masks_padding(self) -> bool:
         """Whether the labels of padding are -100."""
@@ -226,7 +237,8 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Sample]:
-        return (self._sample(int(row)) for row in self._rows)
+        sample, masks_padding = self._reader.sample, self._masks_padding
+        return (sample(int(row), masks_padding) for row in self._rows)
 
     @overload
     def __getitem__(self, index: "int | np.integer[Any]") -> Sample: ...
@@ -244,7 +256,7 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
         if isinstance(index, slice):
             return self._but(_rows=self._rows[index])
         if type(index) is int:  # a training loop's: without numpy
-            return self._sample(self._row(index))
+            return self._reader.sample(self._row(index), self._masks_padding)
         numbers = np.asarray(index)
         is_list = numbers.ndim == 1 and not isinstance(index, tuple)
         are_whole = numbers.dtype.kind in "iu" or not numbers.size
@@ -256,7 +268,7 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
                 "mask), and dataset[0] has the columns"
             )
         if not is_list:
-            return self._sample(self._row(int(numbers)))
+            return self._reader.sample(self._row(int(numbers)), self._masks_padding)
         return self._but(_rows=np.array(self._rows_of(numbers.tolist()), np.int64))
 
     def __getitems__(self, indices: Sequence[int]) -> "list[Sample] | StoredBatch":
@@ -287,9 +299,7 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
 
     def _rows_of(self, indices: Sequence[int]) -> list[int]:
         try:
-            if isinstance(self._rows, np.ndarray):
-                return self._rows[np.asarray(indices, np.int64)].tolist()
-            return [*map(self._rows.__getitem__, indices)]
+            return [*map(int, map(self._rows.__getitem__, indices))]
         except IndexError:
             return [self._row(index) for index in indices]  # which names the sample
 
@@ -302,13 +312,6 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
             where = f"{first} and {len(others)} more" if others else first
             numbers = f"their numbers are 0 to {len(self) - 1}" if len(self) else "it has none"
             raise IndexError(f"sample {index} of {len(self)} in {where}: {numbers}") from None
-
-    def _sample(self, row: int) -> Sample:
-        if self._masks_padding or self.has_documents:
-            batch = self._reader.read([row], masks_padding=self._masks_padding, is_wide=True)
-            return {name: tensor[0] for name, tensor in batch.expand().items()}
-        ids = self._reader.row(row).astype(np.int64)
-        return {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(ids.copy())}
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

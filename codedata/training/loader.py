@@ -20,6 +20,7 @@ from torch.utils.data import Dataset as TorchDataset
 from codedata.errors import SettingsError
 from codedata.training.batches import Batch, Sample, StoredBatch, Uncollated, collate_samples
 from codedata.training.collate import require_labels_kept
+from codedata.training.epoch_orders import Shuffle
 from codedata.training.sampler import GlobalBatchSampler
 from codedata.training.stored_views import stored_view
 
@@ -42,7 +43,8 @@ class ResumableLoader(DataLoader[Sample]):
         global_batch_size: samples of all ranks together in one step of the optimizer.
         micro_batch_size: samples that a rank loads at once; by default its whole share.
         seed: of the order.
-        shuffle: whether each epoch has an order of its own.
+        shuffle: whether each epoch has an order of its own; "blocks" for one of some shards at a
+            time.
         drop_last: leave out what fills no global batch at an epoch's end.
         rank: of this process; by default torch.distributed's, else torchrun's.
         world_size: number of ranks, likewise.
@@ -57,6 +59,12 @@ class ResumableLoader(DataLoader[Sample]):
 
     batch_sampler: GlobalBatchSampler  # pyright: ignore[reportIncompatibleVariableOverride]
 
+    _is_accelerate_prepared = True
+    """Accelerator.prepare leaves it as it is: each rank has its share already."""
+
+    use_stateful_dataloader = True
+    """Accelerator.save_state and load_state keep its position."""
+
     def __init__(
         self,
         dataset: TorchDataset[Sample],
@@ -64,7 +72,7 @@ class ResumableLoader(DataLoader[Sample]):
         global_batch_size: int,
         micro_batch_size: int | None = None,
         seed: int = 0,
-        shuffle: bool = True,
+        shuffle: Shuffle = True,
         drop_last: bool = True,
         rank: int | None = None,
         world_size: int | None = None,
@@ -127,18 +135,18 @@ class ResumableLoader(DataLoader[Sample]):
                 yield batch.batch() if isinstance(batch, Uncollated) else batch
             return
         # What torch's own iteration draws, for what is drawn after.
-        torch.empty((), dtype=torch.int64).random_(generator=self.generator)
+        generator = cast("torch.Generator | None", self.generator)
+        torch.empty((), dtype=torch.int64).random_(generator=generator)
         for indices in self.batch_sampler:
             yield collate(view.__getitems__(indices))
 
     def _gathering(self) -> tuple[Any, Callable[[StoredBatch], Batch]]:
-        """The dataset that gives stored batches, and what collates those; or None."""
-        if self.collate_fn is collate_samples:
-            collate = StoredBatch.expand
-        else:
-            collate = getattr(self.collate_fn, "collate_stored", None)
-        view = None if collate is None else stored_view(self.dataset)
-        return view, cast("Callable[[StoredBatch], Batch]", collate)
+        """The dataset that gives stored batches, None where it or the collator has no such way."""
+        collate_fn = cast("Any", self.collate_fn)
+        if collate_fn is collate_samples:
+            return stored_view(self.dataset), StoredBatch.expand
+        collate = getattr(collate_fn, "collate_stored", None)
+        return (stored_view(self.dataset), collate) if collate else (None, StoredBatch.expand)
 
     def _get_iterator(self) -> Any:
         """Torch's; of stored batches where there are such, since tensors are slow to hand over."""

@@ -1,5 +1,8 @@
 """Rows of opened datasets, one dataset after the other -> samples as they are stored."""
 
+# PyTorch is partly without types.
+# pyright: reportUnknownMemberType=false
+
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cached_property
@@ -7,11 +10,12 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from codedata.errors import DatasetError
 from codedata.store.dataset_folder import Dataset
-from codedata.training.batches import StoredBatch
+from codedata.training.batches import IGNORED_LABEL, Sample, StoredBatch
 from codedata.training.documents import DocumentIndex, index_of, stored_spans
 
 
@@ -46,9 +50,19 @@ class SampleReader:
         self._starts = [*accumulate(counts, initial=0)]
         self._ends = self._starts[1:]
         self._first_shards = [*accumulate((each.num_shards for each in datasets), initial=0)]
+        self._ids = datasets[0].files.ids if len(datasets) == 1 else self._ids_of_several
+
+    def _ids_of_several(self, shard: int) -> NDArray[Any]:
+        which = bisect_right(self._first_shards, shard) - 1
+        return self.datasets[which].files.ids(shard - self._first_shards[which])
 
     def __len__(self) -> int:
         return self._starts[-1]
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """After which row each shard ends, shape (num_shards,)."""
+        return np.array(self._ends, np.int64)
 
     @property
     def num_shards(self) -> int:
@@ -60,13 +74,6 @@ class SampleReader:
         shard = bisect_right(self._ends, row)
         return shard, row - self._starts[shard]
 
-    def row(self, row: int) -> NDArray[Any]:
-        """The ids of a sample as they lie in the mapped file; errors as of `read`."""
-        shard = bisect_right(self._ends, row)
-        which = bisect_right(self._first_shards, shard) - 1
-        ids = self.datasets[which].files.ids(shard - self._first_shards[which])
-        return ids[row - self._starts[shard]]
-
     @cached_property
     def padded_rows(self) -> NDArray[np.int32]:
         """For each shard how many tokens of its last sample are the text's; no others are padded.
@@ -75,6 +82,18 @@ class SampleReader:
             DatasetError: a meta does not say.
         """
         return np.concatenate([each.last_sample_tokens() for each in self.datasets])
+
+    def sample(self, row: int, masks_padding: bool) -> Sample:
+        """A sample, in memory of its own; arguments and errors as of `read`."""
+        if self.index is not None:
+            batch = self.read([row], masks_padding=masks_padding, is_wide=True).expand()
+            return {name: tensor[0] for name, tensor in batch.items()}
+        shard = bisect_right(self._ends, row)
+        ids = self._ids(shard)[row - self._starts[shard]].astype(np.int64)
+        labels = ids.copy()
+        if masks_padding and row + 1 == self._ends[shard]:
+            labels[self.padded_rows[shard] :] = IGNORED_LABEL
+        return {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels)}
 
     def read(
         self, rows: Sequence[int], *, masks_padding: bool, is_wide: bool = False
@@ -92,7 +111,8 @@ class SampleReader:
         """
         ids = np.empty((len(rows), self.seq_length), np.int64 if is_wide else np.uint16)
         for number, row in enumerate(rows):  # faster than an indexed take a shard
-            found = self.row(row)
+            shard = bisect_right(self._ends, row)
+            found = self._ids(shard)[row - self._starts[shard]]
             if found.itemsize > ids.itemsize:
                 ids = ids.astype(found.dtype)
             ids[number] = found
@@ -105,17 +125,10 @@ class SampleReader:
     def _num_labels(self, rows: Sequence[int]) -> NDArray[np.int32] | None:
         """How many tokens of each sample are the text's; None where all are."""
         shards = [bisect_right(self._ends, row) for row in rows]
-        last, ends = self.padded_rows, self._ends
-        padded = {
-            number: last[shard]
-            for number, (row, shard) in enumerate(zip(rows, shards, strict=True))
-            if row + 1 == ends[shard]
-        }
-        if not padded:
+        is_last = [row + 1 == self._ends[shard] for row, shard in zip(rows, shards, strict=True)]
+        if not any(is_last):
             return None
-        counts = np.full(len(rows), self.seq_length, np.int32)
-        counts[[*padded]] = [*padded.values()]
-        return counts
+        return np.where(is_last, self.padded_rows[shards], self.seq_length).astype(np.int32)
 
 
 def _require_one_tokenizer(datasets: Sequence[Dataset]) -> None:

@@ -13,14 +13,15 @@ import numpy as np
 from torch.utils.data import ConcatDataset, Subset
 
 from codedata.training.batches import StoredBatch, joined
+from codedata.training.identity import parts_of
 
 
 def stored_view(dataset: Any) -> Any:
     """A dataset of the same samples, of which `__getitems__` gives a StoredBatch.
 
     Returns:
-        None where a part of it has none: a dataset of another kind, or a subclass, which may give
-        other samples than it has; or where its parts have other lengths, or documents in some only.
+        None where a part has no such batches: a dataset of another kind, or a subclass, which may
+        give other samples; or where parts differ in length, or some have documents.
     """
     if type(dataset) is Subset:
         if (part := stored_view(dataset.dataset)) is None:
@@ -30,7 +31,10 @@ def stored_view(dataset: Any) -> Any:
         return view
     if type(dataset) is ConcatDataset:
         parts = [stored_view(part) for part in dataset.datasets]
-        return None if None in parts else _Concatenated(parts)
+        if any(part is None for part in parts):
+            return None
+        kinds = {(each.seq_length, each.has_documents) for each in parts_of(dataset)}
+        return _Concatenated(parts) if len(kinds) == 1 else None
     storing = getattr(dataset, "storing", None)
     return None if storing is None else storing()
 

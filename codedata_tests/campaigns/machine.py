@@ -15,7 +15,8 @@ PROCESSES = multiprocessing.get_context("forkserver")
 
 PROCESSES.set_forkserver_preload([
     "codedata_tests.campaigns.small_versions", "codedata_tests.run.cluster_runs",
-    "codedata_tests.campaigns.document_run", "distributed.cli.dask_worker", "s3fs", __name__,
+    "codedata_tests.campaigns.document_run", "codedata_tests.campaigns.training_process",
+    "distributed.cli.dask_worker", "s3fs", __name__,
 ])  # fmt: skip
 
 

@@ -131,7 +131,7 @@ def test_the_resources_do_not_load_the_splits_of_the_package(
 
 
 def test_load_dataset_judges_no_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scenario.write_dataset(tmp_path / "datasets/train", [[[1, 2]]])
+    scenario.write_dataset(tmp_path / "datasets/train", [[[1, 2]]], last_sample_tokens=[2])
     monkeypatch.setenv("CODEDATA_ROOT", str(tmp_path))
     monkeypatch.setenv("CODEDATA_ROOOT", "x")
     monkeypatch.setenv("CODEDATA_TRAIN_SEQ_LENGHT", "64")

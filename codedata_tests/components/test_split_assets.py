@@ -303,7 +303,9 @@ def test_a_downstream_asset_takes_the_dataset_from_the_resource_or_as_a_paramete
 
     @dg.asset(deps=[["small", "dataset"]])
     def by_resource(datasets: Datasets) -> int:
-        return len(datasets.load("small"))
+        dataset = datasets.load("small")
+        assert dataset.masks_padding
+        return len(dataset)
 
     @dg.asset(ins={"train": dg.AssetIn(["small", "dataset"])})
     def by_parameter(train: PickledTrainerDataset) -> int:
@@ -319,6 +321,10 @@ def test_a_downstream_asset_takes_the_dataset_from_the_resource_or_as_a_paramete
     loaded = defs.load_asset_value(["small", "dataset"], instance=made.instance)
     assert isinstance(loaded, PickledTrainerDataset)
     assert len(loaded) == num_samples
+    assert loaded.masks_padding
+    manager = DatasetIOManager(store=made.store, mask_padding=False)
+    context = dg.build_input_context(asset_key=dg.AssetKey(["small", "dataset"]))
+    assert not manager.load_input(context).masks_padding
 
 
 def test_the_io_manager_refuses_a_returned_value(platform: SmallPlatform) -> None:

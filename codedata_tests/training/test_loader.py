@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from codedata import GlobalBatchSampler, ResumableLoader
 from codedata.errors import SettingsError
-from codedata.format.order import epoch_order
+from codedata.format.order import BlockOrder, ComputedOrder, Order, StoredOrder
 from codedata.pickle_dataset import PickledTrainerDataset, Sample
 from codedata_tests import scenario
 from codedata_tests.training import runs
@@ -32,6 +33,15 @@ def folder(tmp_path: Path) -> Path:
     return scenario.write_dataset(tmp_path / "train", shards)
 
 
+SMALL_SHARDS = np.array_split(scenario.numbered(NUM_SAMPLES), 70)  # three groups of blocks
+SMALL_SHARD_ENDS = np.cumsum([len(each) for each in SMALL_SHARDS])
+
+
+@pytest.fixture
+def folder_of_small_shards(tmp_path: Path) -> Path:
+    return scenario.write_dataset(tmp_path / "small", SMALL_SHARDS)
+
+
 def loader_of(folder: Path, **options: Any) -> ResumableLoader:
     dataset = PickledTrainerDataset(folder, quiet=True)
     return ResumableLoader(dataset, **{"global_batch_size": BATCH_SIZE, **options})
@@ -41,10 +51,24 @@ def firsts(batch: Sample) -> list[int]:
     return batch["input_ids"][:, 0].tolist()
 
 
-def expected_batches(seed: int, num_epochs: int) -> list[tuple[int, list[int]]]:
+def computed(seed: int, epoch: int) -> Order:
+    return ComputedOrder(NUM_SAMPLES, seed, epoch)
+
+
+def stored(seed: int, epoch: int) -> Order:
+    return StoredOrder(NUM_SAMPLES, seed, epoch)
+
+
+def by_blocks(seed: int, epoch: int) -> Order:
+    return BlockOrder(SMALL_SHARD_ENDS, seed, epoch)
+
+
+def expected_batches(
+    seed: int, num_epochs: int, order: Callable[[int, int], Order] = computed
+) -> list[tuple[int, list[int]]]:
     """(epoch, its samples) of each global batch of a run."""
     return [
-        (epoch, epoch_order(NUM_SAMPLES, seed=seed, epoch=epoch)[k * 8 : k * 8 + 8].tolist())
+        (epoch, order(seed, epoch).take(k * 8, k * 8 + 8).tolist())
         for epoch in range(num_epochs)
         for k in range(BATCHES_AN_EPOCH)
     ]
@@ -81,6 +105,20 @@ def test_a_loop_that_is_left_early_goes_on_where_it_was_left(folder: Path) -> No
             if number == 4:
                 break
     assert seen == expected_batches(3, 3)[: len(seen)]
+
+
+def test_a_loader_by_blocks_resumes_in_the_middle_of_a_group_of_shards(
+    folder_of_small_shards: Path,
+) -> None:
+    def loader(num_workers: int) -> ResumableLoader:
+        return loader_of(folder_of_small_shards, shuffle="blocks", num_workers=num_workers)
+
+    first = loader(2)
+    seen = [(0, firsts(batch)) for _, batch in zip(range(15), first, strict=False)]
+    resumed = loader(0)
+    resumed.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    seen += [(e, firsts(batch)) for e in range(resumed.epoch, 2) for batch in resumed]
+    assert seen == expected_batches(0, 2, by_blocks)
 
 
 def test_of_a_global_batch_that_was_begun_all_comes_again(folder: Path) -> None:
@@ -147,24 +185,42 @@ def test_torchdata_s_stateful_loader_resumes_the_sampler_too(folder: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("ranks", "num_workers"),
+    ("ranks", "num_workers", "shuffle", "order"),
     [
-        pytest.param((1, 1), (2, 0), id="one rank"),
-        pytest.param((2, 1, 2), (2, 0, 0), id="two ranks, one, two", marks=pytest.mark.campaign),
+        pytest.param((1, 1), (2, 0), "True", computed, id="one rank"),
+        *(
+            pytest.param(*each, id=said, marks=marker)
+            for marker, said, *each in [
+                (pytest.mark.campaign, "two, four, one", (2, 4, 1), (2, 0, 0), "True", computed),
+                (pytest.mark.campaign, "by blocks", (1, 2), (2, 0), "blocks", by_blocks),
+                (pytest.mark.long, "of an earlier release", (1, 1), (2, 0), "True", stored),
+            ]
+        ),
     ],
 )
 def test_a_killed_run_goes_on_with_the_very_same_batches(
-    folder: Path, tmp_path: Path, ranks: tuple[int, ...], num_workers: tuple[int, ...]
+    folder: Path,
+    folder_of_small_shards: Path,
+    tmp_path: Path,
+    ranks: tuple[int, ...],
+    num_workers: tuple[int, ...],
+    shuffle: str,
+    order: Callable[[int, int], Order],
 ) -> None:
-    expected = expected_batches(11, 3)
+    read = folder_of_small_shards if shuffle == "blocks" else folder
+    expected = expected_batches(11, 3, order)
     done = 0
     for attempt, (world, workers) in enumerate(zip(ranks, num_workers, strict=True)):
         run, is_last = tmp_path / f"run-{attempt}", attempt == len(ranks) - 1
         run.mkdir()
         if attempt:
             shutil.copy(tmp_path / f"run-{attempt - 1}/state.json", run)
+        elif order is stored:
+            state = loader_of(folder, seed=11).state_dict()
+            as_before = {**state, "shuffle": True}  # as an earlier release saved it
+            (run / "state.json").write_text(json.dumps(as_before))
         # Every 3 batches a state: killed between two, it goes through some batches again.
-        arguments = [str(folder), str(run), str(BATCH_SIZE), str(workers), "3", "3"]
+        arguments = [str(read), str(run), str(BATCH_SIZE), str(workers), "3", "3", shuffle]
         process = runs.start("codedata_tests.training.consume", arguments, ranks=world)
         if is_last:
             assert process.wait(60) == 0

@@ -1,8 +1,9 @@
 """GlobalBatchSampler: global batches that no number of ranks changes, and its state."""
 
 import json
+import tracemalloc
 from collections.abc import Iterable
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codedata.errors import SettingsError
-from codedata.format.order import epoch_order
+from codedata.format.order import ComputedOrder
 from codedata.training.sampler import GlobalBatchSampler
 
 Batches = list[list[int]]
@@ -27,16 +28,20 @@ def rank_sampler(num_samples: int, rank: int = 0, ranks: int = 1, **options: Any
     )
 
 
+def order_of(num_samples: int, seed: int, epoch: int) -> list[int]:
+    return ComputedOrder(num_samples, seed, epoch).take(0, num_samples).tolist()
+
+
 def test_ranks_draw_their_shares_of_the_batches_of_the_epoch_s_order() -> None:
     sampler = rank_sampler(10, global_batch_size=4)
-    assert list(sampler) == [[6, 3, 8, 1], [4, 5, 9, 2]]
+    assert list(sampler) == [[4, 3, 6, 5], [8, 2, 0, 7]]
     assert len(sampler) == 2
     sampler.set_epoch(1)
-    assert list(sampler) == [[1, 3, 8, 6], [2, 0, 7, 5]]
-    assert list(rank_sampler(10, 0, 2, global_batch_size=4)) == [[6, 3], [4, 5]]
-    assert list(rank_sampler(10, 1, 2, global_batch_size=4)) == [[8, 1], [9, 2]]
+    assert list(sampler) == [[6, 0, 7, 4], [5, 1, 3, 9]]
+    assert list(rank_sampler(10, 0, 2, global_batch_size=4)) == [[4, 3], [8, 2]]
+    assert list(rank_sampler(10, 1, 2, global_batch_size=4)) == [[6, 5], [0, 7]]
     micro = rank_sampler(10, 1, 2, global_batch_size=8, micro_batch_size=2)
-    assert list(micro) == [[4, 5], [9, 2]]
+    assert list(micro) == [[8, 2], [0, 7]]
     assert len(micro) == 2
     as_they_stand = rank_sampler(7, global_batch_size=3, shuffle=False)
     as_they_stand.set_epoch(1)
@@ -78,7 +83,7 @@ def test_without_drop_last_the_ranks_give_out_every_sample_once(
 def test_after_any_batch_any_number_of_ranks_goes_on_with_the_very_same_samples(
     before: int, after: int, micro: int | None, done: int, batch_size: int, epoch: int
 ) -> None:
-    order = epoch_order(101, seed=5, epoch=epoch).tolist()
+    order = order_of(101, 5, epoch)
     first = rank_sampler(101, 0, before, global_batch_size=12, seed=5)
     first.set_epoch(epoch)
     iterator = iter(first)
@@ -111,7 +116,7 @@ def test_a_state_is_of_json_s_types_whatever_integers_were_given() -> None:
 def test_the_state_says_epoch_and_samples_done_and_what_decides_the_order() -> None:
     sampler = rank_sampler(20, 1, 2, global_batch_size=6, micro_batch_size=1, seed=4)
     sampler.set_epoch(3)
-    identity = {"dataset": None, "num_samples": 20, "seed": 4, "shuffle": True}
+    identity = {"dataset": None, "num_samples": 20, "seed": 4, "shuffle": "feistel"}
     assert sampler.state_dict() == {"epoch": 3, "samples_done": 0, **identity}
     done = [sampler.state_after(n)["samples_done"] for n in range(9)]
     assert done == [0, 0, 0, 6, 6, 6, 12, 12, 12], "whole global batches only"
@@ -122,7 +127,7 @@ def test_set_epoch_keeps_the_place_in_the_epoch_of_a_state_and_no_other() -> Non
     sampler = rank_sampler(20, global_batch_size=5)
     state = {**sampler.state_dict(), "epoch": 2, "samples_done": 10}
     sampler.load_state_dict(state)
-    order = epoch_order(20, seed=0, epoch=2).tolist()
+    order = order_of(20, 0, 2)
     sampler.set_epoch(2)
     assert list(sampler) == [order[10:15], order[15:]]
     assert len(list(sampler)) == 4, "for one iteration"
@@ -151,7 +156,7 @@ def test_a_state_of_another_order_is_refused() -> None:
     state = rank_sampler(10, global_batch_size=2).state_dict()
     for other, said in [
         ({"seed": 1}, "seed 0, but this sampler has 1"),
-        ({"shuffle": False}, "shuffle True, but this sampler has False"),
+        ({"shuffle": False}, "shuffle 'feistel', but this sampler has False"),
         ({"num_samples": 11}, "num_samples 10, but this sampler has 11"),
     ]:
         options: dict[str, Any] = {"num_samples": 10, "global_batch_size": 2, **other}
@@ -159,9 +164,43 @@ def test_a_state_of_another_order_is_refused() -> None:
             rank_sampler(**options).load_state_dict(state)
 
 
+# Any size
+
+
+@pytest.mark.parametrize("options", [{}, {"shuffle": False}, {"drop_last": False}])
+def test_a_billion_samples_take_no_memory_to_draw_from(options: dict[str, Any]) -> None:
+    tracemalloc.start()
+    sampler = rank_sampler(10**9 + 1, 3, 4, global_batch_size=32, **options)
+    sampler.load_state_dict({**sampler.state_dict(), "samples_done": 32 * 10**7})
+    assert len(sampler) == (10**9 + 1 - 32 * 10**7) // 32
+    first = list(islice(sampler, 1000))
+    position = sampler.state_dict()
+    assert position["samples_done"] == 32 * (10**7 + 1000)
+    assert first[:2] == list(islice(sampler.upcoming(), 2)), "to look ahead moves nothing"
+    assert sampler.state_dict() == position
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3e6
+    assert len({number for batch in first for number in batch}) == 8000
+
+
+def test_what_is_drawn_at_once_changes_no_batch() -> None:
+    order = order_of(9001, 0, 0)
+    for size, micro in [(1, 1), (8, 2), (4095, 4095), (4096, 512), (8999, 8999)]:
+        sampler = rank_sampler(
+            9001, global_batch_size=size, micro_batch_size=micro, drop_last=False
+        )
+        batches = list(sampler)
+        assert joined(batches) == order
+        assert {len(batch) for batch in batches[:-1]} <= {micro}
+
+
+# Ranks
+
+
 def test_ranks_are_those_of_torchrun_where_nothing_else_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert list(GlobalBatchSampler(range(10), global_batch_size=4)) == [[8, 1], [9, 2]]
+    assert list(GlobalBatchSampler(range(10), global_batch_size=4)) == [[6, 5], [0, 7]]
