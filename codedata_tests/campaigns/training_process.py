@@ -5,6 +5,7 @@ batch, as a step of the optimizer makes them; then rank 0 saves the state now an
 """
 
 import json
+import os
 import random
 import time
 import zlib
@@ -47,12 +48,20 @@ def _whole(place: str, _: int) -> PickledTrainerDataset:
     return PickledTrainerDataset(place, quiet=True)
 
 
+def _streamed(place: str, _: int) -> PickledTrainerDataset:
+    """Of a URL, and the environment in which it is found: this process has another's."""
+    url, environment = json.loads(place)
+    os.environ.update(environment)
+    return PickledTrainerDataset(url, quiet=True, stream=True)
+
+
 def _masked(place: str, _: int) -> PickledTrainerDataset:
     return PickledTrainerDataset(place, quiet=True).with_padding_masked()
 
 
 MODES = {
     "computed order": Mode(_whole),
+    "streamed, by blocks, in a cache of three shards": Mode(_streamed, shuffle="blocks"),
     "documents, padding masked, through workers": Mode(_masked, least_workers=1),
 }
 
