@@ -198,8 +198,9 @@ class GlobalBatchSampler(Sampler[list[int]]):
                 "or require_digest=False to be without"
             )
         epoch, done = self._position_after(num_batches)
-        order = {"order": self._orders.name, **self._drawn_by(epoch, done)}
-        return {"epoch": epoch, "samples_done": done, **self._identity(), **order}
+        order = {"order": self._orders.name}
+        done_of = self._drawn_by(epoch, done)
+        return {"epoch": epoch, "samples_done": done, **self._identity(), **order, **done_of}
 
     def move_on(self, num_batches: int) -> None:
         """Go to the position when this rank is done with so many batches of this iteration."""
