@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from codedata import PickledTrainerDataset, ResumableLoader
+from codedata import Mixture, PickledTrainerDataset, ResumableLoader
 from codedata.store.files import replace_atomically
 
 BATCH_SIZE, SAVE_EVERY, SEED = 8, 3, 11
@@ -47,12 +47,28 @@ def _whole(place: str, _: int) -> PickledTrainerDataset:
     return PickledTrainerDataset(place, quiet=True)
 
 
+def _mixture(place: str, num_samples: int) -> Mixture:
+    """Three parts of the dataset, each gone through as often as it takes."""
+    whole = PickledTrainerDataset(place, quiet=True)
+    parts = [(whole[:40], 0.5), (whole[40:90], 0.3), (whole[90:], 0.2)]
+    return Mixture(
+        [
+            {"dataset": part, "name": f"{weight}", "weight": weight, "max_epochs": num_samples}
+            for part, weight in parts
+        ],
+        num_samples=num_samples,
+        seed=SEED,
+    )
+
+
 def _masked(place: str, _: int) -> PickledTrainerDataset:
     return PickledTrainerDataset(place, quiet=True).with_padding_masked()
 
 
 MODES = {
     "computed order": Mode(_whole),
+    "blocks": Mode(_whole, shuffle="blocks"),
+    "mixture": Mode(_mixture),
     "documents, padding masked, through workers": Mode(_masked, least_workers=1),
 }
 
