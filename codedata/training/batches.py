@@ -11,6 +11,8 @@ torch hands over one by one.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -132,30 +134,37 @@ class Uncollated:
 
 
 class Samples(list[Sample]):
-    """Samples for any collator, each a view of the batch that `collate_samples` gives.
-
-    Attributes:
-        stored: the same, as they are stored.
-        batch: the same, one tensor a name.
-    """
+    """Samples for any collator: a list of dicts of tensors, which are rows of one batch."""
 
     def __init__(self, stored: StoredBatch) -> None:
-        self.stored, self.batch = stored, stored.expand()
-        names = [*self.batch]
-        rows = zip(*(tensor.unbind(0) for tensor in self.batch.values()), strict=True)
-        super().__init__(dict(zip(names, row, strict=True)) for row in rows)
+        self._batch = stored.expand()
+        self._names = [*self._batch]
+        rows = zip(*(tensor.unbind(0) for tensor in self._batch.values()), strict=True)
+        self._rows = [*rows]
+        super().__init__(dict(zip(self._names, row, strict=True)) for row in self._rows)
+
+    @property
+    def batch(self) -> Batch | None:
+        """One tensor a name; None where somebody put others in, or took some out, since."""
+        rows = [(*sample.values(),) for sample in self]
+        is_same = len(rows) == len(self._rows) and all(
+            map(is_, chain.from_iterable(rows), chain.from_iterable(self._rows))
+        )
+        has_names = all([*sample] == self._names for sample in self)
+        return self._batch if is_same and has_names else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return list, ([*self],)
 
 
 def collate_samples(samples: Sequence[Sample]) -> Batch:
-    """The batch of some samples, as torch's `default_collate` makes it: its rows one tensor a name.
+    """The batch of some samples as torch's `default_collate` makes it: one tensor a name.
 
     For a plain DataLoader, or the Trainer: samples that a dataset gave together are not copied, so
-    the batch has their memory.
+    that the batch has their memory.
 
     Args:
-        samples: of datasets of one sequence length.
+        samples: of one sequence length.
     """
-    return samples.batch if isinstance(samples, Samples) else default_collate([*samples])
+    batch = samples.batch if isinstance(samples, Samples) else None
+    return default_collate([*samples]) if batch is None else {**batch}

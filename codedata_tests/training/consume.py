@@ -1,7 +1,7 @@
 """A training run without a model: each rank notes the samples it was given, and saves the state.
 
 `python -m codedata_tests.training.consume` with FOLDER RUN GLOBAL_BATCH_SIZE NUM_WORKERS EPOCHS
-SAVE_EVERY SHUFFLE (True or blocks); goes on from RUN/state.json where that is. FOLDER may be the
+SAVE_EVERY [blocks]; goes on from RUN/state.json where that is. FOLDER may be the
 YAML of a mixture. Its log (see runs.py) has the epoch of each batch; the ranks of a run wait for
 each other after each.
 """
@@ -25,7 +25,7 @@ from codedata_tests.training.runs import note, rank_of_this_process
 def main() -> None:
     folder, run = Path(sys.argv[1]), Path(sys.argv[2])
     batch_size, num_workers, num_epochs, save_every = map(int, sys.argv[3:7])
-    shuffle = "blocks" if sys.argv[7] == "blocks" else True
+    shuffle = "blocks" if sys.argv[7:] == ["blocks"] else True
     if "RANK" in os.environ:
         torch.distributed.init_process_group("gloo")
     rank = rank_of_this_process()

@@ -245,6 +245,13 @@ def test_collate_samples_copies_nothing_of_samples_that_came_together(
     require_same([batch, batch], [default_collate([plain[i] for i in (4, 10, 0)])] * 2)
     again = collate_samples(pickle.loads(pickle.dumps(samples)))
     require_same([again, collate_samples([plain[4], plain[10], plain[0]])], [batch] * 2)
+    samples[1]["labels"] = torch.zeros(LENGTH, dtype=torch.int64)
+    samples[2]["input_ids"][0] = 0
+    changed = collate_samples(samples)
+    assert changed["labels"][1].equal(samples[1]["labels"]), "what somebody put in counts"
+    assert changed["input_ids"][2, 0] == 0
+    samples.pop()
+    assert collate_samples(samples)["labels"].shape == (2, LENGTH)
     with pytest.raises(IndexError, match="sample 11 of 11 in "):
         plain.__getitems__([0, 11])
 
