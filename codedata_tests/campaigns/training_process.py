@@ -5,6 +5,7 @@ batch, as a step of the optimizer makes them; then rank 0 saves the state now an
 """
 
 import json
+import os
 import random
 import time
 import zlib
@@ -47,6 +48,10 @@ def _whole(place: str, _: int) -> PickledTrainerDataset:
     return PickledTrainerDataset(place, quiet=True)
 
 
+def _streamed(place: str, _: int) -> PickledTrainerDataset:
+    return PickledTrainerDataset(place, quiet=True, stream=True)
+
+
 def _mixture(place: str, num_samples: int) -> Mixture:
     """Three parts of the dataset, each gone through as often as it takes."""
     whole = PickledTrainerDataset(place, quiet=True)
@@ -69,6 +74,7 @@ MODES = {
     "computed order": Mode(_whole),
     "blocks": Mode(_whole, shuffle="blocks"),
     "mixture": Mode(_mixture),
+    "streamed": Mode(_streamed),
     "documents, padding masked, through workers": Mode(_masked, least_workers=1),
 }
 
@@ -89,10 +95,11 @@ def logged(run: Path, rank: int) -> Iterator[tuple[int, list[int]]]:
 
 
 def train(
-    mode: str, place: str, num_samples: int, run: Path, state: Path, last_epoch: int,
-    rank: int, world_size: int, num_workers: int, barrier: Any,
+    environment: dict[str, str], mode: str, place: str, num_samples: int, run: Path, state: Path,
+    last_epoch: int, rank: int, world_size: int, num_workers: int, barrier: Any,
 ) -> None:  # fmt: skip
     """Go on from a state, where there is one, to the end of an epoch."""
+    os.environ.update(environment)
     torch.set_num_threads(1)
     loader = MODES[mode].loader(
         place, num_samples, rank=rank, world_size=world_size, num_workers=num_workers
