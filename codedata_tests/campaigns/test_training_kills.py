@@ -50,7 +50,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, mode: str) -> str:
         lengths = np.random.default_rng(1).integers(1, 30, (9, 12)).tolist()
         return str(scenario.write_document_dataset(folder, lengths, max_dump_size=17))
     shards = np.array_split(scenario.numbered(203, 8), 7)
-    scenario.write_dataset(folder, shards)
+    scenario.write_dataset(folder, shards, last_sample_tokens=[8, 3, 8, 8, 8, 1, 8])
     if mode.startswith("streamed"):
         return _in_a_bucket(folder, tmp_path / "cache", request)
     return str(folder)
@@ -104,17 +104,20 @@ class Expected:
 class Run:
     """All ranks of one attempt."""
 
-    def __init__(self, folder: Path, arguments: Any, last_epoch: int, ranks: int, workers: int):
+    def __init__(
+        self, folder: Path, cache: Path, arguments: Any, last_epoch: int, ranks: int, workers: int
+    ) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         self.folder, self.ranks = folder, ranks
+        environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
         self.barrier = PROCESSES.Barrier(ranks)  # which is gone when nobody here has it
         mode, place, num_samples, state = arguments
         self.processes = [
             PROCESSES.Process(
                 target=train,
-                args=(mode, place, num_samples, folder, state, last_epoch, rank, ranks, workers,
-                      self.barrier),
+                args=(environment, mode, place, num_samples, folder, state, last_epoch, rank, ranks,
+                      workers, self.barrier),
             )
             for rank in range(ranks)
         ]  # fmt: skip
@@ -184,7 +187,8 @@ def test_a_run_that_is_killed_at_random_moments_is_given_each_sample_in_its_plac
         ranks, workers = random_.choice((1, 1, 2, 4)), random_.choice((0, 1, 2))
         workers = max(workers, MODES[mode].least_workers)
         what = KILLS[number % 3]
-        run = Run(tmp_path / "run", arguments, 1 << 30, ranks, workers)
+        cache = tmp_path / f"cache-{number // 2}"  # of every second run an empty one
+        run = Run(tmp_path / "run", cache, arguments, 1 << 30, ranks, workers)
         run.wait_for(random_.randrange(12))
         time.sleep(random_.uniform(0, 0.01))
         num_killed[what] += run.is_alive()
@@ -196,7 +200,7 @@ def test_a_run_that_is_killed_at_random_moments_is_given_each_sample_in_its_plac
         assert len(given) - expected.position(state) < SAVE_EVERY + 1
     start = expected.position(state)
     last_epoch = start // expected.steps_an_epoch
-    run = Run(tmp_path / "run", arguments, last_epoch, 2, 1)
+    run = Run(tmp_path / "run", tmp_path / "cache", arguments, last_epoch, 2, 1)
     run.join()
     given[start:] = run.steps()
     assert given == expected.steps(0, expected.steps_an_epoch * (last_epoch + 1))
