@@ -1,20 +1,30 @@
 """Opening a dataset and taking samples from it, against lists of int from `pickle.load`.
 
     python -m benchmarks.opening --dataset FOLDER
+    python -m benchmarks.opening --stand-ins 100000
 
 A dataset as this package writes it, by the script or a job. Both sides read the very same shards;
-opening includes the whole check of the grammar. Memory is measured in processes of their own:
-what a process holds beyond the mapped files after it read every sample, and what a forked worker
-that reads every sample adds (its private pages).
+what opens a dataset, and what checks each shard, are told apart. Memory is measured in processes of
+their own: what a process holds beyond the mapped files after it read every sample, and what a
+forked worker that reads every sample adds (its private pages).
+
+Stand-ins are sparse files of 10 MB, 1 TB for 100,000 of them, of the names and sizes that a meta
+states: they are opened, and no sample is asked for. Each time is that of a process of its own, the
+page cache dropped before where the system lets that be done (root).
 """
 
 import argparse
+import hashlib
+import json
 import os
 import pickle
 import random
+import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +32,9 @@ import torch
 
 from benchmarks.measuring import Cost, alternate, copy_rate, measure, medians, print_table, save
 from codedata import PickledTrainerDataset
+from codedata.format.meta import META_NAME, ShardEntry, dump_meta, file_names
+from codedata.format.ranges import CharRange
+from codedata.format.shards import shard_bytes as bytes_of_shard
 from codedata.store.dataset_folder import open_dataset
 
 _RESIDENT = """
@@ -34,6 +47,25 @@ dataset = PickledTrainerDataset([sys.argv[1]], quiet=True)
 read_all(dataset)
 print(kilobytes("Rss") - before)
 """
+
+_OPEN = """
+import json
+import os
+import sys
+import time
+from pathlib import Path
+import torch
+from codedata.parallel import peak_memory_bytes
+from codedata.store.dataset_folder import open_dataset
+before, start, cpu = peak_memory_bytes(), time.perf_counter(), time.process_time()
+dataset = open_dataset(Path(sys.argv[1]))
+told = {"seconds": time.perf_counter() - start, "CPU seconds": time.process_time() - cpu}
+told |= {"most MB beyond torch": (peak_memory_bytes() - before) / 1e6}
+print(json.dumps({**told, "descriptors": len(os.listdir("/proc/self/fd")) - 1}))
+"""
+
+_STAND_IN_SAMPLES, _STAND_IN_TOKENS = 2_170, 1_536
+"""10 MB in two bytes an id."""
 
 
 def kilobytes(what: str, pid: str = "self") -> int:
@@ -85,19 +117,72 @@ def load_lists(folder: Path) -> list[list[int]]:
     return samples
 
 
+def write_stand_ins(folder: Path, num_shards: int, *, documents: bool) -> None:
+    """Write a meta, and files of its sizes that hold nothing."""
+    num_samples, num_tokens = _STAND_IN_SAMPLES, _STAND_IN_SAMPLES * _STAND_IN_TOKENS
+    sizes = [bytes_of_shard(num_samples, _STAND_IN_TOKENS, 2), 128 + 24 * num_samples, 1]
+    entries: list[ShardEntry] = []
+    for index in range(num_shards):
+        sha256 = hashlib.sha256(str(index).encode()).hexdigest()
+        for name, size in zip(file_names(index, documents=documents), sizes, strict=False):
+            with (folder / name).open("wb") as file:
+                file.truncate(size)
+        entries.append(
+            ShardEntry(
+                num_samples=num_samples,
+                num_tokens=num_tokens,
+                sha256=sha256,
+                chars=CharRange(index, index + 1),
+                last_sample_tokens=_STAND_IN_TOKENS,
+                num_text_tokens=num_tokens if documents else None,
+                spans_sha256=sha256 if documents else None,
+                documents_sha256=sha256 if documents else None,
+            )
+        )
+    (folder / META_NAME).write_bytes(dump_meta(entries))
+
+
+def open_stand_ins(num_shards: int, rounds: int) -> None:
+    """Open many shards, in processes of their own."""
+    figures: dict[str, list[dict[str, float]]] = {}
+    for documents in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            write_stand_ins(Path(folder), num_shards, documents=documents)
+            name = f"{num_shards:,} shards{' with documents' if documents else ''}"
+            for _ in range(rounds):
+                os.sync()
+                with suppress(PermissionError):
+                    Path("/proc/sys/vm/drop_caches").write_text("3")
+                command = [sys.executable, "-c", _OPEN, folder]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                figures.setdefault(name, []).append(json.loads(done.stdout))
+    rows = [
+        [name, *(f"{statistics.median(run[what] for run in runs):.2f}" for what in runs[0])]
+        for name, runs in figures.items()
+    ]
+    print_table(["opened", *next(iter(figures.values()))[0]], rows)
+    save("stand_ins", {"num_shards": num_shards}, {"runs": figures})
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", type=Path, required=True, help="dataset folder")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--dataset", type=Path, help="dataset folder")
+    what.add_argument("--stand-ins", type=int, help="shards that hold nothing, to be opened")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--samples", type=int, default=20_000, help="random samples a round")
     options = parser.parse_args()
+    if options.stand_ins:
+        open_stand_ins(options.stand_ins, options.rounds)
+        return
     folder: Path = options.dataset
     resident, forked = resident_share(folder), forked_share(folder)
     opening = alternate(
         {
             "pickle.load": lambda: measure(lambda: load_lists(folder)),
             "open_dataset": lambda: measure(lambda: open_dataset(folder)),
+            "open_dataset, every shard": lambda: measure(lambda: [*open_dataset(folder).shards]),
             "open_dataset(verify=True)": lambda: measure(lambda: open_dataset(folder, verify=True)),
         },
         options.rounds,

@@ -19,7 +19,12 @@ _YAML_FIELDS = ("sources", "num_samples", "seed", "shuffle")
 
 
 def load_dataset(
-    name: str, *, mask_padding: bool = True, quiet: bool = True, verify: bool = False
+    name: str,
+    *,
+    mask_padding: bool = True,
+    quiet: bool = True,
+    verify: bool = False,
+    stream: bool = False,
 ) -> PickledTrainerDataset:
     """Open the dataset of a split, `$CODEDATA_ROOT/datasets/<name>`; of a URL, a copy of it.
 
@@ -29,21 +34,31 @@ def load_dataset(
             labels are the input ids, as the reference script has them.
         quiet: print nothing.
         verify: also recompute all hashes.
+        stream: bring of a dataset at a URL only what is asked for, and no copy of it all.
 
     Raises:
         DatasetError: the name is none, or the dataset was not materialized, is damaged, or does not
             say where its padding is.
     """
     return open_for_training(
-        published_place(name), mask_padding=mask_padding, quiet=quiet, verify=verify
+        published_place(name),
+        mask_padding=mask_padding,
+        quiet=quiet,
+        verify=verify,
+        stream=stream,
     )
 
 
 def open_for_training(
-    place: Path | str, *, mask_padding: bool, quiet: bool = True, verify: bool = False
+    place: Path | str,
+    *,
+    mask_padding: bool,
+    quiet: bool = True,
+    verify: bool = False,
+    stream: bool = False,
 ) -> PickledTrainerDataset:
     """Open a dataset folder, or what is published at a URL; arguments and errors as above."""
-    dataset = PickledTrainerDataset([place], quiet=quiet, verify=verify)
+    dataset = PickledTrainerDataset([place], quiet=quiet, verify=verify, stream=stream)
     if not mask_padding:
         return dataset
     try:

@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 
 from codedata import parallel
-from codedata.parallel import ChunkThreads, completed
+from codedata.parallel import ChunkThreads, completed, map_in_order
 
 
 def end_with(error: BaseException, began: Event, finished: Event) -> None:
@@ -78,6 +78,44 @@ def test_of_many_calls_some_wait_at_once_and_none_once_they_are_left(
         left.close()
         goes_on.set()
     assert len(taken) == 4
+
+
+def test_what_is_mapped_in_order_waits_by_some_and_ends_with_its_first_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parallel, "_MOST_WAITING", 3)
+    taken: list[int] = []
+    begun: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    def slow_where_even(number: int) -> str:
+        begun.append(number)
+        time.sleep(0.01 * (number % 2 == 0))
+        if number in (6, 7):
+            raise OSError(f"{number} is bad")
+        return str(number)
+
+    with ChunkThreads(2) as threads:
+        found = map_in_order(threads, slow_where_even, numbers())
+        assert [next(found) for _ in range(6)] == ["0", "1", "2", "3", "4", "5"]
+        with pytest.raises(OSError, match="6 is bad"):
+            next(found)
+    assert len(taken) == 9, "of the seventh on, three were under way"
+    begun.clear()
+    with ChunkThreads(1) as threads:
+        goes_on = Event()
+        left = map_in_order(
+            threads, lambda n: begun.append(n) or n == 0 or goes_on.wait(5), numbers()
+        )
+        assert next(left)
+        left.close()
+        goes_on.set()
+        assert threads.submit(len, begun).result() <= 2, "what waited is not begun"
+    assert [*map_in_order(threads, str, ())] == []
 
 
 _LOADS_FOR_GOOD = """

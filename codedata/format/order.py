@@ -36,8 +36,6 @@ Places = NDArray[np.int64]
 class Order(Protocol):
     """A permutation of the numbers from 0 to its length - 1, of which any part can be asked for."""
 
-    name: str  # of how it is made, in the states of loaders
-
     def __len__(self) -> int:
         """How many numbers it has."""
         ...
@@ -54,8 +52,6 @@ class Order(Protocol):
 class InOrder(Order):
     """Each number at its own place."""
 
-    name = "stored"
-
     def __init__(self, number: int) -> None:
         self._number = number
 
@@ -69,8 +65,6 @@ class InOrder(Order):
 
 class StoredOrder(Order):
     """`permutation`, made at once and held: 8 bytes a number."""
-
-    name = "keys"
 
     def __init__(self, number: int, seed: int, *key: int) -> None:
         self._numbers = permutation(number, seed, *key)
@@ -107,8 +101,6 @@ class ComputedOrder(Order):
         seed: 0 or more.
         key: what it is drawn for, numbers from 0 to 2**32 - 1, such as an epoch.
     """
-
-    name = "feistel"
 
     def __init__(self, number: int, seed: int, *key: int) -> None:
         self._number = number
@@ -149,7 +141,6 @@ class BlockOrder(Order):
         *key: int,
         blocks: int = BLOCK_SHARDS,
     ) -> None:
-        self.name = f"blocks:{blocks}"
         edges = np.unique(np.append(0, np.asarray(ends, np.int64)))
         self._drawn_for = (seed, *key)
         shards = ComputedOrder(len(edges) - 1, seed, *key, 0).take(0, len(edges) - 1)

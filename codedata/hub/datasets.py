@@ -158,7 +158,7 @@ def fetch_dataset(repo: str, revision: str, reporter: Reporter) -> Path:
     """
     if not is_repo(repo):
         raise HubError("a repository is written as owner/name")
-    commit = _commit_of(repo, revision, reporter)
+    commit = commit_of(repo, revision, reporter)
     name = repo_folder_name(repo_id=repo, repo_type="dataset")
     base = cache_home(constants.HF_HOME) / "codedata" / name
     folder = base / commit
@@ -176,17 +176,24 @@ def fetch_dataset(repo: str, revision: str, reporter: Reporter) -> Path:
     return folder
 
 
-def _commit_of(repo: str, revision: str, reporter: Reporter) -> str:
+def commit_of(repo: str, revision: str, reporter: Reporter) -> str:
+    """The commit that a revision stands for now: one request, or none for a commit.
+
+    Raises:
+        HubError: the hub does not give it.
+        DatasetError: the repository holds no dataset.
+    """
     if is_commit(revision):
         return revision
     here = find_here(repo, META_NAME, "dataset", revision)
     try:
         return describe(repo, META_NAME, revision=revision, reporter=reporter, here=here).commit
     except NoSuchFileError as error:
-        raise _no_dataset(repo, revision) from error
+        raise no_dataset(repo, revision) from error
 
 
-def _no_dataset(repo: str, revision: str) -> DatasetError:
+def no_dataset(repo: str, revision: str) -> DatasetError:
+    """That a repository holds no dataset."""
     return DatasetError(
         f"{page_of(repo, 'dataset')} holds no {META_NAME} at {revision}, the mark of a whole "
         "dataset; name a repository that `codedata push` made"
@@ -198,7 +205,7 @@ def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
     try:
         meta = _fetch(repo, META_NAME, commit, reporter)
     except NoSuchFileError as error:
-        raise _no_dataset(repo, commit) from error
+        raise no_dataset(repo, commit) from error
     with open(meta, "rb") as file:
         entries = parse_meta(file.read(MAX_META_BYTES + 1), f"{META_NAME} of {repo}")
     files = {META_NAME: meta}

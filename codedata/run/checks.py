@@ -187,9 +187,9 @@ def _sequence_lengths(shards: Sequence[FoundShard], settings: Settings) -> Check
 
 
 def _find_shard(dataset: Dataset, index: int) -> FoundShard:
-    ids = dataset.shards[index]
-    found = FoundShard.of(ids)
-    release_pages(ids)
+    shard = dataset.shards[index]
+    found = FoundShard.of(shard)
+    release_pages(shard)
     return found
 
 

@@ -1,13 +1,15 @@
 """Objects of a store -> files of this machine: kept, bounded, shared by a user's processes.
 
     $XDG_CACHE_HOME/codedata/objects/<sha256>      an object
+    $XDG_CACHE_HOME/codedata/shards/<sha256>       a file of a dataset that is streamed
     $XDG_CACHE_HOME/codedata/datasets/...          copies of datasets (`store/copies.py`)
     $XDG_CACHE_HOME/codedata/tokenizers/<fingerprint>/   the files of a tokenizer
 
 A file is named by the sha256 of what it holds, or the beginning of it, and is there only once its
 bytes were found to have that. What was asked for longest ago goes first when all of it is more than
 `CODEDATA_CACHE_BYTES` (by default a fifth of the disk), but nothing that was asked for within
-`KEPT_SECONDS`: whoever gets a path opens it at once, or asks again.
+`KEPT_SECONDS`: whoever gets a path opens it at once, or asks again. Files of streams come opened,
+so that they may go at any time, and one that does not fit beside what stays is not kept.
 """
 
 import hashlib
@@ -15,10 +17,10 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from codedata.environment import variables
 from codedata.errors import SettingsError, StoreError
@@ -37,6 +39,12 @@ KEPT_SECONDS = 600.0
 _WAITING_SECONDS = 30.0
 """For another process that fetches the same: a part's 100 MB at 3 MB/s. It may have died on another
 machine, or stand still; then it is fetched twice, which harms nothing."""
+
+_SHARD_SECONDS = 600.0
+"""For another process that fetches the same file of a stream: 60 MB at 100 kB/s."""
+
+_KINDS = ("objects", "datasets", "tokenizers")
+_SHARDS = "shards"
 
 _DAY_SECONDS = 86_400.0
 """How much longer what is yet being made stays: a large file may be under way for hours."""
@@ -74,6 +82,65 @@ def cached(store: "ObjectStore", name: str, sha256: str) -> Path:
             make_room(len(data))
             replace_atomically(path, data, mode=0o600)
     return path
+
+
+def open_shard(
+    sha256: str,
+    num_bytes: int,
+    write: Callable[[BinaryIO], object],
+    announce: Callable[[str], None] = lambda _: None,
+) -> BinaryIO:
+    """Open a file of a stream, fetched where it is not here; of many that ask for it one does.
+
+    Args:
+        sha256: of its bytes, in hex.
+        num_bytes: that it has.
+        write: fetches them into an opened file, and raises where they are others.
+        announce: told once, if another process is waited for.
+
+    Returns:
+        The opened file, to be read; it stays as it is when the cache lets go of it.
+
+    Raises:
+        SettingsError: this user has no cache folder, or its bound is no number.
+    """
+    folder = cache_place(_SHARDS)
+    path = folder / sha256
+    with suppress(FileNotFoundError):
+        return _opened(path)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    arrived: list[BinaryIO] = []
+
+    def take(temporary: Path, path: Path) -> None:
+        arrived.append(temporary.open("rb"))
+        with _room(num_bytes) as fits:
+            if fits:
+                os.replace(temporary, path)
+
+    lock = folder / f".{sha256}.lock"
+    with waiting_lock(lock, announce, most_seconds=_SHARD_SECONDS):
+        with suppress(FileNotFoundError):
+            return _opened(path)
+        replace_atomically(path, write, mode=0o600, take=take)
+    return arrived[0]
+
+
+def is_shard_here(sha256: str) -> bool:
+    """Whether a file of a stream is in the cache now."""
+    return (cache_place(_SHARDS) / sha256).exists()
+
+
+def _opened(path: Path) -> BinaryIO:
+    file = path.open("rb")
+    touch(path)
+    return file
+
+
+@contextmanager
+def _room(num_bytes: int) -> Generator[bool]:
+    """Have room for a file, and whether it is enough, while nobody else of this user makes any."""
+    with waiting_lock(cache_place(_SHARDS) / ".room.lock", lambda _: None):
+        yield make_room(num_bytes)
 
 
 def require_sha256(data: bytes, sha256: str, where: str) -> None:
@@ -118,34 +185,34 @@ def max_cache_bytes(folder: Path) -> int:
     return int(value)
 
 
-def make_room(num_bytes: int) -> None:
-    """Remove what was asked for longest ago, until so many bytes more fit."""
-    found = [
-        (used + (_DAY_SECONDS if is_stage else 0.0), path)
-        for folder in map(cache_place, ("objects", "datasets", "tokenizers"))
-        for used, is_stage, path in _entries(folder)
-    ]
-    sizes = {path: _num_bytes(path) for _, path in found}
-    surplus = sum(sizes.values()) + num_bytes - max_cache_bytes(cache_place("objects"))
+def make_room(num_bytes: int) -> bool:
+    """Remove what was asked for longest ago, until so many bytes more fit; whether they do."""
+    found = [each for kind in (*_KINDS, _SHARDS) for each in _entries(cache_place(kind))]
+    surplus = sum(each[2] for each in found) + num_bytes - max_cache_bytes(cache_place("objects"))
     latest = time.time() - KEPT_SECONDS
-    for used, path in sorted(found):
-        if surplus <= 0 or used > latest:
+    for used, path, size in sorted(found):
+        if surplus <= 0:
             break
-        _remove(path)
-        surplus -= sizes[path]
+        if used <= latest or path.parent.name == _SHARDS:
+            _remove(path)
+            surplus -= size
+    return surplus <= 0
 
 
-def _entries(folder: Path) -> Iterator[tuple[float, bool, Path]]:
-    """What a folder of the cache holds, when it was asked for, and whether it is yet being made."""
+def _entries(folder: Path) -> Iterator[tuple[float, Path, int]]:
+    """What a folder of the cache holds: when it was asked for, and its bytes.
+
+    What is yet being made counts as asked for a day later.
+    """
     remove_leftovers(folder, older_than=KEPT_SECONDS)
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):  # another process made room
-                is_hidden = entry.name.startswith(".")
-                if not is_hidden or entry.is_dir():
-                    status = entry.stat()
-                    used = max(status.st_atime, status.st_mtime)
-                    yield used, is_hidden, Path(entry.path)
+                is_folder, is_hidden = entry.is_dir(), entry.name.startswith(".")
+                if not is_hidden or is_folder:
+                    status, path = entry.stat(), Path(entry.path)
+                    used = max(status.st_atime, status.st_mtime) + _DAY_SECONDS * is_hidden
+                    yield used, path, _num_bytes(path) if is_folder else status.st_size
 
 
 def _num_bytes(path: Path) -> int:

@@ -25,6 +25,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from codedata.places import cache_folder
+from codedata.store.locks import locks_are_wanted
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def _ask(table: int, place: int, mark: bytes, *, is_settled: bool) -> Generator[
     if os.pread(table, _SLOT_BYTES, place) == mark:
         yield True
         return
-    is_locked = is_settled and _lock(table, place)
+    is_locked = is_settled and locks_are_wanted() and _lock(table, place)
     try:
         is_checked = is_locked and os.pread(table, _SLOT_BYTES, place) == mark
         yield is_checked

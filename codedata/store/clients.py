@@ -24,6 +24,7 @@ from codedata.places import require_no_secret
 from codedata.printable import printable, shortened
 from codedata.progress import logger
 from codedata.store import requests
+from codedata.store.given_up import waiting_for
 
 if TYPE_CHECKING:
     from fsspec.asyn import AsyncFileSystem
@@ -313,12 +314,17 @@ def connect(url: str) -> tuple[Client, str]:
 
 
 def wait_for(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
-    """The result of what is done on fsspec's own thread; it ends where waiting for it does."""
+    """The result of what is done on fsspec's own thread; it ends where waiting for it does.
+
+    Raises:
+        CancelledError: it is given up (`store/given_up.py`).
+    """
     from fsspec.asyn import get_loop
 
     future = asyncio.run_coroutine_threadsafe(coroutine, get_loop())
     try:
-        return future.result()
+        with waiting_for(future):
+            return future.result()
     finally:
         future.cancel()
 

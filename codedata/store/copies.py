@@ -35,13 +35,11 @@ from codedata.store.cache import CACHE_VARIABLE, cache_place, make_room, max_cac
 from codedata.store.dataset_folder import Dataset, open_dataset, parse_texts, read_facts
 from codedata.store.files import fsync_folder, replace_atomically
 from codedata.store.locks import waiting_lock
+from codedata.store.streamed import PIECE_BYTES, Stream, require_unverified
 from codedata.store.verified import open_once
 
 if TYPE_CHECKING:
     from codedata.store.versions import DatasetLog, Version
-
-_PIECE_BYTES = 32 << 20
-"""Of a shard at once: three requests for one of 10,000 samples of 1,536 ids in three bytes each."""
 
 _AT_ONCE = 8
 """Pieces that are under way, 256 MB: a connection of an object store gives some 50 MB/s."""
@@ -142,28 +140,49 @@ def url_of(log: "DatasetLog", version: "Version") -> str:
     return f"{log.store.url}@{version.number}" if version.number else log.store.url
 
 
-def open_at(place: Path | str, reporter: Reporter, *, verify: bool = False) -> Dataset:
-    """Open a dataset folder of this machine, or a copy of the dataset at a URL.
+def open_at(
+    place: Path | str, reporter: Reporter, *, verify: bool = False, stream: bool = False
+) -> Dataset:
+    """Open a dataset folder of this machine, or a copy of the dataset at a URL, or a stream of it.
 
     Raises:
-        DatasetError: see `dataset_copy` and `open_dataset`.
+        DatasetError: see `dataset_copy`, `open_dataset` and `Stream.open`.
     """
     if isinstance(place, Path) or not is_object_url(place):
         return open_dataset(Path(place), verify=verify)
+    if stream:
+        return stream_of(place, verify=verify).open()
     folder, url = _copied(place, reporter)
     return replace(open_dataset(folder, verify=verify), url=url)
 
 
-def reopen(folder: Path, url: str | None) -> Dataset:
+def stream_of(url: str, *, verify: bool) -> Stream:
+    """What streams the dataset at a URL: what is published there now, or the version it names.
+
+    Raises:
+        DatasetError: there is none; or all is to be verified.
+    """
+    require_unverified(url, verify=verify)
+    # A tenth of a second of asyncio, which folders need not wait for.
+    from codedata.store.object_stream import ObjectRemote
+
+    log, version = find_version(url)
+    return Stream(ObjectRemote(log, version))
+
+
+def reopen(folder: Path, url: str | None, stream: Stream | None = None) -> Dataset:
     """Open what `open_at` opened, in another process: a copy is brought again only if it is gone.
 
     Args:
         folder: that was opened.
         url: of what it is a copy; None where it is none.
+        stream: what is streamed, in place of a folder.
 
     Raises:
         DatasetError: see `open_at`.
     """
+    if stream is not None:
+        return stream.open()
     if url is None or touch(folder.parent):
         return replace(open_dataset(folder), url=url)
     return open_at(url, SILENT)
@@ -226,8 +245,9 @@ def _copy(log: "DatasetLog", version: "Version", reporter: Reporter) -> Path:
     if version.num_bytes > most:
         raise DatasetError(
             f"{log.store.url} has {megabytes(version.num_bytes)}, more than the {megabytes(most)} "
-            f"that the cache may have: `codedata fetch {log.store.url} FOLDER` brings it into a "
-            f"folder of yours, which opens like any; or raise {CACHE_VARIABLE}"
+            f"that the cache may have: stream it (stream=True), or `codedata fetch {log.store.url} "
+            f"FOLDER` brings it into a folder of yours, which opens like any; or raise "
+            f"{CACHE_VARIABLE}"
         )
     home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with waiting_lock(home.with_name(f".{home.name}.lock"), reporter.say):
@@ -315,8 +335,8 @@ class _Source:
 
         def write(file: BinaryIO) -> None:
             hashed = hashlib.sha256()
-            for start in range(0, 1 if num_bytes is None else num_bytes, _PIECE_BYTES):
-                stop = None if num_bytes is None else min(num_bytes, start + _PIECE_BYTES)
+            for start in range(0, 1 if num_bytes is None else num_bytes, PIECE_BYTES):
+                stop = None if num_bytes is None else min(num_bytes, start + PIECE_BYTES)
                 piece = self.read(name, start, stop)
                 hashed.update(piece)
                 file.write(piece)

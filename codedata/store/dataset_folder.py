@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,9 @@ from codedata.store.file_sizes import require_files
 from codedata.store.shard_files import Each, ShardFiles, read_documents, with_enough_files
 from codedata.store.snapshot import NAME_IT, FolderSnapshot
 
+if TYPE_CHECKING:
+    from codedata.store.streamed import Stream
+
 _MOST_THREADS = 16
 """Shards checked side by side; a few threads already read as fast as memory does."""
 
@@ -64,7 +67,9 @@ class Dataset:
         entries: what the meta says of each shard.
         files: its shards, mapped and checked when they are asked for.
         texts: the bytes of codedata.yaml and of README.md; None for one that cannot be read.
-        url: of the version that the folder is a copy of; None of any other folder.
+        url: of the version that the folder is a copy of, or that is streamed; None of any other
+            folder.
+        stream: what is streamed, in place of a folder.
     """
 
     folder: Path
@@ -73,6 +78,7 @@ class Dataset:
     files: ShardFiles = field(repr=False)
     texts: tuple[bytes | None, bytes | None] = field(default=(None, None), repr=False)
     url: str | None = None
+    stream: "Stream | None" = field(default=None, repr=False)
 
     @property
     def shards(self) -> Sequence[NDArray[Any]]:
@@ -100,6 +106,11 @@ class Dataset:
     def where(self) -> str:
         """Where it was read from, for people."""
         return self.url or str(self.folder)
+
+    @property
+    def place(self) -> str:
+        """Where its files are: a folder of this machine, or the URL of what is streamed."""
+        return self.where if self.stream else str(self.folder)
 
     @property
     def seq_length(self) -> int:
@@ -201,7 +212,7 @@ class Dataset:
         last = [entry.last_sample_tokens for entry in self.entries]
         if None in last:
             raise DatasetError(
-                f"{self.folder / META_NAME} does not say how many tokens of "
+                f"{self.place}/{META_NAME} does not say how many tokens of "
                 f"{shard_name(last.index(None))}'s last sample are padding (last_sample_tokens), "
                 "and by its id padding cannot be told from text; make the dataset again to mask "
                 "it, with the same switches"

@@ -8,6 +8,7 @@ who holds it, for the other one's message.
 """
 
 import errno
+import fcntl
 import os
 import socket
 import time
@@ -124,7 +125,7 @@ def waiting_lock(
 
 @contextmanager
 def _held(path: Path, take: Callable[[], Callable[[], object] | None]) -> Generator[None]:
-    release = take() if _locks_are_wanted() else None
+    release = take() if locks_are_wanted() else None
     if release is None:
         yield
         return
@@ -151,7 +152,12 @@ def go_without_locks() -> None:
     os.environ[NO_LOCK_VARIABLE] = "1"
 
 
-def _locks_are_wanted() -> bool:
+def locks_are_wanted() -> bool:
+    """Whether locks are to be taken, as the environment says.
+
+    Raises:
+        SettingsError: it says neither.
+    """
     value = variables().get(NO_LOCK_VARIABLE, "")
     if value not in ("", "0", "1"):
         raise SettingsError(f"{NO_LOCK_VARIABLE} is {value!r}; write 1 to go without locks, or 0")
@@ -214,6 +220,8 @@ def _release_flock(path: Path, descriptor: int) -> None:
     with suppress(OSError):  # what cannot be removed is in nobody's way
         if is_still(path, descriptor):
             path.unlink()  # before it is released: whoever waits for this one takes another
+    with suppress(OSError):  # closing it would not do where a process was forked meanwhile
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
 

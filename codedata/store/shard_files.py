@@ -101,6 +101,11 @@ class _Recent:
             while self._cost > self._most and len(self._kept) > 1:
                 self._let_go()
 
+    def drop(self, key: tuple[int, int]) -> None:
+        with self.lock:
+            _, cost = self._kept.pop(key, (None, 0))
+            self._cost -= cost
+
     def let_all_go(self) -> None:
         with self.lock:
             while self._kept:
@@ -174,6 +179,13 @@ class ShardFiles:
         found = self._arrays.get(2 * index + 1)
         return self._get(2 * index + 1) if found is None else found
 
+    def fetch(self, index: int) -> None:
+        """Have a shard here, and its spans; those of a folder are."""
+
+    def num_bytes(self, index: int) -> int:  # noqa: ARG002  (of a stream)
+        """Of what `fetch` fetches."""
+        return 0
+
     def documents(self, index: int) -> Any:
         """Which documents a shard has, as `Dataset.documents` gives them; errors as of `ids`."""
         name = documents_name(index)
@@ -192,6 +204,11 @@ class ShardFiles:
     def let_go(self, number: int) -> None:
         """Keep the array of a file no longer."""
         self._arrays.pop(number, None)
+
+    def _drop(self, number: int) -> None:
+        """Let go of an array that others would be let go of for."""
+        _mapped.drop((self._own, number))
+        self.let_go(number)
 
     def _get(self, number: int) -> NDArray[Any]:
         with self.locks.setdefault(number, Lock()):
@@ -260,11 +277,14 @@ class ShardFiles:
         is_same = now and held[1] and os.path.samestat(now, held[1])
         return (data, now) if is_same else (held[0], None)
 
-    def _read(self, number: int, data: Bytes, *, is_checked: bool) -> NDArray[Any]:
+    def _read(
+        self, number: int, data: Bytes, *, is_checked: bool, is_hashed: bool = False
+    ) -> NDArray[Any]:
         index, is_spans = divmod(number, 2)
         where = f"{self._snapshot.where}/{_name_of(number)}"
         read = read_spans if is_spans else read_shard
-        return read(data, where, self._entries[index], is_checked=is_checked)
+        entry = self._entries[index]
+        return read(data, where, entry, is_checked=is_checked, is_hashed=is_hashed)
 
     def _sha256(self, number: int) -> str | None:
         entry = self._entries[number // 2]
@@ -315,7 +335,12 @@ def _name_of(number: int) -> str:
 
 
 def read_shard(
-    data: Bytes, where: str, entry: ShardEntry, *, is_checked: bool = False
+    data: Bytes,
+    where: str,
+    entry: ShardEntry,
+    *,
+    is_checked: bool = False,
+    is_hashed: bool = False,
 ) -> NDArray[Any]:
     """The ids of one shard, checked; shape (num_samples, seq_length).
 
@@ -324,13 +349,14 @@ def read_shard(
         where: it is, for messages.
         entry: what the meta says of it.
         is_checked: these very bytes were, structure and hash.
+        is_hashed: their hash was, as that of what arrives from elsewhere.
 
     Raises:
         DatasetError: it is damaged or of another shape.
     """
     if not len(data):
         raise empty(where)
-    if not is_checked:
+    if not (is_checked or is_hashed):
         _require_sha256(data, entry.sha256, where)
     read = partial(view_shard, is_checked=is_checked)
     if not is_fixed_width(data):
@@ -341,9 +367,16 @@ def read_shard(
     return ids
 
 
-def read_spans(data: Bytes, where: str, entry: ShardEntry, *, is_checked: bool = False) -> Spans:
+def read_spans(
+    data: Bytes,
+    where: str,
+    entry: ShardEntry,
+    *,
+    is_checked: bool = False,
+    is_hashed: bool = False,
+) -> Spans:
     """Where documents lie in a shard, checked; arguments and errors as of `read_shard`."""
-    if not is_checked:
+    if not (is_checked or is_hashed):
         _require_sha256(data, entry.spans_sha256, where)
     spans = view_spans(
         data,

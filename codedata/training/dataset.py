@@ -51,7 +51,8 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
     over the same files, and so is what a list, array or tensor of indices picks, in its order.
     Picklable: another process maps the same files, and refuses if the folder holds another dataset
     by then. What lies in an object store is read from a copy in this user's cache: of one version
-    for good, whatever is published later, and brought again where it is not.
+    for good, whatever is published later, and brought again where it is not. With `stream` no copy
+    is made: each shard comes when it is asked for, and goes when the cache has no room for it.
 
     Samples of datasets with documents have `document_ids`, too: of each token the number of its
     span, 0 and up in each sample, in the list that `documents` gives of it; -1 is padding.
@@ -61,6 +62,7 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
             datasets in object stores (`s3://bucket/datasets/train`, `...train@7` for a version).
         quiet: neither print what is found nor show progress bars.
         verify: also recompute the hashes that each meta states.
+        stream: bring of a dataset at a URL only what is asked for; folders are opened as ever.
 
     Attributes:
         datasets: the opened folders.
@@ -74,10 +76,15 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
     """
 
     def __init__(
-        self, folders: StrPath | Iterable[StrPath], *, quiet: bool = False, verify: bool = False
+        self,
+        folders: StrPath | Iterable[StrPath],
+        *,
+        quiet: bool = False,
+        verify: bool = False,
+        stream: bool = False,
     ) -> None:
         opened = [
-            _open(place, quiet=quiet, verify=verify)
+            _open(place, quiet=quiet, verify=verify, stream=stream)
             for place in tqdm(_places(folders), desc="Finding files", disable=quiet)
         ]
         self._start(opened, quiet=quiet)
@@ -92,7 +99,13 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
 
     @classmethod
     def from_hub(
-        cls, repo: str, revision: str = "main", *, quiet: bool = False, verify: bool = False
+        cls,
+        repo: str,
+        revision: str = "main",
+        *,
+        quiet: bool = False,
+        verify: bool = False,
+        stream: bool = False,
     ) -> "PickledTrainerDataset":
         """A dataset that `codedata push` put on the Hugging Face Hub, fetched where it is not here.
 
@@ -102,6 +115,8 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
                 no request once it is here.
             quiet: neither print what is found nor show progress bars.
             verify: also recompute the hashes, which the first fetch does anyway.
+            stream: bring only the shards that are asked for, of the commit that the revision is
+                now, into this user's cache (CODEDATA_CACHE_BYTES) and not that of the hub.
 
         Raises:
             DatasetError: the hub does not give it, or it is no whole dataset.
@@ -109,9 +124,16 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
         # A second of imports that local datasets do not need.
         from codedata.hub.datasets import fetch_dataset
         from codedata.hub.refusals import HubError
+        from codedata.hub.streams import stream_of_hub
 
+        reporter = SILENT if quiet else TERMINAL
         try:
-            folder = fetch_dataset(repo, revision, SILENT if quiet else TERMINAL)
+            if stream:
+                opened = stream_of_hub(repo, revision, reporter, verify=verify).open()
+                dataset = object.__new__(cls)
+                dataset._start([opened], quiet=quiet)
+                return dataset
+            folder = fetch_dataset(repo, revision, reporter)
         except HubError as error:
             raise DatasetError(
                 f"dataset {repo} at {revision!r}: the hub does not give it: {error}"
@@ -131,7 +153,7 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
         tqdm.write(f"Total samples: {self.total_samples}")
         tqdm.write(f"Total tokens: {self.total_tokens}")
         named = (
-            (each.folder / shard_name(i), entry.num_samples)
+            (f"{each.place}/{shard_name(i)}", entry.num_samples)
             for each in self.datasets
             for i, entry in enumerate(each.entries)
         )
@@ -203,6 +225,18 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
     def has_documents(self) -> bool:
         """Whether it is known where documents lie in samples."""
         return self._reader.index is not None
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether shards come here only when their samples are asked for."""
+        return self._reader.is_streamed
+
+    def shards_of(self, indices: NDArray[np.int64]) -> tuple[SampleReader, NDArray[np.intp]]:
+        """What reads the samples, and of each index the number of its shard there."""
+        rows = self._rows
+        if isinstance(rows, range):
+            return self._reader, self._reader.shards_of(rows.start + rows.step * indices)
+        return self._reader, self._reader.shards_of(rows[indices])
 
     def documents(self, index: "int | np.integer[Any]") -> list[SampleDocument]:
         """What each span of a sample is: where it stands, of which document, which is from where.
@@ -321,15 +355,15 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
         del state["_reader"]
         state.pop("_tokenizer", None)  # a process that asks for it looks for it again
         state["datasets"] = [
-            (each.folder.absolute(), each.url, each.digest) for each in self.datasets
+            (each.folder.absolute(), each.url, each.digest, each.stream) for each in self.datasets
         ]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = state
         reopened: list[Dataset] = []
-        for folder, url, digest in state["datasets"]:
-            dataset = reopen(folder, url)
+        for folder, url, digest, stream in state["datasets"]:
+            dataset = reopen(folder, url, stream)
             if dataset.digest != digest:
                 raise DatasetError(
                     f"{dataset.where} was replaced by another dataset since this one was opened; "
@@ -357,12 +391,14 @@ def _places(folders: Any) -> list[Path | str]:
     return [place_at(path, "a dataset folder", error=DatasetError) for path in paths]
 
 
-def _open(place: Path | str, *, quiet: bool, verify: bool) -> Dataset:
+def _open(place: Path | str, *, quiet: bool, verify: bool, stream: bool) -> Dataset:
     if not quiet:
         tqdm.write(f"Checking folder: {place}")
-    dataset = open_at(place, replace(TERMINAL, in_terminal=not quiet), verify=verify)
+    reporter = replace(TERMINAL, in_terminal=not quiet)
+    dataset = open_at(place, reporter, verify=verify, stream=stream)
     if not quiet:
         if dataset.url is not None:
             tqdm.write(f"It is {dataset.url}")
-        tqdm.write(f"Found meta file: {dataset.folder / META_NAME}")
+        if dataset.stream is None:
+            tqdm.write(f"Found meta file: {dataset.folder / META_NAME}")
     return dataset

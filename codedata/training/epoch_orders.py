@@ -1,11 +1,12 @@
 """A dataset, a seed and `shuffle` -> the order of each epoch, under a name that states keep.
 
-    feistel   shuffle=True: computed, another in each epoch
-    blocks:N  shuffle="blocks": N shards at a time, another in each epoch
-    in_order  shuffle=False; and a dataset that brings its own order, which has one epoch
-    keys      what shuffle=True was before orders were computed: a state that says nothing is of it
+    "feistel"   shuffle=True: computed, another in each epoch
+    "blocks:N"  shuffle="blocks": N shards at a time, another in each epoch
+    False       shuffle=False; and a dataset that brings its own order, which has one epoch
+    True        what shuffle=True was before orders were computed: only states have it
 
-A state's order is gone on with, whatever would be taken today, as long as `shuffle` is the same.
+A state's order is gone on with, whatever would be taken today, if the same was asked for. Its name
+stands under `shuffle` in states, so that a codedata which does not know it refuses it.
 """
 
 # PyTorch is partly without types.
@@ -14,7 +15,7 @@ A state's order is gone on with, whatever would be taken today, as long as `shuf
 # pyright: reportUnknownVariableType=false
 
 import re
-from collections.abc import Mapping, Sized
+from collections.abc import Sized
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -55,12 +56,12 @@ class EpochOrders:
         own = (part for part in parts_of(dataset) if getattr(part, "in_order", None) is True)
         self._own = next(own, None)
         self._ends: NDArray[np.int64] | None = None
-        self._made: tuple[str, int, Order] | None = None  # the last one, of a name and an epoch
+        self._made: tuple[str | bool, int, Order] | None = (
+            None  # the last one, of a name and an epoch
+        )
+        self.name: str | bool = "feistel" if shuffle and self._own is None else False
         if shuffle == "blocks":
-            self.name = f"blocks:{BLOCK_SHARDS}"
-            self._ends = self._ends_of_blocks(dataset)
-        else:
-            self.name = "feistel" if shuffle and self._own is None else "in_order"
+            self.name, self._ends = f"blocks:{BLOCK_SHARDS}", self._ends_of_blocks(dataset)
 
     def _ends_of_blocks(self, dataset: Sized) -> NDArray[np.int64]:
         if self._own is not None:
@@ -86,37 +87,34 @@ class EpochOrders:
         if self._own is not None and epoch > 0:
             raise SettingsError(
                 f"epoch {epoch} of a {type(self._own).__name__}: it is gone through once, in its "
-                f"own order, and its {self._num_samples} samples are done; make one of more samples"
+                f"own order, and its {self._num_samples} samples are done; make one of more "
+                "num_samples"
             )
         if self._made is None or self._made[:2] != (self.name, epoch):
             self._made = (self.name, epoch, self._make(epoch))
         return self._made[2]
 
     def _make(self, epoch: int) -> Order:
-        if self.name == "feistel":
-            return ComputedOrder(self._num_samples, self._seed, epoch)
-        if self.name == "keys":
+        if self.name is False:
+            return InOrder(self._num_samples)
+        if self.name is True:
             return StoredOrder(self._num_samples, self._seed, epoch)
         if self._ends is None:
-            return InOrder(self._num_samples)
+            return ComputedOrder(self._num_samples, self._seed, epoch)
         blocks = int(self.name.removeprefix("blocks:"))
         return BlockOrder(self._ends, self._seed, epoch, blocks=blocks)
 
-    def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on with the order of a state that was taken with the same `shuffle`.
-
-        Raises:
-            SettingsError: it is of no order that this `shuffle` ever was.
-        """
-        is_drawn = self.name in ("feistel", "keys")
-        name = state.get("order", "keys" if is_drawn else self.name)
-        kind = "feistel|keys" if is_drawn else re.sub(r"\d+", "[1-9][0-9]*", self.name)
-        if not re.fullmatch(kind, str(name)):
-            raise SettingsError(
-                f"the state is of order {name!r}, but this sampler has {self.name!r}: give what "
-                "the state was taken with, or take the codedata that saved it"
-            )
-        self.name = name
+    def resume(self, name: Any) -> bool:
+        """Go on with the order that a state names, if it is one that was asked for."""
+        if self._ends is not None:
+            is_known = isinstance(name, str) and re.fullmatch("blocks:[1-9][0-9]*", name)
+        elif self.name is False:
+            is_known = name is False
+        else:
+            is_known = name is True or name == "feistel"
+        if is_known:
+            self.name = name
+        return bool(is_known)
 
 
 def shard_ends(dataset: Any) -> NDArray[np.int64] | None:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import SettingsError
+from codedata.training.ahead import fetched_ahead
 from codedata.training.batches import Batch, Sample, StoredBatch, Uncollated, collate_samples
 from codedata.training.collate import require_labels_kept
 from codedata.training.epoch_orders import Shuffle
@@ -58,6 +59,12 @@ class ResumableLoader(DataLoader[Sample]):
     """
 
     batch_sampler: GlobalBatchSampler  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    _is_accelerate_prepared = True
+    """Accelerator.prepare leaves it as it is: each rank has its share already."""
+
+    use_stateful_dataloader = True
+    """Accelerator.save_state and load_state keep its position."""
 
     def __init__(
         self,
@@ -114,25 +121,31 @@ class ResumableLoader(DataLoader[Sample]):
     def __iter__(self) -> Iterator[Sample]:  # pyright: ignore[reportIncompatibleMethodOverride]
         self._move_on()  # after what an iteration left early had given
         this = self._iteration
-        for batch in self._batches():
-            self._require_newest(this)
-            self._num_delivered += 1
-            yield batch
+        batches = self._batches()  # which forks the workers, before there are threads
+        sampler = self.batch_sampler
+        with fetched_ahead(self.dataset, sampler.upcoming, sampler.shuffle) as ahead:
+            for batch in batches:
+                self._require_newest(this)
+                self._num_delivered += 1
+                if ahead is not None:
+                    ahead.deliver()
+                yield batch
         self._require_newest(this)
         self._move_on()
 
     def _batches(self) -> Iterator[Batch]:
-        """Those of an iteration; where no worker and no thread has a part in them, by no more."""
+        """Those of an iteration; where no worker and no thread has a part in them, by no more.
+
+        Workers there are from now on, not only from the first batch.
+        """
         view, collate = self._gathering()
         if view is None or self.num_workers or self.pin_memory:
-            for batch in super().__iter__():
-                yield batch.batch() if isinstance(batch, Uncollated) else batch
-            return
+            loaded = super().__iter__()
+            return (each.batch() if isinstance(each, Uncollated) else each for each in loaded)
         # What torch's own iteration draws, for what is drawn after.
         generator = cast("torch.Generator | None", self.generator)
         torch.empty((), dtype=torch.int64).random_(generator=generator)
-        for indices in self.batch_sampler:
-            yield collate(view.__getitems__(indices))
+        return (collate(view.__getitems__(indices)) for indices in self.batch_sampler)
 
     def _gathering(self) -> tuple[Any, Callable[[StoredBatch], Batch]]:
         """The dataset that gives stored batches, None where it or the collator has no such way."""

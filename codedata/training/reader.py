@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from codedata.errors import DatasetError
 from codedata.store.dataset_folder import Dataset
+from codedata.store.shard_files import ShardFiles
 from codedata.training.batches import IGNORED_LABEL, Sample, StoredBatch
 from codedata.training.documents import DocumentIndex, index_of, stored_spans
 
@@ -68,6 +69,38 @@ class SampleReader:
     def num_shards(self) -> int:
         """Shards of all datasets."""
         return self._first_shards[-1]
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether shards come here only when they are asked for."""
+        return any(each.stream is not None for each in self.datasets)
+
+    def shards_of(self, rows: NDArray[np.int64]) -> NDArray[np.intp]:
+        """The shards of rows."""
+        return np.searchsorted(self._ends_of_shards, rows, side="right")
+
+    def fetch(self, shard: int) -> None:
+        """Have a shard here, and its spans, before they are asked for.
+
+        Raises:
+            DatasetError: they are gone or damaged.
+            StoreError: the store does not give them.
+        """
+        files, index = self._files_of(shard)
+        files.fetch(index)
+
+    def num_bytes(self, shard: int) -> int:
+        """Of what `fetch` fetches: none of what is in a folder."""
+        files, index = self._files_of(shard)
+        return files.num_bytes(index)
+
+    def _files_of(self, shard: int) -> tuple[ShardFiles, int]:
+        which = bisect_right(self._first_shards, shard) - 1
+        return self.datasets[which].files, shard - self._first_shards[which]
+
+    @cached_property
+    def _ends_of_shards(self) -> NDArray[np.int64]:
+        return np.array(self._ends)
 
     def place(self, row: int) -> tuple[int, int]:
         """The shard of a row, by its number over all datasets, and the row in it."""

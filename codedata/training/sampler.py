@@ -198,9 +198,8 @@ class GlobalBatchSampler(Sampler[list[int]]):
                 "or require_digest=False to be without"
             )
         epoch, done = self._position_after(num_batches)
-        order = {"order": self._orders.name}
-        done_of = self._drawn_by(epoch, done)
-        return {"epoch": epoch, "samples_done": done, **self._identity(), **order, **done_of}
+        drawn = self._drawn_by(epoch, done)
+        return {"epoch": epoch, "samples_done": done, **self._identity(), **drawn}
 
     def move_on(self, num_batches: int) -> None:
         """Go to the position when this rank is done with so many batches of this iteration."""
@@ -237,7 +236,10 @@ class GlobalBatchSampler(Sampler[list[int]]):
         for name, own in self._identity().items():
             if name == "dataset" and is_unknown:
                 continue
-            if state.get(name) != own:
+            is_same = state.get(name) == own
+            if name == "shuffle":  # one that was asked for is gone on with
+                is_same = self._orders.resume(state.get(name))
+            if not is_same:
                 raise SettingsError(
                     f"the state is of {name} {state.get(name)!r}, but this sampler has {own!r}: "
                     "the order would be another one; give what the state was taken with, or start "
@@ -249,7 +251,6 @@ class GlobalBatchSampler(Sampler[list[int]]):
                 f"the state is of draws {state['drawn']!r}, but this mixture has "
                 f"{drawn['drawn']!r} there; take the codedata that saved it"
             )
-        self._orders.resume(state)
         self._go_to(int(state["epoch"]), int(state["samples_done"]))
 
     def _drawn_by(self, epoch: int, samples_done: int) -> dict[str, Any]:
@@ -260,12 +261,12 @@ class GlobalBatchSampler(Sampler[list[int]]):
         return {"drawn": drawn(None if epoch else samples_done)} if callable(drawn) else {}
 
     def _identity(self) -> dict[str, Any]:
-        """What decides the order, beside its name."""
+        """What decides the order."""
         return {
             "dataset": self.digest,
             "num_samples": self.num_samples,
             "seed": self.seed,
-            "shuffle": self.shuffle,
+            "shuffle": self._orders.name,
         }
 
 

@@ -59,6 +59,15 @@ def test_show_says_what_is_in_a_dataset(
     ]
 
 
+def test_of_many_files_show_reads_and_lists_the_first_hundred(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scenario.write_dataset(tmp_path / "many", [[[index, 7]] for index in range(102)])
+    lines = shown(capsys, folder, "--sample", "101")
+    assert lines[-4:-2] == ["  dump-99.pkl: 1 samples, ids 7 to 99", "  and 2 more"]
+    assert lines[-1] == "[101, 7]"
+
+
 def test_show_decodes_a_sample_with_a_tokenizer(
     tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

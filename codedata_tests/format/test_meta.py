@@ -501,6 +501,7 @@ def changed(data: bytes) -> Iterator[bytes]:
         data + data,
         data[:-3] + b",",
         b"x" + data[1:],
+        (json.dumps(dict(reversed(json.loads(data).items())), indent=2) + "\n").encode(),
     )
     for name, key in product(json.loads(data), OF_A_META):
         for value in (0, 1, 3, 4, 2**62, 2**62 + 1, SHA256, SHA256.upper(), True, None):
@@ -510,7 +511,6 @@ def changed(data: bytes) -> Iterator[bytes]:
             one_line = json.dumps({name: meta[name]}).encode()
             meta[name]["entry_sha256"] = hashlib.sha256(one_line).hexdigest()
             yield (json.dumps(meta, indent=2) + "\n").encode()
-            yield (json.dumps({**meta, name: meta.pop(name)}, indent=2) + "\n").encode()
 
 
 OF_A_META = [*COUNTED, "sha256", "num_text_tokens", "spans_sha256", "documents_sha256"]

@@ -58,7 +58,6 @@ def test_orders_by_blocks_are_the_ones_of_all_time() -> None:
     assert whole(BlockOrder(ends, 0, 0, blocks=2)) == [6, 1, 8, 5, 0, 7, 2, 3, 11, 4, 10, 9]
     assert whole(BlockOrder(ends, 0, 1, blocks=2)) == [9, 0, 2, 11, 1, 10, 6, 4, 7, 8, 3, 5]
     order = BlockOrder(np.arange(1, 100_001) * 3300, 0, 0)
-    assert order.name == "blocks:32"
     assert order.take(0, 4).tolist() == [275996219, 49149988, 283039975, 154574633]
     end = order.take(len(order) - 3, len(order))
     assert end.tolist() == [123873572, 15449856, 14597833]

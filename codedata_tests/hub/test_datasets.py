@@ -371,3 +371,44 @@ def test_neither_an_import_nor_opening_a_dataset_changes_the_library_s_client(
 ) -> None:
     environment = hub.environment(tmp_path / "hf")
     subprocess.run([sys.executable, "-c", IMPORTS], env=environment, check=True)
+
+
+def test_a_dataset_is_streamed_at_the_commit_that_a_branch_was_when_it_was_opened(
+    account: Hub, pushed: Repo, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    commit, here = pushed.refs["main"], PickledTrainerDataset(dataset, quiet=True)
+    account.clear()
+    streamed = PickledTrainerDataset.from_hub(REPO, quiet=True, stream=True)
+    assert not account.asked("GET", blobs=True)
+    assert streamed.datasets[0].where == f"hf://datasets/{REPO}@{commit}"
+    assert (streamed.digest, streamed.is_streamed) == (here.digest, True)
+    pushed.commit({"README.md": b"another"})
+    again = pickle.loads(pickle.dumps(streamed))
+    assert len([*again]) == len(here)
+    assert all((a["labels"] == b["labels"]).all() for a, b in zip(streamed, here, strict=True))
+    num_shards = streamed.datasets[0].num_shards
+    assert len(account.asked("GET", blobs=True)) == num_shards, "each comes once"
+    assert len(os.listdir(tmp_path / "cache" / "codedata" / "shards")) == num_shards
+    assert not [*Path(constants.HF_HUB_CACHE).rglob("*.pkl")], "none is in the hub's cache"
+
+
+@pytest.mark.usefixtures("account")
+def test_what_the_hub_does_not_give_of_a_stream_is_said_when_it_is_asked_for(
+    pushed: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    streamed = PickledTrainerDataset.from_hub(REPO, quiet=True, stream=True)
+    files = pushed.files()
+    files["dump-0.pkl"] = files["dump-0.pkl"][:-1] + b"x"
+    with pytest.raises(DatasetError, match=r"dump-0.pkl does not have the sha256 that its meta"):
+        _ = streamed[0]
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(
+        DatasetError, match=rf"hf://datasets/{REPO}@.*: the hub does not give it: .* private"
+    ):
+        _ = streamed[-1]
+    with pytest.raises(DatasetError, match=r"the hub does not give it: .* HF_TOKEN"):
+        PickledTrainerDataset.from_hub(REPO, quiet=True, stream=True)
+    with pytest.raises(DatasetError, match="verify=True would bring all"):
+        PickledTrainerDataset.from_hub(REPO, quiet=True, stream=True, verify=True)

@@ -74,7 +74,7 @@ def copy(log: DatasetLog, version: str = "") -> Path:
 def test_a_copy_is_a_dataset_folder_of_one_version_that_is_brought_once(
     log: DatasetLog, asked: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copies, "_PIECE_BYTES", 20)
+    monkeypatch.setattr(copies, "PIECE_BYTES", 20)
     publish(log, 2)
     first = copy(log)
     assert (first.name, num_shards_of(first)) == ("train", 2)

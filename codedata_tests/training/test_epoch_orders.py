@@ -1,6 +1,7 @@
 """EpochOrders: which order an epoch has, by what was asked for, and by the state that goes on."""
 
 import json
+import re
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -71,10 +72,6 @@ def by_blocks(**options: Any) -> GlobalBatchSampler:
 # The order of a state
 
 
-def as_an_earlier_release_saved_it(state: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in state.items() if name != "order"}
-
-
 def test_a_state_of_an_earlier_release_goes_on_in_its_order_to_the_end_of_training() -> None:
     state = {
         "epoch": 1,
@@ -95,7 +92,7 @@ def test_a_state_of_an_earlier_release_goes_on_in_its_order_to_the_end_of_traini
             sampler.set_epoch(epoch)
         seen += map(joined, zip(*samplers, strict=True))
         state = json.loads(json.dumps(samplers[0].state_dict()))
-        assert state["order"] == "keys"
+        assert state["shuffle"] is True
         assert state["epoch"] == epoch + 1
     expected = [numbers_of(StoredOrder(101, 5, epoch)) for epoch in range(1, 4)]
     assert seen == [
@@ -108,7 +105,7 @@ def test_a_state_of_an_earlier_release_goes_on_in_its_order_to_the_end_of_traini
 def test_an_order_that_was_loaded_holds_in_each_epoch_until_another_is_loaded() -> None:
     sampler = sampler_of(Numbers(40), global_batch_size=10)
     new = sampler.state_dict()
-    sampler.load_state_dict(as_an_earlier_release_saved_it(new))
+    sampler.load_state_dict({**new, "shuffle": True})
     for epoch in range(2):
         sampler.set_epoch(epoch)
         assert joined(sampler) == numbers_of(StoredOrder(40, 0, epoch))
@@ -119,16 +116,14 @@ def test_an_order_that_was_loaded_holds_in_each_epoch_until_another_is_loaded() 
 def test_samples_as_they_stand_have_no_other_order_than_before() -> None:
     sampler = sampler_of(Numbers(9), global_batch_size=2, shuffle=False)
     state = sampler.state_after(2)
-    assert state["order"] == "in_order"
-    for each in (state, as_an_earlier_release_saved_it(state)):
-        sampler.load_state_dict(each)
-        assert list(sampler) == [[4, 5], [6, 7]]
+    assert state["shuffle"] is False, "the state of an earlier release"
+    sampler.load_state_dict(state)
+    assert list(sampler) == [[4, 5], [6, 7]]
 
 
 def test_blocks_go_by_shards_in_an_order_of_each_epoch_s_own_on_any_ranks() -> None:
     state = by_blocks().state_after(7)
-    assert state["shuffle"] == "blocks"
-    assert state["order"] == "blocks:32"
+    assert state["shuffle"] == "blocks:32"
     for epoch in range(2):
         order = numbers_of(BlockOrder(ENDS, 0, epoch))
         samplers = [by_blocks(rank=rank, world_size=3) for rank in range(3)]
@@ -141,35 +136,30 @@ def test_blocks_go_by_shards_in_an_order_of_each_epoch_s_own_on_any_ranks() -> N
 
 def test_a_state_keeps_the_number_of_shards_of_its_blocks() -> None:
     sampler = by_blocks()
-    sampler.load_state_dict({**sampler.state_dict(), "order": "blocks:5"})
+    sampler.load_state_dict({**sampler.state_dict(), "shuffle": "blocks:5"})
     assert joined(sampler) == numbers_of(BlockOrder(ENDS, 0, 0, blocks=5))
-    assert sampler.state_dict()["order"] == "blocks:5"
+    assert sampler.state_dict()["shuffle"] == "blocks:5"
 
 
 @pytest.mark.parametrize(
-    ("shuffle", "order", "said"),
+    ("shuffle", "refused"),
     [
-        (True, "blocks:32", "order 'blocks:32', but this sampler has 'feistel'"),
-        (True, "sorted", "order 'sorted', but this sampler has 'feistel'"),
-        ("blocks", "feistel", "order 'feistel', but this sampler has 'blocks:32'"),
-        ("blocks", "blocks:0", "order 'blocks:0', but this sampler has 'blocks:32'"),
-        (False, "keys", "order 'keys', but this sampler has 'in_order'"),
+        (True, [False, "blocks:32", "sorted", 1, None]),
+        ("blocks", [False, True, "feistel", "blocks:0", "blocks:1.5", "blocks", 32, None]),
+        (False, [True, "feistel", "blocks:32", 0, None]),
     ],
 )
-def test_a_state_of_an_order_that_this_shuffle_never_was_is_refused_by_name(
-    shuffle: Any, order: str, said: str
+def test_a_state_of_an_order_that_was_not_asked_for_is_refused_by_name(
+    shuffle: Any, refused: list[Any]
 ) -> None:
     sampler = by_blocks(shuffle=shuffle)
-    with pytest.raises(SettingsError, match=f"the state is of {said}: give what the state was"):
-        sampler.load_state_dict({**sampler.state_dict(), "order": order})
-
-
-def test_a_state_by_blocks_is_refused_without_them_and_the_other_way_round() -> None:
-    blocks, drawn = by_blocks(), by_blocks(shuffle=True)
-    with pytest.raises(SettingsError, match="of shuffle 'blocks', but this sampler has True"):
-        drawn.load_state_dict(blocks.state_dict())
-    with pytest.raises(SettingsError, match="of shuffle True, but this sampler has 'blocks'"):
-        blocks.load_state_dict(drawn.state_dict())
+    state = sampler.state_after(3)
+    own = state["shuffle"]
+    for name in refused:
+        said = re.escape(f"the state is of shuffle {name!r}, but this sampler has {own!r}: the ")
+        with pytest.raises(SettingsError, match=said):
+            sampler.load_state_dict({**state, "shuffle": name})
+    assert sampler.state_after(3) == state
 
 
 def test_a_dataset_knows_where_its_shards_end_and_a_slice_of_it_too(tmp_path: Path) -> None:
@@ -226,7 +216,7 @@ def test_a_dataset_with_its_own_order_is_gone_through_in_that_once(shuffle: bool
         sampler = sampler_of(dataset, global_batch_size=4, shuffle=shuffle)
         assert list(sampler) == [[0, 1, 2, 3], [4, 5, 6, 7]]
         state = sampler.state_dict()
-        assert state["order"] == "in_order"
+        assert state["shuffle"] is False
         assert state["epoch"] == 1, "done"
         sampler.load_state_dict({**state, "epoch": 0, "samples_done": 4})
         assert list(sampler) == [[4, 5, 6, 7]]

@@ -116,13 +116,7 @@ def test_a_state_is_of_json_s_types_whatever_integers_were_given() -> None:
 def test_the_state_says_epoch_and_samples_done_and_what_decides_the_order() -> None:
     sampler = rank_sampler(20, 1, 2, global_batch_size=6, micro_batch_size=1, seed=4)
     sampler.set_epoch(3)
-    identity = {
-        "dataset": None,
-        "num_samples": 20,
-        "seed": 4,
-        "shuffle": True,
-        "order": "feistel",
-    }
+    identity = {"dataset": None, "num_samples": 20, "seed": 4, "shuffle": "feistel"}
     assert sampler.state_dict() == {"epoch": 3, "samples_done": 0, **identity}
     done = [sampler.state_after(n)["samples_done"] for n in range(9)]
     assert done == [0, 0, 0, 6, 6, 6, 12, 12, 12], "whole global batches only"
@@ -162,7 +156,7 @@ def test_a_state_of_another_order_is_refused() -> None:
     state = rank_sampler(10, global_batch_size=2).state_dict()
     for other, said in [
         ({"seed": 1}, "seed 0, but this sampler has 1"),
-        ({"shuffle": False}, "shuffle True, but this sampler has False"),
+        ({"shuffle": False}, "shuffle 'feistel', but this sampler has False"),
         ({"num_samples": 11}, "num_samples 10, but this sampler has 11"),
     ]:
         options: dict[str, Any] = {"num_samples": 10, "global_batch_size": 2, **other}

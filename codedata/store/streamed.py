@@ -1,0 +1,340 @@
+"""A dataset that lies elsewhere -> an opened one whose files come here when they are asked for.
+
+Here are its meta, facts and card; of its shards, and of what lies beside them, the sizes by one
+listing. A file that is asked for is in the cache of this user (`store/cache.py`, `open_shard`), or
+fetched, hashed, and put there: once for all processes of this machine. What the cache lets go of
+while it is mapped stays as it is, until the process maps another.
+
+Invariants: a stream is of one version for good, whatever is published later; nothing is given that
+does not have the sha256 that the meta states; it pickles without entries and without credentials,
+and another process asks for no listing.
+"""
+
+import hashlib
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codedata.errors import DatasetError
+from codedata.format.meta import (
+    META_NAME,
+    ShardEntry,
+    file_index,
+    file_names,
+    parse_meta,
+    shard_name,
+    spans_name,
+)
+from codedata.format.shards import Bytes
+from codedata.printable import printable
+from codedata.progress import logger, megabytes
+from codedata.store.cache import (
+    CACHE_VARIABLE,
+    cache_place,
+    is_shard_here,
+    max_cache_bytes,
+    open_shard,
+)
+from codedata.store.dataset_folder import Dataset
+from codedata.store.file_sizes import require_files
+from codedata.store.files import map_file
+from codedata.store.given_up import require_wanted
+from codedata.store.shard_files import ShardFiles, empty
+
+PIECE_BYTES = 32 << 20
+"""Of a file at once: three requests for a shard of 10,000 samples of 1,536 ids in three bytes each.
+A connection of an object store gives some 50 MB/s."""
+
+_SLOW_SECONDS = 10.0
+"""After which who waits for a file is told: a shard of 60 MB comes in one or two."""
+
+
+class Remote(Protocol):
+    """A version of a dataset that lies elsewhere; picklable, without credentials.
+
+    Attributes:
+        where: the URL of exactly this version.
+    """
+
+    @property
+    def where(self) -> str: ...  # noqa: D102
+
+    def texts(self) -> tuple[bytes, bytes | None, bytes | None]:
+        """The bytes of the meta, of codedata.yaml and of README.md; of this machine where they can.
+
+        Raises:
+            DatasetError: the version is gone.
+        """
+        ...
+
+    def sizes(self, prefix: str) -> dict[str, int | None]:
+        """See `Snapshot.sizes`: a listing."""
+        ...
+
+    def read(self, name: str, start: int, stop: int) -> bytes:
+        """The bytes of a range of a file.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A dataset that is streamed, before its meta is read: what another process is given.
+
+    Attributes:
+        remote: where it lies.
+        num_bytes: of each shard, and of the files beside it, shape (num_shards, 1 or 3); None
+            before they were listed.
+    """
+
+    remote: Remote
+    num_bytes: NDArray[np.int64] | None = None
+
+    def open(self) -> Dataset:
+        """Open it, without any of its shards.
+
+        Raises:
+            DatasetError: a file is missing, too many, or of a size that it cannot have; or the
+                meta states no hashes, or a file is larger than the cache may be.
+        """
+        where = self.remote.where
+        meta, *texts = self.remote.texts()
+        entries = tuple(parse_meta(meta, f"{where}/{META_NAME}"))
+        if not all(entry.sha256 for entry in entries):
+            raise DatasetError(
+                f"{where} has no sha256 in its meta, by which what is streamed is known; open it "
+                "without stream=True, which copies it, or make it again"
+            )
+        num_bytes = self._listed(entries) if self.num_bytes is None else self.num_bytes
+        snapshot, digest = (
+            StreamSnapshot(self.remote, entries, num_bytes),
+            hashlib.sha256(meta).hexdigest(),
+        )
+        return Dataset(
+            folder=Path(where),
+            digest=digest,
+            entries=entries,
+            files=StreamedFiles(snapshot, entries, digest),
+            texts=(texts[0], texts[1]),
+            url=where,
+            stream=Stream(self.remote, num_bytes),
+        )
+
+    def _listed(self, entries: Sequence[ShardEntry]) -> NDArray[np.int64]:
+        listing = _Listing(self.remote)
+        require_files(listing, entries)
+        sizes, most = listing.found, max_cache_bytes(cache_place("shards"))
+        of_each = [[sizes[name] for name in entry.files(i)] for i, entry in enumerate(entries)]
+        num_bytes = np.array(of_each, np.int64)
+        if num_bytes.max() > most:
+            raise DatasetError(
+                f"{self.remote.where} has a file of {megabytes(num_bytes.max())}, more than the "
+                f"{megabytes(most)} that the cache may have; raise {CACHE_VARIABLE}"
+            )
+        return num_bytes
+
+
+class StreamSnapshot:
+    """The files of a stream; see `Snapshot`.
+
+    Args:
+        remote: where they lie.
+        entries: what the meta says of them.
+        num_bytes: see `Stream`.
+    """
+
+    def __init__(
+        self, remote: Remote, entries: Sequence[ShardEntry], num_bytes: NDArray[np.int64]
+    ) -> None:
+        self._remote, self._entries, self._num_bytes = remote, entries, num_bytes
+
+    @property
+    def where(self) -> str:
+        """The URL of the version."""
+        return self._remote.where
+
+    def list(self) -> Sequence[str]:
+        """See `Snapshot.list`."""
+        return sorted(self.sizes(""))
+
+    def sizes(self, prefix: str) -> dict[str, int | None]:
+        """See `Snapshot.sizes`."""
+        return self._remote.sizes(prefix)
+
+    def keep(self) -> "StreamSnapshot":
+        """See `Snapshot.keep`."""
+        return self
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """See `Snapshot.read`; of a file that is mapped otherwise."""
+        return self.map(name)[start:stop].tobytes()
+
+    def map(self, name: str) -> Bytes:
+        """See `Snapshot.map`."""
+        return self.map_file(name)[0]
+
+    def map_file(self, name: str) -> tuple[Bytes, None]:
+        """See `Snapshot.map_file`; nothing need be remembered of what was hashed on its way."""
+        with _told_if_slow(f"{self.where}/{name}"), self._open(name) as file:
+            return map_file(file), None
+
+    def fetch(self, name: str) -> None:
+        """Have a file in the cache, as far as it has room."""
+        self._open(name).close()
+
+    def is_gone(self, name: str) -> bool:
+        """Whether a file is not in the cache now."""
+        return not is_shard_here(self._of(name)[0])
+
+    def is_current(self) -> bool:
+        """It is of its version for good."""
+        return True
+
+    def num_bytes_of(self, index: int) -> int:
+        """Of a shard and its spans."""
+        return int(self._num_bytes[index, :2].sum())
+
+    def _of(self, name: str) -> tuple[str, int]:
+        """The sha256 of a file, and its bytes."""
+        index = file_index(name)
+        assert index is not None, name
+        files = self._entries[index].files(index)
+        return str(files[name]), int(self._num_bytes[index, [*files].index(name)])
+
+    def _open(self, name: str) -> BinaryIO:
+        sha256, num_bytes = self._of(name)
+        return open_shard(
+            sha256, num_bytes, lambda file: self._write(name, sha256, num_bytes, file), logger.info
+        )
+
+    def _write(self, name: str, sha256: str, num_bytes: int, file: BinaryIO) -> None:
+        hashed = hashlib.sha256()
+        for start in range(0, num_bytes, PIECE_BYTES):
+            require_wanted()
+            try:
+                piece = self._remote.read(name, start, min(num_bytes, start + PIECE_BYTES))
+            except FileNotFoundError as error:
+                raise DatasetError(_gone(self.where, name)) from error
+            hashed.update(piece)
+            file.write(piece)
+        if hashed.hexdigest() != sha256:
+            raise DatasetError(
+                f"{self.where}/{name} does not have the sha256 that its meta states; make the "
+                "dataset again"
+            )
+
+
+class _Listing:
+    """The names and sizes of a version, before any of its files is brought here.
+
+    Args:
+        remote: where they lie.
+    """
+
+    def __init__(self, remote: Remote) -> None:
+        self.where, self.found = remote.where, remote.sizes("dump-")
+
+    def sizes(self, prefix: str) -> dict[str, int | None]:
+        """See `Snapshot.sizes`."""
+        return {name: size for name, size in self.found.items() if name.startswith(prefix)}
+
+    def map(self, name: str) -> Bytes:
+        """Asked for a file that does not have the size that it should have.
+
+        Raises:
+            DatasetError: it is gone, or has another.
+        """
+        if (num_bytes := self.found.get(name)) is None:
+            raise DatasetError(_gone(self.where, name))
+        if not num_bytes:
+            raise empty(f"{self.where}/{name}")
+        raise DatasetError(
+            f"{self.where}/{name} has {num_bytes} bytes, which are none of a file as its meta "
+            "states it: it was cut off, or something wrote over it; make the dataset again"
+        )
+
+
+class StreamedFiles(ShardFiles):
+    """The shards of a stream; each was hashed when it arrived.
+
+    What the cache let go of is held only until another file is mapped: a disk has room for the
+    cache, not for all that processes ever mapped.
+    """
+
+    _snapshot: StreamSnapshot
+
+    def __init__(
+        self, snapshot: StreamSnapshot, entries: Sequence[ShardEntry], digest: str
+    ) -> None:
+        super().__init__(snapshot, entries, digest)
+        self._seen: set[int] = set()
+
+    def fetch(self, index: int) -> None:
+        """Have a shard here, and its spans, before they are asked for.
+
+        Raises:
+            DatasetError: they are gone or damaged.
+            StoreError: the store does not give them.
+        """
+        for name in file_names(index, documents=self._entries[index].has_documents)[:2]:
+            self._snapshot.fetch(name)
+
+    def num_bytes(self, index: int) -> int:
+        """Of what `fetch` fetches."""
+        return self._snapshot.num_bytes_of(index)
+
+    def _take(self, number: int) -> NDArray[Any]:
+        index, is_spans = divmod(number, 2)
+        name = (spans_name if is_spans else shard_name)(index)
+        data, is_seen = self._snapshot.map(name), number in self._seen
+        found = self._read(number, data, is_checked=is_seen, is_hashed=True)
+        self._seen.add(number)
+        for held in [*self._arrays]:
+            if self._snapshot.is_gone((spans_name if held % 2 else shard_name)(held // 2)):
+                self._drop(held)
+        return found
+
+    def _was_replaced(self) -> bool:
+        return False
+
+
+def _gone(where: str, name: str) -> str:
+    return (
+        f"{where} lacks {name}, which its meta names: it was pruned, or something removed it; name "
+        "another version, or make the dataset again"
+    )
+
+
+def require_unverified(where: str, *, verify: bool) -> None:
+    """Refuse to verify all of what is streamed.
+
+    Raises:
+        DatasetError: it is asked for.
+    """
+    if verify:
+        raise DatasetError(
+            f"{where}: verify=True would bring all of what stream=True brings as it is needed, "
+            "hashed as it arrives; leave one of them out"
+        )
+
+
+@contextmanager
+def _told_if_slow(what: str) -> Generator[None]:
+    """Say that a file is waited for, once that takes long."""
+    line = f"{what}: waited for since {_SLOW_SECONDS:.0f} s"
+    timer = threading.Timer(_SLOW_SECONDS, logger.warning, [printable(line)])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

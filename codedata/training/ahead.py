@@ -1,0 +1,232 @@
+"""The order that is to come -> the shards of streams here before their samples are asked for.
+
+Threads of the loader's process walk this rank's batches from the position on, and fetch the shards
+that they need, several side by side, as long as those and the ones in use fit into half of the
+cache: the other half is for what else is there, so that nothing goes before it was used.
+
+Invariants: the threads end with the iteration, however it ends, and keep no process from ending;
+they begin after the loader's workers, which they do not know; nothing that fails here is raised
+here: whoever needs the sample asks for its shard again, and says why it does not come. What lies
+in folders is not touched.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from functools import cache
+from itertools import islice
+from math import inf
+from typing import Any, cast
+from weakref import WeakSet
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import ConcatDataset, Subset
+
+from codedata.errors import CodedataError
+from codedata.printable import printable
+from codedata.progress import logger, megabytes
+from codedata.store.cache import CACHE_VARIABLE, cache_place, max_cache_bytes
+from codedata.store.given_up import Waits
+from codedata.training.epoch_orders import BLOCK_SHARDS, Shuffle
+from codedata.training.identity import parts_of
+from codedata.training.reader import SampleReader
+
+_AT_ONCE = 8
+"""Shards that are under way: a connection of an object store gives some 50 MB/s."""
+
+_FIRST_WALK, _LONGEST_WALK = 32, 4096
+"""Batches that are looked through at once: few at first, so that the first shard is soon asked for,
+and then so many that each costs next to nothing."""
+
+_MOST_AHEAD = 1 << 16
+"""Batches that are looked through before they are delivered, where all shards fit."""
+
+Shard = tuple[SampleReader, int]
+
+
+class Ahead:
+    """Shards that are fetched ahead of what is delivered.
+
+    Args:
+        dataset: of which batches are drawn.
+        batches: their indices, in the order in which they will be delivered.
+        most_bytes: of shards that are in use or fetched ahead; one is fetched in any case.
+    """
+
+    def __init__(self, dataset: Any, batches: Iterator[list[int]], most_bytes: int) -> None:
+        self._dataset, self._batches, self._most_bytes = dataset, batches, most_bytes
+        self._needed = self._walk()
+        self._next: tuple[Shard, int, int] | None = None
+        self._window: dict[Shard, int] = {}
+        self._num_bytes = self._num_delivered = self._num_walked = 0
+        self._wake_at, self._is_closed, self._pid = inf, False, os.getpid()
+        self._turn, self._waits = threading.Condition(), Waits()
+
+    def start(self) -> None:
+        """Begin to fetch."""
+        _OPEN.add(self)
+        for number in range(_AT_ONCE):
+            name = f"codedata-ahead-{number}"
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def deliver(self) -> None:
+        """Note that one more batch is delivered."""
+        self._num_delivered += 1
+        if self._num_delivered >= self._wake_at:
+            with self._turn:
+                self._turn.notify_all()
+
+    def close(self) -> None:
+        """End, and give up what is under way."""
+        if os.getpid() != self._pid:  # a process that was forked has none of the threads
+            return
+        self._is_closed = True
+        self._waits.give_up()
+        with self._turn:
+            self._turn.notify_all()
+
+    def _run(self) -> None:
+        while (shard := self._take()) is not None:
+            reader, number = shard
+            try:
+                with self._waits.here():
+                    reader.fetch(number)
+            except CancelledError:
+                return
+            except (CodedataError, OSError) as error:
+                logger.info("not fetched ahead: %s", error)
+                with self._turn:
+                    self._wait_until(self._num_delivered + 1)
+
+    def _take(self) -> Shard | None:
+        """The next shard to be fetched, once it may be; None at the end."""
+        with self._turn:
+            while not self._is_closed:
+                if self._next is None:
+                    self._next = next(self._needed, None)
+                    if self._next is None:
+                        return None
+                shard, first, last = self._next
+                if first - self._num_delivered > _MOST_AHEAD:
+                    self._wait_until(first - _MOST_AHEAD)
+                    continue
+                self._forget_used()
+                reader, number = shard
+                num_bytes = 0 if shard in self._window else reader.num_bytes(number)
+                if self._window and self._num_bytes + num_bytes > self._most_bytes:
+                    self._wait_until(min(self._window.values()) + 1)
+                    continue
+                self._next = None
+                if last >= self._num_delivered:
+                    self._window[shard] = last
+                    self._num_bytes += num_bytes
+                    return shard
+        return None
+
+    def _wait_until(self, num_delivered: int) -> None:
+        """Wait until so many batches are delivered, or it is closed."""
+        while not self._is_closed and self._num_delivered < num_delivered:
+            self._wake_at = min(self._wake_at, num_delivered)
+            if self._num_delivered < num_delivered:  # as of now: `deliver` takes no lock
+                self._turn.wait()
+            self._wake_at = inf
+
+    def _forget_used(self) -> None:
+        for shard in [each for each, last in self._window.items() if last < self._num_delivered]:
+            del self._window[shard]
+            self._num_bytes -= shard[0].num_bytes(shard[1])
+
+    def _walk(self) -> Iterator[tuple[Shard, int, int]]:
+        """Each shard that some batches need, and the numbers of the first and last of those."""
+        length, start = _FIRST_WALK, 0
+        while batches := [*islice(self._batches, length)]:
+            numbers = np.repeat(np.arange(start, start + len(batches)), [*map(len, batches)])
+            indices = np.fromiter((i for batch in batches for i in batch), np.int64, len(numbers))
+            found: list[tuple[int, int, Shard]] = []
+            for reader, shards, places in _shards(self._dataset, indices, np.arange(len(indices))):
+                which, first = np.unique(shards, return_index=True)
+                last = len(shards) - 1 - np.unique(shards[::-1], return_index=True)[1]
+                firsts, lasts = numbers[places[first]].tolist(), numbers[places[last]].tolist()
+                of_reader = ((reader, number) for number in which.tolist())
+                found += zip(firsts, lasts, of_reader, strict=True)
+            for first_batch, last_batch, shard in sorted(found, key=lambda each: each[:2]):
+                yield shard, first_batch, last_batch
+            start, length = start + len(batches), min(2 * length, _LONGEST_WALK)
+
+
+_OPEN: WeakSet[Ahead] = WeakSet()
+
+
+def _close_all() -> None:
+    for ahead in [*_OPEN]:
+        ahead.close()
+
+
+# Before threads of libraries end, whose requests would fail and say so; `atexit` comes after.
+cast("Any", threading)._register_atexit(_close_all)  # noqa: SLF001
+
+
+def _shards(
+    dataset: Any, indices: NDArray[np.int64], places: NDArray[np.intp]
+) -> Iterator[tuple[SampleReader, NDArray[np.intp], NDArray[np.intp]]]:
+    """The shards of samples, through torch's own wrappers, and at which place each sample stood."""
+    if isinstance(dataset, Subset):
+        dataset = cast("Any", dataset)
+        yield from _shards(dataset.dataset, np.asarray(dataset.indices)[indices], places)
+    elif isinstance(dataset, ConcatDataset):
+        dataset = cast("Any", dataset)
+        part = np.searchsorted(dataset.cumulative_sizes, indices, side="right")
+        starts = [0, *dataset.cumulative_sizes]
+        for number in np.unique(part).tolist():
+            of_part = part == number
+            inner = indices[of_part] - starts[number]
+            yield from _shards(dataset.datasets[number], inner, places[of_part])
+    elif hasattr(dataset, "shards_of"):
+        yield *dataset.shards_of(indices), places
+
+
+@cache
+def _warn_of_small_cache(where: str, shuffle: Shuffle, num_bytes: int, most_bytes: int) -> None:
+    """Say, once a process, that shards will go before they were used up."""
+    other = "give shuffle='blocks', or " if shuffle is True else ""
+    logger.warning(
+        printable(
+            f"{where}: with shuffle={shuffle!r} batches are of {megabytes(num_bytes)} of shards at "
+            f"a time, more than the {megabytes(most_bytes)} that the cache may have, so that they "
+            f"are fetched over and over; {other}raise {CACHE_VARIABLE}"
+        )
+    )
+
+
+@contextmanager
+def fetched_ahead(
+    dataset: Any, upcoming: Callable[[], Iterator[list[int]]], shuffle: Shuffle
+) -> Generator[Ahead | None]:
+    """Fetch shards ahead as long as the block lasts; None where nothing is streamed.
+
+    Args:
+        dataset: of which batches are drawn.
+        upcoming: gives the batches that will be, which other threads go through.
+        shuffle: how they are drawn.
+    """
+    streamed = [part for part in parts_of(dataset) if getattr(part, "is_streamed", False)]
+    if not streamed:
+        yield None
+        return
+    most_bytes = max_cache_bytes(cache_place("shards"))
+    streams = {each.where: each.stream for part in streamed for each in part.datasets}
+    for where, stream in streams.items():
+        if stream is not None and (sizes := stream.num_bytes) is not None and shuffle:
+            at_once = len(sizes) if shuffle is True else min(len(sizes), BLOCK_SHARDS)
+            num_bytes = int(sizes.sum()) * at_once // len(sizes)
+            if num_bytes > most_bytes:
+                _warn_of_small_cache(where, shuffle, num_bytes, most_bytes)
+    ahead = Ahead(dataset, upcoming(), most_bytes // 2)
+    ahead.start()
+    try:
+        yield ahead
+    finally:
+        ahead.close()
