@@ -1,7 +1,7 @@
 """Shares of sources, and the order of each -> the order of a mixture, a block of places at a time.
 
     block b     places b * BLOCK and following: of each source as many as its share has by the
-                block's end less those by its beginning, shuffled by `permutation(., seed, b)`
+                block's end less those by its beginning, in the order `ComputedOrder(., seed, b)`
     draw k      of a source, counted over all blocks: sample k % n of the order of its epoch k // n
 
 Nothing is stored but the last blocks that were asked for.
@@ -15,7 +15,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.format.order import Order, permutation
+from codedata.format.order import ComputedOrder, Order
 from codedata.format.shares import Shares
 
 BLOCK = 4096
@@ -141,7 +141,7 @@ class MixedRows:
         numbers = [there - here for here, there in zip(before, after, strict=True)]
         kinds = np.repeat(np.arange(len(numbers)), numbers)
         if self._shuffle:
-            kinds = kinds[permutation(size, self._seed, block)]
+            kinds = kinds[ComputedOrder(size, self._seed, block).take(0, size)]
         else:
             distances = [(np.arange(n, dtype=np.float64) + 0.5) / n for n in numbers if n]
             kinds = kinds[np.argsort(np.concatenate(distances), kind="stable")]

@@ -66,6 +66,7 @@ def test_a_trainer_gives_the_mixture_in_its_order_and_resumes_and_records_it(
     assert recorded["folders"] == [str(tmp_path / "code"), str(tmp_path / "docs")]
 
 
+@pytest.mark.campaign
 def test_what_would_give_samples_again_is_refused_before_a_step(
     mixed: Mixture, tmp_path: Path
 ) -> None:
@@ -101,7 +102,7 @@ def test_a_sampler_of_the_trainer_s_that_shuffles_or_repeats_is_refused(
     mixed: Mixture, tmp_path: Path
 ) -> None:
     class Repeating(NotingTrainer):
-        def _get_train_sampler(self, *_: Any) -> WeightedRandomSampler:
+        def _get_train_sampler(self, train_dataset: Any = None) -> WeightedRandomSampler:  # noqa: ARG002
             return WeightedRandomSampler([1.0] * 40, 40, replacement=True)
 
     (output := tmp_path / "run").mkdir()
