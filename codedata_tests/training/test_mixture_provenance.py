@@ -43,6 +43,7 @@ def train(dataset: Any, output: Path, *, resume: bool = False, **options: Any) -
         trainer.train(resume_from_checkpoint=resume)
 
 
+@pytest.mark.campaign
 def test_a_trainer_gives_the_mixture_in_its_order_and_resumes_and_records_it(
     mixed: Mixture, tmp_path: Path
 ) -> None:
@@ -66,7 +67,6 @@ def test_a_trainer_gives_the_mixture_in_its_order_and_resumes_and_records_it(
     assert recorded["folders"] == [str(tmp_path / "code"), str(tmp_path / "docs")]
 
 
-@pytest.mark.campaign
 def test_what_would_give_samples_again_is_refused_before_a_step(
     mixed: Mixture, tmp_path: Path
 ) -> None:
