@@ -4,7 +4,9 @@ What a run was given up to its last saved state, and then from there on, by any 
 workers, is the order itself: each sample once an epoch, in its place.
 """
 
+import hashlib
 import json
+import os
 import random
 import shutil
 import time
@@ -17,6 +19,9 @@ import psutil
 import pytest
 
 from codedata import GlobalBatchSampler
+from codedata.format.meta import META_NAME
+from codedata.store.cache import CACHE_VARIABLE
+from codedata.store.object_store import ObjectStore
 from codedata_tests import scenario
 from codedata_tests.campaigns.machine import PROCESSES
 from codedata_tests.campaigns.training_process import (
@@ -45,7 +50,24 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, mode: str) -> str:
         lengths = np.random.default_rng(1).integers(1, 30, (9, 12)).tolist()
         return str(scenario.write_document_dataset(folder, lengths, max_dump_size=17))
     shards = np.array_split(scenario.numbered(203, 8), 7)
-    return str(scenario.write_dataset(folder, shards))
+    scenario.write_dataset(folder, shards, last_sample_tokens=[8, 3, 8, 8, 8, 1, 8])
+    if mode.startswith("streamed"):
+        return _in_a_bucket(folder, tmp_path / "cache", request)
+    return str(folder)
+
+
+def _in_a_bucket(folder: Path, cache: Path, request: pytest.FixtureRequest) -> str:
+    """The same in an object store: its URL, and what else a process must know, as JSON."""
+    store = ObjectStore(f"{request.getfixturevalue('bucket')}/set")
+    for path in folder.iterdir():
+        store.put(path.name, path.read_bytes())
+    room = 3 * (folder / "dump-0.pkl").stat().st_size + (folder / META_NAME).stat().st_size
+    own = {CACHE_VARIABLE: str(room), "XDG_CACHE_HOME": str(cache)}
+    patch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    for name, value in own.items():
+        patch.setenv(name, value)
+    aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    return json.dumps([store.url, aws | own])
 
 
 class Expected:
@@ -82,17 +104,20 @@ class Expected:
 class Run:
     """All ranks of one attempt."""
 
-    def __init__(self, folder: Path, arguments: Any, last_epoch: int, ranks: int, workers: int):
+    def __init__(
+        self, folder: Path, cache: Path, arguments: Any, last_epoch: int, ranks: int, workers: int
+    ) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         self.folder, self.ranks = folder, ranks
+        environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
         self.barrier = PROCESSES.Barrier(ranks)  # which is gone when nobody here has it
         mode, place, num_samples, state = arguments
         self.processes = [
             PROCESSES.Process(
                 target=train,
-                args=(mode, place, num_samples, folder, state, last_epoch, rank, ranks, workers,
-                      self.barrier),
+                args=(environment, mode, place, num_samples, folder, state, last_epoch, rank, ranks,
+                      workers, self.barrier),
             )
             for rank in range(ranks)
         ]  # fmt: skip
@@ -162,7 +187,8 @@ def test_a_run_that_is_killed_at_random_moments_is_given_each_sample_in_its_plac
         ranks, workers = random_.choice((1, 1, 2, 4)), random_.choice((0, 1, 2))
         workers = max(workers, MODES[mode].least_workers)
         what = KILLS[number % 3]
-        run = Run(tmp_path / "run", arguments, 1 << 30, ranks, workers)
+        cache = tmp_path / f"cache-{number // 2}"  # of every second run an empty one
+        run = Run(tmp_path / "run", cache, arguments, 1 << 30, ranks, workers)
         run.wait_for(random_.randrange(12))
         time.sleep(random_.uniform(0, 0.01))
         num_killed[what] += run.is_alive()
@@ -174,10 +200,12 @@ def test_a_run_that_is_killed_at_random_moments_is_given_each_sample_in_its_plac
         assert len(given) - expected.position(state) < SAVE_EVERY + 1
     start = expected.position(state)
     last_epoch = start // expected.steps_an_epoch
-    run = Run(tmp_path / "run", arguments, last_epoch, 2, 1)
+    run = Run(tmp_path / "run", tmp_path / "cache", arguments, last_epoch, 2, 1)
     run.join()
     given[start:] = run.steps()
     assert given == expected.steps(0, expected.steps_an_epoch * (last_epoch + 1))
+    for path in tmp_path.glob("cache/codedata/shards/[!.]*"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
     with capfd.disabled():
         print(f"\n{mode}: {num_killed} killed in {len(given)} steps")
     assert sum(num_killed.values()) > 0.8 * num_kills

@@ -5,6 +5,7 @@ batch, as a step of the optimizer makes them; then rank 0 saves the state now an
 """
 
 import json
+import os
 import random
 import time
 import zlib
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from codedata import PickledTrainerDataset, ResumableLoader
+from codedata import Mixture, PickledTrainerDataset, ResumableLoader
 from codedata.store.files import replace_atomically
 
 BATCH_SIZE, SAVE_EVERY, SEED = 8, 3, 11
@@ -47,12 +48,37 @@ def _whole(place: str, _: int) -> PickledTrainerDataset:
     return PickledTrainerDataset(place, quiet=True)
 
 
+def _streamed(place: str, _: int) -> PickledTrainerDataset:
+    """Of a URL, and the environment in which it is found: this process has another's."""
+    url, environment = json.loads(place)
+    os.environ.update(environment)
+    return PickledTrainerDataset(url, quiet=True, stream=True)
+
+
+def _mixture(place: str, num_samples: int) -> Mixture:
+    """Three parts of the dataset, each gone through as often as it takes."""
+    whole = PickledTrainerDataset(place, quiet=True)
+    parts = [(whole[:40], 0.5), (whole[40:90], 0.3), (whole[90:], 0.2)]
+    return Mixture(
+        [
+            {"dataset": part, "name": f"{weight}", "weight": weight, "max_epochs": num_samples}
+            for part, weight in parts
+        ],
+        num_samples=num_samples,
+        seed=SEED,
+    )
+
+
 def _masked(place: str, _: int) -> PickledTrainerDataset:
     return PickledTrainerDataset(place, quiet=True).with_padding_masked()
 
 
 MODES = {
     "computed order": Mode(_whole),
+    "blocks": Mode(_whole, shuffle="blocks"),
+    "mixture": Mode(_mixture),
+    "streamed": Mode(_streamed),
+    "streamed, by blocks, in a cache of three shards": Mode(_streamed, shuffle="blocks"),
     "documents, padding masked, through workers": Mode(_masked, least_workers=1),
 }
 
@@ -73,10 +99,11 @@ def logged(run: Path, rank: int) -> Iterator[tuple[int, list[int]]]:
 
 
 def train(
-    mode: str, place: str, num_samples: int, run: Path, state: Path, last_epoch: int,
-    rank: int, world_size: int, num_workers: int, barrier: Any,
+    environment: dict[str, str], mode: str, place: str, num_samples: int, run: Path, state: Path,
+    last_epoch: int, rank: int, world_size: int, num_workers: int, barrier: Any,
 ) -> None:  # fmt: skip
     """Go on from a state, where there is one, to the end of an epoch."""
+    os.environ.update(environment)
     torch.set_num_threads(1)
     loader = MODES[mode].loader(
         place, num_samples, rank=rank, world_size=world_size, num_workers=num_workers

@@ -3,7 +3,7 @@
 python -m pytest -n 0 -m long codedata_tests/training/test_torchtitan.py
 """
 
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportPrivateImportUsage=false
 from itertools import islice
 from pathlib import Path
 from runpy import run_path
