@@ -4,7 +4,8 @@
                 block's end less those by its beginning, in the order `ComputedOrder(., seed, b)`
     draw k      of a source, counted over all blocks: sample k % n of the order of its epoch k // n
 
-Nothing is stored but the last blocks that were asked for.
+Nothing is stored but the last blocks that were asked for, and the window of each source's order
+that they were taken from.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,14 +20,14 @@ from codedata.format.order import ComputedOrder, Order
 from codedata.format.shares import Shares
 
 BLOCK = 4096
-"""Places within which sources are shuffled: some batches of a large run; 100 us to work out."""
+"""Places within which sources are shuffled: some batches of a large run."""
 
 _WINDOW_BLOCKS, _LEAST_WINDOW = 8, 256
 """What is worked out at once of a source's order, in blocks: a call costs some 0.3 ms, whatever is
 asked for. Of all sources together that is 0.5 MB, and 4 kB for each."""
 
-_KEPT_BLOCKS = 256
-"""8 MB: whoever draws places at random from a million samples works out each block once."""
+_KEPT_BLOCKS = 32
+"""2 MB: whoever goes through a mixture in its order needs one or two."""
 
 
 @dataclass(frozen=True, kw_only=True)
