@@ -1,14 +1,21 @@
 """A name -> the published dataset or mixture, in plain Python without dagster."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
-from codedata.errors import DatasetError
+import yaml
+
+from codedata.errors import CodedataError, DatasetError, SettingsError
 from codedata.layout import Layout, is_name
 from codedata.places import local_path
-from codedata.store.copies import published_place
+from codedata.store.copies import place_of, published_place
+from codedata.store.mixtures import mixture_of
 from codedata.training.dataset import PickledTrainerDataset
-from codedata.training.mixture import Mixture, mixture_of_yaml, published_mixture
+from codedata.training.mixture import Mixture, Shuffle
+
+_YAML_FIELDS = ("sources", "num_samples", "seed", "shuffle")
 
 
 def load_dataset(
@@ -79,4 +86,64 @@ def load_mixture(mixture: str | os.PathLike[str], *, mask_padding: bool = True) 
         layout = Layout.from_environment()
         return published_mixture(layout, mixture, mask_padding=mask_padding)
     path: Path = local_path(mixture, "the YAML of a mixture")
-    return mixture_of_yaml(path, mask_padding=mask_padding)
+    return _mixture_of_yaml(path, mask_padding=mask_padding)
+
+
+def published_mixture(layout: Layout, name: str, *, mask_padding: bool = True) -> Mixture:
+    """The mixture that was materialized under a name.
+
+    Raises:
+        DatasetError: there is none, or a source is another dataset by now; see `Mixture`, too.
+        SettingsError: the name is none.
+    """
+    record = mixture_of(layout, name)
+    sources: list[dict[str, Any]] = []
+    for each, digest in zip(record.plan.sources, record.digests, strict=True):
+        dataset = PickledTrainerDataset(place_of(layout, each.name), quiet=True)
+        if dataset.digest != digest:
+            raise DatasetError(
+                f"mixture {name!r} was made of split {each.name!r} with digest {digest}, which is "
+                f"another by now ({dataset.digest}); run `codedata materialize {name}` to mix what "
+                "is there"
+            )
+        sources.append(
+            {
+                "dataset": dataset,
+                "weight": each.weight,
+                "max_epochs": each.max_epochs,
+                "start": each.start,
+                "name": each.name,
+            }
+        )
+    return Mixture(
+        sources,
+        num_samples=record.plan.num_samples,
+        seed=record.seed,
+        shuffle=cast("Shuffle", record.shuffle),
+        mask_padding=mask_padding,
+    )
+
+
+def _mixture_of_yaml(path: Path, *, mask_padding: bool = True) -> Mixture:
+    """The mixture that a YAML describes: `sources`, and what else `Mixture` takes, by its names.
+
+    Raises:
+        SettingsError: it cannot be read, or something in it does not fit.
+        DatasetError: see `Mixture`.
+    """
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} is no YAML of a mixture that can be read: {error}") from error
+    fields: Mapping[str, Any] = said if isinstance(said, Mapping) else {}
+    unknown = next((name for name in fields if name not in _YAML_FIELDS), None)
+    if "sources" not in fields or unknown is not None:
+        what = f"has {unknown!r}" if unknown is not None else "has no sources"
+        raise SettingsError(
+            f"{path} {what}; a mixture's YAML has sources, a list of {{dataset: ..., weight: "
+            "...}, and may have num_samples, seed and shuffle"
+        )
+    try:
+        return Mixture(**fields, mask_padding=mask_padding)
+    except CodedataError as error:
+        raise type(error)(f"{path}: {error}") from None

@@ -164,7 +164,7 @@ class Datasets(dg.ConfigurableResource):
         Raises:
             DatasetError: it was not, or a dataset of it is another by now.
         """
-        from codedata.training.mixture import published_mixture  # as above
+        from codedata.loading import published_mixture  # as above
 
         return published_mixture(self.store.layout, name, mask_padding=mask_padding)
 

@@ -62,6 +62,13 @@ def test_a_project_of_one_s_own_is_made_as_its_page_says(
     assert open_dataset(clone / "mine/data/datasets/my_train", verify=True).num_samples > 100
 
 
+@pytest.mark.timeout(300)  # a dozen commands, as above
+def test_datasets_are_mixed_as_their_page_says(clone: Path, environment: dict[str, str]) -> None:
+    *_, refused = do_page("mixtures.md", clone, environment)
+    assert "num_samples" in refused
+    assert (clone / "mine/data/mixtures/my_mix.json").is_file()
+
+
 def test_a_tokenizer_of_one_s_own_is_trained_and_used_as_its_page_says(
     clone: Path, environment: dict[str, str]
 ) -> None:

@@ -19,7 +19,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from codedata import cli, tokenize_data
-from codedata.components import DatasetSplit, RawCorpus, TrainedTokenizer
+from codedata.components import DatasetSplit, Mixture, RawCorpus, TrainedTokenizer
+from codedata.components.mixture import SourceOfMixture
 from codedata.components.split_files import CorpusOfSplit
 from codedata.components.split_partitions import Backfill
 from codedata.recipe.documents import RECIPE_FIELDS, SECTIONS, DocumentRecipe
@@ -107,7 +108,7 @@ def components_page() -> str:
         "# Components\n",
         f"{where} Other names are refused when the code location loads.\n",
     ]
-    for component in (RawCorpus, TrainedTokenizer, DatasetSplit):
+    for component in (RawCorpus, TrainedTokenizer, DatasetSplit, Mixture):
         parts += [f"## {component.__name__}\n", f"`type: codedata.components.{component.__name__}`"]
         parts += [f"\n{_summary(component)}\n", _table(component)]
         if component is RawCorpus:
@@ -120,6 +121,9 @@ def components_page() -> str:
             parts += ["### corpora, each of the list\n", of_one, _table(CorpusOfSplit)]
             parts += ["### backfill\n", f"{_summary(Backfill)}\n", _table(Backfill)]
             parts += _recipe()
+        if component is Mixture:
+            of_one = f"{_summary(SourceOfMixture)}\n"
+            parts += ["### sources, each of the list\n", of_one, _table(SourceOfMixture)]
     return "\n".join(parts)
 
 

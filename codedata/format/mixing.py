@@ -21,6 +21,10 @@ from codedata.format.shares import Shares
 BLOCK = 4096
 """Places within which sources are shuffled: some batches of a large run; 100 us to work out."""
 
+_WINDOW_BLOCKS, _LEAST_WINDOW = 8, 256
+"""What is worked out at once of a source's order, in blocks: a call costs some 0.3 ms, whatever is
+asked for. Of all sources together that is 0.5 MB, and 4 kB for each."""
+
 _KEPT_BLOCKS = 256
 """8 MB: whoever draws places at random from a million samples works out each block once."""
 
@@ -38,21 +42,6 @@ class MixedSource:
     rows: range | NDArray[np.int64]
     order: Callable[[int], Order]
     start: int
-
-    def drawn(self, first: int, number: int) -> NDArray[np.int64]:
-        """The rows of some draws in a row, the first one by its number after `start`."""
-        size = len(self.rows)
-        parts: list[NDArray[np.int64]] = []
-        draw, stop = self.start + first, self.start + first + number
-        while draw < stop:
-            epoch, place = divmod(draw, size)
-            taken = min(size - place, stop - draw)
-            parts.append(self.order(epoch).take(place, place + taken))
-            draw += taken
-        samples = np.concatenate(parts) if parts else np.empty(0, np.int64)
-        if isinstance(self.rows, range):
-            return samples * self.rows.step + self.rows.start
-        return self.rows[samples]
 
 
 class MixedRows:
@@ -82,9 +71,12 @@ class MixedRows:
 
     def _keep_blocks(self) -> None:
         self._block = lru_cache(_KEPT_BLOCKS)(self._make_block)
+        # A block may have the end of a window of a source, and the beginning of its next.
+        self._window = lru_cache(2 * len(self._sources))(self._make_window)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_block"}
+        kept = ("_block", "_window")
+        return {name: value for name, value in self.__dict__.items() if name not in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = state
@@ -114,6 +106,14 @@ class MixedRows:
         block, place = divmod(self.places[index], BLOCK)
         return int(self._block(block)[1][place])
 
+    def run(self, start: int, stop: int) -> list[int]:
+        """The rows of consecutive places: what a batch is of, where nobody shuffles again."""
+        places = self.places[start:stop]
+        block, first = divmod(places.start, BLOCK)
+        if places.step == 1 and first + len(places) <= BLOCK:
+            return self._block(block)[1][first : first + len(places)].tolist()
+        return [self[index] for index in range(start, stop)]
+
     @property
     def is_whole(self) -> bool:
         """Whether every place is there."""
@@ -138,16 +138,35 @@ class MixedRows:
         first = block * BLOCK
         size = min(BLOCK, self._num_samples - first)
         before, after = self._shares.counts(first), self._shares.counts(first + size)
-        numbers = np.subtract(after, before)
+        numbers = [there - here for here, there in zip(before, after, strict=True)]
         kinds = np.repeat(np.arange(len(numbers)), numbers)
         if self._shuffle:
             kinds = kinds[permutation(size, self._seed, block)]
         else:
-            distances = [(np.arange(number) + 0.5) / max(number, 1) for number in numbers]
+            distances = [(np.arange(n, dtype=np.float64) + 0.5) / n for n in numbers if n]
             kinds = kinds[np.argsort(np.concatenate(distances), kind="stable")]
         rows = np.empty(size, np.int64)
-        drawn = zip(self._sources, before, numbers.tolist(), strict=True)
         rows[np.argsort(kinds, kind="stable")] = np.concatenate(
-            [source.drawn(count, number) for source, count, number in drawn]
+            [self._drawn(number, *of) for number, of in enumerate(zip(before, after, strict=True))]
         )
         return kinds, rows
+
+    def _drawn(self, number: int, first: int, stop: int) -> NDArray[np.int64]:
+        """The rows of some draws in a row of a source, by their numbers after its `start`."""
+        source, size = self._sources[number], len(self._sources[number].rows)
+        width = max(_LEAST_WINDOW, int(_WINDOW_BLOCKS * BLOCK * self._shares.weights[number]))
+        draw, stop = source.start + first, source.start + stop
+        parts = [np.empty(0, np.int64)]
+        while draw < stop:
+            epoch, sample = divmod(draw, size)
+            window, place = divmod(sample, width)
+            part = self._window(number, epoch, window * width, min((window + 1) * width, size))
+            parts.append(part[place : place + stop - draw])
+            draw += len(parts[-1])
+        samples = np.concatenate(parts)
+        if isinstance(source.rows, range):
+            return samples * source.rows.step + source.rows.start
+        return source.rows[samples]
+
+    def _make_window(self, number: int, epoch: int, start: int, stop: int) -> NDArray[np.int64]:
+        return self._sources[number].order(epoch).take(start, stop)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from hashlib import sha256
 from operator import index as as_index
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import Any, Self, cast, overload
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from codedata.errors import DatasetError
 from codedata.format.meta import META_NAME, shard_name
+from codedata.format.mixing import MixedRows
 from codedata.places import place_at
 from codedata.printable import printable, shortened
 from codedata.progress import SILENT, TERMINAL
@@ -90,7 +91,7 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
 
     def _start(self, opened: list[Dataset], *, quiet: bool) -> None:
         self._adopt(opened)
-        self._rows: range | NDArray[np.int64] = range(len(self._reader))
+        self._rows: range | NDArray[np.int64] | MixedRows = range(len(self._reader))
         self._masks_padding = False
         self._gives_stored = False
         if not quiet:
@@ -186,6 +187,7 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
         elif len(digests) == 1 and rows == range(len(self._reader)):
             return digests[0]
         else:
+            assert isinstance(rows, range), "a mixture has a digest of its own"
             few = len(rows) < 2
             part = [*rows[:1], len(rows), 1] if few else [rows.start, len(rows), rows.step]
         return sha256(json.dumps([digests, part]).encode()).hexdigest()
@@ -206,7 +208,7 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
         """Whether the labels of padding are -100."""
         return self._masks_padding
 
-    def with_padding_masked(self) -> "PickledTrainerDataset":
+    def with_padding_masked(self) -> Self:
         """The same samples, their labels -100 where a sample is padded, so that no loss counts it.
 
         Padding is found by its position, which the meta states, or where documents end, never by
@@ -254,7 +256,7 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
             )
         return self._reader.index.describe(*self._reader.place(row))
 
-    def _but(self, **changes: Any) -> "PickledTrainerDataset":
+    def _but(self, **changes: Any) -> Self:
         """Another dataset over the same files."""
         other = object.__new__(type(self))
         other.__dict__ = {**self.__dict__, **changes}
@@ -280,10 +282,8 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
     @overload
     def __getitem__(self, index: "int | np.integer[Any]") -> Sample: ...
     @overload
-    def __getitem__(self, index: slice | Indices) -> "PickledTrainerDataset": ...
-    def __getitem__(
-        self, index: "int | np.integer[Any] | slice | Indices"
-    ) -> "Sample | PickledTrainerDataset":
+    def __getitem__(self, index: slice | Indices) -> Self: ...
+    def __getitem__(self, index: "int | np.integer[Any] | slice | Indices") -> Sample | Self:
         """The sample of an index; the dataset of a slice, or of indices in their order.
 
         Raises:

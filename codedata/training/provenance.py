@@ -14,11 +14,14 @@ and nobody would notice: so that is refused. So is a tokenizer that is not the d
 import logging
 from typing import Any
 
+from torch.utils.data import RandomSampler
+
 from codedata.errors import DatasetError
 from codedata.store.dataset_folder import Dataset
 from codedata.training.collate import require_labels_kept
 from codedata.training.dataset import PickledTrainerDataset
 from codedata.training.identity import digest_of, parts_of, without_digest
+from codedata.training.mixture import Mixture
 from codedata.training.packed import require_documents_apart
 
 try:
@@ -52,6 +55,7 @@ class DatasetProvenance(TrainerCallback, ExportableState):
 
     Attributes:
         digest: of the train_dataset, once training has begun.
+        sources: of a mixture, each one's name, digest, weight, start, draws and epochs, for people.
         folders: where it was read from, for people; it is the digest that is compared.
         order: what decides the samples of each step.
         restarted: whether an epoch was begun anew in its middle (`ignore_data_skip`), so that the
@@ -60,13 +64,14 @@ class DatasetProvenance(TrainerCallback, ExportableState):
 
     def __init__(self) -> None:
         self.digest: str | None = None
+        self.sources: list[dict[str, Any]] = []
         self.folders: list[str] = []
         self.order: dict[str, Any] = {}
         self.restarted = False
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint records."""
-        names = ("digest", "folders", "order", "restarted")
+        names = ["digest", "folders", "order", "restarted", *(["sources"] if self.sources else [])]
         return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
 
     def on_train_begin(
@@ -106,6 +111,9 @@ class DatasetProvenance(TrainerCallback, ExportableState):
             states = states[-1]
         recorded: dict[str, Any] = states.get("attributes", {}) if state.global_step else {}
         folders, order = [each.where for each in opened], _order(args, loader)
+        mixtures = [part for part in parts_of(dataset) if isinstance(part, Mixture)]
+        if mixtures:
+            _require_once(args, state, loader, order)
         self.restarted = bool(recorded.get("restarted"))
         if state.global_step:
             _require_same_dataset(recorded, digest, folders)
@@ -120,6 +128,7 @@ class DatasetProvenance(TrainerCallback, ExportableState):
             else:
                 _require_same_order(recorded, order)
         self.digest, self.folders, self.order = digest, folders, order
+        self.sources = [source for each in mixtures for source in each.provenance]
         found[type(self).__name__] = self.state()
 
 
@@ -129,17 +138,62 @@ def _opened(dataset: Any) -> list[Dataset]:
     return [each for part in parts for each in part.datasets]
 
 
+def _sampler(loader: Any) -> Any:
+    """What draws the samples of the loader that will be iterated."""
+    return loader.get_sampler() if hasattr(loader, "get_sampler") else loader.sampler
+
+
 def _order(args: TrainingArguments, loader: Any) -> dict[str, Any]:
     """What decides the samples of each step, as the loader that will be iterated has it."""
     per_batch = getattr(loader, "total_batch_size", None)  # accelerate's, over all ranks
     whole, rest = divmod(len(loader), args.gradient_accumulation_steps)
-    sampler = loader.get_sampler() if hasattr(loader, "get_sampler") else loader.sampler
+    sampler = _sampler(loader)
     return {
         "samples_a_step": per_batch and per_batch * args.gradient_accumulation_steps,
         "steps_an_epoch": max(1, whole + bool(rest)),
         "sampler": type(sampler).__name__,
         "seed": getattr(sampler, "initial_seed", None),
     }
+
+
+def _require_once(
+    args: TrainingArguments, state: TrainerState, loader: Any, order: dict[str, Any]
+) -> None:
+    """Refuse to give out samples of a mixture oftener than it says, which is once.
+
+    Raises:
+        DatasetError: there are more steps than it has samples for, or what draws them repeats some.
+    """
+    steps, sampler = order["steps_an_epoch"], _sampler(loader)
+    number = f"the mixture has {len(loader.dataset):,} samples, {steps:,} steps"
+    if state.max_steps > steps:
+        raise DatasetError(
+            f"{number}, but training has {state.max_steps:,}, which would give samples again that "
+            f"its max_epochs do not allow; set num_train_epochs=1, or max_steps={steps} at most, "
+            "or mix more samples (num_samples, max_epochs)"
+        )
+    if args.ignore_data_skip and state.global_step:
+        raise DatasetError(
+            f"{number}; ignore_data_skip would begin it anew, with samples that the checkpoint was "
+            "trained on already; leave it out, or give a mixture whose sources start at "
+            "mixture.drawn(samples that are done)"
+        )
+    if getattr(sampler, "replacement", False):
+        raise DatasetError(
+            f"{number}; the Trainer's {type(sampler).__name__} draws with replacement, so that "
+            "samples come again; leave it out"
+        )
+    if args.world_size > 1 and not args.dataloader_drop_last:
+        raise DatasetError(
+            f"{number}, the last of which {args.world_size} ranks fill up with samples from its "
+            "beginning; set dataloader_drop_last=True"
+        )
+    if isinstance(sampler, RandomSampler):
+        raise DatasetError(
+            f"{number}, and stands in the order of training, which the Trainer would shuffle: its "
+            "weights would hold for the whole and for no part of it; set "
+            'TrainingArguments(train_sampling_strategy="sequential")'
+        )
 
 
 def _require_same_dataset(recorded: dict[str, Any], digest: str, folders: list[str]) -> None:

@@ -198,7 +198,8 @@ class GlobalBatchSampler(Sampler[list[int]]):
                 "or require_digest=False to be without"
             )
         epoch, done = self._position_after(num_batches)
-        return {"epoch": epoch, "samples_done": done, **self._identity()}
+        drawn = self._drawn_by(epoch, done)
+        return {"epoch": epoch, "samples_done": done, **self._identity(), **drawn}
 
     def move_on(self, num_batches: int) -> None:
         """Go to the position when this rank is done with so many batches of this iteration."""
@@ -244,7 +245,20 @@ class GlobalBatchSampler(Sampler[list[int]]):
                     "the order would be another one; give what the state was taken with, or start "
                     "anew"
                 )
+        drawn = self._drawn_by(int(state["epoch"]), int(state["samples_done"]))
+        if state.get("drawn", drawn.get("drawn")) != drawn.get("drawn"):
+            raise SettingsError(
+                f"the state is of draws {state['drawn']!r}, but this mixture has "
+                f"{drawn['drawn']!r} there; take the codedata that saved it"
+            )
         self._go_to(int(state["epoch"]), int(state["samples_done"]))
+
+    def _drawn_by(self, epoch: int, samples_done: int) -> dict[str, Any]:
+        """How many draws of each source of a mixture are done at a position; of others, nothing."""
+        if getattr(self._dataset, "in_order", None) is not True:
+            return {}
+        drawn = getattr(self._dataset, "drawn", None)
+        return {"drawn": drawn(None if epoch else samples_done)} if callable(drawn) else {}
 
     def _identity(self) -> dict[str, Any]:
         """What decides the order."""

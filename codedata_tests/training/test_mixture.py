@@ -80,10 +80,11 @@ def test_a_mixture_is_a_sequence_of_its_sources_samples_in_one_order(folder: Pat
 
 def test_the_order_is_known_and_stays_from_release_to_release(folder: Path) -> None:
     mixed = Mixture(sources(), seed=3)
-    assert firsts(mixed[:12]) == []
-    assert firsts(Mixture(sources(), seed=3, shuffle="blocks")[:12]) == []
+    assert firsts(mixed[:12]) == [663, 448, 117, 2107, 1064, 489, 2077, 640, 1073, 290, 508, 2089]
+    blocks = Mixture(sources(), seed=3, shuffle="blocks")
+    assert firsts(blocks[:12]) == [638, 598, 442, 2020, 1017, 68, 2026, 130, 1071, 203, 261, 2067]
     assert firsts(Mixture(sources(), shuffle=False)[:12]) == [
-        *(0, 1, 1000, 2, 2000, 3, 4, 1001, 5, 6, 7, 8)
+        *(0, 1, 1000, 2, 3, 2000, 4, 1001, 5, 6, 7, 8)
     ]
 
 
@@ -110,7 +111,8 @@ def test_its_digest_is_of_sources_weights_and_order_and_of_the_part_of_a_slice(
     ]
     assert len({mixed.digest, *(each.digest for each in others)}) == 8
     assert digest_of(mixed) == mixed.digest
-    assert [each.in_order for each in (mixed, mixed[1:], mixed[[1, 2]])] == [True, True, False]
+    parts = (mixed, mixed[1:], mixed[::2], mixed[[1, 2]])
+    assert [each.in_order for each in parts] == [True, True, False, False]
 
 
 def test_padding_is_masked_unless_it_is_not_to_be(folder: Path) -> None:
@@ -276,7 +278,7 @@ def test_a_state_says_what_is_drawn_and_resumes_with_other_workers_and_batches(
     assert state["drawn"] == mixed.drawn(40)
     resumed = loader_of(mixed, global_batch_size=16)
     resumed.load_state_dict(state)
-    assert seen + [*chain.from_iterable(map(firsts_of, resumed))] == firsts(mixed)
+    assert [*seen, *chain.from_iterable(map(firsts_of, resumed))] == firsts(mixed)
     other = loader_of(Mixture(sources(), seed=4))
     with pytest.raises(SettingsError, match="the state is of dataset"):
         other.load_state_dict(state)
@@ -285,9 +287,11 @@ def test_a_state_says_what_is_drawn_and_resumes_with_other_workers_and_batches(
 def test_a_second_epoch_is_refused_since_the_mixture_says_how_often_samples_come(
     folder: Path,
 ) -> None:
-    loader = loader_of(Mixture(sources(), num_samples=16))
+    mixed = Mixture(sources(), num_samples=16)
+    loader = loader_of(mixed)
     assert len([*loader]) == 2
-    with pytest.raises(SettingsError, match=r"num_samples"):
+    assert loader.state_dict()["drawn"] == mixed.drawn()
+    with pytest.raises(SettingsError, match=r"epoch 1 of a Mixture: it is gone through once"):
         next(iter(loader))
 
 
@@ -295,9 +299,10 @@ def test_a_second_epoch_is_refused_since_the_mixture_says_how_often_samples_come
     ("ranks", "num_workers"),
     [
         pytest.param((1, 1), (2, 0), id="one rank"),
-        pytest.param((2, 1), (0, 2), id="two ranks, one", marks=pytest.mark.campaign),
+        pytest.param((2, 1), (0, 2), id="two ranks, one"),
     ],
 )
+@pytest.mark.campaign
 def test_a_killed_run_on_a_mixture_goes_on_with_the_very_same_samples(
     folder: Path, ranks: tuple[int, ...], num_workers: tuple[int, ...]
 ) -> None:

@@ -1,0 +1,96 @@
+"""What users name as the sources of a mixture -> opened datasets that have no sample in common."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codedata.errors import DatasetError, SettingsError
+from codedata.layout import is_name
+from codedata.printable import shortened
+from codedata.recipe.mixture import SourceShare, fields_of_source, share_of
+from codedata.store.copies import published_place
+from codedata.training.dataset import PickledTrainerDataset
+
+Rows = range | NDArray[np.int64]
+
+
+def opened_sources(sources: Any) -> tuple[list[PickledTrainerDataset], list[SourceShare]]:
+    """The datasets of sources, once all that users wrote of them was judged."""
+    if not isinstance(sources, list | tuple):
+        raise SettingsError(
+            f"sources of a mixture are {shortened(repr(sources))}; write a list of "
+            "{dataset: ..., weight: ...}"
+        )
+    named: list[tuple[Any, SourceShare]] = []
+    for number, source in enumerate(cast("Sequence[object]", sources), 1):
+        what = f"source {number} of the mixture"
+        dataset = fields_of_source(source, what)["dataset"]
+        named.append((dataset, share_of(source, what, _name_of(dataset))))
+    return [_open(each) for each, _ in named], [share for _, share in named]
+
+
+def _open(dataset: Any) -> PickledTrainerDataset:
+    if isinstance(dataset, PickledTrainerDataset):
+        if getattr(dataset, "in_order", False):
+            raise DatasetError(
+                "a source of a mixture is a mixture; give its sources, with weights of the whole"
+            )
+        return dataset
+    place = published_place(dataset) if is_name(dataset) else dataset
+    return PickledTrainerDataset(place, quiet=True)
+
+
+def _name_of(dataset: Any) -> str:
+    """What messages call a source."""
+    if isinstance(dataset, PickledTrainerDataset):
+        return Path(dataset.datasets[0].where).name
+    return Path(os.fspath(dataset)).name if isinstance(dataset, str | os.PathLike) else ""
+
+
+def require_others(opened: Sequence[PickledTrainerDataset], shares: Sequence[SourceShare]) -> None:
+    """Refuse sources that have a sample in common, whatever folder it lies in."""
+    known = dict[str, list[tuple[Rows, str]]]()
+    for source, share in zip(opened, shares, strict=True):
+        first, rows = 0, rows_of(source)
+        for dataset in source.datasets:
+            own = _between(rows, first, first + dataset.num_samples)
+            first += dataset.num_samples
+            for theirs, name in known.setdefault(dataset.content_digest, []):
+                if _have_common(own, theirs):
+                    raise DatasetError(
+                        f"sources {name!r} and {share.name!r} of the mixture have the same samples "
+                        f"of {dataset.where}, which would come again without a word; name one, "
+                        "with the sum of their weights, and max_epochs if they shall come again"
+                    )
+            known[dataset.content_digest].append((own, share.name))
+
+
+def rows_of(dataset: PickledTrainerDataset) -> Rows:
+    """Which samples of its folders a source is."""
+    rows = dataset._rows  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert isinstance(rows, range | np.ndarray), "no mixture is a source"
+    return rows
+
+
+def _between(rows: Rows, first: int, stop: int) -> Rows:
+    """Those of some rows that are of one dataset, numbered in it."""
+    if isinstance(rows, range) and rows.step == 1:
+        return range(max(rows.start, first) - first, min(rows.stop, stop) - first)
+    numbers = _as_array(rows)
+    return numbers[(numbers >= first) & (numbers < stop)] - first
+
+
+def _have_common(one: Rows, other: Rows) -> bool:
+    if isinstance(one, range) and isinstance(other, range):
+        return max(one.start, other.start) < min(one.stop, other.stop)
+    return bool(np.isin(_as_array(one), _as_array(other)).any())
+
+
+def _as_array(rows: Rows) -> NDArray[np.int64]:
+    if isinstance(rows, range):
+        return np.arange(rows.start, rows.stop, rows.step, dtype=np.int64)
+    return rows
