@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     with open_staging(target) as staging:
         if is_object_url(options.source):
             bring(*find_version(options.source), staging.put, TERMINAL)
-            open_dataset(staging.stage)
+            open_dataset(staging.stage).check_unhashed()
         else:
             _stage_from_hub(options.source, staging)
         staging.publish()

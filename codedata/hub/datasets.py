@@ -219,7 +219,7 @@ def _gather(repo: str, commit: str, folder: Path, reporter: Reporter) -> None:
     stage.mkdir()
     for name, path in files.items():
         _link(path.resolve(), stage / name)
-    open_dataset(stage, verify=entries[0].sha256 is not None)
+    open_dataset(stage, verify=entries[0].sha256 is not None).check_unhashed()
     publish_folder(stage, folder)
 
 

@@ -219,6 +219,16 @@ class Dataset:
             )
         return np.array(last, np.int32)
 
+    def check_unhashed(self) -> None:
+        """Decode the shards of which no hash says that they are right: those of the old script.
+
+        Raises:
+            DatasetError: one is damaged, or no shard.
+        """
+        for index, entry in enumerate(self.entries):
+            if entry.sha256 is None:
+                self.files.ids(index)
+
     def documents(self, index: int) -> Any:
         """The documents that shard `index` has spans of, and in a chunk's first those of no shard.
 

@@ -18,6 +18,8 @@ import psutil
 import pytest
 
 from codedata import GlobalBatchSampler
+from codedata.format.meta import META_NAME
+from codedata.store.cache import CACHE_VARIABLE
 from codedata.store.object_store import ObjectStore
 from codedata_tests import scenario
 from codedata_tests.campaigns.machine import PROCESSES
@@ -40,7 +42,9 @@ Step = tuple[int, list[int]]
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest, tmp_path: Path, mode: str) -> str:
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> str:
     """A dataset of some shards for a mode."""
     folder = tmp_path / "set"
     if mode.startswith("documents"):
@@ -48,11 +52,14 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, mode: str) -> str:
         return str(scenario.write_document_dataset(folder, lengths, max_dump_size=17))
     shards = np.array_split(scenario.numbered(203, 8), 7)
     scenario.write_dataset(folder, shards, last_sample_tokens=[8, 3, 8, 8, 8, 1, 8])
-    if mode != "streamed":
+    if not mode.startswith("streamed"):
         return str(folder)
     store = ObjectStore(f"{request.getfixturevalue('bucket')}/datasets/train")
     for path in folder.iterdir():
         store.put(path.name, path.read_bytes())
+    room = 3 * (folder / "dump-0.pkl").stat().st_size + (folder / META_NAME).stat().st_size
+    monkeypatch.setenv(CACHE_VARIABLE, str(room))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
     return store.url
 
 
@@ -171,8 +178,8 @@ def test_a_run_that_is_killed_at_random_moments_is_given_each_sample_in_its_plac
     for number in range(num_kills):
         start = expected.position(state)
         ranks, workers = random_.choice((1, 1, 2, 4)), random_.choice((0, 1, 2))
-        workers = max(workers, MODES[mode].least_workers)
         what = KILLS[number % 3]
+        workers = max(workers, what == "a worker", MODES[mode].least_workers)
         cache = tmp_path / f"cache-{number // 2}"  # of every second run an empty one
         run = Run(tmp_path / "run", cache, arguments, 1 << 30, ranks, workers)
         run.wait_for(random_.randrange(12))

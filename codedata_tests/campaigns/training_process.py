@@ -74,7 +74,7 @@ MODES = {
     "computed order": Mode(_whole),
     "blocks": Mode(_whole, shuffle="blocks"),
     "mixture": Mode(_mixture),
-    "streamed": Mode(_streamed),
+    "streamed, by blocks, in a cache of three shards": Mode(_streamed, shuffle="blocks"),
     "documents, padding masked, through workers": Mode(_masked, least_workers=1),
 }
 

@@ -1,4 +1,4 @@
-"""`codedata materialize` and `list` on a mixture: what is said before, after, and once it is stale."""
+"""`codedata materialize` and `list` on a mixture: what is said before, after, and when stale."""
 
 import json
 import shutil

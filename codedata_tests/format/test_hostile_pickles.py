@@ -145,6 +145,7 @@ HARMLESS = {
     "builtins.id",
     "open",
     "os.scandir",
+    "fcntl.fcntl",
     "mmap.__new__",
     "_thread.start_new_thread",
     "_thread.start_joinable_thread",

@@ -112,3 +112,16 @@ def test_without_shuffle_sources_stand_at_equal_distances_in_their_own_order() -
     for stop in range(0, NUM_SAMPLES, 101):
         of = np.bincount(source_of(rows[:stop]), minlength=3)
         assert np.abs(of - np.multiply(stop, [0.7, 0.2, 0.1])).max() < 3
+
+
+def test_a_source_of_a_small_share_goes_on_over_what_is_worked_out_at_once() -> None:
+    rare = MixedSource(
+        rows=range(200_000, 200_400), order=partial(ComputedOrder, 400, 5, 1), start=200
+    )
+    most = MixedSource(rows=range(200_000), order=partial(ComputedOrder, 200_000, 5, 0), start=0)
+    shares = Shares([Fraction(999), Fraction(1)])
+    rows = MixedRows([most, rare], shares, num_samples=100_000, seed=5, shuffle=True)
+    drawn = [row - 200_000 for row in rows if row >= 200_000]
+    assert drawn == ComputedOrder(400, 5, 1, 0).take(200, 300).tolist()
+    common = [row for row in rows if row < 200_000]
+    assert common == ComputedOrder(200_000, 5, 0, 0).take(0, 99_900).tolist()

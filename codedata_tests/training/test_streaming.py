@@ -308,3 +308,24 @@ def whole_files(folder: Path) -> list[int]:
             if not path.name.startswith("."):
                 found.append(path.stat().st_size)
     return found
+
+
+def test_a_store_that_failed_once_is_asked_ahead_again(
+    url: str, gated: GatedBucket, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "_AT_ONCE", 1)
+    dataset = streamed(url)
+    fetch = type(dataset.datasets[0].files).fetch
+    failing = [StoreError("no answer")] * 2
+
+    def fetch_or_fail(files: Any, index: int) -> None:
+        if failing:
+            raise failing.pop()
+        fetch(files, index)
+
+    monkeypatch.setattr(type(dataset.datasets[0].files), "fetch", fetch_or_fail)
+    batches = iter(loader_of(dataset, shuffle=False))
+    for _ in range(3):
+        next(batches)
+    wait_until(lambda: len(fetched(gated)) > 6)
+    assert len([*cache.iterdir()]) > 6
