@@ -8,13 +8,13 @@ import json
 import os
 import random
 import shutil
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 from codedata import GlobalBatchSampler
@@ -137,13 +137,9 @@ class Run:
     def kill(self, what: str, random_: random.Random) -> None:
         """Kill a part, and then, as torchrun does, whatever is left."""
         rank = random_.choice(self.processes)
-        workers = list[psutil.Process]()
-        with suppress(psutil.NoSuchProcess):
-            workers = psutil.Process(rank.pid).children()
-        if what == "a worker" and workers:
-            victim = random_.choice(workers)
-            with suppress(psutil.NoSuchProcess):
-                victim.kill()
+        if what == "a worker" and (workers := _children(rank.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(random_.choice(workers), signal.SIGKILL)
                 rank.join(20)  # it ends with an error, or was about to end
         elif what == "a rank":
             rank.kill()
@@ -162,6 +158,13 @@ class Run:
             process.kill()
         for process in self.processes:
             process.join()
+
+
+def _children(pid: int | None) -> list[int]:
+    try:
+        return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    except FileNotFoundError:  # it has ended
+        return []
 
 
 @pytest.mark.parametrize("mode", MODES)
