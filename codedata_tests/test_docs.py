@@ -187,7 +187,7 @@ args = TrainingArguments(output_dir=mkdtemp(), report_to=[])
 @pytest.mark.campaign
 def test_the_python_of_the_page_on_training_runs(clone: Path, demo: Demo) -> None:
     found = blocks(ROOT / "docs" / "training.md", "python")
-    assert len(found) == 11
+    assert len(found) == 14
     out = run_in(clone, demo, sys.executable, "-c", "\n".join(found))
     assert "the checkpoint was trained on " in out
 
