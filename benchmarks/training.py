@@ -30,7 +30,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -40,7 +40,13 @@ _ROOT = Path(__file__).parent.parent
 _SIDES = Path(__file__).with_name("training_sides.py")
 _PEERS = ("Megatron", "litdata", "datasets", "mosaicml")
 _ONE_FILE = ("memmap", "Megatron")
-_OURS = ("codedata", "codedata, masked", "codedata, DataLoader")
+_OURS = (
+    "codedata",
+    "codedata, masked",
+    "codedata, blocks",
+    "codedata, mixture",
+    "codedata, DataLoader",
+)
 _SPEEDS = [(8, 0), (64, 0), (8, 2), (64, 2)]
 """Samples a batch, worker processes."""
 
@@ -58,11 +64,13 @@ class Runner:
         data: the folder of all datasets.
         peers: their interpreter; None without.
         before: another checkout.
+        log: of what they write to stderr.
     """
 
     data: Path
     peers: str | None
     before: Path | None
+    log: IO[str]
 
     def command(self, side: str, *arguments: object) -> dict[str, Any]:
         """What Popen takes."""
@@ -73,7 +81,13 @@ class Runner:
         if side.endswith(_NEW):
             environment["XDG_CACHE_HOME"] = tempfile.mkdtemp(dir=self.data)
         parts = [python, "-P", str(_SIDES), known, *map(str, arguments)]
-        return {"args": parts, "env": environment, "text": True, "stdout": subprocess.PIPE}
+        return {
+            "args": parts,
+            "env": environment,
+            "text": True,
+            "stdout": subprocess.PIPE,
+            "stderr": self.log,
+        }
 
     def folder(self, side: str, num_shards: int) -> Path:
         """Where the dataset of a side lies, with so many shards."""
@@ -89,9 +103,8 @@ class Runner:
         part = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         asked = self.command(side, "make", ids, part, -(-num_samples // num_shards))
-        done = subprocess.run(**asked, stderr=subprocess.PIPE, check=False)
-        if done.returncode:
-            print(f"{side} is left out: {done.stderr.strip().splitlines()[-1]}", flush=True)
+        if subprocess.run(**asked, check=False).returncode:
+            print(f"{side} is left out: see {self.log.name}", flush=True)
             return False
         part.rename(folder)
         print(f"made {folder.name}", flush=True)
@@ -101,7 +114,7 @@ class Runner:
         """What a process answers, and its cost from its start to its answer."""
         started = time.perf_counter()
         asked = self.command(side, *arguments)
-        with subprocess.Popen(**asked, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(**asked) as process:
             assert process.stdout is not None
             line = process.stdout.readline()
             wall = time.perf_counter() - started
@@ -110,7 +123,7 @@ class Runner:
         if side.endswith(_NEW):
             shutil.rmtree(asked["env"]["XDG_CACHE_HOME"])
         if not line:
-            sys.exit(f"{' '.join(asked['args'])}\nended with {process.returncode}")
+            sys.exit(f"{' '.join(asked['args'])}\nended; see {self.log.name}")
         return json.loads(line), Cost(wall, usage.ru_utime + usage.ru_stime)
 
 
@@ -132,7 +145,6 @@ def speed(runner: Runner, sides: Sequence[str], options: argparse.Namespace) -> 
                 subprocess.Popen(
                     **runner.command(side, "speed", runner.folder(side, options.shards[0])),
                     stdin=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
                 )
             )
             for side in sides
@@ -175,7 +187,7 @@ def _read(process: "subprocess.Popen[str]") -> Any:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        sys.exit(f"{' '.join(map(str, process.args))}\nended with {process.wait()}")
+        sys.exit(f"{' '.join(map(str, process.args))}\nended; see stderr.log beside its data")
     return json.loads(line)
 
 
@@ -211,7 +223,7 @@ def resuming(runner: Runner, sides: Sequence[str], options: argparse.Namespace) 
             asked = runner.command(
                 side, "save", runner.folder(side, options.shards[0]), workers, states[side]
             )
-            with subprocess.Popen(**asked, stderr=subprocess.DEVNULL) as process:
+            with subprocess.Popen(**asked) as process:
                 _read(process)
                 process.kill()
 
@@ -280,7 +292,13 @@ def main() -> None:
     options.data = options.data.absolute() / f"{options.samples}-{options.seq_length}"
     options.data.mkdir(parents=True, exist_ok=True)
     ids = synthetic(options.data / "ids.npy", options.samples, options.seq_length)
-    runner = Runner(data=options.data, peers=options.peers, before=options.before)
+    with (options.data / "stderr.log").open("w") as log:
+        runner = Runner(data=options.data, peers=options.peers, before=options.before, log=log)
+        results = _measured(runner, ids, options)
+    save("training", vars(options), results)
+
+
+def _measured(runner: Runner, ids: Path, options: argparse.Namespace) -> dict[str, Any]:
     parts = options.only or ["speed", "open", "resume"]
     sides = [
         side
@@ -298,7 +316,7 @@ def main() -> None:
     if "resume" in parts:
         able = [side for side in sides if side in ("codedata", _BEFORE, "litdata", "mosaicml")]
         results["resume"] = resuming(runner, able, options)
-    save("training", vars(options), results)
+    return results
 
 
 if __name__ == "__main__":

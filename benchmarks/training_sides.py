@@ -117,15 +117,21 @@ def _resumable(dataset: Any, batch_size: int, workers: int, **options: Any) -> A
 
 
 def _mixture(folder: Path) -> Any:
-    """Three thirds of the dataset, by weight."""
+    """Three thirds of the dataset, by weight, for as long as is measured."""
     from codedata import Mixture
 
     whole = _dataset(folder)
     ends = np.linspace(0, len(whole), 4, dtype=int).tolist()
     thirds = [whole[start:stop] for start, stop in pairwise(ends)]
     weights = (0.5, 0.3, 0.2)
-    parts = [{"dataset": each, "weight": w} for each, w in zip(thirds, weights, strict=True)]
-    return Mixture(parts)
+    return Mixture(
+        [
+            {"dataset": each, "weight": weight, "name": str(weight), "max_epochs": 100}
+            for each, weight in zip(thirds, weights, strict=True)
+        ],
+        num_samples=50 * len(whole),
+        mask_padding=False,  # as the dataset by itself
+    )
 
 
 def _codedata(load: Callable[[Path, int, int], Any]) -> Side:

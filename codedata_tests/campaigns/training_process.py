@@ -49,10 +49,7 @@ def _whole(place: str, _: int) -> PickledTrainerDataset:
 
 
 def _streamed(place: str, _: int) -> PickledTrainerDataset:
-    """Of a URL, and the environment in which it is found: this process has another's."""
-    url, environment = json.loads(place)
-    os.environ.update(environment)
-    return PickledTrainerDataset(url, quiet=True, stream=True)
+    return PickledTrainerDataset(place, quiet=True, stream=True)
 
 
 def _mixture(place: str, num_samples: int) -> Mixture:
@@ -77,7 +74,6 @@ MODES = {
     "computed order": Mode(_whole),
     "blocks": Mode(_whole, shuffle="blocks"),
     "mixture": Mode(_mixture),
-    "streamed": Mode(_streamed),
     "streamed, by blocks, in a cache of three shards": Mode(_streamed, shuffle="blocks"),
     "documents, padding masked, through workers": Mode(_masked, least_workers=1),
 }

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -164,10 +164,15 @@ def test_workers_that_hand_over_out_of_order_are_refused(folder: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")  # torchdata's with torch 2.13
-def test_torchdata_s_stateful_loader_resumes_the_sampler_too(folder: Path) -> None:
+@pytest.mark.parametrize(("shuffle", "order"), [(True, computed), ("blocks", by_blocks)])
+def test_torchdata_s_stateful_loader_resumes_the_sampler_too(
+    folder_of_small_shards: Path,
+    shuffle: bool | Literal["blocks"],
+    order: Callable[[int, int], Order],
+) -> None:
     def loader() -> StatefulDataLoader[Sample]:
-        dataset = PickledTrainerDataset(folder, quiet=True)
-        sampler = GlobalBatchSampler(dataset, global_batch_size=BATCH_SIZE)
+        dataset = PickledTrainerDataset(folder_of_small_shards, quiet=True)
+        sampler = GlobalBatchSampler(dataset, global_batch_size=BATCH_SIZE, shuffle=shuffle)
         sampler.set_epoch(1)
         return StatefulDataLoader(dataset, batch_sampler=sampler, num_workers=2)
 
@@ -178,7 +183,7 @@ def test_torchdata_s_stateful_loader_resumes_the_sampler_too(folder: Path) -> No
     resumed = loader()
     resumed.load_state_dict(state)
     seen += [firsts(batch) for batch in resumed]
-    assert [(1, batch) for batch in seen] == expected_batches(0, 2)[BATCHES_AN_EPOCH:]
+    assert [(1, batch) for batch in seen] == expected_batches(0, 2, order)[BATCHES_AN_EPOCH:]
 
 
 # Kill and restart
