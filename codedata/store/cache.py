@@ -6,10 +6,13 @@
     $XDG_CACHE_HOME/codedata/tokenizers/<fingerprint>/   the files of a tokenizer
 
 A file is named by the sha256 of what it holds, or the beginning of it, and is there only once its
-bytes were found to have that. What was asked for longest ago goes first when all of it is more than
-`CODEDATA_CACHE_BYTES` (by default a fifth of the disk), but nothing that was asked for within
-`KEPT_SECONDS`: whoever gets a path opens it at once, or asks again. Files of streams come opened,
-so that they may go at any time, and one that does not fit beside what stays is not kept.
+bytes were found to have that; one that changed since is fetched again (`store/cached_files.py`).
+Folders are this user's, and nobody else may write them.
+
+What was asked for longest ago goes first when all of it is more than `CODEDATA_CACHE_BYTES` (by
+default a fifth of the disk), but nothing that was asked for within `KEPT_SECONDS`: whoever gets a
+path opens it at once, or asks again. Files of streams come opened, so that they may go at any time,
+and one that does not fit beside what stays is not kept.
 """
 
 import hashlib
@@ -25,8 +28,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from codedata.environment import variables
 from codedata.errors import SettingsError, StoreError
 from codedata.places import cache_folder
+from codedata.store.cached_files import last_asked, open_cached, remove_cached, take_cached
 from codedata.store.files import remove_leftovers, replace_atomically
 from codedata.store.locks import waiting_lock
+from codedata.store.owners import close_to_strangers
 
 if TYPE_CHECKING:
     from codedata.store.object_store import ObjectStore
@@ -69,18 +74,18 @@ def cached(store: "ObjectStore", name: str, sha256: str) -> Path:
         StoreError: it holds other bytes.
         SettingsError: this user has no cache folder, or its bound is no number.
     """
-    folder = cache_place("objects")
+    folder = own_place("objects")
     path = folder / sha256
-    if touch(path):
-        return path
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = folder / f".{sha256}.lock"
-    with waiting_lock(lock, lambda _: None, most_seconds=_WAITING_SECONDS):
-        if not touch(path):
-            data = store.read(name)
-            require_sha256(data, sha256, store.where(name))
-            make_room(len(data))
-            replace_atomically(path, data, mode=0o600)
+    if (found := open_cached(path)) is None:
+        lock = folder / f".{sha256}.lock"
+        with waiting_lock(lock, lambda _: None, most_seconds=_WAITING_SECONDS):
+            if (found := open_cached(path, is_hashed=True)) is None:
+                data = store.read(name)
+                require_sha256(data, sha256, store.where(name))
+                make_room(len(data))
+                replace_atomically(path, data, mode=0o600, take=take_cached)
+    if found is not None:
+        found.close()
     return path
 
 
@@ -104,23 +109,22 @@ def open_shard(
     Raises:
         SettingsError: this user has no cache folder, or its bound is no number.
     """
-    folder = cache_place(_SHARDS)
+    folder = own_place(_SHARDS)
     path = folder / sha256
-    with suppress(FileNotFoundError):
-        return _opened(path)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (found := open_cached(path)) is not None:
+        return found
     arrived: list[BinaryIO] = []
 
     def take(temporary: Path, path: Path) -> None:
         arrived.append(temporary.open("rb"))
         with _room(num_bytes) as fits:
             if fits:
-                os.replace(temporary, path)
+                take_cached(temporary, path)
 
     lock = folder / f".{sha256}.lock"
     with waiting_lock(lock, announce, most_seconds=_SHARD_SECONDS):
-        with suppress(FileNotFoundError):
-            return _opened(path)
+        if (found := open_cached(path, is_hashed=True)) is not None:
+            return found
         replace_atomically(path, write, mode=0o600, take=take)
     return arrived[0]
 
@@ -128,12 +132,6 @@ def open_shard(
 def is_shard_here(sha256: str) -> bool:
     """Whether a file of a stream is in the cache now."""
     return (cache_place(_SHARDS) / sha256).exists()
-
-
-def _opened(path: Path) -> BinaryIO:
-    file = path.open("rb")
-    touch(path)
-    return file
 
 
 @contextmanager
@@ -170,6 +168,22 @@ def cache_place(kind: str) -> Path:
     return folder / kind
 
 
+def own_place(kind: str) -> Path:
+    """The folder of this user's cache for one kind of things, made if need be, closed to others.
+
+    Raises:
+        SettingsError: this user has none, or it is another's, who may put there what he likes.
+    """
+    place = cache_place(kind)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (place.parent, place):
+        if why := close_to_strangers(folder, None):
+            raise SettingsError(
+                f"{folder} is no cache for you: {why}; set XDG_CACHE_HOME to a folder of your own"
+            )
+    return place
+
+
 def max_cache_bytes(folder: Path) -> int:
     """How much the cache may hold, as the environment says, or a fifth of the folder's disk.
 
@@ -194,7 +208,7 @@ def make_room(num_bytes: int) -> bool:
         if surplus <= 0:
             break
         if used <= latest or path.parent.name == _SHARDS:
-            _remove(path)
+            remove(path)
             surplus -= size
     return surplus <= 0
 
@@ -211,7 +225,7 @@ def _entries(folder: Path) -> Iterator[tuple[float, Path, int]]:
                 is_folder, is_hidden = entry.is_dir(), entry.name.startswith(".")
                 if not is_hidden or is_folder:
                     status, path = entry.stat(), Path(entry.path)
-                    used = max(status.st_atime, status.st_mtime) + _DAY_SECONDS * is_hidden
+                    used = last_asked(path, status) + _DAY_SECONDS * is_hidden
                     yield used, path, _num_bytes(path) if is_folder else status.st_size
 
 
@@ -224,7 +238,7 @@ def _num_bytes(path: Path) -> int:
     return 0
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
     """Remove a file, or a folder; no one sees a half of it under its name."""
     if path.is_dir():
         gone = path.with_name(f".{secrets.token_hex(8)}.gone")
@@ -232,16 +246,13 @@ def _remove(path: Path) -> None:
             path.rename(gone)
             shutil.rmtree(gone, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        remove_cached(path)
 
 
-def touch(path: Path) -> bool:
-    """Note that a file or folder is asked for; False where it is not here.
-
-    Its time of access tells, so that who reads it does not take it for another file.
-    """
+def touch(folder: Path) -> bool:
+    """Note that a folder is asked for; False where it is not here."""
     try:
-        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+        os.utime(folder)
     except FileNotFoundError:
         return False
     return True

@@ -78,7 +78,7 @@ class Checked:
         if status is None:
             yield False
             return
-        mark, place = _mark_of(sha256, status), index * _SLOT_BYTES
+        mark, place = mark_of(sha256, status, status.st_dev), index * _SLOT_BYTES
         if self._own.startswith(mark, place):
             yield True
             return
@@ -87,7 +87,7 @@ class Checked:
             yield False
         else:
             try:
-                yield from _ask(table, place, mark, is_settled=_is_settled(status))
+                yield from _ask(table, place, mark, is_settled=is_settled(status))
             finally:
                 os.close(table)
         self._own[place : place + _SLOT_BYTES] = mark
@@ -96,9 +96,9 @@ class Checked:
         """Remember that a file was checked; arguments as of `once`."""
         if status is None:
             return
-        mark, place = _mark_of(sha256, status), index * _SLOT_BYTES
+        mark, place = mark_of(sha256, status, status.st_dev), index * _SLOT_BYTES
         self._own[place : place + _SLOT_BYTES] = mark
-        if _is_settled(status) and (table := _open_table(self._name)) is not None:
+        if is_settled(status) and (table := _open_table(self._name)) is not None:
             try:
                 _write(table, place, mark)
             finally:
@@ -120,12 +120,20 @@ def _ask(table: int, place: int, mark: bytes, *, is_settled: bool) -> Generator[
             _set_lock(table, place, fcntl.F_UNLCK)
 
 
-def _mark_of(sha256: str, status: os.stat_result) -> bytes:
-    file = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+def mark_of(sha256: str, status: os.stat_result, device: int) -> bytes:
+    """What says that a file had a sha256 in the state that it was in then.
+
+    Args:
+        sha256: that was found.
+        status: of the file before.
+        device: that it is on; 0 for what machines share, which number their devices otherwise.
+    """
+    file = (device, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return hashlib.sha256(f"{sha256} {file}".encode()).digest()[:_SLOT_BYTES]
 
 
-def _is_settled(status: os.stat_result) -> bool:
+def is_settled(status: os.stat_result) -> bool:
+    """Whether whatever happens to a file from now on gives it another mark."""
     return time.time_ns() - status.st_ctime_ns > _SETTLED_NS
 
 

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -31,10 +31,18 @@ from codedata.parallel import map_in_order
 from codedata.places import is_object_url, require_no_secret
 from codedata.progress import SILENT, Reporter, Transfer, megabytes
 from codedata.store.base import Data
-from codedata.store.cache import CACHE_VARIABLE, cache_place, make_room, max_cache_bytes, touch
+from codedata.store.cache import (
+    CACHE_VARIABLE,
+    make_room,
+    max_cache_bytes,
+    own_place,
+    remove,
+    touch,
+)
 from codedata.store.dataset_folder import Dataset, open_dataset, parse_texts, read_facts
 from codedata.store.files import fsync_folder, replace_atomically
 from codedata.store.locks import waiting_lock
+from codedata.store.shard_files import with_remedy
 from codedata.store.streamed import PIECE_BYTES, Stream, require_unverified
 from codedata.store.verified import open_once
 
@@ -152,8 +160,17 @@ def open_at(
         return open_dataset(Path(place), verify=verify)
     if stream:
         return stream_of(place, verify=verify).open()
-    folder, url = _copied(place, reporter)
-    return replace(open_dataset(folder, verify=verify), url=url)
+    return _open_copy(*_copied(place, reporter), verify=verify)
+
+
+def _open_copy(folder: Path, url: str, *, verify: bool = False) -> Dataset:
+    remedy = f"this is a copy of {url}: remove {folder.parent}, and it is brought again"
+    try:
+        dataset = open_dataset(folder, verify=verify)
+    except DatasetError as error:
+        raise with_remedy(error, remedy) from error
+    dataset.files.remedy = remedy
+    return replace(dataset, url=url)
 
 
 def stream_of(url: str, *, verify: bool) -> Stream:
@@ -183,9 +200,9 @@ def reopen(folder: Path, url: str | None, stream: Stream | None = None) -> Datas
     """
     if stream is not None:
         return stream.open()
-    if url is None or touch(folder.parent):
-        return replace(open_dataset(folder), url=url)
-    return open_at(url, SILENT)
+    if url is None:
+        return open_dataset(folder)
+    return _open_copy(folder, url) if touch(folder.parent) else open_at(url, SILENT)
 
 
 def require_in_store(url: str) -> None:
@@ -237,9 +254,10 @@ def _copy(log: "DatasetLog", version: "Version", reporter: Reporter) -> Path:
         [] if version.number else [log.store.url, log.store.found("dump-")]
     )  # may have no hashes
     what = json.dumps([name, version.digest, texts, *plain], sort_keys=True)
-    home = cache_place("datasets") / hashlib.sha256(what.encode()).hexdigest()[:32]
+    home = own_place("datasets") / hashlib.sha256(what.encode()).hexdigest()[:32]
     folder, stage = home / name, home.with_name(f".{home.name}.stage")
-    if folder.exists() and touch(home):
+    texts[META_NAME] = version.digest
+    if touch(home) and _holds(folder, texts):
         return folder
     most = max_cache_bytes(home)
     if version.num_bytes > most:
@@ -249,9 +267,11 @@ def _copy(log: "DatasetLog", version: "Version", reporter: Reporter) -> Path:
             f"FOLDER` brings it into a folder of yours, which opens like any; or raise "
             f"{CACHE_VARIABLE}"
         )
-    home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with waiting_lock(home.with_name(f".{home.name}.lock"), reporter.say):
-        if not folder.exists():
+        if not _holds(folder, texts):
+            if folder.exists():
+                reporter.say(f"{folder}, a copy in the cache, was changed; it is brought again")
+                remove(home)
             make_room(version.num_bytes)
             stage.mkdir(mode=0o700, exist_ok=True)
             bring(
@@ -266,6 +286,15 @@ def _copy(log: "DatasetLog", version: "Version", reporter: Reporter) -> Path:
             os.rename(stage, folder)
             fsync_folder(home)
     return folder
+
+
+def _holds(folder: Path, texts: Mapping[str, str]) -> bool:
+    """Whether a copy has files of these names with these sha256."""
+    try:
+        found = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in texts}
+    except FileNotFoundError:
+        return False
+    return found == texts
 
 
 def bring(

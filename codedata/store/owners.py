@@ -77,14 +77,15 @@ def why_not_trusted(path: Path, status: os.stat_result, root: Path | None) -> st
     if status.st_mode & stat.S_IWOTH:
         why = "everybody may write it"
     elif status.st_mode & stat.S_IWGRP and status.st_gid != shared:
-        why = f"the group {status.st_gid} may write it, which is not the one that shares {root}"
+        why = f"the group {status.st_gid} may write it"
+        why += f", which is not the one that shares {root}" if root else ""
     elif status.st_uid not in _this_user():
         of_group = status.st_gid == shared and not path.parent.stat().st_mode & stat.S_IWOTH
         why = None if of_group else f"it belongs to the user {status.st_uid}"
     return why if why and _keeps_modes(path.parent) else None
 
 
-def close_to_strangers(path: Path, root: Path) -> str | None:
+def close_to_strangers(path: Path, root: Path | None) -> str | None:
     """Let nobody but those who are trusted write a file or folder that is this user's.
 
     Returns:
@@ -94,7 +95,8 @@ def close_to_strangers(path: Path, root: Path) -> str | None:
     why = why_not_trusted(path, status, root)
     if why is None or status.st_uid != os.geteuid():
         return why
-    strangers = stat.S_IWOTH | (0 if status.st_gid == _shared_group(root) else stat.S_IWGRP)
+    is_shared = root is not None and status.st_gid == _shared_group(root)
+    strangers = stat.S_IWOTH | (0 if is_shared else stat.S_IWGRP)
     path.chmod(stat.S_IMODE(status.st_mode) & ~strangers)
     return None
 

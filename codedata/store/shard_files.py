@@ -51,6 +51,9 @@ _MOST_HELD = 256
 """...as long as those of a process are no more than these."""
 
 
+_REMEDY = "make the dataset again"
+
+
 class Each(Sequence[_Item]):
     """What a function gives of each number, asked for anew each time.
 
@@ -131,6 +134,9 @@ class ShardFiles:
         snapshot: of the dataset, kept open.
         entries: what the meta says of each shard.
         digest: sha256 of the meta.
+
+    Attributes:
+        remedy: of damage, where that is not to make the dataset again.
     """
 
     def __init__(self, snapshot: Snapshot, entries: Sequence[ShardEntry], digest: str) -> None:
@@ -138,6 +144,7 @@ class ShardFiles:
         self._checked = Checked(f"{digest} {Path(snapshot.where).absolute()}", 2 * len(entries))
         self._arrays: dict[int, NDArray[Any]] = {}
         self.held: dict[int, tuple[Bytes, os.stat_result | None]] = {}
+        self.remedy: str | None = None
         self._own, self.locks = next(_numbers), dict[int, Lock]()
         _opened.add(self)
 
@@ -237,12 +244,12 @@ class ShardFiles:
         where = self._snapshot.where
         if self._was_replaced():
             return DatasetError(f"{where} was replaced since it was opened; open it again")
-        if isinstance(error, DatasetError):
-            return error
-        return DatasetError(
-            f"{where} lacks {name}, which its meta names: it was removed since it was opened; make "
-            "the dataset again"
-        )
+        if not isinstance(error, DatasetError):
+            error = DatasetError(
+                f"{where} lacks {name}, which its meta names: it was removed since it was opened; "
+                f"{_REMEDY}"
+            )
+        return with_remedy(error, self.remedy) if self.remedy else error
 
     def _was_replaced(self) -> bool:
         try:
@@ -412,6 +419,12 @@ def read_documents(snapshot: Snapshot, index: int, entry: ShardEntry) -> Any:
     data = snapshot.map(documents_name(index))
     _require_sha256(data, entry.documents_sha256, where)
     return parse_documents(data.tobytes(), where)
+
+
+def with_remedy(error: DatasetError, remedy: str) -> DatasetError:
+    """What is said of a damaged dataset, with what helps if not the dataset is at fault."""
+    what = str(error).removesuffix(_REMEDY)
+    return DatasetError(what + remedy) if what != str(error) else error
 
 
 def empty(where: str) -> DatasetError:

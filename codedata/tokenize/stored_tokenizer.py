@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codedata.errors import TokenizerError
-from codedata.store.cache import cache_place, make_room, touch
+from codedata.progress import logger
+from codedata.store.cache import make_room, own_place, remove, touch
 from codedata.store.files import replace_atomically
 from codedata.store.object_store import ObjectStore
 from codedata.tokenize.tokenizer_files import (
@@ -92,9 +93,12 @@ def bring_tokenizer(store: ObjectStore, fingerprint: str) -> Path | None:
     Raises:
         TokenizerError: they are not those that were put there.
     """
-    folder = cache_place("tokenizers") / fingerprint
+    folder = own_place("tokenizers") / fingerprint
     if (folder / TOKENIZER_JSON).exists() and touch(folder):
-        return folder
+        if _fingerprint_in(folder) == fingerprint:
+            return folder
+        logger.warning("%s, in the cache, was changed; it is removed and fetched again", folder)
+        remove(folder)
     names = _names(fingerprint)
     found = store.read_many(names)
     if (tokenizer_json := found.get(names[0])) is None:
@@ -110,6 +114,11 @@ def bring_tokenizer(store: ObjectStore, fingerprint: str) -> Path | None:
         if name in found:
             replace_atomically(folder / name.rpartition("/")[2], found[name])
     return folder
+
+
+def _fingerprint_in(folder: Path) -> str:
+    config = folder / TOKENIZER_CONFIG
+    return read_files(folder / TOKENIZER_JSON, config if config.exists() else None)[2]
 
 
 def _names(fingerprint: str) -> list[str]:

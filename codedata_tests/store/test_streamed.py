@@ -22,7 +22,7 @@ from codedata.store.files import is_temporary
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog
 from codedata_tests.store.small_datasets import SEQ_LENGTH, files_of, num_shards_of
-from codedata_tests.store.test_copies import age, asked, log, publish
+from codedata_tests.store.test_copies import age, asked, log, names_in, publish
 
 __all__ = ["asked", "log"]  # fixtures
 
@@ -33,8 +33,7 @@ def opened(log: DatasetLog, version: str = "", **options: Any) -> Dataset:
 
 def held() -> dict[str, int]:
     """The files of streams in the cache, and their bytes."""
-    with os.scandir(cache_place("shards")) as found:
-        return {each.name: each.stat().st_size for each in found if not each.name.startswith(".")}
+    return names_in(cache_place("shards"))
 
 
 @pytest.mark.parametrize("num_shards", [3, 4])
@@ -185,7 +184,7 @@ def test_the_cache_is_never_larger_than_its_bound_and_what_is_mapped_stays(
     bound = 3 * max(sizes.values())
     (cache_place("objects")).mkdir(parents=True)
     dataset = opened(log)
-    meta = sum(each.stat().st_size for each in cache_place("objects").iterdir())
+    meta = sum(names_in(cache_place("objects")).values())
     monkeypatch.setenv(CACHE_VARIABLE, str(bound + meta))
     arrays: list[Any] = []
     for _ in range(2):
@@ -202,7 +201,7 @@ def test_what_went_is_held_by_a_process_only_until_it_maps_another(
     """Else a disk would have to hold what 192 maps of each of 64 processes are of."""
     publish(log, 5)
     dataset = opened(log)
-    meta = sum(each.stat().st_size for each in cache_place("objects").iterdir())
+    meta = sum(names_in(cache_place("objects")).values())
     monkeypatch.setenv(CACHE_VARIABLE, str(meta + 2 * len(files_of(5)["dump-4.pkl"])))
     first = dataset.shards[0]
     assert dataset.shards[0] is first
@@ -242,7 +241,7 @@ def test_what_a_killed_process_left_goes(monkeypatch: pytest.MonkeyPatch) -> Non
     assert left.exists(), "it may yet be at work"
     age(left)
     assert shard(2, fetched)() == bytes([2]) * 1000
-    assert not [name for name in os.listdir(left.parent) if name.startswith(".")]
+    assert not [name for name in os.listdir(left.parent) if name.endswith((".tmp", ".lock"))]
 
 
 def test_a_slow_store_is_waited_for_with_a_line(
