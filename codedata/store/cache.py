@@ -79,7 +79,7 @@ def cached(store: "ObjectStore", name: str, sha256: str) -> Path:
     if (found := open_cached(path)) is None:
         lock = folder / f".{sha256}.lock"
         with waiting_lock(lock, lambda _: None, most_seconds=_WAITING_SECONDS):
-            if (found := open_cached(path, is_hashed=True)) is None:
+            if (found := open_cached(path, hashes=True)) is None:
                 data = store.read(name)
                 require_sha256(data, sha256, store.where(name))
                 make_room(len(data))
@@ -123,7 +123,7 @@ def open_shard(
 
     lock = folder / f".{sha256}.lock"
     with waiting_lock(lock, announce, most_seconds=_SHARD_SECONDS):
-        if (found := open_cached(path, is_hashed=True)) is not None:
+        if (found := open_cached(path, hashes=True)) is not None:
             return found
         replace_atomically(path, write, mode=0o600, take=take)
     return arrived[0]

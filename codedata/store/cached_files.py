@@ -24,12 +24,12 @@ from codedata.store.files import open_no_link
 from codedata.store.owners import why_not_trusted
 
 
-def open_cached(path: Path, *, is_hashed: bool = False) -> BufferedReader | None:
+def open_cached(path: Path, *, hashes: bool = False) -> BufferedReader | None:
     """Open a file that holds what it is named for; None where there is none.
 
     Args:
         path: of the file, in a folder of this user's.
-        is_hashed: hash one of which no mark says what it holds, and remove it if it is another;
+        hashes: hash one of which no mark says what it holds, and remove it if it is another;
             else it counts as not here, and nothing is changed.
     """
     try:
@@ -37,13 +37,13 @@ def open_cached(path: Path, *, is_hashed: bool = False) -> BufferedReader | None
     except FileNotFoundError:
         return None
     except OSError as error:  # root's of before, or a link
-        if is_hashed:
+        if hashes:
             _throw_away(path, f"cannot be opened ({error.strerror})")
         return None
-    if (why := _why_not(file, path, is_hashed=is_hashed)) is None:
+    if (why := _why_not(file, path, hashes=hashes)) is None:
         return file
     file.close()
-    if is_hashed:
+    if hashes:
         _throw_away(path, why)
     return None
 
@@ -73,7 +73,7 @@ def remove_cached(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _why_not(file: BufferedReader, path: Path, *, is_hashed: bool) -> str | None:
+def _why_not(file: BufferedReader, path: Path, *, hashes: bool) -> str | None:
     """Why an opened file is not known to hold what it is named for."""
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
@@ -82,7 +82,7 @@ def _why_not(file: BufferedReader, path: Path, *, is_hashed: bool) -> str | None
         return f"is not only yours: {why}"
     if _noted(path) == _mark_of(path, status):
         return None
-    if not is_hashed:
+    if not hashes:
         return "was not looked at"
     found = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0)

@@ -8,7 +8,12 @@ import pytest
 from codedata.errors import TokenizerError
 from codedata.store.object_store import ObjectStore
 from codedata.tokenize.stored_tokenizer import store_tokenizer
-from codedata.tokenize.tokenizer_files import TOKENIZER_CONFIG, find_tokenizer, read_files
+from codedata.tokenize.tokenizer_files import (
+    TOKENIZER_CONFIG,
+    TOKENIZER_JSON,
+    find_tokenizer,
+    read_files,
+)
 
 
 def test_files_come_once_as_they_were_are_asked_for_each_time_and_others_are_refused(
@@ -21,6 +26,10 @@ def test_files_come_once_as_they_were_are_asked_for_each_time_and_others_are_ref
     found = stored.files()
     assert read_files(found.tokenizer_json, found.tokenizer_config)[2] == files.fingerprint
     folder = found.tokenizer_json.parent
+    for name in (TOKENIZER_JSON, TOKENIZER_CONFIG):
+        (folder / name).write_bytes(b"{}")
+        assert stored.files() == found
+        assert read_files(found.tokenizer_json, found.tokenizer_config)[2] == files.fingerprint
     os.utime(folder, (1.0, 1.0))
     store.remove(store.list())
     assert stored.files() == found
