@@ -111,7 +111,7 @@ def open_shard(
     """
     folder = own_place(_SHARDS)
     path = folder / sha256
-    if (found := open_cached(path)) is not None:
+    if (found := find_shard(sha256)) is not None:
         return found
     arrived: list[BinaryIO] = []
 
@@ -129,9 +129,27 @@ def open_shard(
     return arrived[0]
 
 
-def is_shard_here(sha256: str) -> bool:
-    """Whether a file of a stream is in the cache now."""
-    return (cache_place(_SHARDS) / sha256).exists()
+def find_shard(sha256: str) -> BinaryIO | None:
+    """Open a file of a stream that is known to be here as it was hashed; else None."""
+    return open_cached(own_place(_SHARDS) / sha256)
+
+
+class ShardsHere:
+    """Which files of streams are in the cache, by a look at it where something came or went."""
+
+    def __init__(self) -> None:
+        self._seen_ns = 0
+
+    def changed(self) -> frozenset[str] | None:
+        """Their names, and those of other files; None if nothing came or went since the last time.
+
+        What goes within a tick of the clock after that time is noticed with the next that does.
+        """
+        folder = cache_place(_SHARDS)
+        if (now_ns := folder.stat().st_mtime_ns) == self._seen_ns:
+            return None
+        self._seen_ns = now_ns
+        return frozenset(os.listdir(folder))
 
 
 @contextmanager
@@ -202,9 +220,11 @@ def max_cache_bytes(folder: Path) -> int:
 def make_room(num_bytes: int) -> bool:
     """Remove what was asked for longest ago, until so many bytes more fit; whether they do."""
     found = [each for kind in (*_KINDS, _SHARDS) for each in _entries(cache_place(kind))]
-    surplus = sum(each[2] for each in found) + num_bytes - max_cache_bytes(cache_place("objects"))
+    surplus = sum(size for _, size in found) + num_bytes - max_cache_bytes(cache_place("objects"))
+    if surplus <= 0:
+        return True
     latest = time.time() - KEPT_SECONDS
-    for used, path, size in sorted(found):
+    for used, path, size in sorted((*_last_asked(entry), size) for entry, size in found):
         if surplus <= 0:
             break
         if used <= latest or path.parent.name == _SHARDS:
@@ -213,20 +233,23 @@ def make_room(num_bytes: int) -> bool:
     return surplus <= 0
 
 
-def _entries(folder: Path) -> Iterator[tuple[float, Path, int]]:
-    """What a folder of the cache holds: when it was asked for, and its bytes.
-
-    What is yet being made counts as asked for a day later.
-    """
+def _entries(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:
+    """What a folder of the cache holds, and its bytes."""
     remove_leftovers(folder, older_than=KEPT_SECONDS)
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):  # another process made room
-                is_folder, is_hidden = entry.is_dir(), entry.name.startswith(".")
-                if not is_hidden or is_folder:
-                    status, path = entry.stat(), Path(entry.path)
-                    used = last_asked(path, status) + _DAY_SECONDS * is_hidden
-                    yield used, path, _num_bytes(path) if is_folder else status.st_size
+                if entry.is_dir():
+                    entry.stat()  # which it keeps
+                    yield entry, _num_bytes(Path(entry.path))
+                elif not entry.name.startswith("."):
+                    yield entry, entry.stat().st_size
+
+
+def _last_asked(entry: os.DirEntry[str]) -> tuple[float, Path]:
+    """When something was asked for; what is yet being made counts as asked for a day later."""
+    path = Path(entry.path)
+    return last_asked(path, entry.stat()) + _DAY_SECONDS * entry.name.startswith("."), path
 
 
 def _num_bytes(path: Path) -> int:

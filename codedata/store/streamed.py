@@ -36,8 +36,9 @@ from codedata.printable import printable
 from codedata.progress import logger, megabytes
 from codedata.store.cache import (
     CACHE_VARIABLE,
+    ShardsHere,
     cache_place,
-    is_shard_here,
+    find_shard,
     max_cache_bytes,
     open_shard,
 )
@@ -184,16 +185,15 @@ class StreamSnapshot:
 
     def map_file(self, name: str) -> tuple[Bytes, None]:
         """See `Snapshot.map_file`; nothing need be remembered of what was hashed on its way."""
-        with _told_if_slow(f"{self.where}/{name}"), self._open(name) as file:
+        if (file := find_shard(self._of(name)[0])) is None:
+            with _told_if_slow(f"{self.where}/{name}"):
+                file = self._open(name)
+        with file:
             return map_file(file), None
 
     def fetch(self, name: str) -> None:
         """Have a file in the cache, as far as it has room."""
         self._open(name).close()
-
-    def is_gone(self, name: str) -> bool:
-        """Whether a file is not in the cache now."""
-        return not is_shard_here(self._of(name)[0])
 
     def is_current(self) -> bool:
         """It is of its version for good."""
@@ -276,7 +276,7 @@ class StreamedFiles(ShardFiles):
         self, snapshot: StreamSnapshot, entries: Sequence[ShardEntry], digest: str
     ) -> None:
         super().__init__(snapshot, entries, digest)
-        self._seen: set[int] = set()
+        self._seen, self._here = set[int](), ShardsHere()
 
     def fetch(self, index: int) -> None:
         """Have a shard here, and its spans, before they are asked for.
@@ -298,9 +298,10 @@ class StreamedFiles(ShardFiles):
         data, is_seen = self._snapshot.map(name), number in self._seen
         found = self._read(number, data, is_checked=is_seen, is_hashed=True)
         self._seen.add(number)
-        for held in [*self._arrays]:
-            if self._snapshot.is_gone((spans_name if held % 2 else shard_name)(held // 2)):
-                self._drop(held)
+        if (here := self._here.changed()) is not None:
+            for held in [*self._arrays]:
+                if self._sha256(held) not in here:
+                    self._drop(held)
         return found
 
     def _was_replaced(self) -> bool:
