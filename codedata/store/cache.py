@@ -155,7 +155,9 @@ class ShardsHere:
 @contextmanager
 def _room(num_bytes: int) -> Generator[bool]:
     """Have room for a file, and whether it is enough, while nobody else of this user makes any."""
-    with waiting_lock(cache_place(_SHARDS) / ".room.lock", lambda _: None):
+    with waiting_lock(
+        cache_place(_SHARDS) / ".room.lock", lambda _: None, most_seconds=_WAITING_SECONDS
+    ):
         yield make_room(num_bytes)
 
 

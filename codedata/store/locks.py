@@ -25,6 +25,7 @@ from codedata.environment import variables
 from codedata.errors import SettingsError, TargetError
 from codedata.printable import printable
 from codedata.store.files import is_still, naming, open_no_link
+from codedata.store.given_up import require_wanted
 from codedata.store.owners import explained_at
 
 NO_LOCK_VARIABLE = "CODEDATA_NO_LOCK"
@@ -36,8 +37,8 @@ _NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 _WITHOUT = f"go without locks (--no-lock, or {NO_LOCK_VARIABLE}=1)"
 
-_ASKING_SECONDS = 0.1
-"""Between two looks at a lock that is waited for no longer than so long."""
+_FIRST_PAUSE_SECONDS, _ASKING_SECONDS = 0.002, 0.1
+"""Between two looks at a lock that is waited for no longer than so long, at first and at most."""
 
 _SHOWN_BYTES = 200
 """Of what a holder wrote of itself; anybody who may write there may have written it."""
@@ -103,6 +104,7 @@ def waiting_lock(
 
     Raises:
         TargetError: it cannot be locked.
+        CancelledError: what it is for is given up (`store/given_up.py`), where a time is named.
     """
 
     def take() -> Callable[[], object] | None:
@@ -112,9 +114,11 @@ def waiting_lock(
             announce(f"waiting for {held.holder}, which is at work on {path.parent}{held.remedy}")
         if most_seconds is None:
             return _take(path, blocking=True)
-        until = time.monotonic() + most_seconds
+        until, pause = time.monotonic() + most_seconds, _FIRST_PAUSE_SECONDS
         while time.monotonic() < until:
-            time.sleep(_ASKING_SECONDS)
+            require_wanted()
+            time.sleep(pause)
+            pause = min(2 * pause, _ASKING_SECONDS)
             with suppress(_HeldError):
                 return _take(path, blocking=False)
         return None
@@ -203,9 +207,9 @@ def _take_flock(path: Path, *, blocking: bool) -> int:
         except BaseException as error:
             if is_new and _is_for_want_of_flock(error) and is_still(path, descriptor):
                 path.unlink()  # to others, that it exists would mean that it is held
-            os.close(descriptor)
+            _unlock(descriptor)
             raise
-        os.close(descriptor)
+        _unlock(descriptor)
         if not held:
             raise _HeldError(_holder(path))
 
@@ -220,7 +224,12 @@ def _release_flock(path: Path, descriptor: int) -> None:
     with suppress(OSError):  # what cannot be removed is in nobody's way
         if is_still(path, descriptor):
             path.unlink()  # before it is released: whoever waits for this one takes another
-    with suppress(OSError):  # closing it would not do where a process was forked meanwhile
+    _unlock(descriptor)
+
+
+def _unlock(descriptor: int) -> None:
+    """Close a lock file, and let go of it: a process that was forked meanwhile has it open, too."""
+    with suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 

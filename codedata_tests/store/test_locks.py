@@ -2,19 +2,24 @@
 
 import errno
 import fcntl
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from codedata.errors import SettingsError, TargetError
+from codedata.store.given_up import Waits
 from codedata.store.locks import NO_LOCK_VARIABLE, exclusive_lock, waiting_lock
+from codedata_tests.sources.loopback_s3 import wait_until
 
 NO_FLOCK = [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP]
 """As on Lustre without `-o flock`, on NFS without its daemon, and on others."""
@@ -350,3 +355,46 @@ def test_a_lock_file_that_was_removed_and_is_another_s_now_is_left_to_it(
         path.unlink()  # as a user may
         path.write_text("another's", encoding="utf-8")
     assert path.read_text(encoding="utf-8") == "another's"
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_that_is_forked_while_threads_wait_for_a_lock_holds_up_none_of_them(
+    tmp_path: Path,
+) -> None:
+    """A loader's workers, begun while the shards of another one are fetched ahead."""
+    hold, through = threading.Event(), list[int]()
+
+    def run(number: int) -> None:
+        with waiting_lock(tmp_path / "lock", lambda _: None):
+            if not number:
+                hold.wait()
+        through.append(number)
+
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(4)]
+    threads[0].start()
+    wait_until((tmp_path / "lock").exists)
+    for each in threads[1:]:
+        each.start()
+    time.sleep(0.1)
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    child.start()
+    try:
+        hold.set()
+        for each in threads:
+            each.join(5)
+        assert sorted(through) == [0, 1, 2, 3]
+    finally:
+        child.kill()
+        child.join()
+
+
+def test_what_is_given_up_waits_for_no_lock(tmp_path: Path) -> None:
+    waits = Waits()
+    waits.give_up()
+    with (
+        waiting_lock(tmp_path / "lock", pytest.fail),
+        waits.here(),
+        pytest.raises(CancelledError),
+        waiting_lock(tmp_path / "lock", lambda _: None, most_seconds=30),
+    ):
+        pytest.fail("it is held")
