@@ -32,6 +32,7 @@ from codedata.format.order import (
     StoredOrder,
 )
 from codedata.training.identity import parts_of
+from codedata.training.shortcuts import shortcut
 
 Shuffle = bool | Literal["blocks"]
 
@@ -74,7 +75,7 @@ class EpochOrders:
             raise SettingsError(
                 f"shuffle='blocks' goes by shards, and this {type(dataset).__name__} does not say "
                 "where they end: give a dataset of codedata, a slice of step 1 of one, or torch's "
-                "ConcatDataset of such; or shuffle=True"
+                "ConcatDataset of such; or a class of yours a method shard_ends; or shuffle=True"
             )
         return ends
 
@@ -121,7 +122,7 @@ def shard_ends(dataset: Any) -> NDArray[np.int64] | None:
     """After which number of its samples each shard of a dataset ends; None where it is not known.
 
     Known of what has a method `shard_ends`, of torch's ConcatDataset of such, and of a Subset whose
-    indices are consecutive.
+    indices are consecutive. Not of what has that from elsewhere, and a length of its own.
     """
     if type(dataset) is ConcatDataset:
         parts = cast("list[Any]", dataset.datasets)
@@ -132,8 +133,11 @@ def shard_ends(dataset: Any) -> NDArray[np.int64] | None:
         return np.concatenate([start + ends for start, ends in zip(starts, known, strict=False)])
     if type(dataset) is Subset:
         indices, ends = np.asarray(dataset.indices), shard_ends(dataset.dataset)
-        if ends is None or indices.ndim != 1 or not (np.diff(indices) == 1).all():
+        if ends is None or indices.ndim != 1:
+            return None
+        indices = indices % len(cast("Sized", dataset.dataset))  # negative ones count from its end
+        if not (np.diff(indices) == 1).all():
             return None
         return np.clip(ends - (indices[0] if len(indices) else 0), 0, len(indices))
-    own = getattr(dataset, "shard_ends", None)
+    own = shortcut(dataset, "shard_ends", "__len__")
     return cast("NDArray[np.int64] | None", own()) if callable(own) else None

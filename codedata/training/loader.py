@@ -23,6 +23,7 @@ from codedata.training.batches import Batch, Sample, StoredBatch, Uncollated, co
 from codedata.training.collate import require_labels_kept
 from codedata.training.epoch_orders import Shuffle
 from codedata.training.sampler import GlobalBatchSampler
+from codedata.training.shortcuts import asked_for_each, shortcut
 from codedata.training.stored_views import stored_view
 
 
@@ -152,16 +153,17 @@ class ResumableLoader(DataLoader[Sample]):
         collate_fn = cast("Any", self.collate_fn)
         if collate_fn is collate_samples:
             return stored_view(self.dataset), StoredBatch.expand
-        collate = getattr(collate_fn, "collate_stored", None)
+        collate = shortcut(collate_fn, "collate_stored", "__call__")
         return (stored_view(self.dataset), collate) if collate else (None, StoredBatch.expand)
 
     def _get_iterator(self) -> Any:
         """Torch's; of stored batches where there are such, since tensors are slow to hand over."""
         view, collate = self._gathering()
-        if view is None:
-            return super()._get_iterator()
         gathering = copy(self)
-        gathering.__dict__.update(dataset=view, collate_fn=partial(Uncollated, collate=collate))
+        if view is None:
+            gathering.__dict__.update(dataset=asked_for_each(self.dataset))
+        else:
+            gathering.__dict__.update(dataset=view, collate_fn=partial(Uncollated, collate=collate))
         return super(ResumableLoader, gathering)._get_iterator()
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,14 +14,15 @@ from torch.utils.data import ConcatDataset, Subset
 
 from codedata.training.batches import StoredBatch, joined
 from codedata.training.identity import parts_of
+from codedata.training.shortcuts import shortcut
 
 
 def stored_view(dataset: Any) -> Any:
     """A dataset of the same samples, of which `__getitems__` gives a StoredBatch.
 
     Returns:
-        None where a part has no such batches: a dataset of another kind, or a subclass, which may
-        give other samples; or where parts differ in length, or some have documents.
+        None where a part has no such batches: a dataset of another kind, or a subclass or wrapper,
+        which may give other samples; or where parts differ in length, or some have documents.
     """
     if type(dataset) is Subset:
         if (part := stored_view(dataset.dataset)) is None:
@@ -35,8 +36,8 @@ def stored_view(dataset: Any) -> Any:
             return None
         kinds = {(each.seq_length, each.has_documents) for each in parts_of(dataset)}
         return _Concatenated(parts) if len(kinds) == 1 else None
-    storing = getattr(dataset, "storing", None)
-    return None if storing is None else storing()
+    storing = shortcut(dataset, "storing", "__getitem__", "__getitems__")
+    return storing() if storing else None
 
 
 class _Concatenated(ConcatDataset[Any]):
@@ -44,6 +45,13 @@ class _Concatenated(ConcatDataset[Any]):
 
     def __getitems__(self, indices: Sequence[int]) -> StoredBatch:
         numbers = np.asarray(indices)
+        numbers = np.where(numbers < 0, numbers + len(self), numbers)
+        if numbers.min() < 0 or numbers.max() >= len(self):
+            wrong = next(each for each in indices if not -len(self) <= each < len(self))
+            raise IndexError(
+                f"sample {wrong} of {len(self)} in a ConcatDataset: its numbers are 0 to "
+                f"{len(self) - 1}"
+            )
         which = np.searchsorted(self.cumulative_sizes, numbers, side="right")
         parts = np.unique(which)
         starts = [0, *self.cumulative_sizes]

@@ -18,6 +18,7 @@ from codedata.training.identity import digest_of
 from codedata.training.mixture import Mixture
 from codedata_tests import scenario
 from codedata_tests.training import runs
+from codedata_tests.training.test_epoch_orders import Every
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
@@ -209,13 +210,22 @@ def test_what_cannot_be_mixed_is_refused_before_a_sample_is_read(folder: Path) -
     assert "source 'docs': 500 draws of 90 samples are 5.56 epochs" in refused(
         "code", "docs", num_samples=1000
     )
-    assert "a source of a mixture is a mixture" in refused(Mixture(sources()))
+    for mixed in (Mixture(sources()), Mixture(sources())[::2]):
+        assert "a source of a mixture is a mixture" in refused(mixed)
+    negated = Negated(folder / "datasets/code", quiet=True)
+    assert "is a Negated, which gives other samples than are stored" in refused(negated)
     assert "shuffle is 'block'; write True, False or 'blocks'" in refused("code", shuffle="block")
     assert "lie in no blocks" in refused({"dataset": code[[1, 2]], "weight": 1}, shuffle="blocks")
     assert "num_samples is '0'; write a whole number of 1 or more" in refused("code", num_samples=0)
     assert "seed of a mixture is '-1'" in refused("code", seed=-1)
     with pytest.raises(SettingsError, match=r"sources of a mixture are 'code'; write a list"):
         Mixture("code")  # pyright: ignore[reportArgumentType]
+
+
+class Negated(PickledTrainerDataset):
+    def __getitem__(self, index: Any) -> Any:
+        sample: Any = super().__getitem__(index)
+        return {name: -tensor for name, tensor in sample.items()}
 
 
 def test_a_next_stage_of_other_weights_goes_on_in_each_source(folder: Path) -> None:
@@ -246,7 +256,7 @@ def by_source(order: list[int]) -> dict[str, list[int]]:
 # Loading
 
 
-def loader_of(dataset: Mixture, **options: Any) -> ResumableLoader:
+def loader_of(dataset: Any, **options: Any) -> ResumableLoader:
     return ResumableLoader(dataset, **{"global_batch_size": 8, **options})
 
 
@@ -279,6 +289,7 @@ def test_a_state_says_what_is_drawn_and_resumes_with_other_workers_and_batches(
     resumed = loader_of(mixed, global_batch_size=16)
     resumed.load_state_dict(state)
     assert [*seen, *chain.from_iterable(map(firsts_of, resumed))] == firsts(mixed)
+    assert "drawn" not in loader_of(Every(mixed, 2)).state_dict(), "its numbers are others"
     other = loader_of(Mixture(sources(), seed=4))
     with pytest.raises(SettingsError, match="the state is of dataset"):
         other.load_state_dict(state)
