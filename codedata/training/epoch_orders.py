@@ -42,20 +42,27 @@ class EpochOrders:
 
     Args:
         dataset: one with an attribute `in_order` that is True brings its own order, and is gone
-            through once.
+            through once; so is what torch's ConcatDataset makes of such.
         seed: 0 or more.
         shuffle: True, False or "blocks", for which the dataset must know where its shards end.
 
     Raises:
-        SettingsError: shuffle is none of these, or not for this dataset.
+        SettingsError: shuffle is none of these, or not for this dataset, or for a part of it only.
     """
 
     def __init__(self, dataset: Sized, *, seed: int, shuffle: Shuffle) -> None:
         if isinstance(shuffle, str) and shuffle != "blocks":
             raise SettingsError(f"shuffle must be True, False or 'blocks', not {shuffle!r}")
         self._seed, self._num_samples = seed, len(dataset)
-        own = (part for part in parts_of(dataset) if getattr(part, "in_order", None) is True)
-        self._own = next(own, None)
+        parts = [*parts_of(dataset)]
+        own = [part for part in parts if getattr(part, "in_order", None) is True]
+        self._own = own[0] if own else None
+        if shuffle is True and 0 < len(own) < len(parts):
+            raise SettingsError(
+                f"a {type(self._own).__name__} in this {type(dataset).__name__} brings its own "
+                "order, which shuffle=True would end, and other parts have none; give "
+                "shuffle=False, and they come one after the other, or make one mixture of them all"
+            )
         self._ends: NDArray[np.int64] | None = None
         self._made: tuple[str | bool, int, Order] | None = (
             None  # the last one, of a name and an epoch

@@ -62,10 +62,15 @@ def _name_of(dataset: Any) -> str:
 
 
 def require_others(opened: Sequence[PickledTrainerDataset], shares: Sequence[SourceShare]) -> None:
-    """Refuse sources that have a sample in common, whatever folder it lies in."""
+    """Refuse sources with a sample in common, whatever folder it lies in, or with one twice."""
     known = dict[str, list[tuple[Rows, str]]]()
     for source, share in zip(opened, shares, strict=True):
         first, rows = 0, rows_of(source)
+        if isinstance(rows, np.ndarray) and len(np.unique(rows)) < len(rows):
+            raise DatasetError(
+                f"source {share.name!r} of the mixture has samples more than once; pick each once, "
+                "and give max_epochs if they shall come again"
+            )
         for dataset in source.datasets:
             own = _between(rows, first, first + dataset.num_samples)
             first += dataset.num_samples

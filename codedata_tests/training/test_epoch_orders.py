@@ -253,6 +253,15 @@ def test_a_dataset_with_its_own_order_is_gone_through_in_that_once(shuffle: bool
             list(sampler)
 
 
+def test_a_shuffle_of_some_parts_is_refused_where_others_have_their_own_order() -> None:
+    both = ConcatDataset([Arranged(4), Numbers(4)])
+    with pytest.raises(SettingsError, match=r"a Arranged in this ConcatDataset brings its own"):
+        sampler_of(both, global_batch_size=4)
+    assert list(sampler_of(both, global_batch_size=8, shuffle=False)) == [[*range(8)]]
+    alike = ConcatDataset([Arranged(4), Subset(Arranged(8), range(4))])
+    assert list(sampler_of(alike, global_batch_size=8)) == [[*range(8)]]
+
+
 def test_blocks_of_a_dataset_with_its_own_order_are_the_dataset_s_business() -> None:
     with pytest.raises(SettingsError, match="a Arranged brings its own order, so a loader's"):
         sampler_of(Arranged(10), global_batch_size=4, shuffle="blocks")

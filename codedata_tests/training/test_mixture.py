@@ -214,6 +214,7 @@ def test_what_cannot_be_mixed_is_refused_before_a_sample_is_read(folder: Path) -
         assert "a source of a mixture is a mixture" in refused(mixed)
     negated = Negated(folder / "datasets/code", quiet=True)
     assert "is a Negated, which gives other samples than are stored" in refused(negated)
+    assert "source 'code' of the mixture has samples more than once" in refused(code[[3, 1, -697]])
     assert "shuffle is 'block'; write True, False or 'blocks'" in refused("code", shuffle="block")
     assert "lie in no blocks" in refused({"dataset": code[[1, 2]], "weight": 1}, shuffle="blocks")
     assert "num_samples is '0'; write a whole number of 1 or more" in refused("code", num_samples=0)
@@ -304,6 +305,25 @@ def test_a_second_epoch_is_refused_since_the_mixture_says_how_often_samples_come
     assert loader.state_dict()["drawn"] == mixed.drawn()
     with pytest.raises(SettingsError, match=r"epoch 1 of a Mixture: it is gone through once"):
         next(iter(loader))
+
+
+def test_what_fills_no_global_batch_at_the_end_of_a_mixture_is_not_said_to_be_drawn(
+    folder: Path,
+) -> None:
+    mixed = Mixture(sources(), num_samples=50)
+    first = loader_of(mixed)
+    next(iter(first))
+    loader = loader_of(mixed, global_batch_size=16)
+    loader.load_state_dict(first.state_dict())
+    states = [loader.state_dict() for _ in loader] + [loader.state_dict()]
+    assert [each["drawn"] for each in states] == [mixed.drawn(n) for n in (24, 40, 40)]
+    assert states[2] == states[1]
+    again = loader_of(mixed, drop_last=False)
+    again.load_state_dict(states[2])
+    assert again.state_dict() == states[2]
+    again.load_state_dict(states[0])
+    assert {each["input_ids"].shape[0] for each in again} == {8, 2}
+    assert again.state_dict()["drawn"] == mixed.drawn(50)
 
 
 @pytest.mark.parametrize(
