@@ -69,13 +69,16 @@ def open_for_training(
         ) from error
 
 
-def load_mixture(mixture: str | os.PathLike[str], *, mask_padding: bool = True) -> Mixture:
+def load_mixture(
+    mixture: str | os.PathLike[str], *, mask_padding: bool = True, stream: bool = False
+) -> Mixture:
     """Open a mixture that was materialized, `$CODEDATA_ROOT/mixtures/<name>.json`, or a YAML's.
 
     Args:
         mixture: its name; or the path of a YAML with `sources`, and `num_samples`, `seed` and
             `shuffle` as `Mixture` takes them.
         mask_padding: have labels of -100 where samples are padded, so that no loss counts it.
+        stream: bring of datasets at URLs only what is asked for, and no copies of them.
 
     Raises:
         DatasetError: it was not materialized, or one of its datasets is another by now, or cannot
@@ -84,12 +87,14 @@ def load_mixture(mixture: str | os.PathLike[str], *, mask_padding: bool = True) 
     """
     if isinstance(mixture, str) and is_name(mixture):
         layout = Layout.from_environment()
-        return published_mixture(layout, mixture, mask_padding=mask_padding)
+        return published_mixture(layout, mixture, mask_padding=mask_padding, stream=stream)
     path: Path = local_path(mixture, "the YAML of a mixture")
-    return _mixture_of_yaml(path, mask_padding=mask_padding)
+    return _mixture_of_yaml(path, mask_padding=mask_padding, stream=stream)
 
 
-def published_mixture(layout: Layout, name: str, *, mask_padding: bool = True) -> Mixture:
+def published_mixture(
+    layout: Layout, name: str, *, mask_padding: bool = True, stream: bool = False
+) -> Mixture:
     """The mixture that was materialized under a name.
 
     Raises:
@@ -99,7 +104,7 @@ def published_mixture(layout: Layout, name: str, *, mask_padding: bool = True) -
     record = mixture_of(layout, name)
     sources: list[dict[str, Any]] = []
     for each, digest in zip(record.plan.sources, record.digests, strict=True):
-        dataset = PickledTrainerDataset(place_of(layout, each.name), quiet=True)
+        dataset = PickledTrainerDataset(place_of(layout, each.name), quiet=True, stream=stream)
         if dataset.digest != digest:
             raise DatasetError(
                 f"mixture {name!r} was made of split {each.name!r} with digest {digest}, which is "
@@ -124,7 +129,7 @@ def published_mixture(layout: Layout, name: str, *, mask_padding: bool = True) -
     )
 
 
-def _mixture_of_yaml(path: Path, *, mask_padding: bool = True) -> Mixture:
+def _mixture_of_yaml(path: Path, *, mask_padding: bool, stream: bool) -> Mixture:
     """The mixture that a YAML describes: `sources`, and what else `Mixture` takes, by its names.
 
     Raises:
@@ -144,6 +149,6 @@ def _mixture_of_yaml(path: Path, *, mask_padding: bool = True) -> Mixture:
             "...}, and may have num_samples, seed and shuffle"
         )
     try:
-        return Mixture(**fields, mask_padding=mask_padding)
+        return Mixture(**fields, mask_padding=mask_padding, stream=stream)
     except CodedataError as error:
         raise type(error)(f"{path}: {error}") from None

@@ -1,10 +1,11 @@
 """Shares of sources, and the order of each -> the order of a mixture, a block of places at a time.
 
     block b     places b * BLOCK and following: of each source as many as its share has by the
-                block's end less those by its beginning, shuffled by `permutation(., seed, b)`
+                block's end less those by its beginning, in the order `ComputedOrder(., seed, b)`
     draw k      of a source, counted over all blocks: sample k % n of the order of its epoch k // n
 
-Nothing is stored but the last blocks that were asked for.
+Nothing is stored but the last blocks that were asked for, and the window of each source's order
+that they were taken from.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,18 +16,18 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from codedata.format.order import Order, permutation
+from codedata.format.order import ComputedOrder, Order
 from codedata.format.shares import Shares
 
 BLOCK = 4096
-"""Places within which sources are shuffled: some batches of a large run; 100 us to work out."""
+"""Places within which sources are shuffled: some batches of a large run."""
 
 _WINDOW_BLOCKS, _LEAST_WINDOW = 8, 256
 """What is worked out at once of a source's order, in blocks: a call costs some 0.3 ms, whatever is
 asked for. Of all sources together that is 0.5 MB, and 4 kB for each."""
 
-_KEPT_BLOCKS = 256
-"""8 MB: whoever draws places at random from a million samples works out each block once."""
+_KEPT_BLOCKS = 32
+"""2 MB: whoever goes through a mixture in its order needs one or two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +142,7 @@ class MixedRows:
         numbers = [there - here for here, there in zip(before, after, strict=True)]
         kinds = np.repeat(np.arange(len(numbers)), numbers)
         if self._shuffle:
-            kinds = kinds[permutation(size, self._seed, block)]
+            kinds = kinds[ComputedOrder(size, self._seed, block).take(0, size)]
         else:
             distances = [(np.arange(n, dtype=np.float64) + 0.5) / n for n in numbers if n]
             kinds = kinds[np.argsort(np.concatenate(distances), kind="stable")]

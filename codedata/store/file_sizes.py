@@ -5,6 +5,7 @@ a plain file, empty or cut off is refused when a dataset is opened, not when tra
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +13,26 @@ from numpy.typing import NDArray
 from codedata.errors import DatasetError
 from codedata.format.foreign_shards import foreign_bounds, require_foreign_size
 from codedata.format.meta import ShardEntry, documents_name, file_index, shard_name, spans_name
-from codedata.format.shards import is_fixed_width, shard_bytes, view_shard
+from codedata.format.shards import Bytes, is_fixed_width, shard_bytes, view_shard
 from codedata.format.spans import num_spans_in, view_spans
-from codedata.store.base import Snapshot
 from codedata.store.shard_files import empty
 
 _MISSING = -2
 _NO_FILE = -1
 
 
-def require_files(snapshot: Snapshot, entries: Sequence[ShardEntry]) -> None:
+class Listed(Protocol):
+    """What of a `Snapshot` is asked for."""
+
+    @property
+    def where(self) -> str: ...  # noqa: D102
+
+    def sizes(self, prefix: str) -> dict[str, int | None]: ...  # noqa: D102
+
+    def map(self, name: str) -> Bytes: ...  # noqa: D102
+
+
+def require_files(snapshot: Listed, entries: Sequence[ShardEntry]) -> None:
     """Refuse a dataset of which a file is missing, or too many, or has a size that it cannot have.
 
     Raises:
@@ -64,7 +75,7 @@ def _may_be_shards(
     )
 
 
-def _require_right(snapshot: Snapshot, index: int, entry: ShardEntry) -> None:
+def _require_right(snapshot: Listed, index: int, entry: ShardEntry) -> None:
     """Look at the files of a shard of which one has a size that is not the usual.
 
     Raises:

@@ -47,4 +47,5 @@ class ObjectRemote:
 
     def read(self, name: str, start: int, stop: int) -> bytes:
         """See `Remote.read`."""
-        return self.log.store.read(self.version.name_of(name), start, stop)
+        of_version = self.version.name_of(name)
+        return self.log.store.read(of_version, start, stop)

@@ -57,6 +57,8 @@ class Mixture(PickledTrainerDataset):
             source from a few shards at a time, for disks and object stores; False takes each
             source in its order, and sources at equal distances.
         mask_padding: whether the labels of padding are -100.
+        stream: bring of sources at URLs only the shards that are asked for; not of those that were
+            opened before.
 
     Attributes:
         plan: how many samples there are of each source.
@@ -77,12 +79,13 @@ class Mixture(PickledTrainerDataset):
         seed: int = 0,
         shuffle: Shuffle = True,
         mask_padding: bool = True,
+        stream: bool = False,
     ) -> None:
         if shuffle not in (True, False, "blocks"):
             raise SettingsError(f"shuffle is {shuffle!r}; write True, False or 'blocks'")
         self._shuffle: Shuffle = shuffle if shuffle == "blocks" else bool(shuffle)
         self._seed = whole_number(seed, "seed of a mixture")
-        opened, shares = opened_sources(sources)
+        opened, shares = opened_sources(sources, stream=stream)
         self._digests = [each.digest for each in opened]
         require_others(opened, shares)
         self.plan: MixturePlan = plan_of(

@@ -18,7 +18,9 @@ from codedata.training.dataset import PickledTrainerDataset
 Rows = range | NDArray[np.int64]
 
 
-def opened_sources(sources: Any) -> tuple[list[PickledTrainerDataset], list[SourceShare]]:
+def opened_sources(
+    sources: Any, *, stream: bool
+) -> tuple[list[PickledTrainerDataset], list[SourceShare]]:
     """The datasets of sources, once all that users wrote of them was judged."""
     if not isinstance(sources, list | tuple):
         raise SettingsError(
@@ -30,10 +32,10 @@ def opened_sources(sources: Any) -> tuple[list[PickledTrainerDataset], list[Sour
         what = f"source {number} of the mixture"
         dataset = fields_of_source(source, what)["dataset"]
         named.append((dataset, share_of(source, what, _name_of(dataset))))
-    return [_open(each) for each, _ in named], [share for _, share in named]
+    return [_open(each, stream=stream) for each, _ in named], [share for _, share in named]
 
 
-def _open(dataset: Any) -> PickledTrainerDataset:
+def _open(dataset: Any, *, stream: bool) -> PickledTrainerDataset:
     if isinstance(dataset, PickledTrainerDataset):
         if getattr(dataset, "in_order", False):
             raise DatasetError(
@@ -41,7 +43,7 @@ def _open(dataset: Any) -> PickledTrainerDataset:
             )
         return dataset
     place = published_place(dataset) if is_name(dataset) else dataset
-    return PickledTrainerDataset(place, quiet=True)
+    return PickledTrainerDataset(place, quiet=True, stream=stream)
 
 
 def _name_of(dataset: Any) -> str:

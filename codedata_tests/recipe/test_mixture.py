@@ -25,6 +25,8 @@ def test_weights_of_any_sum_are_what_was_written_to_the_last_digit() -> None:
             Fraction(7, 10),
             Fraction(3, 10),
         ]
+    tenths = plan({"code": {"weight": 0.7}, "docs": {"weight": np.float64(0.3)}}, [10, 10], 10)
+    assert [each.weight for each in tenths.sources] == [Fraction(7, 10), Fraction(3, 10)]
 
 
 def test_without_num_samples_there_are_as_many_as_every_source_allows() -> None:

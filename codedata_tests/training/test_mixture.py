@@ -80,9 +80,9 @@ def test_a_mixture_is_a_sequence_of_its_sources_samples_in_one_order(folder: Pat
 
 def test_the_order_is_known_and_stays_from_release_to_release(folder: Path) -> None:
     mixed = Mixture(sources(), seed=3)
-    assert firsts(mixed[:12]) == [663, 448, 117, 2107, 1064, 489, 2077, 640, 1073, 290, 508, 2089]
+    assert firsts(mixed[:12]) == [663, 448, 117, 489, 640, 1064, 1073, 290, 508, 125, 122, 15]
     blocks = Mixture(sources(), seed=3, shuffle="blocks")
-    assert firsts(blocks[:12]) == [638, 598, 442, 2020, 1017, 68, 2026, 130, 1071, 203, 261, 2067]
+    assert firsts(blocks[:12]) == [638, 598, 442, 68, 130, 1017, 1071, 203, 261, 200, 138, 650]
     assert firsts(Mixture(sources(), shuffle=False)[:12]) == [
         *(0, 1, 1000, 2, 3, 2000, 4, 1001, 5, 6, 7, 8)
     ]

@@ -43,6 +43,7 @@ def train(dataset: Any, output: Path, *, resume: bool = False, **options: Any) -
         trainer.train(resume_from_checkpoint=resume)
 
 
+@pytest.mark.campaign
 def test_a_trainer_gives_the_mixture_in_its_order_and_resumes_and_records_it(
     mixed: Mixture, tmp_path: Path
 ) -> None:
@@ -101,7 +102,7 @@ def test_a_sampler_of_the_trainer_s_that_shuffles_or_repeats_is_refused(
     mixed: Mixture, tmp_path: Path
 ) -> None:
     class Repeating(NotingTrainer):
-        def _get_train_sampler(self, *_: Any) -> WeightedRandomSampler:
+        def _get_train_sampler(self, train_dataset: Any = None) -> WeightedRandomSampler:  # noqa: ARG002
             return WeightedRandomSampler([1.0] * 40, 40, replacement=True)
 
     (output := tmp_path / "run").mkdir()
