@@ -8,9 +8,12 @@ are done, whatever the number of workers and ranks.
 # PyTorch and transformers are partly without types.
 # pyright: reportUnknownMemberType=false
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sized
 from copy import copy
 from functools import partial
+from multiprocessing import parent_process
+from threading import Thread
 from typing import Any, cast
 
 import torch
@@ -159,11 +162,15 @@ class ResumableLoader(DataLoader[Sample]):
     def _get_iterator(self) -> Any:
         """Torch's; of stored batches where there are such, since tensors are slow to hand over."""
         view, collate = self._gathering()
+        changes: dict[str, Any] = {"dataset": asked_for_each(self.dataset)}
+        if view is not None:
+            changes = {
+                "dataset": view,
+                "collate_fn": partial(Uncollated, collate=collate),
+                "worker_init_fn": partial(_begin_work, then=self.worker_init_fn),
+            }
         gathering = copy(self)
-        if view is None:
-            gathering.__dict__.update(dataset=asked_for_each(self.dataset))
-        else:
-            gathering.__dict__.update(dataset=view, collate_fn=partial(Uncollated, collate=collate))
+        gathering.__dict__.update(changes)
         return super(ResumableLoader, gathering)._get_iterator()
 
     def state_dict(self) -> dict[str, Any]:
@@ -197,3 +204,21 @@ class ResumableLoader(DataLoader[Sample]):
                 "the loader was moved while this iteration was under way, by load_state_dict, "
                 "set_epoch or another iteration; iterate over it anew"
             )
+
+
+def _begin_work(worker: int, then: Callable[[int], None] | None) -> None:
+    """Have a worker end when training is killed: what it wants to hand over fills the pipe.
+
+    Its thread that writes there would wait for ever, since the reading end is open in the worker
+    itself, and the worker for its thread.
+    """
+    Thread(target=_end_with_training, daemon=True).start()
+    if then is not None:
+        then(worker)
+
+
+def _end_with_training() -> None:
+    training = parent_process()
+    assert training is not None
+    training.join()
+    os._exit(1)
