@@ -54,7 +54,8 @@ class ResumableLoader(DataLoader[Sample]):
         rank: of this process; by default torch.distributed's, else torchrun's.
         world_size: number of ranks, likewise.
         require_digest: see GlobalBatchSampler: False for a dataset that has no digest.
-        options: the other arguments of DataLoader: num_workers, collate_fn, pin_memory, ...
+        options: the other arguments of DataLoader: num_workers, collate_fn, ...; `pin_memory` is by
+            default whether CUDA is there.
 
     Raises:
         SettingsError: see GlobalBatchSampler, which says more of the arguments too; or in_order is
@@ -103,6 +104,7 @@ class ResumableLoader(DataLoader[Sample]):
             )
         if options.get("collate_fn") is None:
             options["collate_fn"] = collate_samples
+        options.setdefault("pin_memory", torch.cuda.is_available())
         super().__init__(dataset, batch_sampler=sampler, **options)
         self._move()
 
