@@ -125,7 +125,9 @@ class ResumableLoader(DataLoader[Sample]):
             self._move()
 
     def __iter__(self) -> Iterator[Sample]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        self._move_on()  # after what an iteration left early had given
+        if self._num_delivered:  # by an iteration that was left early
+            self._move_on()
+        self._move()
         this = self._iteration
         batches = self._batches()  # which forks the workers, before there are threads
         sampler = self.batch_sampler

@@ -151,6 +151,15 @@ def test_an_iteration_ends_with_an_error_where_the_loader_was_moved_under_it(fol
         assert loader.state_dict() == position
 
 
+def test_a_rank_without_a_batch_goes_from_epoch_to_epoch_as_the_others_do(folder: Path) -> None:
+    dataset = PickledTrainerDataset(folder, quiet=True)[:3]
+    options = {"global_batch_size": 4, "drop_last": False, "world_size": 4}
+    loaders = [ResumableLoader(dataset, rank=rank, **options) for rank in range(4)]
+    for epoch in range(3):
+        assert [loader.epoch for loader in loaders] == [epoch] * 4
+        assert [len([*loader]) for loader in loaders] == [1, 1, 1, 0]
+
+
 def test_to_set_the_epoch_that_it_is_in_changes_nothing(folder: Path) -> None:
     loader = loader_of(folder)
     iterator = iter(loader)
