@@ -44,14 +44,15 @@ class _Concatenated(ConcatDataset[Any]):
     """Torch's, which gathers nothing by itself."""
 
     def __getitems__(self, indices: Sequence[int]) -> StoredBatch:
-        numbers = np.asarray(indices)
-        numbers = np.where(numbers < 0, numbers + len(self), numbers)
-        if numbers.min() < 0 or numbers.max() >= len(self):
-            wrong = next(each for each in indices if not -len(self) <= each < len(self))
+        numbers, num_samples = np.asarray(indices), self.cumulative_sizes[-1]
+        least, most = min(indices), max(indices)
+        if least < -num_samples or most >= num_samples:
             raise IndexError(
-                f"sample {wrong} of {len(self)} in a ConcatDataset: its numbers are 0 to "
-                f"{len(self) - 1}"
+                f"sample {most if most >= num_samples else least} of {num_samples} in a "
+                f"ConcatDataset: its numbers are 0 to {num_samples - 1}"
             )
+        if least < 0:
+            numbers = np.where(numbers < 0, numbers + num_samples, numbers)
         which = np.searchsorted(self.cumulative_sizes, numbers, side="right")
         parts = np.unique(which)
         starts = [0, *self.cumulative_sizes]
