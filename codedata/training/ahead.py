@@ -33,6 +33,7 @@ from codedata.store.given_up import Waits
 from codedata.training.epoch_orders import BLOCK_SHARDS, Shuffle
 from codedata.training.identity import parts_of
 from codedata.training.reader import SampleReader
+from codedata.training.shortcuts import shortcut
 
 _AT_ONCE = 8
 """Shards that are under way: a connection of an object store gives some 50 MB/s."""
@@ -173,19 +174,20 @@ def _shards(
     dataset: Any, indices: NDArray[np.int64], places: NDArray[np.intp]
 ) -> Iterator[tuple[SampleReader, NDArray[np.intp], NDArray[np.intp]]]:
     """The shards of samples, through torch's own wrappers, and at which place each sample stood."""
-    if isinstance(dataset, Subset):
+    if type(dataset) is Subset:
         dataset = cast("Any", dataset)
         yield from _shards(dataset.dataset, np.asarray(dataset.indices)[indices], places)
-    elif isinstance(dataset, ConcatDataset):
+    elif type(dataset) is ConcatDataset:
         dataset = cast("Any", dataset)
+        indices = indices % len(dataset)
         part = np.searchsorted(dataset.cumulative_sizes, indices, side="right")
         starts = [0, *dataset.cumulative_sizes]
         for number in np.unique(part).tolist():
             of_part = part == number
             inner = indices[of_part] - starts[number]
             yield from _shards(dataset.datasets[number], inner, places[of_part])
-    elif hasattr(dataset, "shards_of"):
-        yield *dataset.shards_of(indices), places
+    elif shards_of := shortcut(dataset, "shards_of", "__len__"):
+        yield *shards_of(indices), places
 
 
 @cache
@@ -212,7 +214,8 @@ def fetched_ahead(
         upcoming: gives the batches that will be, which other threads go through.
         shuffle: how they are drawn.
     """
-    streamed = [part for part in parts_of(dataset) if getattr(part, "is_streamed", False)]
+    parts = parts_of(dataset)
+    streamed = [part for part in parts if shortcut(part, "is_streamed", "__len__")]
     if not streamed:
         yield None
         return

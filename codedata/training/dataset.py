@@ -232,8 +232,8 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
         return self._reader.is_streamed
 
     def shards_of(self, indices: NDArray[np.int64]) -> tuple[SampleReader, NDArray[np.intp]]:
-        """What reads the samples, and of each index the number of its shard there."""
-        rows = self._rows
+        """What reads the samples, and of each index, negative as well, the number of its shard."""
+        rows, indices = self._rows, indices % len(self._rows)
         if isinstance(rows, range):
             return self._reader, self._reader.shards_of(rows.start + rows.step * indices)
         return self._reader, self._reader.shards_of(rows[indices])
@@ -314,7 +314,7 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
         Raises:
             IndexError: there is no such sample.
         """
-        if not self._is_plain:
+        if type(self).__getitem__ is not PickledTrainerDataset.__getitem__:
             return [self[index] for index in indices]
         stored = self._reader.read(
             self._rows_of(indices),
@@ -323,16 +323,12 @@ class PickledTrainerDataset(Described, TorchDataset[Sample]):
         )
         return stored if self._gives_stored else Samples(stored)
 
-    def storing(self) -> "PickledTrainerDataset | None":
-        """The same samples, of which `__getitems__` gives a StoredBatch; None of a subclass's own.
+    def storing(self) -> Self:
+        """The same samples, of which `__getitems__` gives a StoredBatch.
 
-        A subclass that changes samples gives its own, one by one.
+        Not to be asked of a subclass that changes samples: see `training.shortcuts`.
         """
-        return self._but(_gives_stored=True) if self._is_plain else None
-
-    @property
-    def _is_plain(self) -> bool:
-        return type(self).__getitem__ is PickledTrainerDataset.__getitem__
+        return self._but(_gives_stored=True)
 
     def _rows_of(self, indices: Sequence[int]) -> list[int]:
         try:

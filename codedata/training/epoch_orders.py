@@ -32,6 +32,7 @@ from codedata.format.order import (
     StoredOrder,
 )
 from codedata.training.identity import parts_of
+from codedata.training.shortcuts import shortcut
 
 Shuffle = bool | Literal["blocks"]
 
@@ -41,20 +42,27 @@ class EpochOrders:
 
     Args:
         dataset: one with an attribute `in_order` that is True brings its own order, and is gone
-            through once.
+            through once; so is what torch's ConcatDataset makes of such.
         seed: 0 or more.
         shuffle: True, False or "blocks", for which the dataset must know where its shards end.
 
     Raises:
-        SettingsError: shuffle is none of these, or not for this dataset.
+        SettingsError: shuffle is none of these, or not for this dataset, or for a part of it only.
     """
 
     def __init__(self, dataset: Sized, *, seed: int, shuffle: Shuffle) -> None:
         if isinstance(shuffle, str) and shuffle != "blocks":
             raise SettingsError(f"shuffle must be True, False or 'blocks', not {shuffle!r}")
         self._seed, self._num_samples = seed, len(dataset)
-        own = (part for part in parts_of(dataset) if getattr(part, "in_order", None) is True)
-        self._own = next(own, None)
+        parts = [*parts_of(dataset)]
+        own = [part for part in parts if getattr(part, "in_order", None) is True]
+        self._own = own[0] if own else None
+        if shuffle is True and 0 < len(own) < len(parts):
+            raise SettingsError(
+                f"a {type(self._own).__name__} in this {type(dataset).__name__} brings its own "
+                "order, which shuffle=True would end, and other parts have none; give "
+                "shuffle=False, and they come one after the other, or make one mixture of them all"
+            )
         self._ends: NDArray[np.int64] | None = None
         self._made: tuple[str | bool, int, Order] | None = (
             None  # the last one, of a name and an epoch
@@ -74,7 +82,7 @@ class EpochOrders:
             raise SettingsError(
                 f"shuffle='blocks' goes by shards, and this {type(dataset).__name__} does not say "
                 "where they end: give a dataset of codedata, a slice of step 1 of one, or torch's "
-                "ConcatDataset of such; or shuffle=True"
+                "ConcatDataset of such; or a class of yours a method shard_ends; or shuffle=True"
             )
         return ends
 
@@ -121,7 +129,7 @@ def shard_ends(dataset: Any) -> NDArray[np.int64] | None:
     """After which number of its samples each shard of a dataset ends; None where it is not known.
 
     Known of what has a method `shard_ends`, of torch's ConcatDataset of such, and of a Subset whose
-    indices are consecutive.
+    indices are consecutive. Not of what has that from elsewhere, and a length of its own.
     """
     if type(dataset) is ConcatDataset:
         parts = cast("list[Any]", dataset.datasets)
@@ -132,8 +140,11 @@ def shard_ends(dataset: Any) -> NDArray[np.int64] | None:
         return np.concatenate([start + ends for start, ends in zip(starts, known, strict=False)])
     if type(dataset) is Subset:
         indices, ends = np.asarray(dataset.indices), shard_ends(dataset.dataset)
-        if ends is None or indices.ndim != 1 or not (np.diff(indices) == 1).all():
+        if ends is None or indices.ndim != 1:
+            return None
+        indices = indices % len(cast("Sized", dataset.dataset))  # negative ones count from its end
+        if not (np.diff(indices) == 1).all():
             return None
         return np.clip(ends - (indices[0] if len(indices) else 0), 0, len(indices))
-    own = getattr(dataset, "shard_ends", None)
+    own = shortcut(dataset, "shard_ends", "__len__")
     return cast("NDArray[np.int64] | None", own()) if callable(own) else None

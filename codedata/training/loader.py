@@ -8,9 +8,12 @@ are done, whatever the number of workers and ranks.
 # PyTorch and transformers are partly without types.
 # pyright: reportUnknownMemberType=false
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sized
 from copy import copy
 from functools import partial
+from multiprocessing import parent_process
+from threading import Thread
 from typing import Any, cast
 
 import torch
@@ -23,6 +26,7 @@ from codedata.training.batches import Batch, Sample, StoredBatch, Uncollated, co
 from codedata.training.collate import require_labels_kept
 from codedata.training.epoch_orders import Shuffle
 from codedata.training.sampler import GlobalBatchSampler
+from codedata.training.shortcuts import asked_for_each, shortcut
 from codedata.training.stored_views import stored_view
 
 
@@ -50,7 +54,8 @@ class ResumableLoader(DataLoader[Sample]):
         rank: of this process; by default torch.distributed's, else torchrun's.
         world_size: number of ranks, likewise.
         require_digest: see GlobalBatchSampler: False for a dataset that has no digest.
-        options: the other arguments of DataLoader: num_workers, collate_fn, pin_memory, ...
+        options: the other arguments of DataLoader: num_workers, collate_fn, ...; `pin_memory` is by
+            default whether CUDA is there.
 
     Raises:
         SettingsError: see GlobalBatchSampler, which says more of the arguments too; or in_order is
@@ -99,6 +104,7 @@ class ResumableLoader(DataLoader[Sample]):
             )
         if options.get("collate_fn") is None:
             options["collate_fn"] = collate_samples
+        options.setdefault("pin_memory", torch.cuda.is_available())
         super().__init__(dataset, batch_sampler=sampler, **options)
         self._move()
 
@@ -119,7 +125,9 @@ class ResumableLoader(DataLoader[Sample]):
             self._move()
 
     def __iter__(self) -> Iterator[Sample]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        self._move_on()  # after what an iteration left early had given
+        if self._num_delivered:  # by an iteration that was left early
+            self._move_on()
+        self._move()
         this = self._iteration
         batches = self._batches()  # which forks the workers, before there are threads
         sampler = self.batch_sampler
@@ -152,16 +160,21 @@ class ResumableLoader(DataLoader[Sample]):
         collate_fn = cast("Any", self.collate_fn)
         if collate_fn is collate_samples:
             return stored_view(self.dataset), StoredBatch.expand
-        collate = getattr(collate_fn, "collate_stored", None)
+        collate = shortcut(collate_fn, "collate_stored", "__call__")
         return (stored_view(self.dataset), collate) if collate else (None, StoredBatch.expand)
 
     def _get_iterator(self) -> Any:
         """Torch's; of stored batches where there are such, since tensors are slow to hand over."""
         view, collate = self._gathering()
-        if view is None:
-            return super()._get_iterator()
+        changes: dict[str, Any] = {"dataset": asked_for_each(self.dataset)}
+        if view is not None:
+            changes = {
+                "dataset": view,
+                "collate_fn": partial(Uncollated, collate=collate),
+                "worker_init_fn": partial(_begin_work, then=self.worker_init_fn),
+            }
         gathering = copy(self)
-        gathering.__dict__.update(dataset=view, collate_fn=partial(Uncollated, collate=collate))
+        gathering.__dict__.update(changes)
         return super(ResumableLoader, gathering)._get_iterator()
 
     def state_dict(self) -> dict[str, Any]:
@@ -195,3 +208,21 @@ class ResumableLoader(DataLoader[Sample]):
                 "the loader was moved while this iteration was under way, by load_state_dict, "
                 "set_epoch or another iteration; iterate over it anew"
             )
+
+
+def _begin_work(worker: int, then: Callable[[int], None] | None) -> None:
+    """Have a worker end when training is killed: what it wants to hand over fills the pipe.
+
+    Its thread that writes there would wait for ever, since the reading end is open in the worker
+    itself, and the worker for its thread.
+    """
+    Thread(target=_end_with_training, daemon=True).start()
+    if then is not None:
+        then(worker)
+
+
+def _end_with_training() -> None:
+    training = parent_process()
+    assert training is not None
+    training.join()
+    os._exit(1)

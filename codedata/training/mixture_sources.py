@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codedata.errors import DatasetError, SettingsError
+from codedata.format.mixing import MixedRows
 from codedata.layout import is_name
 from codedata.printable import shortened
 from codedata.recipe.mixture import SourceShare, fields_of_source, share_of
 from codedata.store.copies import published_place
 from codedata.training.dataset import PickledTrainerDataset
+from codedata.training.shortcuts import shortcut
 
 Rows = range | NDArray[np.int64]
 
@@ -37,9 +39,15 @@ def opened_sources(
 
 def _open(dataset: Any, *, stream: bool) -> PickledTrainerDataset:
     if isinstance(dataset, PickledTrainerDataset):
-        if getattr(dataset, "in_order", False):
+        if isinstance(_rows(dataset), MixedRows):
             raise DatasetError(
                 "a source of a mixture is a mixture; give its sources, with weights of the whole"
+            )
+        if not shortcut(dataset, "storing", "__getitem__", "__getitems__", "__len__"):
+            raise DatasetError(
+                f"a source of a mixture is a {type(dataset).__name__}, which gives other samples "
+                "than are stored, and a mixture reads what is stored; change the samples in a "
+                "collate_fn, or in a subclass of Mixture"
             )
         return dataset
     place = published_place(dataset) if is_name(dataset) else dataset
@@ -54,10 +62,15 @@ def _name_of(dataset: Any) -> str:
 
 
 def require_others(opened: Sequence[PickledTrainerDataset], shares: Sequence[SourceShare]) -> None:
-    """Refuse sources that have a sample in common, whatever folder it lies in."""
+    """Refuse sources with a sample in common, whatever folder it lies in, or with one twice."""
     known = dict[str, list[tuple[Rows, str]]]()
     for source, share in zip(opened, shares, strict=True):
         first, rows = 0, rows_of(source)
+        if isinstance(rows, np.ndarray) and len(np.unique(rows)) < len(rows):
+            raise DatasetError(
+                f"source {share.name!r} of the mixture has samples more than once; pick each once, "
+                "and give max_epochs if they shall come again"
+            )
         for dataset in source.datasets:
             own = _between(rows, first, first + dataset.num_samples)
             first += dataset.num_samples
@@ -73,9 +86,13 @@ def require_others(opened: Sequence[PickledTrainerDataset], shares: Sequence[Sou
 
 def rows_of(dataset: PickledTrainerDataset) -> Rows:
     """Which samples of its folders a source is."""
-    rows = dataset._rows  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    assert isinstance(rows, range | np.ndarray), "no mixture is a source"
+    rows = _rows(dataset)
+    assert not isinstance(rows, MixedRows), "no mixture is a source"
     return rows
+
+
+def _rows(dataset: PickledTrainerDataset) -> Rows | MixedRows:
+    return dataset._rows  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def _between(rows: Rows, first: int, stop: int) -> Rows:

@@ -4,7 +4,7 @@
 # pyright: reportUnknownMemberType=false
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -51,11 +51,7 @@ class SampleReader:
         self._starts = [*accumulate(counts, initial=0)]
         self._ends = self._starts[1:]
         self._first_shards = [*accumulate((each.num_shards for each in datasets), initial=0)]
-        self._ids = datasets[0].files.ids if len(datasets) == 1 else self._ids_of_several
-
-    def _ids_of_several(self, shard: int) -> NDArray[Any]:
-        which = bisect_right(self._first_shards, shard) - 1
-        return self.datasets[which].files.ids(shard - self._first_shards[which])
+        self._ids = _ids_by_shard(datasets, self._first_shards)
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -162,6 +158,23 @@ class SampleReader:
         if not any(is_last):
             return None
         return np.where(is_last, self.padded_rows[shards], self.seq_length).astype(np.int32)
+
+
+def _ids_by_shard(
+    datasets: Sequence[Dataset], first_shards: Sequence[int]
+) -> Callable[[int], NDArray[Any]]:
+    """What gives the ids of a shard, by its number over all datasets.
+
+    No method of a reader, which would refer to itself, and keep folders open until it is collected.
+    """
+    if len(datasets) == 1:
+        return datasets[0].files.ids
+
+    def ids(shard: int) -> NDArray[Any]:
+        which = bisect_right(first_shards, shard) - 1
+        return datasets[which].files.ids(shard - first_shards[which])
+
+    return ids
 
 
 def _require_one_tokenizer(datasets: Sequence[Dataset]) -> None:

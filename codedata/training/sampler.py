@@ -24,6 +24,7 @@ from codedata.errors import SettingsError
 from codedata.format.order import Order
 from codedata.training.epoch_orders import EpochOrders, Shuffle
 from codedata.training.identity import digest_of, without_digest
+from codedata.training.shortcuts import shortcut
 
 # Samples of this rank that are drawn at once: a computed order costs 0.3 ms a call and 0.1 to 0.4
 # us a sample, so that is 2 ms at the most before the first batch.
@@ -114,6 +115,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         self.drop_last = drop_last
         self.epoch = 0
         self._samples_done = 0  # of the epoch, before the first batch of an iteration
+        self._drawn: dict[str, int] | None = None  # of a mixture that is done
         self._num_drawn = 0
         self._is_drawn = False  # to the epoch's end
 
@@ -198,8 +200,9 @@ class GlobalBatchSampler(Sampler[list[int]]):
                 "or require_digest=False to be without"
             )
         epoch, done = self._position_after(num_batches)
-        drawn = self._drawn_by(epoch, done)
-        return {"epoch": epoch, "samples_done": done, **self._identity(), **drawn}
+        drawn = self._drawn if self.epoch else self._drawn_by(self._stop if epoch else done)
+        of_mixture = {} if drawn is None else {"drawn": drawn}
+        return {"epoch": epoch, "samples_done": done, **self._identity(), **of_mixture}
 
     def move_on(self, num_batches: int) -> None:
         """Go to the position when this rank is done with so many batches of this iteration."""
@@ -211,7 +214,15 @@ class GlobalBatchSampler(Sampler[list[int]]):
         steps = num_batches // self.micro_batches
         return self.epoch, self._samples_done + steps * self.global_batch_size
 
+    @property
+    def _stop(self) -> int:
+        """How many samples of the epoch are done at its end."""
+        rest = (self.num_samples - self._samples_done) % self.global_batch_size
+        return self.num_samples - rest if self.drop_last else self.num_samples
+
     def _go_to(self, epoch: int, samples_done: int) -> None:
+        if epoch and not self.epoch:
+            self._drawn = self._drawn_by(self._stop)
         self.epoch, self._samples_done = epoch, samples_done
         self._num_drawn, self._is_drawn = 0, False
 
@@ -245,20 +256,23 @@ class GlobalBatchSampler(Sampler[list[int]]):
                     "the order would be another one; give what the state was taken with, or start "
                     "anew"
                 )
-        drawn = self._drawn_by(int(state["epoch"]), int(state["samples_done"]))
-        if state.get("drawn", drawn.get("drawn")) != drawn.get("drawn"):
+        epoch, done = int(state["epoch"]), int(state["samples_done"])
+        drawn = self._drawn_by(done)
+        if not epoch and state.get("drawn", drawn) != drawn:
             raise SettingsError(
-                f"the state is of draws {state['drawn']!r}, but this mixture has "
-                f"{drawn['drawn']!r} there; take the codedata that saved it"
+                f"the state is of draws {state['drawn']!r}, but this mixture has {drawn!r} there; "
+                "take the codedata that saved it"
             )
-        self._go_to(int(state["epoch"]), int(state["samples_done"]))
+        self._go_to(epoch, done)
+        if epoch:
+            self._drawn = state.get("drawn")
 
-    def _drawn_by(self, epoch: int, samples_done: int) -> dict[str, Any]:
-        """How many draws of each source of a mixture are done at a position; of others, nothing."""
+    def _drawn_by(self, num_samples: int) -> dict[str, int] | None:
+        """How many draws of each source of a mixture so many samples are; None of others."""
         if getattr(self._dataset, "in_order", None) is not True:
-            return {}
-        drawn = getattr(self._dataset, "drawn", None)
-        return {"drawn": drawn(None if epoch else samples_done)} if callable(drawn) else {}
+            return None
+        drawn = shortcut(self._dataset, "drawn", "__len__")
+        return drawn(num_samples) if drawn else None
 
     def _identity(self) -> dict[str, Any]:
         """What decides the order."""

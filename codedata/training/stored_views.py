@@ -14,14 +14,15 @@ from torch.utils.data import ConcatDataset, Subset
 
 from codedata.training.batches import StoredBatch, joined
 from codedata.training.identity import parts_of
+from codedata.training.shortcuts import shortcut
 
 
 def stored_view(dataset: Any) -> Any:
     """A dataset of the same samples, of which `__getitems__` gives a StoredBatch.
 
     Returns:
-        None where a part has no such batches: a dataset of another kind, or a subclass, which may
-        give other samples; or where parts differ in length, or some have documents.
+        None where a part has no such batches: a dataset of another kind, or a subclass or wrapper,
+        which may give other samples; or where parts differ in length, or some have documents.
     """
     if type(dataset) is Subset:
         if (part := stored_view(dataset.dataset)) is None:
@@ -35,15 +36,23 @@ def stored_view(dataset: Any) -> Any:
             return None
         kinds = {(each.seq_length, each.has_documents) for each in parts_of(dataset)}
         return _Concatenated(parts) if len(kinds) == 1 else None
-    storing = getattr(dataset, "storing", None)
-    return None if storing is None else storing()
+    storing = shortcut(dataset, "storing", "__getitem__", "__getitems__")
+    return storing() if storing else None
 
 
 class _Concatenated(ConcatDataset[Any]):
     """Torch's, which gathers nothing by itself."""
 
     def __getitems__(self, indices: Sequence[int]) -> StoredBatch:
-        numbers = np.asarray(indices)
+        numbers, num_samples = np.asarray(indices), self.cumulative_sizes[-1]
+        least, most = min(indices), max(indices)
+        if least < -num_samples or most >= num_samples:
+            raise IndexError(
+                f"sample {most if most >= num_samples else least} of {num_samples} in a "
+                f"ConcatDataset: its numbers are 0 to {num_samples - 1}"
+            )
+        if least < 0:
+            numbers = np.where(numbers < 0, numbers + num_samples, numbers)
         which = np.searchsorted(self.cumulative_sizes, numbers, side="right")
         parts = np.unique(which)
         starts = [0, *self.cumulative_sizes]

@@ -28,7 +28,7 @@ def test_help_groups_the_commands_and_gives_examples_and_the_root(
     assert stop.value.code == 0
     said = capsys.readouterr().out
     assert "\nmake:\n  init         write a project of your own" in said
-    assert "\n  materialize  make the datasets of splits\n" in said
+    assert "\n  materialize  make the datasets of splits, and mixtures of them\n" in said
     assert said.index("\nlook:\n  list ") < said.index("  verify ") < said.index("\nshare:\n")
     assert "examples:\n  codedata materialize demo_train demo_validation " in said
     assert "$CODEDATA_ROOT, by default ./data; that may be an object store" in said

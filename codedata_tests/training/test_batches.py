@@ -66,6 +66,7 @@ def datasets(plain: PickledTrainerDataset, packed: PickledTrainerDataset) -> dic
         "picked": masked[[9, 3, 3, 6, 10, 0]],
         "subset": Subset(masked, [10, -1, 3, 5]),
         "concatenated": ConcatDataset([plain[:4], Subset(masked, [10, 3, 4]), masked[2:]]),
+        "from the end": Subset(ConcatDataset([plain[:4], masked[7:]]), [-1, 0, -5, 3, 7, -8]),
         "documents": packed,
         "documents masked": apart,
         "documents of parts": ConcatDataset([apart[3:], packed[[2, 0, 1]]]),
@@ -213,6 +214,51 @@ def test_a_subclass_that_changes_samples_is_asked_for_each(plain: PickledTrainer
             batches = list(loader_of(dataset, num_workers=num_workers))
             require_same(batches, list(expected(doubling, None)))
         assert next(iter(DataLoader(dataset, 1)))["labels"].equal(2 * plain[0]["labels"][None])
+    together = DoublingTogether([each.folder for each in plain.datasets], quiet=True)
+    for dataset in (together, Subset(together, range(11))):
+        require_same(list(loader_of(dataset)), list(expected(doubling, None)))
+
+
+class DoublingTogether(PickledTrainerDataset):
+    def __getitems__(self, indices: Any) -> Any:
+        samples: Any = super().__getitems__(indices)
+        return [{name: 2 * tensor for name, tensor in each.items()} for each in samples]
+
+
+class Wrapped(torch.utils.data.Dataset[Any]):
+    """Other samples than those of a dataset inside, whose attributes it hands on."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __getitem__(self, index: int) -> Sample:
+        return {name: 2 * tensor for name, tensor in self.inner[index].items()}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def test_a_wrapper_that_hands_on_attributes_is_asked_for_each_sample(
+    plain: PickledTrainerDataset,
+) -> None:
+    wrapped = Wrapped(plain)
+    assert callable(wrapped.storing)
+    for dataset in (wrapped, Subset(wrapped, range(11)), ConcatDataset([wrapped])):
+        for num_workers in (0, 1):
+            batches = list(loader_of(dataset, num_workers=num_workers))
+            require_same(batches, list(expected(dataset, None)))
+            assert torch.cat([each["labels"] for each in batches]).remainder(2).any() == 0
+
+
+def test_a_sample_that_there_is_not_is_refused_in_parts_too(plain: PickledTrainerDataset) -> None:
+    view = stored_view(ConcatDataset([plain, plain]))
+    assert len(view.__getitems__([21, -22]).ids) == 2
+    for wrong in (22, -23):
+        with pytest.raises(IndexError, match=f"sample {wrong} of 22 in a ConcatDataset: its"):
+            view.__getitems__([0, wrong])
 
 
 def test_a_collate_fn_of_the_user_s_is_called_in_the_worker_with_a_list_of_samples(
@@ -236,6 +282,36 @@ def test_a_collate_fn_of_the_user_s_is_called_in_the_worker_with_a_list_of_sampl
     assert list(loader) == [batch["labels"].tolist() for batch in expected(plain, None)]
     kept = loader_of(plain, collate_fn=default_data_collator)
     require_same(list(kept), list(expected(plain, default_data_collator)))
+
+
+class Marking(PaddingCollator):
+    def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        return {**super().__call__(samples), "mark": [len(each) for each in samples]}
+
+
+class Around:
+    """A collator in another, whose attributes it hands on."""
+
+    def __init__(self, collator: Any) -> None:
+        self.collator = collator
+
+    def __call__(self, samples: Any) -> Any:
+        return {**self.collator(samples), "mark": "around"}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.collator, name)
+
+
+def test_a_collator_that_is_made_of_another_is_the_one_that_is_called(
+    plain: PickledTrainerDataset, packed: PickledTrainerDataset
+) -> None:
+    masked = plain.with_padding_masked()
+    cases = [(masked, Marking(masked)), (packed, Around(PackedCollator(packed)))]
+    for dataset, collator in cases:
+        for num_workers in (0, 1):
+            batches = list(loader_of(dataset, collate_fn=collator, num_workers=num_workers))
+            assert all("mark" in each for each in batches)
+            require_same(batches, list(expected(dataset, collator)))
 
 
 def test_collate_samples_copies_nothing_of_samples_that_came_together(

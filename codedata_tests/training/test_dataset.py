@@ -1,5 +1,6 @@
 """PickledTrainerDataset on folders made by hand: samples, order, slices, pickles, memory."""
 
+import gc
 import hashlib
 import json
 import os
@@ -237,6 +238,23 @@ def test_more_shards_are_opened_than_the_soft_limit_of_open_files(tmp_path: Path
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert highest < 300
     assert firsts(dataset) == list(range(300))
+
+
+@pytest.mark.parametrize("num_folders", [1, 2])
+def test_what_nobody_holds_any_more_keeps_no_descriptor_until_it_is_collected(
+    tmp_path: Path, num_folders: int
+) -> None:
+    shards = [numbered(3), numbered(2, first=3)]
+    folders = [scenario.write_dataset(tmp_path / f"{i}", shards) for i in range(num_folders)]
+    gc.disable()
+    try:
+        before = os.listdir("/dev/fd")
+        for dataset in (opened(*folders), pickle.loads(pickle.dumps(opened(*folders)))):
+            assert firsts(dataset)[:5] == [0, 1, 2, 3, 4]
+        del dataset
+        assert os.listdir("/dev/fd") == before
+    finally:
+        gc.enable()
 
 
 READ_ALL = """

@@ -49,6 +49,27 @@ class Sharded(Numbers):
         return np.cumsum(self.SIZES)
 
 
+class Every(Dataset[int]):
+    """Some samples of a dataset inside, whose attributes it hands on."""
+
+    def __init__(self, inner: Any, step: int) -> None:
+        self.inner, self.step = inner, step
+
+    def __len__(self) -> int:
+        return len(self.inner) // self.step
+
+    def __getitem__(self, index: int) -> Any:
+        return self.inner[index * self.step]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+class Fewer(Sharded):
+    def __len__(self) -> int:
+        return 10
+
+
 class Arranged(Numbers):
     """In an order of their own."""
 
@@ -188,10 +209,12 @@ def test_where_shards_end_is_known_through_torch_s_own_wrappers() -> None:
     for dataset, ends in [
         (consecutive, [1, 3, 6]),
         (Subset(base, [4, 5, 6]), [1, 3]),
+        (Subset(base, [-6, -5, -4, -3]), [2, 4]),
         (both, [1, 3, 6, 9]),
     ]:
         assert sorted({*cast("Any", shard_ends(dataset)).tolist()} - {0}) == ends
     assert shard_ends(Subset(base, [4, 6, 5])) is None
+    assert shard_ends(Subset(base, [-1, 0, 1])) is None
     assert shard_ends(ConcatDataset([base, Numbers(5)])) is None
     sampler = sampler_of(ConcatDataset([base, base]), global_batch_size=9, shuffle="blocks")
     assert sorted(joined(sampler)) == list(range(2 * NUM_SHARDED))
@@ -205,6 +228,10 @@ def test_a_shuffle_that_there_is_not_or_not_for_this_dataset_is_refused() -> Non
     for options, said in refused:
         with pytest.raises(SettingsError, match=said):
             sampler_of(Numbers(10), global_batch_size=2, **options)
+    for dataset in (Every(Sharded(NUM_SHARDED), 2), Fewer(NUM_SHARDED)):
+        assert len(dataset.shard_ends()) == len(ENDS), "of what it is made of"
+        with pytest.raises(SettingsError, match=f"this {type(dataset).__name__} does not say"):
+            sampler_of(dataset, global_batch_size=2, shuffle="blocks")
 
 
 # A dataset that brings its own order
@@ -224,6 +251,15 @@ def test_a_dataset_with_its_own_order_is_gone_through_in_that_once(shuffle: bool
         said = "epoch 1 of a Arranged: it is gone through once, in its own order, and its 10"
         with pytest.raises(SettingsError, match=said):
             list(sampler)
+
+
+def test_a_shuffle_of_some_parts_is_refused_where_others_have_their_own_order() -> None:
+    both = ConcatDataset([Arranged(4), Numbers(4)])
+    with pytest.raises(SettingsError, match=r"a Arranged in this ConcatDataset brings its own"):
+        sampler_of(both, global_batch_size=4)
+    assert list(sampler_of(both, global_batch_size=8, shuffle=False)) == [[*range(8)]]
+    alike = ConcatDataset([Arranged(4), Subset(Arranged(8), range(4))])
+    assert list(sampler_of(alike, global_batch_size=8)) == [[*range(8)]]
 
 
 def test_blocks_of_a_dataset_with_its_own_order_are_the_dataset_s_business() -> None:

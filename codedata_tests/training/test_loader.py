@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -16,6 +17,8 @@ from codedata.errors import SettingsError
 from codedata.format.order import BlockOrder, ComputedOrder, Order, StoredOrder
 from codedata.pickle_dataset import PickledTrainerDataset, Sample
 from codedata_tests import scenario
+from codedata_tests.script_runs import needs_proc
+from codedata_tests.sources.loopback_s3 import wait_until
 from codedata_tests.training import runs
 
 pytestmark = pytest.mark.filterwarnings(
@@ -148,6 +151,15 @@ def test_an_iteration_ends_with_an_error_where_the_loader_was_moved_under_it(fol
         assert loader.state_dict() == position
 
 
+def test_a_rank_without_a_batch_goes_from_epoch_to_epoch_as_the_others_do(folder: Path) -> None:
+    dataset = PickledTrainerDataset(folder, quiet=True)[:3]
+    options = {"global_batch_size": 4, "drop_last": False, "world_size": 4}
+    loaders = [ResumableLoader(dataset, rank=rank, **options) for rank in range(4)]
+    for epoch in range(3):
+        assert [loader.epoch for loader in loaders] == [epoch] * 4
+        assert [len([*loader]) for loader in loaders] == [1, 1, 1, 0]
+
+
 def test_to_set_the_epoch_that_it_is_in_changes_nothing(folder: Path) -> None:
     loader = loader_of(folder)
     iterator = iter(loader)
@@ -187,6 +199,23 @@ def test_torchdata_s_stateful_loader_resumes_the_sampler_too(
 
 
 # Kill and restart
+
+
+@needs_proc
+def test_workers_end_when_training_is_killed_though_their_batches_fill_the_pipe(
+    tmp_path: Path,
+) -> None:
+    shards = np.array_split(scenario.numbered(NUM_SAMPLES, 20_000), 3)
+    folder = scenario.write_dataset(tmp_path / "train", shards)
+    arguments = [str(folder), str(tmp_path), str(BATCH_SIZE), "2", "3", "3", "True"]
+    process = runs.start("codedata_tests.training.consume", arguments, ranks=1)
+    while len(runs.logged(tmp_path, 0)) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    runs.kill_after(process, tmp_path, 0, 3)
+    assert len(children) == 2
+    wait_until(lambda: not any(Path(f"/proc/{child}/stat").exists() for child in children))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from codedata.training.identity import digest_of
 from codedata.training.mixture import Mixture
 from codedata_tests import scenario
 from codedata_tests.training import runs
+from codedata_tests.training.test_epoch_orders import Every
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
@@ -209,13 +210,23 @@ def test_what_cannot_be_mixed_is_refused_before_a_sample_is_read(folder: Path) -
     assert "source 'docs': 500 draws of 90 samples are 5.56 epochs" in refused(
         "code", "docs", num_samples=1000
     )
-    assert "a source of a mixture is a mixture" in refused(Mixture(sources()))
+    for mixed in (Mixture(sources()), Mixture(sources())[::2]):
+        assert "a source of a mixture is a mixture" in refused(mixed)
+    negated = Negated(folder / "datasets/code", quiet=True)
+    assert "is a Negated, which gives other samples than are stored" in refused(negated)
+    assert "source 'code' of the mixture has samples more than once" in refused(code[[3, 1, -697]])
     assert "shuffle is 'block'; write True, False or 'blocks'" in refused("code", shuffle="block")
     assert "lie in no blocks" in refused({"dataset": code[[1, 2]], "weight": 1}, shuffle="blocks")
     assert "num_samples is '0'; write a whole number of 1 or more" in refused("code", num_samples=0)
     assert "seed of a mixture is '-1'" in refused("code", seed=-1)
     with pytest.raises(SettingsError, match=r"sources of a mixture are 'code'; write a list"):
         Mixture("code")  # pyright: ignore[reportArgumentType]
+
+
+class Negated(PickledTrainerDataset):
+    def __getitem__(self, index: Any) -> Any:
+        sample: Any = super().__getitem__(index)
+        return {name: -tensor for name, tensor in sample.items()}
 
 
 def test_a_next_stage_of_other_weights_goes_on_in_each_source(folder: Path) -> None:
@@ -246,7 +257,7 @@ def by_source(order: list[int]) -> dict[str, list[int]]:
 # Loading
 
 
-def loader_of(dataset: Mixture, **options: Any) -> ResumableLoader:
+def loader_of(dataset: Any, **options: Any) -> ResumableLoader:
     return ResumableLoader(dataset, **{"global_batch_size": 8, **options})
 
 
@@ -279,6 +290,7 @@ def test_a_state_says_what_is_drawn_and_resumes_with_other_workers_and_batches(
     resumed = loader_of(mixed, global_batch_size=16)
     resumed.load_state_dict(state)
     assert [*seen, *chain.from_iterable(map(firsts_of, resumed))] == firsts(mixed)
+    assert "drawn" not in loader_of(Every(mixed, 2)).state_dict(), "its numbers are others"
     other = loader_of(Mixture(sources(), seed=4))
     with pytest.raises(SettingsError, match="the state is of dataset"):
         other.load_state_dict(state)
@@ -293,6 +305,25 @@ def test_a_second_epoch_is_refused_since_the_mixture_says_how_often_samples_come
     assert loader.state_dict()["drawn"] == mixed.drawn()
     with pytest.raises(SettingsError, match=r"epoch 1 of a Mixture: it is gone through once"):
         next(iter(loader))
+
+
+def test_what_fills_no_global_batch_at_the_end_of_a_mixture_is_not_said_to_be_drawn(
+    folder: Path,
+) -> None:
+    mixed = Mixture(sources(), num_samples=50)
+    first = loader_of(mixed)
+    next(iter(first))
+    loader = loader_of(mixed, global_batch_size=16)
+    loader.load_state_dict(first.state_dict())
+    states = [loader.state_dict() for _ in loader] + [loader.state_dict()]
+    assert [each["drawn"] for each in states] == [mixed.drawn(n) for n in (24, 40, 40)]
+    assert states[2] == states[1]
+    again = loader_of(mixed, drop_last=False)
+    again.load_state_dict(states[2])
+    assert again.state_dict() == states[2]
+    again.load_state_dict(states[0])
+    assert {each["input_ids"].shape[0] for each in again} == {8, 2}
+    assert again.state_dict()["drawn"] == mixed.drawn(50)
 
 
 @pytest.mark.parametrize(

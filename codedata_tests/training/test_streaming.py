@@ -109,6 +109,20 @@ def test_spawned_workers_and_wrappers_of_torch_read_the_same(
     assert len(gated.gate.requests) == num_before, "a worker asks for nothing that is here"
 
 
+def test_what_is_counted_from_the_end_of_parts_is_fetched_ahead_and_nothing_else(
+    url: str, gated: GatedBucket
+) -> None:
+    dataset = streamed(url)
+    parts = ConcatDataset([dataset[:120], dataset[[*range(120, 240)]]])
+    last = Subset(parts, [*range(-1, -9, -1)])
+    assert firsts(loader_of(last, shuffle=False)) == [[*range(239, 231, -1)]]
+    wait_until(lambda: not threads_ahead())
+    assert fetched(gated) == ["dump-11.pkl"]
+    assert firsts(loader_of(Subset(dataset[::-1], [-1] * 8), shuffle=False)) == [[0] * 8]
+    wait_until(lambda: not threads_ahead())
+    assert fetched(gated) == ["dump-11.pkl", "dump-0.pkl"]
+
+
 def test_shards_come_ahead_of_their_samples_as_many_as_fit_into_half_of_the_cache(
     url: str, folder: Path, gated: GatedBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
