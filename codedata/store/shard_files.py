@@ -44,8 +44,8 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 _MOST_MAPPED = 192
-"""Files of a process at a time: before Python 3.13 each mapping holds a descriptor, of which a
-process has 1,024 by default."""
+"""Files of a process at a time, with those that are held: before Python 3.13 each mapping has a
+descriptor, of which a process may have 1,024 by default."""
 
 _SHARE_OF_MEMORY = 2
 """What is decoded, or lies on a filesystem that maps no files, takes memory that is not the file's:
@@ -60,8 +60,8 @@ _DECODING = 16
 _FEW_FILES = 64
 """A dataset of so many has them mapped at opening..."""
 
-_MOST_HELD = 256
-"""...as long as those of a process are no more than these."""
+_MOST_HELD = 128
+"""...as long as those of a process are no more than these, which leaves room for larger ones."""
 
 
 class Each(Sequence[_Item]):
@@ -143,10 +143,14 @@ def _room_bytes() -> int:
         room //= os.cpu_count() or 1
     elif (ranks := os.environ.get("LOCAL_WORLD_SIZE", "")).isdecimal():
         room //= max(1, int(ranks))
-    return max(0, room - sum(files.decoded_bytes for files in [*_opened]))
+    return max(0, room - sum(files.decoded_bytes for files in _having()))
 
 
-_mapped = _Recent(lambda: _MOST_MAPPED)
+def _num_held() -> int:
+    return sum(len(files.held) for files in _having())
+
+
+_mapped = _Recent(lambda: _MOST_MAPPED - _num_held())
 _in_memory = _Recent(_room_bytes)
 
 
@@ -166,7 +170,8 @@ class ShardFiles:
         self.held: dict[int, tuple[Bytes, os.stat_result | None]] = {}
         self.decoded_bytes = 0
         self._own, self.locks = next(_numbers), dict[int, Lock]()
-        _opened.add(self)
+        with _listing:
+            _opened.add(self)
 
     def hold(self) -> None:
         """Map all files now, if they are few.
@@ -177,14 +182,24 @@ class ShardFiles:
         """
         with_spans = self._entries[0].has_documents
         numbers = range(0, 2 * len(self._entries), 1 if with_spans else 2)
-        num_held = sum(len(files.held) for files in [*_opened])
-        if len(numbers) > _FEW_FILES or num_held + len(numbers) > _MOST_HELD:
+        if len(numbers) > _FEW_FILES or _num_held() + len(numbers) > _MOST_HELD:
             return
         try:
             self.held = {n: self._snapshot.map_file(_name_of(n)) for n in numbers}
         except OSError as error:
             if error.errno != errno.EMFILE:
                 raise
+            return
+        if not with_spans:  # beside which lie tables that are not held
+            self._snapshot.loosen()
+        with _listing:
+            _holding.add(self)
+
+    def unhold(self) -> None:
+        """Map files when they are asked for from now on, where a process may have no more."""
+        held, self.held = self.held, {}
+        for number in held:
+            self.let_go(number)
 
     def decode(self) -> None:
         """Decode what `pickle.dump` wrote, and keep it, if the memory for it is there.
@@ -216,6 +231,8 @@ class ShardFiles:
                 self._arrays[number] = ids
                 self.held.pop(number, None)
             self.decoded_bytes = sum(ids.nbytes for ids in arrays)
+            with _listing:
+                _holding.add(self)
 
     def ids(self, index: int) -> NDArray[Any]:
         """The ids of a shard, uint16 or int32, shape (num_samples, seq_length), read-only.
@@ -333,12 +350,13 @@ class ShardFiles:
         name = _name_of(number)
         if (held := self.held.get(number)) is None:
             return self._snapshot.map_file(name)
-        try:
-            data, now = self._snapshot.map_file(name)
-        except (FileNotFoundError, DatasetError):
-            return held[0], None
-        is_same = now and held[1] and os.path.samestat(now, held[1])
-        return (data, now) if is_same else (held[0], None)
+        data, opened = held
+        now = self._snapshot.state_of(name)
+        if now is None or opened is None or not os.path.samestat(now, opened):
+            return data, None
+        if _written(now) != _written(opened):
+            self.held[number] = self._snapshot.map_file(name)
+        return self.held[number]
 
     def _read(
         self, number: int, data: Bytes, *, is_checked: bool, is_hashed: bool = False
@@ -356,11 +374,24 @@ class ShardFiles:
 
 _numbers = count()
 _opened: WeakSet[ShardFiles] = WeakSet()
+_holding: WeakSet[ShardFiles] = WeakSet()
+_listing = Lock()
+
+
+def _having() -> list[ShardFiles]:
+    """Those that hold files, or what they decoded."""
+    with _listing:
+        return [*_holding]
+
+
+def _written(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _after_fork() -> None:
-    """Locks of the parent's other threads are nobody's here, and what it decoded takes no memory."""
-    _mapped.lock, _in_memory.lock = Lock(), Lock()
+    """Locks of the parent's threads are nobody's here, and what it decoded takes no memory."""
+    global _listing
+    _mapped.lock, _in_memory.lock, _listing = Lock(), Lock(), Lock()
     for files in [*_opened]:
         files.locks, files.decoded_bytes = {}, 0
 
@@ -380,6 +411,8 @@ def with_enough_files(where: str, opening: Callable[[], _Result]) -> _Result:
         if error.errno != errno.EMFILE:
             raise
     _mapped.let_all_go()
+    for files in _having():
+        files.unhold()
     try:
         return opening()
     except OSError as error:

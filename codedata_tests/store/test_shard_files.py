@@ -163,7 +163,7 @@ def test_what_is_decoded_into_memory_is_let_go_by_its_bytes(
     """Shards of the old script, of a dataset that is too large to be held."""
     shards = [[[index] * 500, [1] * 500] for index in range(66)]
     opened = open_dataset(write_old_dataset(tmp_path / "old", shards, 4))
-    monkeypatch.setattr(shard_files, "_in_memory", shard_files._Recent(10_000))
+    monkeypatch.setattr(shard_files, "_in_memory", shard_files._Recent(lambda: 10_000))
     decoded = opened.shards[0]
     assert (decoded.dtype, decoded.nbytes) == (np.uint16, 2000)
     assert opened.shards[0] is decoded
