@@ -405,14 +405,13 @@ def with_enough_files(where: str, opening: Callable[[], _Result]) -> _Result:
     Raises:
         DatasetError: there are still too many.
     """
-    try:
-        return opening()
-    except OSError as error:
-        if error.errno != errno.EMFILE:
-            raise
-    _mapped.let_all_go()
-    for files in _having():
-        files.unhold()
+    for let_go in (_mapped.let_all_go, _unhold):
+        try:
+            return opening()
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+        let_go()
     try:
         return opening()
     except OSError as error:
@@ -423,6 +422,11 @@ def with_enough_files(where: str, opening: Callable[[], _Result]) -> _Result:
             f"{where} cannot be opened: the process may have {most} files open, and has as many; "
             "raise the limit (ulimit -n), or close what is open"
         ) from error
+
+
+def _unhold() -> None:
+    for files in _having():
+        files.unhold()
 
 
 def _name_of(number: int) -> str:
