@@ -355,8 +355,8 @@ class ShardFiles:
         if now is None or opened is None or not os.path.samestat(now, opened):
             return data, None
         if _written(now) != _written(opened):
-            self.held[number] = self._snapshot.map_file(name)
-        return self.held[number]
+            held = self.held[number] = self._snapshot.map_file(name)
+        return held
 
     def _read(
         self, number: int, data: Bytes, *, is_checked: bool, is_hashed: bool = False
