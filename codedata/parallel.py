@@ -16,7 +16,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import cache
 from itertools import islice
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
@@ -45,6 +47,17 @@ _OBJECTS_BETWEEN_SEARCHES = 10_000
 def available_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def memory_bytes() -> int:
+    """The memory that this machine has, or the container may have."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text()
+    except OSError:  # no container, or none of cgroup v2
+        return physical
+    return min(physical, int(limit)) if limit.strip().isdecimal() else physical
 
 
 def peak_memory_bytes() -> int:

@@ -70,6 +70,14 @@ class Snapshot(Protocol):
         """
         ...
 
+    def state_of(self, name: str) -> os.stat_result | None:
+        """In which state a file is now, as `map_file` says it; None where that is not known."""
+        ...
+
+    def loosen(self) -> None:
+        """Have no folder open from now on: it is opened by its name, while it is the same one."""
+        ...
+
     def is_current(self) -> bool:
         """Whether nothing was published since: where something was, files may be gone."""
         ...

@@ -4,7 +4,8 @@
 
 A slot is a hash of what a file must be (its sha256) and of which file of which state it was that
 was found to be so: device, inode, size, and both times, of which nobody can set the last (ctime).
-So whatever changed since has another mark, and is checked anew. A slot is locked while its file is
+So whatever changed since has another mark, and is checked anew (but for what is written through a
+mapping on tmpfs, which notes no time of it). A slot is locked while its file is
 checked: of many processes that ask at once one reads it, and the others have its word.
 
 A table is taken that is this user's, in a folder of this user's, both closed to everybody else: who

@@ -5,14 +5,19 @@ that the meta states; what was checked in the state that it is in is not checked
 (`store/checked.py`). Of all datasets of a process some files are mapped at a time, those that were
 mapped last; an array that somebody holds stays. A dataset of few files has all of them from the
 start, and so outlives its folder. Nothing is unpickled.
+
+What `pickle.dump` wrote is no array as it lies: for training it is decoded at once, so that forked
+processes share it (`decode`); otherwise, or where it has no room, when it is asked for.
 """
 
 import errno
 import hashlib
+import multiprocessing
 import os
 import resource
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -29,6 +34,8 @@ from codedata.format.foreign_shards import decode_foreign_shard
 from codedata.format.meta import META_NAME, ShardEntry, documents_name, shard_name, spans_name
 from codedata.format.shards import Bytes, is_fixed_width, stored_dtype, view_shard
 from codedata.format.spans import view_spans
+from codedata.parallel import available_cores, map_in_order, memory_bytes
+from codedata.progress import logger, megabytes
 from codedata.store.base import Snapshot
 from codedata.store.checked import Checked
 from codedata.store.files import mapping_of, release_pages
@@ -37,18 +44,24 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 _MOST_MAPPED = 192
-"""Files of a process at a time: before Python 3.13 each mapping holds a descriptor, of which a
-process has 1,024 by default."""
+"""Files of a process at a time, with those that are held: before Python 3.13 each mapping has a
+descriptor, of which a process may have 1,024 by default."""
 
 _SHARE_OF_MEMORY = 2
-"""What is decoded, or lies on a filesystem that maps no files, takes memory that is not the file's;
-a loader's workers share the machine's."""
+"""What is decoded, or lies on a filesystem that maps no files, takes memory that is not the file's:
+so much of the machine's, by all processes."""
+
+_DECODED_BYTES = 4
+"""An id, at the most."""
+
+_DECODING = 16
+"""Shards side by side; each takes some five times its size meanwhile."""
 
 _FEW_FILES = 64
 """A dataset of so many has them mapped at opening..."""
 
-_MOST_HELD = 256
-"""...as long as those of a process are no more than these."""
+_MOST_HELD = 128
+"""...as long as those of a process are no more than these, which leaves room for larger ones."""
 
 
 _REMEDY = "make the dataset again"
@@ -88,10 +101,10 @@ class _Recent:
     Not those that were asked for last: training has no favourites, and asks for each sample.
 
     Args:
-        most: what all of them may cost, though the last one is kept in any case.
+        most: gives what all of them may cost, though the last one is kept in any case.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: Callable[[], int]) -> None:
         self._most, self._cost, self.lock = most, 0, Lock()
         self._kept: OrderedDict[tuple[int, int], tuple[ReferenceType[ShardFiles], int]]
         self._kept = OrderedDict()
@@ -101,7 +114,8 @@ class _Recent:
             _, before = self._kept.pop(key, (None, 0))
             self._kept[key] = ref(files), cost
             self._cost += cost - before
-            while self._cost > self._most and len(self._kept) > 1:
+            most = self._most()
+            while self._cost > most and len(self._kept) > 1:
                 self._let_go()
 
     def drop(self, key: tuple[int, int]) -> None:
@@ -121,10 +135,26 @@ class _Recent:
             files.let_go(number)
 
 
-_mapped = _Recent(_MOST_MAPPED)
-_in_memory = _Recent(
-    os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _SHARE_OF_MEMORY
-)  # bytes
+def _room_bytes() -> int:
+    """What may lie in this process's memory beside what is decoded for good.
+
+    The ranks of a machine share it, where their launcher says how many they are. A process that
+    another one started (a loader's worker) is one of many, at the most one a core.
+    """
+    room = memory_bytes() // _SHARE_OF_MEMORY
+    if multiprocessing.parent_process() is not None:
+        room //= os.cpu_count() or 1
+    elif (ranks := os.environ.get("LOCAL_WORLD_SIZE", "")).isdecimal():
+        room //= max(1, int(ranks))
+    return max(0, room - sum(files.decoded_bytes for files in _having()))
+
+
+def _num_held() -> int:
+    return sum(len(files.held) for files in _having())
+
+
+_mapped = _Recent(lambda: _MOST_MAPPED - _num_held())
+_in_memory = _Recent(_room_bytes)
 
 
 class ShardFiles:
@@ -145,8 +175,10 @@ class ShardFiles:
         self._arrays: dict[int, NDArray[Any]] = {}
         self.held: dict[int, tuple[Bytes, os.stat_result | None]] = {}
         self.remedy: str | None = None
+        self.decoded_bytes = 0
         self._own, self.locks = next(_numbers), dict[int, Lock]()
-        _opened.add(self)
+        with _listing:
+            _opened.add(self)
 
     def hold(self) -> None:
         """Map all files now, if they are few.
@@ -157,14 +189,57 @@ class ShardFiles:
         """
         with_spans = self._entries[0].has_documents
         numbers = range(0, 2 * len(self._entries), 1 if with_spans else 2)
-        num_held = sum(len(files.held) for files in [*_opened])
-        if len(numbers) > _FEW_FILES or num_held + len(numbers) > _MOST_HELD:
+        if len(numbers) > _FEW_FILES or _num_held() + len(numbers) > _MOST_HELD:
             return
         try:
             self.held = {n: self._snapshot.map_file(_name_of(n)) for n in numbers}
         except OSError as error:
             if error.errno != errno.EMFILE:
                 raise
+            return
+        if not with_spans:  # beside which lie tables that are not held
+            self._snapshot.loosen()
+        with _listing:
+            _holding.add(self)
+
+    def unhold(self) -> None:
+        """Map files when they are asked for from now on, where a process may have no more."""
+        held, self.held = self.held, {}
+        for number in held:
+            self.let_go(number)
+
+    def decode(self) -> None:
+        """Decode what `pickle.dump` wrote, and keep it, if the memory for it is there.
+
+        A process that is forked has it, too, and need not decode it for itself.
+
+        Raises:
+            DatasetError: a shard is gone or damaged, or the dataset was replaced since.
+        """
+        if self.decoded_bytes:
+            return
+        unhashed = (i for i, entry in enumerate(self._entries) if entry.sha256 is None)
+        foreign = [index for index in unhashed if self._stored_dtype(index) is None]
+        num_bytes = sum(_DECODED_BYTES * self._entries[index].num_tokens for index in foreign)
+        if num_bytes > (room := _room_bytes()):
+            logger.warning(
+                "%s was written by pickle.dump and would take %s of memory, where this process "
+                "may have %s: each shard is decoded when it is asked for, and again, which is slow "
+                "to train on; make the dataset again, and its shards are mapped",
+                self._snapshot.where,
+                megabytes(num_bytes),
+                megabytes(room),
+            )
+        elif foreign:
+            with ThreadPoolExecutor(min(available_cores(), _DECODING)) as threads:
+                arrays = [*map_in_order(threads, self.ids, foreign)]
+            for number, ids in zip([2 * index for index in foreign], arrays, strict=True):
+                _in_memory.drop((self._own, number))
+                self._arrays[number] = ids
+                self.held.pop(number, None)
+            self.decoded_bytes = sum(ids.nbytes for ids in arrays)
+            with _listing:
+                _holding.add(self)
 
     def ids(self, index: int) -> NDArray[Any]:
         """The ids of a shard, uint16 or int32, shape (num_samples, seq_length), read-only.
@@ -177,9 +252,14 @@ class ShardFiles:
 
     def dtype(self, index: int) -> np.dtype[Any]:
         """The dtype of a shard's ids, of which nothing else is looked at; errors as of `ids`."""
-        data, _ = self._tell(shard_name(index), lambda: self._map(2 * index))
-        found = stored_dtype(data)
+        if (ids := self._arrays.get(2 * index)) is not None:
+            return ids.dtype
+        found = self._stored_dtype(index)
         return self.ids(index).dtype if found is None else found
+
+    def _stored_dtype(self, index: int) -> np.dtype[Any] | None:
+        """The dtype of a shard's ids, None where it is to be decoded."""
+        return stored_dtype(self._tell(shard_name(index), lambda: self._map(2 * index))[0])
 
     def spans(self, index: int) -> Spans:
         """Where documents lie in a shard, shape (num_spans, 6), read-only; errors as of `ids`."""
@@ -222,7 +302,7 @@ class ShardFiles:
             if (array := self._arrays.get(number)) is None:
                 array = self._tell(_name_of(number), lambda: self._take(number))
                 self._arrays[number] = array
-                if number not in self.held:
+                if array.flags.owndata or number not in self.held:
                     is_mapped = mapping_of(array) is not None
                     recent, cost = (_mapped, 1) if is_mapped else (_in_memory, array.nbytes)
                     recent.add(self, (self._own, number), cost)
@@ -277,12 +357,13 @@ class ShardFiles:
         name = _name_of(number)
         if (held := self.held.get(number)) is None:
             return self._snapshot.map_file(name)
-        try:
-            data, now = self._snapshot.map_file(name)
-        except (FileNotFoundError, DatasetError):
-            return held[0], None
-        is_same = now and held[1] and os.path.samestat(now, held[1])
-        return (data, now) if is_same else (held[0], None)
+        data, opened = held
+        now = self._snapshot.state_of(name)
+        if now is None or opened is None or not os.path.samestat(now, opened):
+            return data, None
+        if _written(now) != _written(opened):
+            held = self.held[number] = self._snapshot.map_file(name)
+        return held
 
     def _read(
         self, number: int, data: Bytes, *, is_checked: bool, is_hashed: bool = False
@@ -300,13 +381,26 @@ class ShardFiles:
 
 _numbers = count()
 _opened: WeakSet[ShardFiles] = WeakSet()
+_holding: WeakSet[ShardFiles] = WeakSet()
+_listing = Lock()
+
+
+def _having() -> list[ShardFiles]:
+    """Those that hold files, or what they decoded."""
+    with _listing:
+        return [*_holding]
+
+
+def _written(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _after_fork() -> None:
-    """Locks that other threads of the parent held are nobody's here."""
-    _mapped.lock, _in_memory.lock = Lock(), Lock()
+    """Locks of the parent's threads are nobody's here, and what it decoded takes no memory."""
+    global _listing
+    _mapped.lock, _in_memory.lock, _listing = Lock(), Lock(), Lock()
     for files in [*_opened]:
-        files.locks = {}
+        files.locks, files.decoded_bytes = {}, 0
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -318,12 +412,13 @@ def with_enough_files(where: str, opening: Callable[[], _Result]) -> _Result:
     Raises:
         DatasetError: there are still too many.
     """
-    try:
-        return opening()
-    except OSError as error:
-        if error.errno != errno.EMFILE:
-            raise
-    _mapped.let_all_go()
+    for let_go in (_mapped.let_all_go, _unhold):
+        try:
+            return opening()
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+        let_go()
     try:
         return opening()
     except OSError as error:
@@ -334,6 +429,11 @@ def with_enough_files(where: str, opening: Callable[[], _Result]) -> _Result:
             f"{where} cannot be opened: the process may have {most} files open, and has as many; "
             "raise the limit (ulimit -n), or close what is open"
         ) from error
+
+
+def _unhold() -> None:
+    for files in _having():
+        files.unhold()
 
 
 def _name_of(number: int) -> str:

@@ -191,6 +191,12 @@ class StreamSnapshot:
         with file:
             return map_file(file), None
 
+    def state_of(self, name: str) -> None:
+        """See `Snapshot.state_of`."""
+
+    def loosen(self) -> None:
+        """See `Snapshot.loosen`."""
+
     def fetch(self, name: str) -> None:
         """Have a file in the cache, as far as it has room."""
         self._open(name).close()

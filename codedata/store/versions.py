@@ -353,6 +353,12 @@ class ObjectSnapshot:
         """See `Snapshot.map_file`."""
         return self.map(name), None
 
+    def state_of(self, name: str) -> None:
+        """See `Snapshot.state_of`."""
+
+    def loosen(self) -> None:
+        """See `Snapshot.loosen`."""
+
     def is_current(self) -> bool:
         """Whether nothing was published since."""
         head = self.log.head() if self.number is not None else None

@@ -46,6 +46,8 @@ class SampleReader:
                     f"{datasets[0].where} of {self.seq_length}; load them as two datasets"
                 )
         _require_one_tokenizer(datasets)
+        for dataset in datasets:
+            dataset.files.decode()
         self.index: DocumentIndex | None = index_of(datasets)
         counts = (entry.num_samples for each in datasets for entry in each.entries)
         self._starts = [*accumulate(counts, initial=0)]

@@ -1,5 +1,6 @@
 """Shards that are mapped when they are asked for: some at a time, and each is what was opened."""
 
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -157,48 +158,136 @@ def test_threads_that_ask_for_one_shard_check_it_once(
     assert len(checked) == len({*checked}) == 100
 
 
-def test_what_is_decoded_into_memory_is_let_go_by_its_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A dataset of the old script: six shards of 2 kB, once they are decoded."""
+    shards = [[[index] * 500, [1] * 500] for index in range(6)]
+    return write_old_dataset(tmp_path / "old", shards, 4)
+
+
+def refuse_to_decode(*_: Any, **__: Any) -> None:
+    raise AssertionError("it was decoded again")
+
+
+def test_what_was_decoded_is_kept_for_forked_processes_and_when_the_folder_is_gone(
+    old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Shards of the old script, of a dataset that is too large to be held."""
-    shards = [[[index] * 500, [1] * 500] for index in range(66)]
-    opened = open_dataset(write_old_dataset(tmp_path / "old", shards, 4))
-    monkeypatch.setattr(shard_files, "_in_memory", shard_files._Recent(10_000))
+    opened = open_dataset(old)
+    opened.files.decode()
+    monkeypatch.setattr(shard_files, "decode_foreign_shard", refuse_to_decode)
+    monkeypatch.setattr(shard_files, "memory_bytes", lambda: 0)
+    in_child(lambda: firsts(opened.shards) == [*range(6)] or pytest.fail("other ids"))
+    shutil.rmtree(old)
+    opened.files.decode()
+    assert firsts(opened.shards) == [*range(6)]
+    assert {opened.files.dtype(index) for index in range(6)} == {np.dtype(np.uint16)}
+
+
+def test_what_has_no_room_decoded_is_decoded_when_it_is_asked_for_and_let_go_by_its_bytes(
+    old: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The room is half of the memory, of which each of four ranks has its part."""
+    monkeypatch.setattr(shard_files, "memory_bytes", lambda: 4 * 2 * 10_000)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    shard_files._in_memory.let_all_go()
+    opened = open_dataset(old)
+    opened.files.decode()
+    [said] = caplog.messages
+    assert f"{old} was written by pickle.dump and would take 0.0 MB of memory" in said
     decoded = opened.shards[0]
     assert (decoded.dtype, decoded.nbytes) == (np.uint16, 2000)
     assert opened.shards[0] is decoded
-    assert firsts(opened.shards) == [*range(66)]
+    assert firsts(opened.shards) == [*range(6)]
     assert opened.shards[0] is not decoded
-    assert opened.shards[65] is opened.shards[65]
+    assert opened.shards[5] is opened.shards[5]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    opened.files.decode()
+    assert opened.files.decoded_bytes == 6 * 2000
+    assert len(caplog.messages) == 1
+    other = open_dataset(old)
+    other.files.decode()
+    assert other.files.decoded_bytes == 12_000, "beside the first"
+    open_dataset(old).files.decode()
+    assert "where this process may have 0.0 MB" in caplog.messages[-1]
+    assert len(caplog.messages) == 2
+
+
+def test_a_process_that_another_started_has_the_room_of_one_on_each_core(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shard_files, "memory_bytes", lambda: 2 * 1_000_000)
+    monkeypatch.setattr(os, "cpu_count", lambda: 10)
+    found = multiprocessing.get_context("fork").SimpleQueue()
+    process = multiprocessing.get_context("fork").Process(
+        target=lambda: found.put(shard_files._room_bytes())
+    )
+    process.start()
+    assert found.get() == 100_000
+    process.join()
+
+
+def test_datasets_of_few_files_and_a_larger_one_have_few_descriptors_together(
+    many: Path, tmp_path: Path
+) -> None:
+    folders = [
+        scenario.write_dataset(tmp_path / str(n), [[[index, n]] for index in range(20)])
+        for n in range(16)
+    ]
+    shard_files._mapped.let_all_go()
+    before = num_descriptors()
+    opened = [open_dataset(folder) for folder in [*folders, many]]
+    for dataset in opened:
+        assert firsts(dataset.shards) == [*range(dataset.num_shards)]
+    assert num_descriptors() - before <= 192 + len(opened)
+    shutil.rmtree(tmp_path)
+    assert firsts(opened[0].shards) == [*range(20)], "which is held"
+
+
+def test_a_file_that_is_cut_off_after_it_was_opened_is_refused(tmp_path: Path) -> None:
+    folder = scenario.write_dataset(tmp_path / "d", [[[index] * 5_000] for index in range(3)])
+    opened = open_dataset(folder)
+    os.truncate(folder / "dump-1.pkl", 20)
+    with pytest.raises(DatasetError, match=r"dump-1\.pkl "):
+        opened.shards[1]
+    assert opened.shards[2][0, 0] == 2
 
 
 LITTLE_ROOM = """
 import os, resource, sys
 from pathlib import Path
 from codedata.store.dataset_folder import open_dataset
-opened = open_dataset(Path(sys.argv[1]))
+opened, small = open_dataset(Path(sys.argv[1])), open_dataset(Path(sys.argv[2]))
+assert [int(ids[0, 0]) for ids in small.shards] == [*range(9)]
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, 50))
 assert [int(ids[0, 0]) for ids in opened.shards] == [*range(300)]
 others = []
-try:
-    while True:
-        others.append(os.open("/dev/null", os.O_RDONLY))
-except OSError:
-    assert opened.shards[100].tolist() == [[100, 1]]
-try:
-    while True:
-        others.append(os.open("/dev/null", os.O_RDONLY))
-except OSError:
-    held = opened.shards[100]
+
+def fill():
+    try:
+        while True:
+            others.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        pass
+
+fill()
+kept = [opened.shards[100], small.shards[3]]
+fill()
+kept.append(opened.shards[101])
+assert [int(ids[0, 0]) for ids in kept] == [100, 3, 101]
+fill()
 opened.shards[0]
 """
 
 
 def test_where_few_files_may_be_open_the_dataset_does_with_those_and_where_none_the_limit_is_named(
-    many: Path,
+    many: Path, tmp_path: Path
 ) -> None:
+    small = scenario.write_dataset(tmp_path / "small", [[[index, 1]] for index in range(9)])
     done = subprocess.run(
-        [sys.executable, "-c", LITTLE_ROOM, str(many)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", LITTLE_ROOM, str(many), str(small)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stderr.splitlines()[-1] == (
         f"codedata.errors.DatasetError: {many}/dump-0.pkl cannot be opened: the process may have "

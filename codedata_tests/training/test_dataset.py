@@ -25,6 +25,7 @@ from codedata.errors import DatasetError
 from codedata.format.facts import FACTS_NAME
 from codedata.format.packing import IdArray
 from codedata.pickle_dataset import PickledTrainerDataset
+from codedata.store import shard_files
 from codedata_tests import scenario
 from codedata_tests.scenario import numbered
 
@@ -87,6 +88,28 @@ def test_samples_come_in_the_order_of_folders_and_of_the_shards_numbers(tmp_path
     expected += [800, 801, 802, 900, 901, 902, 1000, 1001, 1002, 1100, 1101, 1102]
     assert firsts(opened(scenario.write_dataset(tmp_path / "c", shards))) == expected
     assert firsts(opened(write_old_dataset(tmp_path / "d", shards, protocol=4))) == expected
+
+
+def test_workers_share_what_pickle_dump_wrote_as_it_was_decoded_at_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = ([numbered(3, first=first)] for first in (0, 3))
+    old = [write_old_dataset(tmp_path / str(n), s, protocol=n + 2) for n, s in enumerate((a, b))]
+    dataset, decode, decoded = opened(*old), shard_files.decode_foreign_shard, list[int]()
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        decoded.append(0)
+        return decode(*arguments, **more)
+
+    monkeypatch.setattr(shard_files, "decode_foreign_shard", counted)
+    pid = os.fork()
+    if not pid:
+        os._exit(0 if firsts(dataset) == [*range(6)] and not decoded else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert firsts(dataset) == firsts(dataset[:]) == [*range(6)]
+    assert not decoded
+    assert firsts(pickle.loads(pickle.dumps(dataset))) == [*range(6)]
+    assert len(decoded) == 2, "another process decodes each for itself"
 
 
 ENDS = st.none() | st.integers(-12, 12)
