@@ -31,8 +31,9 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 _RENAME_SWAP = 2  # sys/stdio.h of macOS
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
-_MAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-"""From Python 3.13 on a mapping needs no open file; before, each one holds a descriptor."""
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.mmap.restype = ctypes.c_void_p
+_MAP_FAILED = ctypes.c_void_p(-1).value
 
 _CANNOT_MAP = (errno.ENODEV, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 """What filesystems that map no files say: FUSE with direct_io, folders shared with a virtual
@@ -46,27 +47,65 @@ def read_range(file: BinaryIO, start: int, stop: int | None) -> bytes:
     return file.read(most if stop is None else min(most, stop - start))
 
 
+class Mapping:
+    """A file that is mapped, to be read; numpy makes an array of it, which keeps it mapped.
+
+    The system's own mapping, since Python's holds a descriptor each before 3.13, of which a process
+    may have 1,024; of mappings it may have 65,530.
+
+    Args:
+        descriptor: of a file, which may be closed then.
+        num_bytes: of it, one at least.
+
+    Raises:
+        OSError: its filesystem maps no files, or there is no room for one more mapping.
+    """
+
+    def __init__(self, descriptor: int, num_bytes: int) -> None:
+        protection, kind = ctypes.c_int(mmap.PROT_READ), ctypes.c_int(mmap.MAP_SHARED)
+        size, offset = ctypes.c_size_t(num_bytes), ctypes.c_long(0)
+        address = _LIBC.mmap(None, size, protection, kind, ctypes.c_int(descriptor), offset)
+        if address == _MAP_FAILED:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        self._place = ctypes.c_void_p(address), size
+        self._unmap = _LIBC.munmap
+        self.__array_interface__ = {
+            "shape": (num_bytes,),
+            "typestr": "|u1",
+            "data": (address, True),
+            "version": 3,
+        }
+
+    def __del__(self) -> None:
+        if hasattr(self, "_unmap"):
+            self._unmap(*self._place)
+
+    def release_pages(self) -> None:
+        """Take what was read out of this process's memory; it stays in the file."""
+        _LIBC.madvise(*self._place, ctypes.c_int(mmap.MADV_DONTNEED))
+
+
 def map_file(file: BinaryIO) -> Bytes:
     """The bytes of a file, uint8, shape (num_bytes,), read-only: mapped, or read where none can be.
 
     Raises:
         OSError: there is no memory for the mapping, or the file cannot be read.
     """
-    if not os.fstat(file.fileno()).st_size:
+    num_bytes = os.fstat(file.fileno()).st_size
+    if not num_bytes:
         return np.empty(0, np.uint8)
     try:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, **_MAP_OPTIONS)
+        return np.asarray(Mapping(file.fileno(), num_bytes))
     except OSError as error:
         if error.errno not in _CANNOT_MAP:
             raise
         return np.frombuffer(read_range(file, 0, None), np.uint8)
-    return np.frombuffer(mapped, np.uint8)
 
 
-def mapping_of(data: NDArray[Any]) -> mmap.mmap | None:
+def mapping_of(data: NDArray[Any]) -> Mapping | None:
     """The mapped file that an array is a view of; None where it lies in memory."""
     mapped: Any = data
-    while mapped is not None and not hasattr(mapped, "madvise"):
+    while mapped is not None and not isinstance(mapped, Mapping):
         mapped = mapped.obj if isinstance(mapped, memoryview) else getattr(mapped, "base", None)
     return mapped
 
@@ -78,7 +117,7 @@ def release_pages(data: NDArray[Any]) -> None:
         data: of `map_file`, or a view of it; what is no mapped file stays as it is.
     """
     if (mapped := mapping_of(data)) is not None:
-        mapped.madvise(mmap.MADV_DONTNEED)
+        mapped.release_pages()
 
 
 @contextmanager
@@ -227,12 +266,11 @@ def publish_folder(stage: Path, target: Path) -> None:
 
 def exchange(one: Path, other: Path) -> bool:
     """Exchange two folders in one step; False where the system or filesystem cannot."""
-    libc = ctypes.CDLL(None, use_errno=True)
     first, second = os.fsencode(one), os.fsencode(other)
     if sys.platform == "darwin":
-        status = libc.renamex_np(first, second, _RENAME_SWAP)
-    elif hasattr(libc, "renameat2"):
-        status = libc.renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE)
+        status = _LIBC.renamex_np(first, second, _RENAME_SWAP)
+    elif hasattr(_LIBC, "renameat2"):
+        status = _LIBC.renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE)
     else:
         return False
     number = ctypes.get_errno()

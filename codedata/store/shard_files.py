@@ -43,9 +43,9 @@ from codedata.store.files import mapping_of, release_pages
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_MOST_MAPPED = 192
-"""Files of a process at a time, with those that are held: before Python 3.13 each mapping has a
-descriptor, of which a process may have 1,024 by default."""
+_MOST_MAPPED = 1 << 14
+"""Files of a process at a time, with those that are held: a quarter of the mappings that Linux
+gives one (vm.max_map_count). None has a descriptor."""
 
 _SHARE_OF_MEMORY = 2
 """What is decoded, or lies on a filesystem that maps no files, takes memory that is not the file's:
@@ -57,12 +57,11 @@ _DECODED_BYTES = 4
 _DECODING = 16
 """Shards side by side; each takes some five times its size meanwhile."""
 
-_FEW_FILES = 64
-"""A dataset of so many has them mapped at opening..."""
+_FEW_FILES = 1 << 10
+"""A dataset of so many has them mapped at opening, in some 10 ms..."""
 
-_MOST_HELD = 128
+_MOST_HELD = 1 << 13
 """...as long as those of a process are no more than these, which leaves room for larger ones."""
-
 
 _REMEDY = "make the dataset again"
 
@@ -191,22 +190,11 @@ class ShardFiles:
         numbers = range(0, 2 * len(self._entries), 1 if with_spans else 2)
         if len(numbers) > _FEW_FILES or _num_held() + len(numbers) > _MOST_HELD:
             return
-        try:
-            self.held = {n: self._snapshot.map_file(_name_of(n)) for n in numbers}
-        except OSError as error:
-            if error.errno != errno.EMFILE:
-                raise
-            return
+        self.held = {n: self._snapshot.map_file(_name_of(n)) for n in numbers}
         if not with_spans:  # beside which lie tables that are not held
             self._snapshot.loosen()
         with _listing:
             _holding.add(self)
-
-    def unhold(self) -> None:
-        """Map files when they are asked for from now on, where a process may have no more."""
-        held, self.held = self.held, {}
-        for number in held:
-            self.let_go(number)
 
     def decode(self) -> None:
         """Decode what `pickle.dump` wrote, and keep it, if the memory for it is there.
@@ -407,18 +395,11 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def with_enough_files(where: str, opening: Callable[[], _Result]) -> _Result:
-    """What a function opens; where too many files are open, once those are closed that may be.
+    """What a function opens.
 
     Raises:
-        DatasetError: there are still too many.
+        DatasetError: the process has as many files open as it may.
     """
-    for let_go in (_mapped.let_all_go, _unhold):
-        try:
-            return opening()
-        except OSError as error:
-            if error.errno != errno.EMFILE:
-                raise
-        let_go()
     try:
         return opening()
     except OSError as error:
@@ -429,11 +410,6 @@ def with_enough_files(where: str, opening: Callable[[], _Result]) -> _Result:
             f"{where} cannot be opened: the process may have {most} files open, and has as many; "
             "raise the limit (ulimit -n), or close what is open"
         ) from error
-
-
-def _unhold() -> None:
-    for files in _having():
-        files.unhold()
 
 
 def _name_of(number: int) -> str:

@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import mmap
 import os
 import stat
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from codedata import cli
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.store.dataset_folder import open_dataset
-from codedata.store.files import fsync_folder, write_durably
+from codedata.store.files import Mapping, fsync_folder, write_durably
 from codedata.store.locks import NO_LOCK_VARIABLE
 from codedata.store.publishing import check_target, open_staging
 from codedata_tests import scenario
@@ -48,7 +47,7 @@ def test_the_script_makes_the_same_dataset_without_flock_mmap_and_fsync_of_folde
     assert run_here(again) == 0
     monkeypatch.setattr(fcntl, "flock", lambda *_: fail(errno.ENOSYS))
     without_fsync_of(stat.S_IFDIR, monkeypatch, errno.EINVAL)
-    monkeypatch.setattr(mmap, "mmap", lambda *_, **__: fail(errno.ENODEV))
+    monkeypatch.setattr(Mapping, "__init__", lambda *_: fail(errno.ENODEV))
     assert run_here(few) == 0
     made, wanted = contents(target), contents(target.with_name("again"))
     assert {name: made[name] for name in made if name not in scenario.TEXTS} == {
@@ -84,13 +83,13 @@ def test_a_shard_that_cannot_be_mapped_is_read_and_where_memory_is_missing_that_
     first, second = [[1, 2, 3], [4, 5, 6]], [[7, 8, 9]]
     folder = scenario.write_dataset(tmp_path / "dataset", [first, second])
     for number in (errno.ENODEV, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-        monkeypatch.setattr(mmap, "mmap", lambda *_, n=number, **__: fail(n))
+        monkeypatch.setattr(Mapping, "__init__", lambda *_, n=number: fail(n))
         shards = open_dataset(folder, verify=True).shards
         assert [shard.tolist() for shard in shards] == [first, second]
         assert not any(shard.flags.writeable for shard in shards)
     dataset = PickledTrainerDataset(folder)
     assert np.stack([dataset[row]["input_ids"] for row in range(3)]).tolist() == first + second
-    monkeypatch.setattr(mmap, "mmap", lambda *_, **__: fail(errno.ENOMEM))
+    monkeypatch.setattr(Mapping, "__init__", lambda *_: fail(errno.ENOMEM))
     with pytest.raises(OSError, match="Cannot allocate memory"):
         open_dataset(folder)
 
