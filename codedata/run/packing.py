@@ -40,7 +40,7 @@ from codedata.run.found_documents import FoundDocuments, ShardOfDocuments
 from codedata.run.plan import ChunkTask, Plan
 from codedata.store.base import Stage
 from codedata.store.chunks import TokenChunk
-from codedata.store.shard_files import read_documents, read_shard, read_spans
+from codedata.store.shard_contents import read_documents, read_shard, read_spans
 from codedata.store.versions import ObjectStage
 
 

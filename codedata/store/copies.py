@@ -42,7 +42,7 @@ from codedata.store.cache import (
 from codedata.store.dataset_folder import Dataset, open_dataset, parse_texts, read_facts
 from codedata.store.files import fsync_folder, replace_atomically
 from codedata.store.locks import waiting_lock
-from codedata.store.shard_files import with_remedy
+from codedata.store.shard_contents import with_remedy
 from codedata.store.streamed import PIECE_BYTES, Stream, require_unverified
 from codedata.store.verified import open_once
 

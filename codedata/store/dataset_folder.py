@@ -38,7 +38,8 @@ from codedata.format.old_cards import parse_old_card
 from codedata.parallel import available_cores, map_in_order
 from codedata.store.base import Snapshot
 from codedata.store.file_sizes import require_files
-from codedata.store.shard_files import Each, ShardFiles, read_documents, with_enough_files
+from codedata.store.shard_contents import read_documents
+from codedata.store.shard_files import Each, ShardFiles, with_enough_files
 from codedata.store.snapshot import NAME_IT, FolderSnapshot
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from codedata.format.foreign_shards import foreign_bounds, require_foreign_size
 from codedata.format.meta import ShardEntry, documents_name, file_index, shard_name, spans_name
 from codedata.format.shards import Bytes, is_fixed_width, shard_bytes, view_shard
 from codedata.format.spans import num_spans_in, view_spans
-from codedata.store.shard_files import empty
+from codedata.store.shard_contents import empty
 
 _MISSING = -2
 _NO_FILE = -1

@@ -18,7 +18,6 @@ import resource
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -30,15 +29,20 @@ from numpy.typing import NDArray
 
 from codedata.errors import DatasetError
 from codedata.format.documents import Spans
-from codedata.format.foreign_shards import decode_foreign_shard
 from codedata.format.meta import META_NAME, ShardEntry, documents_name, shard_name, spans_name
-from codedata.format.shards import Bytes, is_fixed_width, stored_dtype, view_shard
-from codedata.format.spans import view_spans
+from codedata.format.shards import Bytes, stored_dtype
 from codedata.parallel import available_cores, map_in_order, memory_bytes
 from codedata.progress import logger, megabytes
 from codedata.store.base import Snapshot
 from codedata.store.checked import Checked
-from codedata.store.files import mapping_of, release_pages
+from codedata.store.files import mapping_of
+from codedata.store.shard_contents import (
+    REMEDY,
+    read_documents,
+    read_shard,
+    read_spans,
+    with_remedy,
+)
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -62,8 +66,6 @@ _FEW_FILES = 1 << 10
 
 _MOST_HELD = 1 << 13
 """...as long as those of a process are no more than these, which leaves room for larger ones."""
-
-_REMEDY = "make the dataset again"
 
 
 class Each(Sequence[_Item]):
@@ -315,7 +317,7 @@ class ShardFiles:
         if not isinstance(error, DatasetError):
             error = DatasetError(
                 f"{where} lacks {name}, which its meta names: it was removed since it was opened; "
-                f"{_REMEDY}"
+                f"{REMEDY}"
             )
         return with_remedy(error, self.remedy) if self.remedy else error
 
@@ -415,101 +417,3 @@ def with_enough_files(where: str, opening: Callable[[], _Result]) -> _Result:
 def _name_of(number: int) -> str:
     """The name of a file by its number: the shard's, then that of its spans."""
     return spans_name(number // 2) if number % 2 else shard_name(number // 2)
-
-
-def read_shard(
-    data: Bytes,
-    where: str,
-    entry: ShardEntry,
-    *,
-    is_checked: bool = False,
-    is_hashed: bool = False,
-) -> NDArray[Any]:
-    """The ids of one shard, checked; shape (num_samples, seq_length).
-
-    Args:
-        data: of its file.
-        where: it is, for messages.
-        entry: what the meta says of it.
-        is_checked: these very bytes were, structure and hash.
-        is_hashed: their hash was, as that of what arrives from elsewhere.
-
-    Raises:
-        DatasetError: it is damaged or of another shape.
-    """
-    if not len(data):
-        raise empty(where)
-    if not (is_checked or is_hashed):
-        _require_sha256(data, entry.sha256, where)
-    read = partial(view_shard, is_checked=is_checked)
-    if not is_fixed_width(data):
-        read = decode_foreign_shard
-    ids = read(data, num_samples=entry.num_samples, seq_length=entry.seq_length, name=where)
-    if not is_checked:
-        release_pages(data)
-    return ids
-
-
-def read_spans(
-    data: Bytes,
-    where: str,
-    entry: ShardEntry,
-    *,
-    is_checked: bool = False,
-    is_hashed: bool = False,
-) -> Spans:
-    """Where documents lie in a shard, checked; arguments and errors as of `read_shard`."""
-    if not (is_checked or is_hashed):
-        _require_sha256(data, entry.spans_sha256, where)
-    spans = view_spans(
-        data,
-        num_samples=entry.num_samples,
-        seq_length=entry.seq_length,
-        name=where,
-        is_checked=is_checked,
-    )
-    if is_checked:
-        return spans
-    found = int((spans[:, 2] - spans[:, 1]).sum(dtype=np.int64)), int(spans[-1, 2])
-    if found != (entry.num_text_tokens, entry.last_sample_tokens or found[1]):
-        raise DatasetError(
-            f"{where} has spans of {found[0]} tokens, of the last sample up to {found[1]}, where "
-            f"its meta states {entry.num_text_tokens} (num_text_tokens) and "
-            f"{entry.last_sample_tokens} (last_sample_tokens); make the dataset again"
-        )
-    release_pages(spans)
-    return spans
-
-
-def read_documents(snapshot: Snapshot, index: int, entry: ShardEntry) -> Any:
-    """Which documents a shard has, as `Dataset.documents` gives them; hashed in any case.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        DatasetError: it is damaged.
-    """
-    # A tenth of a second of pyarrow, which training does without.
-    from codedata.format.sidecars import parse_documents
-
-    where = f"{snapshot.where}/{documents_name(index)}"
-    data = snapshot.map(documents_name(index))
-    _require_sha256(data, entry.documents_sha256, where)
-    return parse_documents(data.tobytes(), where)
-
-
-def with_remedy(error: DatasetError, remedy: str) -> DatasetError:
-    """What is said of a damaged dataset, with what helps if not the dataset is at fault."""
-    what = str(error).removesuffix(_REMEDY)
-    return DatasetError(what + remedy) if what != str(error) else error
-
-
-def empty(where: str) -> DatasetError:
-    """What is said of a file without a byte."""
-    return DatasetError(f"{where} is empty; make the dataset again")
-
-
-def _require_sha256(data: Bytes, sha256: str | None, where: str) -> None:
-    if sha256 is not None and hashlib.sha256(data.data).hexdigest() != sha256:
-        raise DatasetError(
-            f"{where} does not have the sha256 that its meta states; make the dataset again"
-        )

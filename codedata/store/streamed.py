@@ -46,7 +46,8 @@ from codedata.store.dataset_folder import Dataset
 from codedata.store.file_sizes import require_files
 from codedata.store.files import map_file
 from codedata.store.given_up import require_wanted
-from codedata.store.shard_files import ShardFiles, empty
+from codedata.store.shard_contents import empty
+from codedata.store.shard_files import ShardFiles
 
 PIECE_BYTES = 32 << 20
 """Of a file at once: three requests for a shard of 10,000 samples of 1,536 ids in three bytes each.

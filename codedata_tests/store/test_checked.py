@@ -16,7 +16,7 @@ import pytest
 
 from codedata.errors import DatasetError
 from codedata.format.meta import META_NAME, dump_meta
-from codedata.store import checked, shard_files
+from codedata.store import checked, shard_contents, shard_files
 from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
 
@@ -40,7 +40,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def num_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter:
     """How many files this process and those that it forks have hashed; each takes its time."""
-    hash_ = shard_files._require_sha256
+    hash_ = shard_contents._require_sha256
     log = os.open(tmp_path / "hashed", os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
     def counted(*arguments: Any) -> None:
@@ -48,7 +48,7 @@ def num_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter:
         time.sleep(0.02)
         hash_(*arguments)
 
-    monkeypatch.setattr(shard_files, "_require_sha256", counted)
+    monkeypatch.setattr(shard_contents, "_require_sha256", counted)
     return lambda: os.fstat(log).st_size
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from codedata.errors import DatasetError
-from codedata.store import shard_files
+from codedata.store import shard_contents, shard_files
 from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
 from codedata_tests.store.test_dataset_folder import write_old_dataset
@@ -127,7 +127,7 @@ def test_a_child_that_is_forked_while_a_thread_checks_a_shard_reads_it(
     own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(own / "cache"))
-    opened, check = open_dataset(own), shard_files._require_sha256
+    opened, check = open_dataset(own), shard_contents._require_sha256
     is_checking, go_on = Event(), Event()
 
     def check_later(*arguments: Any) -> None:
@@ -135,11 +135,11 @@ def test_a_child_that_is_forked_while_a_thread_checks_a_shard_reads_it(
         assert go_on.wait(60)
         check(*arguments)
 
-    monkeypatch.setattr(shard_files, "_require_sha256", check_later)
+    monkeypatch.setattr(shard_contents, "_require_sha256", check_later)
     thread = Thread(target=lambda: opened.shards[3])
     thread.start()
     assert is_checking.wait(60)
-    monkeypatch.setattr(shard_files, "_require_sha256", check)
+    monkeypatch.setattr(shard_contents, "_require_sha256", check)
     in_child(lambda: opened.shards[3].tolist() == [[3, 1]] or pytest.fail("other ids"))
     go_on.set()
     thread.join()
@@ -150,13 +150,13 @@ def test_threads_that_ask_for_one_shard_check_it_once(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", "nowhere")
-    opened, check, checked = open_dataset(many), shard_files._require_sha256, list[str]()
+    opened, check, checked = open_dataset(many), shard_contents._require_sha256, list[str]()
 
     def counted(data: Any, sha256: str, where: str) -> None:
         checked.append(where)
         check(data, sha256, where)
 
-    monkeypatch.setattr(shard_files, "_require_sha256", counted)
+    monkeypatch.setattr(shard_contents, "_require_sha256", counted)
     barrier = Barrier(8)
 
     def read_all(_: int) -> list[int]:
@@ -184,7 +184,7 @@ def test_what_was_decoded_is_kept_for_forked_processes_and_when_the_folder_is_go
 ) -> None:
     opened = open_dataset(old)
     opened.files.decode()
-    monkeypatch.setattr(shard_files, "decode_foreign_shard", refuse_to_decode)
+    monkeypatch.setattr(shard_contents, "decode_foreign_shard", refuse_to_decode)
     monkeypatch.setattr(shard_files, "memory_bytes", lambda: 0)
     in_child(lambda: firsts(opened.shards) == [*range(6)] or pytest.fail("other ids"))
     shutil.rmtree(old)

@@ -25,7 +25,7 @@ from codedata.errors import DatasetError
 from codedata.format.facts import FACTS_NAME
 from codedata.format.packing import IdArray
 from codedata.pickle_dataset import PickledTrainerDataset
-from codedata.store import shard_files
+from codedata.store import shard_contents
 from codedata_tests import scenario
 from codedata_tests.scenario import numbered
 
@@ -95,13 +95,13 @@ def test_workers_share_what_pickle_dump_wrote_as_it_was_decoded_at_opening(
 ) -> None:
     a, b = ([numbered(3, first=first)] for first in (0, 3))
     old = [write_old_dataset(tmp_path / str(n), s, protocol=n + 2) for n, s in enumerate((a, b))]
-    dataset, decode, decoded = opened(*old), shard_files.decode_foreign_shard, list[int]()
+    dataset, decode, decoded = opened(*old), shard_contents.decode_foreign_shard, list[int]()
 
     def counted(*arguments: Any, **more: Any) -> Any:
         decoded.append(0)
         return decode(*arguments, **more)
 
-    monkeypatch.setattr(shard_files, "decode_foreign_shard", counted)
+    monkeypatch.setattr(shard_contents, "decode_foreign_shard", counted)
     pid = os.fork()
     if not pid:
         os._exit(0 if firsts(dataset) == [*range(6)] and not decoded else 1)
