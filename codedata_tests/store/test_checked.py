@@ -16,7 +16,7 @@ import pytest
 
 from codedata.errors import DatasetError
 from codedata.format.meta import META_NAME, dump_meta
-from codedata.store import checked, shard_contents, shard_files
+from codedata.store import checked, shard_contents
 from codedata.store.dataset_folder import open_dataset
 from codedata_tests import scenario
 
@@ -257,7 +257,7 @@ def test_a_process_that_is_killed_while_it_checks_keeps_nobody_waiting(
 
     def check_for_ever() -> None:
         monkeypatch.setattr(
-            shard_files, "_require_sha256", lambda *_: (is_checking.set(), time.sleep(600))
+            shard_contents, "_require_sha256", lambda *_: (is_checking.set(), time.sleep(600))
         )
         read(folder)
 
