@@ -531,14 +531,12 @@ def test_what_the_pattern_of_a_meta_takes_is_what_its_json_says(
 
 
 @pytest.mark.parametrize("kind", ["plain", "with documents", "of the old script"])
-def test_a_meta_of_many_shards_costs_a_few_times_what_its_json_costs(kind: str) -> None:
+def test_a_meta_of_many_shards_takes_a_few_times_its_size_of_memory(kind: str) -> None:
     number = 4_000
     entry = ENTRIES[2] if kind == "plain" else OF_DOCUMENTS
     meta = {shard_name(index): {"num_samples": 2, "num_tokens": 6} for index in range(number)}
     of_old = json.dumps(meta, indent=2).encode()
     data = of_old if kind == "of the old script" else dump_meta([entry] * number)
-    least = min(cpu_seconds(lambda: json.loads(data)) for _ in range(3))
-    assert min(cpu_seconds(lambda: parse_meta(data, "x")) for _ in range(3)) < 10 * least + 0.01
     tracemalloc.start()
     assert len(parse_meta(data, "x")) == number
     assert tracemalloc.get_traced_memory()[1] < 10 * len(data)
