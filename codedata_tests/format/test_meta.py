@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -60,13 +60,6 @@ def refusal(meta: object) -> str:
     assert str(error.value).startswith(start)
     assert str(error.value).endswith("; make the dataset again")
     return str(error.value).removeprefix(start).removesuffix("; make the dataset again")
-
-
-def cpu_seconds(work: Callable[[], object]) -> float:
-    """What a piece of work takes of this process."""
-    started = time.process_time()
-    work()
-    return time.process_time() - started
 
 
 def one(**fields: Any) -> dict[str, dict[str, Any]]:
