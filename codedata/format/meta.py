@@ -6,10 +6,12 @@ shards. Our own entries add what integrity needs; those of the old script have t
 Of documents lie two files beside each shard, its sidecars; either all shards have them, or none.
 """
 
+import gc
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, NamedTuple, cast
@@ -208,11 +210,27 @@ def parse_meta(data: bytes, where: str) -> list[ShardEntry]:
         DatasetError: not JSON, not of the format, or contradicting itself.
     """
     try:
-        return _parse_meta(data)
+        with _uncollected():
+            return _parse_meta(data)
     except (ValueError, RecursionError) as error:
         raise DatasetError(
             f"{where} is damaged or no dataset's meta: {error}; make the dataset again"
         ) from error
+
+
+@contextmanager
+def _uncollected() -> Generator[None]:
+    """Nothing that is made here refers to itself.
+
+    The collector would go through all that the process has again and again, as more is made.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _require_bounded(data: bytes) -> None:
