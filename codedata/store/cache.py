@@ -21,7 +21,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -114,18 +114,20 @@ def open_shard(
     if (found := find_shard(sha256)) is not None:
         return found
     arrived: list[BinaryIO] = []
+    given_up = ExitStack()
 
     def take(temporary: Path, path: Path) -> None:
-        arrived.append(temporary.open("rb"))
+        arrived.append(given_up.enter_context(temporary.open("rb")))
         with _room(num_bytes) as fits:
             if fits:
                 take_cached(temporary, path)
 
     lock = folder / f".{sha256}.lock"
-    with waiting_lock(lock, announce, most_seconds=_SHARD_SECONDS):
+    with given_up, waiting_lock(lock, announce, most_seconds=_SHARD_SECONDS):
         if (found := open_cached(path, hashes=True)) is not None:
             return found
         replace_atomically(path, write, mode=0o600, take=take)
+        given_up.pop_all()
     return arrived[0]
 
 
