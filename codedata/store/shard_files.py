@@ -124,11 +124,6 @@ class _Recent:
             _, cost = self._kept.pop(key, (None, 0))
             self._cost -= cost
 
-    def let_all_go(self) -> None:
-        with self.lock:
-            while self._kept:
-                self._let_go()
-
     def _let_go(self) -> None:
         (_, number), (of, cost) = self._kept.popitem(last=False)
         self._cost -= cost

@@ -64,9 +64,7 @@ class EpochOrders:
                 "shuffle=False, and they come one after the other, or make one mixture of them all"
             )
         self._ends: NDArray[np.int64] | None = None
-        self._made: tuple[str | bool, int, Order] | None = (
-            None  # the last one, of a name and an epoch
-        )
+        self._made: tuple[str | bool, int, Order] | None = None  # the last, of a name and an epoch
         self.name: str | bool = "feistel" if shuffle and self._own is None else False
         if shuffle == "blocks":
             self.name, self._ends = f"blocks:{BLOCK_SHARDS}", self._ends_of_blocks(dataset)

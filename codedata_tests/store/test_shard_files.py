@@ -28,6 +28,9 @@ MANY = 300
 def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, number in {"_MOST_MAPPED": 192, "_MOST_HELD": 128, "_FEW_FILES": 64}.items():
         monkeypatch.setattr(shard_files, name, number)
+    for name in ("_mapped", "_in_memory"):  # as in a process that has none yet
+        recent = getattr(shard_files, name)
+        monkeypatch.setattr(shard_files, name, type(recent)(recent._most))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,6 @@ def firsts(shards: Any) -> list[int]:
 
 
 def test_of_many_shards_some_are_mapped_at_a_time_and_what_somebody_holds_stays(own: Path) -> None:
-    shard_files._mapped.let_all_go()
     before = num_descriptors()
     opened = open_dataset(own)
     assert num_descriptors() == before + 1, "of the folder"
@@ -199,7 +201,6 @@ def test_what_has_no_room_decoded_is_decoded_when_it_is_asked_for_and_let_go_by_
     """The room is half of the memory, of which each of four ranks has its part."""
     monkeypatch.setattr(shard_files, "memory_bytes", lambda: 4 * 2 * 10_000)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    shard_files._in_memory.let_all_go()
     opened = open_dataset(old)
     opened.files.decode()
     [said] = caplog.messages
@@ -243,7 +244,6 @@ def test_datasets_of_few_files_and_a_larger_one_have_some_files_mapped_together(
         scenario.write_dataset(tmp_path / str(n), [[[index, n]] for index in range(20)])
         for n in range(16)
     ]
-    shard_files._mapped.let_all_go()
     before = num_mapped(), num_descriptors()
     opened = [open_dataset(folder) for folder in [*folders, many]]
     for dataset in opened:
