@@ -29,7 +29,7 @@ def quick(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(client, "WAITS", (0.01, 0.01))
     started = time.monotonic()
     yield
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
     assert hub.bytes_sent < 20_000_000, "some megabytes fit the system's own buffers"
 
 

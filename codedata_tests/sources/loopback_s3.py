@@ -249,7 +249,7 @@ def gate_before(port: int) -> Iterator[Gate]:
         server.server_close()
 
 
-def wait_until(condition: object, seconds: float = 10.0) -> None:
+def wait_until(condition: object, seconds: float = 100.0) -> None:
     """Wait for something that another thread or process does."""
     assert callable(condition)
     until = time.monotonic() + seconds

@@ -259,6 +259,6 @@ print([*with_contents([batch], content, BadRows(), SILENT, name="rows")])
         wait_until(lambda: gate.asked)
         running.send_signal(signal.SIGINT)
         started = time.monotonic()
-        _, stderr = running.communicate(timeout=20)
-    assert time.monotonic() - started < 5
+        _, stderr = running.communicate(timeout=300)
+    assert time.monotonic() - started < 40, "and not a minute, as long as one stalls"
     assert stderr.strip().endswith(b"KeyboardInterrupt")

@@ -107,7 +107,7 @@ def loader_of(dataset: Any, **options: Any) -> ResumableLoader:
     "options",
     [
         {},
-        {"num_workers": 2, "prefetch_factor": 3, "timeout": 60},
+        {"num_workers": 2, "prefetch_factor": 3, "timeout": 300},
         {"pin_memory": True},
         pytest.param(
             {"num_workers": 1, "multiprocessing_context": "spawn"}, marks=pytest.mark.campaign

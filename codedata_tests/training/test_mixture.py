@@ -347,9 +347,14 @@ def test_a_killed_run_on_a_mixture_goes_on_with_the_very_same_samples(
         if attempt:
             shutil.copy(folder / f"run-{attempt - 1}/state.json", run)
         arguments = [str(yaml), str(run), "8", str(workers), "1", "3"]
-        process = runs.start("codedata_tests.training.consume", arguments, ranks=world)
+        process = runs.start(
+            "codedata_tests.training.consume",
+            arguments,
+            ranks=world,
+            hang_after=0 if is_last else 14,
+        )
         if is_last:
-            assert process.wait(60) == 0
+            assert process.wait(500) == 0
         else:
             runs.kill_after(process, run, world - 1, 14)
         logs = [runs.logged(run, rank) for rank in range(world)]
