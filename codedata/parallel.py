@@ -49,6 +49,12 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def processes_here() -> int:
+    """Training processes that share this machine, where their launcher says how many they are."""
+    said = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, int(said)) if said.isdecimal() else 1
+
+
 @cache
 def memory_bytes() -> int:
     """The memory that this machine has, or the container may have."""

@@ -30,7 +30,7 @@ from codedata.errors import SettingsError, StoreError
 from codedata.places import cache_folder
 from codedata.store.cached_files import last_asked, open_cached, remove_cached, take_cached
 from codedata.store.files import remove_leftovers, replace_atomically
-from codedata.store.locks import waiting_lock
+from codedata.store.locks import lock_if_free, waiting_lock
 from codedata.store.owners import close_to_strangers
 
 if TYPE_CHECKING:
@@ -74,11 +74,9 @@ def cached(store: "ObjectStore", name: str, sha256: str) -> Path:
         StoreError: it holds other bytes.
         SettingsError: this user has no cache folder, or its bound is no number.
     """
-    folder = own_place("objects")
-    path = folder / sha256
+    path = own_place("objects") / sha256
     if (found := open_cached(path)) is None:
-        lock = folder / f".{sha256}.lock"
-        with waiting_lock(lock, lambda _: None, most_seconds=_WAITING_SECONDS):
+        with waiting_lock(_lock_of(path), lambda _: None, most_seconds=_WAITING_SECONDS):
             if (found := open_cached(path, hashes=True)) is None:
                 data = store.read(name)
                 require_sha256(data, sha256, store.where(name))
@@ -109,12 +107,22 @@ def open_shard(
     Raises:
         SettingsError: this user has no cache folder, or its bound is no number.
     """
-    folder = own_place(_SHARDS)
-    path = folder / sha256
     if (found := find_shard(sha256)) is not None:
         return found
+    path = own_place(_SHARDS) / sha256
+    with waiting_lock(_lock_of(path), announce, most_seconds=_SHARD_SECONDS):
+        return _arrived(path, num_bytes, write)
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _arrived(path: Path, num_bytes: int, write: Callable[[BinaryIO], object]) -> BinaryIO:
+    """A file of a stream, opened, which nobody else is fetching meanwhile."""
+    if (found := open_cached(path, hashes=True)) is not None:
+        return found
     arrived: list[BinaryIO] = []
-    given_up = ExitStack()
 
     def take(temporary: Path, path: Path) -> None:
         arrived.append(given_up.enter_context(temporary.open("rb")))
@@ -122,13 +130,24 @@ def open_shard(
             if fits:
                 take_cached(temporary, path)
 
-    lock = folder / f".{sha256}.lock"
-    with given_up, waiting_lock(lock, announce, most_seconds=_SHARD_SECONDS):
-        if (found := open_cached(path, hashes=True)) is not None:
-            return found
+    with ExitStack() as given_up:
         replace_atomically(path, write, mode=0o600, take=take)
         given_up.pop_all()
     return arrived[0]
+
+
+def fetch_shard(sha256: str, num_bytes: int, write: Callable[[BinaryIO], object]) -> None:
+    """Have a file of a stream here, unless another process is fetching it.
+
+    Args and errors as of `open_shard`.
+    """
+    if (found := find_shard(sha256)) is None:
+        path = own_place(_SHARDS) / sha256
+        with lock_if_free(_lock_of(path)) as is_free:
+            if not is_free:
+                return
+            found = _arrived(path, num_bytes, write)
+    found.close()
 
 
 def find_shard(sha256: str) -> BinaryIO | None:

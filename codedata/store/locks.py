@@ -128,6 +128,27 @@ def waiting_lock(
 
 
 @contextmanager
+def lock_if_free(path: Path) -> Generator[bool]:
+    """Hold the lock file `path`, unless another does; whether there is none.
+
+    Raises:
+        TargetError: it cannot be locked.
+    """
+    is_free = True
+
+    def take() -> Callable[[], object] | None:
+        nonlocal is_free
+        try:
+            return _take(path, blocking=False)
+        except _HeldError:
+            is_free = False
+            return None
+
+    with _held(path, take):
+        yield is_free
+
+
+@contextmanager
 def _held(path: Path, take: Callable[[], Callable[[], object] | None]) -> Generator[None]:
     release = take() if locks_are_wanted() else None
     if release is None:

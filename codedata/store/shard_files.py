@@ -31,7 +31,7 @@ from codedata.errors import DatasetError
 from codedata.format.documents import Spans
 from codedata.format.meta import META_NAME, ShardEntry, documents_name, shard_name, spans_name
 from codedata.format.shards import Bytes, stored_dtype
-from codedata.parallel import available_cores, map_in_order, memory_bytes
+from codedata.parallel import available_cores, map_in_order, memory_bytes, processes_here
 from codedata.progress import logger, megabytes
 from codedata.store.base import Snapshot
 from codedata.store.checked import Checked
@@ -140,8 +140,8 @@ def _room_bytes() -> int:
     room = memory_bytes() // _SHARE_OF_MEMORY
     if multiprocessing.parent_process() is not None:
         room //= os.cpu_count() or 1
-    elif (ranks := os.environ.get("LOCAL_WORLD_SIZE", "")).isdecimal():
-        room //= max(1, int(ranks))
+    else:
+        room //= processes_here()
     return max(0, room - sum(files.decoded_bytes for files in _having()))
 
 

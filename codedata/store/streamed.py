@@ -38,6 +38,7 @@ from codedata.store.cache import (
     CACHE_VARIABLE,
     ShardsHere,
     cache_place,
+    fetch_shard,
     find_shard,
     max_cache_bytes,
     open_shard,
@@ -199,8 +200,9 @@ class StreamSnapshot:
         """See `Snapshot.loosen`."""
 
     def fetch(self, name: str) -> None:
-        """Have a file in the cache, as far as it has room."""
-        self._open(name).close()
+        """Have a file in the cache, as far as it has room, unless another process sees to it."""
+        sha256, num_bytes = self._of(name)
+        fetch_shard(sha256, num_bytes, lambda file: self._write(name, sha256, num_bytes, file))
 
     def is_current(self) -> bool:
         """It is of its version for good."""

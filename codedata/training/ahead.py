@@ -1,8 +1,10 @@
 """The order that is to come -> the shards of streams here before their samples are asked for.
 
-Threads of the loader's process walk this rank's batches from the position on, and fetch the shards
-that they need, several side by side, as long as those and the ones in use fit into half of the
-cache: the other half is for what else is there, so that nothing goes before it was used.
+Threads of the loader's process walk the batches of this machine's ranks from the position on, and
+fetch the shards that they need, several side by side, as long as those and the ones in use fit into
+half of the cache: the other half is for what else is there, so that nothing goes before it was
+used. The ranks have one plan, since they share the cache: of each shard one of them sees to it, and
+the others to the next. Loops of a process that are under way at once have equal parts of that half.
 
 Invariants: the threads end with the iteration, however it ends, and keep no process from ending;
 they begin after the loader's workers, which they do not know; nothing that fails here is raised
@@ -35,15 +37,17 @@ from codedata.training.identity import parts_of
 from codedata.training.reader import SampleReader
 from codedata.training.shortcuts import shortcut
 
-_AT_ONCE = 8
-"""Shards that are under way: a connection of an object store gives some 50 MB/s."""
+_AT_ONCE, _LEAST_AT_ONCE = 8, 2
+"""Shards that are under way for a machine, and for a rank at the least: a connection of an
+object store gives some 50 MB/s."""
 
 _FIRST_WALK, _LONGEST_WALK = 32, 4096
 """Batches that are looked through at once: few at first, so that the first shard is soon asked for,
 and then so many that each costs next to nothing."""
 
-_MOST_AHEAD = 1 << 16
-"""Batches that are looked through before they are delivered, where all shards fit."""
+_MOST_AHEAD = 1 << 14
+"""Batches that are looked through before they are delivered, where all shards fit: with those of
+eight ranks, of 64 samples each, some seconds of work."""
 
 Shard = tuple[SampleReader, int]
 
@@ -54,11 +58,16 @@ class Ahead:
     Args:
         dataset: of which batches are drawn.
         batches: their indices, in the order in which they will be delivered.
-        most_bytes: of shards that are in use or fetched ahead; one is fetched in any case.
+        most_bytes: of shards that are in use or fetched ahead, by all that is open; one is fetched
+            in any case.
+        at_once: shards that are under way.
     """
 
-    def __init__(self, dataset: Any, batches: Iterator[list[int]], most_bytes: int) -> None:
-        self._dataset, self._batches, self._most_bytes = dataset, batches, most_bytes
+    def __init__(
+        self, dataset: Any, batches: Iterator[list[int]], most_bytes: int, at_once: int
+    ) -> None:
+        self._dataset, self._batches = dataset, batches
+        self._most_bytes, self._at_once = most_bytes, at_once
         self._needed = self._walk()
         self._next: tuple[Shard, int, int] | None = None
         self._window: dict[Shard, int] = {}
@@ -69,7 +78,7 @@ class Ahead:
     def start(self) -> None:
         """Begin to fetch."""
         _OPEN.add(self)
-        for number in range(_AT_ONCE):
+        for number in range(self._at_once):
             name = f"codedata-ahead-{number}"
             threading.Thread(target=self._run, name=name, daemon=True).start()
 
@@ -85,6 +94,7 @@ class Ahead:
         if os.getpid() != self._pid:  # a process that was forked has none of the threads
             return
         self._is_closed = True
+        _OPEN.discard(self)
         self._waits.give_up()
         with self._turn:
             self._turn.notify_all()
@@ -117,7 +127,8 @@ class Ahead:
                 self._forget_used()
                 reader, number = shard
                 num_bytes = 0 if shard in self._window else reader.num_bytes(number)
-                if self._window and self._num_bytes + num_bytes > self._most_bytes:
+                most_bytes = self._most_bytes // max(1, len(_OPEN))
+                if self._window and self._num_bytes + num_bytes > most_bytes:
                     self._wait_until(min(self._window.values()) + 1)
                     continue
                 self._next = None
@@ -190,44 +201,54 @@ def _shards(
         yield *shards_of(indices), places
 
 
+def _at_a_time(num_bytes: NDArray[np.int64], shuffle: Shuffle) -> int:
+    """Bytes of the shards that batches are drawn from at a time."""
+    at_once = len(num_bytes) if shuffle is True else min(len(num_bytes), BLOCK_SHARDS)
+    return int(num_bytes.sum()) * at_once // len(num_bytes)
+
+
 @cache
-def _warn_of_small_cache(where: str, shuffle: Shuffle, num_bytes: int, most_bytes: int) -> None:
+def _warn_of_small_cache(
+    where: str, shuffle: Shuffle, num_bytes: int, most_bytes: int, num_loops: int
+) -> None:
     """Say, once a process, that shards will go before they were used up."""
     other = "give shuffle='blocks', or " if shuffle is True else ""
+    shared = f", {num_loops} loops together" if num_loops > 1 else ""
     logger.warning(
         printable(
             f"{where}: with shuffle={shuffle!r} batches are of {megabytes(num_bytes)} of shards at "
-            f"a time, more than the {megabytes(most_bytes)} that the cache may have, so that they "
-            f"are fetched over and over; {other}raise {CACHE_VARIABLE}"
+            f"a time, more than the {megabytes(most_bytes)} that the cache may have{shared}, so "
+            f"that they are fetched over and over; {other}raise {CACHE_VARIABLE}"
         )
     )
 
 
 @contextmanager
 def fetched_ahead(
-    dataset: Any, upcoming: Callable[[], Iterator[list[int]]], shuffle: Shuffle
+    dataset: Any, upcoming: Callable[[range], Iterator[list[int]]], ranks: range, shuffle: Shuffle
 ) -> Generator[Ahead | None]:
     """Fetch shards ahead as long as the block lasts; None where nothing is streamed.
 
     Args:
         dataset: of which batches are drawn.
-        upcoming: gives the batches that will be, which other threads go through.
+        upcoming: gives the batches that will be of some ranks together, which other threads go
+            through.
+        ranks: that share this machine's cache.
         shuffle: how they are drawn.
     """
-    parts = parts_of(dataset)
-    streamed = [part for part in parts if shortcut(part, "is_streamed", "__len__")]
+    streamed = [part for part in parts_of(dataset) if shortcut(part, "is_streamed", "__len__")]
     if not streamed:
         yield None
         return
-    most_bytes = max_cache_bytes(cache_place("shards"))
+    most_bytes, num_loops = max_cache_bytes(cache_place("shards")), len(_OPEN) + 1
     streams = {each.where: each.stream for part in streamed for each in part.datasets}
     for where, stream in streams.items():
         if stream is not None and (sizes := stream.num_bytes) is not None and shuffle:
-            at_once = len(sizes) if shuffle is True else min(len(sizes), BLOCK_SHARDS)
-            num_bytes = int(sizes.sum()) * at_once // len(sizes)
-            if num_bytes > most_bytes:
-                _warn_of_small_cache(where, shuffle, num_bytes, most_bytes)
-    ahead = Ahead(dataset, upcoming(), most_bytes // 2)
+            num_bytes = _at_a_time(sizes, shuffle)
+            if num_bytes > most_bytes // num_loops:
+                _warn_of_small_cache(where, shuffle, num_bytes, most_bytes, num_loops)
+    at_once = max(_LEAST_AT_ONCE, _AT_ONCE // len(ranks))
+    ahead = Ahead(dataset, upcoming(ranks), most_bytes // 2, at_once)
     ahead.start()
     try:
         yield ahead

@@ -131,7 +131,8 @@ class ResumableLoader(DataLoader[Sample]):
         this = self._iteration
         batches = self._batches()  # which forks the workers, before there are threads
         sampler = self.batch_sampler
-        with fetched_ahead(self.dataset, sampler.upcoming, sampler.shuffle) as ahead:
+        order = (sampler.upcoming, sampler.ranks_here, sampler.shuffle)
+        with fetched_ahead(self.dataset, *order) as ahead:
             for batch in batches:
                 self._require_newest(this)
                 self._num_delivered += 1

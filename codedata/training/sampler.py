@@ -13,6 +13,7 @@ worked out some thousand samples at a time; nothing is as long as an epoch.
 import os
 from collections.abc import Iterator, Mapping, Sized
 from functools import cached_property
+from itertools import chain
 from operator import index
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch.utils.data import Sampler
 
 from codedata.errors import SettingsError
 from codedata.format.order import Order
+from codedata.parallel import processes_here
 from codedata.training.epoch_orders import EpochOrders, Shuffle
 from codedata.training.identity import digest_of, without_digest
 from codedata.training.shortcuts import shortcut
@@ -134,7 +136,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         whole, rest = divmod(self.num_samples - self._samples_done, self.global_batch_size)
         batches = whole * self.micro_batches
         if not self.drop_last:
-            batches += -(-len(self._share(0, rest)) // self.micro_batch_size)
+            batches += -(-len(self._share(0, rest, self.rank)) // self.micro_batch_size)
         return batches
 
     @property
@@ -142,11 +144,11 @@ class GlobalBatchSampler(Sampler[list[int]]):
         """Batches that make up this rank's share of a global batch: steps to accumulate."""
         return self.global_batch_size // self.world_size // self.micro_batch_size
 
-    def _share(self, start: int, stop: int) -> range:
-        """This rank's part of a global batch's places; the first ranks have the odd ones."""
+    def _share(self, start: int, stop: int, rank: int) -> range:
+        """A rank's part of a global batch's places; the first ranks have the odd ones."""
         size, more = divmod(stop - start, self.world_size)
-        first = start + self.rank * size + min(self.rank, more)
-        return range(first, first + size + (self.rank < more))
+        first = start + rank * size + min(rank, more)
+        return range(first, first + size + (rank < more))
 
     def __iter__(self) -> Iterator[list[int]]:
         if self._is_drawn:  # a loaded position is for one iteration
@@ -157,27 +159,41 @@ class GlobalBatchSampler(Sampler[list[int]]):
             yield batch
         self._is_drawn = True
 
-    def upcoming(self) -> Iterator[list[int]]:
+    def upcoming(self, ranks: range | None = None) -> Iterator[list[int]]:
         """This rank's batches from where the iteration begins to the epoch's end; nothing moves.
+
+        Args:
+            ranks: whose batches are wanted, each together with those that others have meanwhile.
 
         Raises:
             SettingsError: the dataset brings its own order, and is done.
         """
-        return self._batches(self._orders.of_epoch(self.epoch), self._samples_done)
+        ranks = range(self.rank, self.rank + 1) if ranks is None else ranks
+        return self._batches(self._orders.of_epoch(self.epoch), self._samples_done, ranks)
 
-    def _batches(self, order: Order, start: int) -> Iterator[list[int]]:
+    @property
+    def ranks_here(self) -> range:
+        """The ranks of this machine, as torchrun numbers them; this one where it does not say."""
+        number = processes_here()
+        first = self.rank - self.rank % number
+        return range(first, min(first + number, self.world_size))
+
+    def _batches(self, order: Order, start: int, ranks: range) -> Iterator[list[int]]:
         whole = (self.num_samples - start) // self.global_batch_size
-        share = np.array(self._share(0, self.global_batch_size))
-        at_once = -(-_DRAWN_AT_ONCE // len(share))
+        shares = np.array([self._share(0, self.global_batch_size, rank) for rank in ranks])
+        at_once = -(-_DRAWN_AT_ONCE // shares.size)
         for first in range(0, whole, at_once):
             steps = np.arange(first, min(first + at_once, whole))
-            places = start + steps[:, None] * self.global_batch_size + share
-            yield from order.at(places.ravel()).reshape(-1, self.micro_batch_size).tolist()
+            places = start + steps[:, None, None] * self.global_batch_size + shares
+            of_ranks = places.reshape(len(steps), len(ranks), self.micro_batches, -1)
+            numbers = order.at(of_ranks.swapaxes(1, 2).ravel())
+            yield from numbers.reshape(-1, len(ranks) * self.micro_batch_size).tolist()
         if not self.drop_last:
-            rest = self._share(start + whole * self.global_batch_size, self.num_samples)
-            numbers = order.take(rest.start, rest.stop).tolist()
-            for first in range(0, len(numbers), self.micro_batch_size):
-                yield numbers[first : first + self.micro_batch_size]
+            rest = start + whole * self.global_batch_size
+            parts = [self._share(rest, self.num_samples, rank) for rank in ranks]
+            for first in range(0, max(map(len, parts)), self.micro_batch_size):
+                micro = (part[first : first + self.micro_batch_size] for part in parts)
+                yield order.at(np.array([*chain.from_iterable(micro)], np.int64)).tolist()
 
     def state_after(self, num_batches: int) -> dict[str, Any]:
         """The position when this rank is done with so many batches of the current iteration.

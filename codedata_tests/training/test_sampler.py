@@ -3,7 +3,7 @@
 import json
 import tracemalloc
 from collections.abc import Iterable
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,8 @@ def test_without_drop_last_the_ranks_give_out_every_sample_once(
     counts = [sum(map(len, batches)) for batches in drawn]
     assert max(counts) - min(counts) <= 1
     assert sorted(joined(map(joined, drawn))) == list(range(num_samples))
+    together = [joined(each) for each in zip_longest(*drawn, fillvalue=[])]
+    assert [*samplers[-1].upcoming(range(ranks))] == together
 
 
 # State

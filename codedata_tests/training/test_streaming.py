@@ -3,6 +3,7 @@ what is needed; what fails says so in the loop."""
 
 import gc
 import json
+import multiprocessing
 import pickle
 import subprocess
 import sys
@@ -142,6 +143,58 @@ def test_shards_come_ahead_of_their_samples_as_many_as_fit_into_half_of_the_cach
     del batches
     gc.collect()
     wait_until(lambda: not threads_ahead())
+
+
+def test_ranks_of_a_machine_share_one_plan_and_fetch_each_shard_once_into_a_small_cache(
+    url: str, folder: Path, gated: GatedBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each rank's share of a step is a shard of its own; with a plan each, they would have three
+    times the cache under way."""
+    ranks, fork = 4, multiprocessing.get_context("fork")
+    dataset, step = streamed(url), fork.Barrier(ranks, timeout=30)
+    kept = sum(whole_files(cache_place("objects").parent))
+    size = (folder / "dump-0.pkl").stat().st_size
+    monkeypatch.setenv(CACHE_VARIABLE, str(kept + 6 * size))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
+    options = {"global_batch_size": ranks * SHARD_SAMPLES, "micro_batch_size": 5}
+
+    def train(rank: int) -> None:
+        loader = loader_of(dataset, shuffle=False, rank=rank, world_size=ranks, **options)
+        for number, batch in enumerate(loader):
+            first = (number // 4 * ranks + rank) * SHARD_SAMPLES + number % 4 * 5
+            assert batch["input_ids"][:, 0].tolist() == [*range(first, first + 5)]
+            step.wait()
+
+    processes = [fork.Process(target=train, args=(rank,)) for rank in range(ranks)]
+    for each in processes:
+        each.start()
+    for each in processes:
+        each.join()
+    assert [each.exitcode for each in processes] == [0] * ranks
+    assert sorted(fetched(gated)) == sorted(f"dump-{i}.pkl" for i in range(NUM_SHARDS))
+
+
+def test_loops_of_a_process_that_are_under_way_at_once_share_what_may_be_fetched_ahead(
+    url: str, folder: Path, gated: GatedBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = streamed(url)
+    kept = sum(whole_files(cache_place("objects").parent))
+    size = (folder / "dump-0.pkl").stat().st_size
+    monkeypatch.setenv(CACHE_VARIABLE, str(kept + 8 * size))
+    held = [iter(loader_of(part, shuffle=False)) for part in (dataset[:120], dataset[120:])]
+    for each, number in zip(held, (4, 6), strict=True):
+        next(each)
+        wait_until(lambda number=number: len(fetched(gated)) >= number)
+    time.sleep(0.1)
+    assert sorted(fetched(gated)) == [f"dump-{i}.pkl" for i in (0, 1, 2, 3, 6, 7)]
+    for _ in range(5):
+        next(held[0])
+    time.sleep(0.1)
+    assert len(fetched(gated)) == 6, "the first has more than its part under way"
+    held.pop().close()  # pyright: ignore[reportAttributeAccessIssue]
+    next(held[0])
+    next(held[0])
+    wait_until(lambda: len(fetched(gated)) >= 8)
 
 
 @pytest.mark.parametrize("shuffle", [False, "blocks"])
