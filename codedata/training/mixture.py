@@ -188,10 +188,13 @@ class Mixture(StoredSamples):
         return sha256(json.dumps([digest, part]).encode()).hexdigest()
 
     def _rows_of(self, indices: Sequence[int]) -> list[int]:
-        if isinstance(self._rows, MixedRows) and len(indices):
-            start, stop = indices[0], indices[0] + len(indices)
-            if start >= 0 and stop <= len(self) and [*indices] == [*range(start, stop)]:
-                return self._rows.run(start, stop)
+        rows, number = self._rows, len(indices)
+        if number and isinstance(rows, MixedRows):
+            start = indices[0]
+            if [*indices] == [*range(start, start + number)]:
+                found = rows.run(start, number)
+                if found is not None:
+                    return found
         return super()._rows_of(indices)
 
     def drawn(self, num_samples: int | None = None) -> dict[str, int]:
