@@ -18,7 +18,8 @@ from codedata.printable import did_you_mean, shortened
 from codedata.recipe.judging import MAX_SEED
 
 SOURCE_FIELDS = {
-    "dataset": "name of a split, or a folder, a URL, or an opened dataset",
+    "dataset": "name of a split, or a folder, a URL, an opened dataset, or owner/name on the hub",
+    "revision": "of a dataset on the hub: a branch, tag or commit",
     "weight": "its share of the samples, more than 0: the weights may have any sum",
     "max_epochs": "how often each of its samples may come, 1.5 for a half of them twice",
     "start": "samples of it that were drawn before, in the stage of training that this one follows",
