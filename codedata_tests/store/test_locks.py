@@ -379,9 +379,7 @@ def test_a_process_that_is_forked_while_threads_wait_for_a_lock_holds_up_none_of
     child.start()
     try:
         hold.set()
-        for each in threads:
-            each.join(60)
-        assert sorted(through) == [0, 1, 2, 3]
+        wait_until(lambda: sorted(through) == [0, 1, 2, 3])
     finally:
         child.kill()
         child.join()
