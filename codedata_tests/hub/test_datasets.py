@@ -415,8 +415,8 @@ def test_a_loop_over_a_stream_ends_at_once_though_the_hub_is_slow_and_leaves_not
         batches.close()  # pyright: ignore[reportAttributeAccessIssue]
         ahead = [each for each in threading.enumerate() if each.name.startswith("codedata-ahead")]
         for each in ahead:
-            each.join(1)
-        assert time.monotonic() - started < 1
+            each.join(5)
+        assert time.monotonic() - started < 5, "a stalled read lasts 10 s"
         left = [name for name in os.listdir(folder) if not name.endswith(".mark")]
         assert len(left) == 1, "the shard that was needed"
         (folder / left[0]).unlink()
