@@ -1,4 +1,4 @@
-"""A name -> the published dataset or mixture, in plain Python without dagster."""
+"""What users name -> the dataset or mixture, opened, in plain Python without dagster."""
 
 import os
 from collections.abc import Mapping
@@ -10,26 +10,30 @@ import yaml
 from codedata.errors import CodedataError, DatasetError, SettingsError
 from codedata.layout import Layout, is_name
 from codedata.places import local_path
-from codedata.store.copies import place_of, published_place
+from codedata.store.copies import place_of
 from codedata.store.mixtures import mixture_of
 from codedata.training.dataset import PickledTrainerDataset
 from codedata.training.mixture import Mixture, Shuffle
+from codedata.training.named import open_named, require_named
 
 _YAML_FIELDS = ("sources", "num_samples", "seed", "shuffle")
 
 
 def load_dataset(
-    name: str,
+    name: str | os.PathLike[str],
+    revision: str | None = None,
     *,
     mask_padding: bool = True,
     quiet: bool = True,
     verify: bool = False,
     stream: bool = False,
 ) -> PickledTrainerDataset:
-    """Open the dataset of a split, `$CODEDATA_ROOT/datasets/<name>`; of a URL, a copy of it.
+    """Open a dataset to train on, wherever it lies.
 
     Args:
-        name: the split's name.
+        name: a split, `$CODEDATA_ROOT/datasets/<name>`; a folder; a URL, of which there will be a
+            copy in the cache; or a repository of the hub, `owner/name`, with its revision.
+        revision: of the hub: branch, tag or commit; only a commit is the same samples for ever.
         mask_padding: have labels of -100 where samples are padded, so that no loss counts it; else
             labels are the input ids, as the reference script has them.
         quiet: print nothing.
@@ -37,28 +41,17 @@ def load_dataset(
         stream: bring of a dataset at a URL only what is asked for, and no copy of it all.
 
     Raises:
-        DatasetError: the name is none, or the dataset was not materialized, is damaged, or does not
-            say where its padding is.
+        DatasetError: the dataset was not materialized, is not there, is damaged, or does not say
+            where its padding is.
+        SettingsError: the name or the revision is none.
     """
-    return open_for_training(
-        published_place(name),
-        mask_padding=mask_padding,
-        quiet=quiet,
-        verify=verify,
-        stream=stream,
-    )
+    require_named(name, revision, "the dataset to load")
+    dataset = open_named(name, revision, quiet=quiet, verify=verify, stream=stream)
+    return with_labels(dataset, mask_padding=mask_padding)
 
 
-def open_for_training(
-    place: Path | str,
-    *,
-    mask_padding: bool,
-    quiet: bool = True,
-    verify: bool = False,
-    stream: bool = False,
-) -> PickledTrainerDataset:
-    """Open a dataset folder, or what is published at a URL; arguments and errors as above."""
-    dataset = PickledTrainerDataset([place], quiet=quiet, verify=verify, stream=stream)
+def with_labels(dataset: PickledTrainerDataset, *, mask_padding: bool) -> PickledTrainerDataset:
+    """A dataset with its padding masked, or as it is; errors as above."""
     if not mask_padding:
         return dataset
     try:

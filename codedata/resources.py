@@ -153,10 +153,12 @@ class Datasets(dg.ConfigurableResource):
         Raises:
             DatasetError: it was not materialized, is damaged, or does not say where its padding is.
         """
-        from codedata.loading import open_for_training  # torch, only where it is used
+        from codedata.loading import with_labels  # torch, only where it is used
+        from codedata.training.dataset import PickledTrainerDataset
 
         place = place_of(self.store.layout, split)
-        return open_for_training(place, mask_padding=mask_padding, verify=verify)
+        dataset = PickledTrainerDataset([place], quiet=True, verify=verify)
+        return with_labels(dataset, mask_padding=mask_padding)
 
     def load_mixture(self, name: str, *, mask_padding: bool = True) -> "Mixture":
         """The mixture that was materialized under a name.

@@ -386,16 +386,19 @@ NO_PATHS: list[tuple[Any, str, str]] = [
     ([LONG, "x"], "File name too long", NAME_FOLDER),
     ("", "holds no dump-meta", NAME_FOLDER),
 ]
-NO_SPLITS = [None, 5, "", "../train", "a/b", "a\0b", ".", LONG + "-", b"d", ["d"], "ü"]
+NO_NAMES = [None, 5, "", b"d", ["d"]]
+NO_FOLDERS = ["../train", "a/b", "a\0b", ".", LONG + "-", "ü"]
 
 
 def test_the_loaders_refuse_what_is_no_path_and_no_split(here: Path) -> None:
     with quickly(here):
         for path, found, remedy in NO_PATHS:
             assert_helps(refused(PickledTrainerDataset, path, quiet=True), found, remedy)
-        for name in NO_SPLITS:
-            said = refused(load_dataset, name)
-            assert_helps(said, "no name of a split", repr(name), "name one, such as 'train'")
+        for name in NO_NAMES:
+            assert_helps(refused(load_dataset, name), repr(name), "give a split's name, folder or")
+        for name in NO_FOLDERS:
+            remedy = "give its revision" if name == "a/b" else NAME_FOLDER
+            assert_helps(refused(load_dataset, name), "folder", remedy)
         said = refused(load_dataset, "Train")
         assert_helps(said, "split 'Train'", "has no dataset", "run `codedata materialize Train`")
 

@@ -44,6 +44,10 @@ def test_load_dataset_opens_a_dataset_below_the_root(
     assert [sample["labels"].tolist() for sample in plain] == samples
     assert plain.digest == dataset.digest
     assert capsys.readouterr() == ("", ""), "it is quiet"
+    monkeypatch.delenv(ROOT_VARIABLE)
+    for where in (folder, str(folder)):
+        assert [each["labels"].tolist() for each in load_dataset(where)] == LABELS
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
     damage(folder)
     assert len(load_dataset("train")) == 3
     with pytest.raises(DatasetError, match=r"dump-1\.pkl"):

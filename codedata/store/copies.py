@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from codedata.errors import DatasetError
 from codedata.format.facts import Facts
 from codedata.format.meta import META_NAME, parse_meta
-from codedata.layout import Layout, is_name
+from codedata.layout import Layout
 from codedata.parallel import map_in_order
 from codedata.places import is_object_url, require_no_secret
 from codedata.progress import SILENT, Reporter, Transfer, megabytes
@@ -72,18 +72,13 @@ def published_place(split: str) -> Path | str:
     """Where the dataset of a split is, below `$CODEDATA_ROOT`.
 
     Raises:
-        DatasetError: the name is none, or nothing is there.
+        DatasetError: nothing is there.
     """
-    if not is_name(split):
-        raise DatasetError(
-            f"{split!r} is no name of a split; name one, such as 'train', or open a folder with "
-            "PickledTrainerDataset"
-        )
     place = place_of(Layout.from_environment(), split)
     if isinstance(place, Path) and not place.exists():
         raise DatasetError(
             f"split {split!r} has no dataset in {place}; run `codedata materialize {split}`, or "
-            "set CODEDATA_ROOT to the folder that holds it"
+            f"set CODEDATA_ROOT to the folder that holds it; of a folder write './{split}'"
         )
     return place
 

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from codedata.errors import DatasetError, SettingsError
 from codedata.format.mixing import MixedRows
-from codedata.layout import is_name, is_repo
 from codedata.printable import shortened
 from codedata.recipe.mixture import SOURCE_FIELDS, SourceShare, fields_of_source, share_of
-from codedata.store.copies import published_place
-from codedata.training.dataset import PickledTrainerDataset
+from codedata.training.named import open_named, require_named
 from codedata.training.samples import StoredSamples
 from codedata.training.shortcuts import shortcut
 
@@ -34,47 +32,24 @@ def opened_sources(sources: Any, *, stream: bool) -> tuple[list[StoredSamples], 
         fields = fields_of_source(source, what)
         dataset, revision = fields["dataset"], fields.get("revision")
         share = share_of(source, what, _name_of(dataset))
-        _require_place(dataset, revision, f"source {share.name or number!r} of the mixture")
+        _require_dataset(dataset, revision, f"source {share.name or number!r} of the mixture")
         named.append((dataset, revision, share))
     opened = [_open(dataset, revision, stream=stream) for dataset, revision, _ in named]
     return opened, [share for *_, share in named]
 
 
-def _require_place(dataset: Any, revision: object, what: str) -> None:
-    """Refuse what no dataset is, or one of the hub that is written in another way."""
-    if not isinstance(cast("object", dataset), str | os.PathLike | StoredSamples):
+def _require_dataset(dataset: Any, revision: object, what: str) -> None:
+    """Refuse what is no dataset, nor names one."""
+    if not isinstance(dataset, str | os.PathLike | StoredSamples):
         raise SettingsError(
             f"dataset of {what} is {shortened(repr(dataset))}; give a {SOURCE_FIELDS['dataset']}; "
             "a part of one is dataset[indices], no Subset of torch's"
         )
-    is_of_hub = isinstance(dataset, str) and is_repo(dataset)
-    if revision is None:
-        if isinstance(dataset, str) and dataset.lower().startswith("hf:"):
-            raise SettingsError(
-                f"{what} is {shortened(repr(dataset))}; write {{dataset: owner/name, revision: "
-                "main}, or a commit, which is the same samples for ever"
-            )
-        if is_of_hub and not Path(dataset).exists():
-            raise DatasetError(
-                f"{what}: there is no folder {dataset!r} here; if it is a dataset on the hub, give "
-                "its revision, main or a commit, which is the same samples for ever"
-            )
-    elif not isinstance(revision, str) or not revision:
-        raise SettingsError(
-            f"{what} has the revision {shortened(repr(revision))}; write a branch, tag or commit, "
-            "in quotation marks if it is of digits alone"
-        )
-    elif not is_of_hub:
-        raise SettingsError(
-            f"{what} has a revision, which is of a dataset on the hub, owner/name, and this is "
-            f"{shortened(repr(dataset))}; leave it out, or write which version of a URL behind it, "
-            "as in s3://bucket/datasets/train@7"
-        )
+    if revision is not None or not isinstance(dataset, StoredSamples):
+        require_named(dataset, revision, what)
 
 
 def _open(dataset: Any, revision: str | None, *, stream: bool) -> StoredSamples:
-    if revision is not None:
-        return PickledTrainerDataset.from_hub(dataset, revision, quiet=True, stream=stream)
     if isinstance(dataset, StoredSamples):
         if isinstance(_rows(dataset), MixedRows):
             raise DatasetError(
@@ -87,8 +62,7 @@ def _open(dataset: Any, revision: str | None, *, stream: bool) -> StoredSamples:
                 "collate_fn, or in a subclass of Mixture"
             )
         return dataset
-    place = published_place(dataset) if is_name(dataset) else dataset
-    return PickledTrainerDataset(place, quiet=True, stream=stream)
+    return open_named(dataset, revision, stream=stream)
 
 
 def _name_of(dataset: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from codedata import Mixture, PickledTrainerDataset, ResumableLoader, cli
+from codedata import Mixture, PickledTrainerDataset, ResumableLoader, cli, load_dataset
 from codedata.errors import DatasetError
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME
@@ -119,6 +119,7 @@ def test_what_is_here_of_a_commit_costs_no_request_and_of_a_branch_one_that_may_
     account.clear()
     again = PickledTrainerDataset.from_hub(REPO, commit, quiet=True, verify=True)
     assert len(pickle.loads(pickle.dumps(again))) == len(first)
+    assert load_dataset(REPO, commit, mask_padding=False).digest == first.digest
     assert not account.requests
     assert fetched().digest == first.datasets[0].digest
     assert len(account.requests) == 1, "a branch is asked for"

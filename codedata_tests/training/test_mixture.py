@@ -268,7 +268,7 @@ def test_a_mixture_has_no_way_in_but_its_own_and_all_else_of_a_dataset(folder: P
     ("source", "message"),
     [
         ({"dataset": "me/set"}, r"source 'set' .* no folder 'me/set' here; .* give its revision"),
-        ({"dataset": "hf://datasets/me/set"}, r"write {dataset: owner/name, revision: main}, or"),
+        ({"dataset": "hf://datasets/me/set"}, r"write owner/name, and as revision main, or"),
         ({"dataset": "code", "revision": "main"}, r"leave it out, or write which version of a URL"),
         ({"dataset": "s3://b/datasets/a", "revision": "7"}, r"as in s3://bucket/datasets/train@7"),
         ({"dataset": "me/set", "revision": 7}, r"the revision 7; .* in quotation marks if it is"),
