@@ -26,6 +26,7 @@ from codedata_tests.campaigns.machine import PROCESSES
 from codedata_tests.campaigns.training_process import (
     BATCH_SIZE,
     MODES,
+    MOST_STEPS,
     SAVE_EVERY,
     SEED,
     checksums,
@@ -98,7 +99,13 @@ class Run:
     """All ranks of one attempt."""
 
     def __init__(
-        self, folder: Path, cache: Path, arguments: Any, last_epoch: int, ranks: int, workers: int
+        self,
+        folder: Path,
+        cache: Path,
+        arguments: Any,
+        last_epoch: int | None,
+        ranks: int,
+        workers: int,
     ) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -175,8 +182,9 @@ def test_a_run_that_is_killed_at_random_moments_is_given_each_sample_in_its_plac
     num_kills: int, mode: str, place: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     random_, state = random.Random(num_kills), tmp_path / "state.json"
-    expected = Expected(mode, place, num_kills * 200)
-    arguments = (mode, place, num_kills * 200, state)
+    num_samples = num_kills * (MOST_STEPS + 1) * BATCH_SIZE  # more than all runs are given
+    expected = Expected(mode, place, num_samples)
+    arguments = (mode, place, num_samples, state)
     given, num_killed = list[Step](), dict.fromkeys(KILLS, 0)
     for number in range(num_kills):
         start = expected.position(state)
@@ -184,7 +192,7 @@ def test_a_run_that_is_killed_at_random_moments_is_given_each_sample_in_its_plac
         what = KILLS[number % 3]
         workers = max(workers, what == "a worker", MODES[mode].least_workers)
         cache = tmp_path / f"cache-{number // 2}"  # of every second run an empty one
-        run = Run(tmp_path / "run", cache, arguments, 1 << 30, ranks, workers)
+        run = Run(tmp_path / "run", cache, arguments, None, ranks, workers)
         run.wait_for(random_.randrange(what == "a worker", 12))  # with its first batch there is one
         time.sleep(random_.uniform(0, 0.01))
         assert run.is_alive(), "it ended by itself"

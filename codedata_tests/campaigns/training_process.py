@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from codedata import Mixture, PickledTrainerDataset, ResumableLoader
 from codedata.store.files import replace_atomically
 
 BATCH_SIZE, SAVE_EVERY, SEED = 8, 3, 11
+MOST_STEPS = 24
+"""Of a run that is to be killed: then it waits for that, however late it comes."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,9 @@ def logged(run: Path, rank: int) -> Iterator[tuple[int, list[int]]]:
 
 def train(
     environment: dict[str, str], mode: str, place: str, num_samples: int, run: Path, state: Path,
-    last_epoch: int, rank: int, world_size: int, num_workers: int, barrier: Any,
+    last_epoch: int | None, rank: int, world_size: int, num_workers: int, barrier: Any,
 ) -> None:  # fmt: skip
-    """Go on from a state, where there is one, to the end of an epoch."""
+    """Go on from a state, where there is one, to the end of an epoch, or until it is killed."""
     os.environ.update(environment)
     torch.set_num_threads(1)
     loader = MODES[mode].loader(
@@ -108,7 +111,9 @@ def train(
         loader.load_state_dict(json.loads(state.read_text()))
     speed, step = random.Random(rank), 0
     with open(run / f"{rank}.jsonl", "w", encoding="utf-8") as log:
-        for epoch in range(loader.epoch, last_epoch + 1):
+        for epoch in (
+            count(loader.epoch) if last_epoch is None else range(loader.epoch, last_epoch + 1)
+        ):
             for batch in loader:
                 step += 1
                 log.write(json.dumps([epoch, checksums(batch)]) + "\n")
@@ -117,3 +122,5 @@ def train(
                 barrier.wait()
                 if rank == 0 and step % SAVE_EVERY == 0:
                     replace_atomically(state, json.dumps(loader.state_dict()).encode())
+                if last_epoch is None and step == MOST_STEPS:
+                    time.sleep(3600)
