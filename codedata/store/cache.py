@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from codedata.environment import variables
 from codedata.errors import SettingsError, StoreError
 from codedata.places import cache_folder
+from codedata.printable import printable
+from codedata.progress import logger
 from codedata.store.cached_files import last_asked, open_cached, remove_cached, take_cached
 from codedata.store.files import is_temporary, remove_leftovers, replace_atomically
 from codedata.store.locks import is_abandoned, lock_if_free, mark_at_work, waiting_lock
@@ -49,6 +51,9 @@ machine, or stand still; then it is fetched twice, which harms nothing."""
 _SHARD_SECONDS = 600.0
 """For another process that fetches the same file of a stream: 60 MB at 100 kB/s."""
 
+_STUCK: list[tuple[int, int]] = []
+"""The lock of whoever was waited for in vain, of which nobody is waited for again."""
+
 _KINDS = ("objects", "datasets", "tokenizers")
 _SHARDS = "shards"
 _LOCK, _ROOM_LOCK = ".lock", ".room.lock"
@@ -60,7 +65,7 @@ _SHARE_AT_ONCE = 64
 """Of the bound, that may go beyond what is needed: of 10,000 files 150, as 20 ms of ordering."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 _SHARE_OF_DISK = 5
 """Room for what else is there; a corpus's part is some 100 MB, a worker works on one at a time."""
@@ -228,9 +233,22 @@ class ShardsHere:
 @contextmanager
 def _room(num_bytes: int) -> Generator[bool]:
     """Have room for a file, and whether it is enough, while nobody else of this user makes any."""
-    lock = cache_place(_SHARDS) / _ROOM_LOCK
-    with waiting_lock(lock, lambda _: None, most_seconds=_WAITING_SECONDS):
+    lock, held_by = cache_place(_SHARDS) / _ROOM_LOCK, list[str]()
+    most_seconds = 0.0 if _which(lock) in _STUCK else _WAITING_SECONDS
+    until = time.monotonic() + most_seconds
+    with waiting_lock(lock, held_by.append, most_seconds=most_seconds):
+        if held_by and most_seconds and time.monotonic() >= until:
+            _STUCK[:] = filter(None, [_which(lock)])
+            logger.warning(printable(f"{held_by[0]}: not waited for any longer; it stands still"))
         yield make_room(num_bytes)
+
+
+def _which(lock: Path) -> tuple[int, int] | None:
+    """What tells a lock file from the next one of its name."""
+    with suppress(FileNotFoundError):
+        status = lock.stat()
+        return status.st_ino, status.st_ctime_ns
+    return None
 
 
 def require_sha256(data: bytes, sha256: str, where: str) -> None:
@@ -337,7 +355,7 @@ def _remove_abandoned(folder: Path) -> int:
         if path.name.endswith(_LOCK) and path.name != _ROOM_LOCK:
             with suppress(OSError), lock_if_free(path):
                 pass  # which removes it
-        elif is_temporary(path.name) and is_abandoned(path):
+        elif is_temporary(path.name) and is_abandoned(path, older_than=KEPT_SECONDS):
             with suppress(FileNotFoundError):
                 num_bytes += path.stat().st_size
                 path.unlink()
@@ -350,7 +368,8 @@ def _found() -> list[tuple[os.DirEntry[str], int]]:
 
 def _entries(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:
     """What a folder of the cache holds, and its bytes; of a stream also what is on its way."""
-    remove_leftovers(folder, older_than=KEPT_SECONDS)
+    if folder.name != _SHARDS:
+        remove_leftovers(folder, older_than=KEPT_SECONDS)
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):  # another process made room

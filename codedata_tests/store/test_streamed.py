@@ -15,12 +15,12 @@ import pytest
 from codedata.errors import DatasetError, StoreError
 from codedata.format.meta import META_NAME
 from codedata.progress import SILENT
-from codedata.store import streamed
+from codedata.store import cache, streamed
 from codedata.store.cache import CACHE_VARIABLE, cache_place, fetch_shard, open_shard
 from codedata.store.copies import dataset_copy, open_at, reopen
 from codedata.store.dataset_folder import Dataset
 from codedata.store.files import is_temporary
-from codedata.store.locks import mark_at_work
+from codedata.store.locks import mark_at_work, waiting_lock
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog
 from codedata_tests.store.small_datasets import SEQ_LENGTH, files_of, num_shards_of
@@ -265,6 +265,7 @@ def test_what_a_killed_process_left_counts_and_goes_when_its_room_is_needed_and_
         mark_at_work(file)
         file.write(bytes(900))
         file.flush()
+        age(at_work)  # of a process that was suspended
         assert shard(1, fetched)() == bytes([1]) * 1000
         assert len(os.listdir(folder)) == 7, "it has room beside it"
         assert shard(2, fetched)() == bytes([2]) * 1000
@@ -278,6 +279,27 @@ def test_what_a_killed_process_left_counts_and_goes_when_its_room_is_needed_and_
     assert shard(5, fetched)() == bytes([5]) * 1000
     assert not [each for each in os.listdir(folder) if is_temporary(each)]
     assert len(names_in(folder)) == 3
+
+
+@pytest.mark.usefixtures("log")
+def test_of_one_that_stands_still_while_it_makes_room_the_others_wait_once_and_say_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cache, "_WAITING_SECONDS", 0.3)
+    monkeypatch.setattr(cache, "_STUCK", [])
+    fetched: Counter[int] = Counter()
+    shard(1, fetched)()
+    lock = cache_place("shards") / ".room.lock"
+    for number in (2, 5):
+        with waiting_lock(lock, lambda _: None):
+            started = time.monotonic()
+            for each in range(number, number + 3):
+                shard(each, fetched)()
+            assert time.monotonic() - started >= 0.3
+        shard(number + 3, fetched)()
+    said = [f"waiting for process {os.getpid()} on " in each for each in caplog.messages]
+    assert said == [True] * 2, "once for each that stood still"
+    assert len(held()) == 8
 
 
 @pytest.mark.usefixtures("log")
