@@ -20,6 +20,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import struct
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -57,6 +58,12 @@ _STUCK: list[tuple[int, int]] = []
 _KINDS = ("objects", "datasets", "tokenizers")
 _SHARDS = "shards"
 _LOCK, _ROOM_LOCK = ".lock", ".room.lock"
+_LEFT, _GONE = ".left", ".gone"
+_BUDGET = struct.Struct("<qq")
+"""Of `.left`: bytes that may come before anybody goes through the cache again, and its bound. A
+64th of that at the most, by which what comes and goes otherwise may be unknown. `.gone` is touched
+when something goes."""
+
 
 _DAY_SECONDS = 86_400.0
 """How much longer what is yet being made stays: a large file may be under way for hours."""
@@ -213,18 +220,20 @@ def find_shard(sha256: str) -> BinaryIO | None:
 
 
 class ShardsHere:
-    """Which files of streams are in the cache, by a look at it where something came or went."""
+    """Which files of streams are in the cache, by a look at it where room was made."""
 
     def __init__(self) -> None:
         self._seen_ns = 0
 
     def changed(self) -> frozenset[str] | None:
-        """Their names, and those of other files; None if nothing came or went since the last time.
+        """Their names, and those of other files; None if nothing went since the last time.
 
         What goes within a tick of the clock after that time is noticed with the next that does.
         """
-        folder = cache_place(_SHARDS)
-        if (now_ns := folder.stat().st_mtime_ns) == self._seen_ns:
+        folder, now_ns = cache_place(_SHARDS), 0
+        with suppress(FileNotFoundError):
+            now_ns = (folder / _GONE).stat().st_mtime_ns
+        if now_ns == self._seen_ns:
             return None
         self._seen_ns = now_ns
         return frozenset(os.listdir(folder))
@@ -240,7 +249,18 @@ def _room(num_bytes: int) -> Generator[bool]:
         if held_by and most_seconds and time.monotonic() >= until:
             _STUCK[:] = filter(None, [_which(lock)])
             logger.warning(printable(f"{held_by[0]}: not waited for any longer; it stands still"))
-        yield make_room(num_bytes)
+        yield _takes_up(num_bytes)
+
+
+def _takes_up(num_bytes: int) -> bool:
+    """Whether so many bytes fit, by what the last who went through all of it left for the next."""
+    path, most = cache_place(_SHARDS) / _LEFT, max_cache_bytes(cache_place("objects"))
+    found = path.read_bytes() if path.exists() else b""
+    left, of_most = _BUDGET.unpack(found) if len(found) == _BUDGET.size else (0, most)
+    if of_most != most or left < num_bytes:
+        left = num_bytes + _room_left(num_bytes)
+    path.write_bytes(_BUDGET.pack(max(0, min(left - num_bytes, most // _SHARE_AT_ONCE)), most))
+    return left >= num_bytes
 
 
 def _which(lock: Path) -> tuple[int, int] | None:
@@ -310,16 +330,23 @@ def max_cache_bytes(folder: Path) -> int:
 
 
 def make_room(num_bytes: int) -> bool:
-    """Remove what was asked for longest ago, until so many bytes more fit; whether they do.
+    """Remove what was asked for longest ago, until so many bytes more fit; whether they do."""
+    return _room_left(num_bytes) >= 0
 
-    And a little more where much is there: who comes next need not order all of it again.
+
+def _room_left(num_bytes: int) -> int:
+    """Make room for so many bytes: how many more fit then, less than 0 where those do not.
+
+    A little more goes where much is there: who comes next need not go through all of it again.
     """
     found = _found()
     most = max_cache_bytes(cache_place("objects"))
     surplus = sum(size for _, size in found) + num_bytes - most
     if surplus > 0:
         surplus -= _remove_abandoned(cache_place(_SHARDS))
-    return surplus <= 0 or _remove_oldest(found, surplus, most // _SHARE_AT_ONCE) >= surplus
+    if surplus > 0:
+        surplus -= _remove_oldest(found, surplus, most // _SHARE_AT_ONCE)
+    return -surplus
 
 
 def _give_way(num_bytes: int) -> bool:
@@ -345,6 +372,9 @@ def _remove_oldest(found: Sequence[tuple[os.DirEntry[str], int]], surplus: int, 
         if used <= latest or path.parent.name == _SHARDS:
             remove(path)
             num_bytes += size
+    if num_bytes:
+        with suppress(FileNotFoundError):  # no stream's
+            (cache_place(_SHARDS) / _GONE).touch()
     return num_bytes
 
 
