@@ -38,7 +38,7 @@ def process(command: Sequence[str], folder: Path, environment: Mapping[str, str]
         started.wait(30)
 
 
-def waited_for(log: Path, pattern: str, *, seconds: float = 60) -> str:
+def waited_for(log: Path, pattern: str, *, seconds: float = 300) -> str:
     """What a process prints, once it does: the first group of a pattern."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

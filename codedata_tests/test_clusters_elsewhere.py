@@ -69,9 +69,9 @@ from codedata.progress import SILENT
 from codedata.run import cluster
 from codedata.run.placement import cluster_of
 place = cluster_of(None, sys.argv[1])
-cluster._ANSWER_SECONDS = 2 if sys.argv[2:] else 30
+cluster._ANSWER_SECONDS = 2 if sys.argv[2:] else 300
 with cluster.dask_workers(place, num_workers=1, folder=None, reporter=SILENT) as workers:
-    print("made", workers.submit(abs, -1024).result(timeout=60))
+    print("made", workers.submit(abs, -1024).result(timeout=300))
 """
 
 
@@ -110,7 +110,7 @@ def test_by_the_page_on_tls_work_is_done_for_who_has_the_key_and_refused_to_who_
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_the_script_for_slurm_makes_a_split_with_a_stand_in_for_srun(tmp_path: Path) -> None:
     """`srun` starts here what it would on each node; all of it ends with the script."""
     programs = tmp_path / "programs"

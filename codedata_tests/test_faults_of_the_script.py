@@ -33,7 +33,7 @@ from codedata_tests.script_runs import (
     run,
     run_here,
     started,
-    wait_until,
+    wait_for,
     work_folder,
 )
 
@@ -118,7 +118,11 @@ def test_a_disk_too_small_for_the_switches_is_said_before_work_and_padding_count
 # Kills and Ctrl-C (rows 17, 26 and 31)
 
 
-def the_lock_is_held(process: subprocess.Popen[str], target: Path) -> object:
+MOST_TRIES = 6
+"""Of what has to be done while a run is at work: on a busy machine it may be over by then."""
+
+
+def the_lock_is_held(target: Path) -> object:
     """Its holder has signed it; before that, an interrupt may leave an empty one."""
     try:
         return (work_folder(target) / "lock.holder").stat().st_size
@@ -126,23 +130,37 @@ def the_lock_is_held(process: subprocess.Popen[str], target: Path) -> object:
         return False
 
 
-def chunks_are_stored(process: subprocess.Popen[str], target: Path) -> object:
+def chunks_are_stored(target: Path) -> object:
     return len(finished_chunks(target)) > 20
+
+
+def interrupted(
+    switches: list[str], target: Path, moment: Callable[[Path], object]
+) -> tuple[int, str]:
+    """Status and stderr of a run that was interrupted while it was at work."""
+    before = contents(target)
+    for _ in range(MOST_TRIES):
+        with started([*switches, *NEW]) as process:
+            wait_for(lambda: moment(target), process)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+            _, stderr = process.communicate(timeout=300)
+            assert_all_end(process.pid)
+        if process.returncode and contents(target) == before:
+            return process.returncode, stderr
+        assert run_here([*switches, *OLD]) == 0
+    pytest.fail("it was done each time before it was interrupted")
 
 
 @needs_proc
 @pytest.mark.parametrize("moment", [the_lock_is_held, chunks_are_stored])
 def test_ctrl_c_ends_the_script_with_one_line_and_keeps_finished_chunks(
-    moment: Callable[[subprocess.Popen[str], Path], object], switches: list[str], target: Path
+    moment: Callable[[Path], object], switches: list[str], target: Path
 ) -> None:
     """Row 31: as a terminal does, the whole process group is interrupted."""
     before = contents(target)
-    with started([*switches, *NEW]) as process:
-        wait_until(lambda: moment(process, target), process)
-        os.killpg(process.pid, signal.SIGINT)
-        _, stderr = process.communicate(timeout=30)
-        assert_all_end(process.pid)
-    assert process.returncode == 130, stderr
+    status, stderr = interrupted(switches, target, moment)
+    assert status == 130, stderr
     assert lines(stderr) == [
         "tokenize_data: interrupted; finished chunks are kept, the same command continues"
     ]
@@ -193,24 +211,40 @@ def test_a_chunk_that_finds_no_memory_fails_the_run_and_the_next_one_continues(
 # A rival (row 18)
 
 
+def is_stopped(process: subprocess.Popen[str]) -> bool:
+    """Whether a process that was told to stop did, and had not ended."""
+    options = os.WSTOPPED | os.WEXITED | os.WNOWAIT
+    found = None if process.returncode is not None else os.waitid(os.P_PID, process.pid, options)
+    return found is not None and found.si_code == os.CLD_STOPPED
+
+
 @needs_proc
 def test_of_two_runs_at_once_one_wins_and_the_other_says_who(
     switches: list[str], target: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The first one is stopped while the second one tries, so that the two surely meet."""
     before = contents(target)
-    with started([*switches, *NEW]) as first:
-        wait_until(lambda: len(finished_chunks(target)) > 5, first)
-        os.kill(first.pid, signal.SIGSTOP)
-        second = run(command([*switches, *OLD]))
-        assert_refused(
-            second,
-            rf"the dataset {target} is being written by another run \(process {first.pid} on .*, "
-            r"since 20.*\); wait for it to end, or end it",
-        )
-        assert contents(target) == before
-        os.kill(first.pid, signal.SIGCONT)
-        _, stderr = first.communicate(timeout=60)
-    assert first.returncode == 0, stderr
+    for _ in range(MOST_TRIES):
+        with started([*switches, *NEW]) as first:
+            wait_for(lambda: len(finished_chunks(target)) > 5, first)
+            first.send_signal(signal.SIGSTOP)
+            if not is_stopped(first) or contents(target) != before:
+                first.kill()
+                first.wait()
+                assert run_here([*switches, *OLD]) == 0
+                continue
+            second = run(command([*switches, *OLD]))
+            assert_refused(
+                second,
+                rf"the dataset {target} is being written by another run \(process {first.pid} on "
+                r".*, since 20.*\); wait for it to end, or end it",
+            )
+            assert contents(target) == before
+            first.send_signal(signal.SIGCONT)
+            _, stderr = first.communicate(timeout=300)
+        assert first.returncode == 0, stderr
+        break
+    else:
+        pytest.fail("the first one was done each time before it was stopped")
     assert open_dataset(target, verify=True).seq_length == 64
     assert os.listdir(target.parent) == [target.name]

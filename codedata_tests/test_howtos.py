@@ -54,7 +54,7 @@ def test_corpora_as_people_have_them_are_looked_at_and_loaded_as_their_page_says
     assert "All definitions loaded successfully." in checked
 
 
-@pytest.mark.timeout(300)  # a dozen commands, each of which imports Dagster
+@pytest.mark.timeout(1200)  # a dozen commands, each of which imports Dagster
 def test_a_project_of_one_s_own_is_made_as_its_page_says(
     clone: Path, environment: dict[str, str]
 ) -> None:
@@ -62,7 +62,7 @@ def test_a_project_of_one_s_own_is_made_as_its_page_says(
     assert open_dataset(clone / "mine/data/datasets/my_train", verify=True).num_samples > 100
 
 
-@pytest.mark.timeout(300)  # a dozen commands, as above
+@pytest.mark.timeout(1200)  # a dozen commands, as above
 def test_datasets_are_mixed_as_their_page_says(clone: Path, environment: dict[str, str]) -> None:
     *_, refused = do_page("mixtures.md", clone, environment)
     assert "num_samples" in refused

@@ -5,18 +5,19 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from threading import Event
+from threading import Event, Timer
 
 import pytest
 
 from codedata import parallel
 from codedata.parallel import ChunkThreads, completed, map_in_order
+from codedata_tests.sources.loopback_s3 import wait_until
 
 
-def end_with(error: BaseException, began: Event, finished: Event) -> None:
+def end_with(error: BaseException, began: Event, goes_on: Event, finished: Event) -> None:
     def work() -> None:
         began.set()
-        time.sleep(0.3)
+        goes_on.wait(60)
         finished.set()
 
     with ChunkThreads(1) as threads:
@@ -33,19 +34,26 @@ def test_after_an_error_no_thread_runs_on_and_ctrl_c_waits_only_a_moment(
 ) -> None:
     """The stage is another run's as soon as the block is left, so nothing may write into it."""
     monkeypatch.setattr(parallel, "_GRACE_SECONDS", 0.01)
-    began, finished = Event(), Event()
+    began, goes_on, finished = Event(), Event(), Event()
+    if waited_for:
+        Timer(0.3, goes_on.set).start()
     with pytest.raises(type(error)):
-        end_with(error, began, finished)
+        end_with(error, began, goes_on, finished)
     assert finished.is_set() == waited_for
-    finished.wait()
+    goes_on.set()
+    assert finished.wait(60)
 
 
 def test_after_an_error_nothing_that_waits_is_begun() -> None:
     began, waiting = Event(), list[Future[None]]()
 
+    def work() -> None:
+        began.set()
+        wait_until(lambda: waiting and waiting[0].cancelled(), seconds=20)
+
     def fail_while_one_works() -> None:
         with ChunkThreads(1) as threads:
-            threads.submit(lambda: began.set() or time.sleep(0.1))
+            threads.submit(work)
             waiting.append(threads.submit(began.clear))
             began.wait()
             raise OSError("disk full")
@@ -72,7 +80,7 @@ def test_of_many_calls_some_wait_at_once_and_none_once_they_are_left(
         assert found == [(number, str(number)) for number in range(20)]
         taken.clear()
         goes_on = Event()
-        for _ in (left := completed(threads, lambda n: n == 0 or goes_on.wait(5), numbers())):
+        for _ in (left := completed(threads, lambda n: n == 0 or goes_on.wait(20), numbers())):
             assert len(taken) == 4, "one is done, one is at work, and two wait"
             break
         left.close()
@@ -109,7 +117,7 @@ def test_what_is_mapped_in_order_waits_by_some_and_ends_with_its_first_error(
     with ChunkThreads(1) as threads:
         goes_on = Event()
         left = map_in_order(
-            threads, lambda n: begun.append(n) or n == 0 or goes_on.wait(5), numbers()
+            threads, lambda n: begun.append(n) or n == 0 or goes_on.wait(20), numbers()
         )
         assert next(left)
         left.close()

@@ -24,7 +24,7 @@ def run(command: list[str | Path], environment: dict[str, str], folder: Path) ->
 
 
 @pytest.mark.campaign
-@pytest.mark.timeout(400)  # the engine is compiled anew beside the installed files
+@pytest.mark.timeout(1200)  # the engine is compiled anew beside the installed files
 def test_the_wheel_runs_the_demo_and_a_project_of_one_s_own_in_an_empty_folder(
     tmp_path: Path,
 ) -> None:

@@ -22,12 +22,12 @@ from codedata.format.shares import Shares
 BLOCK = 4096
 """Places within which sources are shuffled: some batches of a large run."""
 
-_WINDOW_BLOCKS, _LEAST_WINDOW = 8, 256
-"""What is worked out at once of a source's order, in blocks: a call costs some 0.3 ms, whatever is
-asked for. Of all sources together that is 0.5 MB, and 4 kB for each."""
+_WINDOW_BLOCKS, _LEAST_WINDOW = 16, 4096
+"""What is worked out at once of a source's order, in blocks, and at least in samples: a call costs
+up to 1 ms, whatever is asked for. Of all together that is 1 MB, and at most 64 kB more for each."""
 
 _KEPT_BLOCKS = 32
-"""2 MB: whoever goes through a mixture in its order needs one or two."""
+"""1 MB: whoever goes through a mixture in its order needs one or two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +107,17 @@ class MixedRows:
         block, place = divmod(self.places[index], BLOCK)
         return int(self._block(block)[1][place])
 
-    def run(self, start: int, stop: int) -> list[int]:
-        """The rows of consecutive places: what a batch is of, where nobody shuffles again."""
-        places = self.places[start:stop]
-        block, first = divmod(places.start, BLOCK)
-        if places.step == 1 and first + len(places) <= BLOCK:
-            return self._block(block)[1][first : first + len(places)].tolist()
-        return [self[index] for index in range(start, stop)]
+    def run(self, start: int, number: int) -> list[int] | None:
+        """The rows of consecutive places: what a batch is of, where nobody shuffles again.
+
+        Returns:
+            None where they are not of one block, or there are none such.
+        """
+        places = self.places
+        block, first = divmod(places.start + start, BLOCK)
+        if places.step != 1 or start < 0 or start + number > len(places) or first + number > BLOCK:
+            return None
+        return self._block(block)[1][first : first + number].tolist()
 
     @property
     def is_whole(self) -> bool:
@@ -134,13 +138,14 @@ class MixedRows:
             counts = [count + int(more) for count, more in zip(counts, of_block, strict=True)]
         return [each.start + count for each, count in zip(self._sources, counts, strict=True)]
 
-    def _make_block(self, block: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    def _make_block(self, block: int) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.int64]]:
         """The source of each place of a block, and its row."""
         first = block * BLOCK
         size = min(BLOCK, self._num_samples - first)
         before, after = self._shares.counts(first), self._shares.counts(first + size)
         numbers = [there - here for here, there in zip(before, after, strict=True)]
-        kinds = np.repeat(np.arange(len(numbers)), numbers)
+        narrow = np.min_scalar_type(len(numbers))  # sorted by counting, not by comparing
+        kinds = np.repeat(np.arange(len(numbers), dtype=narrow), numbers)
         if self._shuffle:
             kinds = kinds[ComputedOrder(size, self._seed, block).take(0, size)]
         else:

@@ -225,11 +225,14 @@ def _enciphered(
     """Values of so many bits through the rounds of the network."""
     a, b = bits >> _ONE, bits - (bits >> _ONE)
     left, right = values >> b, values & ((_ONE << b) - _ONE)
-    halves = [(left, right, a), (right, left, b)]
+    halves = [
+        (half, other, _SIXTY_FOUR - width, (_ONE << width) - _ONE)
+        for half, other, width in ((left, right, a), (right, left, b))
+    ]
     for number, key in enumerate(keys):
-        half, other, width = halves[number % 2]
-        half += _mixed(other + key) >> (_SIXTY_FOUR - width)
-        half &= (_ONE << width) - _ONE
+        half, other, above, mask = halves[number % 2]
+        half += _mixed(other + key) >> above
+        half &= mask
     return left << b | right
 
 

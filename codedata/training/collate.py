@@ -7,8 +7,8 @@ from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import DatasetError
 from codedata.training.batches import IGNORED_LABEL, Batch, Sample, StoredBatch, collate_samples
-from codedata.training.dataset import PickledTrainerDataset
 from codedata.training.identity import parts_of
+from codedata.training.samples import StoredSamples
 
 _WRITES_LABELS = "DataCollatorForLanguageModeling"
 """transformers' collator that makes labels of the input ids, known by name: it is not imported."""
@@ -33,9 +33,9 @@ class PaddingCollator:
     def __init__(self, dataset: TorchDataset[Sample]) -> None:
         for part in parts_of(dataset):
             if not getattr(part, "masks_padding", False):
-                is_ours = isinstance(part, PickledTrainerDataset)
+                is_ours = isinstance(part, StoredSamples)
                 raise DatasetError(
-                    f"the samples of {part.datasets[0].folder if is_ours else type(part).__name__} "
+                    f"the samples of {part.datasets[0].where if is_ours else type(part).__name__} "
                     "do not tell padding from text; give dataset.with_padding_masked() to the "
                     "collator and to the loader"
                 )

@@ -106,6 +106,7 @@ class ResumableLoader(DataLoader[Sample]):
             options["collate_fn"] = collate_samples
         options.setdefault("pin_memory", torch.cuda.is_available())
         super().__init__(dataset, batch_sampler=sampler, **options)
+        self._loading: ResumableLoader | None = None  # with the workers that stay
         self._move()
 
     @property
@@ -149,7 +150,7 @@ class ResumableLoader(DataLoader[Sample]):
         """
         view, collate = self._gathering()
         if view is None or self.num_workers or self.pin_memory:
-            loaded = super().__iter__()
+            loaded = super(ResumableLoader, self._as_stored(view, collate)).__iter__()
             return (each.batch() if isinstance(each, Uncollated) else each for each in loaded)
         # What torch's own iteration draws, for what is drawn after.
         generator = cast("torch.Generator | None", self.generator)
@@ -164,9 +165,13 @@ class ResumableLoader(DataLoader[Sample]):
         collate = shortcut(collate_fn, "collate_stored", "__call__")
         return (stored_view(self.dataset), collate) if collate else (None, StoredBatch.expand)
 
-    def _get_iterator(self) -> Any:
-        """Torch's; of stored batches where there are such, since tensors are slow to hand over."""
-        view, collate = self._gathering()
+    def _as_stored(self, view: Any, collate: Callable[[StoredBatch], Batch]) -> "ResumableLoader":
+        """What torch goes over in place of this: it gives stored batches where there are such.
+
+        Tensors are slow to hand over. Torch keeps workers that stay at the loader it goes over.
+        """
+        if self._loading is not None:
+            return self._loading
         changes: dict[str, Any] = {"dataset": asked_for_each(self.dataset)}
         if view is not None:
             changes = {
@@ -174,9 +179,11 @@ class ResumableLoader(DataLoader[Sample]):
                 "collate_fn": partial(Uncollated, collate=collate),
                 "worker_init_fn": partial(_begin_work, then=self.worker_init_fn),
             }
-        gathering = copy(self)
-        gathering.__dict__.update(changes)
-        return super(ResumableLoader, gathering)._get_iterator()
+        loading = copy(self)
+        loading.__dict__.update(changes)
+        if self.persistent_workers:
+            self._loading = loading
+        return loading
 
     def state_dict(self) -> dict[str, Any]:
         """The position after the batches that were delivered; a dict of JSON's types.

@@ -24,8 +24,8 @@ from codedata.recipe.mixture import (
     plan_of,
     whole_number,
 )
-from codedata.training.dataset import PickledTrainerDataset
 from codedata.training.mixture_sources import Rows, opened_sources, require_others, rows_of
+from codedata.training.samples import StoredSamples
 
 Shuffle = bool | Literal["blocks"]
 
@@ -33,21 +33,22 @@ _KEY_DIGITS = 8
 """Of a source's digest, for what its order is drawn for: a number below 2**32."""
 
 
-class Mixture(PickledTrainerDataset):
+class Mixture(StoredSamples):
     """Samples of several datasets, by weight, each source gone through without repetition.
 
-    A dataset as `PickledTrainerDataset` is, in the order of training: do not shuffle it again, and
-    go through it once. Source by source the counts follow the weights, never two samples off where
-    a block of 4,096 ends, within which sources are shuffled. A source's samples come in a seeded
-    order of their own, that of each of its epochs another, and none a second time before all came
-    once. All that decides it are the sources' digests, weights and starts, `num_samples`, `seed`
-    and `shuffle`: not ranks, workers or batch sizes.
+    A dataset as `PickledTrainerDataset` is one, in the order of training: do not shuffle it again,
+    and go through it once. Source by source the counts follow the weights, never two samples off
+    where a block of 4,096 ends, within which sources are shuffled. A source's samples come in a
+    seeded order of their own, that of each of its epochs another, and none a second time before all
+    came once. All that decides it are the sources' digests, weights and starts, `num_samples`,
+    `seed` and `shuffle`: not ranks, workers, batch sizes, or where a source lies.
 
     A slice is a part of that order. Indices pick samples, which have no such order any more.
 
     Args:
-        sources: mappings: `dataset` is a split's name, a folder, a URL, or a PickledTrainerDataset
-            or a part of one; `weight` is more than 0, the weights having any sum; `max_epochs`, by
+        sources: mappings: `dataset` is a split's name, a folder, a URL, a PickledTrainerDataset or
+            a part of one, or with `revision`, a branch, tag or commit, owner/name of a dataset on
+            the hub; `weight` is more than 0, the weights having any sum; `max_epochs`, by
             default 1, is how often its samples may come; `start`, by default 0, is how many of its
             draws were done before, in a mixture of the same seed and shuffle (see `drawn`); `name`
             is for messages, by default the split's or the folder's.
@@ -57,8 +58,8 @@ class Mixture(PickledTrainerDataset):
             source from a few shards at a time, for disks and object stores; False takes each
             source in its order, and sources at equal distances.
         mask_padding: whether the labels of padding are -100.
-        stream: bring of sources at URLs only the shards that are asked for; not of those that were
-            opened before.
+        stream: bring of sources at URLs and on the hub only the shards that are asked for; those
+            that were opened before stay as they are.
 
     Attributes:
         plan: how many samples there are of each source.
@@ -95,7 +96,7 @@ class Mixture(PickledTrainerDataset):
         )
         if why := self.plan.why_not:
             raise SettingsError(why)
-        self._start([dataset for each in opened for dataset in each.datasets], quiet=True)
+        self._start([dataset for each in opened for dataset in each.datasets])
         first, mixed = 0, list[MixedSource]()
         for each, share, digest in zip(opened, shares, self._digests, strict=True):
             mixed.append(
@@ -115,15 +116,14 @@ class Mixture(PickledTrainerDataset):
         )
         if mask_padding:
             try:
-                self.__dict__ = self.with_padding_masked().__dict__
+                self._require_padding_known()
             except DatasetError as error:
                 raise DatasetError(
                     f"{error}; or mix with mask_padding=False, and the loss counts its padding"
                 ) from error
+            self._masks_padding = True
 
-    def _order_of(
-        self, dataset: PickledTrainerDataset, name: str, digest: str
-    ) -> Callable[[int], Order]:
+    def _order_of(self, dataset: StoredSamples, name: str, digest: str) -> Callable[[int], Order]:
         """The order of each epoch of a source, the same in any mixture of the seed."""
         key = int(digest[:_KEY_DIGITS], 16)
         if not self._shuffle:
@@ -188,10 +188,13 @@ class Mixture(PickledTrainerDataset):
         return sha256(json.dumps([digest, part]).encode()).hexdigest()
 
     def _rows_of(self, indices: Sequence[int]) -> list[int]:
-        if isinstance(self._rows, MixedRows) and len(indices):
-            start, stop = indices[0], indices[0] + len(indices)
-            if start >= 0 and stop <= len(self) and [*indices] == [*range(start, stop)]:
-                return self._rows.run(start, stop)
+        rows, number = self._rows, len(indices)
+        if number and isinstance(rows, MixedRows):
+            start = indices[0]
+            if [*indices] == [*range(start, start + number)]:
+                found = rows.run(start, number)
+                if found is not None:
+                    return found
         return super()._rows_of(indices)
 
     def drawn(self, num_samples: int | None = None) -> dict[str, int]:

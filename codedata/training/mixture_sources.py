@@ -10,35 +10,72 @@ from numpy.typing import NDArray
 
 from codedata.errors import DatasetError, SettingsError
 from codedata.format.mixing import MixedRows
-from codedata.layout import is_name
+from codedata.layout import is_name, is_repo
 from codedata.printable import shortened
-from codedata.recipe.mixture import SourceShare, fields_of_source, share_of
+from codedata.recipe.mixture import SOURCE_FIELDS, SourceShare, fields_of_source, share_of
 from codedata.store.copies import published_place
 from codedata.training.dataset import PickledTrainerDataset
+from codedata.training.samples import StoredSamples
 from codedata.training.shortcuts import shortcut
 
 Rows = range | NDArray[np.int64]
 
 
-def opened_sources(
-    sources: Any, *, stream: bool
-) -> tuple[list[PickledTrainerDataset], list[SourceShare]]:
+def opened_sources(sources: Any, *, stream: bool) -> tuple[list[StoredSamples], list[SourceShare]]:
     """The datasets of sources, once all that users wrote of them was judged."""
     if not isinstance(sources, list | tuple):
         raise SettingsError(
             f"sources of a mixture are {shortened(repr(sources))}; write a list of "
             "{dataset: ..., weight: ...}"
         )
-    named: list[tuple[Any, SourceShare]] = []
+    named: list[tuple[Any, Any, SourceShare]] = []
     for number, source in enumerate(cast("Sequence[object]", sources), 1):
         what = f"source {number} of the mixture"
-        dataset = fields_of_source(source, what)["dataset"]
-        named.append((dataset, share_of(source, what, _name_of(dataset))))
-    return [_open(each, stream=stream) for each, _ in named], [share for _, share in named]
+        fields = fields_of_source(source, what)
+        dataset, revision = fields["dataset"], fields.get("revision")
+        share = share_of(source, what, _name_of(dataset))
+        _require_place(dataset, revision, f"source {share.name or number!r} of the mixture")
+        named.append((dataset, revision, share))
+    opened = [_open(dataset, revision, stream=stream) for dataset, revision, _ in named]
+    return opened, [share for *_, share in named]
 
 
-def _open(dataset: Any, *, stream: bool) -> PickledTrainerDataset:
-    if isinstance(dataset, PickledTrainerDataset):
+def _require_place(dataset: Any, revision: object, what: str) -> None:
+    """Refuse what no dataset is, or one of the hub that is written in another way."""
+    if not isinstance(cast("object", dataset), str | os.PathLike | StoredSamples):
+        raise SettingsError(
+            f"dataset of {what} is {shortened(repr(dataset))}; give a {SOURCE_FIELDS['dataset']}; "
+            "a part of one is dataset[indices], no Subset of torch's"
+        )
+    is_of_hub = isinstance(dataset, str) and is_repo(dataset)
+    if revision is None:
+        if isinstance(dataset, str) and dataset.lower().startswith("hf:"):
+            raise SettingsError(
+                f"{what} is {shortened(repr(dataset))}; write {{dataset: owner/name, revision: "
+                "main}, or a commit, which is the same samples for ever"
+            )
+        if is_of_hub and not Path(dataset).exists():
+            raise DatasetError(
+                f"{what}: there is no folder {dataset!r} here; if it is a dataset on the hub, give "
+                "its revision, main or a commit, which is the same samples for ever"
+            )
+    elif not isinstance(revision, str) or not revision:
+        raise SettingsError(
+            f"{what} has the revision {shortened(repr(revision))}; write a branch, tag or commit, "
+            "in quotation marks if it is of digits alone"
+        )
+    elif not is_of_hub:
+        raise SettingsError(
+            f"{what} has a revision, which is of a dataset on the hub, owner/name, and this is "
+            f"{shortened(repr(dataset))}; leave it out, or write which version of a URL behind it, "
+            "as in s3://bucket/datasets/train@7"
+        )
+
+
+def _open(dataset: Any, revision: str | None, *, stream: bool) -> StoredSamples:
+    if revision is not None:
+        return PickledTrainerDataset.from_hub(dataset, revision, quiet=True, stream=stream)
+    if isinstance(dataset, StoredSamples):
         if isinstance(_rows(dataset), MixedRows):
             raise DatasetError(
                 "a source of a mixture is a mixture; give its sources, with weights of the whole"
@@ -56,12 +93,12 @@ def _open(dataset: Any, *, stream: bool) -> PickledTrainerDataset:
 
 def _name_of(dataset: Any) -> str:
     """What messages call a source."""
-    if isinstance(dataset, PickledTrainerDataset):
+    if isinstance(dataset, StoredSamples):
         return Path(dataset.datasets[0].where).name
     return Path(os.fspath(dataset)).name if isinstance(dataset, str | os.PathLike) else ""
 
 
-def require_others(opened: Sequence[PickledTrainerDataset], shares: Sequence[SourceShare]) -> None:
+def require_others(opened: Sequence[StoredSamples], shares: Sequence[SourceShare]) -> None:
     """Refuse sources with a sample in common, whatever folder it lies in, or with one twice."""
     known = dict[str, list[tuple[Rows, str]]]()
     for source, share in zip(opened, shares, strict=True):
@@ -84,14 +121,14 @@ def require_others(opened: Sequence[PickledTrainerDataset], shares: Sequence[Sou
             known[dataset.content_digest].append((own, share.name))
 
 
-def rows_of(dataset: PickledTrainerDataset) -> Rows:
+def rows_of(dataset: StoredSamples) -> Rows:
     """Which samples of its folders a source is."""
     rows = _rows(dataset)
     assert not isinstance(rows, MixedRows), "no mixture is a source"
     return rows
 
 
-def _rows(dataset: PickledTrainerDataset) -> Rows | MixedRows:
+def _rows(dataset: StoredSamples) -> Rows | MixedRows:
     return dataset._rows  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 

@@ -24,9 +24,9 @@ from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import DatasetError
 from codedata.training.batches import IGNORED_LABEL, Batch, Sample, StoredBatch, collate_samples
-from codedata.training.dataset import PickledTrainerDataset
 from codedata.training.documents import PADDING
 from codedata.training.identity import parts_of
+from codedata.training.samples import StoredSamples
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class PackedCollator:
     def __init__(self, dataset: TorchDataset[Sample], *, flattened: bool = False) -> None:
         for part in parts_of(dataset):
             if not getattr(part, "has_documents", False):
-                is_ours = isinstance(part, PickledTrainerDataset)
+                is_ours = isinstance(part, StoredSamples)
                 raise DatasetError(
                     f"{part.datasets[0].where if is_ours else type(part).__name__} does not say "
                     "where documents lie in its samples; make it with a recipe, or leave "

@@ -19,10 +19,10 @@ from torch.utils.data import RandomSampler
 from codedata.errors import DatasetError
 from codedata.store.dataset_folder import Dataset
 from codedata.training.collate import require_labels_kept
-from codedata.training.dataset import PickledTrainerDataset
 from codedata.training.identity import digest_of, parts_of, without_digest
 from codedata.training.mixture import Mixture
 from codedata.training.packed import require_documents_apart
+from codedata.training.samples import StoredSamples
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -134,7 +134,7 @@ class DatasetProvenance(TrainerCallback, ExportableState):
 
 def _opened(dataset: Any) -> list[Dataset]:
     """The opened folders that a dataset reads, each part's in turn."""
-    parts = [part for part in parts_of(dataset) if isinstance(part, PickledTrainerDataset)]
+    parts = [part for part in parts_of(dataset) if isinstance(part, StoredSamples)]
     return [each for part in parts for each in part.datasets]
 
 

@@ -53,7 +53,7 @@ class SampleReader:
         self._starts = [*accumulate(counts, initial=0)]
         self._ends = self._starts[1:]
         self._first_shards = [*accumulate((each.num_shards for each in datasets), initial=0)]
-        self._ids = _ids_by_shard(datasets, self._first_shards)
+        self._ids = _ids_by_shard(datasets)
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -141,9 +141,13 @@ class SampleReader:
                 not say where it is.
         """
         ids = np.empty((len(rows), self.seq_length), np.int64 if is_wide else np.uint16)
+        starts, ends, ids_of = self._starts, self._ends, self._ids
+        last = list[tuple[int, int]]()  # of a shard, which alone may be padded
         for number, row in enumerate(rows):  # faster than an indexed take a shard
-            shard = bisect_right(self._ends, row)
-            found = self._ids(shard)[row - self._starts[shard]]
+            shard = bisect_right(ends, row)
+            found = ids_of(shard)[row - starts[shard]]
+            if row + 1 == ends[shard]:
+                last.append((number, shard))
             if found.itemsize > ids.itemsize:
                 ids = ids.astype(found.dtype)
             ids[number] = found
@@ -151,20 +155,15 @@ class SampleReader:
             found = [self.index.spans(*self.place(row)) for row in rows]
             spans, num_tokens = stored_spans(found, self.seq_length)
             return StoredBatch(ids, num_tokens if masks_padding else None, spans)
-        return StoredBatch(ids, self._num_labels(rows) if masks_padding else None)
-
-    def _num_labels(self, rows: Sequence[int]) -> NDArray[np.int32] | None:
-        """How many tokens of each sample are the text's; None where all are."""
-        shards = [bisect_right(self._ends, row) for row in rows]
-        is_last = [row + 1 == self._ends[shard] for row, shard in zip(rows, shards, strict=True)]
-        if not any(is_last):
-            return None
-        return np.where(is_last, self.padded_rows[shards], self.seq_length).astype(np.int32)
+        if not masks_padding or not last:
+            return StoredBatch(ids)
+        num_labels = np.full(len(rows), self.seq_length, np.int32)
+        for number, shard in last:
+            num_labels[number] = self.padded_rows[shard]
+        return StoredBatch(ids, num_labels)
 
 
-def _ids_by_shard(
-    datasets: Sequence[Dataset], first_shards: Sequence[int]
-) -> Callable[[int], NDArray[Any]]:
+def _ids_by_shard(datasets: Sequence[Dataset]) -> Callable[[int], NDArray[Any]]:
     """What gives the ids of a shard, by its number over all datasets.
 
     No method of a reader, which would refer to itself, and keep folders open until it is collected.
@@ -172,9 +171,13 @@ def _ids_by_shard(
     if len(datasets) == 1:
         return datasets[0].files.ids
 
+    of_shards: list[tuple[Callable[[int], NDArray[Any]], int]] = []
+    for each in datasets:
+        of_shards += [(each.files.ids, len(of_shards))] * each.num_shards
+
     def ids(shard: int) -> NDArray[Any]:
-        which = bisect_right(first_shards, shard) - 1
-        return datasets[which].files.ids(shard - first_shards[which])
+        of, first = of_shards[shard]
+        return of(shard - first)
 
     return ids
 

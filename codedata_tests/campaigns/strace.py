@@ -123,5 +123,5 @@ def _strace(
 ) -> subprocess.CompletedProcess[str]:
     start = ["strace", "-f", "-qq", "-y", "-o", log, *options, "--"]
     return subprocess.run(
-        [*start, *command], capture_output=True, text=True, check=False, timeout=60
+        [*start, *command], capture_output=True, text=True, check=False, timeout=300
     )

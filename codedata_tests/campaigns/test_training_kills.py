@@ -150,7 +150,7 @@ class Run:
     def join(self) -> None:
         """To its end."""
         for process in self.processes:
-            process.join(100)
+            process.join(500)
             assert process.exitcode == 0
 
     def end(self) -> None:
@@ -185,9 +185,10 @@ def test_a_run_that_is_killed_at_random_moments_is_given_each_sample_in_its_plac
         workers = max(workers, what == "a worker", MODES[mode].least_workers)
         cache = tmp_path / f"cache-{number // 2}"  # of every second run an empty one
         run = Run(tmp_path / "run", cache, arguments, 1 << 30, ranks, workers)
-        run.wait_for(random_.randrange(12))
+        run.wait_for(random_.randrange(what == "a worker", 12))  # with its first batch there is one
         time.sleep(random_.uniform(0, 0.01))
-        num_killed[what] += run.is_alive()
+        assert run.is_alive(), "it ended by itself"
+        num_killed[what] += 1
         run.kill(what, random_)
         steps = run.steps()
         assert steps == expected.steps(start, start + len(steps))
@@ -202,5 +203,4 @@ def test_a_run_that_is_killed_at_random_moments_is_given_each_sample_in_its_plac
     assert given == expected.steps(0, expected.steps_an_epoch * (last_epoch + 1))
     with capfd.disabled():
         print(f"\n{mode}: {num_killed} killed in {len(given)} steps")
-    assert sum(num_killed.values()) > 0.8 * num_kills
     assert len(given) > num_kills, "it came further between kills"

@@ -40,7 +40,7 @@ def test_materialize_refuses_in_one_line_before_any_work(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,  # it takes one second on an idle machine
+        timeout=300,  # it takes one second on an idle machine
     )
     assert done.returncode == 1
     assert done.stdout == ""

@@ -31,7 +31,7 @@ def dagster_dev(environment: Mapping[str, str]) -> Iterator[int]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while True:
         assert process.poll() is None, "the webserver ended"
         assert time.monotonic() < deadline, "the webserver did not answer"
@@ -42,4 +42,4 @@ def dagster_dev(environment: Mapping[str, str]) -> Iterator[int]:
             time.sleep(0.2)
     yield port
     os.killpg(process.pid, signal.SIGINT)
-    process.wait(60)
+    process.wait(300)

@@ -1,6 +1,7 @@
 """The dagster and dg command lines as CI calls them, over the shipped splits."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,12 +77,31 @@ def start_until_chunks_are_there(
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
-    while len(list(chunks.glob("*.arrow"))) < 10:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
+    while len(list(chunks.glob("*.arrow"))) < 10 and process.poll() is None:
         time.sleep(0.002)
     return process
+
+
+def interrupted(
+    command: list[str], environment: dict[str, str], root: Path, by: signal.Signals
+) -> tuple[int, str]:
+    """Status and stderr of a run that was sent a signal in its middle.
+
+    Where it was further on by then, as on a busy machine it may be, another one is started.
+    """
+    for _ in range(6):
+        for made in ("chunks", "datasets"):
+            shutil.rmtree(root / made, ignore_errors=True)
+        chunks = root / "chunks/train/00000"
+        process = start_until_chunks_are_there(command, environment, chunks)
+        if process.poll() is None:
+            os.killpg(process.pid, by)
+        said = process.communicate()[1]
+        assert len(list(chunks.glob("*.arrow"))) >= 10, said
+        is_done = len(list(chunks.glob("*.arrow"))) == 100 or (root / "datasets/train").exists()
+        if process.returncode and not is_done:
+            return process.returncode, said
+    pytest.fail("it was done each time before the signal came")
 
 
 @pytest.mark.campaign
@@ -89,16 +109,14 @@ def test_after_kill_9_the_next_run_finishes_with_the_finished_chunks(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     chunks = tmp_path / "root/chunks/train/00000"
-    process = start_until_chunks_are_there([*EXECUTE, "train"], environment, chunks)
-    process.kill()
-    process.communicate()
+    status, _ = interrupted([*EXECUTE, "train"], environment, tmp_path / "root", signal.SIGKILL)
+    assert status == -signal.SIGKILL
     left = chunks / ".0000001000-0000002000.arrow.0123456789abcdef.tmp"
     left.write_bytes(b"what a kill leaves now and then")
     os.utime(left, (0, 0))
     (chunks / "0000001000-0000002000.arrow").unlink()
     finished = {path.name: path.stat().st_mtime_ns for path in chunks.glob("*.arrow")}
     assert 9 <= len(finished) < 99, "killed in the middle"
-    assert not (tmp_path / "root/datasets/train").exists()
     done = run([*EXECUTE, "train"], environment)
     assert done.returncode == 0, done.stderr[-3000:]
     assert {name: (chunks / name).stat().st_mtime_ns for name in finished} == finished
@@ -112,16 +130,11 @@ def test_ctrl_c_ends_codedata_materialize_with_one_line_and_status_130(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "codedata", "materialize", "train"]
-    chunks = tmp_path / "root/chunks/train/00000"
-    process = start_until_chunks_are_there(command, environment, chunks)
-    os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate()[1]
-    assert process.returncode == 130, said
+    status, said = interrupted(command, environment, tmp_path / "root", signal.SIGINT)
+    assert status == 130, said
     assert said.splitlines()[-1] == "codedata: interrupted; finished chunks are kept"
     # Dagster raises the interrupt wherever it is, now and then in a library that logs it.
     assert f'File "{ROOT / "codedata"}' not in said, "no traceback goes through the package"
-    assert len(list(chunks.glob("*.arrow"))) >= 10
-    assert not (tmp_path / "root/datasets/train").exists()
 
 
 NEW_SPLIT = """\

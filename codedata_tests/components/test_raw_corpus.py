@@ -82,9 +82,9 @@ def test_a_run_waits_for_another_that_is_at_work_on_the_corpus(
     with ThreadPoolExecutor(1) as threads:
         with waiting_lock(folder / ".lock", print):
             running = threads.submit(materialize, component, tmp_path, log)
-            assert waits.wait(30)
+            assert waits.wait(300)
             assert not (folder / "corpus.json").exists()
-        assert running.result(30) == read_corpus(folder)
+        assert running.result(300) == read_corpus(folder)
     assert any(line.endswith(f", which is at work on {folder}") for line in said)
 
 

@@ -55,7 +55,7 @@ class Webserver:
             json.dumps({"query": query, "variables": variables}).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30) as response:
+        with urllib.request.urlopen(request, timeout=300) as response:
             answer = json.load(response)
         assert "errors" not in answer, answer
         return answer["data"]
@@ -84,7 +84,6 @@ def test_the_webserver_listens_on_loopback_only(webserver: Webserver) -> None:
     assert listening_addresses(webserver.port) == {"0100007F"}
 
 
-@pytest.mark.timeout(180)
 def test_the_demo_s_job_launched_over_graphql_materializes_and_checks_everything(
     webserver: Webserver, demo: Demo
 ) -> None:
@@ -99,7 +98,7 @@ def test_the_demo_s_job_launched_over_graphql_materializes_and_checks_everything
     }
     launched = webserver.query(LAUNCH, selector=selector, tags=job["runTags"])["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + 500
     while True:
         run = webserver.query(STATUS, runId=launched["run"]["runId"])["runOrError"]
         if run["status"] in ("SUCCESS", "FAILURE", "CANCELED"):

@@ -348,7 +348,7 @@ def test_a_newer_commit_on_the_hub_is_observed_and_warned_of_and_so_are_files_of
     def fetch(file: int, *, update: bool = False) -> None:
         corpus_of().materialize(platform.layout, said.reporter, file=file, update=update)
 
-    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.5)
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 2.0)
     hub.fail(path="/revision/main", stall_after=0)
     first = repo.refs["main"]
     fetch(0)
@@ -454,7 +454,7 @@ def test_a_misspelt_folder_is_said_at_once_and_a_hub_that_is_not_reached_soon_gi
     started = time.monotonic()
     with pytest.raises(TokenizerError, match=r"is no folder or file here, and .* given up"):
         find("models/my-tokenizr")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 50, "it is not waited for a minute"
     asking = "tokenizer 'models/my-tokenizr' is no folder or file here; asking the hub for it"
     assert said[0] == asking
 

@@ -154,7 +154,7 @@ def test_one_whose_run_was_killed_ends_by_itself_and_nothing_stays(
     with closing(TransformersCheck(find_tokenizer(str(rebuilt)), ["killed"])) as check:
         assert check._process.stdin is not None
         check._process.stdin.close()
-        assert check._process.wait(timeout=60) == 1
+        assert check._process.wait(timeout=300) == 1
         assert not list(temporary.iterdir())
 
 

@@ -165,7 +165,7 @@ turns, refusals = [], []
 
 def race():
     had = 0
-    while had < num_turns:
+    while had < num_turns or len(refusals) < num_turns:
         try:
             with exclusive_lock(folder / "work" / "lock", "the dataset d"):
                 inside = os.open(folder / "inside", os.O_CREAT | os.O_EXCL)  # fails if not alone
@@ -198,7 +198,7 @@ print(len(turns), len(refusals))
 def test_of_twenty_racers_exactly_one_is_inside_at_a_time(
     number: int | None, num_turns: int, tmp_path: Path
 ) -> None:
-    """Four processes of five threads, each until it has had the lock so often."""
+    """Four processes of five threads, each until it has had the lock so often, and met others."""
     command = [sys.executable, "-c", before(number) + RACER, str(tmp_path), "5", str(num_turns)]
     pipe = subprocess.PIPE
     racers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) for _ in range(4)]
@@ -207,14 +207,13 @@ def test_of_twenty_racers_exactly_one_is_inside_at_a_time(
             assert racer.stdin is not None
             racer.stdin.write(b"go\n")
             racer.stdin.flush()
-        outputs = [racer.communicate(timeout=60) for racer in racers]
+        outputs = [racer.communicate(timeout=300) for racer in racers]
     finally:
         for racer in racers:
             racer.kill()
     assert [errors for _, errors in outputs] == [b""] * 4
     counts = [[int(number) for number in output.split()] for output, _ in outputs]
-    assert [turns for turns, _ in counts] == [5 * num_turns] * 4
-    assert sum(refusals for _, refusals in counts) > num_turns, "they did meet"
+    assert all(turns >= 5 * num_turns and refusals >= num_turns for turns, refusals in counts)
     assert os.listdir(tmp_path) == []
 
 
@@ -376,13 +375,11 @@ def test_a_process_that_is_forked_while_threads_wait_for_a_lock_holds_up_none_of
     for each in threads[1:]:
         each.start()
     time.sleep(0.1)
-    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
     child.start()
     try:
         hold.set()
-        for each in threads:
-            each.join(5)
-        assert sorted(through) == [0, 1, 2, 3]
+        wait_until(lambda: sorted(through) == [0, 1, 2, 3], seconds=60)
     finally:
         child.kill()
         child.join()

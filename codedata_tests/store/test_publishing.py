@@ -416,7 +416,7 @@ def test_a_publish_killed_at_any_step_leaves_the_old_or_the_new_dataset(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     found = [int(number) for number in done.stdout.split()]

@@ -4,7 +4,6 @@ import errno
 import logging
 import os
 import pickle
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from codedata.store.files import is_temporary
 from codedata.store.locks import mark_at_work, waiting_lock
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog
+from codedata_tests.sources.loopback_s3 import wait_until
 from codedata_tests.store.small_datasets import SEQ_LENGTH, files_of, num_shards_of
 from codedata_tests.store.test_copies import age, asked, log, names_in, publish
 
@@ -369,7 +369,7 @@ def test_a_slow_store_is_waited_for_with_a_line(
     read = type(log.store).read
 
     def slowly(*given: Any) -> bytes:
-        time.sleep(0.3)
+        wait_until(lambda: caplog.messages)
         return read(*given)
 
     monkeypatch.setattr(type(log.store), "read", slowly)

@@ -62,9 +62,11 @@ def test_ranks_have_their_shares_once_and_go_on_in_another_number(
         run.mkdir()
         if done:
             shutil.copytree(tmp_path / "2/state", run / "state")
-        process = runs.start(module, [str(folder), str(run), "2"], ranks=ranks)
+        process = runs.start(
+            module, [str(folder), str(run), "2"], ranks=ranks, hang_after=0 if done else 8
+        )
         if done:
-            assert process.wait(100) == 0
+            assert process.wait(500) == 0
         else:
             runs.kill_after(process, run, 1, 8)
         logs = [runs.logged(run, rank) for rank in range(ranks)]

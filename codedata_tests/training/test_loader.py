@@ -208,7 +208,7 @@ def test_workers_end_when_training_is_killed_though_their_batches_fill_the_pipe(
     shards = np.array_split(scenario.numbered(NUM_SAMPLES, 20_000), 3)
     folder = scenario.write_dataset(tmp_path / "train", shards)
     arguments = [str(folder), str(tmp_path), str(BATCH_SIZE), "2", "3", "3", "True"]
-    process = runs.start("codedata_tests.training.consume", arguments, ranks=1)
+    process = runs.start("codedata_tests.training.consume", arguments, ranks=1, hang_after=3)
     while len(runs.logged(tmp_path, 0)) < 3:
         assert process.poll() is None
         time.sleep(0.01)
@@ -255,9 +255,14 @@ def test_a_killed_run_goes_on_with_the_very_same_batches(
             (run / "state.json").write_text(json.dumps(as_before))
         # Every 3 batches a state: killed between two, it goes through some batches again.
         arguments = [str(read), str(run), str(BATCH_SIZE), str(workers), "3", "3", shuffle]
-        process = runs.start("codedata_tests.training.consume", arguments, ranks=world)
+        process = runs.start(
+            "codedata_tests.training.consume",
+            arguments,
+            ranks=world,
+            hang_after=0 if is_last else 14,
+        )
         if is_last:
-            assert process.wait(60) == 0
+            assert process.wait(500) == 0
         else:
             runs.kill_after(process, run, world - 1, 14)
         logs = [runs.logged(run, rank) for rank in range(world)]

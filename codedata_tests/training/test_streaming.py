@@ -253,14 +253,14 @@ def test_what_is_under_way_ends_with_the_iteration(
         gated.gate.requests.clear()
         with pytest.raises(KeyError) if leave is leave_with_an_exception else nullcontext():
             leave()
-        wait_until(lambda: not threads_ahead(), seconds=5)
+        wait_until(lambda: not threads_ahead(), seconds=30)
     held = iter(loader)
     next(held)
     assert threads_ahead()
     loader.set_epoch(3)
     with pytest.raises(RuntimeError, match="moved while this iteration was under way"):
         next(held)
-    wait_until(lambda: not threads_ahead(), seconds=5)
+    wait_until(lambda: not threads_ahead(), seconds=30)
 
 
 @pytest.mark.campaign
@@ -278,12 +278,14 @@ for each in kept:
     next(each)
 print("ended", flush=True)
 """
-    started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
-    assert time.monotonic() - started < 30
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        said, ended = running.stdout.readline(), time.monotonic()
+        rest, errors = running.communicate(timeout=300)
+    assert (running.returncode, said, rest, errors) == (0, "ended\n", "", "")
+    assert time.monotonic() - ended < 40, "and not a minute, as long as one stalls"
 
 
 def test_a_store_that_fails_is_one_error_of_the_loop_where_the_sample_is_needed(
@@ -355,21 +357,23 @@ def test_two_processes_in_a_cache_of_three_shards_read_twelve_and_stay_within_it
     size = max(each.stat().st_size for each in folder.iterdir())
     bound = 3 * size + 4000  # the meta
     monkeypatch.setenv(CACHE_VARIABLE, str(bound))
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", READER, url, str(seed)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for seed in range(2)
-    ]  # fmt: skip
-    most = looks = 0
-    while any(each.poll() is None for each in started):
-        held = whole_files(cache.parent)
-        most, looks = max(most, sum(held)), looks + len(held)
-        time.sleep(0.001)
-    assert [each.communicate()[0] for each in started] == ["right\n"] * 2
+    most = looks = num_tried = 0
+    while looks <= 100:
+        num_tried += 1
+        assert num_tried < 6, "it was hardly looked at"
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-c", READER, url, str(seed)],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for seed in range(2)
+        ]  # fmt: skip
+        while any(each.poll() is None for each in started):
+            held = whole_files(cache.parent)
+            most, looks = max(most, sum(held)), looks + len(held)
+            time.sleep(0.001)
+        assert [each.communicate()[0] for each in started] == ["right\n"] * 2
     assert size < most <= bound
-    assert looks > 100
 
 
 def whole_files(folder: Path) -> list[int]:

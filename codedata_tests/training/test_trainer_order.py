@@ -45,15 +45,15 @@ def test_a_killed_trainer_goes_on_with_the_very_same_batches_on_one_rank_or_two(
 
     run = tmp_path / "run"
     run.mkdir()
-    one = runs.start(MODULE, [str(folder), str(run), "8", "2", "drop_last", "32"], ranks=1)
+    one = runs.start(MODULE, [str(folder), str(run), "8", "2", "drop_last"], ranks=1, hang_after=33)
     runs.kill_after(one, run, 0, 33)
     killed = steps(run, 1)
     assert killed == whole[: len(killed)]
     assert len(killed) == 33, "in the middle of the second epoch"
 
     (run / "rank-0.jsonl").unlink()
-    two = runs.start(MODULE, [str(folder), str(run), "4", "2", "drop_last", "-1"], ranks=2)
-    assert two.wait(60) == 0
+    two = runs.start(MODULE, [str(folder), str(run), "4", "2", "drop_last"], ranks=2)
+    assert two.wait(500) == 0
     resumed = steps(run, 2)
     assert resumed == whole[30:], "from the last checkpoint on"
     shutil.rmtree(run)
@@ -64,8 +64,8 @@ def test_without_drop_last_two_ranks_of_a_trainer_repeat_samples_at_an_epoch_s_e
     folder: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    two = runs.start(MODULE, [str(folder), str(run), "4", "1", "keep_last", "-1"], ranks=2)
-    assert two.wait(60) == 0
+    two = runs.start(MODULE, [str(folder), str(run), "4", "1", "keep_last"], ranks=2)
+    assert two.wait(500) == 0
     drawn = list(chain.from_iterable(batch for _, batch in steps(run, 2)))
     assert len(drawn) == 208
     assert len({*drawn}) == NUM_SAMPLES

@@ -1,13 +1,12 @@
 """transformers' Trainer over a dataset: each rank notes the samples of each step.
 
 `python -m codedata_tests.training.trainer_run` with FOLDER RUN BATCH_SIZE_OF_A_RANK EPOCHS
-DROP_LAST HANG_AT; goes on from the last checkpoint in RUN, if there is one. The log (see runs.py)
-has the step of each batch. At step HANG_AT, between two checkpoints, it waits to be killed.
+DROP_LAST; goes on from the last checkpoint in RUN, if there is one. The log (see runs.py) has the
+step of each batch.
 """
 
 import gc
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,11 @@ from codedata_tests.training.tiny_trainer import tiny_trainer
 
 class NotingTrainer(Trainer):
     log_file: Any
-    hang_at = -1
 
     def training_step(
         self, model: Any, inputs: Any, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         note(self.log_file, self.state.global_step, inputs["input_ids"][:, 0].tolist())
-        if self.state.global_step == self.hang_at:
-            time.sleep(60)
         return super().training_step(model, inputs, num_items_in_batch)
 
 
@@ -52,7 +48,6 @@ def train(folder: Path, run: Path, batch_size: int, num_epochs: int, **options: 
 
 
 if __name__ == "__main__":
-    NotingTrainer.hang_at = int(sys.argv[6])
     train(
         Path(sys.argv[1]),
         Path(sys.argv[2]),
