@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import pickle
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
