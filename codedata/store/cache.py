@@ -20,6 +20,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import struct
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,6 +30,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from codedata.environment import variables
 from codedata.errors import SettingsError, StoreError
 from codedata.places import cache_folder
+from codedata.printable import printable
+from codedata.progress import logger
 from codedata.store.cached_files import last_asked, open_cached, remove_cached, take_cached
 from codedata.store.files import is_temporary, remove_leftovers, replace_atomically
 from codedata.store.locks import is_abandoned, lock_if_free, mark_at_work, waiting_lock
@@ -49,9 +52,18 @@ machine, or stand still; then it is fetched twice, which harms nothing."""
 _SHARD_SECONDS = 600.0
 """For another process that fetches the same file of a stream: 60 MB at 100 kB/s."""
 
+_STUCK: list[tuple[int, int]] = []
+"""The lock of whoever was waited for in vain, of which nobody is waited for again."""
+
 _KINDS = ("objects", "datasets", "tokenizers")
 _SHARDS = "shards"
 _LOCK, _ROOM_LOCK = ".lock", ".room.lock"
+_LEFT, _GONE = ".left", ".gone"
+_BUDGET = struct.Struct("<qq")
+"""Of `.left`: bytes that may come before anybody goes through the cache again, and its bound. A
+64th of that at the most, by which what comes and goes otherwise may be unknown. `.gone` is touched
+when something goes."""
+
 
 _DAY_SECONDS = 86_400.0
 """How much longer what is yet being made stays: a large file may be under way for hours."""
@@ -60,7 +72,7 @@ _SHARE_AT_ONCE = 64
 """Of the bound, that may go beyond what is needed: of 10,000 files 150, as 20 ms of ordering."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 _SHARE_OF_DISK = 5
 """Room for what else is there; a corpus's part is some 100 MB, a worker works on one at a time."""
@@ -208,18 +220,20 @@ def find_shard(sha256: str) -> BinaryIO | None:
 
 
 class ShardsHere:
-    """Which files of streams are in the cache, by a look at it where something came or went."""
+    """Which files of streams are in the cache, by a look at it where room was made."""
 
     def __init__(self) -> None:
         self._seen_ns = 0
 
     def changed(self) -> frozenset[str] | None:
-        """Their names, and those of other files; None if nothing came or went since the last time.
+        """Their names, and those of other files; None if nothing went since the last time.
 
         What goes within a tick of the clock after that time is noticed with the next that does.
         """
-        folder = cache_place(_SHARDS)
-        if (now_ns := folder.stat().st_mtime_ns) == self._seen_ns:
+        folder, now_ns = cache_place(_SHARDS), 0
+        with suppress(FileNotFoundError):
+            now_ns = (folder / _GONE).stat().st_mtime_ns
+        if now_ns == self._seen_ns:
             return None
         self._seen_ns = now_ns
         return frozenset(os.listdir(folder))
@@ -228,9 +242,33 @@ class ShardsHere:
 @contextmanager
 def _room(num_bytes: int) -> Generator[bool]:
     """Have room for a file, and whether it is enough, while nobody else of this user makes any."""
-    lock = cache_place(_SHARDS) / _ROOM_LOCK
-    with waiting_lock(lock, lambda _: None, most_seconds=_WAITING_SECONDS):
-        yield make_room(num_bytes)
+    lock, held_by = cache_place(_SHARDS) / _ROOM_LOCK, list[str]()
+    most_seconds = 0.0 if _which(lock) in _STUCK else _WAITING_SECONDS
+    until = time.monotonic() + most_seconds
+    with waiting_lock(lock, held_by.append, most_seconds=most_seconds):
+        if held_by and most_seconds and time.monotonic() >= until:
+            _STUCK[:] = filter(None, [_which(lock)])
+            logger.warning(printable(f"{held_by[0]}: not waited for any longer; it stands still"))
+        yield _takes_up(num_bytes)
+
+
+def _takes_up(num_bytes: int) -> bool:
+    """Whether so many bytes fit, by what the last who went through all of it left for the next."""
+    path, most = cache_place(_SHARDS) / _LEFT, max_cache_bytes(cache_place("objects"))
+    found = path.read_bytes() if path.exists() else b""
+    left, of_most = _BUDGET.unpack(found) if len(found) == _BUDGET.size else (0, most)
+    if of_most != most or left < num_bytes:
+        left = num_bytes + _room_left(num_bytes)
+    path.write_bytes(_BUDGET.pack(max(0, min(left - num_bytes, most // _SHARE_AT_ONCE)), most))
+    return left >= num_bytes
+
+
+def _which(lock: Path) -> tuple[int, int] | None:
+    """What tells a lock file from the next one of its name."""
+    with suppress(FileNotFoundError):
+        status = lock.stat()
+        return status.st_ino, status.st_ctime_ns
+    return None
 
 
 def require_sha256(data: bytes, sha256: str, where: str) -> None:
@@ -292,16 +330,23 @@ def max_cache_bytes(folder: Path) -> int:
 
 
 def make_room(num_bytes: int) -> bool:
-    """Remove what was asked for longest ago, until so many bytes more fit; whether they do.
+    """Remove what was asked for longest ago, until so many bytes more fit; whether they do."""
+    return _room_left(num_bytes) >= 0
 
-    And a little more where much is there: who comes next need not order all of it again.
+
+def _room_left(num_bytes: int) -> int:
+    """Make room for so many bytes: how many more fit then, less than 0 where those do not.
+
+    A little more goes where much is there: who comes next need not go through all of it again.
     """
     found = _found()
     most = max_cache_bytes(cache_place("objects"))
     surplus = sum(size for _, size in found) + num_bytes - most
     if surplus > 0:
         surplus -= _remove_abandoned(cache_place(_SHARDS))
-    return surplus <= 0 or _remove_oldest(found, surplus, most // _SHARE_AT_ONCE) >= surplus
+    if surplus > 0:
+        surplus -= _remove_oldest(found, surplus, most // _SHARE_AT_ONCE)
+    return -surplus
 
 
 def _give_way(num_bytes: int) -> bool:
@@ -327,6 +372,9 @@ def _remove_oldest(found: Sequence[tuple[os.DirEntry[str], int]], surplus: int, 
         if used <= latest or path.parent.name == _SHARDS:
             remove(path)
             num_bytes += size
+    if num_bytes:
+        with suppress(FileNotFoundError):  # no stream's
+            (cache_place(_SHARDS) / _GONE).touch()
     return num_bytes
 
 
@@ -337,7 +385,7 @@ def _remove_abandoned(folder: Path) -> int:
         if path.name.endswith(_LOCK) and path.name != _ROOM_LOCK:
             with suppress(OSError), lock_if_free(path):
                 pass  # which removes it
-        elif is_temporary(path.name) and is_abandoned(path):
+        elif is_temporary(path.name) and is_abandoned(path, older_than=KEPT_SECONDS):
             with suppress(FileNotFoundError):
                 num_bytes += path.stat().st_size
                 path.unlink()
@@ -350,7 +398,8 @@ def _found() -> list[tuple[os.DirEntry[str], int]]:
 
 def _entries(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:
     """What a folder of the cache holds, and its bytes; of a stream also what is on its way."""
-    remove_leftovers(folder, older_than=KEPT_SECONDS)
+    if folder.name != _SHARDS:
+        remove_leftovers(folder, older_than=KEPT_SECONDS)
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):  # another process made room

@@ -155,17 +155,26 @@ def mark_at_work(file: BinaryIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def is_abandoned(path: Path) -> bool:
-    """Whether a file that was marked before its first byte is open in no process any more."""
+def is_abandoned(path: Path, *, older_than: float) -> bool:
+    """Whether a file that was marked before its first byte is open in no process any more.
+
+    Args:
+        path: of the file.
+        older_than: seconds since its last byte that say so where no mark can: it has no byte yet,
+            or its filesystem no `flock`.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.fstat(descriptor).st_size > 0
-    except OSError:
-        return False
+        status = os.fstat(descriptor)
+        with suppress(OSError):
+            if not lock_descriptor(descriptor, blocking=False):
+                return False
+            if status.st_size:
+                return True
+        return time.time() - status.st_mtime >= older_than
     finally:
         _unlock(descriptor)
 

@@ -395,11 +395,16 @@ def with_enough_files(where: str, opening: Callable[[], _Result]) -> _Result:
     """What a function opens.
 
     Raises:
-        DatasetError: the process has as many files open as it may.
+        DatasetError: the process has as many files open, or mapped, as it may.
     """
     try:
         return opening()
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise DatasetError(
+                f"{where} cannot be mapped: there is no memory for it, or the process has as many "
+                "mappings as it may; raise vm.max_map_count (sysctl), or close what is open"
+            ) from error
         if error.errno != errno.EMFILE:
             raise
         most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,5 +1,6 @@
 """Shards that are mapped when they are asked for: some at a time, and each is what was opened."""
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -291,3 +292,11 @@ def test_shards_need_no_open_files_and_one_that_cannot_be_opened_names_the_limit
         f"codedata.errors.DatasetError: {many}/dump-0.pkl cannot be opened: the process may have "
         "40 files open, and has as many; raise the limit (ulimit -n), or close what is open"
     )
+
+
+def test_that_there_is_no_mapping_left_is_said_with_what_helps() -> None:
+    def opening() -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    with pytest.raises(DatasetError, match=r"x/dump-0.pkl cannot be mapped: .*vm.max_map_count"):
+        shard_files.with_enough_files("x/dump-0.pkl", opening)

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import pickle
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,12 @@ import pytest
 from codedata.errors import DatasetError, StoreError
 from codedata.format.meta import META_NAME
 from codedata.progress import SILENT
-from codedata.store import streamed
+from codedata.store import cache, streamed
 from codedata.store.cache import CACHE_VARIABLE, cache_place, fetch_shard, open_shard
 from codedata.store.copies import dataset_copy, open_at, reopen
 from codedata.store.dataset_folder import Dataset
 from codedata.store.files import is_temporary
-from codedata.store.locks import mark_at_work
+from codedata.store.locks import mark_at_work, waiting_lock
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog
 from codedata_tests.sources.loopback_s3 import wait_until
@@ -265,8 +266,9 @@ def test_what_a_killed_process_left_counts_and_goes_when_its_room_is_needed_and_
         mark_at_work(file)
         file.write(bytes(900))
         file.flush()
+        age(at_work)  # of a process that was suspended
         assert shard(1, fetched)() == bytes([1]) * 1000
-        assert len(os.listdir(folder)) == 7, "it has room beside it"
+        assert left.exists(), "it has room beside it"
         assert shard(2, fetched)() == bytes([2]) * 1000
         assert names_in(folder) == {f"{n:064x}": 1000 for n in (1, 2)}
         assert (left.exists(), at_work.exists(), begun.exists()) == (False, True, True)
@@ -278,6 +280,48 @@ def test_what_a_killed_process_left_counts_and_goes_when_its_room_is_needed_and_
     assert shard(5, fetched)() == bytes([5]) * 1000
     assert not [each for each in os.listdir(folder) if is_temporary(each)]
     assert len(names_in(folder)) == 3
+
+
+@pytest.mark.usefixtures("log")
+def test_many_files_come_and_go_by_one_look_at_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes a third of a second where 10,000 are, while nobody else may make room."""
+    monkeypatch.setenv(CACHE_VARIABLE, "64000")
+    fetched, looks, look = Counter[int](), list[int](), cache._found
+
+    def counted() -> Any:
+        found = look()
+        looks.append(sum(size for _, size in found))
+        return found
+
+    monkeypatch.setattr(cache, "_found", counted)
+    for number in range(200):
+        assert shard(number, fetched, 200)() == bytes([number]) * 200
+    assert len(looks) == 34, "a 64th of the bound is five files, beside the one at hand"
+    for number in range(200, 400):
+        assert shard(number % 256, fetched, 900)()[0] == number % 256
+        assert sum(held().values()) <= 64000
+    assert len({*fetched}) == 256
+
+
+@pytest.mark.usefixtures("log")
+def test_of_one_that_stands_still_while_it_makes_room_the_others_wait_once_and_say_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cache, "_WAITING_SECONDS", 0.3)
+    monkeypatch.setattr(cache, "_STUCK", [])
+    fetched: Counter[int] = Counter()
+    shard(1, fetched)()
+    lock = cache_place("shards") / ".room.lock"
+    for number in (2, 5):
+        with waiting_lock(lock, lambda _: None):
+            started = time.monotonic()
+            for each in range(number, number + 3):
+                shard(each, fetched)()
+            assert time.monotonic() - started >= 0.3
+        shard(number + 3, fetched)()
+    said = [f"waiting for process {os.getpid()} on " in each for each in caplog.messages]
+    assert said == [True] * 2, "once for each that stood still"
+    assert len(held()) == 8
 
 
 @pytest.mark.usefixtures("log")

@@ -300,7 +300,7 @@ def test_a_store_that_fails_is_one_error_of_the_loop_where_the_sample_is_needed(
     with pytest.raises(StoreError, match=r"dump-2.pkl: .*ServiceUnavailable.*; given up after 8"):
         seen.extend(batches)
     assert len(seen) == 5, "those of the shards before"
-    gated.gate.answers = {path: [UNAVAILABLE] * 9}
+    gated.gate.answers = {path: [UNAVAILABLE] * 7}
     rest = firsts(loader)
     assert [*seen, *rest] == np.arange(NUM_SAMPLES).reshape(-1, BATCH_SIZE).tolist()
     for each in cache_place("shards").iterdir():
