@@ -193,7 +193,7 @@ def test_a_copy_that_was_changed_is_brought_again_or_named_and_the_dataset_is_no
     (folder / META_NAME).unlink()
     dataset = open_at(url, SILENT)
     flip(folder / "dump-1.pkl")
-    remedy = rf"; this is a copy of {url}@1: remove {folder.parent}, and it is brought again$"
+    remedy = rf"; this is a copy of {url}@1: remove {folder.parent}, and open it again, which br"
     with pytest.raises(DatasetError, match=rf"dump-1.pkl does not have the sha256 .*{remedy}"):
         _ = dataset.shards[1]
     os.truncate(folder / "dump-1.pkl", 5)
