@@ -5,12 +5,15 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
 
-from codedata import PickledTrainerDataset, cli
+from codedata import PickledTrainerDataset, ResumableLoader, cli
 from codedata.errors import DatasetError
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME
@@ -19,8 +22,9 @@ from codedata.format.without_paths import without_paths
 from codedata.store.dataset_folder import Dataset, open_dataset, read_facts
 from codedata_tests import scenario
 from codedata_tests.format.test_old_cards import OLD_DIGEST, old_card
-from codedata_tests.hub.server import Hub, Repo
+from codedata_tests.hub.server import Fault, Hub, Repo
 from codedata_tests.script_runs import PAD_ID, contents, run_here
+from codedata_tests.sources.loopback_s3 import wait_until
 
 REPO = "me/c-train"
 COMMIT_DIGITS = 40
@@ -392,6 +396,30 @@ def test_a_dataset_is_streamed_at_the_commit_that_a_branch_was_when_it_was_opene
     here = os.listdir(tmp_path / "cache" / "codedata" / "shards")
     assert len([name for name in here if not name.startswith(".")]) == num_shards
     assert not [*Path(constants.HF_HUB_CACHE).rglob("*.pkl")], "none is in the hub's cache"
+
+
+def test_a_loop_over_a_stream_ends_at_once_though_the_hub_is_slow_and_leaves_nothing(
+    account: Hub, pushed: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "codedata" / "shards"
+    streamed = PickledTrainerDataset.from_hub(REPO, quiet=True, stream=True)
+    slow: dict[str, Any] = {"blobs": True, "skip": 1, "times": 99}
+    for fault in (Fault(stall_after=100, **slow), Fault(drip_seconds=0.05, **slow)):
+        account.faults[:] = [fault]
+        account.clear()
+        batches = iter(ResumableLoader(streamed, global_batch_size=8, shuffle=False))
+        next(batches)
+        wait_until(lambda: len(account.asked("GET", blobs=True)) > 1)
+        started = time.monotonic()
+        batches.close()  # pyright: ignore[reportAttributeAccessIssue]
+        ahead = [each for each in threading.enumerate() if each.name.startswith("codedata-ahead")]
+        for each in ahead:
+            each.join(1)
+        assert time.monotonic() - started < 1
+        left = [name for name in os.listdir(folder) if not name.endswith(".mark")]
+        assert len(left) == 1, "the shard that was needed"
+        (folder / left[0]).unlink()
 
 
 @pytest.mark.usefixtures("account")
