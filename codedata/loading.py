@@ -138,8 +138,13 @@ def _mixture_of_yaml(path: Path, *, mask_padding: bool, stream: bool) -> Mixture
     """
     try:
         said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = "" if mark is None else f":{mark.line + 1}"
+        raise SettingsError(f"{path}{line}: {error.problem}; correct the YAML") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path} is no YAML of a mixture that can be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise SettingsError(f"{path} is no YAML of a mixture that can be read: {why}") from error
     fields: Mapping[str, Any] = said if isinstance(said, Mapping) else {}
     unknown = next((name for name in fields if name not in _YAML_FIELDS), None)
     if "sources" not in fields or unknown is not None:

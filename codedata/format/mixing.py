@@ -22,9 +22,9 @@ from codedata.format.shares import Shares
 BLOCK = 4096
 """Places within which sources are shuffled: some batches of a large run."""
 
-_WINDOW_BLOCKS, _LEAST_WINDOW = 16, 256
-"""What is worked out at once of a source's order, in blocks: a call costs up to 1 ms, whatever is
-asked for. Of all sources together that is 1 MB, and 4 kB for each."""
+_WINDOW_BLOCKS, _LEAST_WINDOW = 16, 4096
+"""What is worked out at once of a source's order, in blocks, and at least in samples: a call costs
+up to 1 ms, whatever is asked for. Of all together that is 1 MB, and at most 64 kB more for each."""
 
 _KEPT_BLOCKS = 32
 """1 MB: whoever goes through a mixture in its order needs one or two."""

@@ -27,6 +27,12 @@ SOURCE_FIELDS = {
 }
 """What a source may have, and what it is."""
 
+_LEAST_PERCENT = 0.001
+"""Shares below would be shown as 0.0%."""
+
+_MOST_TOLD = 3
+"""Sources of which a refusal tells all: a mixture may have hundreds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceShare:
@@ -68,7 +74,7 @@ class SourcePlan(SourceShare):
         """A line for people: `docs 30.0 %: 3,000 of 1,000 samples, 3.00 epochs`."""
         before = f"after {self.start:,} " if self.start else ""
         return (
-            f"{self.name} {float(self.weight):.1%}: {before}{self.draws:,} of "
+            f"{self.name} {_percent(self.weight)}: {before}{self.draws:,} of "
             f"{self.num_samples:,} samples, {self.epochs:.2f} epochs"
         )
 
@@ -93,12 +99,18 @@ class MixturePlan:
         over = [each for each in self.sources if each.start + each.draws > _available(each)]
         if not over:
             return None
+        if len(over) > _MOST_TOLD:
+            over.sort(key=lambda each: each.epochs / float(each.max_epochs), reverse=True)
+        told = [*map(_too_often, over[:_MOST_TOLD])]
+        told += [f"{len(over) - len(told)} more"] * (len(over) > len(told))
         fits = self.shares.most([max(0, _available(each) - each.start) for each in self.sources])
-        remedy = f"num_samples {fits:,} fits" if fits else "no num_samples fits"
-        return "; ".join(map(_too_often, over)) + (
-            f": of {self.num_samples:,} samples; {remedy}, or give {_names(over)} a smaller "
-            "weight, or a larger max_epochs if samples shall come again"
+        remedy = (
+            f"num_samples {fits:,} fits, or give {_names(over)} a smaller weight, or a larger "
+            "max_epochs if samples shall come again"
+            if fits
+            else f"no num_samples fits: give {_names(over)} a larger max_epochs, or leave them out"
         )
+        return f"{'; '.join(told)}: of {self.num_samples:,} samples; {remedy}"
 
 
 def plan_of(
@@ -135,8 +147,8 @@ def plan_of(
         if not num_samples:
             none = [each for each, left in zip(given, has, strict=True) if not left] or given
             raise SettingsError(
-                f"a mixture of these sources has no sample: start of {_names(none)} is all that "
-                "its max_epochs allows; raise max_epochs, or leave it out"
+                f"a mixture of these sources has no sample: after its start, max_epochs of "
+                f"{_names(none)} allows none; raise max_epochs, or leave it out"
             )
     drawn = zip(given, sizes, shares.weights, shares.counts(num_samples), strict=True)
     return MixturePlan(
@@ -229,6 +241,11 @@ def weight_of(given: object, what: str) -> Fraction:
         is_number = hasattr(given, "__float__") and not isinstance(given, bool)
         as_float = float(cast("Any", given)) if is_number else math.nan
         number = Fraction(str(as_float)) if math.isfinite(as_float) else Fraction(0)
+    if isinstance(given, str):
+        raise SettingsError(
+            f"{what} is the text {shortened(repr(given))}; write a number, in YAML 1.0e-6 and not "
+            "1e-6, which it takes for text"
+        )
     if number <= 0:
         raise SettingsError(
             f"{what} is {shortened(str(given))!r}; write a finite number of more than 0"
@@ -245,9 +262,8 @@ def whole_number(given: object, what: str, *, least: int = 0) -> int:
     is_whole = hasattr(given, "__index__") and not isinstance(given, bool)
     number = int(cast("Any", given)) if is_whole else -1
     if not least <= number <= MAX_SEED:
-        raise SettingsError(
-            f"{what} is {shortened(str(given))!r}; write a whole number of {least} or more"
-        )
+        most = f"{MAX_SEED} at most" if number > MAX_SEED else f"{least} or more"
+        raise SettingsError(f"{what} is {shortened(str(given))!r}; write a whole number of {most}")
     return number
 
 
@@ -266,4 +282,13 @@ def _too_often(source: SourcePlan) -> str:
 
 
 def _names(sources: Sequence[SourceShare]) -> str:
-    return " and ".join(repr(each.name) for each in sources)
+    named = [repr(each.name) for each in sources[:_MOST_TOLD]]
+    if len(named) < len(sources):
+        named.append(f"{len(sources) - len(named)} more")
+    return " and ".join(named)
+
+
+def _percent(weight: Fraction) -> str:
+    """A share with a digit that is not 0: `70.0%`, `0.0001%`."""
+    share = float(weight)
+    return f"{share:.1%}" if share >= _LEAST_PERCENT else f"{100 * share:.1g}%"

@@ -12,7 +12,7 @@ from codedata.errors import DatasetError, SettingsError
 from codedata.format.mixing import MixedRows
 from codedata.layout import is_name, is_repo
 from codedata.printable import shortened
-from codedata.recipe.mixture import SourceShare, fields_of_source, share_of
+from codedata.recipe.mixture import SOURCE_FIELDS, SourceShare, fields_of_source, share_of
 from codedata.store.copies import published_place
 from codedata.training.dataset import PickledTrainerDataset
 from codedata.training.samples import StoredSamples
@@ -34,14 +34,19 @@ def opened_sources(sources: Any, *, stream: bool) -> tuple[list[StoredSamples], 
         fields = fields_of_source(source, what)
         dataset, revision = fields["dataset"], fields.get("revision")
         share = share_of(source, what, _name_of(dataset))
-        _require_place(dataset, revision, f"source {share.name!r} of the mixture")
+        _require_place(dataset, revision, f"source {share.name or number!r} of the mixture")
         named.append((dataset, revision, share))
     opened = [_open(dataset, revision, stream=stream) for dataset, revision, _ in named]
     return opened, [share for *_, share in named]
 
 
-def _require_place(dataset: Any, revision: Any, what: str) -> None:
-    """Refuse what of the hub is written in another way than by owner/name and a revision."""
+def _require_place(dataset: Any, revision: object, what: str) -> None:
+    """Refuse what no dataset is, or one of the hub that is written in another way."""
+    if not isinstance(cast("object", dataset), str | os.PathLike | StoredSamples):
+        raise SettingsError(
+            f"dataset of {what} is {shortened(repr(dataset))}; give a {SOURCE_FIELDS['dataset']}; "
+            "a part of one is dataset[indices], no Subset of torch's"
+        )
     is_of_hub = isinstance(dataset, str) and is_repo(dataset)
     if revision is None:
         if isinstance(dataset, str) and dataset.lower().startswith("hf:"):

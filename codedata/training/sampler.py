@@ -32,6 +32,8 @@ from codedata.training.shortcuts import shortcut
 # us a sample, so that is 2 ms at the most before the first batch.
 _DRAWN_AT_ONCE = 4096
 
+_NEXT_STAGE = "a mixture whose sources start at what the state has as drawn (a next stage), "
+
 
 class GlobalBatchSampler(Sampler[list[int]]):
     """A batch sampler with state, for `DataLoader(batch_sampler=...)`; `len` as it will iterate.
@@ -267,14 +269,17 @@ class GlobalBatchSampler(Sampler[list[int]]):
             if name == "shuffle":  # one that was asked for is gone on with
                 is_same = self._orders.resume(state.get(name))
             if not is_same:
+                is_mixture = name == "dataset" and "drawn" in state
                 raise SettingsError(
                     f"the state is of {name} {state.get(name)!r}, but this sampler has {own!r}: "
-                    "the order would be another one; give what the state was taken with, or start "
-                    "anew"
+                    "the order would be another one; give what the state was taken with, "
+                    f"{_NEXT_STAGE if is_mixture else ''}or start anew"
                 )
         epoch, done = int(state["epoch"]), int(state["samples_done"])
         drawn = self._drawn_by(done)
-        if not epoch and state.get("drawn", drawn) != drawn:
+        # Sources may be named otherwise since, and JSON's keys be sorted.
+        before: dict[str, int] | None = state.get("drawn", drawn)
+        if not epoch and sorted((before or {}).values()) != sorted((drawn or {}).values()):
             raise SettingsError(
                 f"the state is of draws {state['drawn']!r}, but this mixture has {drawn!r} there; "
                 "take the codedata that saved it"

@@ -348,7 +348,7 @@ def test_a_newer_commit_on_the_hub_is_observed_and_warned_of_and_so_are_files_of
     def fetch(file: int, *, update: bool = False) -> None:
         corpus_of().materialize(platform.layout, said.reporter, file=file, update=update)
 
-    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.5)
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 2.0)
     hub.fail(path="/revision/main", stall_after=0)
     first = repo.refs["main"]
     fetch(0)

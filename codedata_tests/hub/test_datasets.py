@@ -1,5 +1,6 @@
 """Datasets to the hub and back: private, whole, in one commit, refused where they would mislead."""
 
+import gzip
 import os
 import pickle
 import shutil
@@ -13,13 +14,15 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from codedata import PickledTrainerDataset, ResumableLoader, cli
+from codedata import Mixture, PickledTrainerDataset, ResumableLoader, cli
 from codedata.errors import DatasetError
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME
 from codedata.format.meta import META_NAME
 from codedata.format.without_paths import without_paths
+from codedata.store import requests, streamed
 from codedata.store.dataset_folder import Dataset, open_dataset, read_facts
+from codedata.store.object_store import ObjectStore
 from codedata_tests import scenario
 from codedata_tests.format.test_old_cards import OLD_DIGEST, old_card
 from codedata_tests.hub.server import Fault, Hub, Repo
@@ -403,23 +406,58 @@ def test_a_loop_over_a_stream_ends_at_once_though_the_hub_is_slow_and_leaves_not
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "cache" / "codedata" / "shards"
-    streamed = PickledTrainerDataset.from_hub(REPO, quiet=True, stream=True)
-    slow: dict[str, Any] = {"blobs": True, "skip": 1, "times": 99}
-    for fault in (Fault(stall_after=100, **slow), Fault(drip_seconds=0.05, **slow)):
-        account.faults[:] = [fault]
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 20)
+    ways: list[dict[str, Any]] = [{"stall_after": 100}, {"drip_seconds": 0.05}]
+    for way in ways:
+        streamed = PickledTrainerDataset.from_hub(REPO, quiet=True, stream=True)
+        others = range(1, streamed.datasets[0].num_shards)
+        account.faults[:] = [
+            Fault(path=f"name=dump-{i}.pkl", blobs=True, times=9, **way) for i in others
+        ]
         account.clear()
         batches = iter(ResumableLoader(streamed, global_batch_size=8, shuffle=False))
         next(batches)
         wait_until(lambda: len(account.asked("GET", blobs=True)) > 1)
         started = time.monotonic()
         batches.close()  # pyright: ignore[reportAttributeAccessIssue]
-        ahead = [each for each in threading.enumerate() if each.name.startswith("codedata-ahead")]
-        for each in ahead:
-            each.join(1)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 1, "a stalled read lasts 20 s"
+        names = [each.name for each in threading.enumerate()]
+        assert not [name for name in names if name.startswith("codedata-ahead")]
         left = [name for name in os.listdir(folder) if not name.endswith(".mark")]
         assert len(left) == 1, "the shard that was needed"
         (folder / left[0]).unlink()
+
+
+def test_of_a_stream_s_answers_no_more_is_taken_than_was_asked_for_and_less_is_asked_for_again(
+    account: Hub, pushed: Repo, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(requests, "FIRST_WAIT_SECONDS", 0.01)
+    num_bytes = (dataset / "dump-0.pkl").stat().st_size
+    monkeypatch.setattr(streamed, "PIECE_BYTES", num_bytes - 7)
+    whole = PickledTrainerDataset(dataset, quiet=True)
+    packed = {"body": gzip.compress(bytes(1 << 20)), "headers": {"Content-Encoding": "gzip"}}
+    ways: list[tuple[str, dict[str, Any]]] = [
+        ("5 of 7 bytes came", {"status": 206, "body": bytes(5)}),
+        ("more of 7 bytes came", {"status": 206, **packed}),
+        ("more of 7 bytes came", {"status": 206, "endless": bytes(1 << 16)}),
+        ("the hub answers 503 Service Unavailable", {"status": 503}),
+        ("", {"ignore_range": True}),
+    ]
+    for said, way in ways:
+        here = PickledTrainerDataset.from_hub(REPO, quiet=True, stream=True)
+        path = "name=dump-0.pkl"
+        account.faults[:] = [Fault(path=path, blobs=True, skip=1, **way)]
+        account.clear()
+        caplog.clear()
+        assert (here[0]["labels"] == whole[0]["labels"]).all()
+        asked = [each.headers for each in account.requests if each.blobs]
+        assert {each["accept-encoding"] for each in asked} == {"identity"}
+        assert len(asked) == (3 if said else 2)
+        assert [said in each.getMessage() for each in caplog.records] == [True] * bool(said)
+        assert account.bytes_sent < 20 << 20
+        shutil.rmtree(tmp_path / "cache")
 
 
 @pytest.mark.usefixtures("account")
@@ -441,3 +479,29 @@ def test_what_the_hub_does_not_give_of_a_stream_is_said_when_it_is_asked_for(
         PickledTrainerDataset.from_hub(REPO, quiet=True, stream=True)
     with pytest.raises(DatasetError, match="verify=True would bring all"):
         PickledTrainerDataset.from_hub(REPO, quiet=True, stream=True, verify=True)
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_mixture_is_of_a_commit_of_the_hub_and_a_url_in_the_order_of_folders(
+    stream: bool, pushed: Repo, sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    store = ObjectStore(f"memory://hub/{stream}/datasets/small")
+    for path in (sets / "small").iterdir():
+        store.put(path.name, path.read_bytes())
+    small = {"dataset": store.url, "weight": 1, "max_epochs": 3}
+    here = Mixture([{"dataset": sets / "large", "weight": 3}, {**small, "dataset": sets / "small"}])
+    commit = pushed.refs["main"]
+    pushed.commit({"README.md": b"another"})
+    source = {"dataset": REPO, "revision": commit, "weight": 3}
+    mixed = Mixture([source, small], stream=stream)
+    assert [each.name for each in mixed.sources] == ["c-train", "small"]
+    assert commit in mixed.datasets[0].where
+    assert (mixed.digest, mixed.is_streamed) == (here.digest, stream)
+    indices = range(0, len(here), 7)
+    assert all(mixed[i]["input_ids"].equal(here[i]["input_ids"]) for i in indices)
+    again = pickle.loads(pickle.dumps(mixed))
+    assert again[-1]["labels"].equal(here[-1]["labels"])
+    with pytest.raises(DatasetError, match=r"dataset me/none at 'main': the hub does not give it"):
+        Mixture([{**source, "dataset": "me/none", "revision": "main"}], stream=stream)

@@ -54,6 +54,29 @@ def test_samples_that_would_come_again_are_refused_with_all_that_mends_it() -> N
     assert both.startswith("source 'code': 1,000 draws of 10 samples are 100.00 epochs")
     assert "; source 'docs': " in both
     assert "num_samples 20 fits, or give 'code' and 'docs' a smaller weight" in both
+    done = plan({"code": {"weight": 1, "start": 11}}, [10], 5).why_not
+    assert done is not None
+    assert done.endswith("no num_samples fits: give 'code' a larger max_epochs, or leave them out")
+
+
+def test_of_many_sources_that_come_too_often_the_worst_are_told_and_the_others_counted() -> None:
+    given = {f"s{number:02}": {"weight": 1} for number in range(64)}
+    why = plan(given, [*range(1, 65)], 64 * 64 - 1).why_not
+    assert why is not None
+    assert [f"source 's{number:02}': " in why for number in range(4)] == [True, True, True, False]
+    assert "more than its max_epochs 1; 60 more: of 4,095 samples; num_samples" in why
+    assert "give 's00' and 's01' and 's02' and 60 more a smaller weight" in why
+
+
+def test_weights_of_a_millionth_are_kept_and_shown_and_give_their_share_of_a_billion() -> None:
+    given = {f"s{number:02}": {"weight": 1e-6, "max_epochs": 1e9} for number in range(63)}
+    given["most"] = {"weight": 0.999937, "max_epochs": 1e9}
+    made = plan(given, [100] * 64, 10**9)
+    assert {each.draws for each in made.sources[:-1]} == {1000}
+    assert made.sources[0].shown == "s00 0.0001%: 1,000 of 100 samples, 10.00 epochs"
+    assert made.sources[-1].draws == 10**9 - 63_000
+    halves = plan({"a": {"weight": 1, "max_epochs": 0.5}, "b": {"weight": 1}}, [9, 9])
+    assert [each.draws for each in halves.sources] == [4, 4]
 
 
 @pytest.mark.parametrize(
@@ -64,11 +87,15 @@ def test_samples_that_would_come_again_are_refused_with_all_that_mends_it() -> N
         ({"weight": -0.5}, "weight of source 'a' is '-0.5'"),
         ({"weight": float("nan")}, "weight of source 'a' is 'nan'"),
         ({"weight": float("inf")}, "weight of source 'a' is 'inf'"),
-        ({"weight": "0.5"}, "weight of source 'a' is '0.5'; write a finite number"),
+        (
+            {"weight": "1e-6"},
+            "weight of source 'a' is the text '1e-6'; write a number, in YAML 1.0e-6",
+        ),
         ({"weight": True}, "weight of source 'a' is 'True'"),
         ({"weight": 1, "max_epochs": 0}, "max_epochs of source 'a' is '0'"),
         ({"weight": 1, "start": -1}, "start of source 'a' is '-1'; write a whole number of 0"),
         ({"weight": 1, "start": 1.5}, "start of source 'a' is '1.5'"),
+        ({"weight": 1, "start": 2**63}, "write a whole number of 9223372036854775807 at most"),
         ({"wieght": 1}, "has no 'wieght'; did you mean weight?"),
         ({"weight": 1, "name": 3}, "name of source 1 is 3; write a word"),
     ],
@@ -91,7 +118,7 @@ def test_no_source_two_of_a_name_and_one_without_samples_are_refused() -> None:
     ):
         with pytest.raises(SettingsError, match=message):
             plan_of(shares, sizes, 1)
-    with pytest.raises(SettingsError, match=r"start of 'a' is all that its max_epochs allows"):
+    with pytest.raises(SettingsError, match=r"after its start, max_epochs of 'a' allows none"):
         plan({"a": {"weight": 1, "start": 10}, "b": one}, [10, 10])
 
 

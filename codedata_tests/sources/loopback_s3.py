@@ -64,7 +64,7 @@ class Gate:
         requests: each, its method and its path with its query, in order.
         signed_by: the key of each, as far as they are signed.
         most_at_once: requests that were under way at the same time.
-        delay_seconds: before each answer.
+        gathers: so many requests before the first of them is answered.
         removed: headers that do not get through, in lower case.
     """
 
@@ -76,7 +76,7 @@ class Gate:
     requests: list[tuple[str, str]] = field(default_factory=list)
     signed_by: list[str] = field(default_factory=list)
     most_at_once: int = 0
-    delay_seconds: float = 0.0
+    gathers: int = 0
     removed: set[str] = field(default_factory=set)
     under_way: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -92,7 +92,7 @@ class Gate:
         for each in (self.kinds, self.changed, self.listed):
             each.clear()
         self.fault = lambda _: 0
-        self.most_at_once, self.delay_seconds, self.lag_seconds = 0, 0.0, 0.0
+        self.most_at_once, self.gathers, self.lag_seconds = 0, 0, 0.0
 
     def answer_to(self, method: str, path: str, request: Request) -> Answer:
         """The next that is to be given; 0 for what the server says."""
@@ -161,7 +161,9 @@ class _Handler(BaseHTTPRequestHandler):
             gate.most_at_once = max(gate.most_at_once, gate.under_way)
             gate.kinds[request.kind] += 1
             answer = gate.answer_to(self.command, path, request)
-        gate.closing.wait(gate.delay_seconds)
+        for _ in range(3000):  # a minute, where they never come
+            if gate.most_at_once >= gate.gathers or gate.closing.wait(0.02):
+                break
         with gate.lock:
             gate.under_way -= 1
         status, code = answer if isinstance(answer, tuple) else (answer, "SlowDown")

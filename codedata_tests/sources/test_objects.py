@@ -131,10 +131,10 @@ SCHEMES = pytest.mark.parametrize("scheme", ["s3", "http"])
 
 @SCHEMES
 def test_texts_come_in_order_each_asked_for_once_some_at_a_time(gate: Gate, scheme: str) -> None:
-    gate.delay_seconds = 0.02
+    gate.gathers = 8
     assert fetched(content_of(gate, scheme))[0] == TEXTS
     assert gate.asked == {path_of(n): 1 for n in range(NUM_TEXTS)}
-    assert 4 < gate.most_at_once <= 8
+    assert gate.most_at_once == 8
 
 
 @SCHEMES
@@ -162,7 +162,7 @@ def test_a_server_that_says_nothing_is_asked_again(
     monkeypatch.setattr(requests, "TRY_SECONDS", 0.3)
     gate.answers = {path_of(3): [STALL]}
     assert fetched(content_of(gate, scheme), [2, 3, 4])[0] == TEXTS[2:5]
-    assert gate.asked[path_of(3)] == 2
+    assert gate.asked[path_of(3)] >= 2
 
 
 @SCHEMES

@@ -136,8 +136,9 @@ def test_a_file_is_hashed_on_its_way_and_then_once_for_each_state_that_it_is_in(
 
 
 def test_what_was_changed_a_moment_ago_is_hashed_and_not_remembered(
-    log: DatasetLog, num_hashed: Callable[[], int]
+    log: DatasetLog, num_hashed: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(checked, "_SETTLED_NS", 10**15)
     sha256 = put(log, "part", 10)
     path = cached(log.store, "part", sha256)
     path.touch()

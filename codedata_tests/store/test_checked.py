@@ -58,6 +58,12 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checked, "_SETTLED_NS", 0)
 
 
+@pytest.fixture
+def unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a test takes, what it wrote was written just now."""
+    monkeypatch.setattr(checked, "_SETTLED_NS", 10**15)
+
+
 def read(folder: Path) -> list[list[list[int]]]:
     return [ids.tolist() for ids in open_dataset(folder).shards]
 
@@ -97,6 +103,7 @@ def test_processes_that_touch_the_same_shards_at_once_check_each_of_them_once(
     assert num_hashed() == 3
 
 
+@pytest.mark.usefixtures("unsettled")
 def test_what_changed_a_moment_ago_is_not_remembered(
     folder: Path, cache: Path, num_hashed: Counter
 ) -> None:

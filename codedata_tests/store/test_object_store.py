@@ -125,7 +125,8 @@ def test_what_passes_is_asked_for_again_and_said_in_a_line(
         lines = [record.getMessage() for record in caplog.records if record.name == "codedata"]
         assert all(f"{gated.url}/name: " in line and "\n" not in line for line in lines)
         assert all("; asked again in 0.0 s, after try" in line for line in lines)
-        assert len(lines) in {len(faults), len(faults) - 1}, "a lost connection is mended below us"
+        assert len(lines) >= len(faults) - 1, "a lost connection is mended below us"
+        assert len(lines) <= len(faults) or faults == [STALL], "any answer may take too long then"
     assert store.list() == ["other"]
 
 

@@ -38,7 +38,7 @@ def held() -> dict[str, int]:
     return names_in(cache_place("shards"))
 
 
-@pytest.mark.parametrize("num_shards", [3, 4])
+@pytest.mark.parametrize(("log", "num_shards"), [("memory", 3), ("s3", 4)], indirect=["log"])
 def test_a_stream_is_opened_by_its_meta_and_a_listing_and_each_file_comes_once(
     num_shards: int, log: DatasetLog, asked: Counter[str]
 ) -> None:
@@ -127,6 +127,22 @@ def test_a_damaged_file_is_refused_before_anything_of_it_is_given(
     assert not [each for each in os.listdir(cache_place("shards")) if is_temporary(each)]
     log.store.put(f"of-{num_shards}/{name}", whole)
     assert len(last()) == num_shards
+
+
+def test_a_byte_that_was_changed_on_its_way_costs_one_more_request(
+    log: DatasetLog, asked: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(log, 3)
+    dataset, read = opened(log), ObjectStore.read
+    asked.clear()
+
+    def damaged_once(store: ObjectStore, name: str, *limits: Any) -> bytes:
+        data = read(store, name, *limits)
+        return data[:-1] + bytes([data[-1] ^ 1]) if asked[name] == 1 else data
+
+    monkeypatch.setattr(ObjectStore, "read", damaged_once)
+    assert num_shards_of(dataset) == 3
+    assert asked == Counter({f"of-3/{name}": 2 for name in files_of(3)})
 
 
 def test_a_listing_that_does_not_fit_the_meta_is_refused_at_once(log: DatasetLog) -> None:

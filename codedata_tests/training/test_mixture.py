@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import ConcatDataset
 
 from codedata import PackedCollator, PaddingCollator, PickledTrainerDataset, ResumableLoader
 from codedata.errors import CodedataError, DatasetError, SettingsError
@@ -163,7 +164,18 @@ def test_documents_of_a_mixture_are_those_of_its_sources(tmp_path: Path) -> None
         assert all(mixed[index][name].equal(both[row][name]) for name in both[row])
     batch = PackedCollator(mixed)([mixed[i] for i in range(4)])
     assert batch["position_ids"].shape == (4, 8)
+    for num_workers in (0, 1):
+        batches = [*loader_of(mixed, global_batch_size=2, num_workers=num_workers,
+                              collate_fn=PackedCollator(mixed))]  # fmt: skip
+        for number, got in enumerate(batches):
+            samples = [mixed[2 * number], mixed[2 * number + 1]]
+            expected = PackedCollator(mixed)(samples)
+            assert all(got[name].equal(expected[name]) for name in expected)
     scenario.write_dataset(tmp_path / "plain", [scenario.numbered(3, 8)])
+    without = Mixture([{"dataset": tmp_path / "plain", "weight": 1}], mask_padding=False)
+    for dataset in (without, ConcatDataset([mixed, without])):
+        with pytest.raises(DatasetError, match=r"plain does not say where documents lie in its"):
+            PackedCollator(dataset)
     with pytest.raises(DatasetError, match=r"says where documents lie .* does not"):
         Mixture([{"dataset": each, "weight": 1} for each in (*folders, tmp_path / "plain")])
 
@@ -227,6 +239,73 @@ class Negated(PickledTrainerDataset):
     def __getitem__(self, index: Any) -> Any:
         sample: Any = super().__getitem__(index)
         return {name: -tensor for name, tensor in sample.items()}
+
+
+def test_a_mixture_has_no_way_in_but_its_own_and_all_else_of_a_dataset(folder: Path) -> None:
+    mixed = Mixture(sources(), seed=3)
+    assert not hasattr(Mixture, "from_hub"), "it would open one dataset, and mix nothing"
+    assert isinstance(mixed[1:], Mixture)
+    assert isinstance(pickle.loads(pickle.dumps(mixed[5:50:3])), Mixture)
+    assert firsts(pickle.loads(pickle.dumps(mixed[5:50:3]))) == firsts(mixed[5:50:3])
+    assert firsts(mixed[-3:][::-1]) == firsts(mixed)[:-4:-1]
+    assert (mixed.total_samples, mixed.total_tokens) == (NUM_SAMPLES, 4 * NUM_SAMPLES)
+    assert (len(mixed[:0]), mixed.seq_length, mixed.shard_ends()) == (0, 4, None)
+    assert mixed.masks_padding
+    assert not mixed.has_documents
+    assert not mixed.is_streamed
+    with pytest.raises(IndexError, match=r"sample -1001 of 1000"):
+        mixed[-1001]
+    with pytest.raises(TypeError, match="a sample's index is a whole number, not 'labels'"):
+        mixed["labels"]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    with pytest.raises(DatasetError, match="does not say where its documents lie"):
+        mixed.documents(0)
+    with pytest.raises(DatasetError, match="does not say which tokenizer made it"):
+        _ = mixed.tokenizer
+    assert mixed.card is None
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"dataset": "me/set"}, r"source 'set' .* no folder 'me/set' here; .* give its revision"),
+        ({"dataset": "hf://datasets/me/set"}, r"write {dataset: owner/name, revision: main}, or"),
+        ({"dataset": "code", "revision": "main"}, r"leave it out, or write which version of a URL"),
+        ({"dataset": "s3://b/datasets/a", "revision": "7"}, r"as in s3://bucket/datasets/train@7"),
+        ({"dataset": "me/set", "revision": 7}, r"the revision 7; .* in quotation marks if it is"),
+        ({"dataset": 5}, r"dataset of source 1 of the mixture is 5; give a name of a split, or a"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_where_a_source_is_is_refused_with_how_it_is_written(
+    source: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CodedataError, match=message):
+        Mixture([{**source, "weight": 1}])
+
+
+def test_a_run_goes_on_where_sources_lie_elsewhere_by_now_and_not_with_other_weights(
+    folder: Path,
+) -> None:
+    mixed = Mixture(sources(), seed=3)
+    loader = loader_of(mixed)
+    batches = iter(loader)
+    seen = [*chain.from_iterable(firsts_of(next(batches)) for _ in range(40))]
+    state = json.loads(json.dumps(loader.state_dict(), sort_keys=True))
+    shutil.move(folder / "datasets", folder / "moved")
+    for name in SOURCES:
+        (folder / "moved" / name).rename(folder / "moved" / f"{name}-2")
+    moved = [{**each, "dataset": folder / "moved" / f"{each['dataset']}-2"} for each in sources()]
+    resumed = loader_of(Mixture(moved, seed=3))
+    resumed.load_state_dict(state)
+    assert [*seen, *chain.from_iterable(map(firsts_of, resumed))] == firsts(Mixture(moved, seed=3))
+    moved[0]["weight"] = 6
+    with pytest.raises(SettingsError, match=r"a mixture whose sources start at what the state has"):
+        loader_of(Mixture(moved, seed=3)).load_state_dict(state)
+    stage = [
+        {**each, "start": state["drawn"][name]} for each, name in zip(moved, WEIGHTS, strict=True)
+    ]
+    again = firsts(Mixture(stage, num_samples=300, seed=3))
+    assert not {n for n in seen if n < 700} & {n for n in again if n < 700}, "no sample comes again"
 
 
 def test_a_next_stage_of_other_weights_goes_on_in_each_source(folder: Path) -> None:

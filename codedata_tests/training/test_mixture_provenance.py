@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch.utils.data import WeightedRandomSampler
+from accelerate.data_loader import prepare_data_loader
+from torch.utils.data import DataLoader, WeightedRandomSampler
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from codedata import Mixture
+from codedata import DatasetProvenance, Mixture
 from codedata.errors import DatasetError
 from codedata_tests import scenario
 from codedata_tests.training.runs import logged
@@ -82,6 +84,33 @@ def test_what_would_give_samples_again_is_refused_before_a_step(
     assert "the mixture has 40 samples, 10 steps, but training has 30" in message
     assert "set num_train_epochs=1, or max_steps=10 at most" in message
     assert "but training has 11" in refused(max_steps=11)
+
+
+def test_ranks_that_would_fill_up_the_last_step_of_a_mixture_are_refused(
+    mixed: Mixture, tmp_path: Path
+) -> None:
+    class OfTwoRanks(TrainingArguments):
+        world_size = property(lambda _: 2)  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def begin(*, drop_last: bool) -> list[int]:
+        """What two ranks would be given, if a run may begin."""
+        plain = DataLoader(mixed, batch_size=3, drop_last=drop_last)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        ranks = [
+            prepare_data_loader(plain, num_processes=2, process_index=rank, put_on_device=False)
+            for rank in (0, 1)
+        ]
+        seen = [int(i) for rank in ranks for batch in rank for i in batch["input_ids"][:, 0]]
+        arguments = OfTwoRanks(str(tmp_path), dataloader_drop_last=drop_last, use_cpu=True)
+        state = TrainerState(max_steps=len(ranks[0]))
+        DatasetProvenance().on_train_begin(
+            arguments, state, TrainerControl(), train_dataloader=ranks[0], model=None
+        )
+        return seen
+
+    seen = begin(drop_last=True)
+    assert len({*seen}) == len(seen) == 36
+    with pytest.raises(DatasetError, match=r"2 ranks fill up .* set dataloader_drop_last=True"):
+        begin(drop_last=False)
 
 
 @pytest.mark.campaign
