@@ -1,12 +1,16 @@
 """Requests of some threads, which another thread may give up: then nobody waits for them any more.
 
-What fetches ahead must end with the loop that it fetches for, not when a slow store has answered.
+What fetches ahead must end with the loop that it fetches for, not when a slow store has answered;
+and so must the loop's workers, which are processes of their own.
 """
 
+import os
 from collections.abc import Generator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from contextvars import ContextVar
+from multiprocessing import Pipe
+from threading import Thread
 from typing import Any, Self
 
 
@@ -49,6 +53,36 @@ class Waits:
 
 
 _WAITS: ContextVar[Waits | None] = ContextVar("_WAITS", default=None)
+
+
+class Ending:
+    """Has processes give up what they wait for; they are started with it.
+
+    Of a pipe, which takes no harm where one of them is killed, as an event of multiprocessing does.
+
+    Args:
+        num_processes: that are told.
+    """
+
+    def __init__(self, num_processes: int) -> None:
+        self._left = num_processes
+        self._reader, self._writer = Pipe(duplex=False)
+
+    def tell(self) -> None:
+        """Have them give up."""
+        os.write(self._writer.fileno(), bytes(self._left))
+        self._left = 0
+
+    def heed(self) -> None:
+        """Have what this thread of one of them waits for be given up once it is told."""
+        waits = Waits()
+        _WAITS.set(waits)
+
+        def wait() -> None:
+            os.read(self._reader.fileno(), 1)
+            waits.give_up()
+
+        Thread(target=wait, daemon=True).start()
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from codedata.errors import CodedataError
 from codedata.printable import printable
 from codedata.progress import logger, megabytes
 from codedata.store.cache import CACHE_VARIABLE, cache_place, max_cache_bytes
-from codedata.store.given_up import Waits
+from codedata.store.given_up import Ending, Waits
 from codedata.training.epoch_orders import BLOCK_SHARDS, Shuffle
 from codedata.training.identity import parts_of
 from codedata.training.reader import SampleReader
@@ -67,11 +67,18 @@ class Ahead:
         most_bytes: of shards that are in use or fetched ahead, by all that is open; one is fetched
             in any case.
         at_once: shards that are under way.
+        workers: those of the loop, which end with it.
     """
 
     def __init__(
-        self, dataset: Any, batches: Iterator[list[int]], most_bytes: int, at_once: int
+        self,
+        dataset: Any,
+        batches: Iterator[list[int]],
+        most_bytes: int,
+        at_once: int,
+        workers: Ending | None,
     ) -> None:
+        self._workers = workers
         self._dataset, self._batches = dataset, batches
         self._most_bytes, self._at_once = most_bytes, at_once
         self._needed = self._walk()
@@ -92,7 +99,7 @@ class Ahead:
             try:
                 thread.start()
             except RuntimeError as error:
-                self._tell(error)
+                logger.warning("%d of %d threads fetch ahead: %s", number, self._at_once, error)
                 return
             self._threads.append(thread)
 
@@ -110,6 +117,8 @@ class Ahead:
         self._is_closed = True
         _OPEN.discard(self)
         self._waits.give_up()
+        if self._workers is not None:
+            self._workers.tell()
         with self._turn:
             self._turn.notify_all()
 
@@ -260,9 +269,22 @@ def _warn_of_small_cache(
     )
 
 
+def ending_of(dataset: Any, num_workers: int) -> Ending | None:
+    """What ends workers that are started for one loop; None where they wait for nothing."""
+    return Ending(num_workers) if num_workers and _streamed(dataset) else None
+
+
+def _streamed(dataset: Any) -> list[Any]:
+    return [part for part in parts_of(dataset) if shortcut(part, "is_streamed", "__len__")]
+
+
 @contextmanager
 def fetched_ahead(
-    dataset: Any, upcoming: Callable[[range], Iterator[list[int]]], ranks: range, shuffle: Shuffle
+    dataset: Any,
+    upcoming: Callable[[range], Iterator[list[int]]],
+    ranks: range,
+    shuffle: Shuffle,
+    workers: Ending | None = None,
 ) -> Generator[Ahead | None]:
     """Fetch shards ahead as long as the block lasts; None where nothing is streamed.
 
@@ -272,8 +294,9 @@ def fetched_ahead(
             through.
         ranks: that share this machine's cache.
         shuffle: how they are drawn.
+        workers: what ends those of the loop, once the block does.
     """
-    streamed = [part for part in parts_of(dataset) if shortcut(part, "is_streamed", "__len__")]
+    streamed = _streamed(dataset)
     if not streamed:
         yield None
         return
@@ -285,7 +308,7 @@ def fetched_ahead(
             if num_bytes > most_bytes // num_loops:
                 _warn_of_small_cache(where, shuffle, num_bytes, most_bytes, num_loops)
     at_once = max(_LEAST_AT_ONCE, _AT_ONCE // len(ranks))
-    ahead = Ahead(dataset, upcoming(ranks), most_bytes // 2, at_once)
+    ahead = Ahead(dataset, upcoming(ranks), most_bytes // 2, at_once, workers)
     try:
         ahead.start()
         yield ahead
