@@ -108,7 +108,8 @@ class ObjectStore:
             name: of the object.
             start: of a range.
             stop: of it.
-            exactly: the range is known to be there, so that other bytes are asked for again.
+            exactly: the range is known to be there, as the store said, be it to another process:
+                other bytes are asked for again, and a store that does not answer is waited for.
         """
         found = self.read_many([name], start, stop, exactly=exactly)
         if name not in found:
@@ -144,7 +145,9 @@ class ObjectStore:
                 return data
 
             try:
-                data = await client.ask(self.where(name), request, num_bytes=expected)
+                data = await client.ask(
+                    self.where(name), request, num_bytes=expected, is_known=exactly
+                )
                 return name, data[:num_bytes]
             except FileNotFoundError:
                 return name, None
