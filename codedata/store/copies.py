@@ -380,8 +380,8 @@ class _Source:
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         try:
-            of_version = self.version.name_of(name)
-            return self.log.store.read(of_version, start, stop, exactly=True)
+            name_there = self.version.name_of(name)
+            return self.log.store.read(name_there, start, stop, exactly=True)
         except FileNotFoundError as error:
             raise _PrunedError(
                 f"{url_of(self.log, self.version)} lacks {name}, which its meta names: it was "
