@@ -48,7 +48,6 @@ from codedata.layout import is_commit
 from codedata.places import local_path
 from codedata.printable import shortened
 from codedata.progress import TERMINAL, Reporter
-from codedata.store.given_up import require_wanted, sleep
 
 ASKING_SECONDS = 10
 """How long a hub that is not reached is asked for a name that may be a misspelt folder."""
@@ -59,7 +58,7 @@ MAX_ANSWER_BYTES = 1_000_000
 WAITS = (1, 2, 4, 8, 16, 32)
 """Seconds before each new try; a minute in all."""
 
-_LONGEST_WAIT = 300
+LONGEST_WAIT = 300
 """Seconds that a server may ask for: the hub's windows are of five minutes."""
 
 _ANSWER_SECONDS = 120.0
@@ -130,10 +129,10 @@ class Call:
             UnreachableError: there were enough.
         """
         waits = WAITS if self.patient else ()
-        is_last = num_tries > len(waits) or asked > _LONGEST_WAIT
+        is_last = num_tries > len(waits) or asked > LONGEST_WAIT
         seconds = 0 if is_last else max(waits[num_tries - 1], asked)
         if is_last or time.monotonic() + seconds > self.until:
-            much = f" and asks to wait {asked:.0f} s" if asked > _LONGEST_WAIT else ""
+            much = f" and asks to wait {asked:.0f} s" if asked > LONGEST_WAIT else ""
             tries = f"after {num_tries} tries in a row" if num_tries > 1 else "at once"
             if self.until < inf:
                 tries = f"within {self.within:.0f} s"
@@ -141,7 +140,7 @@ class Call:
         self.reporter.say(
             f"{self.what}: {why}; trying again in {seconds:.0f} s ({num_tries} of {len(waits)})"
         )
-        sleep(seconds)
+        time.sleep(seconds)
 
 
 CALL: ContextVar[Call] = ContextVar("CALL", default=Call("", "model", "", "the hub"))  # noqa: B039
@@ -220,7 +219,7 @@ class _LimitedClient(httpx2.Client):
             if not is_replayable or response.status_code not in PASSING:
                 return response
             response.close()
-            call.wait(num_tries, why_status(response), _asked_wait(response.headers))
+            call.wait(num_tries, why_status(response), asked_wait(response.headers))
 
     def _send(
         self, request: httpx2.Request, call: Call, *, stream: bool, **options: Any
@@ -263,7 +262,6 @@ class _Body(httpx2.SyncByteStream):
         started, num_bytes = time.monotonic(), 0
         try:
             for block in self._stream:
-                require_wanted()
                 num_bytes += len(block)
                 allowed = self._seconds + num_bytes / _SLOWEST_BYTES
                 if time.monotonic() - started > allowed:
@@ -281,7 +279,7 @@ class _Body(httpx2.SyncByteStream):
         self._stream.close()
 
 
-def _asked_wait(headers: httpx2.Headers) -> float:
+def asked_wait(headers: httpx2.Headers) -> float:
     """Seconds of Retry-After, or of the hub's own `RateLimit: "api";r=0;t=42`: nothing is left."""
     after = re.fullmatch(r"\s*(\d{1,9})\s*", headers.get("Retry-After", ""))
     limit = re.search(r";\s*r=0\s*;\s*t=(\d{1,9})\b", headers.get("RateLimit", ""))

@@ -132,15 +132,22 @@ def passes(error: BaseException) -> bool:
     """Whether something failed for a reason that passes by itself."""
     if isinstance(error, errors.HfHubHTTPError):
         return error.response.status_code in PASSING
+    if _is_late(error):
+        return True
     is_transport = isinstance(error, httpx2.TransportError)
     return is_transport and not isinstance(error, httpx2.UnsupportedProtocol)
+
+
+def _is_late(error: BaseException) -> bool:
+    """Whether it is asyncio's of an answer that takes too long; a disk's has a number."""
+    return isinstance(error, TimeoutError) and error.errno is None
 
 
 def why_passing(error: BaseException) -> str:
     """Why something failed that may pass."""
     if isinstance(error, errors.HfHubHTTPError):
         return why_status(error.response)
-    if isinstance(error, httpx2.TimeoutException):
+    if isinstance(error, httpx2.TimeoutException) or _is_late(error):
         return "the hub sends nothing"
     if isinstance(error, httpx2.ConnectError):
         # Not always the hub itself: bytes may come from a storage host, which a firewall may block.

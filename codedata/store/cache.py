@@ -10,9 +10,10 @@ bytes were found to have that; one that changed since is fetched again (`store/c
 Folders are this user's, and nobody else may write them.
 
 What was asked for longest ago goes first when all of it is more than `CODEDATA_CACHE_BYTES` (by
-default a fifth of the disk), but nothing that was asked for within `KEPT_SECONDS`: whoever gets a
-path opens it at once, or asks again. Files of streams come opened, so that they may go at any time,
-and one that does not fit beside what stays is not kept.
+default a fifth of the disk), but no copy that a process has open (`store/in_use.py`), and nothing
+that was asked for within `KEPT_SECONDS`: whoever gets a path opens it at once, or asks again. Files
+of streams come opened, so that they may go at any time, and one that does not fit beside what stays
+is not kept.
 """
 
 import errno
@@ -34,6 +35,7 @@ from codedata.printable import printable
 from codedata.progress import logger
 from codedata.store.cached_files import last_asked, open_cached, remove_cached, take_cached
 from codedata.store.files import is_temporary, remove_leftovers, replace_atomically
+from codedata.store.in_use import unless_in_use
 from codedata.store.locks import is_abandoned, lock_if_free, mark_at_work, waiting_lock
 from codedata.store.owners import close_to_strangers
 
@@ -370,8 +372,10 @@ def _remove_oldest(found: Sequence[tuple[os.DirEntry[str], int]], surplus: int, 
         if num_bytes >= surplus and num_bytes + size > surplus + spare:
             break
         if used <= latest or path.parent.name == _SHARDS:
-            remove(path)
-            num_bytes += size
+            with unless_in_use(path) as is_unused:
+                if is_unused:
+                    remove(path)
+                    num_bytes += size
     if num_bytes:
         with suppress(FileNotFoundError):  # no stream's
             (cache_place(_SHARDS) / _GONE).touch()

@@ -41,7 +41,7 @@ _LINE_SECONDS = 5.0
 """Between two lines about requests that are made again."""
 
 _NOT_REACHED_TRIES = 3
-"""Of a request to a store that never answered this process: its address may be wrong."""
+"""Of a request to a store that never answered, as far as is known: its address may be wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,12 @@ class Client:
         self._said, self._num_unsaid = -_LINE_SECONDS, 0
 
     async def ask(
-        self, url: str, request: Callable[[Any], Awaitable[Answer]], *, num_bytes: int = 0
+        self,
+        url: str,
+        request: Callable[[Any], Awaitable[Answer]],
+        *,
+        num_bytes: int = 0,
+        is_known: bool = False,
     ) -> Answer:
         """Ask for something, as often as it may help.
 
@@ -142,12 +147,15 @@ class Client:
             url: what it is about, for messages.
             request: makes it, of the file system.
             num_bytes: that it sends or gives, of which the time that it has follows.
+            is_known: the store answered whoever knows of it, such as the process that a worker was
+                forked from, so that its address is right.
 
         Raises:
             FileNotFoundError: there is no such object.
             FileExistsError: there is one, as a conditional write found.
             StoreError: it is not done, for a reason that is said.
         """
+        self._has_answered |= is_known
 
         async def answer() -> Answer:
             system = self._system

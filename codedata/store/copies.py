@@ -5,8 +5,8 @@
 
 `s3://bucket/datasets/train` is what is published there, `...train@7` the version with that number.
 What it is is resolved once; a copy is of one version for good, and goes with the rest of the cache
-(`store/cache.py`) when it was not asked for long enough. Of many processes one brings it, and goes
-on where a killed one ended.
+(`store/cache.py`) when it was not asked for long enough, but not while a process has it open. Of
+many processes one brings it, and goes on where a killed one ended.
 
 Requests: of a copy that is here those that find the version; of one that is not two more, and one
 for each 32 MB of a shard, or of a file beside it.
@@ -37,12 +37,13 @@ from codedata.store.cache import (
     max_cache_bytes,
     own_place,
     remove,
-    touch,
 )
 from codedata.store.dataset_folder import Dataset, open_dataset, parse_texts, read_facts
 from codedata.store.files import fsync_folder, replace_atomically
+from codedata.store.in_use import InUse, in_use
 from codedata.store.locks import waiting_lock
 from codedata.store.shard_contents import with_remedy
+from codedata.store.shard_files import with_enough_files
 from codedata.store.streamed import Stream, require_unverified, write_hashed
 from codedata.store.verified import open_once
 
@@ -155,17 +156,32 @@ def open_at(
         return open_dataset(Path(place), verify=verify)
     if stream:
         return stream_of(place, verify=verify).open()
-    return _open_copy(*_copied(place, reporter), verify=verify)
+    return _copied(place, reporter).open(verify=verify)
 
 
-def _open_copy(folder: Path, url: str, *, verify: bool = False) -> Dataset:
-    remedy = f"this is a copy of {url}: remove {folder.parent}, and it is brought again"
-    try:
-        dataset = open_dataset(folder, verify=verify)
-    except DatasetError as error:
-        raise with_remedy(error, remedy) from error
-    dataset.files.remedy = remedy
-    return replace(dataset, url=url)
+@dataclass(frozen=True)
+class _Copy:
+    """A copy that stays as long as this does, or what is opened of it.
+
+    Attributes:
+        folder: the dataset.
+        url: of exactly what it is of.
+        held: what keeps it.
+    """
+
+    folder: Path
+    url: str
+    held: InUse
+
+    def open(self, *, verify: bool = False) -> Dataset:
+        home = self.folder.parent
+        remedy = f"this is a copy of {self.url}: remove {home}, and open it again, which brings it"
+        try:
+            dataset = open_dataset(self.folder, verify=verify)
+        except DatasetError as error:
+            raise with_remedy(error, remedy) from error
+        dataset.files.remedy, dataset.files.in_use = remedy, self.held
+        return replace(dataset, url=self.url)
 
 
 def stream_of(url: str, *, verify: bool) -> Stream:
@@ -197,7 +213,8 @@ def reopen(folder: Path, url: str | None, stream: Stream | None = None) -> Datas
         return stream.open()
     if url is None:
         return open_dataset(folder)
-    return _open_copy(folder, url) if touch(folder.parent) else open_at(url, SILENT)
+    held = _held(folder.parent)
+    return open_at(url, SILENT) if held is None else _Copy(folder, url, held).open()
 
 
 def require_in_store(url: str) -> None:
@@ -224,25 +241,28 @@ def dataset_copy(url: str, reporter: Reporter) -> Path:
         StoreError: the store does not give it.
         SettingsError: this user has no cache folder.
     """
-    return _copied(url, reporter)[0]
+    return _copied(url, reporter).folder
 
 
-def _copied(url: str, reporter: Reporter) -> tuple[Path, str]:
-    """A copy, and the URL of exactly what it is of."""
+def _copied(url: str, reporter: Reporter) -> _Copy:
     for _ in range(_ATTEMPTS):
         log, version = find_version(url)
         try:
-            folder, of_version = _copy(log, version, reporter), url_of(log, version)
+            copy = _copy(log, version, reporter)
         except _PrunedError:
             if find_version(url)[1] == version:
                 raise
             continue
-        reporter.log(f"reading {of_version} from its copy {folder}")
-        return folder, of_version
+        reporter.log(f"reading {copy.url} from its copy {copy.folder}")
+        return copy
     raise DatasetError(f"{url} was replaced and pruned {_ATTEMPTS} times while it was brought here")
 
 
-def _copy(log: "DatasetLog", version: "Version", reporter: Reporter) -> Path:
+def _held(home: Path) -> InUse | None:
+    return with_enough_files(str(home), lambda: in_use(home))
+
+
+def _copy(log: "DatasetLog", version: "Version", reporter: Reporter) -> _Copy:
     name = log.store.url.rpartition("/")[2]
     texts = {each: hashlib.sha256(text).hexdigest() for each, text in version.texts.items()}
     plain = (
@@ -252,8 +272,9 @@ def _copy(log: "DatasetLog", version: "Version", reporter: Reporter) -> Path:
     home = own_place("datasets") / hashlib.sha256(what.encode()).hexdigest()[:32]
     folder, stage = home / name, home.with_name(f".{home.name}.stage")
     texts[META_NAME] = version.digest
-    if touch(home) and _holds(folder, texts):
-        return folder
+    url = url_of(log, version)
+    if (held := _held(home)) and _holds(folder, texts):
+        return _Copy(folder, url, held)
     most = max_cache_bytes(home)
     if version.num_bytes > most:
         raise DatasetError(
@@ -263,11 +284,17 @@ def _copy(log: "DatasetLog", version: "Version", reporter: Reporter) -> Path:
             f"{CACHE_VARIABLE}"
         )
     with waiting_lock(home.with_name(f".{home.name}.lock"), reporter.say):
-        if not _holds(folder, texts):
+        held = _held(home)
+        if held is None or not _holds(folder, texts):
             if folder.exists():
                 reporter.say(f"{folder}, a copy in the cache, was changed; it is brought again")
                 remove(home)
-            make_room(version.num_bytes)
+            if not make_room(version.num_bytes):
+                reporter.say(
+                    f"the cache has more than its {megabytes(most)} with a copy of {url}: what "
+                    f"else is there is in use, or was so lately; raise {CACHE_VARIABLE}, or stream "
+                    "it (stream=True)"
+                )
             stage.mkdir(mode=0o700, exist_ok=True)
             bring(
                 log,
@@ -280,7 +307,10 @@ def _copy(log: "DatasetLog", version: "Version", reporter: Reporter) -> Path:
             home.mkdir(mode=0o700, exist_ok=True)
             os.rename(stage, folder)
             fsync_folder(home)
-    return folder
+            held = _held(home)
+    if held is None:
+        raise DatasetError(f"{home}, a copy of {url}, was removed as it arrived; open it again")
+    return _Copy(folder, url, held)
 
 
 def _holds(folder: Path, texts: Mapping[str, str]) -> bool:
@@ -345,7 +375,8 @@ class _Source:
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         try:
-            return self.log.store.read(self.version.name_of(name), start, stop)
+            name_there = self.version.name_of(name)
+            return self.log.store.read(name_there, start, stop, exactly=True)
         except FileNotFoundError as error:
             raise _PrunedError(
                 f"{url_of(self.log, self.version)} lacks {name}, which its meta names: it was "

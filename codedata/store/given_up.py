@@ -1,17 +1,17 @@
 """Requests of some threads, which another thread may give up: then nobody waits for them any more.
 
-What fetches ahead must end with the loop that it fetches for, not when a slow store has answered.
+What fetches ahead must end with the loop that it fetches for, not when a slow store has answered;
+and so must the loop's workers, which are processes of their own.
 """
 
-import threading
-from collections.abc import Callable, Generator
-from concurrent.futures import CancelledError, Future, InvalidStateError
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar, copy_context
-from functools import partial
-from typing import Any, Self, TypeVar
-
-_Result = TypeVar("_Result")
+import os
+from collections.abc import Generator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from contextvars import ContextVar
+from multiprocessing import Pipe
+from threading import Thread
+from typing import Any, Self
 
 
 class Waits:
@@ -55,6 +55,36 @@ class Waits:
 _WAITS: ContextVar[Waits | None] = ContextVar("_WAITS", default=None)
 
 
+class Ending:
+    """Has processes give up what they wait for; they are started with it.
+
+    Of a pipe, which takes no harm where one of them is killed, as an event of multiprocessing does.
+
+    Args:
+        num_processes: that are told.
+    """
+
+    def __init__(self, num_processes: int) -> None:
+        self._left = num_processes
+        self._reader, self._writer = Pipe(duplex=False)
+
+    def tell(self) -> None:
+        """Have them give up."""
+        os.write(self._writer.fileno(), bytes(self._left))
+        self._left = 0
+
+    def heed(self) -> None:
+        """Have what this thread of one of them waits for be given up once it is told."""
+        waits = Waits()
+        _WAITS.set(waits)
+
+        def wait() -> None:
+            os.read(self._reader.fileno(), 1)
+            waits.give_up()
+
+        Thread(target=wait, daemon=True).start()
+
+
 @contextmanager
 def waiting_for(future: Future[Any]) -> Generator[None]:
     """Wait for something in the block, unless this thread's waits are given up."""
@@ -64,44 +94,6 @@ def waiting_for(future: Future[Any]) -> Generator[None]:
         return
     with waits.waiting(future):
         yield
-
-
-def sleep(seconds: float) -> None:
-    """Sleep, unless this thread's waits are given up.
-
-    Raises:
-        CancelledError: they are.
-    """
-    never = Future[None]()
-    with waiting_for(never), suppress(TimeoutError):
-        never.result(seconds)
-
-
-def abandonable(work: Callable[[], _Result]) -> _Result:
-    """What is done, by a thread of its own that is left alone where this one's waits are given up.
-
-    For what nothing can interrupt; it ends when it asks `require_wanted`, or is done.
-
-    Raises:
-        CancelledError: they are given up.
-    """
-    if _WAITS.get() is None:
-        return work()
-    done, context = Future[_Result](), copy_context()
-
-    def run() -> None:
-        try:
-            result = context.run(work)
-        except BaseException as error:  # noqa: BLE001  (it is raised where the result is awaited)
-            end = partial(done.set_exception, error)
-        else:
-            end = partial(done.set_result, result)
-        with suppress(InvalidStateError):  # given up
-            end()
-
-    threading.Thread(target=run, name="a request that may be given up", daemon=True).start()
-    with waiting_for(done):
-        return done.result()
 
 
 def require_wanted() -> None:

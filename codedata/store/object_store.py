@@ -99,15 +99,30 @@ class ObjectStore:
             return self.read_many([name], stop=len(held) + 1).get(name) == held
         return True
 
-    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
-        """See `Store.read`."""
-        found = self.read_many([name], start, stop)
+    def read(
+        self, name: str, start: int = 0, stop: int | None = None, *, exactly: bool = False
+    ) -> bytes:
+        """See `Store.read`.
+
+        Args:
+            name: of the object.
+            start: of a range.
+            stop: of it.
+            exactly: the range is known to be there, as the store said, be it to another process:
+                other bytes are asked for again, and a store that does not answer is waited for.
+        """
+        found = self.read_many([name], start, stop, exactly=exactly)
         if name not in found:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         return found[name]
 
     def read_many(
-        self, names: Iterable[str], start: int = 0, stop: int | None = None
+        self,
+        names: Iterable[str],
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        exactly: bool = False,
     ) -> dict[str, bytes]:
         """The bytes of several names, asked for side by side; those of nothing are left out."""
         client, folder = connect(self.url)
@@ -120,14 +135,19 @@ class ObjectStore:
         async def read(name: str) -> tuple[str, bytes | None]:
             async def request(system: Any) -> bytes:
                 try:
-                    return await system._cat_file(f"{folder}/{name}", **client.kind.read, **limits)
+                    data = await system._cat_file(f"{folder}/{name}", **client.kind.read, **limits)
                 except Exception as error:
-                    if status_of(error) == 416:  # it ends before
-                        return b""
-                    raise
+                    if status_of(error) != 416:  # it ends before
+                        raise
+                    data = b""
+                if exactly and num_bytes is not None and len(data) != num_bytes:
+                    raise ConnectionError(f"{len(data):,} of {num_bytes:,} bytes came")
+                return data
 
             try:
-                data = await client.ask(self.where(name), request, num_bytes=expected)
+                data = await client.ask(
+                    self.where(name), request, num_bytes=expected, is_known=exactly
+                )
                 return name, data[:num_bytes]
             except FileNotFoundError:
                 return name, None

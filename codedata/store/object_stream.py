@@ -48,4 +48,4 @@ class ObjectRemote:
     def read(self, name: str, start: int, stop: int) -> bytes:
         """See `Remote.read`."""
         of_version = self.version.name_of(name)
-        return self.log.store.read(of_version, start, stop)
+        return self.log.store.read(of_version, start, stop, exactly=True)

@@ -149,6 +149,7 @@ async def persistently(
     tries_for: Callable[[Exception], int],
     try_seconds: float,
     before_wait: Callable[[Exception, int, float], None],
+    asked_wait: Callable[[Exception], float] = lambda _: 0.0,
 ) -> Answer:
     """Ask, and ask again as long as what fails may pass.
 
@@ -157,6 +158,7 @@ async def persistently(
         tries_for: how often it is made at the most, going by what a try failed of.
         try_seconds: for each.
         before_wait: told why a try failed, which it was, and how long is waited before the next.
+        asked_wait: seconds that the server asks for.
 
     Raises:
         RequestFailedError: with what the last try failed of.
@@ -169,7 +171,7 @@ async def persistently(
             if num_tries >= tries_for(error) or not may_pass(error):
                 raise RequestFailedError(error, num_tries) from error
             longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (num_tries - 1))
-            wait = random.uniform(longest / 2, longest)  # noqa: S311  (no secret)
+            wait = asked_wait(error) + random.uniform(longest / 2, longest)  # noqa: S311  (no secret)
             before_wait(error, num_tries, wait)
         await asyncio.sleep(wait)
     raise AssertionError("the last try returns or raises")

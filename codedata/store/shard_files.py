@@ -36,6 +36,7 @@ from codedata.progress import logger, megabytes
 from codedata.store.base import Snapshot
 from codedata.store.checked import Checked
 from codedata.store.files import mapping_of
+from codedata.store.in_use import InUse
 from codedata.store.shard_contents import (
     REMEDY,
     read_documents,
@@ -163,6 +164,7 @@ class ShardFiles:
 
     Attributes:
         remedy: of damage, where that is not to make the dataset again.
+        in_use: what keeps the folder, where it is the cache's.
     """
 
     def __init__(self, snapshot: Snapshot, entries: Sequence[ShardEntry], digest: str) -> None:
@@ -171,6 +173,7 @@ class ShardFiles:
         self._arrays: dict[int, NDArray[Any]] = {}
         self.held: dict[int, tuple[Bytes, os.stat_result | None]] = {}
         self.remedy: str | None = None
+        self.in_use: InUse | None = None
         self.decoded_bytes = 0
         self._own, self.locks = next(_numbers), dict[int, Lock]()
         with _listing:
@@ -320,7 +323,7 @@ class ShardFiles:
         try:
             meta = self._snapshot.read(META_NAME)
         except FileNotFoundError:
-            return not self._snapshot.is_current()
+            return Path(self._snapshot.where).exists() and not self._snapshot.is_current()
         return hashlib.sha256(meta).hexdigest() != self._digest
 
     def _take(self, number: int) -> NDArray[Any]:
@@ -340,6 +343,8 @@ class ShardFiles:
     def _map(self, number: int) -> tuple[Bytes, os.stat_result | None]:
         """A file, and what says in which state it is: of one that is held, as it is by now."""
         name = _name_of(number)
+        if self.in_use is not None:
+            self.in_use.ask()
         if (held := self.held.get(number)) is None:
             return self._snapshot.map_file(name)
         data, opened = held

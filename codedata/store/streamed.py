@@ -13,7 +13,7 @@ and another process asks for no listing.
 import hashlib
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -370,7 +370,8 @@ def _told_if_slow(what: str) -> Generator[None]:
     line = f"{what}: waited for since {_SLOW_SECONDS:.0f} s"
     timer = threading.Timer(_SLOW_SECONDS, logger.warning, [printable(line)])
     timer.daemon = True
-    timer.start()
+    with suppress(RuntimeError):  # there may be no more threads
+        timer.start()
     try:
         yield
     finally:

@@ -6,10 +6,11 @@ half of the cache: the other half is for what else is there, so that nothing goe
 used. The ranks have one plan, since they share the cache: of each shard one of them sees to it, and
 the others to the next. Loops of a process that are under way at once have equal parts of that half.
 
-Invariants: the threads end with the iteration, however it ends, and keep no process from ending;
-they begin after the loader's workers, which they do not know; nothing that fails here is raised
-here: whoever needs the sample asks for its shard again, and says why it does not come. What lies
-in folders is not touched.
+Invariants: the threads end with the iteration, however it ends, what they began is removed, and
+they keep no process from ending; they begin after the loader's workers, which they do not know;
+nothing that fails here is raised here: whoever needs the sample asks for its shard again, and says
+why it does not come. What lies in folders is not touched, nor what the next epoch needs: nobody
+knows whether there is one.
 """
 
 import os
@@ -19,7 +20,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import cache
-from itertools import chain, islice
+from itertools import islice
 from math import inf
 from typing import Any, cast
 from weakref import WeakSet
@@ -32,7 +33,7 @@ from codedata.errors import CodedataError
 from codedata.printable import printable
 from codedata.progress import logger, megabytes
 from codedata.store.cache import CACHE_VARIABLE, cache_place, max_cache_bytes
-from codedata.store.given_up import Waits
+from codedata.store.given_up import Ending, Waits
 from codedata.training.epoch_orders import BLOCK_SHARDS, Shuffle
 from codedata.training.identity import parts_of
 from codedata.training.reader import SampleReader
@@ -51,8 +52,8 @@ _MOST_AHEAD = 1 << 14
 eight ranks, of 64 samples each, some seconds of work."""
 
 _CLOSING_SECONDS = 0.5
-"""For threads to remove what they began, at the end of a process: a read of a hub that stands still
-is not interrupted."""
+"""For threads to remove what they began: what they wait for is given up at once, but a disk may be
+slow."""
 
 Shard = tuple[SampleReader, int]
 
@@ -66,11 +67,18 @@ class Ahead:
         most_bytes: of shards that are in use or fetched ahead, by all that is open; one is fetched
             in any case.
         at_once: shards that are under way.
+        workers: those of the loop, which end with it.
     """
 
     def __init__(
-        self, dataset: Any, batches: Iterator[list[int]], most_bytes: int, at_once: int
+        self,
+        dataset: Any,
+        batches: Iterator[list[int]],
+        most_bytes: int,
+        at_once: int,
+        workers: Ending | None,
     ) -> None:
+        self._workers = workers
         self._dataset, self._batches = dataset, batches
         self._most_bytes, self._at_once = most_bytes, at_once
         self._needed = self._walk()
@@ -79,15 +87,21 @@ class Ahead:
         self._num_bytes = self._num_delivered = self._num_walked = 0
         self._wake_at, self._is_closed, self._pid = inf, False, os.getpid()
         self._turn, self._waits = threading.Condition(), Waits()
-        self.threads: list[threading.Thread] = []
+        self._threads: list[threading.Thread] = []
+        self._is_told = False
 
     def start(self) -> None:
-        """Begin to fetch."""
+        """Begin to fetch; with fewer threads where there may be no more."""
         _OPEN.add(self)
         for number in range(self._at_once):
             name = f"codedata-ahead-{number}"
-            self.threads.append(threading.Thread(target=self._run, name=name, daemon=True))
-            self.threads[-1].start()
+            thread = threading.Thread(target=self._run, name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                logger.warning("%d of %d threads fetch ahead: %s", number, self._at_once, error)
+                return
+            self._threads.append(thread)
 
     def deliver(self) -> None:
         """Note that one more batch is delivered."""
@@ -96,28 +110,50 @@ class Ahead:
             with self._turn:
                 self._turn.notify_all()
 
-    def close(self) -> None:
-        """End, and give up what is under way."""
+    def give_up(self) -> None:
+        """End what is under way."""
         if os.getpid() != self._pid:  # a process that was forked has none of the threads
             return
         self._is_closed = True
         _OPEN.discard(self)
         self._waits.give_up()
+        if self._workers is not None:
+            self._workers.tell()
         with self._turn:
             self._turn.notify_all()
 
+    def close(self) -> None:
+        """End, and what is under way, of which nothing is left then."""
+        self.give_up()
+        if os.getpid() == self._pid:
+            until = time.monotonic() + _CLOSING_SECONDS
+            for thread in self._threads:
+                if thread is not threading.current_thread():  # which collects what is left
+                    thread.join(max(0.0, until - time.monotonic()))
+
     def _run(self) -> None:
-        while (shard := self._take()) is not None:
-            reader, number = shard
+        while not self._is_closed:
             try:
+                if (shard := self._take()) is None:
+                    return
+                reader, number = shard
                 with self._waits.here():
                     reader.fetch(number)
             except CancelledError:
                 return
-            except (CodedataError, OSError) as error:
-                logger.info("not fetched ahead: %s", error)
+            except Exception as error:  # noqa: BLE001  (the loop asks again, and raises it)
+                self._tell(error)
                 with self._turn:
                     self._wait_until(self._num_delivered + 1)
+
+    def _tell(self, error: Exception) -> None:
+        """Say why something is not fetched ahead; once, and as a warning, where it is unknown."""
+        if isinstance(error, CodedataError | OSError):
+            logger.info("not fetched ahead: %s", error)
+        elif not self._is_told:
+            self._is_told = True
+            what = f"{type(error).__name__}: {error}"
+            logger.warning(printable(f"not fetched ahead, but when samples are needed: {what}"))
 
     def _take(self) -> Shard | None:
         """The next shard to be fetched, once it may be; None at the end."""
@@ -182,10 +218,9 @@ _OPEN: WeakSet[Ahead] = WeakSet()
 def _close_all() -> None:
     under_way = [*_OPEN]
     for ahead in under_way:
+        ahead.give_up()
+    for ahead in under_way:
         ahead.close()
-    until = time.monotonic() + _CLOSING_SECONDS
-    for thread in chain.from_iterable(ahead.threads for ahead in under_way):
-        thread.join(max(0.0, until - time.monotonic()))
 
 
 # Before threads of libraries end, whose requests would fail and say so; `atexit` comes after.
@@ -234,9 +269,22 @@ def _warn_of_small_cache(
     )
 
 
+def ending_of(dataset: Any, num_workers: int) -> Ending | None:
+    """What ends workers that are started for one loop; None where they wait for nothing."""
+    return Ending(num_workers) if num_workers and _streamed(dataset) else None
+
+
+def _streamed(dataset: Any) -> list[Any]:
+    return [part for part in parts_of(dataset) if shortcut(part, "is_streamed", "__len__")]
+
+
 @contextmanager
 def fetched_ahead(
-    dataset: Any, upcoming: Callable[[range], Iterator[list[int]]], ranks: range, shuffle: Shuffle
+    dataset: Any,
+    upcoming: Callable[[range], Iterator[list[int]]],
+    ranks: range,
+    shuffle: Shuffle,
+    workers: Ending | None = None,
 ) -> Generator[Ahead | None]:
     """Fetch shards ahead as long as the block lasts; None where nothing is streamed.
 
@@ -246,8 +294,9 @@ def fetched_ahead(
             through.
         ranks: that share this machine's cache.
         shuffle: how they are drawn.
+        workers: what ends those of the loop, once the block does.
     """
-    streamed = [part for part in parts_of(dataset) if shortcut(part, "is_streamed", "__len__")]
+    streamed = _streamed(dataset)
     if not streamed:
         yield None
         return
@@ -259,9 +308,9 @@ def fetched_ahead(
             if num_bytes > most_bytes // num_loops:
                 _warn_of_small_cache(where, shuffle, num_bytes, most_bytes, num_loops)
     at_once = max(_LEAST_AT_ONCE, _AT_ONCE // len(ranks))
-    ahead = Ahead(dataset, upcoming(ranks), most_bytes // 2, at_once)
-    ahead.start()
+    ahead = Ahead(dataset, upcoming(ranks), most_bytes // 2, at_once, workers)
     try:
+        ahead.start()
         yield ahead
     finally:
         ahead.close()

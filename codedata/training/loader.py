@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import SettingsError
-from codedata.training.ahead import fetched_ahead
+from codedata.store.given_up import Ending
+from codedata.training.ahead import ending_of, fetched_ahead
 from codedata.training.batches import Batch, Sample, StoredBatch, Uncollated, collate_samples
 from codedata.training.collate import require_labels_kept
 from codedata.training.epoch_orders import Shuffle
@@ -130,10 +131,11 @@ class ResumableLoader(DataLoader[Sample]):
             self._move_on()
         self._move()
         this = self._iteration
-        batches = self._batches()  # which forks the workers, before there are threads
+        workers = None if self.persistent_workers else ending_of(self.dataset, self.num_workers)
+        batches = self._batches(workers)  # which forks the workers, before there are threads
         sampler = self.batch_sampler
         order = (sampler.upcoming, sampler.ranks_here, sampler.shuffle)
-        with fetched_ahead(self.dataset, *order) as ahead:
+        with fetched_ahead(self.dataset, *order, workers) as ahead:
             for batch in batches:
                 self._require_newest(this)
                 self._num_delivered += 1
@@ -143,14 +145,14 @@ class ResumableLoader(DataLoader[Sample]):
         self._require_newest(this)
         self._move_on()
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self, workers: Ending | None) -> Iterator[Batch]:
         """Those of an iteration; where no worker and no thread has a part in them, by no more.
 
         Workers there are from now on, not only from the first batch.
         """
         view, collate = self._gathering()
         if view is None or self.num_workers or self.pin_memory:
-            loaded = super(ResumableLoader, self._as_stored(view, collate)).__iter__()
+            loaded = super(ResumableLoader, self._as_stored(view, collate, workers)).__iter__()
             return (each.batch() if isinstance(each, Uncollated) else each for each in loaded)
         # What torch's own iteration draws, for what is drawn after.
         generator = cast("torch.Generator | None", self.generator)
@@ -165,7 +167,9 @@ class ResumableLoader(DataLoader[Sample]):
         collate = shortcut(collate_fn, "collate_stored", "__call__")
         return (stored_view(self.dataset), collate) if collate else (None, StoredBatch.expand)
 
-    def _as_stored(self, view: Any, collate: Callable[[StoredBatch], Batch]) -> "ResumableLoader":
+    def _as_stored(
+        self, view: Any, collate: Callable[[StoredBatch], Batch], workers: Ending | None
+    ) -> "ResumableLoader":
         """What torch goes over in place of this: it gives stored batches where there are such.
 
         Tensors are slow to hand over. Torch keeps workers that stay at the loader it goes over.
@@ -177,7 +181,7 @@ class ResumableLoader(DataLoader[Sample]):
             changes = {
                 "dataset": view,
                 "collate_fn": partial(Uncollated, collate=collate),
-                "worker_init_fn": partial(_begin_work, then=self.worker_init_fn),
+                "worker_init_fn": partial(_begin_work, ending=workers, then=self.worker_init_fn),
             }
         loading = copy(self)
         loading.__dict__.update(changes)
@@ -218,13 +222,15 @@ class ResumableLoader(DataLoader[Sample]):
             )
 
 
-def _begin_work(worker: int, then: Callable[[int], None] | None) -> None:
+def _begin_work(worker: int, ending: Ending | None, then: Callable[[int], None] | None) -> None:
     """Have a worker end when training is killed: what it wants to hand over fills the pipe.
 
     Its thread that writes there would wait for ever, since the reading end is open in the worker
-    itself, and the worker for its thread.
+    itself, and the worker for its thread. And have it give up what it fetches when the loop ends.
     """
     Thread(target=_end_with_training, daemon=True).start()
+    if ending is not None:
+        ending.heed()
     if then is not None:
         then(worker)
 

@@ -164,7 +164,7 @@ def test_the_time_that_the_hub_asks_for_is_waited(hub: Hub, repo: Repo, said: Sa
         ("RateLimit", '"resolvers";r=7;t=42', 0),
         ("RateLimit", f'"resolvers";r=0;t={"9" * 5000}', 0),
     ):
-        assert client._asked_wait(httpx2.Headers({header: value})) == seconds, (header, value[:30])
+        assert client.asked_wait(httpx2.Headers({header: value})) == seconds, (header, value[:30])
     hub.fail(method="HEAD", status=429, headers={"Retry-After": "1"})
     started = time.monotonic()
     assert fetch(said).path.read_bytes() == DATA

@@ -19,7 +19,7 @@ from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME
 from codedata.format.meta import META_NAME
 from codedata.progress import SILENT, Reporter
-from codedata.store import cache, copies, streamed
+from codedata.store import cache, copies, in_use, shard_files, streamed
 from codedata.store.cache import CACHE_VARIABLE, KEPT_SECONDS, cached
 from codedata.store.copies import dataset_copy, open_at, reopen
 from codedata.store.locks import waiting_lock
@@ -51,10 +51,10 @@ def asked(log: DatasetLog, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     read = ObjectStore.read
 
     def count_and_read(
-        store: ObjectStore, name: str, start: int = 0, stop: int | None = None
+        store: ObjectStore, name: str, start: int = 0, stop: int | None = None, **options: bool
     ) -> bytes:
         names[name] += 1
-        return read(store, name, start, stop)
+        return read(store, name, start, stop, **options)
 
     monkeypatch.setattr(ObjectStore, "read", count_and_read)
     return names
@@ -198,6 +198,65 @@ def test_a_copy_that_went_is_brought_again_for_another_process(log: DatasetLog) 
         assert (again.url, again.digest, num_shards_of(again)) == (dataset.url, dataset.digest, 2)
         cache.remove(dataset.folder.parent)
     assert num_shards_of(dataset) == 2  # its files are mapped
+
+
+def test_a_copy_that_a_process_or_one_that_it_forked_has_open_stays_and_what_comes_beside_is_told(
+    log: DatasetLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(log, 2)
+    dataset = open_at(log.store.url, SILENT)
+    home = dataset.folder.parent
+    num_bytes = sum(path.stat().st_size for path in dataset.folder.iterdir())
+    monkeypatch.setenv(CACHE_VARIABLE, str(num_bytes))
+    publish(log, 3)
+    age(home)
+    lines: list[str] = []
+    beside = open_at(log.store.url, Reporter(lines.append, in_terminal=False))
+    assert lines[0] == (
+        f"the cache has more than its 0.0 MB with a copy of {log.store.url}@2: what else is there "
+        "is in use, or was so lately; raise CODEDATA_CACHE_BYTES, or stream it (stream=True)"
+    )
+    reading, writing = os.pipe()
+    if not (pid := os.fork()):
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    os.close(reading)
+    del dataset
+    for is_used in (True, False):
+        age(home)
+        assert not cache.make_room(num_bytes) or not is_used
+        assert home.exists() == is_used
+        if is_used:
+            os.close(writing)
+            os.waitpid(pid, 0)
+    assert num_shards_of(beside) == 3
+
+
+def test_a_copy_of_which_files_are_asked_for_counts_as_asked_for_where_there_are_no_locks(
+    log: DatasetLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_files, "_FEW_FILES", 0)
+    publish(log, 2)
+    dataset = open_at(log.store.url, SILENT)
+    home = dataset.folder.parent
+    monkeypatch.setattr(in_use, "_lock", lambda *_: True)
+    for seconds, is_asked in ((60.0, False), (-1.0, True)):
+        monkeypatch.setattr(in_use, "_ASKING_SECONDS", seconds)
+        age(home)
+        _ = dataset.shards[int(is_asked)]
+        assert (home.stat().st_mtime > time.time() - KEPT_SECONDS) == is_asked
+    age(home)
+    monkeypatch.setenv(CACHE_VARIABLE, "1")
+    assert cache.make_room(1)
+    assert not home.exists()
+    shard_files._mapped.drop((dataset.files._own, 0))  # as many others are mapped
+    dataset.files.let_go(0)
+    gone = rf"was removed since it was opened; this is a copy of {log.store.url}@1: remove {home},"
+    with pytest.raises(DatasetError, match=gone):
+        _ = dataset.shards[0]
+    monkeypatch.delenv(CACHE_VARIABLE)
+    assert num_shards_of(reopen(dataset.folder, dataset.url)) == 2
 
 
 # Objects

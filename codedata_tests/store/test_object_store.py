@@ -49,6 +49,36 @@ def answer(gated: GatedBucket, method: str, *answers: Answer, name: str = "name"
     gated.gate.answers[f"{method} /{gated.url.partition('://')[2]}/{name}"] = [*answers]
 
 
+def test_a_range_that_is_known_to_be_there_is_asked_for_again_where_it_comes_short(
+    gated: GatedBucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = ObjectStore(gated.url)
+    store.put("name", b"12345")
+    assert (store.read("name", 2, 9), store.read("name", 7, 9)) == (b"345", b"")
+    assert store.read("name", 2, 5, exactly=True) == b"345"
+    for start in (2, 7):
+        with pytest.raises(StoreError, match=rf"name: .* of {9 - start} bytes came; given up aft"):
+            store.read("name", start, 9, exactly=True)
+    assert asked(gated, "GET") == ["name"] * 19
+    assert "ConnectionError: 3 of 7 bytes came; asked again in 0.0 s, after try 1 of" in caplog.text
+
+
+def test_a_process_that_knows_what_is_there_waits_for_a_store_that_never_answered_it(
+    gated: GatedBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a loader's worker does, whose shards another process fetched until now."""
+    store = ObjectStore(gated.url)
+    store.put("name", b"12345")
+    for exactly in (True, False):
+        monkeypatch.setattr(clients, "_CLIENTS", {})
+        answer(gated, "GET", *[RESET] * 7)
+        if exactly:
+            assert store.read("name", 0, 5, exactly=True) == b"12345"
+        else:
+            with pytest.raises(StoreError, match=r"cannot be reached .*after 3 tries in a row"):
+                store.read("name", 0, 5)
+
+
 def test_a_child_and_one_that_was_forked_see_the_store_that_was_pickled_without_any_key(
     bucket: str,
 ) -> None:

@@ -137,8 +137,8 @@ def test_a_byte_that_was_changed_on_its_way_costs_one_more_request(
     dataset, read = opened(log), ObjectStore.read
     asked.clear()
 
-    def damaged_once(store: ObjectStore, name: str, *limits: Any) -> bytes:
-        data = read(store, name, *limits)
+    def damaged_once(store: ObjectStore, name: str, *limits: Any, **how: Any) -> bytes:
+        data = read(store, name, *limits, **how)
         return data[:-1] + bytes([data[-1] ^ 1]) if asked[name] == 1 else data
 
     monkeypatch.setattr(ObjectStore, "read", damaged_once)
@@ -369,9 +369,9 @@ def test_a_slow_store_is_waited_for_with_a_line(
     dataset = opened(log)
     read = type(log.store).read
 
-    def slowly(*given: Any) -> bytes:
+    def slowly(*given: Any, **how: Any) -> bytes:
         wait_until(lambda: caplog.messages)
-        return read(*given)
+        return read(*given, **how)
 
     monkeypatch.setattr(type(log.store), "read", slowly)
     with caplog.at_level(logging.WARNING, "codedata"):

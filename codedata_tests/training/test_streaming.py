@@ -263,8 +263,62 @@ def test_what_is_under_way_ends_with_the_iteration(
     wait_until(lambda: not threads_ahead(), seconds=30)
 
 
+def test_workers_that_wait_for_a_store_end_with_the_loop_and_leave_nothing(
+    url: str, gated: GatedBucket, cache: Path
+) -> None:
+    bucket = f"/{url.removeprefix('s3://')}"
+    gated.gate.answers = {f"{bucket}/dump-{i}.pkl": [STALL] * 9 for i in range(1, NUM_SHARDS)}
+    loader = loader_of(streamed(url), shuffle=False, num_workers=2, global_batch_size=SHARD_SAMPLES)
+    batches = iter(loader)
+    next(batches)
+    wait_until(lambda: {f"dump-{i}.pkl" for i in (1, 2, 3)} <= {*fetched(gated)})
+    time.sleep(0.1)
+    started = time.monotonic()
+    batches.close()  # pyright: ignore[reportAttributeAccessIssue]
+    assert time.monotonic() - started < 1.5, "torch waits 5 s for each worker"
+    assert not threads_ahead()
+    assert len([each for each in cache.iterdir() if each.suffix != ".mark"]) == 1
+
+
+def test_what_fails_otherwise_ahead_is_told_once_and_the_loop_goes_on(
+    url: str, gated: GatedBucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = streamed(url)
+    start = threading.Thread.start
+
+    def fail(*_: object) -> None:
+        raise ValueError("a client said something else")
+
+    def start_few(thread: threading.Thread) -> None:
+        if thread.name.startswith("codedata-ahead-") and len(threads_ahead()) == 2:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def start_none(_: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    whole = np.arange(NUM_SAMPLES).reshape(-1, BATCH_SIZE).tolist()
+    with monkeypatch.context() as patch, caplog.at_level("WARNING", "codedata"):
+        patch.setattr(type(dataset.datasets[0].files), "fetch", fail)
+        assert firsts(loader_of(dataset, shuffle=False)) == whole
+        patch.undo()
+        patch.setattr(threading.Thread, "start", start_few)
+        patch.setattr(threading.Timer, "start", start_none)
+        for each in cache_place("shards").iterdir():
+            each.unlink()
+        assert firsts(loader_of(streamed(url), shuffle=False)) == whole
+    told = [each.getMessage() for each in caplog.records if each.name == "codedata"]
+    assert told == [
+        "not fetched ahead, but when samples are needed: ValueError: a client said something else",
+        "2 of 8 threads fetch ahead: can't start new thread",
+    ]
+    assert not threads_ahead()
+
+
 @pytest.mark.campaign
-def test_a_process_ends_while_shards_are_under_way(url: str, gated: GatedBucket) -> None:
+def test_a_process_ends_while_shards_are_under_way_and_leaves_none_of_them_half(
+    url: str, gated: GatedBucket, cache: Path
+) -> None:
     bucket = f"/{url.removeprefix('s3://')}"
     gated.gate.answers = {f"{bucket}/dump-{i}.pkl": [STALL] * 99 for i in range(3, 12)}
     code = f"""
@@ -285,7 +339,8 @@ print("ended", flush=True)
         said, ended = running.stdout.readline(), time.monotonic()
         rest, errors = running.communicate(timeout=300)
     assert (running.returncode, said, rest, errors) == (0, "ended\n", "", "")
-    assert time.monotonic() - ended < 40, "and not a minute, as long as one stalls"
+    assert time.monotonic() - ended < 5, "and not a minute, as long as one stalls"
+    assert not [each for each in cache.iterdir() if each.name[0] == "." and each.suffix != ".mark"]
 
 
 def test_a_store_that_fails_is_one_error_of_the_loop_where_the_sample_is_needed(
