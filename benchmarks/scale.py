@@ -24,7 +24,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.measuring import Cost, alternate, medians, print_table, run, save
+from benchmarks.measuring import Cost, alternate, medians, peak_megabytes, print_table, run, save
 from codedata.components.split_parts import SplitPart
 from codedata.components.split_spec import SplitSpec, chunk_tasks, open_split
 from codedata.layout import Layout
@@ -117,7 +117,7 @@ def phases(work: Path, tokenizer: Path, num_files: int) -> dict[str, tuple[float
     def step(name: str, work: Callable[[], T]) -> T:
         started = time.process_time()
         made = work()
-        found[name] = (time.process_time() - started, _peak_megabytes())
+        found[name] = (time.process_time() - started, peak_megabytes())
         return made
 
     settings = Settings(
@@ -141,13 +141,6 @@ def phases(work: Path, tokenizer: Path, num_files: int) -> dict[str, tuple[float
     step("require_fidelity", lambda: opened.require_fidelity(numbers))
     step("require_disk_space", lambda: require_disk_space(opened, [t.chars for t in tasks], work))
     return found
-
-
-def _peak_megabytes() -> float:
-    """Not by getrusage, whose peak has that of the process which started this one."""
-    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    [kilobytes] = [line.split()[1] for line in status if line.startswith("VmHWM:")]
-    return int(kilobytes) * 1024 / 1e6
 
 
 def growth(options: argparse.Namespace, work: Path, files: list[Path], sizes: list[int]) -> None:

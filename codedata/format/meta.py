@@ -61,12 +61,15 @@ _WRITTEN_ENTRY = re.compile(
             ,\n[ ]{4}"documents_sha256":[ ]"(SHA256)"
         )?
     ),
-    \n[ ]{4}"entry_sha256":[ ]"(SHA256)"
+    \n[ ]{4}"entry_sha256":[ ]"(.{64})"
     \n[ ]{2}[}](?:,|\n[}]\n\Z)
     """.replace(b"NUMBER", rb"[1-9][0-9]{0,17}").replace(b"SHA256", rb"[0-9a-f]{64}"),
     re.VERBOSE,
 )
-"""An entry as `dump_meta` writes it, from the line break before it to the comma after it."""
+"""An entry as `dump_meta` writes it, from the line break before it to the comma after it.
+
+`entry_sha256` is any 64 bytes, for it is compared.
+"""
 
 
 class ShardEntry(NamedTuple):
@@ -242,9 +245,6 @@ def _require_bounded(data: bytes) -> None:
             f"it has {num_objects - 1} entries, more than the {MAX_SHARDS} shards that a dataset "
             "may have; make fewer, larger ones (max_dump_size, chunk_size)"
         )
-    num_values = num_objects + data.count(b"[") + data.count(b",")
-    if len(data) > _NO_DENSITY_BYTES and num_values * _LEAST_BYTES > len(data):
-        raise _BadMetaError(f"it has {num_values} values in {len(data)} bytes, as no meta has")
 
 
 def _parse_meta(data: bytes) -> list[ShardEntry]:
@@ -258,6 +258,9 @@ def _parse_meta(data: bytes) -> list[ShardEntry]:
 
 def _entries_of_json(data: bytes) -> list[ShardEntry]:
     """The entries of any meta; what they say of one another is not looked at."""
+    num_values = data.count(b"{") + data.count(b"[") + data.count(b",")
+    if len(data) > _NO_DENSITY_BYTES and num_values * _LEAST_BYTES > len(data):
+        raise _BadMetaError(f"it has {num_values} values in {len(data)} bytes, as no meta has")
     parsed: object = json.loads(data.decode("utf-8"), object_pairs_hook=_unique_names)
     if not isinstance(parsed, dict):
         raise _BadMetaError(f"it is {_shown(parsed)}, not an object of shards")
@@ -286,11 +289,9 @@ def _entries_as_written(data: bytes) -> list[ShardEntry] | None:
     """
     entries: list[ShardEntry] = []
     place = 1
-    while place < len(data):
-        if (match := _WRITTEN_ENTRY.match(data, place)) is None:
-            return None
-        index, sealed, samples, tokens, *optional = match.groups()
-        last, sha256, start, stop, file, text, spans, documents, recorded = optional
+    for match in _WRITTEN_ENTRY.finditer(data, place):
+        index, sealed, samples, tokens, last, sha256, start, stop, *rest = match.groups()
+        file, text, spans, documents, recorded = rest
         entry = ShardEntry(
             int(samples),
             int(tokens),
@@ -303,14 +304,16 @@ def _entries_as_written(data: bytes) -> list[ShardEntry] | None:
         )
         on_one_line = b'{"dump-%b.pkl": {%b}}' % (index, sealed.replace(b",\n    ", b", "))
         if (
-            int(index) != len(entries)
+            match.start() != place
+            or int(index) != len(entries)
             or not _is_sound(entry)
             or hashlib.sha256(on_one_line).hexdigest().encode() != recorded
         ):
             return None
         entries.append(entry)
         place = match.end()
-    return entries if data.startswith(b"{") and data.endswith(b"}\n") else None
+    is_whole = data.startswith(b"{") and data.endswith(b"}\n") and place == len(data)
+    return entries if is_whole else None
 
 
 def _is_sound(entry: ShardEntry) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.random import PCG64, SeedSequence
 from numpy.typing import NDArray
 
 # Shards whose samples are mixed in a BlockOrder: enough that a batch hardly has two samples of one
@@ -179,12 +180,12 @@ def permutation(number: int, seed: int, *key: int) -> NDArray[np.int64]:
     Returns:
         Each of 0 to number - 1 once, shape (number,).
     """
-    keys = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key))
+    keys = PCG64(SeedSequence(seed, spawn_key=key))
     return np.argsort(keys.random_raw(number), kind="stable").astype(np.int64, copy=False)
 
 
 def _round_keys(seed: int, *key: int) -> NDArray[np.uint64]:
-    sequence = np.random.SeedSequence(seed, spawn_key=key)
+    sequence = SeedSequence(seed, spawn_key=key)
     return sequence.generate_state(_ROUNDS, np.uint64).astype(np.uint64, copy=False)
 
 

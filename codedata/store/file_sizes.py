@@ -4,7 +4,8 @@ By one look at their names and sizes, before a byte of them is read: what is mis
 a plain file, empty or cut off is refused when a dataset is opened, not when training comes to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Protocol
 
 import numpy as np
@@ -41,19 +42,17 @@ def require_files(snapshot: Listed, entries: Sequence[ShardEntry]) -> None:
     """
     sizes = snapshot.sizes("dump-")
 
-    def found(names: Sequence[str]) -> NDArray[np.int64]:
-        told = (sizes.pop(name, _MISSING) for name in names)
+    def found(name_of: Callable[[int], str]) -> NDArray[np.int64]:
+        told = map(sizes.pop, map(name_of, range(len(entries))), repeat(_MISSING))
         return np.array([_NO_FILE if each is None else each for each in told])
 
-    numbers = range(len(entries))
     num_samples = np.array([entry.num_samples for entry in entries])
-    shards = found([shard_name(index) for index in numbers])
-    is_right = _may_be_shards(shards, entries, num_samples)
+    is_right = _may_be_shards(found(shard_name), entries, num_samples)
     if entries[0].has_documents:
-        spans = num_spans_in(found([spans_name(index) for index in numbers]))
+        spans = num_spans_in(found(spans_name))
         most = np.array([entry.num_text_tokens for entry in entries])
         is_right &= (num_samples <= spans) & (spans <= most)
-        is_right &= found([documents_name(index) for index in numbers]) > 0
+        is_right &= found(documents_name) > 0
     for index in np.flatnonzero(~is_right).tolist():
         _require_right(snapshot, index, entries[index])
     if unnamed := [name for name in sizes if file_index(name) is not None]:
@@ -66,7 +65,7 @@ def require_files(snapshot: Listed, entries: Sequence[ShardEntry]) -> None:
 def _may_be_shards(
     sizes: NDArray[np.int64], entries: Sequence[ShardEntry], num_samples: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    seq_length = np.array([entry.seq_length for entry in entries])
+    seq_length = np.array([entries[0].seq_length])  # of all
     least, most = foreign_bounds(num_samples, seq_length)
     narrow, wide = (shard_bytes(num_samples, seq_length, id_bytes) for id_bytes in (2, 4))
     is_ours = np.array([entry.sha256 is not None for entry in entries])
