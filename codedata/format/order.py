@@ -172,13 +172,13 @@ class BlockOrder(Order):
         return self._shard_starts[shard] + (drawn - before)
 
 
-def judged_shuffle(given: Any) -> bool | str:
+def judged_shuffle(given: object) -> bool | str:
     """What a user gave as `shuffle`: True, False, "blocks" or "blocks:N"; of two ways one.
 
     Raises:
         SettingsError: it is none of these.
     """
-    if isinstance(given, bool | int | np.bool_) and given in (0, 1):
+    if isinstance(given, bool | int) and given in (0, 1):
         return bool(given)
     if not isinstance(given, str) or not re.fullmatch("blocks(:[1-9][0-9]{0,17})?", given):
         raise SettingsError(

@@ -210,7 +210,7 @@ def _at_a_time(num_bytes: NDArray[np.int64], shuffle: Shuffle) -> int:
 
 @cache
 def _warn_of_small_cache(
-    where: str, shuffle: Shuffle, num_bytes: int, most_bytes: int, num_loops: int, at_once: int
+    where: str, shuffle: Shuffle, num_bytes: int, most_bytes: int, num_loops: int, fitting: int
 ) -> None:
     """Say, once a process, that shards will go before they were used up.
 
@@ -220,10 +220,10 @@ def _warn_of_small_cache(
         num_bytes: of those that batches are drawn from at a time.
         most_bytes: of the cache.
         num_loops: that share it.
-        at_once: shards that the cache has room for, and for as many that are fetched ahead.
+        fitting: shards that it has room for, and for as many more that are fetched ahead.
     """
-    blocks = "blocks" if at_once >= BLOCK_SHARDS else f"blocks:{at_once}"
-    other = f"give shuffle='{blocks}', or " if at_once and blocks != shuffle else ""
+    blocks = "blocks" if fitting >= BLOCK_SHARDS else f"blocks:{fitting}"
+    other = f"give shuffle='{blocks}', or " if fitting and blocks != shuffle else ""
     shared = f", {num_loops} loops together" if num_loops > 1 else ""
     logger.warning(
         printable(
@@ -258,8 +258,8 @@ def fetched_ahead(
             num_bytes = _at_a_time(sizes, shuffle)
             room = most_bytes // num_loops
             if num_bytes > room:
-                at_once = room // 2 * len(sizes) // int(sizes.sum())
-                _warn_of_small_cache(where, shuffle, num_bytes, most_bytes, num_loops, at_once)
+                fitting = room // 2 * len(sizes) // int(sizes.sum())
+                _warn_of_small_cache(where, shuffle, num_bytes, most_bytes, num_loops, fitting)
     at_once = max(_LEAST_AT_ONCE, _AT_ONCE // len(ranks))
     ahead = Ahead(dataset, upcoming(ranks), most_bytes // 2, at_once)
     ahead.start()

@@ -6,7 +6,8 @@
     ConcatDataset           sha256 of JSON ["ConcatDataset", [digest of each part]]
 
 A subclass of the two may give out other samples than they do, so it has no digest but one of its
-own. What has none cannot be told from another dataset of its length.
+own; and so has any other whose class gives samples or a length itself, and has `digest` from what
+it is made of. What has none cannot be told from another dataset of its length.
 """
 
 # PyTorch and transformers are partly without types.
@@ -49,7 +50,7 @@ def digest_of(dataset: Any) -> str | None:
 
 
 def masks_padding(dataset: Any) -> bool | None:
-    """Whether the labels of padding are -100; None where not known, or not the same of all parts."""
+    """Whether labels of padding are -100; None where it is not known, or parts differ in it."""
     found = {_own(part, "masks_padding") for part in parts_of(dataset)}
     only = found.pop() if len(found) == 1 else None
     return only if isinstance(only, bool) else None
@@ -81,10 +82,9 @@ def without_digest(dataset: Any) -> str:
         first = next(part for part in dataset.datasets if digest_of(part) is None)
         return f"ConcatDataset with {without_digest(first)}"
     kind = type(dataset).__name__
-    is_of_others = isinstance(getattr(dataset, "digest", None), str)
-    return (
-        f"{kind}, which gives other samples than what its digest is of," if is_of_others else kind
-    )
+    if isinstance(getattr(dataset, "digest", None), str):
+        return f"{kind}, whose `digest` is of other samples than it may give,"
+    return kind
 
 
 def _hash(*parts: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a caller, torch.distributed or a launcher says -> which rank this process is, and of how many.
+"""What a caller, torch.distributed or a launcher says -> which of how many ranks this process is.
 
 Whoever takes itself for the only rank trains on what all others train on too, and nobody would
 notice. So what says one number and not the other is refused.

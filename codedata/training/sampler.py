@@ -137,7 +137,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         return f"{type(self).__name__}({self.describe(self._num_drawn)})"
 
     def describe(self, num_batches: int) -> str:
-        """In words where it is after so many batches of the current iteration, and what it draws."""
+        """In words where it is after so many batches of this iteration, and what it draws."""
         epoch, done = self._position_after(num_batches)
         return (
             f"epoch {epoch}, {done:,} of {self.num_samples:,} samples done; rank {self.rank} of "
@@ -364,7 +364,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         }
 
 
-def _require_sized(dataset: Any) -> None:
+def _require_sized(dataset: object) -> None:
     """Refuse what is no dataset, such as the name of one.
 
     Raises:

@@ -240,8 +240,8 @@ class StoredSamples(Described, TorchDataset[Sample]):
             return [*map(int, map(self._rows.__getitem__, indices))]
         except TypeError as error:
             raise TypeError(
-                f"{printable(shortened(repr(indices)))} are no samples' numbers: {error}; a sampler "
-                "that gives lists, such as GlobalBatchSampler, is a DataLoader's batch_sampler="
+                f"{printable(shortened(repr(indices)))} are no numbers of samples: {error}; what "
+                "draws lists, as GlobalBatchSampler does, is a DataLoader's batch_sampler="
             ) from error
         except IndexError:
             return [self._row(index) for index in indices]  # which names the sample

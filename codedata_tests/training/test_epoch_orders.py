@@ -222,7 +222,17 @@ def test_where_shards_end_is_known_through_torch_s_own_wrappers() -> None:
 
 def test_a_shuffle_that_there_is_not_or_not_for_this_dataset_is_refused() -> None:
     refused: list[tuple[dict[str, Any], str]] = [
-        ({"shuffle": "block"}, "shuffle must be True, False or 'blocks', not 'block'"),
+        *(
+            ({"shuffle": wrong}, said)
+            for wrong, said in [
+                (
+                    "block",
+                    "shuffle is 'block'; write True, False, 'blocks' or 'blocks:N', N being how",
+                ),
+                ("blocks:0", "shuffle is 'blocks:0'; write"),
+                (None, "shuffle is None; write"),
+            ]
+        ),
         ({"shuffle": "blocks"}, "this Numbers does not say where they end: give a dataset of"),
     ]
     for options, said in refused:
