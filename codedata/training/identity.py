@@ -83,7 +83,7 @@ def without_digest(dataset: Any) -> str:
         return f"ConcatDataset with {without_digest(first)}"
     kind = type(dataset).__name__
     if isinstance(getattr(dataset, "digest", None), str):
-        return f"{kind}, whose `digest` is of other samples than it may give,"
+        return f"{kind} (whose `digest` is of other samples than it may give)"
     return kind
 
 

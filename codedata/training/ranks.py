@@ -70,16 +70,23 @@ def found_ranks() -> tuple[int, int] | None:
     return int(rank or 0), int(world_size or 0)
 
 
-def require_same_ranks(rank: int, world_size: int) -> None:
+def require_same_ranks(own: tuple[int, int], rank: Any, world_size: Any) -> None:
     """Refuse to draw batches of a rank that this process is not, as it has turned out since.
+
+    Args:
+        own: what `ranks_of` said.
+        rank: as it was given then, or None.
+        world_size: likewise.
 
     Raises:
         SettingsError: another rank, or another number of them, is found by now.
     """
-    found = found_ranks()
-    if found is not None and found != (rank, world_size):
+    if (rank is not None and world_size is not None) or (found := found_ranks()) is None:
+        return
+    now = found[0] if rank is None else own[0], found[1] if world_size is None else own[1]
+    if now != own:
         raise SettingsError(
-            f"this was made as rank {rank} of {world_size}, before it was known that this process "
-            f"is rank {found[0]} of {found[1]}, whose share of the samples is another; make it "
-            f"after init_process_group, or {_REMEDY}"
+            f"this was made as rank {own[0]} of {own[1]}, before it was known that this process is "
+            f"rank {now[0]} of {now[1]}, whose share of the samples is another; make it after "
+            f"init_process_group, or {_REMEDY}"
         )

@@ -84,7 +84,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         require_digest: bool = True,
     ) -> None:
         _require_sized(dataset)
-        self._are_ranks_given = rank is not None and world_size is not None
+        self._given_ranks = rank, world_size
         self.rank, self.world_size = ranks_of(rank, world_size)
         # Numbers may be of numpy: the state is of JSON's types.
         global_batch_size = whole_number(global_batch_size, "global_batch_size", least=1)
@@ -194,8 +194,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
             SettingsError: the dataset brings its own order, and is done; or this process is
                 another rank than it was taken for.
         """
-        if not self._are_ranks_given:
-            require_same_ranks(self.rank, self.world_size)
+        require_same_ranks((self.rank, self.world_size), *self._given_ranks)
         ranks = range(self.rank, self.rank + 1) if ranks is None else ranks
         return self._batches(self._orders.of_epoch(self.epoch), self._samples_done, ranks)
 

@@ -160,6 +160,19 @@ def test_a_state_keeps_the_number_of_shards_of_its_blocks() -> None:
     sampler.load_state_dict({**sampler.state_dict(), "shuffle": "blocks:5"})
     assert joined(sampler) == numbers_of(BlockOrder(ENDS, 0, 0, blocks=5))
     assert sampler.state_dict()["shuffle"] == "blocks:5"
+    assert sampler.shuffle == "blocks:5"
+
+
+def test_blocks_are_of_as_many_shards_as_were_asked_for() -> None:
+    sampler = by_blocks(shuffle="blocks:5")
+    state = sampler.state_dict()
+    assert state["shuffle"] == sampler.shuffle == "blocks:5"
+    by_blocks().load_state_dict(state)
+    assert joined(sampler) == numbers_of(BlockOrder(ENDS, 0, 0, blocks=5))
+    usual = by_blocks(shuffle="blocks:32")
+    assert usual.state_dict() == by_blocks().state_dict()
+    with pytest.raises(SettingsError, match="shuffle 'blocks:32', but this sampler has 'blocks:5'"):
+        sampler.load_state_dict(usual.state_dict())
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from codedata.errors import DatasetError, StoreError
 from codedata.store import requests
 from codedata.store.cache import CACHE_VARIABLE, cache_place
 from codedata.store.object_store import ObjectStore
-from codedata.training import ahead, epoch_orders
+from codedata.training import ahead
 from codedata_tests import scenario
 from codedata_tests.object_roots import GatedBucket
 from codedata_tests.sources.loopback_s3 import STALL, UNAVAILABLE, wait_until
