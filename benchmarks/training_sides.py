@@ -131,7 +131,6 @@ def _mixture(folder: Path) -> Any:
             for each, weight in zip(thirds, weights, strict=True)
         ],
         num_samples=50 * len(whole),
-        mask_padding=False,  # as the dataset by itself
     )
 
 

@@ -170,17 +170,21 @@ def test_the_quickstart_runs(clone: Path, demo: Demo) -> None:
 
 @pytest.mark.campaign
 def test_the_readme_s_python_runs(clone: Path, demo: Demo) -> None:
-    before = """
+    [vocab_size] = re.findall(r"train\.vocab_size  # (\d+)", (ROOT / "README.md").read_text())
+    before = f"""
 from tempfile import mkdtemp
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
-sizes = {"hidden_size": 8, "intermediate_size": 8, "vocab_size": 4096}
-heads = {"num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1}
+sizes = {{"hidden_size": 8, "intermediate_size": 8, "vocab_size": {vocab_size}}}
+heads = {{"num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1}}
 model = LlamaForCausalLM(LlamaConfig(**sizes, **heads))
 args = TrainingArguments(output_dir=mkdtemp(), report_to=[])
 """
     found = blocks(ROOT / "README.md", "python")
     assert len(found) == 3
-    after = "assert next(iter(loader))['input_ids'].shape == (8, 1536)"
+    after = f"""
+assert next(iter(loader))["input_ids"].shape == (8, 1536)
+assert train.vocab_size == {vocab_size}
+"""
     run_in(clone, demo, sys.executable, "-c", "\n".join([before, *found, after]))
 
 

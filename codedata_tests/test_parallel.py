@@ -49,7 +49,7 @@ def test_after_an_error_nothing_that_waits_is_begun() -> None:
 
     def work() -> None:
         began.set()
-        wait_until(lambda: waiting and waiting[0].cancelled())
+        wait_until(lambda: waiting and waiting[0].cancelled(), seconds=20)
 
     def fail_while_one_works() -> None:
         with ChunkThreads(1) as threads:
@@ -80,7 +80,7 @@ def test_of_many_calls_some_wait_at_once_and_none_once_they_are_left(
         assert found == [(number, str(number)) for number in range(20)]
         taken.clear()
         goes_on = Event()
-        for _ in (left := completed(threads, lambda n: n == 0 or goes_on.wait(60), numbers())):
+        for _ in (left := completed(threads, lambda n: n == 0 or goes_on.wait(20), numbers())):
             assert len(taken) == 4, "one is done, one is at work, and two wait"
             break
         left.close()
@@ -117,7 +117,7 @@ def test_what_is_mapped_in_order_waits_by_some_and_ends_with_its_first_error(
     with ChunkThreads(1) as threads:
         goes_on = Event()
         left = map_in_order(
-            threads, lambda n: begun.append(n) or n == 0 or goes_on.wait(60), numbers()
+            threads, lambda n: begun.append(n) or n == 0 or goes_on.wait(20), numbers()
         )
         assert next(left)
         left.close()

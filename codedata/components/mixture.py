@@ -66,7 +66,9 @@ class SourceOfMixture(dg.Resolvable, dg.Model):
     def _is_name(cls, name: str) -> str:
         if not is_name(name):
             raise SettingsError(
-                f"dataset of a source is {name!r}; write the name of a split, with {NAME_REMEDY}"
+                f"dataset of a source is {name!r}; write the name of a split, with {NAME_REMEDY}: "
+                "a folder, a URL or a dataset on the hub is mixed by codedata.load_mixture of a "
+                "YAML"
             )
         return name
 

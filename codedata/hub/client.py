@@ -48,6 +48,7 @@ from codedata.layout import is_commit
 from codedata.places import local_path
 from codedata.printable import shortened
 from codedata.progress import TERMINAL, Reporter
+from codedata.store.given_up import require_wanted, sleep
 
 ASKING_SECONDS = 10
 """How long a hub that is not reached is asked for a name that may be a misspelt folder."""
@@ -140,7 +141,7 @@ class Call:
         self.reporter.say(
             f"{self.what}: {why}; trying again in {seconds:.0f} s ({num_tries} of {len(waits)})"
         )
-        time.sleep(seconds)
+        sleep(seconds)
 
 
 CALL: ContextVar[Call] = ContextVar("CALL", default=Call("", "model", "", "the hub"))  # noqa: B039
@@ -262,6 +263,7 @@ class _Body(httpx2.SyncByteStream):
         started, num_bytes = time.monotonic(), 0
         try:
             for block in self._stream:
+                require_wanted()
                 num_bytes += len(block)
                 allowed = self._seconds + num_bytes / _SLOWEST_BYTES
                 if time.monotonic() - started > allowed:

@@ -23,6 +23,7 @@ from codedata.hub.files import fetch_file, note_revision
 from codedata.hub.refusals import HubError, NoSuchFileError
 from codedata.layout import is_repo
 from codedata.progress import TERMINAL, Reporter
+from codedata.store.given_up import abandonable
 from codedata.store.streamed import Stream, require_unverified
 
 
@@ -60,6 +61,9 @@ class HubRemote:
 
     def read(self, name: str, start: int, stop: int) -> bytes:
         """See `Remote.read`."""
+        return abandonable(lambda: self._read(name, start, stop))
+
+    def _read(self, name: str, start: int, stop: int) -> bytes:
         url = hf_hub_url(self.repo, name, repo_type="dataset", revision=self.commit)
         headers = build_hf_headers() | {"Range": f"bytes={start}-{stop - 1}"}
         try:

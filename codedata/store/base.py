@@ -30,10 +30,6 @@ class Snapshot(Protocol):
     @property
     def where(self) -> str: ...  # noqa: D102
 
-    def list(self) -> Sequence[str]:
-        """The names, sorted."""
-        ...
-
     def sizes(self, prefix: str) -> dict[str, int | None]:
         """The bytes of each file whose name begins so; None of what is no plain file."""
         ...

@@ -15,12 +15,13 @@ path opens it at once, or asks again. Files of streams come opened, so that they
 and one that does not fit beside what stays is not kept.
 """
 
+import errno
 import hashlib
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -29,8 +30,8 @@ from codedata.environment import variables
 from codedata.errors import SettingsError, StoreError
 from codedata.places import cache_folder
 from codedata.store.cached_files import last_asked, open_cached, remove_cached, take_cached
-from codedata.store.files import remove_leftovers, replace_atomically
-from codedata.store.locks import lock_if_free, waiting_lock
+from codedata.store.files import is_temporary, remove_leftovers, replace_atomically
+from codedata.store.locks import is_abandoned, lock_if_free, mark_at_work, waiting_lock
 from codedata.store.owners import close_to_strangers
 
 if TYPE_CHECKING:
@@ -50,9 +51,16 @@ _SHARD_SECONDS = 600.0
 
 _KINDS = ("objects", "datasets", "tokenizers")
 _SHARDS = "shards"
+_LOCK, _ROOM_LOCK = ".lock", ".room.lock"
 
 _DAY_SECONDS = 86_400.0
 """How much longer what is yet being made stays: a large file may be under way for hours."""
+
+_SHARE_AT_ONCE = 64
+"""Of the bound, that may go beyond what is needed: of 10,000 files 150, as 20 ms of ordering."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 _SHARE_OF_DISK = 5
 """Room for what else is there; a corpus's part is some 100 MB, a worker works on one at a time."""
@@ -106,48 +114,92 @@ def open_shard(
 
     Raises:
         SettingsError: this user has no cache folder, or its bound is no number.
+        StoreError: its disk is full, though all that could go went, or it cannot be written.
     """
     if (found := find_shard(sha256)) is not None:
         return found
     path = own_place(_SHARDS) / sha256
-    with waiting_lock(_lock_of(path), announce, most_seconds=_SHARD_SECONDS):
-        return _arrived(path, num_bytes, write)
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
-
-
-def _arrived(path: Path, num_bytes: int, write: Callable[[BinaryIO], object]) -> BinaryIO:
-    """A file of a stream, opened, which nobody else is fetching meanwhile."""
-    if (found := open_cached(path, hashes=True)) is not None:
-        return found
-    arrived: list[BinaryIO] = []
-
-    def take(temporary: Path, path: Path) -> None:
-        arrived.append(given_up.enter_context(temporary.open("rb")))
-        with _room(num_bytes) as fits:
-            if fits:
-                take_cached(temporary, path)
-
-    with ExitStack() as given_up:
-        replace_atomically(path, write, mode=0o600, take=take)
-        given_up.pop_all()
-    return arrived[0]
+    with _told(path), waiting_lock(_lock_of(path), announce, most_seconds=_SHARD_SECONDS):
+        if (found := open_cached(path, hashes=True)) is not None:
+            return found
+        while True:
+            try:
+                return _fetched(path, num_bytes, write)
+            except OSError as error:
+                if error.errno not in _FULL or not _give_way(num_bytes):
+                    raise
 
 
 def fetch_shard(sha256: str, num_bytes: int, write: Callable[[BinaryIO], object]) -> None:
-    """Have a file of a stream here, unless another process is fetching it.
+    """Have a file of a stream here where it has room, unless another process is fetching it.
 
     Args and errors as of `open_shard`.
     """
     if (found := find_shard(sha256)) is None:
         path = own_place(_SHARDS) / sha256
-        with lock_if_free(_lock_of(path)) as is_free:
-            if not is_free:
-                return
-            found = _arrived(path, num_bytes, write)
-    found.close()
+        with _told(path), lock_if_free(_lock_of(path)) as is_free:
+            if is_free and (found := open_cached(path, hashes=True)) is None:
+                with suppress(_NoRoomError):
+                    found = _fetched(path, num_bytes, write, needs_room=True)
+    if found is not None:
+        found.close()
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_LOCK}")
+
+
+class _NoRoomError(Exception):
+    """A file does not fit beside what stays."""
+
+
+def _fetched(
+    path: Path, num_bytes: int, write: Callable[[BinaryIO], object], *, needs_room: bool = False
+) -> BinaryIO:
+    """A file of a stream, opened, for which there is room before its first byte comes.
+
+    Raises:
+        _NoRoomError: there is none, and it needs some.
+    """
+    arrived: list[BinaryIO] = []
+    fits = False
+
+    def fill(file: BinaryIO) -> None:
+        nonlocal fits
+        mark_at_work(file)
+        with _room(num_bytes) as fits:
+            if needs_room and not fits:
+                raise _NoRoomError
+            file.truncate(num_bytes)  # by which it counts from now on
+        write(file)
+
+    def take(temporary: Path, path: Path) -> None:
+        arrived.append(given_up.enter_context(temporary.open("rb")))
+        if fits:
+            take_cached(temporary, path)
+
+    with ExitStack() as given_up:
+        replace_atomically(path, fill, mode=0o600, take=take)
+        given_up.pop_all()
+    return arrived[0]
+
+
+@contextmanager
+def _told(path: Path) -> Generator[None]:
+    """Say in one line what keeps the cache from taking a file.
+
+    Raises:
+        StoreError: it does not take it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (*_FULL, *_CLOSED):
+            raise
+        raise StoreError(
+            f"{path.parent}, the cache, takes no file ({error.strerror}); make room on its disk, "
+            "or set XDG_CACHE_HOME to a folder that can be written"
+        ) from error
 
 
 def find_shard(sha256: str) -> BinaryIO | None:
@@ -176,9 +228,8 @@ class ShardsHere:
 @contextmanager
 def _room(num_bytes: int) -> Generator[bool]:
     """Have room for a file, and whether it is enough, while nobody else of this user makes any."""
-    with waiting_lock(
-        cache_place(_SHARDS) / ".room.lock", lambda _: None, most_seconds=_WAITING_SECONDS
-    ):
+    lock = cache_place(_SHARDS) / _ROOM_LOCK
+    with waiting_lock(lock, lambda _: None, most_seconds=_WAITING_SECONDS):
         yield make_room(num_bytes)
 
 
@@ -241,23 +292,64 @@ def max_cache_bytes(folder: Path) -> int:
 
 
 def make_room(num_bytes: int) -> bool:
-    """Remove what was asked for longest ago, until so many bytes more fit; whether they do."""
-    found = [each for kind in (*_KINDS, _SHARDS) for each in _entries(cache_place(kind))]
-    surplus = sum(size for _, size in found) + num_bytes - max_cache_bytes(cache_place("objects"))
-    if surplus <= 0:
-        return True
-    latest = time.time() - KEPT_SECONDS
-    for used, path, size in sorted((*_last_asked(entry), size) for entry, size in found):
-        if surplus <= 0:
+    """Remove what was asked for longest ago, until so many bytes more fit; whether they do.
+
+    And a little more where much is there: who comes next need not order all of it again.
+    """
+    found = _found()
+    most = max_cache_bytes(cache_place("objects"))
+    surplus = sum(size for _, size in found) + num_bytes - most
+    if surplus > 0:
+        surplus -= _remove_abandoned(cache_place(_SHARDS))
+    return surplus <= 0 or _remove_oldest(found, surplus, most // _SHARE_AT_ONCE) >= surplus
+
+
+def _give_way(num_bytes: int) -> bool:
+    """Remove what so many bytes need of a disk that is full; whether there was anything."""
+    with _room(0):
+        abandoned = _remove_abandoned(cache_place(_SHARDS))
+        return bool(abandoned or _remove_oldest(_found(), num_bytes, 0))
+
+
+def _remove_oldest(found: Sequence[tuple[os.DirEntry[str], int]], surplus: int, spare: int) -> int:
+    """Remove what was asked for longest ago; how many bytes went.
+
+    Args:
+        found: all that is there.
+        surplus: bytes that are to go.
+        spare: that may go beyond those.
+    """
+    latest, num_bytes = time.time() - KEPT_SECONDS, 0
+    whole = (each for each in found if not is_temporary(each[0].name))
+    for used, path, size in sorted((*_last_asked(entry), size) for entry, size in whole):
+        if num_bytes >= surplus and num_bytes + size > surplus + spare:
             break
         if used <= latest or path.parent.name == _SHARDS:
             remove(path)
-            surplus -= size
-    return surplus <= 0
+            num_bytes += size
+    return num_bytes
+
+
+def _remove_abandoned(folder: Path) -> int:
+    """Remove what processes that were killed left among files of streams; its bytes."""
+    num_bytes = 0
+    for path in [*folder.glob(".*")]:
+        if path.name.endswith(_LOCK) and path.name != _ROOM_LOCK:
+            with suppress(OSError), lock_if_free(path):
+                pass  # which removes it
+        elif is_temporary(path.name) and is_abandoned(path):
+            with suppress(FileNotFoundError):
+                num_bytes += path.stat().st_size
+                path.unlink()
+    return num_bytes
+
+
+def _found() -> list[tuple[os.DirEntry[str], int]]:
+    return [each for kind in (*_KINDS, _SHARDS) for each in _entries(cache_place(kind))]
 
 
 def _entries(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:
-    """What a folder of the cache holds, and its bytes."""
+    """What a folder of the cache holds, and its bytes; of a stream also what is on its way."""
     remove_leftovers(folder, older_than=KEPT_SECONDS)
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
@@ -265,7 +357,9 @@ def _entries(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:
                 if entry.is_dir():
                     entry.stat()  # which it keeps
                     yield entry, _num_bytes(Path(entry.path))
-                elif not entry.name.startswith("."):
+                elif not entry.name.startswith(".") or (
+                    folder.name == _SHARDS and is_temporary(entry.name)
+                ):
                     yield entry, entry.stat().st_size
 
 

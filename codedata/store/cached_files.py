@@ -10,8 +10,10 @@ says so: whoever asked fetches it again, and nobody takes the cache's damage for
 Asking changes nothing of the file itself: its ctime is what tells that it is as it was.
 """
 
+import errno
 import hashlib
 import os
+import shutil
 import stat
 from contextlib import suppress
 from io import BufferedReader
@@ -23,6 +25,10 @@ from codedata.store.checked import is_settled, mark_of
 from codedata.store.files import open_no_link
 from codedata.store.owners import why_not_trusted
 
+_NO_FILE_OF_OURS = (errno.ELOOP, errno.EACCES, errno.ENXIO)
+"""What is said of a link, of root's file of before, and of a socket. Anything else that keeps one
+from being opened (too many are open, the disk fails) says nothing of the file."""
+
 
 def open_cached(path: Path, *, hashes: bool = False) -> BufferedReader | None:
     """Open a file that holds what it is named for; None where there is none.
@@ -33,16 +39,23 @@ def open_cached(path: Path, *, hashes: bool = False) -> BufferedReader | None:
             else it counts as not here, and nothing is changed.
     """
     try:
-        file = os.fdopen(open_no_link(str(path), os.O_RDONLY), "rb")
+        descriptor = open_no_link(str(path), os.O_RDONLY)
     except FileNotFoundError:
         return None
-    except OSError as error:  # root's of before, or a link
+    except OSError as error:
+        if error.errno not in _NO_FILE_OF_OURS:
+            raise
         if hashes:
             _throw_away(path, f"cannot be opened ({error.strerror})")
         return None
-    if (why := _why_not(file, path, hashes=hashes)) is None:
-        return file
-    file.close()
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        why = "is no file"
+    else:
+        file = os.fdopen(descriptor, "rb")
+        if (why := _why_not(file, path, hashes=hashes)) is None:
+            return file
+        file.close()
     if hashes:
         _throw_away(path, why)
     return None
@@ -76,8 +89,6 @@ def remove_cached(path: Path) -> None:
 def _why_not(file: BufferedReader, path: Path, *, hashes: bool) -> str | None:
     """Why an opened file is not known to hold what it is named for."""
     status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        return "is no file"
     if why := why_not_trusted(path, status, None):
         return f"is not only yours: {why}"
     if _noted(path) == _mark_of(path, status):
@@ -95,7 +106,10 @@ def _why_not(file: BufferedReader, path: Path, *, hashes: bool) -> str | None:
 
 def _throw_away(path: Path, why: str) -> None:
     logger.warning(printable(f"{path}, in the cache, {why}; it is removed and fetched again"))
-    remove_cached(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        remove_cached(path)
 
 
 def _noted(path: Path) -> bytes:

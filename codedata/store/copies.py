@@ -43,7 +43,7 @@ from codedata.store.dataset_folder import Dataset, open_dataset, parse_texts, re
 from codedata.store.files import fsync_folder, replace_atomically
 from codedata.store.locks import waiting_lock
 from codedata.store.shard_contents import with_remedy
-from codedata.store.streamed import PIECE_BYTES, Stream, require_unverified
+from codedata.store.streamed import Stream, require_unverified, write_hashed
 from codedata.store.verified import open_once
 
 if TYPE_CHECKING:
@@ -361,19 +361,14 @@ class _Source:
         self, name: str, num_bytes: int | None, sha256: str | None, transfer: Transfer
     ) -> Callable[[BinaryIO], None]:
         """What writes a file into an opened one, in pieces where its size is known."""
+        where = self.log.store.where(self.version.name_of(name))
+
+        def read(start: int, stop: int | None) -> bytes:
+            piece = self.read(name, start, stop)
+            transfer.advance(len(piece))
+            return piece
 
         def write(file: BinaryIO) -> None:
-            hashed = hashlib.sha256()
-            for start in range(0, 1 if num_bytes is None else num_bytes, PIECE_BYTES):
-                stop = None if num_bytes is None else min(num_bytes, start + PIECE_BYTES)
-                piece = self.read(name, start, stop)
-                hashed.update(piece)
-                file.write(piece)
-                transfer.advance(len(piece))
-            if sha256 not in (None, hashed.hexdigest()):
-                where = self.log.store.where(self.version.name_of(name))
-                raise DatasetError(
-                    f"{where} does not have the sha256 that its meta states; make the dataset again"
-                )
+            write_hashed(file, read, num_bytes, sha256, where)
 
         return write

@@ -3,11 +3,15 @@
 What fetches ahead must end with the loop that it fetches for, not when a slow store has answered.
 """
 
-from collections.abc import Generator
-from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, Self
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar, copy_context
+from functools import partial
+from typing import Any, Self, TypeVar
+
+_Result = TypeVar("_Result")
 
 
 class Waits:
@@ -60,6 +64,44 @@ def waiting_for(future: Future[Any]) -> Generator[None]:
         return
     with waits.waiting(future):
         yield
+
+
+def sleep(seconds: float) -> None:
+    """Sleep, unless this thread's waits are given up.
+
+    Raises:
+        CancelledError: they are.
+    """
+    never = Future[None]()
+    with waiting_for(never), suppress(TimeoutError):
+        never.result(seconds)
+
+
+def abandonable(work: Callable[[], _Result]) -> _Result:
+    """What is done, by a thread of its own that is left alone where this one's waits are given up.
+
+    For what nothing can interrupt; it ends when it asks `require_wanted`, or is done.
+
+    Raises:
+        CancelledError: they are given up.
+    """
+    if _WAITS.get() is None:
+        return work()
+    done, context = Future[_Result](), copy_context()
+
+    def run() -> None:
+        try:
+            result = context.run(work)
+        except BaseException as error:  # noqa: BLE001  (it is raised where the result is awaited)
+            end = partial(done.set_exception, error)
+        else:
+            end = partial(done.set_result, result)
+        with suppress(InvalidStateError):  # given up
+            end()
+
+    threading.Thread(target=run, name="a request that may be given up", daemon=True).start()
+    with waiting_for(done):
+        return done.result()
 
 
 def require_wanted() -> None:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK
+from typing import BinaryIO
 
 from filelock import SoftFileLock, Timeout, lock_descriptor
 
@@ -146,6 +147,27 @@ def lock_if_free(path: Path) -> Generator[bool]:
 
     with _held(path, take):
         yield is_free
+
+
+def mark_at_work(file: BinaryIO) -> None:
+    """Have others see that a file is being written, as long as it is open; see `is_abandoned`."""
+    with suppress(OSError):  # no `flock`: its age says it
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether a file that was marked before its first byte is open in no process any more."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(descriptor).st_size > 0
+    except OSError:
+        return False
+    finally:
+        _unlock(descriptor)
 
 
 @contextmanager

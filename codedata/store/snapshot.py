@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -56,11 +56,6 @@ class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
     def where(self) -> str:
         """The folder's path."""
         return str(self._folder)
-
-    def list(self) -> Sequence[str]:
-        """The names in the folder."""
-        with self._within() as descriptor:
-            return sorted(os.listdir(descriptor))
 
     def sizes(self, prefix: str) -> dict[str, int | None]:
         """See `Snapshot.sizes`; one look at the folder."""

@@ -12,7 +12,7 @@ and another process asks for no listing.
 
 import hashlib
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,9 @@ from codedata.store.shard_files import ShardFiles
 PIECE_BYTES = 32 << 20
 """Of a file at once: three requests for a shard of 10,000 samples of 1,536 ids in three bytes each.
 A connection of an object store gives some 50 MB/s."""
+
+_ATTEMPTS = 2
+"""At a file: a byte may have been changed on its way."""
 
 _SLOW_SECONDS = 10.0
 """After which who waits for a file is told: a shard of 60 MB comes in one or two."""
@@ -165,10 +168,6 @@ class StreamSnapshot:
         """The URL of the version."""
         return self._remote.where
 
-    def list(self) -> Sequence[str]:
-        """See `Snapshot.list`."""
-        return sorted(self.sizes(""))
-
     def sizes(self, prefix: str) -> dict[str, int | None]:
         """See `Snapshot.sizes`."""
         return self._remote.sizes(prefix)
@@ -226,20 +225,13 @@ class StreamSnapshot:
         )
 
     def _write(self, name: str, sha256: str, num_bytes: int, file: BinaryIO) -> None:
-        hashed = hashlib.sha256()
-        for start in range(0, num_bytes, PIECE_BYTES):
-            require_wanted()
+        def read(start: int, stop: int | None) -> bytes:
             try:
-                piece = self._remote.read(name, start, min(num_bytes, start + PIECE_BYTES))
+                return self._remote.read(name, start, num_bytes if stop is None else stop)
             except FileNotFoundError as error:
                 raise DatasetError(_gone(self.where, name)) from error
-            hashed.update(piece)
-            file.write(piece)
-        if hashed.hexdigest() != sha256:
-            raise DatasetError(
-                f"{self.where}/{name} does not have the sha256 that its meta states; make the "
-                "dataset again"
-            )
+
+        write_hashed(file, read, num_bytes, sha256, f"{self.where}/{name}")
 
 
 class _Listing:
@@ -315,6 +307,41 @@ class StreamedFiles(ShardFiles):
 
     def _was_replaced(self) -> bool:
         return False
+
+
+def write_hashed(
+    file: BinaryIO,
+    read: Callable[[int, int | None], bytes],
+    num_bytes: int | None,
+    sha256: str | None,
+    where: str,
+) -> None:
+    """Write what lies elsewhere, hashed as it arrives; what has another hash is asked for again.
+
+    Args:
+        file: opened, where it goes.
+        read: gives the bytes of a range, in pieces where the size is known.
+        num_bytes: in all; None where it is not known.
+        sha256: that they must have; None where it is not known.
+        where: they lie.
+
+    Raises:
+        DatasetError: they have another, twice.
+    """
+    for _ in range(_ATTEMPTS):
+        hashed = hashlib.sha256()
+        file.seek(0)
+        for start in range(0, 1 if num_bytes is None else num_bytes, PIECE_BYTES):
+            require_wanted()
+            piece = read(start, None if num_bytes is None else min(num_bytes, start + PIECE_BYTES))
+            hashed.update(piece)
+            file.write(piece)
+        file.truncate()
+        if sha256 in (None, hashed.hexdigest()):
+            return
+    raise DatasetError(
+        f"{where} does not have the sha256 that its meta states; make the dataset again"
+    )
 
 
 def _gone(where: str, name: str) -> str:

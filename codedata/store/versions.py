@@ -21,7 +21,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -320,12 +320,6 @@ class ObjectSnapshot:
     def where(self) -> str:
         """The URL of the dataset."""
         return self.log.store.url
-
-    def list(self) -> Sequence[str]:
-        """Its files."""
-        prefix = f"{self.folder}/" if self.folder else ""
-        found = (name.removeprefix(prefix) for name in self.log.store.list(prefix))
-        return sorted({*(name for name in found if "/" not in name), *self.texts})
 
     def sizes(self, prefix: str) -> dict[str, int | None]:
         """See `Snapshot.sizes`."""

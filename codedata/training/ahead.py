@@ -14,11 +14,12 @@ in folders is not touched.
 
 import os
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from math import inf
 from typing import Any, cast
 from weakref import WeakSet
@@ -50,6 +51,10 @@ _MOST_AHEAD = 1 << 14
 """Batches that are looked through before they are delivered, where all shards fit: with those of
 eight ranks, of 64 samples each, some seconds of work."""
 
+_CLOSING_SECONDS = 0.5
+"""For threads to remove what they began, at the end of a process: a read of a hub that stands still
+is not interrupted."""
+
 Shard = tuple[SampleReader, int]
 
 
@@ -75,13 +80,15 @@ class Ahead:
         self._num_bytes = self._num_delivered = self._num_walked = 0
         self._wake_at, self._is_closed, self._pid = inf, False, os.getpid()
         self._turn, self._waits = threading.Condition(), Waits()
+        self.threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Begin to fetch."""
         _OPEN.add(self)
         for number in range(self._at_once):
             name = f"codedata-ahead-{number}"
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+            self.threads.append(threading.Thread(target=self._run, name=name, daemon=True))
+            self.threads[-1].start()
 
     def deliver(self) -> None:
         """Note that one more batch is delivered."""
@@ -174,8 +181,12 @@ _OPEN: WeakSet[Ahead] = WeakSet()
 
 
 def _close_all() -> None:
-    for ahead in [*_OPEN]:
+    under_way = [*_OPEN]
+    for ahead in under_way:
         ahead.close()
+    until = time.monotonic() + _CLOSING_SECONDS
+    for thread in chain.from_iterable(ahead.threads for ahead in under_way):
+        thread.join(max(0.0, until - time.monotonic()))
 
 
 # Before threads of libraries end, whose requests would fail and say so; `atexit` comes after.

@@ -189,7 +189,7 @@ class Drivers:
 
     def wait(self) -> None:
         for index, each in self._running.items():
-            each.join(120)
+            each.join(600)
             assert each.exitcode in (0, -signal.SIGKILL) or self._gave_up(index)
 
     def _gave_up(self, index: int) -> bool:

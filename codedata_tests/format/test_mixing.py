@@ -77,6 +77,16 @@ def test_any_part_is_the_same_in_any_process_and_order_of_asking() -> None:
         other[NUM_SAMPLES]
 
 
+def test_a_batch_of_one_block_is_had_at_once_and_of_two_or_none_it_is_not() -> None:
+    rows = list(mixed())
+    part = mixed()[7:]
+    for start, number in ((0, 8), (BLOCK - 15, 8), (BLOCK - 7, 8), (NUM_SAMPLES - 15, 8)):
+        assert part.run(start, number) == rows[start + 7 : start + 7 + number]
+    for start, number in ((BLOCK - 14, 8), (NUM_SAMPLES - 14, 8), (-8, 8)):
+        assert part.run(start, number) is None
+    assert mixed()[::2].run(0, 8) is None
+
+
 def test_a_longer_mixture_begins_as_a_shorter_one_up_to_its_last_block() -> None:
     assert list(mixed(NUM_SAMPLES + 5000)[: 3 * BLOCK]) == list(mixed()[: 3 * BLOCK])
 
@@ -117,12 +127,12 @@ def test_without_shuffle_sources_stand_at_equal_distances_in_their_own_order() -
 
 def test_a_source_of_a_small_share_goes_on_over_what_is_worked_out_at_once() -> None:
     rare = MixedSource(
-        rows=range(200_000, 200_400), order=partial(ComputedOrder, 400, 5, 1), start=200
+        rows=range(200_000, 204_200), order=partial(ComputedOrder, 4_200, 5, 1), start=4_000
     )
     most = MixedSource(rows=range(200_000), order=partial(ComputedOrder, 200_000, 5, 0), start=0)
     shares = Shares([Fraction(999), Fraction(1)])
     rows = MixedRows([most, rare], shares, num_samples=100_000, seed=5, shuffle=True)
     drawn = [row - 200_000 for row in rows if row >= 200_000]
-    assert drawn == ComputedOrder(400, 5, 1, 0).take(200, 300).tolist()
+    assert drawn == ComputedOrder(4_200, 5, 1, 0).take(4_000, 4_100).tolist()
     common = [row for row in rows if row < 200_000]
     assert common == ComputedOrder(200_000, 5, 0, 0).take(0, 99_900).tolist()

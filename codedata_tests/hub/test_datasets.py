@@ -5,22 +5,27 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
 
-from codedata import PickledTrainerDataset, cli
+from codedata import Mixture, PickledTrainerDataset, ResumableLoader, cli
 from codedata.errors import DatasetError
 from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME
 from codedata.format.meta import META_NAME
 from codedata.format.without_paths import without_paths
 from codedata.store.dataset_folder import Dataset, open_dataset, read_facts
+from codedata.store.object_store import ObjectStore
 from codedata_tests import scenario
 from codedata_tests.format.test_old_cards import OLD_DIGEST, old_card
-from codedata_tests.hub.server import Hub, Repo
+from codedata_tests.hub.server import Fault, Hub, Repo
 from codedata_tests.script_runs import PAD_ID, contents, run_here
+from codedata_tests.sources.loopback_s3 import wait_until
 
 REPO = "me/c-train"
 COMMIT_DIGITS = 40
@@ -394,6 +399,34 @@ def test_a_dataset_is_streamed_at_the_commit_that_a_branch_was_when_it_was_opene
     assert not [*Path(constants.HF_HUB_CACHE).rglob("*.pkl")], "none is in the hub's cache"
 
 
+def test_a_loop_over_a_stream_ends_at_once_though_the_hub_is_slow_and_leaves_nothing(
+    account: Hub, pushed: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "codedata" / "shards"
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 20)
+    ways: list[dict[str, Any]] = [{"stall_after": 100}, {"drip_seconds": 0.05}]
+    for way in ways:
+        streamed = PickledTrainerDataset.from_hub(REPO, quiet=True, stream=True)
+        others = range(1, streamed.datasets[0].num_shards)
+        account.faults[:] = [
+            Fault(path=f"name=dump-{i}.pkl", blobs=True, times=9, **way) for i in others
+        ]
+        account.clear()
+        batches = iter(ResumableLoader(streamed, global_batch_size=8, shuffle=False))
+        next(batches)
+        wait_until(lambda: len(account.asked("GET", blobs=True)) > 1)
+        started = time.monotonic()
+        batches.close()  # pyright: ignore[reportAttributeAccessIssue]
+        ahead = [each for each in threading.enumerate() if each.name.startswith("codedata-ahead")]
+        for each in ahead:
+            each.join(5)
+        assert time.monotonic() - started < 5, "a stalled read lasts 20 s"
+        left = [name for name in os.listdir(folder) if not name.endswith(".mark")]
+        assert len(left) == 1, "the shard that was needed"
+        (folder / left[0]).unlink()
+
+
 @pytest.mark.usefixtures("account")
 def test_what_the_hub_does_not_give_of_a_stream_is_said_when_it_is_asked_for(
     pushed: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -413,3 +446,29 @@ def test_what_the_hub_does_not_give_of_a_stream_is_said_when_it_is_asked_for(
         PickledTrainerDataset.from_hub(REPO, quiet=True, stream=True)
     with pytest.raises(DatasetError, match="verify=True would bring all"):
         PickledTrainerDataset.from_hub(REPO, quiet=True, stream=True, verify=True)
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_mixture_is_of_a_commit_of_the_hub_and_a_url_in_the_order_of_folders(
+    stream: bool, pushed: Repo, sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    store = ObjectStore(f"memory://hub/{stream}/datasets/small")
+    for path in (sets / "small").iterdir():
+        store.put(path.name, path.read_bytes())
+    small = {"dataset": store.url, "weight": 1, "max_epochs": 3}
+    here = Mixture([{"dataset": sets / "large", "weight": 3}, {**small, "dataset": sets / "small"}])
+    commit = pushed.refs["main"]
+    pushed.commit({"README.md": b"another"})
+    source = {"dataset": REPO, "revision": commit, "weight": 3}
+    mixed = Mixture([source, small], stream=stream)
+    assert [each.name for each in mixed.sources] == ["c-train", "small"]
+    assert commit in mixed.datasets[0].where
+    assert (mixed.digest, mixed.is_streamed) == (here.digest, stream)
+    indices = range(0, len(here), 7)
+    assert all(mixed[i]["input_ids"].equal(here[i]["input_ids"]) for i in indices)
+    again = pickle.loads(pickle.dumps(mixed))
+    assert again[-1]["labels"].equal(here[-1]["labels"])
+    with pytest.raises(DatasetError, match=r"dataset me/none at 'main': the hub does not give it"):
+        Mixture([{**source, "dataset": "me/none", "revision": "main"}], stream=stream)

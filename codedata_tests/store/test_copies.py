@@ -19,7 +19,7 @@ from codedata.format.card import CARD_NAME
 from codedata.format.facts import FACTS_NAME
 from codedata.format.meta import META_NAME
 from codedata.progress import SILENT, Reporter
-from codedata.store import cache, copies
+from codedata.store import cache, copies, streamed
 from codedata.store.cache import CACHE_VARIABLE, KEPT_SECONDS, cached
 from codedata.store.copies import dataset_copy, open_at, reopen
 from codedata.store.locks import waiting_lock
@@ -31,9 +31,15 @@ _NUMBERS = count()
 
 
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatasetLog]:
+def log(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[DatasetLog]:
+    """Of a dataset in memory; in moto, where a test asks for "s3"."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    store = ObjectStore(f"memory://copies-{next(_NUMBERS)}/datasets/train")
+    root = f"memory://copies-{next(_NUMBERS)}"
+    if getattr(request, "param", "memory") == "s3":
+        root = request.getfixturevalue("bucket")
+    store = ObjectStore(f"{root}/datasets/train")
     yield DatasetLog(store)
     store.remove(store.list())
 
@@ -83,7 +89,7 @@ def copy(log: DatasetLog, version: str = "") -> Path:
 def test_a_copy_is_a_dataset_folder_of_one_version_that_is_brought_once(
     log: DatasetLog, asked: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copies, "PIECE_BYTES", 20)
+    monkeypatch.setattr(streamed, "PIECE_BYTES", 20)
     publish(log, 2)
     first = copy(log)
     assert (first.name, num_shards_of(first)) == ("train", 2)

@@ -375,13 +375,11 @@ def test_a_process_that_is_forked_while_threads_wait_for_a_lock_holds_up_none_of
     for each in threads[1:]:
         each.start()
     time.sleep(0.1)
-    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
     child.start()
     try:
         hold.set()
-        for each in threads:
-            each.join(60)
-        assert sorted(through) == [0, 1, 2, 3]
+        wait_until(lambda: sorted(through) == [0, 1, 2, 3], seconds=60)
     finally:
         child.kill()
         child.join()

@@ -1,5 +1,6 @@
 """Datasets that are streamed: opened by a listing, whole files by their hash, a bounded cache."""
 
+import errno
 import logging
 import os
 import pickle
@@ -10,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from codedata.errors import DatasetError
+from codedata.errors import DatasetError, StoreError
 from codedata.format.meta import META_NAME
 from codedata.progress import SILENT
 from codedata.store import streamed
-from codedata.store.cache import CACHE_VARIABLE, cache_place, open_shard
+from codedata.store.cache import CACHE_VARIABLE, cache_place, fetch_shard, open_shard
 from codedata.store.copies import dataset_copy, open_at, reopen
 from codedata.store.dataset_folder import Dataset
 from codedata.store.files import is_temporary
+from codedata.store.locks import mark_at_work
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog
 from codedata_tests.sources.loopback_s3 import wait_until
@@ -36,7 +38,7 @@ def held() -> dict[str, int]:
     return names_in(cache_place("shards"))
 
 
-@pytest.mark.parametrize("num_shards", [3, 4])
+@pytest.mark.parametrize(("log", "num_shards"), [("memory", 3), ("s3", 4)], indirect=["log"])
 def test_a_stream_is_opened_by_its_meta_and_a_listing_and_each_file_comes_once(
     num_shards: int, log: DatasetLog, asked: Counter[str]
 ) -> None:
@@ -125,6 +127,22 @@ def test_a_damaged_file_is_refused_before_anything_of_it_is_given(
     assert not [each for each in os.listdir(cache_place("shards")) if is_temporary(each)]
     log.store.put(f"of-{num_shards}/{name}", whole)
     assert len(last()) == num_shards
+
+
+def test_a_byte_that_was_changed_on_its_way_costs_one_more_request(
+    log: DatasetLog, asked: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(log, 3)
+    dataset, read = opened(log), ObjectStore.read
+    asked.clear()
+
+    def damaged_once(store: ObjectStore, name: str, *limits: Any) -> bytes:
+        data = read(store, name, *limits)
+        return data[:-1] + bytes([data[-1] ^ 1]) if asked[name] == 1 else data
+
+    monkeypatch.setattr(ObjectStore, "read", damaged_once)
+    assert num_shards_of(dataset) == 3
+    assert asked == Counter({f"of-3/{name}": 2 for name in files_of(3)})
 
 
 def test_a_listing_that_does_not_fit_the_meta_is_refused_at_once(log: DatasetLog) -> None:
@@ -231,17 +249,72 @@ def test_what_was_asked_for_last_stays_and_so_does_what_a_path_was_given_of(
 
 
 @pytest.mark.usefixtures("log")
-def test_what_a_killed_process_left_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_killed_process_left_counts_and_goes_when_its_room_is_needed_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, "3000")
     fetched: Counter[int] = Counter()
-    cache_place("shards").mkdir(parents=True)
-    left = cache_place("shards") / f".{1:050x}.0123456789abcdef.tmp"
+    folder = cache_place("shards")
+    folder.mkdir(parents=True)
+    left, at_work, begun = (folder / f".{n:050x}.0123456789abcdef.tmp" for n in (7, 8, 9))
     left.write_bytes(bytes(500))
+    begun.touch()
+    for name in (".7.lock", ".7.lock.holder"):
+        (folder / name).touch()
+    with at_work.open("wb") as file:
+        mark_at_work(file)
+        file.write(bytes(900))
+        file.flush()
+        assert shard(1, fetched)() == bytes([1]) * 1000
+        assert len(os.listdir(folder)) == 7, "it has room beside it"
+        assert shard(2, fetched)() == bytes([2]) * 1000
+        assert names_in(folder) == {f"{n:064x}": 1000 for n in (1, 2)}
+        assert (left.exists(), at_work.exists(), begun.exists()) == (False, True, True)
+        assert not [each for each in os.listdir(folder) if each.endswith((".lock", ".holder"))]
+        assert shard(3, fetched)() == bytes([3]) * 1000
+        assert len(names_in(folder)) == 2
+    assert shard(4, fetched)() == bytes([4]) * 1000
+    age(begun)
+    assert shard(5, fetched)() == bytes([5]) * 1000
+    assert not [each for each in os.listdir(folder) if is_temporary(each)]
+    assert len(names_in(folder)) == 3
+
+
+@pytest.mark.usefixtures("log")
+def test_on_a_full_disk_the_cache_gives_way_and_then_says_what_helps() -> None:
+    fetched: Counter[int] = Counter()
+    for number in (1, 2, 3):
+        shard(number, fetched)()
+
+    def on_a_disk_of(most_bytes: int, number: int) -> bytes:
+        def write(file: Any) -> None:
+            if sum(held().values()) + 1000 > most_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            file.write(bytes([number]) * 1000)
+
+        with open_shard(f"{number:064x}", 1000, write) as file:
+            return file.read()
+
+    assert on_a_disk_of(2500, 4) == bytes([4]) * 1000
+    assert sorted(int(name, 16) for name in held()) == [3, 4], "what was asked for last stays"
+    said = r"shards, the cache, takes no file \(No space left on device\); make room on its disk"
+    with pytest.raises(StoreError, match=said):
+        on_a_disk_of(500, 5)
+    assert not [each for each in os.listdir(cache_place("shards")) if is_temporary(each)]
+
+
+@pytest.mark.usefixtures("log")
+def test_what_has_no_room_is_not_fetched_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, "1500")
+    fetched: Counter[int] = Counter()
+    kept = cache_place("objects") / "kept"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(bytes(600))
+    fetch_shard(f"{1:064x}", 1000, lambda _: pytest.fail("it is fetched"))
     assert shard(1, fetched)() == bytes([1]) * 1000
-    assert left.exists(), "it may yet be at work"
-    age(left)
-    assert shard(2, fetched)() == bytes([2]) * 1000
-    assert not [name for name in os.listdir(left.parent) if name.endswith((".tmp", ".lock"))]
+    kept.unlink()
+    fetch_shard(f"{1:064x}", 1000, lambda file: file.write(bytes([1]) * 1000))
+    assert len(held()) == 1
 
 
 def test_a_slow_store_is_waited_for_with_a_line(

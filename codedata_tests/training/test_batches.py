@@ -1,5 +1,6 @@
 """Batches: by every way those of single samples, in memory of their own; compact from workers."""
 
+import os
 import pickle
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -140,10 +141,17 @@ def test_batches_are_those_of_single_samples_by_every_way(
                 require_same(list(there), list(expected(dataset, collate_fn)))
 
 
-def test_workers_that_stay_give_one_epoch_after_the_other(plain: PickledTrainerDataset) -> None:
-    alone, workers = loader_of(plain), loader_of(plain, num_workers=1, persistent_workers=True)
+def test_workers_that_stay_give_one_epoch_after_the_other(
+    plain: PickledTrainerDataset, tmp_path: Path
+) -> None:
+    def begin(worker: int) -> None:
+        (tmp_path / f"{worker}-{os.getpid()}").touch()
+
+    alone = loader_of(plain)
+    workers = loader_of(plain, num_workers=1, persistent_workers=True, worker_init_fn=begin)
     for _ in range(2):
         require_same(list(workers), list(alone))
+    assert len([*tmp_path.glob("0-*")]) == 1, "the same one"
     assert alone.epoch == workers.epoch == 2
 
 

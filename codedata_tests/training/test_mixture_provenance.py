@@ -90,7 +90,7 @@ def test_ranks_that_would_fill_up_the_last_step_of_a_mixture_are_refused(
     mixed: Mixture, tmp_path: Path
 ) -> None:
     class OfTwoRanks(TrainingArguments):
-        world_size = property(lambda _: 2)  # pyright: ignore[reportAssignmentType]
+        world_size = property(lambda _: 2)  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def begin(*, drop_last: bool) -> list[int]:
         """What two ranks would be given, if a run may begin."""

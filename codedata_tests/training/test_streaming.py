@@ -26,7 +26,7 @@ from codedata.store.object_store import ObjectStore
 from codedata.training import ahead
 from codedata_tests import scenario
 from codedata_tests.object_roots import GatedBucket
-from codedata_tests.sources.loopback_s3 import STALL, UNAVAILABLE, wait_until
+from codedata_tests.sources.loopback_s3 import CUT, DENIED, STALL, UNAVAILABLE, wait_until
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
@@ -300,6 +300,11 @@ def test_a_store_that_fails_is_one_error_of_the_loop_where_the_sample_is_needed(
     gated.gate.answers = {path: [UNAVAILABLE] * 9}
     rest = firsts(loader)
     assert [*seen, *rest] == np.arange(NUM_SAMPLES).reshape(-1, BATCH_SIZE).tolist()
+    for each in cache_place("shards").iterdir():
+        each.unlink()
+    gated.gate.answers = {path: [CUT] * 3, path.replace("-2", "-4"): [DENIED] * 9}
+    with pytest.raises(StoreError, match=r"dump-4.pkl is not given to whoever asks here .*GetObj"):
+        firsts(loader_of(streamed(url), shuffle=False))
     for each in cache_place("shards").iterdir():
         each.unlink()
     store = ObjectStore(url)
