@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
@@ -13,7 +13,7 @@ from codedata.places import local_path
 from codedata.store.copies import place_of
 from codedata.store.mixtures import mixture_of
 from codedata.training.dataset import PickledTrainerDataset
-from codedata.training.mixture import Mixture, Shuffle
+from codedata.training.mixture import Mixture
 from codedata.training.named import open_named, require_named
 
 _YAML_FIELDS = ("sources", "num_samples", "seed", "shuffle")
@@ -117,7 +117,7 @@ def published_mixture(
         sources,
         num_samples=record.plan.num_samples,
         seed=record.seed,
-        shuffle=cast("Shuffle", record.shuffle),
+        shuffle=record.shuffle,
         mask_padding=mask_padding,
     )
 

@@ -10,7 +10,7 @@ published, and the record of before stays.
 import json
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import dagster as dg
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -21,6 +21,7 @@ from codedata.components.scaffolding import MixtureScaffolder
 from codedata.components.shown import as_written, with_separators
 from codedata.components.split_spec import SINGLE_RUN, check_result
 from codedata.errors import SettingsError
+from codedata.format.order import judged_shuffle
 from codedata.layout import NAME_REMEDY, Layout, is_name
 from codedata.progress import reporter_of_run, rounded
 from codedata.recipe.judging import no_truth
@@ -97,10 +98,11 @@ class Mixture(YamlComponent):
         "allows.",
     )
     seed: int = Field(default=0, ge=0, description="Of what is shuffled.")
-    shuffle: bool | Literal["blocks"] = Field(
+    shuffle: bool | str = Field(
         default=True,
         description="Whether sources and the samples of each are shuffled; blocks takes the "
-        "samples of a source from a few shards at a time, for disks and object stores.",
+        "samples of a source from 32 shards at a time, blocks:8 from 8, for disks and object "
+        "stores.",
     )
     description: str | None = Field(default=None, description="What the UI shows.")
     owners: list[str] = Field(
@@ -122,6 +124,11 @@ class Mixture(YamlComponent):
     @classmethod
     def _is_seed(cls, seed: int) -> int:
         return whole_number(seed, "seed")
+
+    @field_validator("shuffle")
+    @classmethod
+    def _is_shuffle(cls, shuffle: object) -> bool | str:
+        return judged_shuffle(shuffle)
 
     @model_validator(mode="after")
     def _names_sources_once(self) -> Self:

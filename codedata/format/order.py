@@ -12,12 +12,16 @@ generators and of SeedSequence, though not those of Generator.permutation (NEP 1
 theirs, and all that follows is arithmetic on 64-bit integers, which docs/format.md states, too.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.random import PCG64, SeedSequence
 from numpy.typing import NDArray
+
+from codedata.errors import SettingsError
+from codedata.printable import shortened
 
 # Shards whose samples are mixed in a BlockOrder: enough that a batch hardly has two samples of one
 # file, few enough to be in a cache and mapped at once, with the next ones on their way.
@@ -167,6 +171,29 @@ class BlockOrder(Order):
         shard = np.searchsorted(self._shard_ends, drawn, "right")
         before = np.where(shard > 0, self._shard_ends[shard - 1], 0)
         return self._shard_starts[shard] + (drawn - before)
+
+
+def judged_shuffle(given: object) -> bool | str:
+    """What a user gave as `shuffle`: True, False, "blocks" or "blocks:N"; of two ways one.
+
+    Raises:
+        SettingsError: it is none of these.
+    """
+    if isinstance(given, bool | int) and given in (0, 1):
+        return bool(given)
+    if not isinstance(given, str) or not re.fullmatch("blocks(:[1-9][0-9]{0,17})?", given):
+        raise SettingsError(
+            f"shuffle is {shortened(repr(given))}; write True, False, 'blocks' or 'blocks:N', N "
+            f"being how many shards are mixed at a time, {BLOCK_SHARDS} by default"
+        )
+    return "blocks" if given == f"blocks:{BLOCK_SHARDS}" else given
+
+
+def block_shards(shuffle: bool | str) -> int:
+    """How many shards a `shuffle` mixes at a time; 0 where it does not go by shards."""
+    if not isinstance(shuffle, str) or not shuffle.startswith("blocks"):
+        return 0
+    return int(shuffle.removeprefix("blocks").removeprefix(":") or BLOCK_SHARDS)
 
 
 def permutation(number: int, seed: int, *key: int) -> NDArray[np.int64]:

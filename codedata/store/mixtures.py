@@ -29,7 +29,7 @@ class MixtureRecord:
         plan: its sources, each named by its split, and how many samples of each.
         digests: of the sources' datasets, in the same order.
         seed: of what is shuffled.
-        shuffle: whether it is; "blocks" in few shards at a time.
+        shuffle: whether it is; "blocks" or "blocks:N" in some shards at a time.
     """
 
     name: str

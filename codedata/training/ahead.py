@@ -30,11 +30,12 @@ from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, Subset
 
 from codedata.errors import CodedataError
+from codedata.format.order import BLOCK_SHARDS, block_shards
 from codedata.printable import printable
 from codedata.progress import logger, megabytes
 from codedata.store.cache import CACHE_VARIABLE, cache_place, max_cache_bytes
 from codedata.store.given_up import Ending, Waits
-from codedata.training.epoch_orders import BLOCK_SHARDS, Shuffle
+from codedata.training.epoch_orders import Shuffle
 from codedata.training.identity import parts_of
 from codedata.training.reader import SampleReader
 from codedata.training.shortcuts import shortcut
@@ -249,16 +250,26 @@ def _shards(
 
 def _at_a_time(num_bytes: NDArray[np.int64], shuffle: Shuffle) -> int:
     """Bytes of the shards that batches are drawn from at a time."""
-    at_once = len(num_bytes) if shuffle is True else min(len(num_bytes), BLOCK_SHARDS)
+    at_once = min(len(num_bytes), block_shards(shuffle) or len(num_bytes))
     return int(num_bytes.sum()) * at_once // len(num_bytes)
 
 
 @cache
 def _warn_of_small_cache(
-    where: str, shuffle: Shuffle, num_bytes: int, most_bytes: int, num_loops: int
+    where: str, shuffle: Shuffle, num_bytes: int, most_bytes: int, num_loops: int, fitting: int
 ) -> None:
-    """Say, once a process, that shards will go before they were used up."""
-    other = "give shuffle='blocks', or " if shuffle is True else ""
+    """Say, once a process, that shards will go before they were used up.
+
+    Args:
+        where: they are.
+        shuffle: as it was asked for.
+        num_bytes: of those that batches are drawn from at a time.
+        most_bytes: of the cache.
+        num_loops: that share it.
+        fitting: shards that it has room for, and for as many more that are fetched ahead.
+    """
+    blocks = "blocks" if fitting >= BLOCK_SHARDS else f"blocks:{fitting}"
+    other = f"give shuffle='{blocks}', or " if fitting and blocks != shuffle else ""
     shared = f", {num_loops} loops together" if num_loops > 1 else ""
     logger.warning(
         printable(
@@ -305,8 +316,10 @@ def fetched_ahead(
     for where, stream in streams.items():
         if stream is not None and (sizes := stream.num_bytes) is not None and shuffle:
             num_bytes = _at_a_time(sizes, shuffle)
-            if num_bytes > most_bytes // num_loops:
-                _warn_of_small_cache(where, shuffle, num_bytes, most_bytes, num_loops)
+            room = most_bytes // num_loops
+            if num_bytes > room:
+                fitting = room // 2 * len(sizes) // int(sizes.sum())
+                _warn_of_small_cache(where, shuffle, num_bytes, most_bytes, num_loops, fitting)
     at_once = max(_LEAST_AT_ONCE, _AT_ONCE // len(ranks))
     ahead = Ahead(dataset, upcoming(ranks), most_bytes // 2, at_once, workers)
     try:

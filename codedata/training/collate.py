@@ -7,7 +7,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from codedata.errors import DatasetError
 from codedata.training.batches import IGNORED_LABEL, Batch, Sample, StoredBatch, collate_samples
-from codedata.training.identity import parts_of
+from codedata.training.identity import masks_padding, parts_of
 from codedata.training.samples import StoredSamples
 
 _WRITES_LABELS = "DataCollatorForLanguageModeling"
@@ -33,12 +33,7 @@ class PaddingCollator:
     def __init__(self, dataset: TorchDataset[Sample]) -> None:
         for part in parts_of(dataset):
             if not getattr(part, "masks_padding", False):
-                is_ours = isinstance(part, StoredSamples)
-                raise DatasetError(
-                    f"the samples of {part.datasets[0].where if is_ours else type(part).__name__} "
-                    "do not tell padding from text; give dataset.with_padding_masked() to the "
-                    "collator and to the loader"
-                )
+                raise _no_padding_told(part)
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """One batch of samples, in their order."""
@@ -47,6 +42,17 @@ class PaddingCollator:
     def collate_stored(self, stored: StoredBatch) -> Batch:
         """The same batch, of samples as they are stored."""
         return self._masked(stored.expand())
+
+    @staticmethod
+    def require_masked(dataset: Any) -> None:
+        """Refuse another dataset than the collator was made for, of which the mask would be all 1.
+
+        Raises:
+            DatasetError: padding of a part of it counts.
+        """
+        for part in parts_of(dataset):
+            if masks_padding(part) is False:
+                raise _no_padding_told(part)
 
     @staticmethod
     def _masked(batch: Batch) -> Batch:
@@ -58,15 +64,26 @@ class PaddingCollator:
         }
 
 
+def _no_padding_told(part: Any) -> DatasetError:
+    place = part.datasets[0].where if isinstance(part, StoredSamples) else type(part).__name__
+    return DatasetError(
+        f"the samples of {place} do not tell padding from text; give dataset.with_padding_masked() "
+        "to the collator and to the loader"
+    )
+
+
 def require_labels_kept(dataset: Any, collate_fn: Any) -> None:
-    """Refuse a collator that writes labels anew where padding is masked, or documents are known.
+    """Refuse a collator by which padding would count, or text would not.
 
     Raises:
-        DatasetError: it is a DataCollatorForLanguageModeling, which turns the labels of padding
-            back into ids where they are not its tokenizer's pad token, and leaves out the loss of
-            text that is that token, such as the end of every document.
+        DatasetError: it is a PaddingCollator, and padding is not masked; or padding is masked, or
+            documents are known, and it is a DataCollatorForLanguageModeling, which turns the labels
+            of padding back into ids where they are not its tokenizer's pad token, and leaves out
+            the loss of text that is that token, such as the end of every document.
     """
     collator = getattr(collate_fn, "data_collator", collate_fn)  # inside the Trainer's own
+    if isinstance(collator, PaddingCollator):
+        collator.require_masked(dataset)
     if not any(each.__name__ == _WRITES_LABELS for each in type(collator).__mro__):
         return
     if any(getattr(part, "has_documents", False) for part in parts_of(dataset)):

@@ -147,7 +147,7 @@ def _places(folders: Any) -> list[Path | str]:
     if not paths:
         raise DatasetError("no dataset folder was given; name at least one")
     for path in paths:
-        if not isinstance(path, str | os.PathLike):
+        if not isinstance(path, str | os.PathLike) or path == "":
             raise DatasetError(
                 f"{path!r} is no dataset folder's path; name one folder, or a list of them"
             )

@@ -1,7 +1,7 @@
 """A dataset, a seed and `shuffle` -> the order of each epoch, under a name that states keep.
 
     "feistel"   shuffle=True: computed, another in each epoch
-    "blocks:N"  shuffle="blocks": N shards at a time, another in each epoch
+    "blocks:N"  shuffle="blocks:N", or "blocks": N shards at a time, another in each epoch
     False       shuffle=False; and a dataset that brings its own order, which has one epoch
     True        what shuffle=True was before orders were computed: only states have it
 
@@ -16,7 +16,7 @@ stands under `shuffle` in states, so that a codedata which does not know it refu
 
 import re
 from collections.abc import Sized
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +24,19 @@ from torch.utils.data import ConcatDataset, Subset
 
 from codedata.errors import SettingsError
 from codedata.format.order import (
-    BLOCK_SHARDS,
     BlockOrder,
     ComputedOrder,
     InOrder,
     Order,
     StoredOrder,
+    block_shards,
+    judged_shuffle,
 )
 from codedata.training.identity import parts_of
 from codedata.training.shortcuts import shortcut
 
-Shuffle = bool | Literal["blocks"]
+Shuffle = bool | str
+"""True, False, "blocks" or "blocks:N"."""
 
 
 class EpochOrders:
@@ -44,20 +46,20 @@ class EpochOrders:
         dataset: one with an attribute `in_order` that is True brings its own order, and is gone
             through once; so is what torch's ConcatDataset makes of such.
         seed: 0 or more.
-        shuffle: True, False or "blocks", for which the dataset must know where its shards end.
+        shuffle: True, False, "blocks" or "blocks:N", for which the dataset must know where its
+            shards end.
 
     Raises:
         SettingsError: shuffle is none of these, or not for this dataset, or for a part of it only.
     """
 
     def __init__(self, dataset: Sized, *, seed: int, shuffle: Shuffle) -> None:
-        if isinstance(shuffle, str) and shuffle != "blocks":
-            raise SettingsError(f"shuffle must be True, False or 'blocks', not {shuffle!r}")
+        self._asked = judged_shuffle(shuffle)
         self._seed, self._num_samples = seed, len(dataset)
         parts = [*parts_of(dataset)]
         own = [part for part in parts if getattr(part, "in_order", None) is True]
         self._own = own[0] if own else None
-        if shuffle is True and 0 < len(own) < len(parts):
+        if self._asked is True and 0 < len(own) < len(parts):
             raise SettingsError(
                 f"a {type(self._own).__name__} in this {type(dataset).__name__} brings its own "
                 "order, which shuffle=True would end, and other parts have none; give "
@@ -65,9 +67,9 @@ class EpochOrders:
             )
         self._ends: NDArray[np.int64] | None = None
         self._made: tuple[str | bool, int, Order] | None = None  # the last, of a name and an epoch
-        self.name: str | bool = "feistel" if shuffle and self._own is None else False
-        if shuffle == "blocks":
-            self.name, self._ends = f"blocks:{BLOCK_SHARDS}", self._ends_of_blocks(dataset)
+        self.name: str | bool = "feistel" if self._asked and self._own is None else False
+        if blocks := block_shards(self._asked):
+            self.name, self._ends = f"blocks:{blocks}", self._ends_of_blocks(dataset)
 
     def _ends_of_blocks(self, dataset: Sized) -> NDArray[np.int64]:
         if self._own is not None:
@@ -107,20 +109,24 @@ class EpochOrders:
             return StoredOrder(self._num_samples, self._seed, epoch)
         if self._ends is None:
             return ComputedOrder(self._num_samples, self._seed, epoch)
-        blocks = int(self.name.removeprefix("blocks:"))
-        return BlockOrder(self._ends, self._seed, epoch, blocks=blocks)
+        return BlockOrder(self._ends, self._seed, epoch, blocks=block_shards(self.name))
 
-    def resume(self, name: Any) -> bool:
-        """Go on with the order that a state names, if it is one that was asked for."""
-        if self._ends is not None:
-            is_known = isinstance(name, str) and re.fullmatch("blocks:[1-9][0-9]*", name)
-        elif self.name is False:
-            is_known = name is False
-        else:
-            is_known = name is True or name == "feistel"
-        if is_known:
-            self.name = name
-        return bool(is_known)
+    @property
+    def shuffle(self) -> Shuffle:
+        """What was asked for, and of blocks the number that a state has which is gone on with."""
+        return self._asked if self._ends is None else judged_shuffle(self.name)
+
+    def was_asked_for(self, name: Any) -> bool:
+        """Whether the order that a state names is one of those that `shuffle` means."""
+        if self._ends is None:
+            return name is False if self.name is False else name is True or name == "feistel"
+        if self._asked != "blocks":
+            return name == f"blocks:{block_shards(self._asked)}"
+        return isinstance(name, str) and bool(re.fullmatch("blocks:[1-9][0-9]*", name))
+
+    def resume(self, name: Any) -> None:
+        """Go on with the order that a state names, one that was asked for."""
+        self.name = name
 
 
 def shard_ends(dataset: Any) -> NDArray[np.int64] | None:

@@ -6,7 +6,8 @@
     ConcatDataset           sha256 of JSON ["ConcatDataset", [digest of each part]]
 
 A subclass of the two may give out other samples than they do, so it has no digest but one of its
-own. What has none cannot be told from another dataset of its length.
+own; and so has any other whose class gives samples or a length itself, and has `digest` from what
+it is made of. What has none cannot be told from another dataset of its length.
 """
 
 # PyTorch and transformers are partly without types.
@@ -22,6 +23,11 @@ from typing import Any, cast
 
 import numpy as np
 from torch.utils.data import ConcatDataset, Subset
+
+from codedata.training.shortcuts import shortcut
+
+_GIVES_SAMPLES = ("__getitem__", "__getitems__", "__len__")
+"""Whoever has one of these of its own gives other samples than what it is made of."""
 
 
 def digest_of(dataset: Any) -> str | None:
@@ -39,8 +45,22 @@ def digest_of(dataset: Any) -> str | None:
     if type(dataset) is ConcatDataset:
         parts = [digest_of(part) for part in dataset.datasets]
         return None if None in parts else _hash("ConcatDataset", parts)
-    own = getattr(dataset, "digest", None)
+    own = _own(dataset, "digest")
     return own if isinstance(own, str) else None
+
+
+def masks_padding(dataset: Any) -> bool | None:
+    """Whether labels of padding are -100; None where it is not known, or parts differ in it."""
+    found = {_own(part, "masks_padding") for part in parts_of(dataset)}
+    only = found.pop() if len(found) == 1 else None
+    return only if isinstance(only, bool) else None
+
+
+def _own(dataset: Any, name: str) -> Any:
+    """What a dataset says of its samples; None where it may be said of those that it is made of."""
+    if name in getattr(dataset, "__dict__", {}):
+        return getattr(dataset, name)
+    return shortcut(dataset, name, *_GIVES_SAMPLES)
 
 
 def parts_of(dataset: Any) -> Iterator[Any]:
@@ -61,7 +81,10 @@ def without_digest(dataset: Any) -> str:
     if type(dataset) is ConcatDataset:
         first = next(part for part in dataset.datasets if digest_of(part) is None)
         return f"ConcatDataset with {without_digest(first)}"
-    return type(dataset).__name__
+    kind = type(dataset).__name__
+    if isinstance(getattr(dataset, "digest", None), str):
+        return f"{kind} (whose `digest` is of other samples than it may give)"
+    return kind
 
 
 def _hash(*parts: Any) -> str:

@@ -49,8 +49,8 @@ class ResumableLoader(DataLoader[Sample]):
         global_batch_size: samples of all ranks together in one step of the optimizer.
         micro_batch_size: samples that a rank loads at once; by default its whole share.
         seed: of the order.
-        shuffle: whether each epoch has an order of its own; "blocks" for one of some shards at a
-            time.
+        shuffle: whether each epoch has an order of its own; "blocks", or "blocks:8", for one of
+            some shards at a time.
         drop_last: leave out what fills no global batch at an epoch's end.
         rank: of this process; by default torch.distributed's, else torchrun's.
         world_size: number of ranks, likewise.
@@ -60,8 +60,9 @@ class ResumableLoader(DataLoader[Sample]):
 
     Raises:
         SettingsError: see GlobalBatchSampler, which says more of the arguments too; or in_order is
-            False.
-        DatasetError: the collator would write over labels that mask padding.
+            False, or batches are to be drawn in another way too.
+        DatasetError: the collator would write over labels that mask padding, or make a mask where
+            they do not.
     """
 
     batch_sampler: GlobalBatchSampler  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -86,6 +87,13 @@ class ResumableLoader(DataLoader[Sample]):
         require_digest: bool = True,
         **options: Any,
     ) -> None:
+        for name in ("batch_size", "sampler", "batch_sampler"):
+            if name in options:
+                raise SettingsError(
+                    f"{name} is torch's DataLoader's: this loader draws batches itself, of "
+                    "global_batch_size samples on all ranks together, micro_batch_size at a time; "
+                    "leave it out"
+                )
         require_labels_kept(dataset, options.get("collate_fn"))
         sampler = GlobalBatchSampler(
             cast("Sized", dataset),
@@ -110,6 +118,10 @@ class ResumableLoader(DataLoader[Sample]):
         self._loading: ResumableLoader | None = None  # with the workers that stay
         self._move()
 
+    def __repr__(self) -> str:
+        where = self.batch_sampler.describe(self._num_delivered)
+        return f"{type(self).__name__}({where}, num_workers={self.num_workers})"
+
     @property
     def epoch(self) -> int:
         """The epoch of the next iteration, or of the one under way."""
@@ -121,7 +133,11 @@ class ResumableLoader(DataLoader[Sample]):
         return self.batch_sampler.micro_batches
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch, unless it is the one that the loader is in."""
+        """Go to the start of an epoch, unless it is the one that the loader is in.
+
+        Raises:
+            SettingsError: it is no whole number of 0 or more.
+        """
         if epoch != self.epoch:
             self.batch_sampler.set_epoch(epoch)
             self._move()
@@ -201,7 +217,8 @@ class ResumableLoader(DataLoader[Sample]):
         """Go on where a state was taken, with any number of ranks, workers, samples a batch.
 
         Raises:
-            SettingsError: it is of another dataset or another order, or does not say of which.
+            SettingsError: it is no state; or of another dataset, another order or other labels; or
+                does not say of which dataset.
         """
         self.batch_sampler.load_state_dict(state)
         self._move()

@@ -12,11 +12,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
 from codedata.errors import DatasetError, SettingsError
 from codedata.format.mixing import MixedRows, MixedSource
-from codedata.format.order import BlockOrder, ComputedOrder, InOrder, Order
+from codedata.format.order import (
+    BlockOrder,
+    ComputedOrder,
+    InOrder,
+    Order,
+    block_shards,
+    judged_shuffle,
+)
 from codedata.recipe.mixture import (
     MixturePlan,
     SourcePlan,
@@ -24,10 +31,9 @@ from codedata.recipe.mixture import (
     plan_of,
     whole_number,
 )
+from codedata.training.epoch_orders import Shuffle
 from codedata.training.mixture_sources import Rows, opened_sources, require_others, rows_of
 from codedata.training.samples import StoredSamples
-
-Shuffle = bool | Literal["blocks"]
 
 _KEY_DIGITS = 8
 """Of a source's digest, for what its order is drawn for: a number below 2**32."""
@@ -55,8 +61,8 @@ class Mixture(StoredSamples):
         num_samples: of the mixture; by default as many as `max_epochs` of every source allows.
         seed: of what is shuffled.
         shuffle: whether sources, and the samples of each, are; "blocks" takes the samples of a
-            source from a few shards at a time, for disks and object stores; False takes each
-            source in its order, and sources at equal distances.
+            source from 32 shards at a time, "blocks:8" from 8, for disks and object stores; False
+            takes each source in its order, and sources at equal distances.
         mask_padding: whether the labels of padding are -100.
         stream: bring of sources at URLs and on the hub only the shards that are asked for; those
             that were opened before stay as they are.
@@ -82,9 +88,7 @@ class Mixture(StoredSamples):
         mask_padding: bool = True,
         stream: bool = False,
     ) -> None:
-        if shuffle not in (True, False, "blocks"):
-            raise SettingsError(f"shuffle is {shuffle!r}; write True, False or 'blocks'")
-        self._shuffle: Shuffle = shuffle if shuffle == "blocks" else bool(shuffle)
+        self._shuffle: Shuffle = judged_shuffle(shuffle)
         self._seed = whole_number(seed, "seed of a mixture")
         opened, shares = opened_sources(sources, stream=stream)
         self._digests = [each.digest for each in opened]
@@ -128,7 +132,8 @@ class Mixture(StoredSamples):
         key = int(digest[:_KEY_DIGITS], 16)
         if not self._shuffle:
             return partial(_in_order, len(dataset))
-        if self._shuffle != "blocks":
+        blocks = block_shards(self._shuffle)
+        if not blocks:
             return partial(ComputedOrder, len(dataset), self._seed, key)
         ends = dataset.shard_ends()
         if ends is None:
@@ -136,7 +141,7 @@ class Mixture(StoredSamples):
                 f"source {name!r} is a pick of single samples, which lie in no blocks; give the "
                 "dataset or a slice of it, or shuffle=True"
             )
-        return partial(BlockOrder, ends, self._seed, key)
+        return partial(BlockOrder, ends, self._seed, key, blocks=blocks)
 
     def __repr__(self) -> str:
         sources = "; ".join(each.shown for each in self.plan.sources)

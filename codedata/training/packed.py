@@ -73,11 +73,7 @@ class PackedCollator:
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """One batch of samples, in their order."""
         if not all("document_ids" in sample for sample in samples):
-            raise DatasetError(
-                "samples have no document_ids: they are of a dataset without documents, or the "
-                "Trainer took them out, which TrainingArguments(remove_unused_columns=False) keeps "
-                "it from"
-            )
+            raise _no_document_ids()
         return self._apart(collate_samples(samples))
 
     def collate_stored(self, stored: StoredBatch) -> Batch:
@@ -85,7 +81,9 @@ class PackedCollator:
         return self._apart(stored.expand())
 
     def _apart(self, batch: Batch) -> Batch:
-        documents = batch["document_ids"]
+        documents = batch.get("document_ids")
+        if documents is None:
+            raise _no_document_ids()
         starts = torch.ones_like(documents, dtype=torch.bool)
         starts[:, 1:] = documents[:, 1:] != documents[:, :-1]
         labels = batch["labels"].masked_fill(starts | (documents == PADDING), IGNORED_LABEL)
@@ -114,6 +112,13 @@ class PackedCollator:
 
         rows, tokens = position_ids.shape
         return create_block_mask(sees, rows, None, tokens, tokens, device=position_ids.device)
+
+
+def _no_document_ids() -> DatasetError:
+    return DatasetError(
+        "samples have no document_ids: they are of a dataset without documents, or the Trainer "
+        "took them out, which TrainingArguments(remove_unused_columns=False) keeps it from"
+    )
 
 
 def _flattened(batch: Batch, starts: torch.Tensor) -> Batch:

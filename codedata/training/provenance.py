@@ -19,7 +19,7 @@ from torch.utils.data import RandomSampler
 from codedata.errors import DatasetError
 from codedata.store.dataset_folder import Dataset
 from codedata.training.collate import require_labels_kept
-from codedata.training.identity import digest_of, parts_of, without_digest
+from codedata.training.identity import digest_of, masks_padding, parts_of, without_digest
 from codedata.training.mixture import Mixture
 from codedata.training.packed import require_documents_apart
 from codedata.training.samples import StoredSamples
@@ -58,6 +58,7 @@ class DatasetProvenance(TrainerCallback, ExportableState):
         sources: of a mixture, each one's name, digest, weight, start, draws and epochs, for people.
         folders: where it was read from, for people; it is the digest that is compared.
         order: what decides the samples of each step.
+        masks_padding: whether labels of padding are -100; None where it is not known.
         restarted: whether an epoch was begun anew in its middle (`ignore_data_skip`), so that the
             number of steps no longer says where training is.
     """
@@ -67,11 +68,13 @@ class DatasetProvenance(TrainerCallback, ExportableState):
         self.sources: list[dict[str, Any]] = []
         self.folders: list[str] = []
         self.order: dict[str, Any] = {}
+        self.masks_padding: bool | None = None
         self.restarted = False
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint records."""
         names = ["digest", "folders", "order", "restarted", *(["sources"] if self.sources else [])]
+        names += [] if self.masks_padding is None else ["masks_padding"]
         return {"args": {}, "attributes": {name: getattr(self, name) for name in names}}
 
     def on_train_begin(
@@ -117,6 +120,7 @@ class DatasetProvenance(TrainerCallback, ExportableState):
         self.restarted = bool(recorded.get("restarted"))
         if state.global_step:
             _require_same_dataset(recorded, digest, folders)
+            _require_same_labels(recorded, masks_padding(dataset))
             if args.ignore_data_skip:
                 before = recorded.get("order") or order
                 if any(state.global_step % each["steps_an_epoch"] for each in (before, order)):
@@ -128,6 +132,7 @@ class DatasetProvenance(TrainerCallback, ExportableState):
             else:
                 _require_same_order(recorded, order)
         self.digest, self.folders, self.order = digest, folders, order
+        self.masks_padding = masks_padding(dataset)
         self.sources = [source for each in mixtures for source in each.provenance]
         found[type(self).__name__] = self.state()
 
@@ -205,6 +210,17 @@ def _require_same_dataset(recorded: dict[str, Any], digest: str, folders: list[s
             f"{recorded['digest']}), but train_dataset is {_shown(folders)} (digest {digest}); "
             "give the dataset that it was trained on, or start anew without "
             "resume_from_checkpoint"
+        )
+
+
+def _require_same_labels(recorded: dict[str, Any], masked: bool | None) -> None:
+    before = recorded.get("masks_padding")
+    if None not in (before, masked) and before != masked:
+        raise DatasetError(
+            f"the checkpoint was trained with masks_padding {before}, now it is {masked}: the loss "
+            "would be of other tokens from here on; give "
+            f"{'train_dataset.with_padding_masked()' if before else 'it without masking'}, or "
+            "start anew without resume_from_checkpoint"
         )
 
 

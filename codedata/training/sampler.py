@@ -14,18 +14,19 @@ import os
 from collections.abc import Iterator, Mapping, Sized
 from functools import cached_property
 from itertools import chain
-from operator import index
 from typing import Any
 
 import numpy as np
-import torch.distributed
 from torch.utils.data import Sampler
 
 from codedata.errors import SettingsError
 from codedata.format.order import Order
 from codedata.parallel import processes_here
+from codedata.recipe.mixture import whole_number
 from codedata.training.epoch_orders import EpochOrders, Shuffle
-from codedata.training.identity import digest_of, without_digest
+from codedata.training.identity import digest_of, masks_padding, without_digest
+from codedata.training.positions import Position, position_of
+from codedata.training.ranks import ranks_of, require_same_ranks
 from codedata.training.shortcuts import shortcut
 
 # Samples of this rank that are drawn at once: a computed order costs 0.3 ms a call and 0.1 to 0.4
@@ -49,23 +50,24 @@ class GlobalBatchSampler(Sampler[list[int]]):
         micro_batch_size: samples that a rank loads at once, for gradient accumulation; by default
             its whole share.
         seed: of the order, 0 or more.
-        shuffle: False goes through the samples as they stand, in each epoch; "blocks" through some
-            shards at a time, in a drawn order, and their samples in another, for disks and object
-            stores that are slow at single samples. A dataset that brings its own order (`in_order`)
-            is gone through in that, once.
+        shuffle: False goes through the samples as they stand, in each epoch; "blocks" through 32
+            shards at a time, "blocks:8" through 8, in a drawn order, and their samples in another,
+            for disks and object stores that are slow at single samples. A dataset that brings its
+            own order (`in_order`) is gone through in that, once.
         drop_last: leave out the samples at the end of an epoch's order that fill no global batch,
             fewer than global_batch_size and others in each epoch. False gives them out, as evenly
             as it can: some ranks get one more than others, and a rank without one gets a batch
             less, so gradients must not be averaged over ranks then. For evaluation.
         rank: of this process; by default torch.distributed's, else torchrun's RANK, else 0.
         world_size: number of ranks, likewise.
-        require_digest: False lets a state be saved of a dataset that has no digest, and one be
-            loaded that names no dataset: then it is not noticed if they are two datasets of the
-            same length.
+        require_digest: False lets a state be saved and loaded of a dataset that has no digest, and
+            one be loaded that names no dataset: then it is not noticed if they are two datasets of
+            the same length.
 
     Raises:
-        SettingsError: a value is outside its range, the sizes do not divide, or it is not known
-            where the dataset's shards end, for shuffle="blocks".
+        SettingsError: a value is outside its range, the sizes do not divide, it is not known where
+            the dataset's shards end, for shuffle="blocks", or which of several ranks this is; or,
+            when batches are drawn, this process has turned out to be another rank.
     """
 
     def __init__(
@@ -81,28 +83,27 @@ class GlobalBatchSampler(Sampler[list[int]]):
         world_size: int | None = None,
         require_digest: bool = True,
     ) -> None:
-        here = _rank_and_world_size()
-        self.rank = here[0] if rank is None else index(rank)
-        self.world_size = here[1] if world_size is None else index(world_size)
-        # An index may be of numpy: the state is of JSON's types.
-        global_batch_size, seed = index(global_batch_size), index(seed)
-        if not 0 <= self.rank < self.world_size:
-            raise SettingsError(f"rank {self.rank} is none of {self.world_size} ranks, 0 and up")
+        _require_sized(dataset)
+        self._given_ranks = rank, world_size
+        self.rank, self.world_size = ranks_of(rank, world_size)
+        # Numbers may be of numpy: the state is of JSON's types.
+        global_batch_size = whole_number(global_batch_size, "global_batch_size", least=1)
+        seed = whole_number(seed, "seed")
         share, rest = divmod(global_batch_size, self.world_size)
-        self.micro_batch_size = share if micro_batch_size is None else index(micro_batch_size)
         if share < 1 or rest:
             raise SettingsError(
                 f"global_batch_size {global_batch_size} cannot be shared equally by "
                 f"{self.world_size} ranks; choose a multiple of {self.world_size}"
             )
-        if self.micro_batch_size < 1 or share % self.micro_batch_size:
+        self.micro_batch_size = share
+        if micro_batch_size is not None:
+            self.micro_batch_size = whole_number(micro_batch_size, "micro_batch_size", least=1)
+        if share % self.micro_batch_size:
             raise SettingsError(
                 f"micro_batch_size {self.micro_batch_size} does not divide the {share} samples "
                 f"that each of {self.world_size} ranks has of global_batch_size "
                 f"{global_batch_size}; choose a divisor of {share}"
             )
-        if seed < 0:
-            raise SettingsError(f"seed must be 0 or more, not {seed}")
         self.num_samples = len(dataset)
         if drop_last and self.num_samples < global_batch_size:
             raise SettingsError(
@@ -114,8 +115,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         self._dataset = dataset
         self.global_batch_size = global_batch_size
         self.seed = seed
-        self.shuffle: Shuffle = shuffle if isinstance(shuffle, str) else bool(shuffle)
-        self._orders = EpochOrders(dataset, seed=seed, shuffle=self.shuffle)
+        self._orders = EpochOrders(dataset, seed=seed, shuffle=shuffle)
         self.drop_last = drop_last
         self.epoch = 0
         self._samples_done = 0  # of the epoch, before the first batch of an iteration
@@ -128,8 +128,31 @@ class GlobalBatchSampler(Sampler[list[int]]):
         """Of the dataset, worked out when a state is first saved or loaded."""
         return digest_of(self._dataset)
 
+    @property
+    def shuffle(self) -> Shuffle:
+        """What was asked for, and of blocks the number that a loaded state has."""
+        return self._orders.shuffle
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.describe(self._num_drawn)})"
+
+    def describe(self, num_batches: int) -> str:
+        """In words where it is after so many batches of this iteration, and what it draws."""
+        epoch, done = self._position_after(num_batches)
+        return (
+            f"epoch {epoch}, {done:,} of {self.num_samples:,} samples done; rank {self.rank} of "
+            f"{self.world_size}, global_batch_size={self.global_batch_size}, "
+            f"micro_batch_size={self.micro_batch_size}, seed={self.seed}, "
+            f"shuffle={self.shuffle!r}, drop_last={self.drop_last}"
+        )
+
     def set_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch, unless it is the one that a loaded state is in."""
+        """Go to the start of an epoch, unless it is the one that a loaded state is in.
+
+        Raises:
+            SettingsError: it is no whole number of 0 or more.
+        """
+        epoch = whole_number(epoch, "epoch")
         if epoch != self.epoch or self._is_drawn:
             self.epoch, self._samples_done, self._is_drawn = epoch, 0, False
         self._num_drawn = 0
@@ -168,8 +191,10 @@ class GlobalBatchSampler(Sampler[list[int]]):
             ranks: whose batches are wanted, each together with those that others have meanwhile.
 
         Raises:
-            SettingsError: the dataset brings its own order, and is done.
+            SettingsError: the dataset brings its own order, and is done; or this process is
+                another rank than it was taken for.
         """
+        require_same_ranks((self.rank, self.world_size), *self._given_ranks)
         ranks = range(self.rank, self.rank + 1) if ranks is None else ranks
         return self._batches(self._orders.of_epoch(self.epoch), self._samples_done, ranks)
 
@@ -220,7 +245,14 @@ class GlobalBatchSampler(Sampler[list[int]]):
         epoch, done = self._position_after(num_batches)
         drawn = self._drawn if self.epoch else self._drawn_by(self._stop if epoch else done)
         of_mixture = {} if drawn is None else {"drawn": drawn}
-        return {"epoch": epoch, "samples_done": done, **self._identity(), **of_mixture}
+        of_labels = {} if self._masks_padding is None else {"masks_padding": self._masks_padding}
+        return {
+            "epoch": epoch,
+            "samples_done": done,
+            **self._identity(),
+            **of_labels,
+            **of_mixture,
+        }
 
     def move_on(self, num_batches: int) -> None:
         """Go to the position when this rank is done with so many batches of this iteration."""
@@ -252,22 +284,42 @@ class GlobalBatchSampler(Sampler[list[int]]):
         """Go on where a state was taken, with any number of ranks, and of samples a batch.
 
         Raises:
-            SettingsError: it is of another dataset or another order; or does not say of which
-                dataset, and `require_digest` is True.
+            SettingsError: it is no state; or of another dataset, another order or other labels; or
+                it is not known of which dataset, and `require_digest` is True.
         """
-        is_unknown = state.get("dataset") is None
-        if is_unknown and self.require_digest:
+        position = position_of(state)
+        self._require_same(state)
+        drawn = self._drawn_by(position.samples_done)
+        # Sources may be named otherwise since, and JSON's keys be sorted.
+        before = drawn if position.drawn is None else position.drawn
+        if not position.epoch and sorted((before or {}).values()) != sorted((drawn or {}).values()):
+            raise SettingsError(
+                f"the state is of draws {state['drawn']!r}, but this mixture has {drawn!r} there; "
+                "take the codedata that saved it"
+            )
+        self._go_to_loaded(position, state["shuffle"])
+
+    def _require_same(self, state: Mapping[str, Any]) -> None:
+        """Refuse a state by which samples, their order or their labels would be others."""
+        is_unnamed, has_none = state.get("dataset") is None, self.digest is None
+        if self.require_digest and is_unnamed:
             raise SettingsError(
                 "the state does not say which dataset it is of: it was taken without a digest, or "
                 "by a codedata that saw none through Subset and ConcatDataset; if it is of this "
                 "one, load it with require_digest=False, and save the next"
             )
+        if self.require_digest and has_none:
+            raise SettingsError(
+                f"the state is of dataset {state['dataset']!r}, and this is "
+                f"{without_digest(self._dataset)}, which has no digest to compare; give it an "
+                "attribute `digest`, or, if it is the same, load it with require_digest=False"
+            )
         for name, own in self._identity().items():
-            if name == "dataset" and is_unknown:
+            if name == "dataset" and (is_unnamed or has_none):
                 continue
             is_same = state.get(name) == own
             if name == "shuffle":  # one that was asked for is gone on with
-                is_same = self._orders.resume(state.get(name))
+                is_same = self._orders.was_asked_for(state[name])
             if not is_same:
                 is_mixture = name == "dataset" and "drawn" in state
                 raise SettingsError(
@@ -275,18 +327,24 @@ class GlobalBatchSampler(Sampler[list[int]]):
                     "the order would be another one; give what the state was taken with, "
                     f"{_NEXT_STAGE if is_mixture else ''}or start anew"
                 )
-        epoch, done = int(state["epoch"]), int(state["samples_done"])
-        drawn = self._drawn_by(done)
-        # Sources may be named otherwise since, and JSON's keys be sorted.
-        before: dict[str, int] | None = state.get("drawn", drawn)
-        if not epoch and sorted((before or {}).values()) != sorted((drawn or {}).values()):
+        of, own = state.get("masks_padding"), self._masks_padding
+        if None not in (of, own) and of != own:
             raise SettingsError(
-                f"the state is of draws {state['drawn']!r}, but this mixture has {drawn!r} there; "
-                "take the codedata that saved it"
+                f"the state is of masks_padding {of!r}, but the dataset has {own!r}: the loss "
+                "would be of other tokens from here on; give "
+                f"{'dataset.with_padding_masked()' if of else 'the dataset without masking'}, or, "
+                f"if that is meant, load {{**state, 'masks_padding': {own!r}}}"
             )
-        self._go_to(epoch, done)
-        if epoch:
-            self._drawn = state.get("drawn")
+
+    @cached_property
+    def _masks_padding(self) -> bool | None:
+        return masks_padding(self._dataset)
+
+    def _go_to_loaded(self, position: Position, order: Any) -> None:
+        self._orders.resume(order)
+        self._go_to(position.epoch, position.samples_done)
+        if position.epoch:
+            self._drawn = position.drawn
 
     def _drawn_by(self, num_samples: int) -> dict[str, int] | None:
         """How many draws of each source of a mixture so many samples are; None of others."""
@@ -305,7 +363,19 @@ class GlobalBatchSampler(Sampler[list[int]]):
         }
 
 
-def _rank_and_world_size() -> tuple[int, int]:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+def _require_sized(dataset: object) -> None:
+    """Refuse what is no dataset, such as the name of one.
+
+    Raises:
+        SettingsError: it is a name or a path, or has no `len`.
+    """
+    if isinstance(dataset, str | bytes | os.PathLike):
+        raise SettingsError(
+            f"the dataset is {dataset!r}, a name or a path; open it, as by "
+            "codedata.load_dataset(name) or codedata.PickledTrainerDataset(folder)"
+        )
+    if not hasattr(type(dataset), "__len__"):
+        raise SettingsError(
+            f"the dataset is a {type(dataset).__name__}, which has no len: an order is drawn of "
+            "samples that are numbered; give one with __len__ and __getitem__"
+        )

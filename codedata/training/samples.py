@@ -62,12 +62,12 @@ class StoredSamples(Described, TorchDataset[Sample]):
     @property
     def total_samples(self) -> int:
         """Number of samples, the same as `len`."""
-        return len(self._rows)
+        return len(self)
 
     @property
     def total_tokens(self) -> int:
         """Tokens of all samples, padding included."""
-        return len(self._rows) * self.seq_length
+        return len(self) * self.seq_length
 
     @property
     def digest(self) -> str:
@@ -178,6 +178,9 @@ class StoredSamples(Described, TorchDataset[Sample]):
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Sample]:
+        own, ours = type(self), StoredSamples
+        if own.__getitem__ is not ours.__getitem__ or own.__len__ is not ours.__len__:
+            return (self[i] for i in range(len(self)))
         sample, masks_padding = self._reader.sample, self._masks_padding
         return (sample(int(row), masks_padding) for row in self._rows)
 
@@ -235,6 +238,11 @@ class StoredSamples(Described, TorchDataset[Sample]):
     def _rows_of(self, indices: Sequence[int]) -> list[int]:
         try:
             return [*map(int, map(self._rows.__getitem__, indices))]
+        except TypeError as error:
+            raise TypeError(
+                f"{printable(shortened(repr(indices)))} are no numbers of samples: {error}; what "
+                "draws lists, as GlobalBatchSampler does, is a DataLoader's batch_sampler="
+            ) from error
         except IndexError:
             return [self._row(index) for index in indices]  # which names the sample
 

@@ -209,7 +209,7 @@ def test_below_a_url_the_record_is_in_the_store_and_no_shard_is_fetched(
         ("dataset: docs", "dataset: code", "sources of mixture 'mix' names 'code' twice"),
         ("seed: 7", "seed: -7", "9: seed is -7"),
         ("seed: 7", "num_samples: 0", "9: num_samples is 0"),
-        ("seed: 7", "shuffle: block", "9: shuffle"),
+        ("seed: 7", "shuffle: block", "9: shuffle is 'block'; write True, False, 'blocks' or 'blo"),
         ("name: mix", "name: a-b", "3: name of a mixture is 'a-b'"),
     ],
 )

@@ -222,9 +222,16 @@ def test_a_subclass_that_changes_samples_is_asked_for_each(plain: PickledTrainer
             batches = list(loader_of(dataset, num_workers=num_workers))
             require_same(batches, list(expected(doubling, None)))
         assert next(iter(DataLoader(dataset, 1)))["labels"].equal(2 * plain[0]["labels"][None])
+    require_same([*doubling], [doubling[index] for index in range(len(doubling))])
+    assert len([*Fewer([each.folder for each in plain.datasets], quiet=True)]) == 2
     together = DoublingTogether([each.folder for each in plain.datasets], quiet=True)
     for dataset in (together, Subset(together, range(11))):
         require_same(list(loader_of(dataset)), list(expected(doubling, None)))
+
+
+class Fewer(PickledTrainerDataset):
+    def __len__(self) -> int:
+        return 2
 
 
 class DoublingTogether(PickledTrainerDataset):

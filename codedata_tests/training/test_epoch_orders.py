@@ -160,6 +160,19 @@ def test_a_state_keeps_the_number_of_shards_of_its_blocks() -> None:
     sampler.load_state_dict({**sampler.state_dict(), "shuffle": "blocks:5"})
     assert joined(sampler) == numbers_of(BlockOrder(ENDS, 0, 0, blocks=5))
     assert sampler.state_dict()["shuffle"] == "blocks:5"
+    assert sampler.shuffle == "blocks:5"
+
+
+def test_blocks_are_of_as_many_shards_as_were_asked_for() -> None:
+    sampler = by_blocks(shuffle="blocks:5")
+    state = sampler.state_dict()
+    assert state["shuffle"] == sampler.shuffle == "blocks:5"
+    by_blocks().load_state_dict(state)
+    assert joined(sampler) == numbers_of(BlockOrder(ENDS, 0, 0, blocks=5))
+    usual = by_blocks(shuffle="blocks:32")
+    assert usual.state_dict() == by_blocks().state_dict()
+    with pytest.raises(SettingsError, match="shuffle 'blocks:32', but this sampler has 'blocks:5'"):
+        sampler.load_state_dict(usual.state_dict())
 
 
 @pytest.mark.parametrize(
@@ -222,7 +235,17 @@ def test_where_shards_end_is_known_through_torch_s_own_wrappers() -> None:
 
 def test_a_shuffle_that_there_is_not_or_not_for_this_dataset_is_refused() -> None:
     refused: list[tuple[dict[str, Any], str]] = [
-        ({"shuffle": "block"}, "shuffle must be True, False or 'blocks', not 'block'"),
+        *(
+            ({"shuffle": wrong}, said)
+            for wrong, said in [
+                (
+                    "block",
+                    "shuffle is 'block'; write True, False, 'blocks' or 'blocks:N', N being how",
+                ),
+                ("blocks:0", "shuffle is 'blocks:0'; write"),
+                (None, "shuffle is None; write"),
+            ]
+        ),
         ({"shuffle": "blocks"}, "this Numbers does not say where they end: give a dataset of"),
     ]
     for options, said in refused:

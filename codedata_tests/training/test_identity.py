@@ -56,6 +56,31 @@ class Reversing(Subset[Any]):
         return [self[index] for index in indices]
 
 
+class Negated(PickledTrainerDataset):
+    """Gives other samples than are stored."""
+
+    def __getitem__(self, index: Any) -> Any:
+        sample: Any = super().__getitem__(index)
+        return {**sample, "labels": -sample["labels"]} if isinstance(sample, dict) else sample
+
+
+class Named(Negated):
+    @property
+    def digest(self) -> str:
+        return f"negated {super().digest}"
+
+
+class HandingOn(Opaque):
+    """Forty samples of its own around a dataset whose attributes it hands on."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["inner"], name)
+
+
 def halves(dataset: Any, seed: int) -> Any:
     return random_split(dataset, [20, 20], torch.Generator().manual_seed(seed))[0]
 
@@ -104,6 +129,32 @@ def test_what_may_give_other_samples_has_no_digest(one: PickledTrainerDataset) -
         *(Subset(one, indices) for indices in no_indices),
     ):
         assert digest_of(wrapped) is None
+
+
+def test_a_class_that_gives_other_samples_has_no_digest_but_one_that_it_defines(
+    one: PickledTrainerDataset,
+) -> None:
+    folder = one.datasets[0].folder
+    negated, named = Negated(folder, quiet=True), Named(folder, quiet=True)
+    assert negated.digest == one.digest, "of what is stored"
+    assert [digest_of(each) for each in (negated, negated[:3], HandingOn(one))] == [None] * 3
+    assert digest_of(named) == f"negated {one.digest}"
+    assert digest_of(type("Plain", (PickledTrainerDataset,), {})(folder, quiet=True)) == one.digest
+    state = saved(one)
+    with pytest.raises(SettingsError, match=r"a state of Negated \(whose `digest` is of other sam"):
+        saved(negated)
+    with pytest.raises(SettingsError) as refusal:
+        loader_on(negated).load_state_dict(state)
+    assert str(refusal.value) == (
+        f"the state is of dataset '{one.digest}', and this is Negated (whose `digest` is of other "
+        "samples than it may give), which has no digest to compare; give it an attribute `digest`, "
+        "or, if it is the same, load it with require_digest=False"
+    )
+    with pytest.raises(SettingsError, match=f"but this sampler has 'negated {one.digest}'"):
+        loader_on(named).load_state_dict(state)
+    of_before = loader_on(negated, require_digest=False)
+    of_before.load_state_dict(state)
+    assert len(of_before) == 9, "a run that was begun with it goes on"
 
 
 def test_a_state_of_other_samples_is_refused_through_the_wrappers_and_one_of_the_same_goes_on(

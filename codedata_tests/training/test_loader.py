@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from codedata import GlobalBatchSampler, ResumableLoader
@@ -158,6 +159,37 @@ def test_a_rank_without_a_batch_goes_from_epoch_to_epoch_as_the_others_do(folder
     for epoch in range(3):
         assert [loader.epoch for loader in loaders] == [epoch] * 4
         assert [len([*loader]) for loader in loaders] == [1, 1, 1, 0]
+
+
+def test_a_loader_says_where_it_is_and_what_it_draws(folder: Path) -> None:
+    loader = loader_of(folder, rank=1, world_size=2, micro_batch_size=2, seed=3)
+    iterator = iter(loader)
+    for _ in range(3):
+        next(iterator)
+    assert repr(loader) == (
+        "ResumableLoader(epoch 0, 8 of 203 samples done; rank 1 of 2, global_batch_size=8, "
+        "micro_batch_size=2, seed=3, shuffle=True, drop_last=True, num_workers=0)"
+    )
+    assert repr(loader.batch_sampler).startswith("GlobalBatchSampler(epoch 0, ")
+
+
+def test_what_is_no_dataset_and_what_is_torch_s_to_draw_by_is_refused_with_what_to_write(
+    folder: Path,
+) -> None:
+    dataset = PickledTrainerDataset(folder, quiet=True)
+    unsized: Any = iter(dataset)
+    for given, options, said in [
+        ("train", {}, r"the dataset is 'train', a name or a path; open it, as by codedata.load_"),
+        (folder, {}, "a name or a path; open it"),
+        (unsized, {}, "the dataset is a generator, which has no len"),
+        (dataset, {"batch_size": 8}, "batch_size is torch's .* micro_batch_size at a time; leave"),
+    ]:
+        with pytest.raises(SettingsError, match=said):
+            ResumableLoader(given, global_batch_size=8, **options)
+    for each in (dataset, dataset[[*range(9)]]):
+        sampler: Any = GlobalBatchSampler(each, global_batch_size=8)
+        with pytest.raises(TypeError, match=r"no numbers of samples: .* is a DataLoader's batch_s"):
+            next(iter(DataLoader(each, batch_size=8, sampler=sampler)))
 
 
 def test_to_set_the_epoch_that_it_is_in_changes_nothing(folder: Path) -> None:

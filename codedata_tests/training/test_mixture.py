@@ -227,7 +227,7 @@ def test_what_cannot_be_mixed_is_refused_before_a_sample_is_read(folder: Path) -
     negated = Negated(folder / "datasets/code", quiet=True)
     assert "is a Negated, which gives other samples than are stored" in refused(negated)
     assert "source 'code' of the mixture has samples more than once" in refused(code[[3, 1, -697]])
-    assert "shuffle is 'block'; write True, False or 'blocks'" in refused("code", shuffle="block")
+    assert "shuffle is 'block'; write True, False, 'blocks' or" in refused("code", shuffle="block")
     assert "lie in no blocks" in refused({"dataset": code[[1, 2]], "weight": 1}, shuffle="blocks")
     assert "num_samples is '0'; write a whole number of 1 or more" in refused("code", num_samples=0)
     assert "seed of a mixture is '-1'" in refused("code", seed=-1)
@@ -369,7 +369,9 @@ def test_a_state_says_what_is_drawn_and_resumes_with_other_workers_and_batches(
     resumed = loader_of(mixed, global_batch_size=16)
     resumed.load_state_dict(state)
     assert [*seen, *chain.from_iterable(map(firsts_of, resumed))] == firsts(mixed)
-    assert "drawn" not in loader_of(Every(mixed, 2)).state_dict(), "its numbers are others"
+    assert "drawn" not in loader_of(Every(mixed, 2), require_digest=False).state_dict(), (
+        "its numbers are others"
+    )
     other = loader_of(Mixture(sources(), seed=4))
     with pytest.raises(SettingsError, match="the state is of dataset"):
         other.load_state_dict(state)

@@ -133,12 +133,15 @@ def test_datasets_and_samples_without_documents_are_refused(
             f"{folder} does not say where documents lie in its samples; make it with a recipe, or "
             "leave PackedCollator out"
         )
-    with pytest.raises(DatasetError) as refusal:
-        PackedCollator(packed)([packed[0], plain[0]])
-    assert str(refusal.value) == (
-        "samples have no document_ids: they are of a dataset without documents, or the Trainer "
-        "took them out, which TrainingArguments(remove_unused_columns=False) keeps it from"
-    )
+    collate = PackedCollator(packed)
+    loader = ResumableLoader(plain, global_batch_size=1, collate_fn=collate)
+    for make in (lambda: collate([packed[0], plain[0]]), lambda: next(iter(loader))):
+        with pytest.raises(DatasetError) as refusal:
+            make()
+        assert str(refusal.value) == (
+            "samples have no document_ids: they are of a dataset without documents, or the Trainer "
+            "took them out, which TrainingArguments(remove_unused_columns=False) keeps it from"
+        )
 
 
 def test_a_collator_that_writes_labels_anew_is_refused_over_documents(

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from codedata import ResumableLoader
-from codedata.errors import DatasetError
+from codedata.errors import DatasetError, SettingsError
 from codedata.pickle_dataset import PickledTrainerDataset, Sample
 from codedata.training.collate import PaddingCollator
 from codedata_tests import scenario
@@ -115,6 +115,53 @@ def test_the_collator_refuses_a_dataset_that_does_not_mask(plain: PickledTrainer
     for mixed in (ConcatDataset([masked, plain]), Subset(plain, [0])):
         with pytest.raises(DatasetError, match=f"samples of {plain.datasets[0].folder} do not"):
             PaddingCollator(mixed)
+
+
+def test_a_mask_is_not_made_of_a_dataset_whose_padding_counts(plain: PickledTrainerDataset) -> None:
+    masked = plain.with_padding_masked()
+    collate = PaddingCollator(masked)
+    for dataset in (plain, Subset(plain, [2, 1]), ConcatDataset([masked, plain])):
+        with pytest.raises(DatasetError, match="do not tell padding from text; give dataset"):
+            ResumableLoader(dataset, global_batch_size=2, collate_fn=collate)
+    wrapped = Opaque(masked)
+    [batch] = ResumableLoader(wrapped, global_batch_size=6, shuffle=False, collate_fn=collate)
+    assert (batch["attention_mask"] == 0).sum() == 6
+
+
+def test_a_state_goes_on_with_the_labels_that_it_was_taken_with(
+    plain: PickledTrainerDataset,
+) -> None:
+    masked = plain.with_padding_masked()
+    state = loader_of(masked).state_dict()
+    assert state["masks_padding"] is True
+    assert "masks_padding" not in loader_of(ConcatDataset([plain, masked])).state_dict()
+    with pytest.raises(SettingsError, match=r"masks_padding True, but .* False: .*padding_masked"):
+        loader_of(plain).load_state_dict(state)
+    with pytest.raises(SettingsError, match=r"masks_padding False, but .* without masking, or"):
+        loader_of(masked).load_state_dict(loader_of(plain).state_dict())
+    loader_of(Subset(masked, range(6)), require_digest=False).load_state_dict(
+        {**state, "dataset": None}
+    )
+    loader_of(plain).load_state_dict({**state, "masks_padding": False})
+    of_before = {name: value for name, value in state.items() if name != "masks_padding"}
+    loader_of(plain).load_state_dict(of_before)
+
+
+def loader_of(dataset: Any, **options: Any) -> ResumableLoader:
+    return ResumableLoader(dataset, global_batch_size=2, **options)
+
+
+class Opaque(torch.utils.data.Dataset[Any]):
+    """A dataset of someone else's around one of ours."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.inner[index]
 
 
 # Collators that write labels anew

@@ -29,7 +29,8 @@ ORDER = {
 def write_dataset(folder: Path, seed: int) -> PickledTrainerDataset:
     """22 samples: the last batch of an epoch is half of one."""
     ids = np.random.default_rng(seed).integers(0, 64, (22, 8))
-    return PickledTrainerDataset(scenario.write_dataset(folder, [ids]), quiet=True)
+    written = scenario.write_dataset(folder, [ids], last_sample_tokens=[len(ids[0])])
+    return PickledTrainerDataset(written, quiet=True)
 
 
 def trainer_on(dataset: Any, output: Path, *, max_steps: int = 4, **options: Any) -> Trainer:
@@ -82,7 +83,8 @@ def recorded(checkpoint: Path) -> dict[str, Any]:
 
 def record_of(dataset: PickledTrainerDataset) -> dict[str, Any]:
     folders = [str(each.folder) for each in dataset.datasets]
-    return {"digest": dataset.digest, "folders": folders, "order": ORDER, "restarted": False}
+    facts = {"digest": dataset.digest, "folders": folders, "masks_padding": dataset.masks_padding}
+    return {**facts, "order": ORDER, "restarted": False}
 
 
 def test_each_checkpoint_says_what_it_was_trained_on(
@@ -115,6 +117,11 @@ def test_going_on_with_other_samples_is_refused_before_a_step(
             f"train_dataset is {folders} (digest {wrong.digest}); give the dataset that it was "
             "trained on, or start anew without resume_from_checkpoint"
         )
+    assert refused(train.with_padding_masked(), run) == (
+        "the checkpoint was trained with masks_padding False, now it is True: the loss would be of "
+        "other tokens from here on; give it without masking, or start anew without "
+        "resume_from_checkpoint"
+    )
 
 
 def test_a_checkpoint_that_says_less_is_taken_with_a_warning_and_the_next_says_all(
@@ -125,7 +132,7 @@ def test_a_checkpoint_that_says_less_is_taken_with_a_warning_and_the_next_says_a
     record = state["stateful_callbacks"]["DatasetProvenance"]["attributes"]
     for missing, said in (
         (("order", "restarted"), "does not say how many samples a step had"),
-        (("digest", "folders"), "does not say what it was trained on"),
+        (("digest", "folders", "masks_padding"), "does not say what it was trained on"),
     ):
         for name in missing:
             del record[name]

@@ -23,7 +23,7 @@ from codedata.errors import DatasetError, StoreError
 from codedata.store import requests
 from codedata.store.cache import CACHE_VARIABLE, cache_place
 from codedata.store.object_store import ObjectStore
-from codedata.training import ahead, epoch_orders
+from codedata.training import ahead
 from codedata_tests import scenario
 from codedata_tests.object_roots import GatedBucket
 from codedata_tests.sources.loopback_s3 import CUT, DENIED, STALL, UNAVAILABLE, wait_until
@@ -197,12 +197,10 @@ def test_loops_of_a_process_that_are_under_way_at_once_share_what_may_be_fetched
     wait_until(lambda: len(fetched(gated)) >= 8)
 
 
-@pytest.mark.parametrize("shuffle", [False, "blocks"])
+@pytest.mark.parametrize("shuffle", [False, "blocks:4"])
 def test_a_run_that_goes_on_in_the_middle_fetches_only_what_is_yet_to_come(
-    shuffle: Any, url: str, folder: Path, gated: GatedBucket, cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    shuffle: Any, url: str, folder: Path, gated: GatedBucket, cache: Path
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(epoch_orders, "BLOCK_SHARDS", 4)
     first = loader_of(streamed(url), shuffle=shuffle)
     before = firsts(first, 15)
     state = json.loads(json.dumps(first.state_dict()))
@@ -226,15 +224,14 @@ def test_an_order_that_needs_all_shards_at_once_is_warned_of_where_the_cache_is_
 ) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(8 * (folder / "dump-0.pkl").stat().st_size))
     dataset = streamed(url)
-    monkeypatch.setattr(ahead, "BLOCK_SHARDS", 4)
     with caplog.at_level("WARNING", "codedata"):
-        firsts(loader_of(dataset, shuffle="blocks"), 1)
+        firsts(loader_of(dataset, shuffle="blocks:4"), 1)
         assert not [each for each in caplog.records if each.name == "codedata"]
         for _ in range(2):
             firsts(loader_of(dataset), 1)
     [said] = [each.getMessage() for each in caplog.records if each.name == "codedata"]
     assert said.startswith(f"{url}: with shuffle=True batches are of 0.0 MB of shards at a time, ")
-    assert said.endswith("; give shuffle='blocks', or raise CODEDATA_CACHE_BYTES")
+    assert said.endswith("; give shuffle='blocks:4', or raise CODEDATA_CACHE_BYTES")
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
