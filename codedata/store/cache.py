@@ -56,7 +56,7 @@ _DAY_SECONDS = 86_400.0
 """How much longer what is yet being made stays: a large file may be under way for hours."""
 
 SHARE_AT_ONCE = 64
-"""Of the bound, that may go beyond what is needed: of 10,000 files 150, as 20 ms of ordering."""
+"""Of what is there, that may go beyond what is needed: of 10,000 files 150, as 20 ms of ordering."""
 
 _SHARE_OF_DISK = 5
 """Room for what else is there; a corpus's part is some 100 MB, a worker works on one at a time."""
@@ -147,8 +147,7 @@ def max_cache_bytes(folder: Path) -> int:
     """
     value = variables().get(CACHE_VARIABLE)
     if not value:
-        there = next(each for each in (folder, *folder.parents) if each.exists())
-        return shutil.disk_usage(there).total // _SHARE_OF_DISK
+        return _disk_bytes(folder)[0] // _SHARE_OF_DISK
     if not (value.isascii() and value.isdigit()):
         raise SettingsError(f"{CACHE_VARIABLE} is {value!r}; write a number of bytes")
     return int(value)
@@ -162,15 +161,17 @@ def make_room(num_bytes: int) -> bool:
 def room_left(num_bytes: int) -> int:
     """Make room for so many bytes: how many more fit then, less than 0 where those do not.
 
+    By the bound, and on a disk that holds other things too.
     A little more goes where much is there: who comes next need not go through all of it again.
     """
     found = _found()
     most = max_cache_bytes(cache_place("objects"))
-    surplus = sum(size for _, size in found) + num_bytes - most
+    there = sum(size for _, size in found)
+    surplus = max(there - most, -_free_bytes()) + num_bytes
     if surplus > 0:
         surplus -= _remove_abandoned(cache_place(SHARDS))
     if surplus > 0:
-        surplus -= _remove_oldest(found, surplus, most // SHARE_AT_ONCE)
+        surplus -= _remove_oldest(found, surplus, there // SHARE_AT_ONCE)
     return -surplus
 
 
@@ -186,7 +187,13 @@ def give_way(num_bytes: int) -> bool:
 
 
 def _free_bytes() -> int:
-    return shutil.disk_usage(cache_place(SHARDS)).free
+    return _disk_bytes(cache_place(SHARDS))[1]
+
+
+def _disk_bytes(folder: Path) -> tuple[int, int]:
+    """Of the disk where a folder is or would be: all of it, and what is free of it."""
+    usage = shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists()))
+    return usage.total, usage.free
 
 
 def _remove_oldest(found: Sequence[tuple[os.DirEntry[str], int]], surplus: int, spare: int) -> int:

@@ -140,6 +140,8 @@ def _fetched(
         arrived.append(given_up.enter_context(temporary.open("rb")))
         if fits:
             take_cached(temporary, path)
+        else:  # whoever maps it is to let go of it
+            path.with_name(GONE).touch()
 
     with ExitStack() as given_up:
         replace_atomically(path, fill, mode=0o600, take=take)

@@ -12,6 +12,7 @@ and another process asks for no listing.
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -55,6 +56,10 @@ A connection of an object store gives some 50 MB/s."""
 
 _ATTEMPTS = 2
 """At a file: a byte may have been changed on its way."""
+
+_FULL_SECONDS = (0.0, 0.5, 1.0, 2.0)
+"""For other processes to let go of what the cache gave up on a full disk, which they do at their
+next shard; before each wait it gives up as much again."""
 
 _SLOW_SECONDS = 10.0
 """After which who waits for a file is told: a shard of 60 MB comes in one or two."""
@@ -295,23 +300,29 @@ class StreamedFiles(ShardFiles):
     def _take(self, number: int) -> NDArray[Any]:
         index, is_spans = divmod(number, 2)
         name = (spans_name if is_spans else shard_name)(index)
-        try:
-            data = self._snapshot.map(name)
-        except CacheFullError:
-            self._drop_all()  # so that what the cache let go of leaves the disk
-            data = self._snapshot.map(name)
-        is_seen = number in self._seen
+        data, is_seen = self._map(name), number in self._seen
         found = self._read(number, data, is_checked=is_seen, is_hashed=True)
         self._seen.add(number)
+        self._drop_what_went()
+        return found
+
+    def _map(self, name: str) -> Bytes:
+        """A file, where the cache's disk is full once what is mapped left it."""
+        self._drop_what_went()
+        for seconds in _FULL_SECONDS:
+            try:
+                return self._snapshot.map(name)
+            except CacheFullError:
+                for held in [*self._arrays]:
+                    self._drop(held)
+                time.sleep(seconds)
+        return self._snapshot.map(name)
+
+    def _drop_what_went(self) -> None:
         if (here := self._here.changed()) is not None:
             for held in [*self._arrays]:
                 if self._sha256(held) not in here:
                     self._drop(held)
-        return found
-
-    def _drop_all(self) -> None:
-        for held in [*self._arrays]:
-            self._drop(held)
 
     def _was_replaced(self) -> bool:
         return False

@@ -192,13 +192,12 @@ class ResumableLoader(DataLoader[Sample]):
         """
         if self._loading is not None:
             return self._loading
-        changes: dict[str, Any] = {"dataset": asked_for_each(self.dataset)}
+        begin_work = partial(_begin_work, ending=workers, then=self.worker_init_fn)
+        changes: dict[str, Any] = {"worker_init_fn": begin_work}
         if view is not None:
-            changes = {
-                "dataset": view,
-                "collate_fn": partial(Uncollated, collate=collate),
-                "worker_init_fn": partial(_begin_work, ending=workers, then=self.worker_init_fn),
-            }
+            changes |= {"dataset": view, "collate_fn": partial(Uncollated, collate=collate)}
+        else:
+            changes["dataset"] = asked_for_each(self.dataset)
         loading = copy(self)
         loading.__dict__.update(changes)
         if self.persistent_workers:
