@@ -384,7 +384,7 @@ NO_PATHS: list[tuple[Any, str, str]] = [
     ([], "no ", "name at least one"),
     ("a\0b", "null byte", NAME_FOLDER),
     ([LONG, "x"], "File name too long", NAME_FOLDER),
-    ("", "holds no dump-meta", NAME_FOLDER),
+    ("", "''", "name one folder"),
 ]
 NO_NAMES = [None, 5, "", b"d", ["d"]]
 NO_FOLDERS = ["../train", "a/b", "a\0b", ".", LONG + "-", "ü"]

@@ -174,12 +174,12 @@ class BlockOrder(Order):
 
 
 def judged_shuffle(given: object) -> bool | str:
-    """What a user gave as `shuffle`: True, False, "blocks" or "blocks:N"; of two ways one.
+    """What a user gave as `shuffle`: True, False or None, "blocks" or "blocks:N"; of two ways one.
 
     Raises:
         SettingsError: it is none of these.
     """
-    if isinstance(given, bool | int) and given in (0, 1):
+    if given is None or (isinstance(given, bool | int) and given in (0, 1)):
         return bool(given)
     if not isinstance(given, str) or not re.fullmatch("blocks(:[1-9][0-9]{0,17})?", given):
         raise SettingsError(

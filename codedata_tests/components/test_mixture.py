@@ -73,7 +73,7 @@ def run(text: str, folder: Path, *, place: str = "", **more: Any) -> dg.ExecuteI
 
 
 def test_what_a_yaml_mixes_is_published_checked_and_loaded_by_its_name(root: Path) -> None:
-    result = run(YAML, root)
+    result = run(f"{YAML}  shuffle: blocks:1\n", root)
     assert result.success
     [made] = result.get_asset_materialization_events()
     metadata = made.materialization.metadata
@@ -94,6 +94,7 @@ def test_what_a_yaml_mixes_is_published_checked_and_loaded_by_its_name(root: Pat
     by_hand = codedata.Mixture(
         [{"dataset": "code", "weight": 7}, {"dataset": "docs", "weight": 3, "max_epochs": 4}],
         seed=7,
+        shuffle="blocks:1",
     )
     assert by_hand.digest == mixed.digest
     assert mixed.masks_padding

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from codedata import cli
+from codedata.errors import DatasetError
 from codedata.pickle_dataset import PickledTrainerDataset
 from codedata.store.dataset_folder import open_dataset
 from codedata.store.files import Mapping, fsync_folder, write_durably
@@ -90,7 +91,7 @@ def test_a_shard_that_cannot_be_mapped_is_read_and_where_memory_is_missing_that_
     dataset = PickledTrainerDataset(folder)
     assert np.stack([dataset[row]["input_ids"] for row in range(3)]).tolist() == first + second
     monkeypatch.setattr(Mapping, "__init__", lambda *_: fail(errno.ENOMEM))
-    with pytest.raises(OSError, match="Cannot allocate memory"):
+    with pytest.raises(DatasetError, match=r"cannot be mapped: there is no memory for it.*sysctl"):
         open_dataset(folder)
 
 

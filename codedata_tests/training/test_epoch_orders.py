@@ -243,7 +243,7 @@ def test_a_shuffle_that_there_is_not_or_not_for_this_dataset_is_refused() -> Non
                     "shuffle is 'block'; write True, False, 'blocks' or 'blocks:N', N being how",
                 ),
                 ("blocks:0", "shuffle is 'blocks:0'; write"),
-                (None, "shuffle is None; write"),
+                (2, "shuffle is 2; write"),
             ]
         ),
         ({"shuffle": "blocks"}, "this Numbers does not say where they end: give a dataset of"),

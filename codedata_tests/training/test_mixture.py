@@ -14,6 +14,7 @@ from torch.utils.data import ConcatDataset
 
 from codedata import PackedCollator, PaddingCollator, PickledTrainerDataset, ResumableLoader
 from codedata.errors import CodedataError, DatasetError, SettingsError
+from codedata.format.order import BlockOrder
 from codedata.layout import ROOT_VARIABLE
 from codedata.training.identity import digest_of
 from codedata.training.mixture import Mixture
@@ -85,6 +86,14 @@ def test_the_order_is_known_and_stays_from_release_to_release(folder: Path) -> N
     assert firsts(mixed[:12]) == [663, 448, 117, 489, 640, 1064, 1073, 290, 508, 125, 122, 15]
     blocks = Mixture(sources(), seed=3, shuffle="blocks")
     assert firsts(blocks[:12]) == [638, 598, 442, 68, 130, 1017, 1071, 203, 261, 200, 138, 650]
+    assert Mixture(sources(), seed=3, shuffle="blocks:32").digest == blocks.digest
+    by_one = Mixture(sources(), seed=3, shuffle="blocks:1")
+    assert by_one.digest != blocks.digest
+    code = by_one.datasets[0]
+    ends = np.cumsum([entry.num_samples for entry in code.entries])
+    order = BlockOrder(ends, 3, int(code.content_digest[:8], 16), 0, blocks=1)
+    of_code = [number for number in firsts(by_one) if number < ends[-1]]
+    assert of_code == order.take(0, len(of_code)).tolist()
     assert firsts(Mixture(sources(), shuffle=False)[:12]) == [
         *(0, 1, 1000, 2, 3, 2000, 4, 1001, 5, 6, 7, 8)
     ]
