@@ -22,6 +22,7 @@ import os
 import secrets
 import shutil
 import struct
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -53,6 +54,9 @@ machine, or stand still; then it is fetched twice, which harms nothing."""
 
 _SHARD_SECONDS = 600.0
 """For another process that fetches the same file of a stream: 60 MB at 100 kB/s."""
+
+_FETCHING: set[tuple[int, Path]] = set()
+"""Which thread fetches which files of streams, that it was asked for."""
 
 _STUCK: list[tuple[int, int]] = []
 """The lock of whoever was waited for in vain, of which nobody is waited for again."""
@@ -133,7 +137,7 @@ def open_shard(
     if (found := find_shard(sha256)) is not None:
         return found
     path = own_place(_SHARDS) / sha256
-    with _told(path), waiting_lock(_lock_of(path), announce, most_seconds=_SHARD_SECONDS):
+    with _told(path), _one_fetching(path, announce):
         if (found := open_cached(path, hashes=True)) is not None:
             return found
         while True:
@@ -142,6 +146,21 @@ def open_shard(
             except OSError as error:
                 if error.errno not in _FULL or not _give_way(num_bytes):
                     raise
+
+
+@contextmanager
+def _one_fetching(path: Path, announce: Callable[[str], None]) -> Generator[None]:
+    """Have no other fetch a file; a signal's handler does not wait for what it interrupts."""
+    fetching = threading.get_ident(), path
+    if fetching in _FETCHING:
+        yield
+        return
+    _FETCHING.add(fetching)
+    try:
+        with waiting_lock(_lock_of(path), announce, most_seconds=_SHARD_SECONDS):
+            yield
+    finally:
+        _FETCHING.discard(fetching)
 
 
 def fetch_shard(sha256: str, num_bytes: int, write: Callable[[BinaryIO], object]) -> None:
