@@ -3,13 +3,14 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from codedata.errors import CodedataError, DatasetError, SettingsError
 from codedata.layout import Layout, is_name
 from codedata.places import local_path
+from codedata.printable import shortened
 from codedata.store.copies import place_of
 from codedata.store.mixtures import mixture_of
 from codedata.training.dataset import PickledTrainerDataset
@@ -76,8 +77,14 @@ def load_mixture(
     Raises:
         DatasetError: it was not materialized, or one of its datasets is another by now, or cannot
             be opened or mixed; see `Mixture`.
-        SettingsError: the YAML does not say what a mixture is.
+        SettingsError: it is neither, or the YAML does not say what a mixture is.
     """
+    if not isinstance(cast("object", mixture), str | os.PathLike) or mixture == "":
+        remedy = {dict: "Mixture(**it)", list: "Mixture(it)"}.get(type(cast("Any", mixture)))
+        raise SettingsError(
+            f"the mixture to load is {shortened(repr(mixture))}; give its name, or the path of its "
+            f"YAML{f', or write codedata.{remedy}' if remedy else ''}"
+        )
     if isinstance(mixture, str) and is_name(mixture):
         layout = Layout.from_environment()
         return published_mixture(layout, mixture, mask_padding=mask_padding, stream=stream)

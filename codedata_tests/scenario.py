@@ -176,6 +176,7 @@ def write_facts(
     revision: str | None = None,
     probe: Probe | None = None,
     switches: Mapping[str, int | str] = MappingProxyType({}),
+    recipe: Mapping[str, Any] | None = None,
 ) -> Path:
     """The dataset folder, with facts and card that name a tokenizer."""
     origin = Origin(
@@ -191,7 +192,7 @@ def write_facts(
         command="codedata materialize train",
     )
     entries = parse_meta((folder / META_NAME).read_bytes(), "meta")
-    facts = facts_of(origin, name=folder.name, switches=switches, entries=entries)
+    facts = facts_of(origin, name=folder.name, switches=switches, entries=entries, recipe=recipe)
     card = render_card(facts)
     (folder / FACTS_NAME).write_bytes(dump_facts(facts, card))
     (folder / CARD_NAME).write_bytes(card)

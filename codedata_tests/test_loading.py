@@ -4,11 +4,12 @@ import logging
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from codedata import PickledTrainerDataset, load_dataset
-from codedata.errors import DatasetError
+from codedata import PickledTrainerDataset, load_dataset, load_mixture
+from codedata.errors import DatasetError, SettingsError
 from codedata.format.ranges import CharRange
 from codedata.layout import ROOT_VARIABLE
 from codedata.resources import DataRoot, Datasets
@@ -52,6 +53,20 @@ def test_load_dataset_opens_a_dataset_below_the_root(
     assert len(load_dataset("train")) == 3
     with pytest.raises(DatasetError, match=r"dump-1\.pkl"):
         load_dataset("train", verify=True)
+
+
+@pytest.mark.parametrize(
+    ("mixture", "message"),
+    [
+        (None, "the mixture to load is None; give its name, or the path of its YAML$"),
+        ("", "the mixture to load is ''; give its name"),
+        ({"sources": []}, r"its YAML, or write codedata\.Mixture\(\*\*it\)$"),
+        ([{"dataset": "a"}], r"its YAML, or write codedata\.Mixture\(it\)$"),
+    ],
+)
+def test_what_names_no_mixture_is_refused_with_what_would(mixture: Any, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_mixture(mixture)
 
 
 def test_of_a_dataset_that_does_not_say_where_padding_is_labels_are_loaded_on_request_only(

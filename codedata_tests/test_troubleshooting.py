@@ -106,7 +106,9 @@ def test_people_meet_the_messages_of_the_page(
         "does not have the sha256 that its meta states": lambda: PickledTrainerDataset(
             changed, verify=True
         ),
-        "load them as two datasets": lambda: PickledTrainerDataset([folder, other]),
+        "leave one out, or make one again with the other's": lambda: PickledTrainerDataset(
+            [folder, other]
+        ),
         "their numbers are 0 to": lambda: dataset[4],
         "a sample's index is a whole number": lambda: dataset[True],
         "cannot be shared equally by": lambda: ResumableLoader(

@@ -128,9 +128,9 @@ class MixedRows:
         """How many draws of each source are done with the first places, `start` included.
 
         Args:
-            number: of places, 0 to `len`, of rows whose step is 1.
+            number: of places, 0 to `len`, of rows whose step is more than 0.
         """
-        place = self.places.start + number
+        place = min(self.places.start + number * self.places.step, self._num_samples)
         block, rest = divmod(place, BLOCK)
         counts = self._shares.counts(block * BLOCK)
         if rest:

@@ -124,8 +124,7 @@ def plan_of(
         num_samples: of the mixture; None is as many as `max_epochs` of all sources allow.
 
     Raises:
-        SettingsError: two have one name; a source is empty; or `num_samples` is None, and one gives
-            nothing.
+        SettingsError: two have one name; or a source is empty, or would give no sample.
     """
     if not given:
         raise SettingsError("a mixture has no sources; name one at least, with its weight")
@@ -144,13 +143,21 @@ def plan_of(
             for each, size in zip(given, sizes, strict=True)
         ]
         num_samples = shares.most(has)
-        if not num_samples:
-            none = [each for each, left in zip(given, has, strict=True) if not left] or given
+        none = [each for each, left in zip(given, has, strict=True) if not left]
+        if none or not num_samples:
+            none = none or given
             raise SettingsError(
                 f"a mixture of these sources has no sample: after its start, max_epochs of "
                 f"{_names(none)} allows none; raise max_epochs, or leave it out"
             )
-    drawn = zip(given, sizes, shares.weights, shares.counts(num_samples), strict=True)
+    counts = shares.counts(num_samples)
+    if without := [each for each, draws in zip(given, counts, strict=True) if not draws]:
+        raise SettingsError(
+            f"of {num_samples:,} samples of the mixture none is of {_names(without)}, by its "
+            "weight; give it a larger one, or the mixture more num_samples (a slice of it is for "
+            "trials), or leave it out"
+        )
+    drawn = zip(given, sizes, shares.weights, counts, strict=True)
     return MixturePlan(
         sources=tuple(
             SourcePlan(
@@ -243,12 +250,12 @@ def weight_of(given: object, what: str) -> Fraction:
         number = Fraction(str(as_float)) if math.isfinite(as_float) else Fraction(0)
     if isinstance(given, str):
         raise SettingsError(
-            f"{what} is the text {shortened(repr(given))}; write a number, in YAML 1.0e-6 and not "
-            "1e-6, which it takes for text"
+            f"{what} is the text {shortened(repr(given))}; write a number without quotes, in YAML "
+            "0.1 or 1.0e-6 and not 1e-6, which it takes for text"
         )
     if number <= 0:
         raise SettingsError(
-            f"{what} is {shortened(str(given))!r}; write a finite number of more than 0"
+            f"{what} is {shortened(repr(given))}; write a finite number of more than 0"
         )
     return number
 
@@ -263,7 +270,11 @@ def whole_number(given: object, what: str, *, least: int = 0) -> int:
     number = int(cast("Any", given)) if is_whole else -1
     if not least <= number <= MAX_SEED:
         most = f"{MAX_SEED} at most" if number > MAX_SEED else f"{least} or more"
-        raise SettingsError(f"{what} is {shortened(str(given))!r}; write a whole number of {most}")
+        without = ", without quotes" * isinstance(given, str)
+        without = without or ", without a point" * isinstance(given, float)
+        raise SettingsError(
+            f"{what} is {shortened(repr(given))}; write a whole number of {most}{without}"
+        )
     return number
 
 

@@ -5,9 +5,11 @@ No shard is read, and none is brought from an object store: what is on record sa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from codedata.format.facts import Facts
 from codedata.layout import Layout
+from codedata.recipe.marks import MARKS, UNKNOWN, differing, marks_of
 from codedata.recipe.mixture import SourceShare, plan_of
 from codedata.run.checks import CheckOutcome
 from codedata.store.copies import published
@@ -82,17 +84,14 @@ def _compatible(
 ) -> CheckOutcome:
     """Whether samples of each may stand in one batch, and no two sources are the same."""
     facts = [each.facts if isinstance(each, Dataset) else each.made_of for each in datasets]
-    of_each = {
+    marks = [marks_of(each) for each in facts]
+    of_each: dict[str, list[Any]] = {
         "seq_length": [each.seq_length for each in datasets],
         "tokenizer": [_tokenizer(each) for each in facts],
         "documents": [_yes_or_no(has=each.has_documents) for each in datasets],
+        **{what: [each[what] for each in marks] for what in MARKS},
     }
-    wrong = [
-        f"{what} of {names[0]} is {of[0]}, of {name} {other}"
-        for what, of in of_each.items()
-        for name, other in zip(names[1:], of[1:], strict=True)
-        if other != of[0] and "unknown" not in (of[0], other)
-    ]
+    wrong = [line for what, of in of_each.items() for line in differing(names, what, of)]
     wrong += [
         f"{names[digests.index(digest)]} and {names[number]} have the same samples"
         for number, digest in enumerate(digests)
@@ -103,12 +102,14 @@ def _compatible(
         description="; ".join([*wrong, "make them with the same switches, or leave one out"])
         if wrong
         else "sources have one tokenizer and one seq_length, and none is another",
-        numbers={what: ", ".join(map(str, of)) for what, of in of_each.items()},
+        numbers={
+            what: ", ".join(map(str, of)) for what, of in of_each.items() if {*of} != {UNKNOWN}
+        },
     )
 
 
 def _tokenizer(facts: Facts | None) -> str:
-    return "unknown" if facts is None else f"{facts.tokenizer.source} {facts.tokenizer.sha256[:12]}"
+    return UNKNOWN if facts is None else f"{facts.tokenizer.source} {facts.tokenizer.sha256[:12]}"
 
 
 def _yes_or_no(*, has: bool) -> str:

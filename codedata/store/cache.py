@@ -1,7 +1,7 @@
 """Objects of a store -> files of this machine: kept, bounded, shared by a user's processes.
 
     $XDG_CACHE_HOME/codedata/objects/<sha256>      an object
-    $XDG_CACHE_HOME/codedata/shards/<sha256>       a file of a dataset that is streamed
+    $XDG_CACHE_HOME/codedata/shards/<sha256>       of what is streamed (`cached_shards.py`)
     $XDG_CACHE_HOME/codedata/datasets/...          copies of datasets (`store/copies.py`)
     $XDG_CACHE_HOME/codedata/tokenizers/<fingerprint>/   the files of a tokenizer
 
@@ -12,32 +12,26 @@ Folders are this user's, and nobody else may write them.
 What was asked for longest ago goes first when all of it is more than `CODEDATA_CACHE_BYTES` (by
 default a fifth of the disk), but no copy that a process has open (`store/in_use.py`), and nothing
 that was asked for within `KEPT_SECONDS`: whoever gets a path opens it at once, or asks again. Files
-of streams come opened, so that they may go at any time, and one that does not fit beside what stays
-is not kept.
+of streams may go at any time.
 """
 
-import errno
 import hashlib
 import os
 import secrets
 import shutil
-import struct
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from codedata.environment import variables
 from codedata.errors import SettingsError, StoreError
 from codedata.places import cache_folder
-from codedata.printable import printable
-from codedata.progress import logger
 from codedata.store.cached_files import last_asked, open_cached, remove_cached, take_cached
 from codedata.store.files import is_temporary, remove_leftovers, replace_atomically
 from codedata.store.in_use import unless_in_use
-from codedata.store.locks import is_abandoned, lock_if_free, mark_at_work, waiting_lock
+from codedata.store.locks import is_abandoned, lock_if_free, waiting_lock
 from codedata.store.owners import close_to_strangers
 
 if TYPE_CHECKING:
@@ -48,37 +42,21 @@ CACHE_VARIABLE = "CODEDATA_CACHE_BYTES"
 KEPT_SECONDS = 600.0
 """Between that a path is asked for and that it is opened, on a machine that swaps."""
 
-_WAITING_SECONDS = 30.0
+WAITING_SECONDS = 30.0
 """For another process that fetches the same: a part's 100 MB at 3 MB/s. It may have died on another
 machine, or stand still; then it is fetched twice, which harms nothing."""
 
-_SHARD_SECONDS = 600.0
-"""For another process that fetches the same file of a stream: 60 MB at 100 kB/s."""
-
-_FETCHING: set[tuple[int, Path]] = set()
-"""Which thread fetches which files of streams, that it was asked for."""
-
-_STUCK: list[tuple[int, int]] = []
-"""The lock of whoever was waited for in vain, of which nobody is waited for again."""
-
 _KINDS = ("objects", "datasets", "tokenizers")
-_SHARDS = "shards"
-_LOCK, _ROOM_LOCK = ".lock", ".room.lock"
-_LEFT, _GONE = ".left", ".gone"
-_BUDGET = struct.Struct("<qq")
-"""Of `.left`: bytes that may come before anybody goes through the cache again, and its bound. A
-64th of that at the most, by which what comes and goes otherwise may be unknown. `.gone` is touched
-when something goes."""
-
+SHARDS = "shards"
+_LOCK, ROOM_LOCK, GONE = ".lock", ".room.lock", ".gone"
+"""Of files of streams: whoever fetches one holds its lock, whoever makes room for one holds the
+other, and the last is touched when something goes."""
 
 _DAY_SECONDS = 86_400.0
 """How much longer what is yet being made stays: a large file may be under way for hours."""
 
-_SHARE_AT_ONCE = 64
+SHARE_AT_ONCE = 64
 """Of the bound, that may go beyond what is needed: of 10,000 files 150, as 20 ms of ordering."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 
 _SHARE_OF_DISK = 5
 """Room for what else is there; a corpus's part is some 100 MB, a worker works on one at a time."""
@@ -102,7 +80,7 @@ def cached(store: "ObjectStore", name: str, sha256: str) -> Path:
     """
     path = own_place("objects") / sha256
     if (found := open_cached(path)) is None:
-        with waiting_lock(_lock_of(path), lambda _: None, most_seconds=_WAITING_SECONDS):
+        with waiting_lock(lock_of(path), lambda _: None, most_seconds=WAITING_SECONDS):
             if (found := open_cached(path, hashes=True)) is None:
                 data = store.read(name)
                 require_sha256(data, sha256, store.where(name))
@@ -113,183 +91,9 @@ def cached(store: "ObjectStore", name: str, sha256: str) -> Path:
     return path
 
 
-def open_shard(
-    sha256: str,
-    num_bytes: int,
-    write: Callable[[BinaryIO], object],
-    announce: Callable[[str], None] = lambda _: None,
-) -> BinaryIO:
-    """Open a file of a stream, fetched where it is not here; of many that ask for it one does.
-
-    Args:
-        sha256: of its bytes, in hex.
-        num_bytes: that it has.
-        write: fetches them into an opened file, and raises where they are others.
-        announce: told once, if another process is waited for.
-
-    Returns:
-        The opened file, to be read; it stays as it is when the cache lets go of it.
-
-    Raises:
-        SettingsError: this user has no cache folder, or its bound is no number.
-        StoreError: its disk is full, though all that could go went, or it cannot be written.
-    """
-    if (found := find_shard(sha256)) is not None:
-        return found
-    path = own_place(_SHARDS) / sha256
-    with _told(path), _one_fetching(path, announce):
-        if (found := open_cached(path, hashes=True)) is not None:
-            return found
-        while True:
-            try:
-                return _fetched(path, num_bytes, write)
-            except OSError as error:
-                if error.errno not in _FULL or not _give_way(num_bytes):
-                    raise
-
-
-@contextmanager
-def _one_fetching(path: Path, announce: Callable[[str], None]) -> Generator[None]:
-    """Have no other fetch a file; a signal's handler does not wait for what it interrupts."""
-    fetching = threading.get_ident(), path
-    if fetching in _FETCHING:
-        yield
-        return
-    _FETCHING.add(fetching)
-    try:
-        with waiting_lock(_lock_of(path), announce, most_seconds=_SHARD_SECONDS):
-            yield
-    finally:
-        _FETCHING.discard(fetching)
-
-
-def fetch_shard(sha256: str, num_bytes: int, write: Callable[[BinaryIO], object]) -> None:
-    """Have a file of a stream here where it has room, unless another process is fetching it.
-
-    Args and errors as of `open_shard`.
-    """
-    if (found := find_shard(sha256)) is None:
-        path = own_place(_SHARDS) / sha256
-        with _told(path), lock_if_free(_lock_of(path)) as is_free:
-            if is_free and (found := open_cached(path, hashes=True)) is None:
-                with suppress(_NoRoomError):
-                    found = _fetched(path, num_bytes, write, needs_room=True)
-    if found is not None:
-        found.close()
-
-
-def _lock_of(path: Path) -> Path:
+def lock_of(path: Path) -> Path:
+    """What whoever fetches a file holds meanwhile."""
     return path.with_name(f".{path.name}{_LOCK}")
-
-
-class _NoRoomError(Exception):
-    """A file does not fit beside what stays."""
-
-
-def _fetched(
-    path: Path, num_bytes: int, write: Callable[[BinaryIO], object], *, needs_room: bool = False
-) -> BinaryIO:
-    """A file of a stream, opened, for which there is room before its first byte comes.
-
-    Raises:
-        _NoRoomError: there is none, and it needs some.
-    """
-    arrived: list[BinaryIO] = []
-    fits = False
-
-    def fill(file: BinaryIO) -> None:
-        nonlocal fits
-        mark_at_work(file)
-        with _room(num_bytes) as fits:
-            if needs_room and not fits:
-                raise _NoRoomError
-            file.truncate(num_bytes)  # by which it counts from now on
-        write(file)
-
-    def take(temporary: Path, path: Path) -> None:
-        arrived.append(given_up.enter_context(temporary.open("rb")))
-        if fits:
-            take_cached(temporary, path)
-
-    with ExitStack() as given_up:
-        replace_atomically(path, fill, mode=0o600, take=take)
-        given_up.pop_all()
-    return arrived[0]
-
-
-@contextmanager
-def _told(path: Path) -> Generator[None]:
-    """Say in one line what keeps the cache from taking a file.
-
-    Raises:
-        StoreError: it does not take it.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (*_FULL, *_CLOSED):
-            raise
-        raise StoreError(
-            f"{path.parent}, the cache, takes no file ({error.strerror}); make room on its disk, "
-            "or set XDG_CACHE_HOME to a folder that can be written"
-        ) from error
-
-
-def find_shard(sha256: str) -> BinaryIO | None:
-    """Open a file of a stream that is known to be here as it was hashed; else None."""
-    return open_cached(own_place(_SHARDS) / sha256)
-
-
-class ShardsHere:
-    """Which files of streams are in the cache, by a look at it where room was made."""
-
-    def __init__(self) -> None:
-        self._seen_ns = 0
-
-    def changed(self) -> frozenset[str] | None:
-        """Their names, and those of other files; None if nothing went since the last time.
-
-        What goes within a tick of the clock after that time is noticed with the next that does.
-        """
-        folder, now_ns = cache_place(_SHARDS), 0
-        with suppress(FileNotFoundError):
-            now_ns = (folder / _GONE).stat().st_mtime_ns
-        if now_ns == self._seen_ns:
-            return None
-        self._seen_ns = now_ns
-        return frozenset(os.listdir(folder))
-
-
-@contextmanager
-def _room(num_bytes: int) -> Generator[bool]:
-    """Have room for a file, and whether it is enough, while nobody else of this user makes any."""
-    lock, held_by = cache_place(_SHARDS) / _ROOM_LOCK, list[str]()
-    most_seconds = 0.0 if _which(lock) in _STUCK else _WAITING_SECONDS
-    until = time.monotonic() + most_seconds
-    with waiting_lock(lock, held_by.append, most_seconds=most_seconds):
-        if held_by and most_seconds and time.monotonic() >= until:
-            _STUCK[:] = filter(None, [_which(lock)])
-            logger.warning(printable(f"{held_by[0]}: not waited for any longer; it stands still"))
-        yield _takes_up(num_bytes)
-
-
-def _takes_up(num_bytes: int) -> bool:
-    """Whether so many bytes fit, by what the last who went through all of it left for the next."""
-    path, most = cache_place(_SHARDS) / _LEFT, max_cache_bytes(cache_place("objects"))
-    found = path.read_bytes() if path.exists() else b""
-    left, of_most = _BUDGET.unpack(found) if len(found) == _BUDGET.size else (0, most)
-    if of_most != most or left < num_bytes:
-        left = num_bytes + _room_left(num_bytes)
-    path.write_bytes(_BUDGET.pack(max(0, min(left - num_bytes, most // _SHARE_AT_ONCE)), most))
-    return left >= num_bytes
-
-
-def _which(lock: Path) -> tuple[int, int] | None:
-    """What tells a lock file from the next one of its name."""
-    with suppress(FileNotFoundError):
-        status = lock.stat()
-        return status.st_ino, status.st_ctime_ns
-    return None
 
 
 def require_sha256(data: bytes, sha256: str, where: str) -> None:
@@ -352,10 +156,10 @@ def max_cache_bytes(folder: Path) -> int:
 
 def make_room(num_bytes: int) -> bool:
     """Remove what was asked for longest ago, until so many bytes more fit; whether they do."""
-    return _room_left(num_bytes) >= 0
+    return room_left(num_bytes) >= 0
 
 
-def _room_left(num_bytes: int) -> int:
+def room_left(num_bytes: int) -> int:
     """Make room for so many bytes: how many more fit then, less than 0 where those do not.
 
     A little more goes where much is there: who comes next need not go through all of it again.
@@ -364,17 +168,25 @@ def _room_left(num_bytes: int) -> int:
     most = max_cache_bytes(cache_place("objects"))
     surplus = sum(size for _, size in found) + num_bytes - most
     if surplus > 0:
-        surplus -= _remove_abandoned(cache_place(_SHARDS))
+        surplus -= _remove_abandoned(cache_place(SHARDS))
     if surplus > 0:
-        surplus -= _remove_oldest(found, surplus, most // _SHARE_AT_ONCE)
+        surplus -= _remove_oldest(found, surplus, most // SHARE_AT_ONCE)
     return -surplus
 
 
-def _give_way(num_bytes: int) -> bool:
-    """Remove what so many bytes need of a disk that is full; whether there was anything."""
-    with _room(0):
-        abandoned = _remove_abandoned(cache_place(_SHARDS))
-        return bool(abandoned or _remove_oldest(_found(), num_bytes, 0))
+def give_way(num_bytes: int) -> bool:
+    """Remove what so many bytes need of a disk that is full; whether the disk has more room then.
+
+    It has not where all that went is open in processes, which keep it there until they let go.
+    """
+    before = _free_bytes()
+    if not _remove_abandoned(cache_place(SHARDS)):
+        _remove_oldest(_found(), num_bytes, 0)
+    return _free_bytes() > before
+
+
+def _free_bytes() -> int:
+    return shutil.disk_usage(cache_place(SHARDS)).free
 
 
 def _remove_oldest(found: Sequence[tuple[os.DirEntry[str], int]], surplus: int, spare: int) -> int:
@@ -390,14 +202,14 @@ def _remove_oldest(found: Sequence[tuple[os.DirEntry[str], int]], surplus: int, 
     for used, path, size in sorted((*_last_asked(entry), size) for entry, size in whole):
         if num_bytes >= surplus and num_bytes + size > surplus + spare:
             break
-        if used <= latest or path.parent.name == _SHARDS:
+        if used <= latest or path.parent.name == SHARDS:
             with unless_in_use(path) as is_unused:
                 if is_unused:
                     remove(path)
                     num_bytes += size
     if num_bytes:
         with suppress(FileNotFoundError):  # no stream's
-            (cache_place(_SHARDS) / _GONE).touch()
+            (cache_place(SHARDS) / GONE).touch()
     return num_bytes
 
 
@@ -405,7 +217,7 @@ def _remove_abandoned(folder: Path) -> int:
     """Remove what processes that were killed left among files of streams; its bytes."""
     num_bytes = 0
     for path in [*folder.glob(".*")]:
-        if path.name.endswith(_LOCK) and path.name != _ROOM_LOCK:
+        if path.name.endswith(_LOCK) and path.name != ROOM_LOCK:
             with suppress(OSError), lock_if_free(path):
                 pass  # which removes it
         elif is_temporary(path.name) and is_abandoned(path, older_than=KEPT_SECONDS):
@@ -416,12 +228,12 @@ def _remove_abandoned(folder: Path) -> int:
 
 
 def _found() -> list[tuple[os.DirEntry[str], int]]:
-    return [each for kind in (*_KINDS, _SHARDS) for each in _entries(cache_place(kind))]
+    return [each for kind in (*_KINDS, SHARDS) for each in _entries(cache_place(kind))]
 
 
 def _entries(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:
     """What a folder of the cache holds, and its bytes; of a stream also what is on its way."""
-    if folder.name != _SHARDS:
+    if folder.name != SHARDS:
         remove_leftovers(folder, older_than=KEPT_SECONDS)
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
@@ -430,7 +242,7 @@ def _entries(folder: Path) -> Iterator[tuple[os.DirEntry[str], int]]:
                     entry.stat()  # which it keeps
                     yield entry, _num_bytes(Path(entry.path))
                 elif not entry.name.startswith(".") or (
-                    folder.name == _SHARDS and is_temporary(entry.name)
+                    folder.name == SHARDS and is_temporary(entry.name)
                 ):
                     yield entry, entry.stat().st_size
 

@@ -34,13 +34,12 @@ from codedata.format.meta import (
 from codedata.format.shards import Bytes
 from codedata.printable import printable
 from codedata.progress import logger, megabytes
-from codedata.store.cache import (
-    CACHE_VARIABLE,
+from codedata.store.cache import CACHE_VARIABLE, cache_place, max_cache_bytes
+from codedata.store.cached_shards import (
+    CacheFullError,
     ShardsHere,
-    cache_place,
     fetch_shard,
     find_shard,
-    max_cache_bytes,
     open_shard,
 )
 from codedata.store.dataset_folder import Dataset
@@ -296,7 +295,12 @@ class StreamedFiles(ShardFiles):
     def _take(self, number: int) -> NDArray[Any]:
         index, is_spans = divmod(number, 2)
         name = (spans_name if is_spans else shard_name)(index)
-        data, is_seen = self._snapshot.map(name), number in self._seen
+        try:
+            data = self._snapshot.map(name)
+        except CacheFullError:
+            self._drop_all()  # so that what the cache let go of leaves the disk
+            data = self._snapshot.map(name)
+        is_seen = number in self._seen
         found = self._read(number, data, is_checked=is_seen, is_hashed=True)
         self._seen.add(number)
         if (here := self._here.changed()) is not None:
@@ -304,6 +308,10 @@ class StreamedFiles(ShardFiles):
                 if self._sha256(held) not in here:
                     self._drop(held)
         return found
+
+    def _drop_all(self) -> None:
+        for held in [*self._arrays]:
+            self._drop(held)
 
     def _was_replaced(self) -> bool:
         return False

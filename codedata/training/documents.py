@@ -132,7 +132,7 @@ def index_of(datasets: Sequence[Dataset]) -> DocumentIndex | None:
         having = next(each for each in datasets if each.has_documents)
         raise DatasetError(
             f"{having.where} says where documents lie in its samples, but {without[0].where} does "
-            "not; load them as two datasets, or make that one again with a recipe"
+            "not; leave one out, or make that one again with a recipe"
         )
     return None if without else DocumentIndex(datasets)
 

@@ -86,13 +86,17 @@ class EpochOrders:
             )
         return ends
 
+    def is_done(self, epoch: int) -> bool:
+        """Whether the dataset brings its own order, and has no such epoch."""
+        return self._own is not None and epoch > 0
+
     def of_epoch(self, epoch: int) -> Order:
         """The order of the samples in an epoch.
 
         Raises:
             SettingsError: the dataset brings its own order, and the epoch is not the first.
         """
-        if self._own is not None and epoch > 0:
+        if self.is_done(epoch):
             raise SettingsError(
                 f"epoch {epoch} of a {type(self._own).__name__}: it is gone through once, in its "
                 f"own order, and its {self._num_samples} samples are done; make one of more "

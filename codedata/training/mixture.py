@@ -32,7 +32,13 @@ from codedata.recipe.mixture import (
     whole_number,
 )
 from codedata.training.epoch_orders import Shuffle
-from codedata.training.mixture_sources import Rows, opened_sources, require_others, rows_of
+from codedata.training.mixture_sources import (
+    Rows,
+    opened_sources,
+    require_others,
+    require_same_marks,
+    rows_of,
+)
 from codedata.training.samples import StoredSamples
 
 _KEY_DIGITS = 8
@@ -49,7 +55,8 @@ class Mixture(StoredSamples):
     came once. All that decides it are the sources' digests, weights and starts, `num_samples`,
     `seed` and `shuffle`: not ranks, workers, batch sizes, or where a source lies.
 
-    A slice is a part of that order. Indices pick samples, which have no such order any more.
+    A slice forward is a part of that order. Indices pick samples, which have no such order any
+    more.
 
     Args:
         sources: mappings: `dataset` is a split's name, a folder, a URL, a PickledTrainerDataset or
@@ -74,7 +81,8 @@ class Mixture(StoredSamples):
         SettingsError: a source is not written as it has to be; or gives samples oftener than
             `max_epochs`; or two have one name.
         DatasetError: a source cannot be opened; two have the same samples; or they have other
-            tokenizers or lengths of samples than the first, or some have documents and others none;
+            tokenizers or lengths of samples than the first, or documents that end, begin or are
+            filled in by other tokens, or some have documents and others none;
             or a source does not say where its padding is, and it is to be masked.
     """
 
@@ -101,6 +109,7 @@ class Mixture(StoredSamples):
         if why := self.plan.why_not:
             raise SettingsError(why)
         self._start([dataset for each in opened for dataset in each.datasets])
+        require_same_marks(self.datasets)
         first, mixed = 0, list[MixedSource]()
         for each, share, digest in zip(opened, shares, self._digests, strict=True):
             mixed.append(
@@ -174,7 +183,7 @@ class Mixture(StoredSamples):
     @property
     def in_order(self) -> bool:
         """Whether it stands in the order of training, so that nobody is to shuffle it."""
-        return isinstance(self._rows, MixedRows) and self._rows.places.step == 1
+        return isinstance(self._rows, MixedRows) and self._rows.places.step > 0
 
     @property
     def digest(self) -> str:
@@ -204,6 +213,8 @@ class Mixture(StoredSamples):
 
     def drawn(self, num_samples: int | None = None) -> dict[str, int]:
         """How many draws of each source are done, for the `start` of a next stage.
+
+        Those that a slice passes over count as done.
 
         Args:
             num_samples: of this mixture that were trained on; by default all.

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from codedata.errors import DatasetError, SettingsError
 from codedata.format.mixing import MixedRows
 from codedata.printable import shortened
+from codedata.recipe.marks import MARKS, differing, marks_of
 from codedata.recipe.mixture import SOURCE_FIELDS, SourceShare, fields_of_source, share_of
+from codedata.store.dataset_folder import Dataset
 from codedata.training.named import open_named, require_named
 from codedata.training.samples import StoredSamples
 from codedata.training.shortcuts import shortcut
@@ -93,6 +95,18 @@ def require_others(opened: Sequence[StoredSamples], shares: Sequence[SourceShare
                         "with the sum of their weights, and max_epochs if they shall come again"
                     )
             known[dataset.content_digest].append((own, share.name))
+
+
+def require_same_marks(datasets: Sequence[Dataset]) -> None:
+    """Refuse datasets whose recipes have documents end, begin or be filled in by other tokens."""
+    if len(datasets) == 1:  # whose facts need not be read
+        return
+    names, marks = [each.where for each in datasets], [marks_of(each.facts) for each in datasets]
+    if said := [line for w in MARKS for line in differing(names, w, [each[w] for each in marks])]:
+        raise DatasetError(
+            f"{'; '.join(said)}: a model would learn both; leave one out, or make one again with "
+            "the other's recipe"
+        )
 
 
 def rows_of(dataset: StoredSamples) -> Rows:

@@ -43,7 +43,8 @@ class SampleReader:
             if dataset.seq_length != self.seq_length:
                 raise DatasetError(
                     f"{dataset.where} has samples of {dataset.seq_length} tokens, but "
-                    f"{datasets[0].where} of {self.seq_length}; load them as two datasets"
+                    f"{datasets[0].where} of {self.seq_length}; leave one out, or make one again "
+                    "with the other's seq_length"
                 )
         _require_one_tokenizer(datasets)
         for dataset in datasets:
@@ -193,6 +194,5 @@ def _require_one_tokenizer(datasets: Sequence[Dataset]) -> None:
             raise DatasetError(
                 f"{where} was tokenized with {tokenizer.source} (sha256 {tokenizer.sha256}), but "
                 f"{first_where} with {first.source} (sha256 {first.sha256}), and the same ids are "
-                "other tokens in each; load them as two datasets, or make one again with the "
-                "other's tokenizer"
+                "other tokens in each; leave one out, or make one again with the other's tokenizer"
             )

@@ -158,6 +158,11 @@ class GlobalBatchSampler(Sampler[list[int]]):
         self._num_drawn = 0
 
     def __len__(self) -> int:
+        return 0 if self._orders.is_done(self.epoch) else self._num_batches
+
+    @property
+    def _num_batches(self) -> int:
+        """From the position to the end of an epoch."""
         whole, rest = divmod(self.num_samples - self._samples_done, self.global_batch_size)
         batches = whole * self.micro_batches
         if not self.drop_last:
@@ -259,7 +264,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         self._go_to(*self._position_after(num_batches))
 
     def _position_after(self, num_batches: int) -> tuple[int, int]:
-        if num_batches >= len(self):
+        if num_batches >= self._num_batches:
             return self.epoch + 1, 0
         steps = num_batches // self.micro_batches
         return self.epoch, self._samples_done + steps * self.global_batch_size

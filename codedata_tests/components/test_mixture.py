@@ -118,6 +118,11 @@ def test_a_source_that_would_come_too_often_is_refused_and_the_record_stays(root
         "weight: 0.7", "weight: 0.7, max_epochs: 9"
     )
     assert "copied and docs have the same samples" in failure(run(same, root))
+    (root / "datasets/code/codedata.yaml").unlink()
+    for name, eos in (("docs", "</s>"), ("copied", "<|end|>")):
+        scenario.write_facts(root / "datasets" / name, recipe={"documents": {"eos": eos}})
+    both = YAML.replace("  seed", "    - {dataset: copied, weight: 0.1}\n  seed")
+    assert "eos of docs is </s>, of copied <|end|>; " in failure(run(both, root))
     assert "datasets/none" in failure(run(YAML.replace("docs", "none"), root))
     assert (root / "mixtures" / "mix.json").read_bytes() == before
 
@@ -201,10 +206,10 @@ def test_below_a_url_the_record_is_in_the_store_and_no_shard_is_fetched(
 @pytest.mark.parametrize(
     ("was", "now", "message"),
     [
-        ("weight: 0.7", "weight: 0", "5: weight of source 'code' is '0.0'; write a finite number"),
+        ("weight: 0.7", "weight: 0", "5: weight of source 'code' is 0.0; write a finite number"),
         ("weight: 0.7", "weight: x", "5: sources.0.weight is 'x'"),
         ("weight: 0.7", "wieght: 1", "there is no field 'sources.0.wieght'"),
-        ("max_epochs: 4", "max_epochs: -1", "8: max_epochs of source 'docs' is '-1.0'"),
+        ("max_epochs: 4", "max_epochs: -1", "8: max_epochs of source 'docs' is -1.0;"),
         ("max_epochs: 4", "start: 1.5", "8: sources.1.start is 1.5"),
         ("dataset: docs", "dataset: a/b", "6: dataset of a source is 'a/b'; write the name of a"),
         ("dataset: docs", "dataset: code", "sources of mixture 'mix' names 'code' twice"),

@@ -1,5 +1,6 @@
 """What users write of a mixture -> its plan, or one line that says all they need."""
 
+import re
 from fractions import Fraction
 from hashlib import sha256
 from typing import Any
@@ -83,18 +84,22 @@ def test_weights_of_a_millionth_are_kept_and_shown_and_give_their_share_of_a_bil
     ("source", "message"),
     [
         ({}, "has no weight; it is its share"),
-        ({"weight": 0}, "weight of source 'a' is '0'; write a finite number of more than 0"),
-        ({"weight": -0.5}, "weight of source 'a' is '-0.5'"),
-        ({"weight": float("nan")}, "weight of source 'a' is 'nan'"),
-        ({"weight": float("inf")}, "weight of source 'a' is 'inf'"),
+        ({"weight": 0}, "weight of source 'a' is 0; write a finite number of more than 0"),
+        ({"weight": -0.5}, "weight of source 'a' is -0.5;"),
+        ({"weight": float("nan")}, "weight of source 'a' is nan;"),
+        ({"weight": float("inf")}, "weight of source 'a' is inf;"),
         (
             {"weight": "1e-6"},
-            "weight of source 'a' is the text '1e-6'; write a number, in YAML 1.0e-6",
+            "is the text '1e-6'; write a number without quotes, in YAML 0.1 or 1.0e-6 and not",
         ),
-        ({"weight": True}, "weight of source 'a' is 'True'"),
-        ({"weight": 1, "max_epochs": 0}, "max_epochs of source 'a' is '0'"),
-        ({"weight": 1, "start": -1}, "start of source 'a' is '-1'; write a whole number of 0"),
-        ({"weight": 1, "start": 1.5}, "start of source 'a' is '1.5'"),
+        ({"weight": True}, "weight of source 'a' is True;"),
+        ({"weight": 1, "max_epochs": 0}, "max_epochs of source 'a' is 0;"),
+        (
+            {"weight": 1, "start": -1},
+            "start of source 'a' is -1; write a whole number of 0 or more",
+        ),
+        ({"weight": 1, "start": 2.0}, "start of source 'a' is 2.0; .* or more, without a point"),
+        ({"weight": 1, "start": "2"}, "start of source 'a' is '2'; .* or more, without quotes"),
         ({"weight": 1, "start": 2**63}, "write a whole number of 9223372036854775807 at most"),
         ({"wieght": 1}, "has no 'wieght'; did you mean weight?"),
         ({"weight": 1, "name": 3}, "name of source 1 is 3; write a word"),
@@ -105,7 +110,7 @@ def test_what_a_source_cannot_be_is_refused_by_its_name(
 ) -> None:
     with pytest.raises(SettingsError) as refused:
         share_of({"dataset": "a", **source}, "source 1", "a")
-    assert message in str(refused.value)
+    assert re.search(message, str(refused.value))
 
 
 def test_no_source_two_of_a_name_and_one_without_samples_are_refused() -> None:
@@ -120,6 +125,19 @@ def test_no_source_two_of_a_name_and_one_without_samples_are_refused() -> None:
             plan_of(shares, sizes, 1)
     with pytest.raises(SettingsError, match=r"after its start, max_epochs of 'a' allows none"):
         plan({"a": {"weight": 1, "start": 10}, "b": one}, [10, 10])
+
+
+def test_a_source_of_so_small_a_weight_that_none_of_it_would_come_is_refused() -> None:
+    given = {"a": {"weight": 1}, "b": {"weight": 1e-30}, "c": {"weight": 1e-3, "start": 5}}
+    said = r"of 400 samples of the mixture none is of 'b' and 'c', by its weight; give it a larger"
+    with pytest.raises(SettingsError, match=said):
+        plan(given, [1000, 9, 9], 400)
+    with pytest.raises(SettingsError, match=r"none is of 'b', by its weight"):
+        plan(given, [4000, 9, 9])
+    del given["b"]
+    assert [each.draws for each in plan(given, [1000, 9], 1000).sources] == [999, 1]
+    with pytest.raises(SettingsError, match=r"max_epochs of 'c' allows none"):
+        plan(given, [400, 5])
 
 
 def test_the_digest_is_of_what_decides_the_samples_and_their_order_alone() -> None:

@@ -14,7 +14,8 @@ from codedata.format.facts import FACTS_NAME
 from codedata.format.meta import META_NAME
 from codedata.progress import SILENT
 from codedata.store import cache, cached_files, checked
-from codedata.store.cache import cache_place, cached, open_shard
+from codedata.store.cache import cache_place, cached
+from codedata.store.cached_shards import open_shard
 from codedata.store.copies import dataset_copy, open_at
 from codedata.store.versions import DatasetLog
 from codedata_tests.store.small_datasets import SEQ_LENGTH, files_of, num_shards_of

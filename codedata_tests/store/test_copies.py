@@ -292,7 +292,7 @@ def test_an_object_is_fetched_all_the_same_where_who_began_it_does_not_end(
     log: DatasetLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was killed on another machine, on a filesystem without flock; or it stands still here."""
-    monkeypatch.setattr(cache, "_WAITING_SECONDS", 0.3)
+    monkeypatch.setattr(cache, "WAITING_SECONDS", 0.3)
     folder = cache.cache_place("objects")
     folder.mkdir(parents=True)
     gone, still = (put(log, name, 10) for name in ("gone", "still"))

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,14 +17,16 @@ import pytest
 from codedata.errors import DatasetError, StoreError
 from codedata.format.meta import META_NAME
 from codedata.progress import SILENT
-from codedata.store import cache, streamed
-from codedata.store.cache import CACHE_VARIABLE, cache_place, fetch_shard, open_shard
+from codedata.store import cache, cached_shards, streamed
+from codedata.store.cache import CACHE_VARIABLE, cache_place
+from codedata.store.cached_shards import CacheFullError, fetch_shard, open_shard
 from codedata.store.copies import dataset_copy, open_at, reopen
 from codedata.store.dataset_folder import Dataset
 from codedata.store.files import is_temporary
 from codedata.store.locks import mark_at_work, waiting_lock
 from codedata.store.object_store import ObjectStore
 from codedata.store.versions import DatasetLog
+from codedata_tests.script_runs import needs_proc
 from codedata_tests.sources.loopback_s3 import wait_until
 from codedata_tests.store.small_datasets import SEQ_LENGTH, files_of, num_shards_of
 from codedata_tests.store.test_copies import age, asked, log, names_in, publish
@@ -329,8 +332,8 @@ def test_many_files_come_and_go_by_one_look_at_the_cache(monkeypatch: pytest.Mon
 def test_of_one_that_stands_still_while_it_makes_room_the_others_wait_once_and_say_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(cache, "_WAITING_SECONDS", 0.3)
-    monkeypatch.setattr(cache, "_STUCK", [])
+    monkeypatch.setattr(cached_shards, "WAITING_SECONDS", 0.3)
+    monkeypatch.setattr(cached_shards, "_STUCK", [])
     fetched: Counter[int] = Counter()
     shard(1, fetched)()
     lock = cache_place("shards") / ".room.lock"
@@ -347,12 +350,18 @@ def test_of_one_that_stands_still_while_it_makes_room_the_others_wait_once_and_s
 
 
 @pytest.mark.usefixtures("log")
-def test_on_a_full_disk_the_cache_gives_way_and_then_says_what_helps() -> None:
+def test_on_a_full_disk_the_cache_gives_way_and_then_says_what_helps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     fetched: Counter[int] = Counter()
     for number in (1, 2, 3):
         shard(number, fetched)()
+    (cache_place("shards") / ".left").unlink()
+    monkeypatch.setattr(cached_shards, "_LEFT", "no/room/for/.left")
 
     def on_a_disk_of(most_bytes: int, number: int) -> bytes:
+        monkeypatch.setattr(cache, "_free_bytes", lambda: most_bytes - sum(held().values()))
+
         def write(file: Any) -> None:
             if sum(held().values()) + 1000 > most_bytes:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -367,6 +376,37 @@ def test_on_a_full_disk_the_cache_gives_way_and_then_says_what_helps() -> None:
     with pytest.raises(StoreError, match=said):
         on_a_disk_of(500, 5)
     assert not [each for each in os.listdir(cache_place("shards")) if is_temporary(each)]
+
+
+@needs_proc
+def test_what_is_mapped_leaves_a_full_disk_too_and_no_more_goes_than_helps(
+    log: DatasetLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(log, 12)
+    sizes, write_hashed = dict[str, int](), streamed.write_hashed
+
+    def used() -> int:
+        sizes.update(held())
+        maps = Path("/proc/self/maps").read_text()
+        gone = {name for name in sizes.keys() - held() if f"/{name} (deleted)" in maps}
+        return sum(sizes[name] for name in {*held(), *gone})
+
+    def on_a_disk(file: Any, read: Any, num_bytes: int, *rest: Any) -> None:
+        if used() + num_bytes > most_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_hashed(file, read, num_bytes, *rest)
+
+    dataset = opened(log)
+    kept = [dataset.shards[index] for index in range(11)]
+    most_bytes = used()
+    monkeypatch.setattr(cache, "_free_bytes", lambda: most_bytes - used())
+    monkeypatch.setattr(streamed, "write_hashed", on_a_disk)
+    with pytest.raises(CacheFullError, match="takes no file"):
+        _ = dataset.shards[11]
+    assert len(held()) > 2, "what does not help stays"
+    del kept
+    assert dataset.shards[11].shape == (12, SEQ_LENGTH)
+    assert used() <= most_bytes
 
 
 @pytest.mark.usefixtures("log")

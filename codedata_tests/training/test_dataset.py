@@ -397,8 +397,8 @@ def test_folders_of_two_tokenizers_are_refused_by_both_names(tmp_path: Path) -> 
         PickledTrainerDataset([a, d, b], quiet=True)
     assert str(refusal.value) == (
         f'{b} was tokenized with its "own" (sha256 {sha256[1]}), but {a} with mine (sha256 '
-        f"{sha256[0]}), and the same ids are other tokens in each; load them as two datasets, or "
-        "make one again with the other's tokenizer"
+        f"{sha256[0]}), and the same ids are other tokens in each; leave one out, or make "
+        "one again with the other's tokenizer"
     )
     (b / FACTS_NAME).write_bytes((b / FACTS_NAME).read_bytes() + b"edited")
     assert len(PickledTrainerDataset([a, b], quiet=True)) == 4, "edited facts say nothing"

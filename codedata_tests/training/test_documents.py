@@ -175,5 +175,5 @@ def test_a_dataset_without_documents_is_as_ever_and_says_so_when_it_is_asked_for
             PickledTrainerDataset(folders, quiet=True)
         assert str(refusal.value) == (
             f"{packed.datasets[0].folder} says where documents lie in its samples, but {folder} "
-            "does not; load them as two datasets, or make that one again with a recipe"
+            "does not; leave one out, or make that one again with a recipe"
         )

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 from itertools import chain
 from pathlib import Path
@@ -122,8 +123,8 @@ def test_its_digest_is_of_sources_weights_and_order_and_of_the_part_of_a_slice(
     ]
     assert len({mixed.digest, *(each.digest for each in others)}) == 8
     assert digest_of(mixed) == mixed.digest
-    parts = (mixed, mixed[1:], mixed[::2], mixed[[1, 2]])
-    assert [each.in_order for each in parts] == [True, True, False, False]
+    parts = (mixed, mixed[1:], mixed[::2], mixed[::-1], mixed[[1, 2]])
+    assert [each.in_order for each in parts] == [True, True, True, False, False]
 
 
 def test_padding_is_masked_unless_it_is_not_to_be(folder: Path) -> None:
@@ -207,6 +208,17 @@ def test_what_cannot_be_mixed_is_refused_before_a_sample_is_read(folder: Path) -
             Mixture(listed, **options)
         return str(error.value)
 
+    for name, recipe in {
+        "end_a": {"documents": {"eos": "a"}},
+        "end_b": {"documents": {"eos": "b", "bos": "c"}, "fim": {"rate": 1}},
+    }.items():
+        scenario.write_facts(
+            scenario.write_dataset(folder / name, [[[*map(ord, name[-4:])]]]), recipe=recipe
+        )
+    assert re.search(
+        r"eos of .*end_a is a, of .*end_b b; bos of .*end_a is none, of .*end_b c: a model would",
+        refused("code", folder / "end_a", folder / "end_b", mask_padding=False),
+    )
     assert "the same samples of" in refused("docs", folder / "copied")
     assert "sources 'code' and 'part' of the mixture" in refused(
         "code", {"dataset": code[600:], "weight": 1, "name": "part"}
@@ -238,8 +250,8 @@ def test_what_cannot_be_mixed_is_refused_before_a_sample_is_read(folder: Path) -
     assert "source 'code' of the mixture has samples more than once" in refused(code[[3, 1, -697]])
     assert "shuffle is 'block'; write True, False, 'blocks' or" in refused("code", shuffle="block")
     assert "lie in no blocks" in refused({"dataset": code[[1, 2]], "weight": 1}, shuffle="blocks")
-    assert "num_samples is '0'; write a whole number of 1 or more" in refused("code", num_samples=0)
-    assert "seed of a mixture is '-1'" in refused("code", seed=-1)
+    assert "num_samples is 0; write a whole number of 1 or more" in refused("code", num_samples=0)
+    assert "seed of a mixture is -1;" in refused("code", seed=-1)
     with pytest.raises(SettingsError, match=r"sources of a mixture are 'code'; write a list"):
         Mixture("code")  # pyright: ignore[reportArgumentType]
 
@@ -328,7 +340,8 @@ def test_a_next_stage_of_other_weights_goes_on_in_each_source(folder: Path) -> N
     for name, drawn in both.items():
         assert drawn[: len(whole[name])] == whole[name][: len(drawn)]
         assert second.drawn()[name] == len(drawn)
-    assert first[100:].drawn(100) == done
+    assert first[100:].drawn(100) == done == first[::2].drawn(100) == first[8::3].drawn(64)
+    assert first[1::2].drawn() == first.drawn()
     with pytest.raises(SettingsError, match="num_samples is 301, but the mixture has 300"):
         first.drawn(301)
     with pytest.raises(SettingsError, match="are no part of its order; ask the mixture"):
@@ -391,10 +404,22 @@ def test_a_second_epoch_is_refused_since_the_mixture_says_how_often_samples_come
 ) -> None:
     mixed = Mixture(sources(), num_samples=16)
     loader = loader_of(mixed)
-    assert len([*loader]) == 2
-    assert loader.state_dict()["drawn"] == mixed.drawn()
+    assert len([*loader]) == len(loader_of(mixed)) == 2
+    state = loader.state_dict()
+    assert (len(loader), state["epoch"], state["drawn"]) == (0, 1, mixed.drawn())
     with pytest.raises(SettingsError, match=r"epoch 1 of a Mixture: it is gone through once"):
         next(iter(loader))
+    assert loader.state_dict() == state
+
+
+def test_a_slice_forward_and_mixtures_in_a_row_are_not_shuffled(folder: Path) -> None:
+    mixed = Mixture(sources(), num_samples=64, seed=3)
+    loader = loader_of(mixed[1::2])
+    assert [*chain.from_iterable(map(firsts_of, loader))] == firsts(mixed)[1::2]
+    assert loader.state_dict()["drawn"] == mixed.drawn()
+    both = loader_of(ConcatDataset([mixed, mixed[:8]]))
+    assert [*chain.from_iterable(map(firsts_of, both))] == [*firsts(mixed), *firsts(mixed[:8])]
+    assert len(both) == 0
 
 
 def test_what_fills_no_global_batch_at_the_end_of_a_mixture_is_not_said_to_be_drawn(
