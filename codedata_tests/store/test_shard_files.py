@@ -59,9 +59,11 @@ def num_mapped() -> int:
 
 
 def in_child(call: Callable[[], object]) -> None:
-    """Call a function in a forked process, which must end well."""
+    """Call a function in a forked process, which must end well, and soon."""
     if (pid := os.fork()) == 0:
         status = 1
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)
         try:
             call()
             status = 0
