@@ -38,13 +38,6 @@ class Cost:
     peak: int = 0
 
 
-def peak_megabytes() -> float:
-    """Not by getrusage, whose peak has that of the process which started this one."""
-    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    [kilobytes] = [line.split()[1] for line in status if line.startswith("VmHWM:")]
-    return int(kilobytes) * 1024 / 1e6
-
-
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Cost:
     """Run a command and measure its process tree; what it prints goes to benchmarks/results."""
     RESULTS.mkdir(exist_ok=True)

@@ -10,7 +10,6 @@ waits for in a real store, and TLS, are not in these figures.
 
 import argparse
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from distributed import Client
 
 from benchmarks.measuring import print_table, run, save, script_command
 from codedata.layout import Layout
+from codedata.parallel import peak_memory_bytes
 from codedata.recipe.settings import Settings
 from codedata.sources.record import record_corpus
 from codedata.sources.stored_text import store_corpus
@@ -59,11 +59,6 @@ class Found:
     requests: Counter[str]
     num_chunks: int
     num_shards: int
-
-
-def peak_bytes() -> int:
-    """The most memory that this process ever had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class Machines:
@@ -100,7 +95,7 @@ class Machines:
             driver=time.process_time() - cpu,
             wall=time.perf_counter() - wall,
             workers=self._workers_cpu() - before,
-            peak=max(self._of_workers(peak_bytes)),
+            peak=max(self._of_workers(peak_memory_bytes)),
             requests=self.requests() - asked,
             num_chunks=len(reused),
             num_shards=version.num_shards,

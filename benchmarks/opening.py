@@ -55,12 +55,12 @@ import sys
 import time
 from pathlib import Path
 import torch
-from benchmarks.measuring import peak_megabytes
+from codedata.parallel import peak_memory_bytes
 from codedata.store.dataset_folder import open_dataset
-before, start, cpu = peak_megabytes(), time.perf_counter(), time.process_time()
+before, start, cpu = peak_memory_bytes(), time.perf_counter(), time.process_time()
 dataset = open_dataset(Path(sys.argv[1]))
 told = {"seconds": time.perf_counter() - start, "CPU seconds": time.process_time() - cpu}
-told |= {"most MB beyond torch": peak_megabytes() - before}
+told |= {"most MB beyond torch": (peak_memory_bytes() - before) / 1e6}
 print(json.dumps({**told, "descriptors": len(os.listdir("/proc/self/fd")) - 1}))
 """
 

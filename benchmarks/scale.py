@@ -24,11 +24,16 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.measuring import Cost, alternate, medians, peak_megabytes, print_table, run, save
+from benchmarks.measuring import Cost, alternate, medians, print_table, run, save
 from codedata.components.split_parts import SplitPart
 from codedata.components.split_spec import SplitSpec, chunk_tasks, open_split
 from codedata.layout import Layout
-from codedata.parallel import ChunkThreads, available_cores, loading_for_good
+from codedata.parallel import (
+    ChunkThreads,
+    available_cores,
+    loading_for_good,
+    peak_memory_bytes,
+)
 from codedata.recipe.settings import Settings
 from codedata.run.compared import recall
 from codedata.run.estimate import require_disk_space
@@ -117,7 +122,7 @@ def phases(work: Path, tokenizer: Path, num_files: int) -> dict[str, tuple[float
     def step(name: str, work: Callable[[], T]) -> T:
         started = time.process_time()
         made = work()
-        found[name] = (time.process_time() - started, peak_megabytes())
+        found[name] = (time.process_time() - started, peak_memory_bytes() / 1e6)
         return made
 
     settings = Settings(

@@ -10,6 +10,7 @@ import atexit
 import ctypes
 import gc
 import os
+import re
 import resource
 import sys
 from collections import deque
@@ -67,7 +68,16 @@ def memory_bytes() -> int:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process has had so far."""
+    """The most memory that this process has had so far.
+
+    On Linux `getrusage` says no less than the process had which started this one.
+    """
+    try:
+        status = Path("/proc/self/status").read_bytes()
+    except OSError:
+        status = b""
+    if found := re.search(rb"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE):
+        return int(found[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -156,3 +156,12 @@ Ring("at the end")
 def test_no_garbage_is_looked_for_in_what_is_loaded_for_good_nor_at_the_end() -> None:
     said = subprocess.check_output([sys.executable, "-c", _LOADS_FOR_GOOD], text=True)
     assert said.splitlines() == ["0 True True", "collected after it", "collected once more"]
+
+
+_PEAK = "from codedata.parallel import peak_memory_bytes; print(peak_memory_bytes())"
+
+
+def test_the_peak_of_memory_is_the_process_s_own_not_of_that_which_started_it() -> None:
+    large = bytearray(b"x") * (200 << 20)
+    assert parallel.peak_memory_bytes() > len(large)
+    assert int(subprocess.check_output([sys.executable, "-c", _PEAK])) < len(large) // 2

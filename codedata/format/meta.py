@@ -9,6 +9,7 @@ Of documents lie two files beside each shard, its sidecars; either all shards ha
 import gc
 import hashlib
 import json
+import os
 import re
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ _NO_DENSITY_BYTES = 1024
 
 _SHOWN_CHARS = 80
 """A message shows so much of a value."""
+
+_NEVER = (1 << 31) - 1
+"""Objects between two searches of the garbage collector: more than a meta makes."""
 
 _SHARD_NAME = re.compile(r"dump-(0|[1-9][0-9]{0,17})\.pkl", re.ASCII)
 _SHARD_FILE = re.compile(
@@ -213,7 +217,7 @@ def parse_meta(data: bytes, where: str) -> list[ShardEntry]:
         DatasetError: not JSON, not of the format, or contradicting itself.
     """
     try:
-        with _uncollected():
+        with _unsearched():
             return _parse_meta(data)
     except (ValueError, RecursionError) as error:
         raise DatasetError(
@@ -221,19 +225,35 @@ def parse_meta(data: bytes, where: str) -> list[ShardEntry]:
         ) from error
 
 
+_usual = gc.get_threshold()[0]
+
+
 @contextmanager
-def _uncollected() -> Generator[None]:
+def _unsearched() -> Generator[None]:
     """Nothing that is made here refers to itself.
 
     The collector would go through all that the process has again and again, as more is made.
+    Whether it is enabled is for others to say, also meanwhile. Of threads that overlap, who set the
+    threshold sets it back, and so does a process that is forked.
     """
-    was_enabled = gc.isenabled()
-    gc.disable()
+    global _usual  # noqa: PLW0603 - the collector is the process's
+    before = gc.get_threshold()[0]
+    if before != _NEVER:
+        _usual = before
+        gc.set_threshold(_NEVER)
     try:
         yield
     finally:
-        if was_enabled:
-            gc.enable()
+        if before != _NEVER:
+            _search_as_usual()
+
+
+def _search_as_usual() -> None:
+    if gc.get_threshold()[0] == _NEVER:  # nobody chose another
+        gc.set_threshold(_usual)
+
+
+os.register_at_fork(after_in_child=_search_as_usual)
 
 
 def _require_bounded(data: bytes) -> None:

@@ -12,6 +12,7 @@ what stays is not kept.
 import errno
 import os
 import struct
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
@@ -40,6 +41,9 @@ from codedata.store.locks import lock_if_free, mark_at_work, waiting_lock
 
 _SHARD_SECONDS = 600.0
 """For another process that fetches the same file of a stream: 60 MB at 100 kB/s."""
+
+_FETCHING: set[tuple[int, Path]] = set()
+"""Which thread fetches which files of streams, that it was asked for."""
 
 _STUCK: list[tuple[int, int]] = []
 """The lock of whoever was waited for in vain, of which nobody is waited for again."""
@@ -78,7 +82,7 @@ def open_shard(
     if (found := find_shard(sha256)) is not None:
         return found
     path = own_place(SHARDS) / sha256
-    with _told(path), waiting_lock(lock_of(path), announce, most_seconds=_SHARD_SECONDS):
+    with _told(path), _one_fetching(path, announce):
         if (found := open_cached(path, hashes=True)) is not None:
             return found
         while True:
@@ -91,6 +95,21 @@ def open_shard(
                     is_more = give_way(num_bytes)
                 if not is_more:
                     raise
+
+
+@contextmanager
+def _one_fetching(path: Path, announce: Callable[[str], None]) -> Generator[None]:
+    """Have no other fetch a file; a signal's handler does not wait for what it interrupts."""
+    fetching = threading.get_ident(), path
+    if fetching in _FETCHING:
+        yield
+        return
+    _FETCHING.add(fetching)
+    try:
+        with waiting_lock(lock_of(path), announce, most_seconds=_SHARD_SECONDS):
+            yield
+    finally:
+        _FETCHING.discard(fetching)
 
 
 def fetch_shard(sha256: str, num_bytes: int, write: Callable[[BinaryIO], object]) -> None:

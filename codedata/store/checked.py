@@ -20,6 +20,7 @@ import logging
 import os
 import stat
 import struct
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -60,7 +61,7 @@ class Checked:
     """
 
     def __init__(self, dataset: str, number: int) -> None:
-        self._own = bytearray(_SLOT_BYTES * number)
+        self._own, self._asked = bytearray(_SLOT_BYTES * number), set[tuple[int, int]]()
         self._name = hashlib.sha256(f"{os.uname().nodename} {dataset}".encode()).hexdigest()[:32]
 
     @contextmanager
@@ -83,13 +84,17 @@ class Checked:
         if self._own.startswith(mark, place):
             yield True
             return
-        table = _open_table(self._name)
+        # A signal's handler may ask in the middle of this, and would wait for itself.
+        asking = threading.get_ident(), index
+        table = None if asking in self._asked else _open_table(self._name)
         if table is None:
             yield False
         else:
+            self._asked.add(asking)
             try:
                 yield from _ask(table, place, mark, is_settled=is_settled(status))
             finally:
+                self._asked.discard(asking)
                 os.close(table)
         self._own[place : place + _SLOT_BYTES] = mark
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,17 @@ def read_range(file: BinaryIO, start: int, stop: int | None) -> bytes:
     return file.read(most if stop is None else min(most, stop - start))
 
 
-class Mapping:
+class OfOneOwner:
+    """What frees something of its process's when it goes, and so is neither pickled nor copied."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} is neither pickled nor copied: it is of its process; pickle "
+            "or copy the PickledTrainerDataset that has it, or open its place again"
+        )
+
+
+class Mapping(OfOneOwner):
     """A file that is mapped, to be read; numpy makes an array of it, which keeps it mapped.
 
     The system's own mapping, since Python's holds a descriptor each before 3.13, of which a process

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any, TypeVar, overload
-from weakref import ReferenceType, WeakSet, ref
+from weakref import ReferenceType, WeakValueDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ from codedata.parallel import available_cores, map_in_order, memory_bytes, proce
 from codedata.progress import logger, megabytes
 from codedata.store.base import Snapshot
 from codedata.store.checked import Checked
-from codedata.store.files import mapping_of
+from codedata.store.files import OfOneOwner, mapping_of
 from codedata.store.in_use import InUse
 from codedata.store.shard_contents import (
     REMEDY,
@@ -107,7 +107,7 @@ class _Recent:
     """
 
     def __init__(self, most: Callable[[], int]) -> None:
-        self._most, self._cost, self.lock = most, 0, Lock()
+        self._most, self._cost, self.lock = most, 0, RLock()
         self._kept: OrderedDict[tuple[int, int], tuple[ReferenceType[ShardFiles], int]]
         self._kept = OrderedDict()
 
@@ -154,8 +154,10 @@ _mapped = _Recent(lambda: _MOST_MAPPED - _num_held())
 _in_memory = _Recent(_room_bytes)
 
 
-class ShardFiles:
+class ShardFiles(OfOneOwner):
     """The shards of a dataset and what lies beside them; any thread, and processes that are forked.
+
+    A signal's handler may ask for what is under way.
 
     Args:
         snapshot: of the dataset, kept open.
@@ -175,12 +177,11 @@ class ShardFiles:
         self.remedy: str | None = None
         self.in_use: InUse | None = None
         self.decoded_bytes = 0
-        self._own, self.locks = next(_numbers), dict[int, Lock]()
-        with _listing:
-            _opened.add(self)
+        self._own, self.locks = next(_numbers), dict[int, RLock]()
+        _opened[self._own] = self
 
     def hold(self) -> None:
-        """Map all files now, if they are few.
+        """Map all files now, if they are few, and none is on a filesystem that maps no files.
 
         Raises:
             FileNotFoundError: one is not there.
@@ -190,11 +191,15 @@ class ShardFiles:
         numbers = range(0, 2 * len(self._entries), 1 if with_spans else 2)
         if len(numbers) > _FEW_FILES or _num_held() + len(numbers) > _MOST_HELD:
             return
-        self.held = {n: self._snapshot.map_file(_name_of(n)) for n in numbers}
+        held = dict[int, tuple[Bytes, os.stat_result | None]]()
+        for number in numbers:
+            held[number] = self._snapshot.map_file(_name_of(number))
+            if mapping_of(held[number][0]) is None:  # it was read: `_in_memory` bounds those
+                return
+        self.held = held
         if not with_spans:  # beside which lie tables that are not held
             self._snapshot.loosen()
-        with _listing:
-            _holding.add(self)
+        _holding[self._own] = self
 
     def decode(self) -> None:
         """Decode what `pickle.dump` wrote, and keep it, if the memory for it is there.
@@ -226,8 +231,7 @@ class ShardFiles:
                 self._arrays[number] = ids
                 self.held.pop(number, None)
             self.decoded_bytes = sum(ids.nbytes for ids in arrays)
-            with _listing:
-                _holding.add(self)
+            _holding[self._own] = self
 
     def ids(self, index: int) -> NDArray[Any]:
         """The ids of a shard, uint16 or int32, shape (num_samples, seq_length), read-only.
@@ -286,13 +290,13 @@ class ShardFiles:
         self.let_go(number)
 
     def _get(self, number: int) -> NDArray[Any]:
-        with self.locks.setdefault(number, Lock()):
+        with self.locks.setdefault(number, RLock()):
             if (array := self._arrays.get(number)) is None:
                 array = self._tell(_name_of(number), lambda: self._take(number))
                 self._arrays[number] = array
                 if array.flags.owndata or number not in self.held:
                     is_mapped = mapping_of(array) is not None
-                    recent, cost = (_mapped, 1) if is_mapped else (_in_memory, array.nbytes)
+                    recent, cost = (_mapped, 1) if is_mapped else (_in_memory, _memory_of(array))
                     recent.add(self, (self._own, number), cost)
         self.locks.pop(number, None)
         return array
@@ -370,15 +374,20 @@ class ShardFiles:
 
 
 _numbers = count()
-_opened: WeakSet[ShardFiles] = WeakSet()
-_holding: WeakSet[ShardFiles] = WeakSet()
-_listing = Lock()
+_opened: WeakValueDictionary[int, ShardFiles] = WeakValueDictionary()
+_holding: WeakValueDictionary[int, ShardFiles] = WeakValueDictionary()
 
 
 def _having() -> list[ShardFiles]:
-    """Those that hold files, or what they decoded."""
-    with _listing:
-        return [*_holding]
+    """Those that hold files, or what they decoded; others may come meanwhile."""
+    return [files for each in _holding.valuerefs() if (files := each()) is not None]
+
+
+def _memory_of(array: NDArray[Any]) -> int:
+    """The bytes that an array keeps, of which it may be a view that leaves some out."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array.nbytes
 
 
 def _written(status: os.stat_result) -> tuple[int, int, int]:
@@ -387,10 +396,10 @@ def _written(status: os.stat_result) -> tuple[int, int, int]:
 
 def _after_fork() -> None:
     """Locks of the parent's threads are nobody's here, and what it decoded takes no memory."""
-    global _listing
-    _mapped.lock, _in_memory.lock, _listing = Lock(), Lock(), Lock()
-    for files in [*_opened]:
-        files.locks, files.decoded_bytes = {}, 0
+    _mapped.lock, _in_memory.lock = RLock(), RLock()
+    for each in _opened.valuerefs():
+        if (files := each()) is not None:
+            files.locks, files.decoded_bytes = {}, 0
 
 
 os.register_at_fork(after_in_child=_after_fork)

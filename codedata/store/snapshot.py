@@ -17,7 +17,7 @@ from typing import BinaryIO
 from codedata.errors import DatasetError
 from codedata.format.shards import Bytes
 from codedata.printable import shortened, why_no_path
-from codedata.store.files import map_file, read_range
+from codedata.store.files import OfOneOwner, map_file, read_range
 from codedata.store.owners import whose
 
 NAME_IT = "name the folder of a dataset"
@@ -26,7 +26,7 @@ _NONE = -1
 _LET_READ = "have its owner let you read it (chmod a+rX)"
 
 
-class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
+class FolderSnapshot(OfOneOwner, AbstractContextManager["FolderSnapshot"]):
     """The files of a folder, until it is left.
 
     Raises:
@@ -78,6 +78,7 @@ class FolderSnapshot(AbstractContextManager["FolderSnapshot"]):
         kept._folder, kept._status = self._folder, self._status
         kept._descriptor = os.dup(self._descriptor)
         kept._close = weakref.finalize(kept, os.close, kept._descriptor)
+        kept._close.atexit = False  # what runs then may ask for samples
         return kept
 
     def loosen(self) -> None:

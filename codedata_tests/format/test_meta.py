@@ -1,7 +1,9 @@
 """The meta: what is written is read back, and everything else is one DatasetError with a reason."""
 
+import gc
 import hashlib
 import json
+import os
 import pickle
 import re
 import sys
@@ -534,3 +536,31 @@ def test_a_meta_of_many_shards_takes_a_few_times_its_size_of_memory(kind: str) -
     assert len(parse_meta(data, "x")) == number
     assert tracemalloc.get_traced_memory()[1] < 10 * len(data)
     tracemalloc.stop()
+
+
+def test_a_meta_is_read_without_searches_for_garbage_and_leaves_the_collector_as_others_set_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual, entries, meanwhile = gc.get_threshold(), ENTRIES[1:], list[tuple[int, int]]()
+    read = format_meta._entries_as_written
+
+    def look(data: bytes) -> list[ShardEntry] | None:
+        if (pid := os.fork()) == 0:
+            os._exit(gc.get_threshold() != usual)
+        meanwhile.append((gc.get_threshold()[0], os.waitpid(pid, 0)[1]))
+        gc.disable()
+        return read(data)
+
+    monkeypatch.setattr(format_meta, "_entries_as_written", look)
+    try:
+        assert parse_meta(dump_meta(entries), "x") == entries
+        assert meanwhile == [(format_meta._NEVER, 0)], "a forked process has searches"
+        assert (gc.isenabled(), gc.get_threshold()) == (False, usual)
+        with format_meta._unsearched():
+            assert parse_meta(dump_meta(entries), "x") == entries
+            assert gc.get_threshold()[0] == format_meta._NEVER, "who set it sets it back"
+            gc.set_threshold(1234)
+        assert gc.get_threshold()[0] == 1234, "which somebody chose meanwhile"
+    finally:
+        gc.set_threshold(*usual)
+        gc.enable()

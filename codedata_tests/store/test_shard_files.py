@@ -1,9 +1,12 @@
 """Shards that are mapped when they are asked for: some at a time, and each is what was opened."""
 
+import copy
 import errno
 import multiprocessing
 import os
+import pickle
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +19,9 @@ import numpy as np
 import pytest
 
 from codedata.errors import DatasetError
-from codedata.store import shard_contents, shard_files
+from codedata.store import checked, shard_contents, shard_files
 from codedata.store.dataset_folder import open_dataset
+from codedata.store.files import Mapping, mapping_of
 from codedata_tests import scenario
 from codedata_tests.store.test_dataset_folder import write_old_dataset
 
@@ -55,9 +59,11 @@ def num_mapped() -> int:
 
 
 def in_child(call: Callable[[], object]) -> None:
-    """Call a function in a forked process, which must end well."""
+    """Call a function in a forked process, which must end well, and soon."""
     if (pid := os.fork()) == 0:
         status = 1
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)
         try:
             call()
             status = 0
@@ -263,7 +269,12 @@ def test_a_file_that_is_cut_off_after_it_was_opened_is_refused(tmp_path: Path) -
 
 
 NO_ROOM = """
-import os, resource, sys
+import atexit, os, resource, sys
+descriptors = []
+@atexit.register
+def at_exit():
+    os.close(descriptors.pop())
+    print(opened.shards[0].tolist())
 from pathlib import Path
 from codedata.store import shard_files
 from codedata.store.dataset_folder import open_dataset
@@ -273,7 +284,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (40, 50))
 assert [int(ids[0, 0]) for ids in opened.shards[1:]] == [*range(1, 300)]
 try:
     while True:
-        os.open("/dev/null", os.O_RDONLY)
+        descriptors.append(os.open("/dev/null", os.O_RDONLY))
 except OSError:
     pass
 assert opened.shards[1].tolist() == [[1, 1]]
@@ -290,6 +301,7 @@ def test_shards_need_no_open_files_and_one_that_cannot_be_opened_names_the_limit
         f"codedata.errors.DatasetError: {many}/dump-0.pkl cannot be opened: the process may have "
         "40 files open, and has as many; raise the limit (ulimit -n), or close what is open"
     )
+    assert done.stdout == "[[0, 1]]\n", "at exit the folder is open, too"
 
 
 def test_that_there_is_no_mapping_left_is_said_with_what_helps() -> None:
@@ -298,3 +310,58 @@ def test_that_there_is_no_mapping_left_is_said_with_what_helps() -> None:
 
     with pytest.raises(DatasetError, match=r"x/dump-0.pkl cannot be mapped: .*vm.max_map_count"):
         shard_files.with_enough_files("x/dump-0.pkl", opening)
+
+
+def test_where_no_file_can_be_mapped_none_is_held_and_few_are_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = [[[index] * 500] for index in range(20)]
+    folder = scenario.write_dataset(tmp_path / "d", shards)
+
+    def map_nothing(*_: Any) -> None:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr(Mapping, "__init__", map_nothing)
+    monkeypatch.setattr(
+        shard_files, "memory_bytes", lambda: 2 * 5 * (folder / "dump-0.pkl").stat().st_size
+    )
+    opened = open_dataset(folder)
+    assert not opened.files.held
+    assert firsts(opened.shards) == [*range(20)]
+    assert len(opened.files._arrays) == 5, "of three bytes an id, of which two are seen"
+
+
+@pytest.mark.timeout(20)
+def test_a_signal_handler_has_the_shard_that_is_being_checked(
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(checked, "_SETTLED_NS", -(10**15))
+    opened, check, seen = open_dataset(many), shard_contents._require_sha256, list[Any]()
+
+    def interrupted(*arguments: Any) -> None:
+        monkeypatch.setattr(shard_contents, "_require_sha256", check)
+        signal.raise_signal(signal.SIGUSR1)
+        check(*arguments)
+
+    monkeypatch.setattr(shard_contents, "_require_sha256", interrupted)
+    before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(opened.shards[3].tolist()))
+    try:
+        assert [opened.shards[3].tolist(), *seen] == [[[3, 1]]] * 2
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_is_of_one_process_is_neither_pickled_nor_copied(many: Path) -> None:
+    opened = open_dataset(many)
+    of_one = opened, opened.files, opened.files._snapshot, mapping_of(opened.shards[0])
+    for each in of_one:
+        for take in (pickle.dumps, copy.deepcopy):
+            with pytest.raises(
+                TypeError, match=r"is neither pickled nor copied: .* open its place"
+            ):
+                take(each)
+    for each in of_one[1:]:
+        with pytest.raises(TypeError, match="is neither pickled nor copied"):
+            copy.copy(each)
+    assert opened.shards[0].tolist() == [[0, 1]]

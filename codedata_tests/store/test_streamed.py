@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import pickle
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -89,6 +90,27 @@ def test_of_many_that_ask_for_a_file_one_fetches_it(log: DatasetLog, asked: Coun
     with ThreadPoolExecutor(6) as threads:
         assert {*threads.map(num_shards_of, datasets)} == {3}
     assert {*asked.values()} == {1}
+
+
+@pytest.mark.timeout(60)
+def test_a_signal_handler_has_the_shard_that_is_being_fetched(
+    log: DatasetLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(log, 3)
+    dataset, read, seen = opened(log), ObjectStore.read, list[Any]()
+
+    def interrupted(*of_file: Any, **how: Any) -> bytes:
+        monkeypatch.setattr(ObjectStore, "read", read)
+        signal.raise_signal(signal.SIGUSR1)
+        return read(*of_file, **how)
+
+    monkeypatch.setattr(ObjectStore, "read", interrupted)
+    before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(len(dataset.shards[2])))
+    try:
+        assert [len(dataset.shards[2]), *seen] == [3, 3]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert not [name for name in os.listdir(cache_place("shards")) if is_temporary(name)]
 
 
 def test_a_stream_stays_of_its_version_and_says_when_that_is_pruned(log: DatasetLog) -> None:
