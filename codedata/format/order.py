@@ -179,7 +179,7 @@ def judged_shuffle(given: object) -> bool | str:
     Raises:
         SettingsError: it is none of these.
     """
-    if given is None or (isinstance(given, bool | int) and given in (0, 1)):
+    if given is None or (isinstance(given, bool | int | np.bool_) and given in (0, 1)):
         return bool(given)
     if not isinstance(given, str) or not re.fullmatch("blocks(:[1-9][0-9]{0,17})?", given):
         raise SettingsError(

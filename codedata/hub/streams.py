@@ -81,7 +81,7 @@ class HubRemote:
         ask = partial(_piece, url, build_hf_headers() | asked, start, stop)
         persistently = requests.persistently(
             ask,
-            tries_for=lambda error: _TRIES if passes(error) else 1,
+            tries_for=lambda error: _TRIES if passes(error) and not _is_long(error) else 1,
             try_seconds=_PIECE_SECONDS,
             before_wait=partial(_say, f"{self.where}/{name}"),
             asked_wait=_asked_wait,
@@ -159,7 +159,11 @@ def _client(pid: int) -> httpx2.AsyncClient:  # noqa: ARG001  (a process)
 def _asked_wait(error: Exception) -> float:
     """Seconds that the hub asks to be left alone."""
     answer = getattr(error, "response", None)
-    return 0.0 if answer is None else min(asked_wait(answer.headers), LONGEST_WAIT)
+    return 0.0 if answer is None else asked_wait(answer.headers)
+
+
+def _is_long(error: Exception) -> bool:
+    return _asked_wait(error) > LONGEST_WAIT
 
 
 def _say(where: str, error: Exception, num_tries: int, wait: float) -> None:

@@ -56,7 +56,8 @@ _DAY_SECONDS = 86_400.0
 """How much longer what is yet being made stays: a large file may be under way for hours."""
 
 SHARE_AT_ONCE = 64
-"""Of what is there, that may go beyond what is needed: of 10,000 files 150, as 20 ms of ordering."""
+"""Of what is there, that may go beyond what is needed: of 10,000 files 150, as it takes 20 ms to
+put them in order."""
 
 _SHARE_OF_DISK = 5
 """Room for what else is there; a corpus's part is some 100 MB, a worker works on one at a time."""

@@ -300,13 +300,13 @@ class StreamedFiles(ShardFiles):
     def _take(self, number: int) -> NDArray[Any]:
         index, is_spans = divmod(number, 2)
         name = (spans_name if is_spans else shard_name)(index)
-        data, is_seen = self._map(name), number in self._seen
+        data, is_seen = self._brought(name), number in self._seen
         found = self._read(number, data, is_checked=is_seen, is_hashed=True)
         self._seen.add(number)
         self._drop_what_went()
         return found
 
-    def _map(self, name: str) -> Bytes:
+    def _brought(self, name: str) -> Bytes:
         """A file, where the cache's disk is full once what is mapped left it."""
         self._drop_what_went()
         for seconds in _FULL_SECONDS:

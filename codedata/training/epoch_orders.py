@@ -54,7 +54,7 @@ class EpochOrders:
     """
 
     def __init__(self, dataset: Sized, *, seed: int, shuffle: Shuffle) -> None:
-        self._asked = judged_shuffle(shuffle)
+        self._asked, self._is_any_number = judged_shuffle(shuffle), shuffle == "blocks"
         self._seed, self._num_samples = seed, len(dataset)
         parts = [*parts_of(dataset)]
         own = [part for part in parts if getattr(part, "in_order", None) is True]
@@ -124,7 +124,7 @@ class EpochOrders:
         """Whether the order that a state names is one of those that `shuffle` means."""
         if self._ends is None:
             return name is False if self.name is False else name is True or name == "feistel"
-        if self._asked != "blocks":
+        if not self._is_any_number:
             return name == f"blocks:{block_shards(self._asked)}"
         return isinstance(name, str) and bool(re.fullmatch("blocks:[1-9][0-9]*", name))
 

@@ -378,6 +378,21 @@ def test_on_a_full_disk_the_cache_gives_way_and_then_says_what_helps(
     assert not [each for each in os.listdir(cache_place("shards")) if is_temporary(each)]
 
 
+def test_of_what_the_cache_has_no_room_for_a_process_holds_one_file(
+    log: DatasetLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(log, 6)
+    dataset = opened(log)
+    kept = cache_place("objects") / "kept"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(bytes(4000))
+    monkeypatch.setenv(CACHE_VARIABLE, "4000")
+    for index in range(6):
+        assert dataset.shards[index].shape == (index + 1, SEQ_LENGTH)
+        assert [*dataset.files._arrays] == [2 * index]
+    assert not held()
+
+
 @needs_proc
 def test_what_is_mapped_leaves_a_full_disk_too_and_no_more_goes_than_helps(
     log: DatasetLog, monkeypatch: pytest.MonkeyPatch

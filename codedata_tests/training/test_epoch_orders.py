@@ -180,7 +180,8 @@ def test_blocks_are_of_as_many_shards_as_were_asked_for() -> None:
     [
         (True, [False, "blocks:32", "sorted", 1, None]),
         ("blocks", [False, True, "feistel", "blocks:0", "blocks:1.5", "blocks", 32, None]),
-        (False, [True, "feistel", "blocks:32", 0, None]),
+        (np.False_, [True, "feistel", "blocks:32", 0, None]),
+        ("blocks:32", [True, "feistel", "blocks:8", "blocks"]),
     ],
 )
 def test_a_state_of_an_order_that_was_not_asked_for_is_refused_by_name(

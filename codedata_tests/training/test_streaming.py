@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch.utils.data import ConcatDataset, Subset
+from torch.utils.data import ConcatDataset, Subset, default_collate
 
 from codedata import PickledTrainerDataset, ResumableLoader, load_dataset
 from codedata.errors import DatasetError, StoreError
@@ -260,13 +260,14 @@ def test_what_is_under_way_ends_with_the_iteration(
     wait_until(lambda: not threads_ahead(), seconds=30)
 
 
+@pytest.mark.parametrize("options", [{}, {"collate_fn": default_collate}])
 def test_workers_that_wait_for_a_store_end_with_the_loop_and_leave_nothing(
-    url: str, gated: GatedBucket, cache: Path
+    options: dict[str, Any], url: str, gated: GatedBucket, cache: Path
 ) -> None:
     bucket = f"/{url.removeprefix('s3://')}"
     gated.gate.answers = {f"{bucket}/dump-{i}.pkl": [STALL] * 9 for i in range(1, NUM_SHARDS)}
-    loader = loader_of(streamed(url), shuffle=False, num_workers=2, global_batch_size=SHARD_SAMPLES)
-    batches = iter(loader)
+    options |= {"shuffle": False, "num_workers": 2, "global_batch_size": SHARD_SAMPLES}
+    batches = iter(loader_of(streamed(url), **options))
     next(batches)
     wait_until(lambda: {f"dump-{i}.pkl" for i in (1, 2, 3)} <= {*fetched(gated)})
     time.sleep(0.1)
