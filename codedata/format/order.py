@@ -173,13 +173,16 @@ class BlockOrder(Order):
         return self._shard_starts[shard] + (drawn - before)
 
 
+_BOOLS: tuple[type[object], ...] = (bool, int, np.bool_)
+
+
 def judged_shuffle(given: object) -> bool | str:
     """What a user gave as `shuffle`: True, False or None, "blocks" or "blocks:N"; of two ways one.
 
     Raises:
         SettingsError: it is none of these.
     """
-    if given is None or (isinstance(given, bool | int | np.bool_) and given in (0, 1)):
+    if given is None or (isinstance(given, _BOOLS) and given in (0, 1)):
         return bool(given)
     if not isinstance(given, str) or not re.fullmatch("blocks(:[1-9][0-9]{0,17})?", given):
         raise SettingsError(
