@@ -35,7 +35,7 @@ class Mode:
         least_workers: processes that load, at least.
     """
 
-    open: Callable[[str, int], PickledTrainerDataset]
+    open: Callable[[str, int], PickledTrainerDataset | Mixture]
     shuffle: Any = True
     least_workers: int = 0
 
