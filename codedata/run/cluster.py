@@ -13,6 +13,7 @@ import logging
 import pickle
 import platform
 import secrets
+import traceback
 import weakref
 from collections.abc import Callable, Generator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
@@ -35,8 +36,9 @@ _WORKER_TTL = "30s"
 _ALLOWED_FAILURES = 3
 """Of workers of this machine: a chunk is tried again three times."""
 
-_MEMORY_TRIES = 3
-"""A chunk for which a worker has no memory is submitted again three times, as if that had died."""
+_TRIES_MORE = 3
+"""A chunk for which a worker has no memory, or whose result is lost, is submitted again thrice,
+as if that worker had died."""
 
 _OLDEST_RUN_SECONDS = 7 * 86400.0
 """What is older in a folder that workers have to see is of a driver that was killed."""
@@ -79,7 +81,7 @@ class DaskWorkers(Executor):
         assert not kwargs, "calls of chunks have none"
         call = pickle.dumps(_Call(_call, fn, args, _versions(), self._place))
         here = Future[T]()
-        self._send(here, _named(fn.__name__), call, _MEMORY_TRIES)
+        self._send(here, _named(fn.__name__), call, _TRIES_MORE)
         return here
 
     def _send(
@@ -89,16 +91,17 @@ class DaskWorkers(Executor):
         there = self._executor.submit(load, call)
 
         def hand_over(there: Future[T]) -> None:
-            lacked_memory = not there.cancelled() and isinstance(there.exception(), MemoryError)
-            if not lacked_memory or not tries_left or here.cancelled():
+            why = None if there.cancelled() else _why_again(there.exception())
+            if why is None or not tries_left or here.cancelled():
                 _hand_over(here, self._scheduler, there)
                 return
             logger.warning(
-                "memory ran out on a worker of %s (%s); the chunk is submitted again, %d of %d",
+                "%s of %s (%s); the chunk is submitted again, %d of %d",
+                why,
                 self._scheduler,
                 load.__name__,
-                _MEMORY_TRIES + 1 - tries_left,
-                _MEMORY_TRIES,
+                _TRIES_MORE + 1 - tries_left,
+                _TRIES_MORE,
             )
             try:
                 self._send(here, load, call, tries_left - 1)
@@ -212,6 +215,18 @@ def _seen(folder: Path | None) -> Generator[_PLACE | None]:
         yield str(path), holds
     finally:
         path.unlink(missing_ok=True)
+
+
+def _why_again(error: BaseException | None) -> str | None:
+    """Why a call is to be submitted again; None where that would not help."""
+    if isinstance(error, MemoryError):
+        return "memory ran out on a worker"
+    if isinstance(error, TypeError):
+        # Dask's executor takes a result for an error where the worker that had it died meanwhile.
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if frames and frames[-1].f_globals.get("__name__") == "distributed.cfexecutor":
+            return "a worker died as its result came, one"
+    return None
 
 
 def _cancel(there: weakref.ref[Future[Any]], here: Future[Any]) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import distributed
 import psutil
 import pytest
 
@@ -260,6 +261,25 @@ def test_with_a_worker_killed_and_another_frozen_the_bytes_are_the_same(
         name: each.etag for name, each in before.items()
     }
     assert len(after) == len(run.plan().fingerprints)
+
+
+def test_a_result_whose_worker_dies_as_it_comes_is_made_again(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Dask's executor sees it: the result is there, and the future counts as lost by then."""
+    lost, status = ["lost"], distributed.Future.status
+
+    def status_of(future: distributed.Future) -> str:
+        asked_by = sys._getframe(1).f_code.co_name
+        is_lost = asked_by == "_cascade_future" and lost
+        return lost.pop() if is_lost else str(status.__get__(future))
+
+    monkeypatch.setattr(distributed.Future, "status", property(status_of))
+    with caplog.at_level(logging.WARNING), connected(machines.address) as workers:
+        assert workers.submit(len, "chunk").result(300) == 5
+        with pytest.raises(TypeError, match="has no len"):
+            workers.submit(len, 1).result(300)
+    assert caplog.text.count("the chunk is submitted again, 1 of 3") == 1
 
 
 def test_a_driver_that_is_killed_leaves_its_chunks_to_the_next(
