@@ -338,8 +338,9 @@ print("ended", flush=True)
         said, ended = running.stdout.readline(), time.monotonic()
         rest, errors = running.communicate(timeout=300)
     assert (running.returncode, said, rest, errors) == (0, "ended\n", "", "")
-    assert time.monotonic() - ended < 5, "and not a minute, as long as one stalls"
-    assert not [each for each in cache.iterdir() if each.name[0] == "." and each.suffix != ".mark"]
+    assert time.monotonic() - ended < 30, "and not a minute, as long as one stalls"
+    half = [each for each in cache.iterdir() if each.suffix in (".tmp", ".lock", ".holder")]
+    assert not half
 
 
 def test_a_store_that_fails_is_one_error_of_the_loop_where_the_sample_is_needed(
