@@ -124,13 +124,18 @@ def test_what_is_counted_from_the_end_of_parts_is_fetched_ahead_and_nothing_else
     assert fetched(gated) == ["dump-11.pkl", "dump-0.pkl"]
 
 
+def have_room(monkeypatch: pytest.MonkeyPatch, folder: Path, num_shards: int) -> None:
+    """Have the cache hold so many shards more."""
+    kept = sum(whole_files(cache_place("objects").parent))
+    size = (folder / "dump-0.pkl").stat().st_size
+    monkeypatch.setenv(CACHE_VARIABLE, str(kept + num_shards * size))
+
+
 def test_shards_come_ahead_of_their_samples_as_many_as_fit_into_half_of_the_cache(
     url: str, folder: Path, gated: GatedBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = streamed(url)
-    kept = sum(whole_files(cache_place("objects").parent))
-    size = (folder / "dump-0.pkl").stat().st_size
-    monkeypatch.setenv(CACHE_VARIABLE, str(kept + 8 * size))
+    have_room(monkeypatch, folder, 8)
     batches = iter(loader_of(dataset, shuffle=False))
     next(batches)
     wait_until(lambda: len(fetched(gated)) >= 4)
@@ -152,9 +157,7 @@ def test_ranks_of_a_machine_share_one_plan_and_fetch_each_shard_once_into_a_smal
     times the cache under way."""
     ranks, fork = 4, multiprocessing.get_context("fork")
     dataset, step = streamed(url), fork.Barrier(ranks, timeout=30)
-    kept = sum(whole_files(cache_place("objects").parent))
-    size = (folder / "dump-0.pkl").stat().st_size
-    monkeypatch.setenv(CACHE_VARIABLE, str(kept + 6 * size))
+    have_room(monkeypatch, folder, 6)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
     options = {"global_batch_size": ranks * SHARD_SAMPLES, "micro_batch_size": 5}
 
@@ -178,9 +181,7 @@ def test_loops_of_a_process_that_are_under_way_at_once_share_what_may_be_fetched
     url: str, folder: Path, gated: GatedBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = streamed(url)
-    kept = sum(whole_files(cache_place("objects").parent))
-    size = (folder / "dump-0.pkl").stat().st_size
-    monkeypatch.setenv(CACHE_VARIABLE, str(kept + 8 * size))
+    have_room(monkeypatch, folder, 8)
     held = [iter(loader_of(part, shuffle=False)) for part in (dataset[:120], dataset[120:])]
     for each, number in zip(held, (4, 6), strict=True):
         next(each)
